@@ -1,0 +1,1 @@
+"""Pure rules of the translation: values in, values out; no socket, clock or log."""

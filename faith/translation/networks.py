@@ -1,0 +1,34 @@
+"""Sets of networks, asked with a cost that grows with the *lengths* in use, not the networks."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Networks:
+    """An immutable set of networks of one family, given as ``(network, length)`` integers.
+
+    *bits* is the width of an address: 32 or 128.
+    """
+
+    __slots__ = ("_bits", "_tables")
+
+    def __init__(self, bits: int, networks: Iterable[tuple[int, int]] = ()) -> None:
+        by_length: dict[int, set[int]] = {}
+        for network, length in networks:
+            by_length.setdefault(length, set()).add(network >> (bits - length))
+        self._bits = bits
+        self._tables = tuple((length, by_length[length]) for length in sorted(by_length)[::-1])
+
+    def find(self, address: int) -> tuple[int, int] | None:
+        """The longest ``(network, length)`` that holds *address*, or None."""
+        for length, table in self._tables:
+            shift = self._bits - length
+            if address >> shift in table:
+                return address >> shift << shift, length
+        return None
+
+    def __contains__(self, address: int) -> bool:
+        return self.find(address) is not None
