@@ -85,7 +85,7 @@ class Prefix:
 
     def map(self, v4: int) -> int:
         """The mapped address of the IPv4 address *v4* (RFC 6052 §2.3; RFC 3142 §3)."""
-        if self.layout == LOW32 or not self._u:
+        if not self._u:
             return self.address | v4
         whole = v4 << (96 - self.length)
         above = whole >> 64 << 64
@@ -96,10 +96,15 @@ class Prefix:
 
         Suffix bits and the u octet are ignored (RFC 6052 §2.2, §2.3).
         """
-        if self.layout == LOW32 or not self._u:
+        if not self._u:
             return v6 & 0xFFFFFFFF
         joined = v6 >> 64 << 64 | (v6 & 0x00FFFFFF_FFFFFFFF) << 8
         return joined >> (96 - self.length) & 0xFFFFFFFF
+
+    @property
+    def well_known(self) -> bool:
+        """True for 64:ff9b::/96, in either layout: at /96 they agree (RFC 6052 §2.1)."""
+        return self.length == 96 and self.address == 0x0064_FF9B << 96
 
     @property
     def packed(self) -> bytes:
@@ -136,10 +141,6 @@ def _not_ipv6(text: str, address: str) -> str:
     except ValueError:
         return f"{text}: not an IPv6 prefix (such as 2001:db8:ffff::/96)"
     return f"{text}: that is IPv4; the reserved prefix is IPv6 (such as 64:ff9b::/96)"
-
-
-WELL_KNOWN = Prefix(0x0064_FF9B << 96, 96, RFC6052)
-"""64:ff9b::/96 (RFC 6052 §2.1)."""
 
 
 class Prefixes:

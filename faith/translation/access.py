@@ -1,0 +1,134 @@
+"""The access rules of faithd.conf(5), as KAME's faithd read them, but strict.
+
+One rule a line, ``SRC6[/len] permit|deny DST4[/len] [SRC4]``: clients in SRC6 may or may not reach
+DST4, and SRC4 is the address the connection is made from.  The first match decides, no match
+denies, and no rules at all permit everything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from faith.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FORM = "SRC6[/len] permit|deny DST4[/len] [SRC4]"
+
+
+class Rule:
+    """One rule; networks are ``(network, length)`` integers, *source4* a 32-bit address or None."""
+
+    __slots__ = ("clients", "destinations", "line", "permit", "source4")
+
+    def __init__(
+        self,
+        clients: tuple[int, int],
+        permit: bool,
+        destinations: tuple[int, int],
+        source4: int | None = None,
+        line: int | None = None,
+    ) -> None:
+        self.clients = clients
+        self.permit = permit
+        self.destinations = destinations
+        self.source4 = source4
+        self.line = line
+
+    def names(self, network: tuple[int, int]) -> bool:
+        """True when this rule's destinations lie inside the IPv4 *network*."""
+        start, length = network
+        own_start, own_length = self.destinations
+        return own_length >= length and own_start >> (32 - length) == start >> (32 - length)
+
+
+PERMIT_ALL = Rule((0, 0), True, (0, 0))
+"""What no rules at all mean."""
+
+
+class Access:
+    """An immutable list of rules, asked with a cost that does not grow with its length.
+
+    Rules are grouped by their two prefix lengths; a group is one dictionary look-up, and groups
+    whose first rule comes after a match already found are not asked.
+    """
+
+    __slots__ = ("_groups", "rules")
+
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self.rules = tuple(rules)
+        groups: dict[tuple[int, int], dict[tuple[int, int], int]] = {}
+        for index, rule in enumerate(self.rules):
+            (client, client_length), (destination, length) = rule.clients, rule.destinations
+            key = client >> (128 - client_length), destination >> (32 - length)
+            groups.setdefault((client_length, length), {}).setdefault(key, index)
+        # Dictionaries keep their order, so each group's first value is its lowest index, and the
+        # groups themselves come in the order of their first rule.
+        self._groups = tuple(
+            (128 - lengths[0], 32 - lengths[1], next(iter(group.values())), group)
+            for lengths, group in groups.items()
+        )
+
+    @classmethod
+    def parse(cls, text: str, file: str | None = None) -> Access:
+        """Read the text of a faithd.conf.  Raises ConfigError naming *file* and line."""
+        rules = []
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.partition("#")[0].split()
+            if words:
+                try:
+                    rules.append(_rule(words, number))
+                except ConfigError as error:
+                    raise ConfigError(error.message, file, number) from None
+        return cls(rules)
+
+    def decide(self, client: int, destination: int) -> Rule | None:
+        """The first rule that matches a 128-bit *client* and a 32-bit *destination*, or None."""
+        if not self.rules:
+            return PERMIT_ALL
+        best = len(self.rules)
+        for client_shift, shift, first, group in self._groups:
+            if first > best:
+                break
+            best = min(best, group.get((client >> client_shift, destination >> shift), best))
+        return self.rules[best] if best < len(self.rules) else None
+
+
+def _rule(words: list[str], line: int) -> Rule:
+    if len(words) not in (3, 4):
+        raise ConfigError(f"a rule has three or four words: {_FORM}")
+    keyword = words[1].lower()
+    if keyword not in ("permit", "deny"):
+        raise ConfigError(f"{words[1]!r} is neither permit nor deny: {_FORM}")
+    if keyword == "deny" and len(words) == 4:
+        raise ConfigError(f"a deny rule has no use for the source address {words[3]}")
+    return Rule(
+        _network(words[0], 6, "the first word"),
+        keyword == "permit",
+        _network(words[2], 4, "the third word"),
+        _source(words[3]) if len(words) == 4 else None,
+        line,
+    )
+
+
+def _network(word: str, family: int, place: str) -> tuple[int, int]:
+    try:
+        interface = ipaddress.ip_interface(word)
+    except ValueError:
+        raise ConfigError(f"{word!r} is not an address or network: {_FORM}") from None
+    if interface.version != family:
+        raise ConfigError(f"{word} is IPv{interface.version}, and {place} is IPv{family}: {_FORM}")
+    if interface.ip != interface.network.network_address:
+        raise ConfigError(f"{word}: host bits are set; did you mean {interface.network}?")
+    return int(interface.ip), interface.network.prefixlen
+
+
+def _source(word: str) -> int:
+    try:
+        return int(ipaddress.IPv4Address(word))
+    except ValueError:
+        raise ConfigError(
+            f"{word!r} is not an IPv4 address to connect from (one address, no length)"
+        ) from None

@@ -1,0 +1,136 @@
+"""faithd.conf: KAME's grammar and its first match, read strictly."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faith.errors import ConfigError
+from faith.translation.access import PERMIT_ALL, Access, Rule
+
+KAME_SAMPLE = """
+# permit anyone from our site to use the translator, to connect to the following IPv4 destinations:
+# - any location except 10.0.0.0/8 and 127.0.0.0/8.
+# Permit no other connections.
+#
+3ffe:501:ffff::/48 deny 10.0.0.0/8
+3ffe:501:ffff::/48 deny 127.0.0.0/8
+3ffe:501:ffff::/48 PERMIT 0.0.0.0/0    # the rest
+"""
+
+
+def v6(text: str) -> int:
+    return int(IPv6Address(text))
+
+
+def v4(text: str) -> int:
+    return int(IPv4Address(text))
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "permitted"),
+    [
+        ("3ffe:501:ffff::1", "192.0.2.1", True),
+        ("3ffe:501:ffff::1", "10.1.2.3", False),
+        ("3ffe:501:ffff::1", "127.0.0.1", False),
+        ("3ffe:501:aaaa::1", "192.0.2.1", None),
+    ],
+)
+def test_the_sample_of_the_man_page(client: str, server: str, permitted: bool | None) -> None:
+    rule = Access.parse(KAME_SAMPLE).decide(v6(client), v4(server))
+    assert (rule.permit if rule else None) == permitted
+
+
+def test_no_rules_permit_everything() -> None:
+    assert Access().decide(1, 1) is PERMIT_ALL
+    assert Access.parse("# nothing here\n\n").decide(1, 1) is PERMIT_ALL
+
+
+def test_the_fourth_word_is_the_source() -> None:
+    access = Access.parse("2001:db8::/32 permit 10.0.0.0/8 10.1.1.1")
+    rule = access.decide(v6("2001:db8::1"), v4("10.9.9.9"))
+    assert rule is not None
+    assert rule.source4 == v4("10.1.1.1")
+
+
+def test_a_last_line_without_newline_counts() -> None:
+    rule = Access.parse("::/0 deny 10.0.0.0/8\n::/0 permit 10.0.0.1").decide(1, v4("10.0.0.1"))
+    assert rule is not None
+    assert not rule.permit
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("2001:db8::/32 permit", "three or four words"),
+        ("2001:db8::/32 permit 0.0.0.0/0 10.0.0.1 more", "three or four words"),
+        ("2001:db8::/32 allow 0.0.0.0/0", "'allow' is neither permit nor deny"),
+        ("2001:db8::/129 permit 0.0.0.0/0", "'2001:db8::/129' is not an address"),
+        ("2001:db8::/32 permit 0.0.0.0/33", "'0.0.0.0/33' is not an address"),
+        ("10.0.0.0/8 permit 0.0.0.0/0", "the first word is IPv6"),
+        ("2001:db8::/32 permit 2001:db8::/32", "the third word is IPv4"),
+        ("2001:db8::1/32 permit 0.0.0.0/0", "did you mean 2001:db8::/32"),
+        ("2001:db8::/32 deny 0.0.0.0/0 10.0.0.1", "deny rule has no use"),
+        ("2001:db8::/32 permit 0.0.0.0/0 10.0.0.0/8", "one address, no length"),
+        ("2001:db8::/32 permit 0.0.0.0/0 ::1", "not an IPv4 address"),
+    ],
+)
+def test_a_bad_line_is_refused_by_file_and_line(line: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        Access.parse(f"# comment\n::/0 permit 0.0.0.0/0\n{line}\n", "/etc/faithd.conf")
+    assert str(caught.value).startswith("/etc/faithd.conf:3: ")
+
+
+clients = st.builds(
+    lambda a, n: IPv6Network((a, n), strict=False),
+    st.integers(0, 15).map(lambda n: n << 124),
+    st.integers(0, 4),
+)
+servers = st.builds(
+    lambda a, n: IPv4Network((a, n), strict=False),
+    st.integers(0, 15).map(lambda n: n << 28),
+    st.integers(0, 4),
+)
+rules = st.lists(st.tuples(clients, st.booleans(), servers), min_size=1, max_size=30)
+
+
+@given(rules, st.integers(0, 15), st.integers(0, 15))
+def test_first_match_as_reading_from_the_top(
+    written: list[tuple[IPv6Network, bool, IPv4Network]], client: int, server: int
+) -> None:
+    text = "\n".join(f"{c} {'permit' if p else 'deny'} {s}" for c, p, s in written)
+    expected = next(
+        (
+            number
+            for number, (c, _, s) in enumerate(written, 1)
+            if IPv6Address(client << 124) in c and IPv4Address(server << 28) in s
+        ),
+        None,
+    )
+    rule = Access.parse(text).decide(client << 124, server << 28)
+    assert (rule.line if rule else None) == expected
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        Access.parse(text, "f")
+    except ConfigError as error:
+        assert error.line is not None
+
+
+def test_a_rule_names_what_lies_inside() -> None:
+    loopback = (v4("127.0.0.0"), 8)
+    assert Rule((0, 0), True, (v4("127.0.0.1"), 32)).names(loopback)
+    assert Rule((0, 0), True, loopback).names(loopback)
+    assert not Rule((0, 0), True, (0, 0)).names(loopback)
+    assert not Rule((0, 0), True, (v4("126.0.0.0"), 8)).names(loopback)
+
+
+def test_asking_costs_groups_not_rules() -> None:
+    many = Access([Rule((n << 96, 32), True, (0, 0)) for n in range(10_000)])
+    assert len(many._groups) == 1, "one dictionary look-up, however many rules of one shape"
+    assert many.decide(9_999 << 96, 1) is many.rules[9_999]

@@ -1,0 +1,26 @@
+"""Networks against the standard library's own membership."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faith.translation.networks import Networks
+
+networks4 = st.builds(
+    lambda address, length: IPv4Network((address, length), strict=False),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 32),
+)
+
+
+@given(st.lists(networks4, max_size=20), st.integers(0, 2**32 - 1))
+def test_finds_the_longest_as_ipaddress_would(networks: list[IPv4Network], address: int) -> None:
+    table = Networks(32, ((int(n.network_address), n.prefixlen) for n in networks))
+    holding = [n for n in networks if IPv4Address(address) in n]
+    longest = max(holding, key=lambda n: n.prefixlen, default=None)
+    expected = longest and (int(longest.network_address), longest.prefixlen)
+    assert table.find(address) == expected
+    assert (address in table) == (longest is not None)
