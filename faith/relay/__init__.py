@@ -1,0 +1,1 @@
+"""What serves TCP: sessions, and the plane that moves their bytes."""

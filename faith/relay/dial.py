@@ -1,0 +1,52 @@
+"""Connecting to the IPv4 server, without waiting for it."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+from typing import TYPE_CHECKING
+
+from faith.kernel.sockets import IP_BIND_ADDRESS_NO_PORT, bind_reserved
+
+if TYPE_CHECKING:
+    from faith.relay.routing import Route
+
+REFUSED, UNREACHABLE, TIMEOUT = "refused", "unreachable", "timeout"
+"""How a dial can fail, as records say it."""
+
+_KINDS = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.ECONNRESET: REFUSED,
+    errno.ETIMEDOUT: TIMEOUT,
+    errno.EADDRNOTAVAIL: "no free source port",
+}
+
+
+def connect(route: Route, port: int, *, reserved_port: bool) -> tuple[_socket.socket, int]:
+    """Begin a connection along *route*; returns the socket and connect(2)'s errno.
+
+    That is EINPROGRESS (or 0) when it is under way.  *reserved_port* asks for a source port below
+    1024 (KAME's ``-p``).  Raises OSError when there is no descriptor or no such source address.
+    """
+    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
+    try:
+        # Small messages leave at once; a server that vanished is noticed; an urgent byte keeps its
+        # place in the stream.  The client's leg has these from its listener.
+        sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
+        if reserved_port:
+            bind_reserved(sock, route.source or "0.0.0.0")
+        elif route.source:
+            # The port is chosen by connect(2), for this server only: 64k to each, not in all.
+            sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((route.source, 0))
+        return sock, sock.connect_ex((route.server, port))
+    except OSError:
+        sock.close()
+        raise
+
+
+def kind(error: int) -> str:
+    """What a dial that failed with *error* (an errno) is called."""
+    return _KINDS.get(error, UNREACHABLE)

@@ -1,0 +1,105 @@
+"""Time limits of sessions, without a clock call or a store on the path of the bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, TimerHandle
+    from collections.abc import Callable
+
+    from faith.relay.plane import Plane
+    from faith.relay.session import Session
+
+LOOKS = 8
+"""Looks in the time of a limit: a session is cut between one and 1⅛ limits of silence."""
+
+
+class Deadlines:
+    """Sessions that must get past a stage in *seconds*, all the same: first in, first due.
+
+    *missed* is called with each that did not.
+    """
+
+    def __init__(
+        self, loop: AbstractEventLoop, seconds: float, missed: Callable[[Session], None]
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._missed = missed
+        self._due: dict[Session, float] = {}
+        self._timer: TimerHandle | None = None
+
+    def add(self, session: Session) -> None:
+        """Start *session*'s time."""
+        due = self._due[session] = self._loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._look)
+
+    def remove(self, session: Session) -> None:
+        """*session* is past the stage; its turn at the clock is left to find nothing."""
+        del self._due[session]
+
+    def sessions(self) -> list[Session]:
+        """Those whose time is running."""
+        return list(self._due)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._due:
+            session, due = next(iter(self._due.items()))
+            if due > now:
+                self._timer = self._loop.call_at(due, self._look)
+                return
+            del self._due[session]
+            self._missed(session)
+
+    def close(self) -> None:
+        """Stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Silence:
+    """Ends sessions on which nothing moves for too long.
+
+    *idle* and *half_closed* are seconds; 0 means no limit.  A look compares what has moved with
+    what had at the last one; it costs nothing between looks.
+    """
+
+    def __init__(
+        self, loop: AbstractEventLoop, plane: Plane, idle: float, half_closed: float
+    ) -> None:
+        self._loop = loop
+        self._plane = plane
+        self._idle = idle
+        self._half_closed = half_closed
+        limits = [limit for limit in (idle, half_closed) if limit]
+        self._interval = min(limits) / LOOKS if limits else 0.0
+        self._timer: TimerHandle | None = None
+        self._rest()
+
+    def _rest(self) -> None:
+        if self._interval:
+            self._timer = self._loop.call_later(self._interval, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for session in self._plane.sessions():
+            client, server = session.client, session.server
+            half_closed = client.done + server.done
+            seen = client.moved + server.moved + half_closed
+            if seen != session.seen:
+                session.seen = seen
+                session.quiet_since = now
+                continue
+            limit = self._half_closed if half_closed else self._idle
+            if limit and now - session.quiet_since >= limit:
+                self._plane.end(session, "idle half-closed" if half_closed else "idle", reset=True)
+        self._rest()
+
+    def close(self) -> None:
+        """Stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,232 @@
+"""The way of one TCP connection, for all connections of one worker.
+
+Steered by the kernel to one of our listeners, a connection is accepted, its destination resolved
+and judged, the server dialled, the bytes pumped until both sides have ended, and the end told.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from faith.kernel.sockets import original_destination, reset
+from faith.relay import dial
+from faith.relay.limits import Deadlines, Silence
+from faith.relay.listener import Listener, Reserve
+from faith.relay.plane import ERR, HUP, Plane
+from faith.relay.record import Record, endpoint
+from faith.relay.routing import Routing
+from faith.relay.session import Session
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Iterable
+
+    from faith.relay.listener import Peer
+    from faith.relay.plane import Leg
+    from faith.translation.destination import Policy
+
+log = logging.getLogger("faith.relay")
+
+PAUSE = 0.1
+"""Seconds a listener rests when a connection could not even be refused."""
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator may choose; times in seconds, 0 for no limit.
+
+    Idle sessions live 2 h 4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).
+    """
+
+    connect_timeout: float = 10.0
+    idle_timeout: float = 7440.0
+    half_closed_timeout: float = 300.0
+    reserved_port: bool = False
+
+
+class Relay:
+    """Serves the listeners of one worker.
+
+    *report* gets the record of every connection, *local* the socket of one to the gateway's own
+    address, which it then owns; without *local* such a connection is closed.
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        policy: Policy,
+        settings: Settings,
+        report: Callable[[Record], None],
+        local: Callable[[_socket.socket], None] | None,
+    ) -> None:
+        self.on_idle: Callable[[], None] = lambda: None
+        self.open_sessions = 0
+        self._loop = loop
+        self._settings = settings
+        self._report = report
+        self._local = local
+        self._routing = Routing(policy)
+        self._plane = Plane(loop, self._dialled, self._ended)
+        self._reserve = Reserve()
+        self._shedding = 0
+        self._listeners: list[Listener] = []
+        self._dialling = Deadlines(loop, settings.connect_timeout, self._dial_timeout)
+        self._silence = Silence(
+            loop, self._plane, settings.idle_timeout, settings.half_closed_timeout
+        )
+
+    @property
+    def policy(self) -> Policy:
+        """Who may reach what; assigning a new one takes effect for the next connection."""
+        return self._routing.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._routing.policy = policy
+
+    # -- accepting ---------------------------------------------------------------------------
+
+    def listen(self, listeners: Iterable[_socket.socket], redirected: bool = False) -> None:
+        """Accept from *listeners*: non-blocking, listening, with kernel.sockets.listener's options.
+
+        *redirected* listeners learn the original destination from SO_ORIGINAL_DST, the others
+        have it as the local address of what they accept.
+        """
+        accepted = self._accepted_redirected if redirected else self._accepted
+        for sock in listeners:
+            listener = Listener(sock, accepted, self._exhausted, self._reserve)
+            self._listeners.append(listener)
+            self._plane.watch(sock.fileno(), listener)
+
+    def stop_listening(self) -> None:
+        """Accept no more; sessions go on, and *on_idle* is called when the last has ended."""
+        for listener in self._listeners:
+            self._plane.unwatch(listener.sock.fileno())
+        self._listeners.clear()
+        if not self.open_sessions:
+            self._loop.call_soon(self.on_idle)
+
+    def _accepted(self, fd: int, peer: Peer) -> None:
+        client = _adopt(fd)
+        local = client.getsockname()
+        self._connect(client, peer, local[0], local[1])
+
+    def _accepted_redirected(self, fd: int, peer: Peer) -> None:
+        client = _adopt(fd)
+        try:
+            packed, port = original_destination(client)
+        except OSError:  # no rule redirected it: it came to one of the gateway's own addresses
+            mapped, port = client.getsockname()[:2]
+        else:
+            mapped = _socket.inet_ntop(_socket.AF_INET6, packed)
+        self._connect(client, peer, mapped, port)
+
+    # -- resolving, judging, dialling --------------------------------------------------------
+
+    def _connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
+        route = self._routing.find(peer[0], mapped)
+        if route.local:
+            self._serve_locally(client)
+            return
+        if route.refused:
+            self._refuse(client, peer, mapped, port, route.refused)
+            return
+        try:
+            server, error = dial.connect(route, port, reserved_port=self._settings.reserved_port)
+        except OSError as failure:
+            self._refuse(client, peer, mapped, port, self._no_dial(failure))
+            return
+        session = Session(client, server, peer, route, port, self._loop.time())
+        self.open_sessions += 1
+        if error not in (0, errno.EINPROGRESS):
+            self._dial_failed(session, dial.kind(error))
+            return
+        self._dialling.add(session)
+        self._plane.dial(session.server)
+
+    def _dialled(self, server: Leg, events: int) -> None:
+        session = server.session
+        if session.end is not None:
+            return
+        error = server.sock.getsockopt(_SOL_SOCKET, _SO_ERROR) if events & (ERR | HUP) else 0
+        self._dialling.remove(session)
+        if error:
+            self._dial_failed(session, dial.kind(error))
+        else:
+            self._plane.start(session, events)
+
+    def _dial_timeout(self, session: Session) -> None:
+        self._dial_failed(session, dial.TIMEOUT)
+
+    def _dial_failed(self, session: Session, kind: str) -> None:
+        self._plane.end(session, kind, reset=True)
+
+    def _no_dial(self, error: OSError) -> str:
+        if error.errno in _NO_RESOURCES:
+            self._shed()
+            return "shed: out of resources"
+        return f"no source: {error.strerror}".lower()
+
+    def _serve_locally(self, client: _socket.socket) -> None:
+        if self._local is None:
+            client.close()
+        else:
+            self._local(client)
+
+    # -- ends --------------------------------------------------------------------------------
+
+    def _refuse(self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str) -> None:
+        reset(client)
+        self._report(Record(endpoint(peer[0], peer[1]), endpoint(mapped, port), why, time.time()))
+
+    def _ended(self, session: Session) -> None:
+        self._report(session.record(self._loop.time()))
+        self.open_sessions -= 1
+        if not self.open_sessions and not self._listeners:
+            self.on_idle()
+
+    def close(self) -> None:
+        """Reset every session that is left and release everything."""
+        self.stop_listening()
+        for session in self._dialling.sessions() + self._plane.sessions():
+            self._plane.end(session, "stopped", reset=True)
+        self._silence.close()
+        self._dialling.close()
+        self._plane.close()
+        self._reserve.close()
+
+    # -- when there are no descriptors or memory ---------------------------------------------
+
+    def _exhausted(self, listener: Listener, shed: bool) -> None:
+        self._shed()
+        if not shed:
+            fd = listener.sock.fileno()
+            self._plane.unwatch(fd)
+            self._loop.call_later(PAUSE, self._resume, listener)
+
+    def _resume(self, listener: Listener) -> None:
+        if listener in self._listeners:
+            self._plane.watch(listener.sock.fileno(), listener)
+
+    def _shed(self) -> None:
+        if not self._shedding:
+            log.warning("out of descriptors or memory: new connections are refused")
+            self._loop.call_later(1.0, self._recovered)
+        self._shedding += 1
+
+    def _recovered(self) -> None:
+        log.warning("%d connections were refused for want of resources", self._shedding)
+        self._shedding = 0
+
+
+def _adopt(fd: int) -> _socket.socket:
+    client = _socket.socket(_socket.AF_INET6, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd)
+    client.setblocking(False)
+    return client

@@ -1,0 +1,85 @@
+"""From a connection's two addresses to where it goes, remembered for the next of its kind."""
+
+from __future__ import annotations
+
+from _socket import AF_INET6, inet_ntoa, inet_pton
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from faith.translation.destination import Policy
+
+REMEMBERED = 8192
+"""Routes kept; when there are more, all are forgotten at once."""
+
+
+class Route:
+    """Where a connection goes: to *server*, from *source*; or *refused* says why not.
+
+    *mapped* is the address the client asked for.  *local* is True for one of the gateway's own
+    addresses.  Addresses are texts, *source* None for the kernel's choice.
+    """
+
+    __slots__ = ("local", "mapped", "refused", "server", "source")
+
+    def __init__(
+        self,
+        mapped: str,
+        server: str = "",
+        source: str | None = None,
+        refused: str | None = None,
+        *,
+        local: bool = False,
+    ) -> None:
+        self.mapped = mapped
+        self.server = server
+        self.source = source
+        self.refused = refused
+        self.local = local
+
+
+class Routing:
+    """Answers by *policy*, which is a value: a new one makes all answers new."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._routes: dict[tuple[str, str], Route] = {}
+        self._policy = policy
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self._routes.clear()
+
+    def find(self, client: str, mapped: str) -> Route:
+        """The route of a connection from *client* to *mapped*, both IPv6 addresses as text."""
+        key = client, mapped
+        route = self._routes.get(key)
+        if route is None:
+            if len(self._routes) >= REMEMBERED:
+                self._routes.clear()
+            route = self._routes[key] = route_of(self._policy, client, mapped)
+        return route
+
+
+def route_of(policy: Policy, client: str, mapped: str) -> Route:
+    """As :meth:`Routing.find`, with nothing remembered."""
+    target = _number(mapped)
+    prefix = policy.prefixes.find(target)
+    if prefix is None:
+        return Route(mapped, local=True)
+    destination = prefix.unmap(target)
+    verdict = policy.admit(_number(client), destination, prefix)
+    source = None if verdict.source4 is None else _text(verdict.source4)
+    return Route(mapped, _text(destination), source, verdict.refused)
+
+
+def _number(address: str) -> int:
+    return int.from_bytes(inet_pton(AF_INET6, address.partition("%")[0]), "big")
+
+
+def _text(v4: int) -> str:
+    return inet_ntoa(v4.to_bytes(4, "big"))

@@ -1,0 +1,87 @@
+"""A session: one relayed connection, from accept to its record."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from faith.relay.plane import Leg
+from faith.relay.record import Record, endpoint
+
+if TYPE_CHECKING:
+    import _socket
+
+    from faith.relay.listener import Peer
+    from faith.relay.routing import Route
+
+
+class Session:
+    """The two legs of a connection and what its record will say.
+
+    Times are the event loop's (seconds, monotonic); *started* is when the client was accepted.
+    """
+
+    __slots__ = (
+        "client",
+        "client_host",
+        "client_port",
+        "end",
+        "port",
+        "quiet_since",
+        "reset",
+        "route",
+        "seen",
+        "server",
+        "started",
+    )
+
+    def __init__(
+        self,
+        client: _socket.socket,
+        server: _socket.socket,
+        peer: Peer,
+        route: Route,
+        port: int,
+        now: float,
+    ) -> None:
+        self.client = Leg(client, self)
+        self.server = Leg(server, self)
+        self.client.peer = self.server
+        self.server.peer = self.client
+        self.client_host, self.client_port = peer[:2]
+        self.route = route
+        self.port = port
+        self.started = now
+        self.quiet_since = now  # no byte and no FIN since then, as far as the last look saw
+        self.seen = 0  # what had moved at that look
+        self.end: str | None = None
+        self.reset = False
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes delivered to the server and to the client."""
+        return self.client.moved, self.server.moved
+
+    def record(self, now: float) -> Record:
+        """What is told of it at its end; its sockets are still open."""
+        sent, received = self.moved
+        seconds = now - self.started
+        return Record(
+            endpoint(self.client_host, self.client_port),
+            endpoint(self.route.mapped, self.port),
+            self.end or "",
+            time.time() - seconds,
+            source=_source(self.server.sock),
+            server=endpoint(self.route.server, self.port),
+            seconds=seconds,
+            sent=sent,
+            received=received,
+        )
+
+
+def _source(server: _socket.socket) -> str:
+    try:
+        host, port = server.getsockname()
+    except OSError:
+        return ""
+    return endpoint(host, port)

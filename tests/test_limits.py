@@ -1,0 +1,122 @@
+"""Time limits, on a clock the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.relay.limits import Deadlines, Silence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Clock:
+    """The part of an event loop that tells time; the test turns it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[tuple[float, int, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, call: Callable[[], None]) -> Any:
+        heapq.heappush(self.timers, (when, len(self.timers), call))
+        return SimpleNamespace(cancel=self.timers.clear)
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> Any:
+        return self.call_at(self.now + delay, call)
+
+    def turn(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.timers and self.timers[0][0] <= end:
+            self.now, _, call = heapq.heappop(self.timers)
+            call()
+        self.now = end
+
+
+@pytest.fixture
+def clock() -> Any:
+    return Clock()
+
+
+def test_deadlines_are_missed_in_order_and_on_time(clock: Any) -> None:
+    missed: list[str] = []
+    deadlines: Any = Deadlines(clock, 10, missed.append)  # type: ignore[arg-type]
+    deadlines.add("one")
+    clock.turn(4)
+    deadlines.add("two")
+    deadlines.add("three")
+    deadlines.remove("two")
+    clock.turn(5.9)
+    assert missed == []
+    clock.turn(0.2)
+    assert missed == ["one"]
+    clock.turn(4)
+    assert missed == ["one", "three"]
+    assert not clock.timers, "an empty queue keeps no timer"
+
+
+class Sessions:
+    """Stands for the plane: the sessions there are, and how they were ended."""
+
+    def __init__(self, count: int) -> None:
+        self.all = [self._session() for _ in range(count)]
+        self.ended: dict[int, str] = {}
+
+    @staticmethod
+    def _session() -> Any:
+        def leg() -> SimpleNamespace:
+            return SimpleNamespace(moved=0, done=False)
+
+        return SimpleNamespace(client=leg(), server=leg(), seen=0, quiet_since=100.0)
+
+    def sessions(self) -> list[Any]:
+        return [one for number, one in enumerate(self.all) if number not in self.ended]
+
+    def end(self, session: Any, how: str, *, reset: bool) -> None:
+        assert reset
+        self.ended[self.all.index(session)] = how
+
+
+def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
+    plane: Any = Sessions(2)
+    Silence(clock, plane, idle=80, half_closed=0)
+    for _ in range(79):
+        clock.turn(1)
+        plane.all[1].client.moved += 1
+    assert plane.ended == {}
+    clock.turn(11)
+    assert plane.ended == {0: "idle"}
+    clock.turn(90)
+    assert plane.ended == {0: "idle", 1: "idle"}
+
+
+def test_half_closing_starts_its_own_limit(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    Silence(clock, plane, idle=0, half_closed=16)
+    clock.turn(1000)
+    plane.all[0].server.done = True
+    clock.turn(16)
+    assert plane.ended == {}
+    clock.turn(4)
+    assert plane.ended == {0: "idle half-closed"}
+
+
+def test_no_limits_no_looks(clock: Any) -> None:
+    Silence(clock, Sessions(1), idle=0, half_closed=0)  # type: ignore[arg-type]
+    assert not clock.timers
+
+
+def test_closing_stops_the_clocks() -> None:
+    loop = asyncio.new_event_loop()
+    silence = Silence(loop, Sessions(0), 1, 1)  # type: ignore[arg-type]
+    deadlines = Deadlines(loop, 1, lambda session: None)
+    silence.close()
+    deadlines.close()
+    loop.close()

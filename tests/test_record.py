@@ -1,0 +1,42 @@
+"""Records: one line, and the same by name."""
+
+from __future__ import annotations
+
+from faith.relay.record import Record, endpoint
+
+
+def test_a_relayed_connection() -> None:
+    record = Record(
+        endpoint("2001:db8:6::2", 40000),
+        endpoint("2001:db8:ffff::c000:250", 23),
+        "closed",
+        1_700_000_000.0,
+        source="192.0.2.1:50000",
+        server=endpoint("192.0.2.80", 23),
+        seconds=1.5,
+        sent=10,
+        received=20,
+    )
+    assert record.text() == (
+        "client=[2001:db8:6::2]:40000 mapped=[2001:db8:ffff::c000:250]:23"
+        " source=192.0.2.1:50000 server=192.0.2.80:23"
+        " sent=10 received=20 seconds=1.500 end=closed"
+    )
+    assert record.fields() == {
+        "client": "[2001:db8:6::2]:40000",
+        "mapped": "[2001:db8:ffff::c000:250]:23",
+        "source": "192.0.2.1:50000",
+        "server": "192.0.2.80:23",
+        "started": 1_700_000_000.0,
+        "seconds": 1.5,
+        "sent": 10,
+        "received": 20,
+        "end": "closed",
+    }
+
+
+def test_a_refused_one_has_no_second_leg() -> None:
+    record = Record("[::1]:1", "[::2]:2", "no rule permits it", 0.0)
+    assert record.text().endswith('end="no rule permits it"')
+    assert "server" not in record.text()
+    assert "server" not in record.fields()

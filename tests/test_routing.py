@@ -1,0 +1,62 @@
+"""Routes: what an address pair means, remembered until the policy changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.relay import routing
+from faith.relay.routing import Routing
+from faith.translation import destination
+from faith.translation.access import Access
+from faith.translation.destination import Policy
+from faith.translation.networks import Networks
+from faith.translation.prefix import Prefix, Prefixes
+
+if TYPE_CHECKING:
+    import pytest
+
+CLIENT = "2001:db8:6::2"
+
+
+def policy(rules: str = "") -> Policy:
+    prefixes = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
+    return Policy(prefixes, Networks(32), Access.parse(rules))
+
+
+def test_a_mapped_address_leads_to_its_server() -> None:
+    route = Routing(policy()).find(CLIENT, "2001:db8:ffff::c000:250")
+    assert (route.server, route.source, route.refused, route.local) == (
+        "192.0.2.80",
+        None,
+        None,
+        False,
+    )
+
+
+def test_any_other_address_is_the_gateways_own() -> None:
+    assert Routing(policy()).find(CLIENT, "2001:db8:6::1").local
+
+
+def test_a_link_local_client_has_a_zone() -> None:
+    route = Routing(policy()).find("fe80::1%eth0", "2001:db8:ffff::c000:250")
+    assert route.server == "192.0.2.80"
+
+
+def test_the_source_comes_from_the_rule() -> None:
+    rules = "::/0 permit 0.0.0.0/0 198.51.100.7"
+    assert Routing(policy(rules)).find(CLIENT, "2001:db8:ffff::808:808").source == "198.51.100.7"
+
+
+def test_a_new_policy_forgets_the_old_answers() -> None:
+    routes = Routing(policy())
+    assert routes.find(CLIENT, "2001:db8:ffff::808:808").refused is None
+    routes.policy = policy("::/0 deny 8.8.8.8")
+    assert routes.find(CLIENT, "2001:db8:ffff::808:808").refused == destination.DENIED
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "REMEMBERED", 10)
+    routes = Routing(policy())
+    for number in range(100):
+        routes.find(CLIENT, f"2001:db8:ffff::c000:{number:x}")
+        assert len(routes._routes) <= 10
