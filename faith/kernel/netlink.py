@@ -1,0 +1,205 @@
+"""Netlink in little: attributes, requests, dumps, and batches that apply whole or not at all.
+
+Everything here is the kernel's own layout (``linux/netlink.h``, ``linux/nfnetlink.h``) with no
+library in between: inetd mode pays for every import, nftables wants several commands in one
+transaction, and a table can belong to the socket that made it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import struct
+
+from faith.errors import PermissionNeeded, SetupError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Self
+
+    Command = tuple[int, int, bytes]
+    """One change of a batch: message type, flags (without NLM_F_REQUEST), body."""
+
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+
+NLM_F_REQUEST = 0x001
+NLM_F_ACK = 0x004
+NLM_F_DUMP = 0x300
+NLM_F_REPLACE = 0x100
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
+NLM_F_APPEND = 0x800
+_NLM_F_DUMP_INTR = 0x010
+_NLM_F_ACK_TLVS = 0x200
+
+_NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+_NLMSGERR_ATTR_MSG = 1
+_NFNL_MSG_BATCH_BEGIN = 16
+_NFNL_MSG_BATCH_END = 17
+
+_SOL_NETLINK = 270
+_NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_NETLINK_GET_STRICT_CHK = 12
+_SO_SNDBUFFORCE = 32
+
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
+_CODE = struct.Struct("=i")
+_TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+_BUFFER = 1 << 16  # the kernel fills at most 32 KiB of a dump at a time
+_LARGE = 1 << 17  # safely below the smallest send buffer a system starts with
+_DUMP_ATTEMPTS = 10
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute, padded to four octets."""
+    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The ``(kind, value)`` pairs in *data*; what is cut short at its end is left out."""
+    at = 0
+    while at + 4 <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if not 4 <= length <= len(data) - at:
+            return
+        yield kind & _TYPE_MASK, data[at + 4 : at + length]
+        at += length + (-length % 4)
+
+
+class Netlink:
+    """A netlink socket, closed on exec and by leaving its ``with`` block.
+
+    *groups* is a mask of multicast groups to hear.  Everything the kernel refuses is an OSError
+    with its errno, and its own words (extended acknowledgement) where it has any.
+    """
+
+    __slots__ = ("_sequence", "_socket")
+
+    def __init__(self, protocol: int, groups: int = 0) -> None:
+        self._sequence = 0
+        self._socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, protocol)
+        for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
+            try:
+                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+            except OSError:  # older than Linux 4.20: plainer errors, unfiltered dumps
+                continue
+        self._socket.bind((0, groups))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def request(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
+        """Do one thing and wait until it is done; the bodies of what the kernel answered."""
+        self._socket.send(self._message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body))
+        return self._answers()[0]
+
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """The bodies of all objects that *body* asks for, as they were at one moment.
+
+        Raises OSError (EAGAIN) when they changed under every one of several readings.
+        """
+        for _ in range(_DUMP_ATTEMPTS):
+            self._socket.send(self._message(kind, NLM_F_REQUEST | NLM_F_DUMP, body))
+            found, interrupted = self._answers()
+            if not interrupted:
+                return found
+        raise OSError(errno.EAGAIN, "it kept changing while it was read")
+
+    def batch(self, subsystem: int, commands: Iterable[Command]) -> None:
+        """Apply all *commands* to a subsystem of nfnetlink, or none of them.
+
+        Raises the first error.
+        """
+        edge = struct.pack("!BBH", 0, 0, subsystem)  # struct nfgenmsg
+        first = self._sequence + 1
+        data = self._message(_NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, edge)
+        data += b"".join(self._message(kind, NLM_F_REQUEST | f, body) for kind, f, body in commands)
+        data += self._message(_NFNL_MSG_BATCH_END, NLM_F_REQUEST, edge)
+        if len(data) > _LARGE:
+            self._socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data))
+        self._socket.send(data)
+        # The kernel has done its work, and queued what it refuses, when send() returns; a success
+        # has no answer at all.
+        for kind, flags, sequence, body in list(self._pending()):
+            if kind == _NLMSG_ERROR and sequence >= first:
+                _check(body, flags, _CODE.size + _HEADER.size)
+
+    def notifications(self) -> Iterator[tuple[int, bytes]]:
+        """The ``(kind, body)`` of what the groups have told since the last call, without waiting.
+
+        Raises OSError (ENOBUFS) when the kernel had to drop some.
+        """
+        for kind, _, _, body in self._pending():
+            yield kind, body
+
+    def _message(self, kind: int, flags: int, body: bytes) -> bytes:
+        self._sequence += 1
+        header = _HEADER.pack(_HEADER.size + len(body), kind, flags, self._sequence, 0)
+        return header + body + bytes(-len(body) % 4)
+
+    def _answers(self) -> tuple[list[bytes], bool]:
+        """What answers the last message, and whether a change interrupted the dump."""
+        found: list[bytes] = []
+        interrupted = False
+        while True:
+            for kind, flags, sequence, body in _messages(self._socket.recv(_BUFFER)):
+                if sequence != self._sequence:
+                    continue  # left over from a request that ended in an error
+                interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
+                if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                    # An error repeats the header it is about (NETLINK_CAP_ACK: no more than that).
+                    _check(body, flags, _CODE.size + (kind == _NLMSG_ERROR) * _HEADER.size)
+                    return found, interrupted
+                found.append(body)
+
+    def _pending(self) -> Iterator[tuple[int, int, int, bytes]]:
+        while True:
+            try:
+                data = self._socket.recv(_BUFFER, _socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            yield from _messages(data)
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """The ``(kind, flags, sequence, body)`` of each message in one datagram."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
+        yield kind, flags, sequence, data[at + _HEADER.size : at + length]
+        at += length + (-length % 4)
+
+
+def _check(body: bytes, flags: int, told_at: int) -> None:
+    """Raise the error an acknowledgement carries; its text starts at *told_at*."""
+    (code,) = _CODE.unpack_from(body)
+    if not code:
+        return
+    reason = os.strerror(-code)
+    told = dict(attributes(body[told_at:])) if flags & _NLM_F_ACK_TLVS else {}
+    if _NLMSGERR_ATTR_MSG in told:
+        reason += f": {told[_NLMSGERR_ATTR_MSG].rstrip(bytes(1)).decode(errors='replace')}"
+    raise OSError(-code, reason)
+
+
+def setup_error(step: str, error: OSError, hint: str = "") -> SetupError:
+    """What the kernel's refusal of *step* means to the operator."""
+    if error.errno == errno.EPERM:  # EACCES has other reasons: IPv6 switched off, for one
+        return PermissionNeeded(step, "CAP_NET_ADMIN")
+    return SetupError(step, error.strerror or str(error), hint)
