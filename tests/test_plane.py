@@ -16,6 +16,7 @@ import pytest
 import uvloop
 
 from faith.relay import plane as plane_module
+from faith.relay.pipes import PIPE_SIZE
 from faith.relay.plane import CHUNK, Plane
 from faith.relay.routing import Route
 from faith.relay.session import Session
@@ -274,7 +275,7 @@ def test_a_reader_that_stops_stops_the_writer_and_memory_stays_bounded(
         bench.turn(0.01)
     taken = leg.moved
     held = len(leg.held or b"") + leg.piped
-    assert held <= plane_module.PIPE_SIZE
+    assert held <= PIPE_SIZE
     bench.turn(0.05)
     assert leg.moved == taken, "nothing moves while the reader sleeps"
     source.shutdown(socket.SHUT_WR)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from faith.lab import Host, ThreeHosts
     from faith.relay.record import Record
 
+    Start = Callable[..., "Running"]
+
 pytestmark = pytest.mark.netns
 
 PORT = 2323
@@ -156,9 +158,6 @@ def gets_reset(lab: ThreeHosts, address: str | None = None) -> bool:
             return is_reset(client)
     except ConnectionResetError:
         return True
-
-
-Start = "Callable[..., Running]"
 
 
 def test_a_session_and_its_record(lab: ThreeHosts, server: Server, start: Start) -> None:
