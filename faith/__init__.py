@@ -1,0 +1,1 @@
+"""FAITH: IPv6-only clients reach IPv4-only servers through a relay of sockets (RFC 3142)."""
