@@ -1,0 +1,43 @@
+"""The modules on the way of ``faithd --inetd`` import next to nothing: it starts as Python does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import faith
+
+ROOT = Path(faith.__file__).parent.parent
+LIGHT = (
+    "faith/__init__.py",
+    "faith/errors.py",
+    "faith/translation/*.py",
+)
+"""What must be light, below ROOT; further modules are added here."""
+
+ALLOWED = "__future__, _socket, collections, errno, fcntl, ipaddress, os, select, struct, sys, time"
+
+IMPORT = f"""
+import {ALLOWED}
+sys.path.insert(0, sys.argv[1])
+before = set(sys.modules)
+__import__(sys.argv[2])
+print(*(name for name in sorted(set(sys.modules) - before) if name.partition(".")[0] != "faith"))
+"""
+
+
+def modules(pattern: str) -> list[str]:
+    files = sorted(ROOT.glob(pattern))
+    assert files, f"no file is called {pattern}"
+    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files]
+    return [name.removesuffix(".__init__") for name in names]
+
+
+@pytest.mark.parametrize("module", [name for pattern in LIGHT for name in modules(pattern)])
+def test_imports_nothing_slow(module: str) -> None:
+    python = [sys.executable, "-I", "-S", "-c", IMPORT, str(ROOT), module]
+    found = subprocess.run(python, check=True, capture_output=True, text=True).stdout.split()
+    assert not found, f"{module} imports {', '.join(found)}"
