@@ -1,0 +1,174 @@
+"""bpf(2) without a library: maps, programs and links, each an open descriptor.
+
+Whatever is made here lives as long as a descriptor on it (a link or a program keeps its maps).
+Descriptors are close-on-exec.  Linux 5.9 or later, which has the sk_lookup hook.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
+
+# uapi/linux/bpf.h
+_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _LINK_CREATE = 0, 2, 3, 5, 28
+MAP_ARRAY, MAP_LPM_TRIE, MAP_SOCKMAP = 2, 11, 15
+PROGRAM_SK_LOOKUP, ATTACH_SK_LOOKUP = 30, 36
+NO_PREALLOC = 1  # for MAP_LPM_TRIE, which insists on it
+
+_LICENCE = b"BSD"  # no helper we call is for GPL programs only
+_LOG_SIZE = 1 << 16
+
+# By machine: the number for 32-bit and for 64-bit processes, 0 where there are none.
+_SYSCALLS = {
+    "x86_64": (357, 321),
+    "i386": (357, 0),
+    "i486": (357, 0),
+    "i586": (357, 0),
+    "i686": (357, 0),
+    "aarch64": (386, 280),
+    "armv6l": (386, 0),
+    "armv7l": (386, 0),
+    "armv8l": (386, 0),
+    "riscv64": (0, 280),
+    "loongarch64": (0, 280),
+    "ppc64le": (0, 361),
+    "ppc64": (361, 361),
+    "s390x": (0, 351),
+}
+
+
+class VerifierError(OSError):
+    """The kernel's verifier refused a program; *log* is what it said about it."""
+
+    def __init__(self, number: int, log: str) -> None:
+        super().__init__(number, f"the BPF verifier refused the program:\n{log}")
+        self.log = log
+
+
+def syscall_number(machine: str, bits: int) -> int:
+    """The number of bpf(2) on *machine* (as uname(2) says it) for a process of *bits* (32 or 64).
+
+    Raises OSError (ENOSYS) for a machine whose number is not known.
+    """
+    number = _SYSCALLS.get(machine, (0, 0))[bits == 64]
+    if not number:
+        raise OSError(errno.ENOSYS, f"the number of bpf(2) on {machine} ({bits} bits) is not known")
+    return number
+
+
+class Descriptor:
+    """A descriptor on something of BPF, closed by `close` or at the end of a ``with`` block."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        """Close it; the kernel drops what nothing refers to any more."""
+        os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class Map(Descriptor):
+    """A BPF map; keys and values are octets of the sizes it was made with.
+
+    *name* is at most 15 letters, digits or underscores.  Raises OSError, as its methods do.
+    """
+
+    def __init__(
+        self, kind: int, name: str, *, key: int, value: int, entries: int, flags: int = 0
+    ) -> None:
+        attributes = struct.pack("=7I16s", kind, key, value, entries, flags, 0, 0, name.encode())
+        super().__init__(_bpf(_MAP_CREATE, attributes))
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set *key* to *value*."""
+        _bpf(_MAP_UPDATE, struct.pack("=I4xQQQ", self.fd, _address(key), _address(value), 0))
+
+    def delete(self, key: bytes) -> None:
+        """Remove *key*; ENOENT when it is not there."""
+        _bpf(_MAP_DELETE, struct.pack("=I4xQQQ", self.fd, _address(key), 0, 0))
+
+
+def load(kind: int, name: str, code: bytes, attach: int) -> Descriptor:
+    """Load the program *code*, to be attached as *attach*.
+
+    Raises VerifierError when the verifier refuses it, OSError when the kernel does before that.
+    """
+    try:
+        return _load(kind, name, code, attach, None)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EINVAL):
+            raise
+    log = ctypes.create_string_buffer(_LOG_SIZE)  # writing it costs: only when there is a need
+    try:
+        return _load(kind, name, code, attach, log)
+    except OSError as error:
+        if not log.value:  # an older kernel refuses the kind of program before it looks at it
+            raise
+        raise VerifierError(error.errno, log.value.decode(errors="replace")) from None
+
+
+def _load(
+    kind: int, name: str, code: bytes, attach: int, log: ctypes.Array[ctypes.c_char] | None
+) -> Descriptor:
+    level, size, where = (1, len(log), ctypes.addressof(log)) if log else (0, 0, 0)
+    attributes = struct.pack(
+        "=IIQQIIQII16sII",
+        kind,
+        len(code) // 8,
+        _address(code),
+        _address(_LICENCE),
+        level,
+        size,
+        where,
+        0,
+        0,
+        name.encode(),
+        0,
+        attach,
+    )
+    return Descriptor(_bpf(_PROG_LOAD, attributes))
+
+
+def link(program: Descriptor, target: int, attach: int) -> Descriptor:
+    """Attach *program* to *target* (a network namespace's descriptor).
+
+    It stays attached until the last descriptor on the link is closed.  Raises OSError.
+    """
+    attributes = struct.pack("=4I", program.fd, target, attach, 0)
+    return Descriptor(_bpf(_LINK_CREATE, attributes))
+
+
+def _address(data: bytes) -> int:
+    """Where *data* lies, for as long as the caller keeps it; the kernel only reads there."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+@cache
+def _here() -> int:
+    return syscall_number(os.uname().machine, struct.calcsize("P") * 8)
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    result: int = _SYSCALL(
+        ctypes.c_long(_here()), ctypes.c_int(command), attributes, ctypes.c_uint(len(attributes))
+    )
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return result
+
+
+_SYSCALL = ctypes.CDLL(None, use_errno=True).syscall
