@@ -1,0 +1,136 @@
+"""Fixtures for claims about the kernel: a network namespace for each test, and child processes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import subprocess
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from faith.kernel import bpf
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterator, Sequence
+
+    Report = Callable[[object], None]
+    Fork = Callable[[Callable[[Report], object]], "Child"]
+    Arrive = Callable[[Sequence[_socket.socket], str, int], tuple[int, socket.socket]]
+
+CLONE_NEWNET = 0x40000000
+
+
+@pytest.fixture
+def private_network() -> Iterator[None]:
+    """Run the test in a network namespace of its own, with loopback up; it goes by itself."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net", "rb") as home:
+        if libc.unshare(CLONE_NEWNET):
+            pytest.skip(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
+
+
+@pytest.fixture
+def bpf_allowed() -> None:
+    """Skip the test where not even root may use BPF: in a user namespace."""
+    try:
+        bpf.Map(bpf.MAP_ARRAY, "test", key=4, value=4, entries=1).close()
+    except PermissionError:
+        _do_without("the kernel grants no BPF here")
+
+
+@pytest.fixture
+def real_root() -> None:
+    """Skip the test where there are no other users to become: in a user namespace."""
+    if os.geteuid() != 0 or len(Path("/proc/self/uid_map").read_text().split()[2]) < 5:
+        _do_without("it takes root and other users")
+
+
+def _do_without(what: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must run every test; {what}", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture
+def arrive() -> Arrive:
+    """``arrive(listeners, address, port)`` connects to the latter.
+
+    It returns the number of the listener that got it and the accepted socket.  Raises
+    ConnectionRefusedError.
+    """
+
+    def arrive(
+        listeners: Sequence[_socket.socket], address: str, port: int
+    ) -> tuple[int, socket.socket]:
+        with socket.create_connection((address, port), timeout=5):
+            (ready,), _, _ = select.select(listeners, [], [], 5)
+            fd, _ = ready._accept()  # type: ignore[attr-defined]
+            return listeners.index(ready), socket.socket(fileno=fd)
+
+    return arrive
+
+
+class ChildError(Exception):
+    """A child ended by an exception; the message has its type and text."""
+
+
+class Child:
+    """A forked process that runs *body*, giving it a function to report values with."""
+
+    def __init__(self, body: Callable[[Report], object]) -> None:
+        self._reports, theirs = Pipe(duplex=False)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                theirs.send((True, body(lambda value: theirs.send((True, value)))))
+            except BaseException as error:  # noqa: BLE001 - nothing may get back into pytest
+                theirs.send((False, f"{type(error).__name__}: {error}"))
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def report(self) -> Any:
+        """The next value the child reported, at the end what it returned.
+
+        Raises ChildError.
+        """
+        assert self._reports.poll(10), "the child says nothing"
+        good, value = self._reports.recv()
+        if not good:
+            raise ChildError(value)
+        return value
+
+    def kill(self) -> None:
+        """End the child as SIGKILL does, and wait for it."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self._reports.close()
+            self.pid = 0
+
+
+@pytest.fixture
+def fork() -> Iterator[Fork]:
+    """Start children that do not outlive the test."""
+    children: list[Child] = []
+
+    def start(body: Callable[[Report], object]) -> Child:
+        """Fork; *body* runs in the child."""
+        children.append(Child(body))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
