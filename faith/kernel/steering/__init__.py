@@ -1,0 +1,72 @@
+"""How packets for the prefixes reach our listeners: one contract, several ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.errors import SetupError
+from faith.kernel.steering import route, sk_lookup
+from faith.kernel.steering.base import Steering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faith.translation.ports import Ports
+    from faith.translation.prefix import Prefix
+
+__all__ = ["WAYS", "Steering", "bring_in"]
+
+_STARTS = {
+    "route": route.start,
+    "sk_lookup": sk_lookup.start,
+}
+WAYS = tuple(_STARTS)
+"""Every way, the one to be tried first first."""
+
+_FEW_PORTS = 16
+"""Up to so many, listeners of their own cost less than a program at every lookup of the host."""
+
+
+def bring_in(
+    way: str, ports: Ports, prefixes: Iterable[Prefix], workers: int, *, own: bool
+) -> Steering:
+    """Steer *ports* of *prefixes* to listeners for each of *workers*, by *way* (one of `WAYS`).
+
+    With "auto" it is the first way that fits.  With *own*, connections to the host's own
+    addresses on *ports* arrive too; else they may (way "route") or may not.
+
+    Raises SetupError; from "auto" it says why each way was refused.
+    """
+    prefixes = tuple(prefixes)
+    if own:
+        route.check_number(ports)
+    steering = (
+        _first_fit(ports, prefixes, workers)
+        if way == "auto"
+        else _STARTS[way](ports, prefixes, workers)
+    )
+    if own and steering.way != "route":
+        _listen_too(steering, ports)
+    return steering
+
+
+def _first_fit(ports: Ports, prefixes: tuple[Prefix, ...], workers: int) -> Steering:
+    refusals = []
+    for way, start in _STARTS.items():
+        if way == "route" and len(ports) > _FEW_PORTS:
+            refusals.append(f"route: {len(ports)} ports are more than {_FEW_PORTS}")
+            continue
+        try:
+            return start(ports, prefixes, workers)
+        except SetupError as error:
+            refusals.append(f"{way}: {error}")
+    raise SetupError(f"steer ports {ports}", "no way is open; " + "; ".join(refusals))
+
+
+def _listen_too(steering: Steering, ports: Ports) -> None:
+    try:
+        for port in ports:
+            steering.listen(port)
+    except BaseException:
+        steering.close()
+        raise

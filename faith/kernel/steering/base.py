@@ -1,0 +1,111 @@
+"""What every way of steering comes to: listeners, and the undo of what feeds them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from faith.kernel import sockets
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterable, Sequence
+    from contextlib import ExitStack
+    from types import TracebackType
+    from typing import Self
+
+    from faith.translation.prefix import Prefix
+
+
+class Closable(Protocol):
+    """Something that holds descriptors."""
+
+    def close(self) -> None:
+        """Close them."""
+
+
+class Steering:
+    """How connections to the prefixes reach one faithd; taken back when it is closed.
+
+    A connection arrives on one of the listeners with its original destination as its local
+    address or, where *redirected* is true, as `sockets.original_destination`.  Connections to the
+    host's own addresses may arrive as well: the local address tells.
+
+    *groups* are the listeners, a group for each address and port and in it one for each worker.
+    *undo* takes everything back; *held* is the part of it that keeps kernel state alive by an
+    open descriptor, which no worker may inherit.
+    """
+
+    def __init__(
+        self,
+        way: str,
+        groups: Sequence[Sequence[_socket.socket]],
+        undo: ExitStack,
+        *,
+        held: Iterable[Closable] = (),
+        set_prefixes: Callable[[Iterable[Prefix]], None] | None = None,
+        redirected: bool = False,
+    ) -> None:
+        self.way = way
+        self.redirected = redirected
+        self.listeners = [list(worker) for worker in zip(*groups, strict=True)]
+        self._undo = undo
+        self._held = tuple(held)
+        self._set_prefixes = set_prefixes
+
+    def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
+        """Steer *prefixes*, and no others, from now on.
+
+        One that stays is steered all the while.  Raises SetupError, and then the old ones stay.
+        """
+        if self._set_prefixes:
+            self._set_prefixes(prefixes)
+
+    def listen(self, port: int) -> None:
+        """Have every worker listen on *port* of the host's own addresses too."""
+        transparent = not self.redirected
+        group = listen(self._undo, "::", port, len(self.listeners), transparent=transparent)
+        for mine, listener in zip(self.listeners, group, strict=True):
+            mine.append(listener)
+
+    def after_fork(self, worker: int) -> list[_socket.socket]:
+        """In a forked *worker* (counted from 0): keep its listeners, which are returned, alone.
+
+        The rest is closed here, so that the kernel drops it when the parent dies; nothing is
+        undone, not even by `close`.
+        """
+        self._undo.pop_all()
+        for thing in self._held:
+            thing.close()
+        for number, listeners in enumerate(self.listeners):
+            if number != worker:
+                for listener in listeners:
+                    listener.close()
+        return self.listeners[worker]
+
+    def close(self) -> None:
+        """Undo everything, in reverse order; again is nothing."""
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def listen(
+    undo: ExitStack, address: str, port: int, workers: int, *, transparent: bool = True
+) -> list[_socket.socket]:
+    """A listener on *address* and *port* (0: any) for each worker; *undo* closes them.
+
+    Raises SetupError when the port is not free.
+    """
+    group = sockets.listeners(address, port, workers, transparent=transparent)
+    for listener in group:
+        undo.callback(listener.close)
+    return group

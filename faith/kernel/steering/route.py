@@ -1,0 +1,46 @@
+"""Way in: one IPV6_TRANSPARENT listener on ``[::]`` for each port.
+
+The AnyIP route makes the prefixes local, so their connections find a wildcard listener without
+further help.  It is the cheapest way and takes the port from everyone else on the host.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from faith.errors import SetupError
+from faith.kernel.steering.base import Steering, listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faith.translation.ports import Ports
+    from faith.translation.prefix import Prefix
+
+CAPABILITIES = ("CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE")
+"""What `start` takes: to be transparent, and to have a port below 1024."""
+
+MOST_PORTS = 64
+"""Every port is a socket in every worker; beyond this many the other ways do better."""
+
+
+def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+    """Listen on *ports* of every address, whatever the prefixes are: the routes steer.
+
+    Raises SetupError when a port is taken, or when there are more than `MOST_PORTS`.
+    """
+    check_number(ports)
+    with ExitStack() as undo:
+        groups = [listen(undo, "::", port, workers) for port in ports]
+        return Steering("route", groups, undo.pop_all())
+
+
+def check_number(ports: Ports) -> None:
+    """Raise SetupError when *ports* are too many to have a listener each."""
+    if len(ports) > MOST_PORTS:
+        raise SetupError(
+            f"listen on [::] for ports {ports}",
+            f"{len(ports)} ports would take as many sockets in every worker;"
+            f" {MOST_PORTS} is the most",
+        )

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faith.kernel.assembler import R0, Instruction, Label, leave, put
+from faith.kernel.steering.lookup_program import BITMAP_SIZE, bitmap, program
+
+
+@given(st.sets(st.integers(0, 65535)))
+def test_the_bitmap_has_the_bits_of_its_ports_and_no_others(ports: set[int]) -> None:
+    bits = bitmap(ports)
+    assert len(bits) == BITMAP_SIZE
+    assert sum(octet.bit_count() for octet in bits) == len(ports)
+    assert all(bits[port >> 3] >> (port & 7) & 1 for port in ports)
+
+
+def test_every_part_leaves_to_the_kernels_own_search_and_nothing_drops() -> None:
+    code = program(3, 4, 5)
+    targets = {item.target for item in code if isinstance(item, Instruction)} - {""}
+    assert targets == {"pass"}
+    end = code.index(Label("pass"))
+    assert code[end + 1 :] == [put(R0, 1), leave()]  # SK_PASS
