@@ -13,16 +13,15 @@ import logging
 import os
 import select
 from operator import length_hint
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
+from faith.relay.leg import Leg
 from faith.relay.pipes import PIPE_SIZE, PipePool
 
 if TYPE_CHECKING:
-    import _socket
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterator
 
-    from faith.relay.pipes import Pipe
     from faith.relay.session import Session
 
     Handler = Callable[[int], object]
@@ -51,49 +50,6 @@ _SHUT_WR = 1
 _SIOCATMARK = 0x8905
 _SOL_SOCKET, _SO_ERROR, _SO_LINGER = 1, 4, 13
 _RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s: close() sends RST
-
-
-@final
-class Leg:
-    """One socket of a session, and the direction that starts at it."""
-
-    __slots__ = (
-        "done",
-        "eof",
-        "fd",
-        "held",
-        "moved",
-        "peer",
-        "pipe",
-        "piped",
-        "quick",
-        "session",
-        "size",
-        "sock",
-        "up",
-        "urgent",
-        "urgent_held",
-        "watched",
-    )
-
-    peer: Leg
-
-    def __init__(self, sock: _socket.socket, session: Session) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.session = session
-        self.up = False  # connected, and the bytes may flow
-        self.quick = False  # nothing held, not bulk: recv and send at once
-        self.size = 0  # of the last read
-        self.held: bytes | memoryview | None = None  # read here, not yet taken by the peer
-        self.urgent_held = False  # held is one byte, to be sent urgent
-        self.pipe: Pipe | None = None
-        self.piped = 0  # bytes in it
-        self.urgent = False  # an urgent byte is at the read position or ahead of it
-        self.eof = False  # the FIN was read
-        self.done = False  # and was passed on
-        self.watched = False  # the peer's data found this leg full: OUT is watched for
-        self.moved = 0  # bytes from here that the peer's socket took
 
 
 class Plane:

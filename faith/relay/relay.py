@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
+    from faith.relay.leg import Leg
     from faith.relay.listener import Peer
-    from faith.relay.plane import Leg
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.relay")

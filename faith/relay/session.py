@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from faith.relay.plane import Leg
+from faith.relay.leg import Leg
 from faith.relay.record import Record, endpoint
 
 if TYPE_CHECKING:

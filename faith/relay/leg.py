@@ -1,0 +1,54 @@
+"""One socket of a session, and the state of the direction that starts at it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    import _socket
+
+    from faith.relay.pipes import Pipe
+    from faith.relay.session import Session
+
+
+@final
+class Leg:
+    """One socket of a session, and the direction that starts at it."""
+
+    __slots__ = (
+        "done",
+        "eof",
+        "fd",
+        "held",
+        "moved",
+        "peer",
+        "pipe",
+        "piped",
+        "quick",
+        "session",
+        "size",
+        "sock",
+        "up",
+        "urgent",
+        "urgent_held",
+        "watched",
+    )
+
+    peer: Leg
+
+    def __init__(self, sock: _socket.socket, session: Session) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.session = session
+        self.up = False  # connected, and the bytes may flow
+        self.quick = False  # nothing held, not bulk: recv and send at once
+        self.size = 0  # of the last read
+        self.held: bytes | memoryview | None = None  # read here, not yet taken by the peer
+        self.urgent_held = False  # held is one byte, to be sent urgent
+        self.pipe: Pipe | None = None
+        self.piped = 0  # bytes in it
+        self.urgent = False  # an urgent byte is at the read position or ahead of it
+        self.eof = False  # the FIN was read
+        self.done = False  # and was passed on
+        self.watched = False  # the peer's data found this leg full: OUT is watched for
+        self.moved = 0  # bytes from here that the peer's socket took
