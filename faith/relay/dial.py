@@ -16,7 +16,7 @@ REFUSED, UNREACHABLE, TIMEOUT = "refused", "unreachable", "timeout"
 
 _KINDS = {
     errno.ECONNREFUSED: REFUSED,
-    errno.ECONNRESET: REFUSED,
+    errno.ECONNRESET: "server reset",  # it had accepted: a refusal is ECONNREFUSED
     errno.ETIMEDOUT: TIMEOUT,
     errno.EADDRNOTAVAIL: "no free source port",
 }
