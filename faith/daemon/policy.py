@@ -1,0 +1,85 @@
+"""What decides about connections, gathered by the supervisor and carried to the workers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from faith.errors import ConfigError
+from faith.kernel import routes
+from faith.translation.access import Access
+from faith.translation.destination import Policy
+from faith.translation.networks import Networks
+from faith.translation.prefix import Prefix, Prefixes
+
+ACCESS_FILE = Path("/etc/faithd.conf")
+"""The access rules, when no other file is named; it need not exist."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The text of an access file, proved to be readable as rules; *file* is its name."""
+
+    text: str
+    file: str
+
+    @classmethod
+    def read(cls, path: Path | None) -> Rules:
+        """The rules in *path*, or those of `ACCESS_FILE` if that exists (none permit everything).
+
+        Raises ConfigError for a file that cannot be read or has a line that is no rule.
+        """
+        file = path or ACCESS_FILE
+        try:
+            rules = cls(file.read_text(encoding="utf-8"), str(file))
+        except FileNotFoundError:
+            if path:
+                raise ConfigError("no such file", str(file)) from None
+            return cls("", str(file))
+        except OSError as error:
+            raise ConfigError(str(error.strerror), str(file)) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"not a text file: {error.reason}", str(file)) from error
+        rules.access()
+        return rules
+
+    def access(self) -> Access:
+        """The rules themselves."""
+        return Access.parse(self.text, self.file)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that a policy is made of, as plain values.
+
+    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4.
+    """
+
+    rules: Rules
+    prefixes: tuple[Prefix, ...]
+    own: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def gather(cls, rules: Rules) -> Parts:
+        """*rules*, and what the kernel has now.  Raises OSError."""
+        return cls(rules, tuple(Prefixes(routes.reserved())), tuple(sorted(routes.own_ipv4())))
+
+    def policy(self) -> Policy:
+        """The policy they make."""
+        return Policy(Prefixes(self.prefixes), Networks(32, self.own), self.rules.access())
+
+    def dumps(self) -> str:
+        """Them as text, for :meth:`loads` in another process."""
+        prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
+        return json.dumps([self.rules.text, self.rules.file, prefixes, self.own])
+
+    @classmethod
+    def loads(cls, dumped: str) -> Parts:
+        """What :meth:`dumps` wrote."""
+        text, file, prefixes, own = json.loads(dumped)
+        return cls(
+            Rules(text, file),
+            tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
+            tuple((network, length) for network, length in own),
+        )

@@ -1,0 +1,61 @@
+"""The parts of a policy: read, gathered, carried."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.daemon import policy
+from faith.daemon.policy import Parts, Rules
+from faith.errors import ConfigError
+from faith.translation.destination import NO_RULE, OWN
+from faith.translation.prefix import RFC6052, Prefix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLIENT = int(IPv6Address("2001:db8:6::2"))
+SERVER = int(IPv4Address("192.0.2.80"))
+
+
+def test_rules_name_file_and_line_of_a_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "faithd.conf"
+    file.write_text("::/0 permit 0.0.0.0/0\n::/0 allow 0.0.0.0/0\n")
+    with pytest.raises(ConfigError, match=f"^{file}:2: 'allow'"):
+        Rules.read(file)
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        Rules.read(tmp_path / "missing")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        Rules.read(tmp_path)
+
+
+def test_a_file_must_be_text(tmp_path: Path) -> None:
+    file = tmp_path / "faithd.conf"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not a text file"):
+        Rules.read(file)
+
+
+def test_the_usual_file_need_not_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = tmp_path / "faithd.conf"
+    monkeypatch.setattr(policy, "ACCESS_FILE", usual)
+    assert not Rules.read(None).access().rules
+    usual.write_text("::/0 deny 0.0.0.0/0\n")
+    assert len(Rules.read(None).access().rules) == 1
+
+
+def test_parts_decide_the_same_after_the_journey() -> None:
+    prefix = Prefix.parse("2001:db8:100::/40", RFC6052)
+    rules = Rules("2001:db8:6::/48 permit 192.0.2.0/24  # 'é'\n", "/etc/faithd.conf")
+    parts = Parts(rules, (prefix,), ((SERVER + 1, 32),))
+    arrived = Parts.loads(parts.dumps())
+    assert arrived == parts
+    decide = arrived.policy().admit
+    assert decide(CLIENT, SERVER, prefix).refused is None
+    assert decide(CLIENT, SERVER + 1, prefix).refused == OWN
+    assert decide(CLIENT + (1 << 90), SERVER, prefix).refused == NO_RULE
