@@ -1,0 +1,314 @@
+"""Messages and session records, in each form and at each place."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import re
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.daemon.log import NOTICE, Journal, Log, Stderr, Syslog, open_sink
+from faith.relay.record import Record
+from faith.translation.destination import NO_RULE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+IDENT = "faithd telnet"
+
+
+def record(end: str = "closed") -> Record:
+    return Record(
+        "[2001:db8:6::2]:4242",
+        "[2001:db8:ffff::c000:250]:23",
+        end,
+        1.0,
+        source="192.0.2.1:1234",
+        server="192.0.2.80:23",
+        seconds=0.25,
+        sent=10,
+        received=20,
+    )
+
+
+class Receiver:
+    """A bound datagram socket, as syslogd and journald have one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+
+    def messages(self) -> Iterator[bytes]:
+        while True:
+            try:
+                yield self.socket.recv(65536)
+            except BlockingIOError:
+                return
+
+    def close(self) -> None:
+        self.socket.close()
+        self.path.unlink()
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    receiver = Receiver(tmp_path / "log")
+    yield receiver
+    receiver.socket.close()
+
+
+@pytest.fixture
+def told(receiver: Receiver) -> Iterator[Log]:
+    told = Log(Syslog(IDENT, receiver.path), IDENT)
+    yield told
+    told.close()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    pipe = os.pipe()
+    yield pipe
+    for descriptor in pipe:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("test_log")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    yield logger
+    for handler in logger.handlers[:]:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def test_syslog_lines_are_those_of_syslog_3(receiver: Receiver, logger: logging.Logger) -> None:
+    logger.addHandler(Log(Syslog(IDENT, receiver.path), IDENT))
+    logger.log(NOTICE, "serving %s", "telnet")
+    (line,) = receiver.messages()
+    stamp = time.strftime("%b %e %H:%M", time.localtime()).encode()
+    assert line.startswith(b"<29>" + stamp)  # LOG_DAEMON | LOG_NOTICE
+    assert line.endswith(f" faithd telnet[{os.getpid()}]: serving telnet".encode())
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [(logging.DEBUG, 7), (logging.INFO, 6), (NOTICE, 5), (logging.WARNING, 4), (logging.ERROR, 3)],
+)
+def test_levels_are_syslogs(
+    receiver: Receiver, logger: logging.Logger, level: int, priority: int
+) -> None:
+    logger.addHandler(Log(Syslog(IDENT, receiver.path), IDENT))
+    logger.log(level, "x")
+    (line,) = receiver.messages()
+    assert line.startswith(b"<%d>" % (3 << 3 | priority))
+
+
+def test_a_traceback_is_one_message_a_line(receiver: Receiver, logger: logging.Logger) -> None:
+    logger.addHandler(Log(Syslog(IDENT, receiver.path), IDENT))
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError:
+        logger.exception("odd")
+    lines = list(receiver.messages())
+    assert lines[0].endswith(b"]: odd")
+    assert lines[-1].endswith(b"]: ZeroDivisionError: division by zero")
+    assert all(b"faithd telnet[" in line and b"\n" not in line for line in lines)
+
+
+def test_a_session_is_one_line_at_info(receiver: Receiver, told: Log) -> None:
+    told.record(record())
+    (line,) = receiver.messages()
+    assert line.startswith(b"<30>")
+    assert line.endswith(f"]: {record().text()}".encode())
+
+
+def test_a_refusal_has_kames_words_and_level(receiver: Receiver, told: Log) -> None:
+    told.record(Record("[2001:db8:6::2]:4242", "[2001:db8:ffff::a00:1]:23", NO_RULE, 1.0))
+    (line,) = receiver.messages()
+    assert line.startswith(b"<27>")
+    assert line.endswith(
+        b"translation to [2001:db8:ffff::a00:1]:23 not permitted"
+        b" for [2001:db8:6::2]:4242: no rule permits it"
+    )
+
+
+def test_what_syslogd_missed_is_counted_and_told(receiver: Receiver, told: Log) -> None:
+    receiver.close()
+    told.record(record())
+    told.record(record())
+    back = Receiver(receiver.path)
+    told.record(record())
+    lost, session = back.messages()
+    assert lost.endswith(b"]: 2 messages were lost")
+    assert session.endswith(record().text().encode())
+    back.close()
+
+
+def test_a_full_syslogd_is_not_waited_for(receiver: Receiver, told: Log) -> None:
+    for _ in range(2000):
+        told.record(record())
+    kept = sum(1 for _ in receiver.messages())
+    assert 0 < kept < 2000
+    told.record(record())
+    lost, _ = receiver.messages()
+    assert lost.endswith(f"]: {2000 - kept} messages were lost".encode())
+
+
+def fields(entry: bytes) -> dict[str, str]:
+    """An entry of the journal, as systemd.io/JOURNAL_NATIVE_PROTOCOL has it."""
+    found = {}
+    while entry:
+        line, _, entry = entry.partition(b"\n")
+        name, equals, value = line.partition(b"=")
+        if not equals:
+            length = int.from_bytes(entry[:8], "little")
+            value, entry = entry[8 : 8 + length], entry[9 + length :]
+        found[name.decode()] = value.decode()
+    return found
+
+
+def test_the_journal_gets_fields(receiver: Receiver) -> None:
+    told = Log(Journal(IDENT, receiver.path), IDENT)
+    told.record(record())
+    told.close()
+    (entry,) = map(fields, receiver.messages())
+    assert entry["MESSAGE"] == record().text()
+    assert entry["PRIORITY"] == "6"
+    assert entry["SYSLOG_IDENTIFIER"] == IDENT
+    assert entry["SYSLOG_FACILITY"] == "3"
+    assert entry["FAITH_CLIENT"] == "[2001:db8:6::2]:4242"
+    assert entry["FAITH_RECEIVED"] == "20"
+
+
+def test_the_journal_gets_a_traceback_as_one_entry(
+    receiver: Receiver, logger: logging.Logger
+) -> None:
+    logger.addHandler(Log(Journal(IDENT, receiver.path), IDENT))
+    logger.error("two\nlines")
+    (entry,) = map(fields, receiver.messages())
+    assert entry["MESSAGE"] == "two\nlines"
+    assert entry["PRIORITY"] == "3"
+
+
+def test_json_is_an_object_a_line(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    told = Log(Stderr(IDENT, bare=True, descriptor=writing), IDENT, "json")
+    told.record(record())
+    told.handle(logging.makeLogRecord({"levelno": NOTICE, "msg": "a\nb"}))
+    session, message = map(json.loads, os.read(reading, 65536).splitlines())
+    assert session["level"] == "info"
+    assert session["message"] == "session"
+    assert (session["ident"], session["pid"]) == (IDENT, os.getpid())
+    assert (session["client"], session["sent"]) == ("[2001:db8:6::2]:4242", 10)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", session["time"])
+    assert (message["level"], message["message"]) == ("notice", "a\nb")
+    told.close()
+
+
+def test_standard_error_has_time_and_name(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    told = Log(Stderr(IDENT, descriptor=writing), IDENT)
+    told.record(record())
+    told.close()
+    line = os.read(reading, 65536).decode()
+    begin = rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d faithd telnet\[{os.getpid()}\]: "
+    assert re.fullmatch(begin + re.escape(record().text()) + "\n", line)
+
+
+def test_a_slow_reader_of_standard_error_is_not_waited_for(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    sink = Stderr(IDENT, descriptor=writing)
+    told = Log(sink, IDENT)
+    for _ in range(5000):
+        told.record(record())
+    assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK  # others write there too
+    os.set_blocking(reading, False)
+    got = b""
+    for _ in range(100):
+        try:
+            got += os.read(reading, 1 << 20)
+        except BlockingIOError:
+            sink.flush()
+    told.record(record())
+    got += os.read(reading, 1 << 20)
+    lines = got.decode().splitlines()
+    sessions = sum("client=" in line for line in lines)
+    (lost,) = (line for line in lines if "lost" in line)
+    assert lost.endswith(f"]: {5001 - sessions} messages were lost")
+    assert all(line.endswith(("end=closed", "lost")) for line in lines), "lines stay whole"
+    told.close()
+
+
+def test_standard_error_is_written_once_a_turn(pipe: tuple[int, int]) -> None:
+    reading, writing = pipe
+    os.set_blocking(reading, False)
+    told = Log(Stderr(IDENT, descriptor=writing), IDENT)
+
+    async def turn() -> None:
+        told.batch(asyncio.get_running_loop())
+        told.record(record())
+        told.record(record())
+        with pytest.raises(BlockingIOError):
+            os.read(reading, 1)
+        await asyncio.sleep(0)
+        assert os.read(reading, 65536).count(b"\n") == 2
+        told.record(record())
+
+    asyncio.run(turn())
+    told.close()
+    assert os.read(reading, 65536).count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("stream", "foreground", "place"),
+    [("", False, Syslog), ("", True, Stderr), ("1:1", True, Stderr), ("stderr", True, Journal)],
+)
+def test_the_place_depends_on_who_runs_it(
+    monkeypatch: pytest.MonkeyPatch, stream: str, foreground: bool, place: type
+) -> None:
+    error = os.fstat(2)
+    there = f"{error.st_dev}:{error.st_ino}"
+    monkeypatch.setenv("JOURNAL_STREAM", there if stream == "stderr" else stream)
+    sink = open_sink(IDENT, "text", foreground=foreground)
+    assert type(sink) is place
+    sink.close()
+
+
+def test_a_message_that_cannot_be_formatted_raises_nothing(
+    told: Log, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told.handle(logging.makeLogRecord({"msg": "%d", "args": ("no number",)}))
+    assert "Logging error" in capsys.readouterr().err
+
+
+def test_a_record_costs_microseconds(tmp_path: Path) -> None:
+    with open(tmp_path / "log", "wb") as file:
+        sink = Stderr(IDENT, descriptor=file.fileno())
+        loop = asyncio.new_event_loop()
+        sink.batch(loop)
+        told = Log(sink, IDENT)
+        one = record()
+        best = 1.0
+        for _ in range(5):
+            started = time.perf_counter()
+            for _ in range(1000):
+                told.record(one)
+            best = min(best, (time.perf_counter() - started) / 1000)
+            sink.flush()
+        told.close()
+        loop.close()
+    print(f"{best * 1e6:.1f} µs a record", file=sys.stderr)
+    assert best < 50e-6
