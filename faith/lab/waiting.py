@@ -1,0 +1,18 @@
+"""Waiting for what comes true a little later."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def wait_until(predicate: Callable[[], object], seconds: float, what: str) -> None:
+    """Return once *predicate* is true; raises TimeoutError naming *what* after *seconds*."""
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.005)

@@ -1,0 +1,63 @@
+"""What every test may ask for: networks of namespaces, and programs of the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from faith.errors import SetupError
+from faith.lab import Network, ThreeHosts, gain_rights, three_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_NO_NETWORKS = pytest.StashKey[str]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Gain the right to build networks, before there are threads: see gain_rights()."""
+    if any(item.get_closest_marker("netns") for item in session.items):
+        try:
+            gain_rights()
+        except SetupError as error:
+            session.config.stash[_NO_NETWORKS] = str(error)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let no test run that needs a network where none can be built."""
+    reason = item.config.stash.get(_NO_NETWORKS, "")
+    if reason and item.get_closest_marker("netns"):
+        _do_without(f"no network of namespaces: {reason}")
+
+
+def _do_without(what: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"CI must run every test; {what}", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """An empty network, taken away after the test."""
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture
+def lab(network: Network) -> ThreeHosts:
+    """An IPv6-only client, a gateway and an IPv4-only server."""
+    return three_hosts(network)
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], str]:
+    """``need("telnetd")`` is the path of that program; without it the test is skipped."""
+
+    def find(program: str) -> str:
+        path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin")
+        return path or _do_without(f"{program} is not installed")
+
+    return find
