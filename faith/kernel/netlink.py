@@ -132,13 +132,20 @@ class Netlink:
         data += b"".join(self._message(kind, NLM_F_REQUEST | f, body) for kind, f, body in commands)
         data += self._message(_NFNL_MSG_BATCH_END, NLM_F_REQUEST, edge)
         if len(data) > _LARGE:
-            self._socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, len(data))
+            self._make_room(len(data))
         self._socket.send(data)
         # The kernel has done its work, and queued what it refuses, when send() returns; a success
         # has no answer at all.
         for kind, flags, sequence, body in list(self._pending()):
             if kind == _NLMSG_ERROR and sequence >= first:
                 _check(body, flags, _CODE.size + _HEADER.size)
+
+    def _make_room(self, octets: int) -> None:
+        self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, octets)
+        try:
+            self._socket.setsockopt(_socket.SOL_SOCKET, _SO_SNDBUFFORCE, octets)
+        except PermissionError:
+            return  # in a user namespace, where net.core.wmem_max is the limit
 
     def notifications(self) -> Iterator[tuple[int, bytes]]:
         """The ``(kind, body)`` of what the groups have told since the last call, without waiting.

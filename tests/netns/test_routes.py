@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import select
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 
 from faith.errors import PermissionNeeded, SetupError
 from faith.kernel import routes
 from faith.translation.prefix import LOW32, RFC6052, Prefix
+from tests.netns.rights import without_capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from faith.lab import Host, Network
 
 pytestmark = pytest.mark.netns
-
-T = TypeVar("T")
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
 OTHER = Prefix.parse("2001:db8:fffe::/64")
@@ -47,18 +44,6 @@ def ip(host: Host, need: Callable[[str], str]) -> Callable[[str], str]:
 def inside(host: Host) -> Iterator[None]:
     with host.inside():
         yield
-
-
-def without_capabilities(function: Callable[[], T]) -> T:
-    """What *function* returns or raises in a thread that has no right left."""
-
-    def run() -> T:
-        version_3, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-        assert ctypes.CDLL(None).capset(version_3, nothing) == 0
-        return function()
-
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(run).result()
 
 
 @pytest.mark.usefixtures("inside")

@@ -1,0 +1,191 @@
+"""The matches and statements that nftables rules of ours are made of.
+
+Each is bytes in the kernel's layout (``linux/netfilter/nf_tables.h``), and a rule is their sum:
+``daddr_in("prefixes") + jump("reserved")``.  Nested attributes go without NLA_F_NESTED, as
+nf_tables itself writes them: so what is read back compares octet by octet.
+"""
+
+from __future__ import annotations
+
+from faith.kernel.netlink import attribute, attributes
+
+TCP = 6
+UDP = 17
+ICMPV6 = 58
+
+SYN = 0x02
+ACK = 0x10
+
+ECHO_REQUEST = 128
+ADMIN_PROHIBITED = 1  # codes of ICMPv6 type 1, destination unreachable
+PORT_UNREACHABLE = 4
+
+_LIST_ELEM = 1
+_EXPR_NAME = 1
+_EXPR_DATA = 2
+_DATA_VALUE = 1
+_DATA_VERDICT = 2
+
+_REG_VERDICT = 0
+_REG_1 = 1
+_REG_2 = 2
+
+_NETWORK_HEADER = 1
+_TRANSPORT_HEADER = 2
+
+_AF_INET6 = 10
+_META_L4PROTO = 16
+_SOCKET_TRANSPARENT = 0
+_REJECT_ICMP_UNREACH = 0
+_REJECT_TCP_RST = 1
+
+_ACCEPT = 1
+_JUMP = -3
+_RETURN = -5
+
+
+def number(kind: int, value: int) -> bytes:
+    """An attribute of 32 bits in network byte order, as all of nftables has them."""
+    return attribute(kind, (value & 0xFFFFFFFF).to_bytes(4, "big"))
+
+
+def string(kind: int, text: str) -> bytes:
+    """An attribute of text."""
+    return attribute(kind, text.encode() + bytes(1))
+
+
+def daddr_in(name: str) -> bytes:
+    """``ip6 daddr @name``"""
+    return _load(_NETWORK_HEADER, 24, 16) + _in_set(name)
+
+
+def l4proto(protocol: int) -> bytes:
+    """``meta l4proto protocol``: whatever extension headers come first."""
+    return _load_l4proto() + _equal(bytes([protocol]))
+
+
+def l4proto_not(protocol: int) -> bytes:
+    """``meta l4proto != protocol``"""
+    return _load_l4proto() + _equal(bytes([protocol]), negated=True)
+
+
+def dport_in(name: str) -> bytes:
+    """``tcp dport @name``"""
+    return l4proto(TCP) + _load(_TRANSPORT_HEADER, 2, 2) + _in_set(name)
+
+
+def tcp_flags(mask: int, value: int) -> bytes:
+    """``tcp flags & mask == value``"""
+    return l4proto(TCP) + _load(_TRANSPORT_HEADER, 13, 1) + _masked(mask) + _equal(bytes([value]))
+
+
+def icmpv6_type(kind: int) -> bytes:
+    """``icmpv6 type kind``"""
+    return l4proto(ICMPV6) + _load(_TRANSPORT_HEADER, 0, 1) + _equal(bytes([kind]))
+
+
+def socket_not_transparent() -> bytes:
+    """``socket transparent 0``: the socket the packet would reach exists and is an ordinary one."""
+    load = _expression("socket", number(1, _SOCKET_TRANSPARENT) + number(2, _REG_1))
+    return load + _equal(bytes(1))
+
+
+def counter() -> bytes:
+    """``counter``"""
+    return _expression("counter", b"")
+
+
+def reject_with_reset() -> bytes:
+    """``reject with tcp reset``"""
+    return _expression("reject", number(1, _REJECT_TCP_RST))
+
+
+def reject(code: int) -> bytes:
+    """``reject with icmpv6 code``"""
+    return _expression("reject", number(1, _REJECT_ICMP_UNREACH) + attribute(2, bytes([code])))
+
+
+def accept() -> bytes:
+    """``accept``"""
+    return _verdict(number(1, _ACCEPT))
+
+
+def leave() -> bytes:
+    """``return``"""
+    return _verdict(number(1, _RETURN))
+
+
+def jump(chain: str) -> bytes:
+    """``jump chain``"""
+    return _verdict(number(1, _JUMP) + string(2, chain))
+
+
+def tproxy(address: bytes, port: int) -> bytes:
+    """``tproxy to [address]:port``"""
+    to = number(1, _AF_INET6) + number(2, _REG_1) + number(3, _REG_2)
+    values = _value(_REG_1, address) + _value(_REG_2, port.to_bytes(2, "big"))
+    return values + _expression("tproxy", to)
+
+
+def redirect(port: int) -> bytes:
+    """``redirect to :port``"""
+    return _value(_REG_1, port.to_bytes(2, "big")) + _expression("redir", number(1, _REG_1))
+
+
+def matches(wanted: bytes, found: bytes) -> bool:
+    """True when a rule *found* in the kernel is the one *wanted*.
+
+    The kernel adds attributes that were left to their defaults, and counters have counted.
+    """
+    mine, theirs = _decoded(wanted), _decoded(found)
+    return len(mine) == len(theirs) and all(
+        name == found_name and arguments.items() <= found_arguments.items()
+        for (name, arguments), (found_name, found_arguments) in zip(mine, theirs, strict=True)
+    )
+
+
+def _decoded(expressions: bytes) -> list[tuple[str, dict[int, bytes]]]:
+    parts = (dict(attributes(value)) for _, value in attributes(expressions))
+    return [
+        (part[_EXPR_NAME].rstrip(bytes(1)).decode(), dict(attributes(part.get(_EXPR_DATA, b""))))
+        for part in parts
+    ]
+
+
+def _expression(name: str, arguments: bytes) -> bytes:
+    return attribute(_LIST_ELEM, string(_EXPR_NAME, name) + attribute(_EXPR_DATA, arguments))
+
+
+def _load(base: int, offset: int, length: int) -> bytes:
+    where = number(2, base) + number(3, offset) + number(4, length)
+    return _expression("payload", number(1, _REG_1) + where)
+
+
+def _load_l4proto() -> bytes:
+    return _expression("meta", number(1, _REG_1) + number(2, _META_L4PROTO))
+
+
+def _equal(value: bytes, *, negated: bool = False) -> bytes:
+    data = attribute(3, attribute(_DATA_VALUE, value))
+    return _expression("cmp", number(1, _REG_1) + number(2, int(negated)) + data)
+
+
+def _masked(mask: int) -> bytes:
+    operands = attribute(4, attribute(_DATA_VALUE, bytes([mask])))
+    operands += attribute(5, attribute(_DATA_VALUE, bytes(1)))  # nothing is flipped
+    return _expression("bitwise", number(1, _REG_1) + number(2, _REG_1) + number(3, 1) + operands)
+
+
+def _in_set(name: str) -> bytes:
+    flags = number(5, 0)  # not NFT_LOOKUP_F_INV
+    return _expression("lookup", string(1, name) + number(2, _REG_1) + flags)
+
+
+def _value(register: int, value: bytes) -> bytes:
+    data = attribute(2, attribute(_DATA_VALUE, value))
+    return _expression("immediate", number(1, register) + data)
+
+
+def _verdict(verdict: bytes) -> bytes:
+    data = attribute(2, attribute(_DATA_VERDICT, verdict))
+    return _expression("immediate", number(1, _REG_VERDICT) + data)

@@ -1,0 +1,168 @@
+"""The guard: under a reserved prefix, nothing answers but what was made to.
+
+An AnyIP route makes every address of a prefix the host's own, and so every server on the host
+that listens on ``[::]`` reachable under it.  The guard is an nftables table that needs no process:
+a connection passes only to a listener that is IPV6_TRANSPARENT, as all of ours are, or to a port
+that was opened for ordinary listeners (inetd's).  The same goes for UDP; an echo request and every
+other protocol is refused as administratively prohibited.  ICMPv6 errors pass: path MTU discovery
+needs them.  So do the packets of connections that exist, which were judged when they began.
+
+A connection request in fragments brings its whole TCP header in the first one, or Linux drops it
+(RFC 8200 §4.5; since 5.11).
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from faith.kernel.expressions import (
+    ACK,
+    ADMIN_PROHIBITED,
+    ECHO_REQUEST,
+    ICMPV6,
+    PORT_UNREACHABLE,
+    SYN,
+    TCP,
+    UDP,
+    counter,
+    daddr_in,
+    dport_in,
+    icmpv6_type,
+    jump,
+    l4proto,
+    l4proto_not,
+    leave,
+    reject,
+    reject_with_reset,
+    socket_not_transparent,
+    tcp_flags,
+)
+from faith.kernel.netlink import setup_error
+from faith.kernel.nftables import Nftables
+from faith.kernel.ruleset import Chain, Hook, Rule, Set, Table
+from faith.translation.ports import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faith.errors import SetupError
+    from faith.translation.prefix import Prefix
+
+TABLE = "faith"
+_NO_PORTS = Ports([])
+
+_GUARD = (Rule("ip6 daddr @prefixes jump reserved", daddr_in("prefixes") + jump("reserved")),)
+_RESERVED = (
+    Rule("tcp dport @open_ports return", dport_in("open_ports") + leave()),
+    Rule(
+        "tcp flags & (syn | ack) == syn socket transparent 0 counter reject with tcp reset",
+        tcp_flags(SYN | ACK, SYN) + socket_not_transparent() + counter() + reject_with_reset(),
+    ),
+    Rule(
+        "meta l4proto udp socket transparent 0 reject",
+        l4proto(UDP) + socket_not_transparent() + reject(PORT_UNREACHABLE),
+    ),
+    Rule(
+        "icmpv6 type echo-request reject with icmpv6 admin-prohibited",
+        icmpv6_type(ECHO_REQUEST) + reject(ADMIN_PROHIBITED),
+    ),
+    Rule(
+        "meta l4proto != tcp meta l4proto != udp meta l4proto != ipv6-icmp"
+        " reject with icmpv6 admin-prohibited",
+        l4proto_not(TCP) + l4proto_not(UDP) + l4proto_not(ICMPV6) + reject(ADMIN_PROHIBITED),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class GuardState:
+    """What the kernel has of the guard.
+
+    *intact* is false when a rule, chain or hook is not as it should be, and when the table is
+    missing.  *networks* are the ``(network, length)`` pairs under guard.
+    """
+
+    present: bool = False
+    intact: bool = False
+    networks: frozenset[tuple[int, int]] = frozenset()
+    open_ports: Ports = _NO_PORTS
+
+    def covers(self, prefix: Prefix) -> bool:
+        """True when all of *prefix* is under guard."""
+        return any(
+            length <= prefix.length and (network ^ prefix.address) >> (128 - length) == 0
+            for network, length in self.networks
+        )
+
+
+def install(prefixes: Iterable[Prefix], open_ports: Ports = _NO_PORTS) -> None:
+    """Guard *prefixes*, and no others, but for *open_ports*; whatever the guard was before.
+
+    It is put in place whole: there is no moment without.  Raises SetupError.
+    """
+    try:
+        with Nftables() as nft:
+            nft.replace(_table(prefixes, open_ports))
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def remove() -> bool:
+    """Take the guard away; False when there was none.  Raises SetupError."""
+    try:
+        with Nftables() as nft:
+            return nft.delete(TABLE)
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def inspect() -> GuardState:
+    """What is there of the guard now.  Takes CAP_NET_ADMIN; raises SetupError."""
+    table = _table((), _NO_PORTS)
+    prefixes, open_ports = table.sets
+    try:
+        with Nftables() as nft:
+            if not nft.exists(TABLE):
+                return GuardState()
+            return GuardState(
+                True,
+                nft.has_rules_of(table),
+                _networks(nft.ranges(TABLE, prefixes)),
+                Ports(nft.ranges(TABLE, open_ports)),
+            )
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def render(prefixes: Iterable[Prefix], open_ports: Ports = _NO_PORTS) -> str:
+    """What `install` does, as a script for ``nft -f -``."""
+    return _table(prefixes, open_ports).text()
+
+
+def _table(prefixes: Iterable[Prefix], open_ports: Ports) -> Table:
+    return Table(
+        TABLE,
+        (Set.of_prefixes("prefixes", prefixes), Set.of_ports("open_ports", open_ports)),
+        (Chain("guard", _GUARD, Hook("filter", "input", 0)), Chain("reserved", _RESERVED)),
+    )
+
+
+def _networks(ranges: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
+    return frozenset(
+        (int(network.network_address), network.prefixlen)
+        for first, last in ranges
+        for network in ipaddress.summarize_address_range(
+            ipaddress.IPv6Address(first), ipaddress.IPv6Address(last)
+        )
+    )
+
+
+_MISSING = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
+
+
+def _refused(error: OSError) -> SetupError:
+    hint = "the kernel must have nf_tables with its socket and reject expressions"
+    return setup_error("guard", error, hint if error.errno in _MISSING else "")

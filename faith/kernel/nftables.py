@@ -1,0 +1,252 @@
+"""nftables in the kernel: tables made, refilled, compared and deleted, each in one transaction.
+
+All tables are of the family ip6.  No nft program is needed.  Everything here, reading too, needs
+CAP_NET_ADMIN; what the kernel refuses is an OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from faith.kernel.expressions import matches, number, string
+from faith.kernel.netlink import (
+    NETLINK_NETFILTER,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    Netlink,
+    attribute,
+    attributes,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Self
+
+    from faith.kernel.netlink import Command
+    from faith.kernel.ruleset import Chain, Range, Set, Table
+
+_SUBSYSTEM = 10
+_NFGENMSG = bytes([10, 0, 0, 0])  # AF_INET6, version 0
+
+_NEWTABLE, _GETTABLE, _DELTABLE = 0, 1, 2
+_NEWCHAIN, _GETCHAIN = 3, 4
+_NEWRULE, _GETRULE = 6, 7
+_NEWSET = 9
+_NEWSETELEM, _GETSETELEM, _DELSETELEM = 12, 13, 14
+
+_TABLE_F_DORMANT = 1
+_TABLE_F_OWNER = 2
+_SET_INTERVAL = 4
+_ELEM_INTERVAL_END = 1
+_POLICY_ACCEPT = 1
+_HOOKS = {"prerouting": 0, "input": 1, "output": 3}
+_RANGES_IN_A_MESSAGE = 500  # an attribute holds 64 KiB
+
+
+class Nftables:
+    """The nftables of this network namespace."""
+
+    def __init__(self) -> None:
+        self._netlink = Netlink(NETLINK_NETFILTER)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; the kernel deletes what `create` made."""
+        self._netlink.close()
+
+    def replace(self, table: Table) -> None:
+        """Make *table*, in the place of one of its name; no packet finds neither."""
+        old = _command(_DELTABLE, string(1, table.name))
+        self._batch([_new_table(table.name), old, _new_table(table.name), *_contents(table)])
+
+    def create(self, table: Table) -> None:
+        """Make *table*, which lives and dies with this object and nobody else can change.
+
+        The kernel deletes it when the last copy of the descriptor is closed, by SIGKILL too.
+        ``nft flush ruleset`` passes it over.  Takes Linux 5.12; raises OSError (EEXIST) when the
+        name is taken.
+        """
+        owned = _new_table(table.name, _TABLE_F_OWNER, NLM_F_CREATE | NLM_F_EXCL)
+        self._batch([owned, *_contents(table)])
+
+    def delete(self, name: str) -> bool:
+        """Delete a table; False when there was none."""
+        try:
+            self._batch([_command(_DELTABLE, string(1, name))])
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+        return True
+
+    def refill(self, table: str, new: Set) -> None:
+        """Have the set of that name hold what *new* holds; no packet finds it half filled."""
+        empty = _command(_DELSETELEM, string(1, table) + string(2, new.name))
+        self._batch([empty, *_elements(table, new)])
+
+    def exists(self, name: str) -> bool:
+        """True when there is a table of that name."""
+        return self._flags(name) is not None
+
+    def ranges(self, table: str, wanted: Set) -> tuple[Range, ...]:
+        """What the set of *wanted*'s name and kind holds now; nothing when there is none."""
+        try:
+            found = self._dump(_GETSETELEM, string(1, table) + string(2, wanted.name))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return ()
+            raise
+        points = [point for told in found for point in _points(told.get(3, b""))]
+        return tuple(_intervals(points, wanted.kind.top))
+
+    def has_rules_of(self, table: Table) -> bool:
+        """True when the kernel's chains, hooks and rules are those of *table*, and no more.
+
+        What the sets hold is not looked at.
+        """
+        return (
+            self._is_active(table.name)
+            and self._chains(table.name) == {chain.name: _base(chain) for chain in table.chains}
+            and all(self._has_rules(table.name, chain) for chain in table.chains)
+        )
+
+    def _is_active(self, table: str) -> bool:
+        flags = self._flags(table)
+        return flags is not None and not flags & _TABLE_F_DORMANT
+
+    def _flags(self, table: str) -> int | None:
+        """The flags of a table, None when there is none of that name."""
+        try:
+            (found,) = self._netlink.request(_kind(_GETTABLE), _NFGENMSG + string(1, table))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return int.from_bytes(_told(found)[2], "big")
+
+    def _has_rules(self, table: str, chain: Chain) -> bool:
+        found = self._dump(_GETRULE, string(1, table) + string(2, chain.name))
+        rules = [told[4] for told in found if _name(told, 2) == chain.name]
+        return len(rules) == len(chain.rules) and all(
+            matches(rule.expressions, there) for rule, there in zip(chain.rules, rules, strict=True)
+        )
+
+    def _chains(self, table: str) -> dict[str, tuple[bytes, ...]]:
+        """What makes each chain of a table a base chain: hook, type, policy."""
+        found = self._dump(_GETCHAIN, b"")
+        return {
+            _name(told, 3): tuple(told.get(kind, b"") for kind in _BASE)
+            for told in found
+            if _name(told, 1) == table
+        }
+
+    def _batch(self, commands: Iterable[Command]) -> None:
+        self._netlink.batch(_SUBSYSTEM, commands)
+
+    def _dump(self, message: int, wanted: bytes) -> list[dict[int, bytes]]:
+        found = self._netlink.dump(_kind(message), _NFGENMSG + wanted)
+        return [_told(body) for body in found]
+
+
+def _contents(table: Table) -> Iterator[Command]:
+    for place, new in enumerate(table.sets, 1):
+        yield _new_set(table.name, new, place)
+    for chain in table.chains:
+        yield _new_chain(table.name, chain)
+    for new in table.sets:
+        yield from _elements(table.name, new)
+    for chain in table.chains:
+        for rule in chain.rules:
+            where = string(1, table.name) + string(2, chain.name)
+            body = where + attribute(4, rule.expressions)
+            yield _command(_NEWRULE, body, NLM_F_CREATE | NLM_F_APPEND)
+
+
+def _new_table(name: str, table_flags: int = 0, flags: int = NLM_F_CREATE) -> Command:
+    return _command(_NEWTABLE, string(1, name) + number(2, table_flags), flags)
+
+
+def _new_set(table: str, new: Set, place: int) -> Command:
+    body = string(1, table) + string(2, new.name) + number(3, _SET_INTERVAL)
+    body += number(4, new.kind.number) + number(5, new.kind.octets) + number(10, place)
+    return _command(_NEWSET, body, NLM_F_CREATE)
+
+
+def _new_chain(table: str, chain: Chain) -> Command:
+    body = string(1, table) + string(3, chain.name)
+    for kind, value in zip(_BASE, _base(chain), strict=True):
+        body += attribute(kind, value) if value else b""
+    return _command(_NEWCHAIN, body, NLM_F_CREATE)
+
+
+_BASE = (4, 7, 5)  # NFTA_CHAIN_HOOK, NFTA_CHAIN_TYPE, NFTA_CHAIN_POLICY
+
+
+def _base(chain: Chain) -> tuple[bytes, ...]:
+    """The values of the attributes that make a base chain, all empty for another chain."""
+    if not (hook := chain.hook):
+        return (b"", b"", b"")
+    where = number(1, _HOOKS[hook.name]) + number(2, hook.priority)
+    return where, hook.kind.encode() + bytes(1), _POLICY_ACCEPT.to_bytes(4, "big")
+
+
+def _elements(table: str, new: Set) -> Iterator[Command]:
+    where = string(1, table) + string(2, new.name)
+    for start in range(0, len(new.ranges), _RANGES_IN_A_MESSAGE):
+        some = new.ranges[start : start + _RANGES_IN_A_MESSAGE]
+        body = where + attribute(3, b"".join(_interval(new, *ends) for ends in some))
+        yield _command(_NEWSETELEM, body, NLM_F_CREATE)
+
+
+def _interval(new: Set, first: int, last: int) -> bytes:
+    """The two elements of an interval; one that reaches the top has no end."""
+    start = attribute(1, _key(new, first))
+    if last == new.kind.top:
+        return start
+    return start + attribute(1, _key(new, last + 1) + number(3, _ELEM_INTERVAL_END))
+
+
+def _key(new: Set, value: int) -> bytes:
+    return attribute(1, attribute(1, value.to_bytes(new.kind.octets, "big")))
+
+
+def _points(elements: bytes) -> Iterator[tuple[int, bool]]:
+    """The ``(value, it starts an interval)`` pairs of a list of elements."""
+    for _, element in attributes(elements):
+        told = dict(attributes(element))
+        key = dict(attributes(told[1]))[1]
+        flags = int.from_bytes(told.get(3, b""), "big")
+        yield int.from_bytes(key, "big"), not flags & _ELEM_INTERVAL_END
+
+
+def _intervals(points: Iterable[tuple[int, bool]], top: int) -> Iterator[Range]:
+    first = None
+    for value, starts in sorted(points):  # an end comes before a start of the same value
+        if first is not None:
+            yield first, value - 1
+        first = value if starts else None
+    if first is not None:
+        yield first, top
+
+
+def _command(message: int, body: bytes, flags: int = 0) -> Command:
+    return _kind(message), flags, _NFGENMSG + body
+
+
+def _kind(message: int) -> int:
+    return _SUBSYSTEM << 8 | message
+
+
+def _told(body: bytes) -> dict[int, bytes]:
+    return dict(attributes(body[len(_NFGENMSG) :]))
+
+
+def _name(told: dict[int, bytes], kind: int) -> str:
+    return told[kind].rstrip(bytes(1)).decode()
