@@ -23,11 +23,16 @@ def keep(network: Network) -> dict[str, str]:
 
     Returns for each host what to write before a command to run it there: ``ip netns exec
     faith-NAME``, or a line of nsenter(1) where nobody else could see that name because this
-    process is in a user namespace of its own.  Raises SetupError, when some are kept already too.
+    process is in a user namespace of its own.  A program that was given no output of its own goes
+    on writing to ours.  Raises SetupError, also when a network is kept already.
     """
     if kept := sorted(_holders()):
         raise SetupError("keeping the network", f"{', '.join(kept)} are there already")
-    return {name: _keep(f"faith-{name}", host.keep()) for name, host in network.hosts.items()}
+    try:
+        return {name: _keep(f"faith-{name}", host.keep()) for name, host in network.hosts.items()}
+    except SetupError:
+        remove_kept()
+        raise
 
 
 def remove_kept() -> list[str]:
