@@ -1,0 +1,80 @@
+"""The nftables table of one faithd, which the kernel deletes when the process is gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from faith.kernel.netlink import setup_error
+from faith.kernel.nftables import Nftables
+from faith.kernel.ruleset import Set, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faith.errors import SetupError
+    from faith.kernel.ruleset import Chain
+    from faith.translation.ports import Ports
+    from faith.translation.prefix import Prefix
+
+CAPABILITIES = ("CAP_NET_ADMIN",)
+
+_HINTS = {
+    errno.EEXIST: "processes with the same number share this network namespace",
+    errno.ENOENT: "the kernel must have nf_tables with all that this way of steering needs",
+    errno.EOPNOTSUPP: "Linux 5.12 or later is needed, with nf_tables",
+    errno.EPROTONOSUPPORT: "the kernel must have nf_tables",
+}
+
+
+class OwnedTable:
+    """The table ``ip6 faith-<pid>``, with the sets ``prefixes`` and ``ports`` for its chains.
+
+    It lasts until `close`, or until the last process that inherited the descriptor is gone: a
+    forked worker closes its copy.  ``nft flush ruleset`` passes it over, and nobody else can
+    change it.
+    """
+
+    def __init__(
+        self, way: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
+    ) -> None:
+        self._step = f"steer by {way}"
+        sets = Set.of_prefixes("prefixes", prefixes), Set.of_ports("ports", ports)
+        self._table = Table(f"faith-{os.getpid()}", sets, tuple(chains))
+        with ExitStack() as undo:
+            try:
+                self._nft = Nftables()
+                undo.callback(self._nft.close)
+                self._create()
+            except OSError as error:
+                raise self._refused(error) from error
+            undo.pop_all()
+
+    def _create(self) -> None:
+        try:
+            self._nft.create(self._table)
+        except PermissionError:
+            if not self._nft.exists(self._table.name):
+                raise
+            raise FileExistsError(
+                errno.EEXIST, f"the table ip6 {self._table.name} belongs to another process"
+            ) from None
+
+    def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
+        """Steer *prefixes* and no others, in one step.
+
+        Takes CAP_NET_ADMIN still; raises SetupError, and then the old ones stay.
+        """
+        try:
+            self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def close(self) -> None:
+        """Close the descriptor; the kernel deletes the table with the last copy."""
+        self._nft.close()
+
+    def _refused(self, error: OSError) -> SetupError:
+        return setup_error(self._step, error, _HINTS.get(error.errno or 0, ""))

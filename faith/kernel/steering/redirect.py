@@ -1,0 +1,57 @@
+"""Way in: nftables' redirect, the last resort; connection tracking carries every connection.
+
+The connections arrive on an ephemeral port of ``[::]`` with one of the host's own addresses as
+their destination; the original one comes from `faith.kernel.sockets.original_destination`.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from faith.kernel.expressions import daddr_in, dport_in
+from faith.kernel.expressions import redirect as to
+from faith.kernel.ruleset import Chain, Hook, Rule
+from faith.kernel.steering.base import Steering, listen
+from faith.kernel.steering.owned import CAPABILITIES, OwnedTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faith.translation.ports import Ports
+    from faith.translation.prefix import Prefix
+
+__all__ = ["CAPABILITIES", "start"]
+
+_DSTNAT = -100
+
+
+def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+    """Steer *ports* of *prefixes* to a listener for each worker.
+
+    The host's own connections to them are steered too.  Raises SetupError.
+    """
+    with ExitStack() as undo:
+        group = listen(undo, "::", 0, workers, transparent=False)
+        rules = (_rule(group[0].getsockname()[1]),)
+        chains = [
+            Chain("arriving", rules, Hook("nat", "prerouting", _DSTNAT)),
+            Chain("own", rules, Hook("nat", "output", _DSTNAT)),
+        ]
+        table = OwnedTable("redirect", ports, prefixes, chains)
+        undo.callback(table.close)
+        return Steering(
+            "redirect",
+            [group],
+            undo.pop_all(),
+            held=[table],
+            set_prefixes=table.set_prefixes,
+            redirected=True,
+        )
+
+
+def _rule(port: int) -> Rule:
+    return Rule(
+        f"ip6 daddr @prefixes tcp dport @ports redirect to :{port}",
+        daddr_in("prefixes") + dport_in("ports") + to(port),
+    )

@@ -1,0 +1,56 @@
+"""Way in: nftables' tproxy hands the connections to one IPV6_TRANSPARENT listener.
+
+It needs no BPF and takes any number of ports.  The listener has an ephemeral port of ``[::1]``,
+which no packet from outside can be sent to: what reaches it was steered, or comes from this host.
+The AnyIP route makes the prefixes local already, so no packet mark, rule or table of routes is
+needed.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING
+
+from faith.kernel.expressions import accept, daddr_in, dport_in
+from faith.kernel.expressions import tproxy as to
+from faith.kernel.ruleset import Chain, Hook, Rule
+from faith.kernel.steering.base import Steering, listen
+from faith.kernel.steering.owned import CAPABILITIES, OwnedTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faith.translation.ports import Ports
+    from faith.translation.prefix import Prefix
+
+__all__ = ["CAPABILITIES", "start"]
+
+_ADDRESS = "::1"
+_MANGLE = -150
+
+
+def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+    """Steer *ports* of *prefixes* to a listener for each worker.
+
+    Raises SetupError.
+    """
+    with ExitStack() as undo:
+        group = listen(undo, _ADDRESS, 0, workers)
+        rule = _rule(group[0].getsockname()[1])
+        chain = Chain("steer", (rule,), Hook("filter", "prerouting", _MANGLE))
+        table = OwnedTable("tproxy", ports, prefixes, [chain])
+        undo.callback(table.close)
+        return Steering(
+            "tproxy", [group], undo.pop_all(), held=[table], set_prefixes=table.set_prefixes
+        )
+
+
+def _rule(port: int) -> Rule:
+    return Rule(
+        f"ip6 daddr @prefixes tcp dport @ports tproxy to [{_ADDRESS}]:{port} accept",
+        daddr_in("prefixes")
+        + dport_in("ports")
+        + to(IPv6Address(_ADDRESS).packed, port)
+        + accept(),
+    )

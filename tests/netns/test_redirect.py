@@ -1,0 +1,144 @@
+"""Steering by redirect, from another host and from the gateway, with the guard in place."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.kernel import guard, routes, sockets
+from faith.kernel.nftables import Nftables
+from faith.kernel.steering import redirect
+from faith.lab.topology import CLIENT, GATEWAY_V6
+from faith.translation.ports import Ports
+from faith.translation.prefix import Prefix
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterator, Sequence
+
+    from faith.kernel.steering import Steering
+    from faith.lab import Network, ThreeHosts
+    from tests.netns.conftest import Arrive
+
+pytestmark = pytest.mark.netns
+
+PREFIX = Prefix.parse("2001:db8:ffff::/96")
+OTHER = Prefix.parse("2001:db8:fffe::/96")
+MAPPED = "2001:db8:ffff::c000:250"
+ALSO_MAPPED = "2001:db8:fffe::c000:250"
+HTTP = Ports([(80, 80)])
+ALL = Ports([(1, 65535)])
+
+
+@pytest.fixture
+def gateway(lab: ThreeHosts) -> Iterator[None]:
+    """The test runs on the gateway, where the prefixes are reserved and guarded."""
+    with lab.gateway.inside():
+        for prefix in (PREFIX, OTHER):
+            routes.reserve(prefix)
+        guard.install([PREFIX, OTHER])
+        yield
+
+
+@pytest.fixture
+def from_client(lab: ThreeHosts, arrive: Arrive) -> Arrive:
+    def connect(
+        listeners: Sequence[_socket.socket], address: str, port: int
+    ) -> tuple[int, socket.socket]:
+        with lab.client.inside():
+            return arrive(listeners, address, port)
+
+    return connect
+
+
+def everyone(steering: Steering) -> list[_socket.socket]:
+    return [listener for worker in steering.listeners for listener in worker]
+
+
+def destination(accepted: socket.socket) -> tuple[str, int]:
+    with accepted:
+        address, port = sockets.original_destination(accepted)
+        return socket.inet_ntop(socket.AF_INET6, address), port
+
+
+@pytest.mark.usefixtures("gateway")
+@pytest.mark.parametrize("port", [1, 80, 6464, 65535])
+def test_connections_arrive_with_the_original_destination(
+    port: int, from_client: Arrive, arrive: Arrive
+) -> None:
+    with redirect.start(ALL, [PREFIX], 1) as steering:
+        assert steering.redirected
+        for connect in (from_client, arrive):
+            _, accepted = connect(everyone(steering), MAPPED, port)
+            assert destination(accepted) == (MAPPED, port)
+
+
+@pytest.mark.usefixtures("gateway")
+def test_another_daemon_keeps_its_own_traffic(from_client: Arrive) -> None:
+    with socket.create_server(("::", 80), family=socket.AF_INET6) as other:
+        with redirect.start(HTTP, [PREFIX], 1) as steering:
+            for who, address in enumerate((GATEWAY_V6, MAPPED)):
+                reached, accepted = from_client([other, *everyone(steering)], address, 80)
+                accepted.close()
+                assert reached == who
+        with pytest.raises(ConnectionRefusedError):
+            from_client([other], MAPPED, 80)
+
+
+@pytest.mark.usefixtures("gateway")
+def test_the_listeners_own_port_is_refused_under_the_prefix(from_client: Arrive) -> None:
+    with redirect.start(HTTP, [PREFIX], 1) as steering:
+        port = everyone(steering)[0].getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            from_client(everyone(steering), MAPPED, port)
+        # On an own address it is an own address: the relay has no server for it.
+        _, accepted = from_client(everyone(steering), GATEWAY_V6, port)
+        assert destination(accepted) == (GATEWAY_V6, port)
+
+
+@pytest.mark.usefixtures("gateway")
+def test_prefixes_come_and_go(from_client: Arrive) -> None:
+    with redirect.start(HTTP, [PREFIX], 1) as steering:
+        steering.set_prefixes([OTHER])
+        with pytest.raises(ConnectionRefusedError):
+            from_client(everyone(steering), MAPPED, 80)
+        _, accepted = from_client(everyone(steering), ALSO_MAPPED, 80)
+        assert destination(accepted) == (ALSO_MAPPED, 80)
+
+
+def test_a_link_with_nothing_but_link_local_addresses(network: Network, arrive: Arrive) -> None:
+    client, gateway = network.host("client"), network.host("gateway")
+    network.link(client, gateway, [f"{CLIENT}/64"])
+    (local,) = (a for a in gateway.links.addresses() if a.startswith("fe80:"))
+    client.run(["ip", "-6", "route", "add", "default", "via", local[:-3], "dev", "to-gateway"])
+    gateway.run(["ip", "-6", "route", "add", f"{CLIENT}/128", "dev", "to-client"])
+    with gateway.inside():
+        routes.reserve(PREFIX)
+        guard.install([PREFIX])
+        steering = redirect.start(HTTP, [PREFIX], 1)
+    with steering, client.inside():
+        _, accepted = arrive(everyone(steering), MAPPED, 80)
+        assert destination(accepted) == (MAPPED, 80)
+
+
+@pytest.mark.usefixtures("gateway")
+def test_nothing_stays() -> None:
+    before = os.listdir("/proc/self/fd")
+    with redirect.start(HTTP, [PREFIX], 2):
+        pass
+    assert os.listdir("/proc/self/fd") == before
+    with Nftables() as nft:
+        assert not nft.exists(f"faith-{os.getpid()}")
+
+
+@pytest.mark.usefixtures("gateway")
+def test_the_text_is_what_nft_lists(lab: ThreeHosts, need: Callable[[str], str]) -> None:
+    with redirect.start(HTTP, [PREFIX], 1) as steering:
+        port = everyone(steering)[0].getsockname()[1]
+        table = f"faith-{os.getpid()}"
+        listed = lab.gateway.run([need("nft"), "list", "table", "ip6", table]).stdout
+    assert listed.count(redirect._rule(port).text) == 2
+    assert "flags owner" in listed
