@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.errors import SetupError
-from faith.kernel.steering import route, sk_lookup
+from faith.kernel.steering import redirect, route, sk_lookup, tproxy
 from faith.kernel.steering.base import Steering
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ __all__ = ["WAYS", "Steering", "bring_in"]
 _STARTS = {
     "route": route.start,
     "sk_lookup": sk_lookup.start,
+    "tproxy": tproxy.start,
+    "redirect": redirect.start,
 }
 WAYS = tuple(_STARTS)
-"""Every way, the one to be tried first first."""
+"""Every way, in the order in which "auto" tries them."""
 
 _FEW_PORTS = 16
 """Up to so many, listeners of their own cost less than a program at every lookup of the host."""

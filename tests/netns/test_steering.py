@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.errors import SetupError
+from faith.kernel import bpf, sockets, steering
+from faith.translation.ports import Ports
+from faith.translation.prefix import Prefix
+
+if TYPE_CHECKING:
+    from tests.netns.conftest import Arrive
+
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("gateway")]
+by_bpf = pytest.mark.usefixtures("bpf_allowed")
+
+PREFIX = Prefix.parse("2001:db8:ffff::/96")
+MAPPED = "2001:db8:ffff::c633:6402"
+OWN = "2001:db8:6::1"
+HTTP = Ports([(80, 80)])
+RANGE = Ports([(8000, 8016)])
+
+
+@pytest.fixture
+def gateway(private_network: None) -> None:
+    """The prefix is local; the gateway has an address of its own."""
+    subprocess.run(["ip", "route", "add", "local", str(PREFIX), "dev", "lo"], check=True)
+    subprocess.run(["ip", "address", "add", f"{OWN}/64", "dev", "lo", "nodad"], check=True)
+
+
+@pytest.fixture(params=steering.WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """Each of the ways."""
+    chosen: str = request.param
+    if chosen == "sk_lookup":
+        request.getfixturevalue("bpf_allowed")
+    return chosen
+
+
+def destination(steered: steering.Steering, accepted: socket.socket) -> tuple[str, int]:
+    """Where the connection was going, by the contract."""
+    with accepted:
+        if steered.redirected:
+            address, port = sockets.original_destination(accepted)
+            return socket.inet_ntop(socket.AF_INET6, address), port
+        return accepted.getsockname()[0], accepted.getsockname()[1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_way_keeps_the_contract(arrive: Arrive, way: str, workers: int) -> None:
+    before = os.listdir("/proc/self/fd")
+    with steering.bring_in(way, HTTP, [PREFIX], workers, own=False) as steered:
+        assert steered.way == way
+        assert len(steered.listeners) == workers
+        everyone = [sock for listeners in steered.listeners for sock in listeners]
+        _, accepted = arrive(everyone, MAPPED, 80)
+        assert destination(steered, accepted) == (MAPPED, 80)
+        with pytest.raises(ConnectionRefusedError):
+            arrive(everyone, MAPPED, 81)
+    with pytest.raises(ConnectionRefusedError):
+        arrive([], MAPPED, 80)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_own_addresses_arrive_in_every_way_when_a_local_server_is_there(
+    arrive: Arrive, way: str
+) -> None:
+    with steering.bring_in(way, HTTP, [PREFIX], 1, own=True) as steered:
+        for address in (MAPPED, OWN):
+            _, accepted = arrive(steered.listeners[0], address, 80)
+            assert destination(steered, accepted) == (address, 80)
+
+
+def test_auto_listens_by_itself_on_few_ports_that_are_free() -> None:
+    with steering.bring_in("auto", HTTP, [PREFIX], 1, own=False) as steered:
+        assert steered.way == "route"
+
+
+@by_bpf
+def test_auto_passes_by_a_port_that_another_server_has(arrive: Arrive) -> None:
+    with (
+        socket.create_server(("::", 80), family=socket.AF_INET6) as other,
+        steering.bring_in("auto", HTTP, [PREFIX], 1, own=False) as steered,
+    ):
+        assert steered.way == "sk_lookup"
+        for who, address in enumerate((OWN, MAPPED)):
+            number, accepted = arrive([other, *steered.listeners[0]], address, 80)
+            accepted.close()
+            assert number == who
+
+
+@pytest.mark.parametrize("asked", ["auto", "tproxy"])
+def test_a_local_server_on_a_port_that_is_taken_is_an_error_naming_it(asked: str) -> None:
+    with (
+        socket.create_server(("::", 80), family=socket.AF_INET6),
+        pytest.raises(SetupError, match=r"listen on \[::\]:80: the port is taken by .*\(pid"),
+    ):
+        steering.bring_in(asked, HTTP, [PREFIX], 1, own=True)
+
+
+@by_bpf
+def test_auto_steers_many_ports_and_listens_on_them_for_local_servers(arrive: Arrive) -> None:
+    with steering.bring_in("auto", RANGE, [PREFIX], 2, own=True) as steered:
+        assert steered.way == "sk_lookup"
+        assert [len(listeners) for listeners in steered.listeners] == [1 + len(RANGE)] * 2
+        everyone = [sock for listeners in steered.listeners for sock in listeners]
+        for address in (MAPPED, OWN):
+            _, accepted = arrive(everyone, address, 8016)
+            assert destination(steered, accepted) == (address, 8016)
+
+
+def test_without_bpf_auto_goes_on_to_tproxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*arguments: object, **options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(bpf, "Map", denied)
+    with steering.bring_in("auto", RANGE, [PREFIX], 1, own=False) as steered:
+        assert steered.way == "tproxy"

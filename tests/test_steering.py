@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.errors import SetupError
+from faith.kernel import steering
+from faith.kernel.steering import Steering
+from faith.translation.ports import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from faith.translation.prefix import Prefix
+
+    Start = Callable[[Ports, Iterable[Prefix], int], Steering]
+
+FEW = Ports([(80, 80)])
+MANY = Ports([(1, 17)])
+
+
+def opens(way: str, undone: list[str] | None = None) -> Start:
+    def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+        undo = ExitStack()
+        if undone is not None:
+            undo.callback(undone.append, way)
+        return Steering(way, [[] for _ in range(workers)], undo)
+
+    return start
+
+
+def refuses(reason: str) -> Start:
+    def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+        raise SetupError("try", reason)
+
+    return start
+
+
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> dict[str, Start]:
+    """The ways, each of them open; tests close some."""
+    ways = {way: opens(way) for way in steering.WAYS}
+    monkeypatch.setattr(steering, "_STARTS", ways)
+    return ways
+
+
+def test_the_order_of_the_ways() -> None:
+    assert steering.WAYS == ("route", "sk_lookup", "tproxy", "redirect")
+
+
+@pytest.mark.parametrize(
+    ("ports", "closed", "taken"),
+    [
+        (FEW, [], "route"),
+        (MANY, [], "sk_lookup"),
+        (FEW, ["route"], "sk_lookup"),
+        (FEW, ["route", "sk_lookup"], "tproxy"),
+        (MANY, ["sk_lookup", "tproxy"], "redirect"),
+    ],
+)
+@pytest.mark.usefixtures("ways")
+def test_auto_takes_the_first_way_that_fits(
+    ways: dict[str, Start], ports: Ports, closed: list[str], taken: str
+) -> None:
+    for way in closed:
+        ways[way] = refuses("closed")
+    assert steering.bring_in("auto", ports, [], 1, own=False).way == taken
+
+
+def test_when_no_way_is_open_every_reason_is_told(ways: dict[str, Start]) -> None:
+    for way in ways:
+        ways[way] = refuses(f"no {way} here")
+    with pytest.raises(SetupError) as caught:
+        steering.bring_in("auto", FEW, [], 1, own=False)
+    assert all(f"{way}: try: no {way} here" in str(caught.value) for way in ways)
+    with pytest.raises(SetupError, match="route: 17 ports are more than 16; sk_lookup: try"):
+        steering.bring_in("auto", MANY, [], 1, own=False)
+
+
+def test_a_way_that_was_asked_for_is_the_only_one_tried(ways: dict[str, Start]) -> None:
+    ways["tproxy"] = refuses("closed")
+    with pytest.raises(SetupError, match="try: closed"):
+        steering.bring_in("tproxy", FEW, [], 1, own=False)
+    assert steering.bring_in("redirect", FEW, [], 1, own=False).way == "redirect"
+
+
+@pytest.mark.usefixtures("ways")
+def test_own_addresses_on_too_many_ports_are_refused_before_anything_is_done() -> None:
+    with pytest.raises(SetupError, match="65 ports would take as many sockets"):
+        steering.bring_in("sk_lookup", Ports([(1, 65)]), [], 1, own=True)
+
+
+def test_an_own_port_that_is_taken_undoes_the_rest(
+    ways: dict[str, Start], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undone: list[str] = []
+    ways["sk_lookup"] = opens("sk_lookup", undone)
+
+    def taken(self: Steering, port: int) -> None:
+        raise SetupError(f"listen on [::]:{port}", "the port is taken")
+
+    monkeypatch.setattr(Steering, "listen", taken)
+    with pytest.raises(SetupError, match=r"\[::\]:80: the port is taken"):
+        steering.bring_in("sk_lookup", FEW, [], 1, own=True)
+    assert undone == ["sk_lookup"]
