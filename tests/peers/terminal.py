@@ -1,0 +1,54 @@
+"""A program on a terminal of its own, driven as a person would."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from tests.peers.site import Site
+
+
+class Terminal:
+    """Starts *program*; a context manager that hangs up at the end."""
+
+    def __init__(self, site: Site, program: str, *arguments: str) -> None:
+        self._ours, theirs = os.openpty()
+        self._unread = ""
+        try:
+            streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+            self.program = site.start(program, *arguments, **streams)
+        finally:
+            os.close(theirs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        os.close(self._ours)
+
+    def type(self, text: str) -> None:
+        """Press the keys."""
+        os.write(self._ours, text.encode())
+
+    def wait_for(self, text: str, seconds: float = 10) -> None:
+        """Return when the program has written *text*, further on than what was waited for before.
+
+        Raises AssertionError with what it wrote instead.
+        """
+        deadline = time.monotonic() + seconds
+        while text not in self._unread:
+            left = deadline - time.monotonic()
+            assert select.select([self._ours], [], [], max(left, 0))[0], (
+                f"no {text!r} within {seconds:g} s, but {self._unread!r}"
+            )
+            self._unread += self._read(text)
+        self._unread = self._unread.partition(text)[2]
+
+    def _read(self, text: str) -> str:
+        try:
+            return os.read(self._ours, 4096).decode(errors="backslashreplace")
+        except OSError as error:  # EIO: nobody has the terminal open any more
+            raise AssertionError(f"it ended without {text!r}, after {self._unread!r}") from error
