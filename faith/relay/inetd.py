@@ -147,19 +147,21 @@ def serve(client: _socket.socket, options: Options, log: Syslog) -> int:
     Raises FaithError and OSError.
     """
     (host, port), (mapped, log.port) = client.getpeername()[:2], client.getsockname()[:2]
-    log.debug(f"accepted a client from {endpoint(host, port)} for {endpoint(mapped, log.port)}")
+    record = Record(endpoint(host, port), endpoint(mapped, log.port), "", time.time())
+    log.debug(f"accepted a client from {record.client} for {record.mapped}")
     prefixes = Prefixes(reserved())
     if client.family != _socket.AF_INET6 or prefixes.find(_number(mapped)) is None:
-        return _serve_locally(options.server, log)
+        return _serve_locally(record.client, options.server, log)
     # From here on an end that was not agreed on must not look like one, not even to SIGKILL.
     _abort_on_close(client, True)
     policy = Policy(prefixes, Networks(32, own_ipv4()), _access(options.conf))
     route = route_of(policy, host, mapped)
-    record = Record(
-        endpoint(host, port), endpoint(mapped, log.port), route.refused or "", time.time()
-    )
-    if not route.refused:
-        _relay(client, route, record, options, log)
+    if route.refused:
+        log.error(
+            f"translation to {record.mapped} not permitted for {record.client}: {route.refused}"
+        )
+        return 1
+    _relay(client, route, record, options, log)
     log.info(record.text())
     return 0 if record.end == CLOSED else 1
 
@@ -185,12 +187,12 @@ def _abort_on_close(sock: _socket.socket, wanted: bool) -> None:
 # -- the local server ----------------------------------------------------------------------------
 
 
-def _serve_locally(server: list[str], log: Syslog) -> int:
+def _serve_locally(client: str, server: list[str], log: Syslog) -> int:
     if not server:
-        log.info("no local service")
+        log.info(f"no local service for {client}")
         return 0
     path = find(server[0])
-    log.info(f"executing local {path}")
+    log.info(f"executing local {path} for {client}")
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
         _signal.signal(number, _signal.SIG_DFL)  # Python ignores them, and exec would keep that
     try:
@@ -232,14 +234,14 @@ def _relay(
     except OSError as failure:
         record.end = f"no source: {failure.strerror}".lower()
         return
+    record.source = endpoint(*server.getsockname())
     record.server = endpoint(route.server, log.port)
     if error == errno.EINPROGRESS:
         error = _connected(server, options.connect_timeout)
     if error:
         record.end = dial.kind(error)
     else:
-        record.source = endpoint(*server.getsockname())
-        log.debug(f"starting the relay from {record.source}")
+        log.debug(f"connected from {record.source}")
         pair = Pair(_ready(client), server, options.idle_timeout, options.half_closed_timeout)
         record.end = _run(pair)
         record.sent, record.received = pair.client.moved, pair.server.moved

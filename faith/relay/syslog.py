@@ -51,12 +51,13 @@ class Syslog:
         line = f"{self._ident()}[{os.getpid()}]: {text}"
         if os.isatty(2):
             os.write(2, f"{line}\n".encode())
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)
         try:
-            sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
             sock.sendto(f"<{priority}>{when} {line}".encode(), DEV_LOG)
-            sock.close()
         except OSError:
-            return  # there is nobody left to tell
+            return  # nobody listens, and there is nobody to tell that
+        finally:
+            sock.close()
 
     def _ident(self) -> str:
         try:

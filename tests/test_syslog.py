@@ -1,0 +1,82 @@
+"""Syslog in plain Python."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.relay import syslog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    monkeypatch.setattr(syslog, "DEV_LOG", str(tmp_path / "log"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(syslog.DEV_LOG)
+        sock.settimeout(0)
+        yield sock
+
+
+def test_messages_look_like_those_of_syslog(daemon: socket.socket) -> None:
+    log = syslog.Syslog()
+    log.port = 23
+    log.info("all is well")
+    log.error("nothing is")
+    form = rb"<30>[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d faithd telnet\[%d\]: all is well"
+    assert re.fullmatch(form % os.getpid(), daemon.recv(1000))
+    assert daemon.recv(1000).startswith(b"<27>")
+
+
+@pytest.mark.parametrize(("port", "ident"), [(0, b" faithd["), (64999, b" faithd 64999[")])
+def test_service_without_a_name(daemon: socket.socket, port: int, ident: bytes) -> None:
+    log = syslog.Syslog()
+    log.port = port
+    log.info("")
+    assert ident in daemon.recv(1000)
+
+
+def test_steps_are_told_when_asked_for(daemon: socket.socket) -> None:
+    log = syslog.Syslog()
+    log.debug("unseen")
+    log.debugging = True
+    log.debug("seen")
+    assert daemon.recv(1000).endswith(b": seen")
+
+
+def test_defect_is_told_with_its_place(daemon: socket.socket) -> None:
+    try:
+        raise ZeroDivisionError("a defect")
+    except ZeroDivisionError as error:
+        syslog.Syslog().defect(type(error), error, error.__traceback__)
+    lines = [daemon.recv(1000).partition(b"]: ")[2] for _ in range(4)]
+    assert lines[0] == b"Traceback (most recent call last):"
+    assert b"test_syslog.py" in lines[1]
+    assert lines[3] == b"ZeroDivisionError: a defect"
+
+
+def test_nobody_listens(daemon: socket.socket) -> None:
+    daemon.close()
+    os.unlink(syslog.DEV_LOG)
+    syslog.Syslog().info("unheard")
+
+
+def test_terminal_is_told_too(daemon: socket.socket) -> None:
+    master, terminal = pty.openpty()
+    stderr = os.dup(2)
+    os.dup2(terminal, 2)
+    try:
+        syslog.Syslog().error("look here")
+    finally:
+        os.dup2(stderr, 2)
+    assert os.read(master, 1000).endswith(b"]: look here\r\n")
+    for descriptor in (master, terminal, stderr):
+        os.close(descriptor)
