@@ -7,7 +7,12 @@ nf_tables itself writes them: so what is read back compares octet by octet.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from faith.kernel.netlink import attribute, attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TCP = 6
 UDP = 17
@@ -86,50 +91,48 @@ def icmpv6_type(kind: int) -> bytes:
 
 def socket_not_transparent() -> bytes:
     """``socket transparent 0``: the socket the packet would reach exists and is an ordinary one."""
-    load = _expression("socket", number(1, _SOCKET_TRANSPARENT) + number(2, _REG_1))
-    return load + _equal(bytes(1))
+    return _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes(1))
 
 
 def counter() -> bytes:
     """``counter``"""
-    return _expression("counter", b"")
+    return _expression("counter")
 
 
 def reject_with_reset() -> bytes:
     """``reject with tcp reset``"""
-    return _expression("reject", number(1, _REJECT_TCP_RST))
+    return _expression("reject", _REJECT_TCP_RST)
 
 
 def reject(code: int) -> bytes:
     """``reject with icmpv6 code``"""
-    return _expression("reject", number(1, _REJECT_ICMP_UNREACH) + attribute(2, bytes([code])))
+    return _expression("reject", _REJECT_ICMP_UNREACH, bytes([code]))
 
 
 def accept() -> bytes:
     """``accept``"""
-    return _verdict(number(1, _ACCEPT))
+    return _verdict(_ACCEPT)
 
 
 def leave() -> bytes:
     """``return``"""
-    return _verdict(number(1, _RETURN))
+    return _verdict(_RETURN)
 
 
 def jump(chain: str) -> bytes:
     """``jump chain``"""
-    return _verdict(number(1, _JUMP) + string(2, chain))
+    return _verdict(_JUMP, chain.encode() + bytes(1))
 
 
 def tproxy(address: bytes, port: int) -> bytes:
     """``tproxy to [address]:port``"""
-    to = number(1, _AF_INET6) + number(2, _REG_1) + number(3, _REG_2)
     values = _value(_REG_1, address) + _value(_REG_2, port.to_bytes(2, "big"))
-    return values + _expression("tproxy", to)
+    return values + _expression("tproxy", _AF_INET6, _REG_1, _REG_2)
 
 
 def redirect(port: int) -> bytes:
     """``redirect to :port``"""
-    return _value(_REG_1, port.to_bytes(2, "big")) + _expression("redir", number(1, _REG_1))
+    return _value(_REG_1, port.to_bytes(2, "big")) + _expression("redir", _REG_1)
 
 
 def matches(wanted: bytes, found: bytes) -> bool:
@@ -152,40 +155,49 @@ def _decoded(expressions: bytes) -> list[tuple[str, dict[int, bytes]]]:
     ]
 
 
-def _expression(name: str, arguments: bytes) -> bytes:
-    return attribute(_LIST_ELEM, string(_EXPR_NAME, name) + attribute(_EXPR_DATA, arguments))
-
-
 def _load(base: int, offset: int, length: int) -> bytes:
-    where = number(2, base) + number(3, offset) + number(4, length)
-    return _expression("payload", number(1, _REG_1) + where)
+    return _expression("payload", _REG_1, base, offset, length)
 
 
 def _load_l4proto() -> bytes:
-    return _expression("meta", number(1, _REG_1) + number(2, _META_L4PROTO))
-
-
-def _equal(value: bytes, *, negated: bool = False) -> bytes:
-    data = attribute(3, attribute(_DATA_VALUE, value))
-    return _expression("cmp", number(1, _REG_1) + number(2, int(negated)) + data)
+    return _expression("meta", _REG_1, _META_L4PROTO)
 
 
 def _masked(mask: int) -> bytes:
-    operands = attribute(4, attribute(_DATA_VALUE, bytes([mask])))
-    operands += attribute(5, attribute(_DATA_VALUE, bytes(1)))  # nothing is flipped
-    return _expression("bitwise", number(1, _REG_1) + number(2, _REG_1) + number(3, 1) + operands)
+    nothing_flipped = _data(bytes(1))
+    return _expression("bitwise", _REG_1, _REG_1, 1, _data(bytes([mask])), nothing_flipped)
+
+
+def _equal(value: bytes, *, negated: bool = False) -> bytes:
+    return _expression("cmp", _REG_1, int(negated), _data(value))
 
 
 def _in_set(name: str) -> bytes:
-    flags = number(5, 0)  # not NFT_LOOKUP_F_INV
-    return _expression("lookup", string(1, name) + number(2, _REG_1) + flags)
+    not_inverted = 0
+    return _expression("lookup", name.encode() + bytes(1), _REG_1, None, None, not_inverted)
 
 
 def _value(register: int, value: bytes) -> bytes:
-    data = attribute(2, attribute(_DATA_VALUE, value))
-    return _expression("immediate", number(1, register) + data)
+    return _expression("immediate", register, _data(value))
 
 
-def _verdict(verdict: bytes) -> bytes:
-    data = attribute(2, attribute(_DATA_VERDICT, verdict))
-    return _expression("immediate", number(1, _REG_VERDICT) + data)
+def _verdict(*verdict: int | bytes) -> bytes:
+    return _expression("immediate", _REG_VERDICT, attribute(_DATA_VERDICT, _numbered(verdict)))
+
+
+def _data(value: bytes) -> bytes:
+    return attribute(_DATA_VALUE, value)
+
+
+def _expression(name: str, *arguments: int | bytes | None) -> bytes:
+    named = string(_EXPR_NAME, name)
+    return attribute(_LIST_ELEM, named + attribute(_EXPR_DATA, _numbered(arguments)))
+
+
+def _numbered(values: Iterable[int | bytes | None]) -> bytes:
+    """Attributes 1, 2, … in the order of the kernel's enumeration; None is left out."""
+    return b"".join(
+        number(kind, value) if isinstance(value, int) else attribute(kind, value)
+        for kind, value in enumerate(values, 1)
+        if value is not None
+    )

@@ -36,6 +36,18 @@ _NEWRULE, _GETRULE = 6, 7
 _NEWSET = 9
 _NEWSETELEM, _GETSETELEM, _DELSETELEM = 12, 13, 14
 
+# The attributes of each kind of object, by their names in linux/netfilter/nf_tables.h.
+_TABLE_NAME, _TABLE_FLAGS = 1, 2
+_CHAIN_TABLE, _CHAIN_NAME = 1, 3
+_CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = _BASE = 4, 5, 7
+_HOOK_HOOKNUM, _HOOK_PRIORITY = 1, 2
+_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
+_SET_TABLE, _SET_NAME, _SET_FLAGS = 1, 2, 3
+_SET_KEY_TYPE, _SET_KEY_LEN, _SET_ID = 4, 5, 10
+_ELEM_LIST_TABLE, _ELEM_LIST_SET, _ELEM_LIST_ELEMENTS = 1, 2, 3
+_LIST_ELEM, _ELEM_KEY, _ELEM_FLAGS = 1, 1, 3
+_DATA_VALUE = 1
+
 _TABLE_F_DORMANT = 1
 _TABLE_F_OWNER = 2
 _SET_INTERVAL = 4
@@ -63,7 +75,7 @@ class Nftables:
 
     def replace(self, table: Table) -> None:
         """Make *table*, in the place of one of its name; no packet finds neither."""
-        old = _command(_DELTABLE, string(1, table.name))
+        old = _command(_DELTABLE, string(_TABLE_NAME, table.name))
         self._batch([_new_table(table.name), old, _new_table(table.name), *_contents(table)])
 
     def create(self, table: Table) -> None:
@@ -79,7 +91,7 @@ class Nftables:
     def delete(self, name: str) -> bool:
         """Delete a table; False when there was none."""
         try:
-            self._batch([_command(_DELTABLE, string(1, name))])
+            self._batch([_command(_DELTABLE, string(_TABLE_NAME, name))])
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return False
@@ -88,7 +100,7 @@ class Nftables:
 
     def refill(self, table: str, new: Set) -> None:
         """Have the set of that name hold what *new* holds; no packet finds it half filled."""
-        empty = _command(_DELSETELEM, string(1, table) + string(2, new.name))
+        empty = _command(_DELSETELEM, _elements_of(table, new))
         self._batch([empty, *_elements(table, new)])
 
     def exists(self, name: str) -> bool:
@@ -98,12 +110,12 @@ class Nftables:
     def ranges(self, table: str, wanted: Set) -> tuple[Range, ...]:
         """What the set of *wanted*'s name and kind holds now; nothing when there is none."""
         try:
-            found = self._dump(_GETSETELEM, string(1, table) + string(2, wanted.name))
+            found = self._dump(_GETSETELEM, _elements_of(table, wanted))
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return ()
             raise
-        points = [point for told in found for point in _points(told.get(3, b""))]
+        points = [point for told in found for point in _points(told.get(_ELEM_LIST_ELEMENTS, b""))]
         return tuple(_intervals(points, wanted.kind.top))
 
     def has_rules_of(self, table: Table) -> bool:
@@ -124,16 +136,18 @@ class Nftables:
     def _flags(self, table: str) -> int | None:
         """The flags of a table, None when there is none of that name."""
         try:
-            (found,) = self._netlink.request(_kind(_GETTABLE), _NFGENMSG + string(1, table))
+            (found,) = self._netlink.request(
+                _kind(_GETTABLE), _NFGENMSG + string(_TABLE_NAME, table)
+            )
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return None
             raise
-        return int.from_bytes(_told(found)[2], "big")
+        return int.from_bytes(_told(found)[_TABLE_FLAGS], "big")
 
     def _has_rules(self, table: str, chain: Chain) -> bool:
-        found = self._dump(_GETRULE, string(1, table) + string(2, chain.name))
-        rules = [told[4] for told in found if _name(told, 2) == chain.name]
+        found = self._dump(_GETRULE, string(_RULE_TABLE, table) + string(_RULE_CHAIN, chain.name))
+        rules = [told[_RULE_EXPRESSIONS] for told in found]
         return len(rules) == len(chain.rules) and all(
             matches(rule.expressions, there) for rule, there in zip(chain.rules, rules, strict=True)
         )
@@ -142,9 +156,9 @@ class Nftables:
         """What makes each chain of a table a base chain: hook, type, policy."""
         found = self._dump(_GETCHAIN, b"")
         return {
-            _name(told, 3): tuple(told.get(kind, b"") for kind in _BASE)
+            _name(told, _CHAIN_NAME): tuple(told.get(kind, b"") for kind in _BASE)
             for told in found
-            if _name(told, 1) == table
+            if _name(told, _CHAIN_TABLE) == table
         }
 
     def _batch(self, commands: Iterable[Command]) -> None:
@@ -164,65 +178,68 @@ def _contents(table: Table) -> Iterator[Command]:
         yield from _elements(table.name, new)
     for chain in table.chains:
         for rule in chain.rules:
-            where = string(1, table.name) + string(2, chain.name)
-            body = where + attribute(4, rule.expressions)
+            where = string(_RULE_TABLE, table.name) + string(_RULE_CHAIN, chain.name)
+            body = where + attribute(_RULE_EXPRESSIONS, rule.expressions)
             yield _command(_NEWRULE, body, NLM_F_CREATE | NLM_F_APPEND)
 
 
 def _new_table(name: str, table_flags: int = 0, flags: int = NLM_F_CREATE) -> Command:
-    return _command(_NEWTABLE, string(1, name) + number(2, table_flags), flags)
+    return _command(_NEWTABLE, string(_TABLE_NAME, name) + number(_TABLE_FLAGS, table_flags), flags)
 
 
 def _new_set(table: str, new: Set, place: int) -> Command:
-    body = string(1, table) + string(2, new.name) + number(3, _SET_INTERVAL)
-    body += number(4, new.kind.number) + number(5, new.kind.octets) + number(10, place)
+    body = string(_SET_TABLE, table) + string(_SET_NAME, new.name) + number(_SET_ID, place)
+    body += number(_SET_FLAGS, _SET_INTERVAL) + number(_SET_KEY_TYPE, new.kind.number)
+    body += number(_SET_KEY_LEN, new.kind.octets)
     return _command(_NEWSET, body, NLM_F_CREATE)
 
 
 def _new_chain(table: str, chain: Chain) -> Command:
-    body = string(1, table) + string(3, chain.name)
+    body = string(_CHAIN_TABLE, table) + string(_CHAIN_NAME, chain.name)
     for kind, value in zip(_BASE, _base(chain), strict=True):
         body += attribute(kind, value) if value else b""
     return _command(_NEWCHAIN, body, NLM_F_CREATE)
-
-
-_BASE = (4, 7, 5)  # NFTA_CHAIN_HOOK, NFTA_CHAIN_TYPE, NFTA_CHAIN_POLICY
 
 
 def _base(chain: Chain) -> tuple[bytes, ...]:
     """The values of the attributes that make a base chain, all empty for another chain."""
     if not (hook := chain.hook):
         return (b"", b"", b"")
-    where = number(1, _HOOKS[hook.name]) + number(2, hook.priority)
-    return where, hook.kind.encode() + bytes(1), _POLICY_ACCEPT.to_bytes(4, "big")
+    where = number(_HOOK_HOOKNUM, _HOOKS[hook.name]) + number(_HOOK_PRIORITY, hook.priority)
+    return where, _POLICY_ACCEPT.to_bytes(4, "big"), hook.kind.encode() + bytes(1)
 
 
 def _elements(table: str, new: Set) -> Iterator[Command]:
-    where = string(1, table) + string(2, new.name)
     for start in range(0, len(new.ranges), _RANGES_IN_A_MESSAGE):
         some = new.ranges[start : start + _RANGES_IN_A_MESSAGE]
-        body = where + attribute(3, b"".join(_interval(new, *ends) for ends in some))
+        elements = b"".join(_interval(new, *ends) for ends in some)
+        body = _elements_of(table, new) + attribute(_ELEM_LIST_ELEMENTS, elements)
         yield _command(_NEWSETELEM, body, NLM_F_CREATE)
+
+
+def _elements_of(table: str, of: Set) -> bytes:
+    return string(_ELEM_LIST_TABLE, table) + string(_ELEM_LIST_SET, of.name)
 
 
 def _interval(new: Set, first: int, last: int) -> bytes:
     """The two elements of an interval; one that reaches the top has no end."""
-    start = attribute(1, _key(new, first))
+    start = attribute(_LIST_ELEM, _key(new, first))
     if last == new.kind.top:
         return start
-    return start + attribute(1, _key(new, last + 1) + number(3, _ELEM_INTERVAL_END))
+    end = _key(new, last + 1) + number(_ELEM_FLAGS, _ELEM_INTERVAL_END)
+    return start + attribute(_LIST_ELEM, end)
 
 
 def _key(new: Set, value: int) -> bytes:
-    return attribute(1, attribute(1, value.to_bytes(new.kind.octets, "big")))
+    return attribute(_ELEM_KEY, attribute(_DATA_VALUE, value.to_bytes(new.kind.octets, "big")))
 
 
 def _points(elements: bytes) -> Iterator[tuple[int, bool]]:
     """The ``(value, it starts an interval)`` pairs of a list of elements."""
     for _, element in attributes(elements):
         told = dict(attributes(element))
-        key = dict(attributes(told[1]))[1]
-        flags = int.from_bytes(told.get(3, b""), "big")
+        key = dict(attributes(told[_ELEM_KEY]))[_DATA_VALUE]
+        flags = int.from_bytes(told.get(_ELEM_FLAGS, b""), "big")
         yield int.from_bytes(key, "big"), not flags & _ELEM_INTERVAL_END
 
 

@@ -312,13 +312,14 @@ class TestTable:
         self, gateway: Host, nft: Callable[[str], str], listed: Callable[[], str]
     ) -> None:
         gateway.call(guard.install, self.PREFIXES, self.PORTS)
-        installed = listed()
+        installed, state = listed(), gateway.call(guard.inspect)
         gateway.call(guard.remove)
         assert not listed()
         for _ in range(2):  # and it can be replayed
             nft(guard.render(self.PREFIXES, self.PORTS))
             assert listed() == installed
-        assert gateway.call(guard.inspect).intact
+        assert gateway.call(guard.inspect) == state
+        assert state.intact
 
     def test_nft_lists_it_as_text(self, gateway: Host, listed: Callable[[], str]) -> None:
         gateway.call(guard.install, self.PREFIXES, self.PORTS)
