@@ -30,10 +30,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let no test run that needs a network where none can be built."""
     reason = item.config.stash.get(_NO_NETWORKS, "")
     if reason and item.get_closest_marker("netns"):
-        _do_without(f"no network of namespaces: {reason}")
+        do_without(f"no network of namespaces: {reason}")
 
 
-def _do_without(what: str) -> NoReturn:
+def do_without(what: str) -> NoReturn:
+    """Skip this test for want of something; where CI is set, nothing may be wanting."""
     if os.environ.get("CI"):
         pytest.fail(f"CI must run every test; {what}", pytrace=False)
     pytest.skip(what)
@@ -58,6 +59,6 @@ def need() -> Callable[[str], str]:
 
     def find(program: str) -> str:
         path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin")
-        return path or _do_without(f"{program} is not installed")
+        return path or do_without(f"{program} is not installed")
 
     return find

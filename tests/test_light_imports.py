@@ -14,6 +14,9 @@ ROOT = Path(faith.__file__).parent.parent
 LIGHT = (
     "faith/__init__.py",
     "faith/errors.py",
+    "faith/kernel/netlink.py",
+    "faith/kernel/routes.py",
+    "faith/kernel/sockets.py",
     "faith/translation/*.py",
 )
 """What must be light, below ROOT; further modules are added here."""

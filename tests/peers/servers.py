@@ -35,6 +35,7 @@ def telnet_server(site: Site) -> None:
 
 def ssh_server(site: Site, client: Site) -> Path:
     """sshd, which lets *client* in as root; returns the configuration file for its ``ssh -F``."""
+    site.need_other_users()
     host_key, client_key = site.directory / "host_key", client.directory / "id"
     for directory, key in ((site, host_key), (client, client_key)):
         directory.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
@@ -89,6 +90,7 @@ def git_server(site: Site, repository: Path) -> None:
 
 def rsync_server(site: Site, directory: Path) -> None:
     """rsync as a daemon, with *directory* as the module ``files``, to be read and written."""
+    site.need_other_users()
     configuration = site.directory / "rsyncd.conf"
     configuration.write_text(
         f"use chroot = no\nuid = 0\ngid = 0\n[files]\npath = {directory}\nread only = no\n"

@@ -8,6 +8,9 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from faith.lab.namespace import has_private_mounts
+from tests.conftest import do_without
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -51,6 +54,11 @@ class Site:
                 env=self.environment(),
                 **{**streams, **options},
             )
+
+    def need_other_users(self) -> None:
+        """Skip the test where there is no user but one: servers of many users do not start."""
+        if has_private_mounts():
+            do_without("setgroups() is refused in a user namespace of one's own; run it as root")
 
     def serve(self, port: int, program: str, *arguments: str | Path) -> None:
         """Start *program*, and return when it listens on *port*."""
