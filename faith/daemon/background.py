@@ -1,0 +1,88 @@
+"""Into the background and back out: daemon(3), but the caller hears whether it came to anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from faith.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def is_supervised() -> bool:
+    """Whether whoever started this process watches it: systemd, or a container with it as PID 1."""
+    return os.getpid() == 1 or bool(os.environ.keys() & {"NOTIFY_SOCKET", "INVOCATION_ID"})
+
+
+class Background:
+    """What a daemon holds of its caller: input and output, and a pipe (*told*) to say it serves.
+
+    Without a pipe it is in the foreground, and stays attached.
+    """
+
+    def __init__(self, told: int | None = None) -> None:
+        self._told = told
+
+    @classmethod
+    def enter(cls) -> Background:
+        """Return in a process in the background; the caller stays in the foreground and waits.
+
+        It exits once :meth:`served` is called (0) or this process has ended (1).
+        """
+        heard, told = os.pipe()
+        if os.fork():
+            os.close(told)
+            os._exit(0 if os.read(heard, 1) else 1)
+        os.close(heard)
+        os.setsid()
+        if os.fork():  # who is no session leader never gets a terminal again
+            os._exit(0)
+        os.chdir("/")
+        return cls(told)
+
+    def detach(self) -> None:
+        """Let go of the caller without a word, as a worker does; again is nothing."""
+        if self._told is not None:
+            null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+            for descriptor in range(3):
+                os.dup2(null, descriptor)
+            os.close(null)
+            os.close(self._told)
+            self._told = None
+
+    def served(self) -> None:
+        """Tell the caller that we serve, and let go of it."""
+        if self._told is not None:
+            with suppress(BrokenPipeError):
+                os.write(self._told, b"1")
+            self.detach()
+
+
+@contextmanager
+def pid_file(path: Path | None) -> Iterator[None]:
+    """Within the block, *path* holds the number of this process.  Raises SetupError."""
+    if path is None:
+        yield
+        return
+    try:
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise SetupError(f"write {path}", str(error.strerror)) from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def notify(state: str) -> None:
+    """Tell systemd, if it asked to be told (sd_notify(3)); it is not waited for."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, suppress(OSError):
+            sock.setblocking(False)
+            sock.sendto(state.encode(), address.replace("@", "\0", 1))
