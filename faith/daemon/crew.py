@@ -1,0 +1,237 @@
+"""The workers of a supervisor: forked, listened to, and replaced when they die."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from faith.daemon.channel import Channel
+from faith.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from faith.daemon.channel import Message
+    from faith.daemon.loop import Loop
+
+    Hearing = Callable[["Member", Message, list[int]], None]
+
+log = logging.getLogger("faith.supervisor")
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds before a worker is replaced: doubled every time, until one has lived for the longest."""
+
+_STEP = "start a worker"
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that a terminal or systemd sends to all of us: they are for the supervisor to act on."""
+
+
+@dataclass(eq=False)
+class Member:
+    """A living worker; *number* is its place, which a replacement takes over."""
+
+    number: int
+    pid: int
+    channel: Channel
+    born: float
+    ready: bool = False
+
+
+class Crew:
+    """Workers, as many as asked for.
+
+    *work* is called with a place and a channel in a new process, which ends when it returns;
+    *hearings* are called, by the message's kind, with what a worker says.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        work: Callable[[int, Channel], None],
+        hearings: Mapping[str, Hearing],
+    ) -> None:
+        self.on_gone: Callable[[], None] = lambda: None
+        """Called when the last worker has ended after :meth:`retire`."""
+        self._loop = loop
+        self._work = work
+        self._hearings = {"ready": self._ready, "failed": self._failed, **hearings}
+        self._members: dict[int, Member] = {}
+        self._pauses: list[float] = []
+        self._on_ready: Callable[[], None] = lambda: None
+        self._starting = True
+        self._retired = False
+
+    def start(self, count: int, on_ready: Callable[[], None]) -> None:
+        """Fork *count* workers; *on_ready* is called when all of them serve.
+
+        Raises SetupError, from here or, when one of them fails before that, from the loop.
+        """
+        self._pauses = [0.0] * count
+        self._on_ready = on_ready
+        for number in range(count):
+            try:
+                self._spawn(number)
+            except OSError as error:
+                raise SetupError(_STEP, str(error.strerror)) from error
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes."""
+        return list(self._members)
+
+    def tell(self, kind: str, descriptors: Sequence[int] = ()) -> None:
+        """Say something to every worker; one that takes no orders any more is killed."""
+        for member in self._members.values():
+            try:
+                member.channel.send({"kind": kind}, descriptors)
+            except BlockingIOError:
+                # It would go on by rules that are no longer true.
+                log.error("worker %d takes no orders", member.pid)
+                os.kill(member.pid, signal.SIGKILL)
+            except BrokenPipeError:
+                continue  # it has ended, and will be reaped
+
+    def retire(self) -> None:
+        """Replace no worker from now on."""
+        self._retired = True
+        if not self._members:
+            self.on_gone()
+
+    def kill(self) -> None:
+        """End the workers at once; they are reaped when this returns."""
+        while self._members:
+            pid, member = self._members.popitem()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._let_go(member)
+
+    def reaped(self, pid: int, status: int) -> bool:
+        """Take note of a process that ended, as waitpid(2) told; False when it is no worker."""
+        member = self._members.pop(pid, None)
+        if member is None:
+            return False
+        try:
+            while self._hear(member):
+                pass  # its last words come before the news of its death
+        finally:
+            self._let_go(member)
+        if self._retired:
+            self.retire()
+        elif self._starting:
+            raise SetupError(_STEP, how_it_ended(status))
+        else:
+            self._mourn(member, how_it_ended(status))
+        return True
+
+    # -- a worker's life ---------------------------------------------------------------------
+
+    def _spawn(self, number: int) -> None:
+        ours, theirs = Channel.pair()
+        try:
+            pid = _fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if not pid:
+            ours.close()
+            self._be(number, theirs)
+        theirs.close()
+        member = self._members[pid] = Member(number, pid, ours, time.monotonic())
+        self._loop.watch(ours, partial(self._hear, member))
+
+    def _be(self, number: int, channel: Channel) -> None:
+        """Be a worker, and nothing after that."""
+        status = 1
+        try:
+            for other in self._members.values():
+                other.channel.close()
+            self._work(number, channel)
+            status = 0
+        except Exception:
+            log.exception("this worker failed")
+        finally:
+            os._exit(status)
+
+    def _mourn(self, member: Member, how: str) -> None:
+        lived = time.monotonic() - member.born
+        before = 0.0 if lived >= LONGEST_PAUSE else self._pauses[member.number]
+        pause = min(2 * before, LONGEST_PAUSE) or SHORTEST_PAUSE
+        self._pauses[member.number] = pause
+        log.error("worker %d %s; another takes its place in %g s", member.pid, how, pause)
+        self._loop.later(pause, partial(self._replace, member.number))
+
+    def _replace(self, number: int) -> None:
+        if self._retired:
+            return
+        try:
+            self._spawn(number)
+        except OSError as error:
+            log.error("no worker can be started: %s", error.strerror)
+            self._loop.later(LONGEST_PAUSE, partial(self._replace, number))
+
+    def _let_go(self, member: Member) -> None:
+        self._loop.forget(member.channel)
+        member.channel.close()
+
+    # -- what workers say --------------------------------------------------------------------
+
+    def _hear(self, member: Member) -> bool:
+        """Take one message; False when there is none."""
+        descriptors: list[int] = []
+        try:
+            received = member.channel.receive()
+            if received is None:
+                self._loop.forget(member.channel)  # it is about to end
+                return False
+            message, descriptors = received
+            self._hearings[message["kind"]](member, message, descriptors)
+        except BlockingIOError:
+            return False
+        except (LookupError, TypeError, ValueError):  # it is not itself any more
+            log.exception("worker %d talks nonsense", member.pid)
+            if member.pid in self._members:
+                os.kill(member.pid, signal.SIGKILL)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return True
+
+    def _ready(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        member.ready = True
+        if self._starting and all(member.ready for member in self._members.values()):
+            self._starting = False
+            self._on_ready()
+
+    def _failed(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        if self._starting:
+            raise SetupError(_STEP, message["why"])
+        log.error("worker %d: %s", member.pid, message["why"])
+
+
+def how_it_ended(status: int) -> str:
+    """What a status of waitpid(2) means, as a verb."""
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+
+
+def _fork() -> int:
+    """fork(2), with no signal of the parent's ever heard in the child."""
+    gc.freeze()  # what is there now is shared: a collection would write to, and so copy, all of it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if not pid:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in _IGNORED:
+                signal.signal(number, signal.SIG_IGN)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
