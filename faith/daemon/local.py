@@ -1,0 +1,61 @@
+"""The local server: the program that serves connections to the gateway's own addresses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from dataclasses import dataclass
+
+from faith.errors import SetupError
+
+_SYSTEMD = frozenset(
+    (
+        "INVOCATION_ID",
+        "JOURNAL_STREAM",
+        "LISTEN_FDNAMES",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "MAINPID",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_PID",
+        "WATCHDOG_USEC",
+    )
+)
+"""What systemd tells a service in its environment, and what is not meant for a program it runs."""
+
+
+@dataclass(frozen=True)
+class LocalServer:
+    """*path*, absolute, and the *argv* to start it with, its name first."""
+
+    path: str
+    argv: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raise SetupError unless it can be executed."""
+        if not os.path.isfile(self.path):
+            raise SetupError(f"local server {self.path}", "no such file")
+        if not os.access(self.path, os.X_OK):
+            raise SetupError(f"local server {self.path}", "not executable")
+
+    def start(self, connection: socket.socket) -> int:
+        """Start it on *connection* as inetd would; returns its process.  Raises OSError.
+
+        It gets the blocking connection as descriptors 0 to 2 and no other, default signals, and a
+        session of its own, so that it can neither lose nor take our terminal.
+        """
+        connection.setblocking(True)
+        # That was for the relay; a server that wants its urgent byte in the stream asks for it.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 0)
+        number = connection.fileno()
+        return os.posix_spawn(
+            self.path,
+            self.argv,
+            {name: os.environ[name] for name in os.environ.keys() - _SYSTEMD},
+            file_actions=[(os.POSIX_SPAWN_DUP2, number, target) for target in range(3)],
+            setsid=True,
+            setsigmask=(),
+            # What Python ignores would stay ignored.
+            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+        )
