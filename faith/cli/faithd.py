@@ -1,0 +1,21 @@
+"""``faithd``: one command, two programs, of which one must not pay for the other's imports."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run inetd mode or the daemon by the words of the command line; returns the exit status."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--inetd"]:
+        from faith.relay import inetd
+
+        return inetd.main(arguments[1:])
+    from faith.cli import serve
+
+    return serve.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""``faithd SERVICE``: the daemon's command line, KAME's and what was added to it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+from pathlib import Path
+
+from faith.daemon.background import Background, is_supervised
+from faith.daemon.local import LocalServer
+from faith.daemon.log import FORMS, Log, open_sink
+from faith.daemon.supervisor import Settings, Supervisor
+from faith.errors import ConfigError, FaithError
+from faith.kernel.steering import WAYS
+from faith.relay.relay import Settings as RelaySettings
+from faith.translation.ports import Ports
+from faith.translation.prefix import LAYOUTS, LOW32, Prefix
+
+USAGE = """faithd [-dpF] [-f conf] [-P prefix] [options] SERVICE [serverpath [serverargs...]]
+       faithd --inetd [-dp] [-f conf] [options] [serverpath [serverargs...]]"""
+EPILOG = """SERVICE is a name, a port, a range, or a list of them (telnet, 80,443,8000-8100).
+serverpath serves connections to the gateway's own addresses; serverargs begin with its name.
+Exit status: 0 good, 1 failed, 2 wrong usage."""
+
+log = logging.getLogger("faith")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the daemon; *arguments* are the command line's.  Returns the exit status.
+
+    In the caller's process it returns only when the daemon stays in the foreground.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        settings = _settings(options)
+    except ConfigError as error:
+        parser.error(str(error))
+    foreground = options.foreground or is_supervised()
+    background = Background() if foreground else Background.enter()
+    told = _open_log(options, foreground=foreground)
+    try:
+        Supervisor(settings, told, background).run()
+    except FaithError as error:
+        log.error("%s", error)
+        return 1
+    except Exception:
+        log.exception("faithd failed")
+        return 1
+    return 0
+
+
+def _open_log(options: argparse.Namespace, *, foreground: bool) -> Log:
+    ident = f"faithd {options.service}"
+    told = Log(open_sink(ident, options.log, foreground=foreground), ident, options.log)
+    root = logging.getLogger()
+    root.addHandler(told)
+    if not foreground:
+        # Until we serve, who started us reads along; afterwards this goes to /dev/null.
+        caller = logging.StreamHandler()
+        caller.setLevel(logging.WARNING)
+        caller.setFormatter(logging.Formatter("faithd: %(message)s"))
+        root.addHandler(caller)
+    log.setLevel(logging.DEBUG if options.debug else logging.INFO)
+    return told
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """What the daemon is to do; paths become absolute, for it changes to ``/``."""
+    return Settings(
+        service=options.service,
+        ports=Ports.parse(options.service, socket.getservbyname),
+        via=options.via,
+        prefixes=tuple(Prefix.parse(text, options.layout) for text in options.prefix),
+        access_file=options.access_file and options.access_file.absolute(),
+        local_server=_local_server(options.server),
+        workers=options.workers,
+        user=options.user,
+        drain_timeout=options.drain_timeout,
+        pid_file=options.pid_file and options.pid_file.absolute(),
+        relay=RelaySettings(
+            connect_timeout=options.connect_timeout,
+            idle_timeout=options.idle_timeout,
+            half_closed_timeout=options.half_closed_timeout,
+            reserved_port=options.reserved_port,
+        ),
+    )
+
+
+def _local_server(words: list[str]) -> LocalServer | None:
+    if not words:
+        return None
+    path, *argv = words
+    if path.startswith("-"):
+        raise ConfigError(f"{path}: options stand before SERVICE")
+    return LocalServer(os.path.abspath(path), tuple(argv or [os.path.basename(path)]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "faithd",
+        usage=USAGE,
+        description="Relay TCP connections from IPv6 clients to IPv4 servers.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    relay = RelaySettings()
+    add = parser.add_argument
+    add("-d", dest="debug", action="store_true", help="log the steps as well")
+    add("-p", dest="reserved_port", action="store_true", help="connect from a port below 1024")
+    add("-F", "--foreground", action="store_true", help="stay in the foreground")
+    add("-f", dest="access_file", type=Path, metavar="conf", help="access rules (faithd.conf(5))")
+    add(
+        "-P",
+        "--prefix",
+        action="append",
+        default=[],
+        metavar="prefix",
+        help="reserve the prefix while this faithd runs (repeatable)",
+    )
+    add("--layout", choices=LAYOUTS, default=LOW32, help="of the prefixes of -P (%(default)s)")
+    add("--via", choices=("auto", *WAYS), default="auto", help="how packets come (%(default)s)")
+    add(
+        "--workers",
+        type=_count,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes that relay (one per CPU: %(default)s)",
+    )
+    add("--user", default="nobody", help="who the workers become (%(default)s)")
+    for name, default in (
+        ("connect", relay.connect_timeout),
+        ("idle", relay.idle_timeout),
+        ("half-closed", relay.half_closed_timeout),
+    ):
+        add(
+            f"--{name}-timeout",
+            type=_seconds,
+            default=default,
+            metavar="SECONDS",
+            help="%(default)g; 0 is no limit",
+        )
+    add(
+        "--drain-timeout",
+        type=_seconds,
+        default=Settings.drain_timeout,
+        metavar="SECONDS",
+        help="that sessions have to end when faithd is stopped (%(default)g)",
+    )
+    add("--log", choices=FORMS, default=FORMS[0], help="form of the messages (%(default)s)")
+    add("--pid-file", type=Path, metavar="FILE", help="holds the daemon's process number")
+    add("service", metavar="SERVICE", help="what to relay")
+    add("server", nargs=argparse.REMAINDER, metavar="serverpath", help="the local server")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1024):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1024")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, or 0 for no limit")
+    return seconds

@@ -1,0 +1,311 @@
+"""The supervisor: the privileged parent, which owns what the kernel has of us and serves nothing.
+
+It reads the rules, sets up the kernel, forks the workers, and then waits for signals, for changes
+of the kernel's tables, for workers that die and for connections that want the local server.  It
+must be able to fork at any moment: no thread, no asyncio.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from faith.daemon import presence
+from faith.daemon.background import notify, pid_file
+from faith.daemon.channel import in_memory
+from faith.daemon.crew import Crew, how_it_ended
+from faith.daemon.log import NOTICE
+from faith.daemon.loop import Loop
+from faith.daemon.policy import Parts, Rules
+from faith.daemon.reservation import reservation
+from faith.daemon.worker import Task, work
+from faith.errors import FaithError, SetupError
+from faith.kernel import routes
+from faith.kernel.sockets import reset
+from faith.kernel.steering import bring_in
+from faith.relay.record import endpoint
+from faith.relay.relay import Settings as RelaySettings
+from faith.translation.ports import Ports
+from faith.translation.prefix import Prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from faith.daemon.background import Background
+    from faith.daemon.channel import Channel, Message
+    from faith.daemon.crew import Hearing, Member
+    from faith.daemon.local import LocalServer
+    from faith.daemon.log import Log
+    from faith.kernel.steering import Steering
+    from faith.translation.prefix import Prefix
+
+log = logging.getLogger("faith.supervisor")
+
+GRACE = 2.0
+"""Seconds a worker has to end once it was told to reset its sessions."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one faithd is to do; times in seconds.
+
+    *service* is what the operator called *ports*.  *prefixes* are those to set up for as long as it
+    runs; *access_file* None is the usual file, if it exists.
+    """
+
+    service: str
+    ports: Ports
+    via: str = "auto"
+    prefixes: tuple[Prefix, ...] = ()
+    access_file: Path | None = None
+    local_server: LocalServer | None = None
+    workers: int = 1
+    user: str = "nobody"
+    drain_timeout: float = 5.0
+    pid_file: Path | None = None
+    relay: RelaySettings = field(default_factory=RelaySettings)
+
+
+class Supervisor:
+    """One faithd, from its start to its end."""
+
+    _parts: Parts
+    _steering: Steering
+    _presence: presence.Announcement
+    _watch: routes.Watch
+
+    def __init__(self, settings: Settings, told: Log, background: Background) -> None:
+        self._settings = settings
+        self._log = told
+        self._background = background
+        self._loop = Loop()
+        hearings: dict[str, Hearing] = {"status": self._take_status}
+        if settings.local_server:
+            hearings["local"] = partial(self._serve_locally, settings.local_server)
+        self._crew = Crew(self._loop, self._work, hearings)
+        self._crew.on_gone = self._loop.stop
+        self._started = time.time()
+        self._sets_up: list[Prefix] = []
+        self._asked: set[int] = set()
+        self._sessions = 0
+        self._stopping = False
+
+    def run(self) -> None:
+        """Serve until a signal ends it, and undo everything.
+
+        Raises FaithError when it cannot start; nothing stays behind then either.
+        """
+        handlers = {
+            signal.SIGTERM: self._handle_sigterm,
+            signal.SIGINT: self._handle_sigterm,
+            signal.SIGHUP: self._handle_sighup,
+            signal.SIGUSR1: self._handle_sigusr1,
+            signal.SIGCHLD: self._handle_sigchld,
+        }
+        with ExitStack() as undo:
+            undo.callback(self._loop.close)
+            undo.enter_context(self._loop.signals(handlers))
+            self._set_up(undo)
+            undo.callback(self._crew.kill)
+            self._crew.start(self._settings.workers, self._serving)
+            self._loop.run()
+        log.log(NOTICE, "stopped")
+
+    # -- start -------------------------------------------------------------------------------
+
+    def _set_up(self, undo: ExitStack) -> None:
+        """Do every step that can fail, each with its inverse."""
+        settings = self._settings
+        rules = Rules.read(settings.access_file)
+        if settings.local_server:
+            settings.local_server.check()
+        self._refuse_taken_ports()
+        for prefix in settings.prefixes:
+            if undo.enter_context(reservation(prefix)):
+                self._sets_up.append(prefix)
+        # Watched before they are read, so that no change falls in between.
+        self._watch = undo.enter_context(routes.watch())
+        self._parts = Parts.gather(rules)
+        if not self._parts.prefixes:
+            log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
+        self._steering = undo.enter_context(
+            bring_in(
+                settings.via,
+                settings.ports,
+                self._parts.prefixes,
+                settings.workers,
+                own=settings.local_server is not None,
+            )
+        )
+        self._presence = presence.announce(self._state)
+        undo.callback(self._presence.close)
+        undo.enter_context(pid_file(settings.pid_file))
+        self._loop.watch(self._watch, self._tables_changed)
+        self._loop.watch(self._presence, self._presence.answer)
+
+    def _refuse_taken_ports(self) -> None:
+        for other in presence.running():
+            taken = self._settings.ports & Ports.parse(other.ports, socket.getservbyname)
+            if taken:
+                raise SetupError(
+                    f"serve {self._settings.service}",
+                    f"port {taken} is served by faithd {other.service} (pid {other.pid}) already",
+                )
+
+    def _serving(self) -> None:
+        """Every worker serves."""
+        self._background.served()
+        notify("READY=1")
+        log.log(NOTICE, "serving %s", self._description())
+
+    def _work(self, number: int, channel: Channel) -> None:
+        """Be a worker, in a process of its own: nothing of the supervisor's stays open in it."""
+        self._background.detach()
+        self._presence.close()
+        self._watch.close()
+        self._loop.close()
+        settings = self._settings
+        task = Task(
+            self._steering.after_fork(number),
+            self._steering.redirected,
+            self._parts,
+            settings.user,
+            settings.relay,
+            local=settings.local_server is not None,
+        )
+        work(task, channel, self._log)
+
+    # -- changes -----------------------------------------------------------------------------
+
+    def _tables_changed(self) -> None:
+        """Follow prefixes that come and go, and the gateway's own addresses."""
+        if not self._watch.drain():
+            return
+        before = self._parts.prefixes
+        try:
+            self._decide_by(Parts.gather(self._parts.rules))
+            if self._parts.prefixes != before:
+                # The workers know them already when the first connection comes.
+                self._steering.set_prefixes(self._parts.prefixes)
+                log.log(NOTICE, "prefixes: %s", _listed(self._parts.prefixes))
+        except (FaithError, OSError) as error:
+            log.error("a change of the prefixes is not followed: %s", error)
+
+    def _handle_sighup(self) -> None:
+        """Read the access file again; an error leaves everything as it was."""
+        try:
+            rules = Rules.read(self._settings.access_file)
+        except FaithError as error:
+            log.error("%s; the rules stay as they were", error)
+            return
+        self._decide_by(replace(self._parts, rules=rules))
+        log.log(NOTICE, "%s: %d rules", rules.file, len(rules.access().rules))
+
+    def _decide_by(self, parts: Parts) -> None:
+        if parts != self._parts:
+            self._parts = parts
+            with in_memory(parts.dumps()) as descriptor:
+                self._crew.tell("policy", [descriptor])
+
+    # -- the local server --------------------------------------------------------------------
+
+    def _serve_locally(
+        self, server: LocalServer, member: Member, message: Message, descriptors: list[int]
+    ) -> None:
+        with socket.socket(fileno=os.dup(descriptors[0])) as connection:
+            try:
+                if _is_mapped(connection):
+                    reset(connection)
+                    return
+                client = endpoint(*connection.getpeername()[:2])
+                pid = server.start(connection)
+            except OSError as error:
+                log.error("executing local %s: %s", server.path, error.strerror)
+            else:
+                log.info("executing local %s for %s (pid %d)", server.path, client, pid)
+
+    def _handle_sigchld(self) -> None:
+        """Reap all that have ended, orphans included: we may be PID 1."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if not self._crew.reaped(pid, status) and status:
+                log.warning("child %d %s", pid, how_it_ended(status))
+
+    # -- state -------------------------------------------------------------------------------
+
+    def _state(self) -> presence.Running:
+        return presence.Running(
+            pid=os.getpid(),
+            service=self._settings.service,
+            ports=str(self._settings.ports),
+            via=self._steering.way,
+            workers=len(self._crew.pids),
+            started=self._started,
+            prefixes=[str(prefix) for prefix in self._parts.prefixes],
+            sets_up=[str(prefix) for prefix in self._sets_up],
+        )
+
+    def _description(self) -> str:
+        return (
+            f"{self._settings.service} (port {self._settings.ports}) by {self._steering.way},"
+            f" prefixes: {_listed(self._parts.prefixes)}, workers:"
+            f" {' '.join(map(str, self._crew.pids))}"
+        )
+
+    def _handle_sigusr1(self) -> None:
+        """Ask the workers how many sessions they have; the last answer completes the line."""
+        self._asked = set(self._crew.pids)
+        self._sessions = 0
+        self._crew.tell("status")
+
+    def _take_status(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        self._asked.discard(member.pid)
+        self._sessions += message["sessions"]
+        if not self._asked.intersection(self._crew.pids):
+            log.log(NOTICE, "%d sessions, %s", self._sessions, self._description())
+
+    # -- end ---------------------------------------------------------------------------------
+
+    def _handle_sigterm(self) -> None:
+        """Let the sessions end; asked again, end them."""
+        if self._stopping:
+            self._reset_sessions()
+            return
+        self._stopping = True
+        notify("STOPPING=1")
+        log.log(NOTICE, "stopping: sessions have %g s to end", self._settings.drain_timeout)
+        # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
+        # them stays, established sessions may depend on it.
+        for listeners in self._steering.listeners:
+            for listener in listeners:
+                listener.close()
+        self._crew.tell("drain")
+        self._loop.later(self._settings.drain_timeout, self._reset_sessions)
+        self._crew.retire()
+
+    def _reset_sessions(self) -> None:
+        self._crew.tell("stop")
+        self._loop.later(GRACE, self._loop.stop)
+
+
+def _is_mapped(connection: socket.socket) -> bool:
+    """Whether it came to a prefix so new that the worker did not know it yet."""
+    address = socket.inet_pton(socket.AF_INET6, connection.getsockname()[0].partition("%")[0])
+    return Prefixes(routes.reserved()).find(int.from_bytes(address, "big")) is not None
+
+
+def _listed(prefixes: Iterable[Prefix]) -> str:
+    return ", ".join(map(str, prefixes)) or "none"

@@ -1,0 +1,151 @@
+"""A worker: an unprivileged process that serves its share of the connections."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from faith.daemon.channel import from_memory
+from faith.daemon.log import NOTICE
+from faith.daemon.policy import Parts
+from faith.errors import FaithError
+from faith.kernel import capabilities
+from faith.kernel.sockets import reset
+from faith.relay.record import endpoint
+from faith.relay.relay import Relay
+
+if TYPE_CHECKING:
+    import _socket
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from faith.daemon.channel import Channel
+    from faith.daemon.log import Log
+    from faith.relay.relay import Settings
+
+log = logging.getLogger("faith.worker")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker serves, and as whom.
+
+    *local*: the supervisor starts a local server for connections that are not to a mapped address.
+    """
+
+    listeners: Sequence[_socket.socket]
+    redirected: bool
+    parts: Parts
+    user: str
+    relay: Settings
+    local: bool
+
+
+def work(task: Task, channel: Channel, told: Log) -> None:
+    """Serve *task* until the supervisor says otherwise or is gone; *told* gets the records.
+
+    The process drops its privileges here, for good.  What keeps it from serving is told the
+    supervisor.
+    """
+    try:
+        _prepare(task)
+    except (FaithError, OSError) as error:
+        channel.send({"kind": "failed", "why": str(error)})
+        return
+    loop = uvloop.new_event_loop()
+    told.batch(loop)
+    worker = Worker(loop, task, channel, told)
+    channel.send({"kind": "ready"})
+    loop.run_forever()
+    worker.close()
+    told.flush()
+    loop.close()
+
+
+def _prepare(task: Task) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved_port else []
+    log.debug("%r, up to %d descriptors", capabilities.drop(task.user, keep), most)
+
+
+class Worker:
+    """The relay of this process, and the orders it takes."""
+
+    def __init__(self, loop: AbstractEventLoop, task: Task, channel: Channel, told: Log) -> None:
+        self._loop = loop
+        self._channel = channel
+        self._listeners = task.listeners
+        self._redirected = task.redirected
+        self._local = task.local
+        self._orders: dict[str, Callable[..., None]] = {
+            "policy": self._take_policy,
+            "status": self._tell_status,
+            "drain": self._drain,
+            "stop": loop.stop,
+        }
+        self._relay = Relay(loop, task.parts.policy(), task.relay, told.record, self._not_mapped)
+        self._relay.on_idle = loop.stop
+        self._relay.listen(task.listeners, task.redirected)
+        loop.set_exception_handler(_report)
+        loop.add_reader(channel.fileno(), self._hear)
+
+    def close(self) -> None:
+        """End what is left, with resets."""
+        self._relay.close()
+        self._loop.remove_reader(self._channel.fileno())
+        self._channel.close()
+
+    def _hear(self) -> None:
+        received = self._channel.receive()
+        if received is None:
+            self._loop.remove_reader(self._channel.fileno())
+            self._go_on_alone()
+        else:
+            message, descriptors = received
+            self._orders[message["kind"]](*descriptors)
+
+    def _go_on_alone(self) -> None:
+        """The supervisor has died, and the steering with it: let what can end well do so."""
+        if self._redirected:
+            log.log(NOTICE, "the supervisor is gone, and the redirection: sessions are reset")
+            self._loop.stop()
+        else:
+            log.log(NOTICE, "the supervisor is gone: sessions go on, no new ones are accepted")
+            self._drain()
+
+    def _take_policy(self, descriptor: int) -> None:
+        parts = Parts.loads(from_memory(descriptor))
+        self._relay.policy = parts.policy()
+        log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
+
+    def _tell_status(self) -> None:
+        with suppress(OSError):  # it will ask again
+            self._channel.send({"kind": "status", "sessions": self._relay.open_sessions})
+
+    def _drain(self) -> None:
+        self._relay.stop_listening()
+        for listener in self._listeners:
+            listener.close()
+
+    def _not_mapped(self, connection: _socket.socket) -> None:
+        """Have the supervisor start the local server on *connection*, if there is one."""
+        try:
+            if self._local:
+                self._channel.send({"kind": "local"}, [connection.fileno()])
+            else:
+                log.info("no local service for %s", endpoint(*connection.getpeername()[:2]))
+            connection.close()
+        except OSError as error:
+            log.error("a connection to the gateway itself failed: %s", error.strerror)
+            reset(connection)
+
+
+def _report(loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+    log.error("%s", context["message"], exc_info=context.get("exception"))

@@ -1,0 +1,106 @@
+"""The daemon's command line; tests/netns/test_faithd.py runs the daemon itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.cli import serve
+from faith.cli.serve import _parser, _settings
+from faith.daemon.local import LocalServer
+from faith.relay.relay import Settings as RelaySettings
+from faith.translation.ports import Ports
+from faith.translation.prefix import RFC6052, Prefix
+
+if TYPE_CHECKING:
+    from faith.daemon.supervisor import Settings
+
+
+def settings(*arguments: str) -> Settings:
+    return _settings(_parser().parse_args(arguments))
+
+
+def test_a_service_alone_has_the_defaults() -> None:
+    found = settings("telnet")
+    assert found.service == "telnet"
+    assert found.ports == Ports([(23, 23)])
+    assert (found.via, found.user, found.prefixes) == ("auto", "nobody", ())
+    assert found.workers >= 1
+    assert found.local_server is None
+    assert found.access_file is None
+    assert found.relay == RelaySettings()
+
+
+@pytest.mark.parametrize(
+    ("words", "argv"),
+    [
+        (["/usr/libexec/ftpd"], ("ftpd",)),
+        (["/usr/libexec/ftpd", "ftpd", "-l"], ("ftpd", "-l")),
+        (["/usr/sbin/sshd", "sshd", "-i", "-d"], ("sshd", "-i", "-d")),
+    ],
+)
+def test_what_follows_the_service_is_the_local_servers(
+    words: list[str], argv: tuple[str, ...]
+) -> None:
+    found = settings("-d", "ftp", *words)
+    assert found.local_server == LocalServer(words[0], argv)
+
+
+def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = settings(
+        *("-dpF", "-f", "conf", "--layout=rfc6052", "-P", "2001:db8:100::/40"),
+        *("-P", "2001:db8:2::/48", "--via=tproxy", "--workers=3", "--user=daemon"),
+        *("--connect-timeout=1.5", "--idle-timeout=0", "--half-closed-timeout", "7"),
+        *("--drain-timeout=9", "--log=json", "--pid-file=run/pid", "80,8000-8100"),
+    )
+    assert found.access_file == tmp_path / "conf"
+    assert found.pid_file == tmp_path / "run" / "pid"
+    assert found.prefixes == tuple(
+        Prefix.parse(text, RFC6052) for text in ("2001:db8:100::/40", "2001:db8:2::/48")
+    )
+    assert (found.via, found.workers, found.user) == ("tproxy", 3, "daemon")
+    assert found.drain_timeout == 9
+    assert found.relay == RelaySettings(1.5, 0, 7, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["no.such.service"],
+        ["--nonsense", "telnet"],
+        ["--via=magic", "telnet"],
+        ["telnet", "-d"],
+        ["-P", "::1/129", "telnet"],
+        ["--idle-timeout=soon", "telnet"],
+        ["--workers=many", "telnet"],
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        serve.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: faithd [-dpF]" in capsys.readouterr().err
+
+
+def test_help_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        serve.main(["--help"])
+    assert ended.value.code == 0
+    assert "Exit status: 0 good, 1 failed, 2 wrong usage." in capsys.readouterr().out
+
+
+def test_inetd_mode_pays_nothing_for_the_daemon() -> None:
+    look = "import sys; from faith.cli import faithd; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-ISc", f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); {look}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert not {"argparse", "asyncio", "logging", "socket", "typing"} & set(modules)
