@@ -96,9 +96,10 @@ def test_help_is_0(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_inetd_mode_pays_nothing_for_the_daemon() -> None:
-    look = "import sys; from faith.cli import faithd; print(*sys.modules)"
+    root = Path(serve.__file__).parents[2]
+    look = f"import sys; sys.path.insert(0, {str(root)!r}); import faith.cli.faithd"
     modules = subprocess.run(
-        [sys.executable, "-ISc", f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); {look}"],
+        [sys.executable, "-ISc", f"{look}; print(*sys.modules)"],
         check=True,
         capture_output=True,
         text=True,
