@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import socket
+import struct
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 from faith.errors import SetupError
 from faith.lab import Network, ThreeHosts, gain_rights, three_hosts
+from faith.lab.namespace import has_private_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +28,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             gain_rights()
         except SetupError as error:
             session.config.stash[_NO_NETWORKS] = str(error)
+        if has_private_mounts():
+            _set_loopback_up()  # the namespace's own is down, and tests use it
+
+
+def _set_loopback_up() -> None:
+    siocsifflags, iff_up = 0x8914, 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, siocsifflags, struct.pack("16sH22x", b"lo", iff_up))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
