@@ -28,12 +28,12 @@ IDENT = "faithd telnet"
 
 def record(end: str = "closed") -> Record:
     return Record(
-        "[2001:db8:6::2]:4242",
-        "[2001:db8:ffff::c000:250]:23",
+        ("2001:db8:6::2", 4242),
+        ("2001:db8:ffff::c000:250", 23),
         end,
         1.0,
-        source="192.0.2.1:1234",
-        server="192.0.2.80:23",
+        source=("192.0.2.1", 1234),
+        server=("192.0.2.80", 23),
         seconds=0.25,
         sent=10,
         received=20,
@@ -136,7 +136,7 @@ def test_a_session_is_one_line_at_info(receiver: Receiver, told: Log) -> None:
 
 
 def test_a_refusal_has_kames_words_and_level(receiver: Receiver, told: Log) -> None:
-    told.record(Record("[2001:db8:6::2]:4242", "[2001:db8:ffff::a00:1]:23", NO_RULE, 1.0))
+    told.record(Record(("2001:db8:6::2", 4242), ("2001:db8:ffff::a00:1", 23), NO_RULE, 1.0))
     (line,) = receiver.messages()
     assert line.startswith(b"<27>")
     assert line.endswith(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from faith.relay.record import Record, endpoint
+import errno
+
+from faith.relay.record import Record, broken
 
 
 def test_a_relayed_connection() -> None:
     record = Record(
-        endpoint("2001:db8:6::2", 40000),
-        endpoint("2001:db8:ffff::c000:250", 23),
+        ("2001:db8:6::2", 40000),
+        ("2001:db8:ffff::c000:250", 23),
         "closed",
         1_700_000_000.0,
-        source="192.0.2.1:50000",
-        server=endpoint("192.0.2.80", 23),
+        source=("192.0.2.1", 50000),
+        server=("192.0.2.80", 23),
         seconds=1.5,
         sent=10,
         received=20,
@@ -36,7 +38,13 @@ def test_a_relayed_connection() -> None:
 
 
 def test_a_refused_one_has_no_second_leg() -> None:
-    record = Record("[::1]:1", "[::2]:2", "no rule permits it", 0.0)
+    record = Record(("::1", 1), ("::2", 2), "no rule permits it", 0.0)
     assert record.text().endswith('end="no rule permits it"')
     assert "server" not in record.text()
     assert "server" not in record.fields()
+
+
+def test_a_failure_is_told_by_side_and_kind() -> None:
+    assert broken("client", errno.ECONNRESET) == "client reset"
+    assert broken("server", errno.ETIMEDOUT) == "server timed out"
+    assert broken("server", errno.EHOSTUNREACH) == "server no route to host"

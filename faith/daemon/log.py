@@ -19,6 +19,7 @@ from pathlib import Path
 from syslog import LOG_DAEMON, LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_NOTICE, LOG_WARNING
 from typing import TYPE_CHECKING, Protocol
 
+from faith.relay.record import endpoint
 from faith.translation.destination import (
     DENIED,
     NO_RULE,
@@ -106,7 +107,8 @@ class Log(logging.Handler):
         """Write what became of a connection; a refusal by rule in KAME's words, at KAME's level."""
         fields = record.fields() if self._json or self._sink.structured else _NO_FIELDS
         if record.end in _NOT_PERMITTED:
-            text = f"translation to {record.mapped} not permitted for {record.client}: {record.end}"
+            client, mapped = endpoint(record.client), endpoint(record.mapped)
+            text = f"translation to {mapped} not permitted for {client}: {record.end}"
             self._write(LOG_ERR, text, fields)
         else:
             self._write(LOG_INFO, "session" if self._json else record.text(), fields)

@@ -225,7 +225,7 @@ class Supervisor:
                 if _is_mapped(connection):
                     reset(connection)
                     return
-                client = endpoint(*connection.getpeername()[:2])
+                client = endpoint(connection.getpeername()[:2])
                 pid = server.start(connection)
             except OSError as error:
                 log.error("executing local %s: %s", server.path, error.strerror)

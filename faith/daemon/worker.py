@@ -140,7 +140,7 @@ class Worker:
             if self._local:
                 self._channel.send({"kind": "local"}, [connection.fileno()])
             else:
-                log.info("no local service for %s", endpoint(*connection.getpeername()[:2]))
+                log.info("no local service for %s", endpoint(connection.getpeername()[:2]))
             connection.close()
         except OSError as error:
             log.error("a connection to the gateway itself failed: %s", error.strerror)

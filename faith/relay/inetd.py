@@ -147,19 +147,18 @@ def serve(client: _socket.socket, options: Options, log: Syslog) -> int:
     Raises FaithError and OSError.
     """
     (host, port), (mapped, log.port) = client.getpeername()[:2], client.getsockname()[:2]
-    record = Record(endpoint(host, port), endpoint(mapped, log.port), "", time.time())
-    log.debug(f"accepted a client from {record.client} for {record.mapped}")
+    record = Record((host, port), (mapped, log.port), "", time.time())
+    told = endpoint(record.client), endpoint(record.mapped)
+    log.debug(f"accepted a client from {told[0]} for {told[1]}")
     prefixes = Prefixes(reserved())
     if client.family != _socket.AF_INET6 or prefixes.find(_number(mapped)) is None:
-        return _serve_locally(record.client, options.server, log)
+        return _serve_locally(told[0], options.server, log)
     # From here on an end that was not agreed on must not look like one, not even to SIGKILL.
     _abort_on_close(client, True)
     policy = Policy(prefixes, Networks(32, own_ipv4()), _access(options.conf))
     route = route_of(policy, host, mapped)
     if route.refused:
-        log.error(
-            f"translation to {record.mapped} not permitted for {record.client}: {route.refused}"
-        )
+        log.error(f"translation to {told[1]} not permitted for {told[0]}: {route.refused}")
         return 1
     _relay(client, route, record, options, log)
     log.info(record.text())
@@ -234,14 +233,14 @@ def _relay(
     except OSError as failure:
         record.end = f"no source: {failure.strerror}".lower()
         return
-    record.source = endpoint(*server.getsockname())
-    record.server = endpoint(route.server, log.port)
+    record.source = server.getsockname()
+    record.server = route.server, log.port
     if error == errno.EINPROGRESS:
         error = _connected(server, options.connect_timeout)
     if error:
         record.end = dial.kind(error)
     else:
-        log.debug(f"connected from {record.source}")
+        log.debug(f"connected from {endpoint(record.source)}")
         pair = Pair(_ready(client), server, options.idle_timeout, options.half_closed_timeout)
         record.end = _run(pair)
         record.sent, record.received = pair.client.moved, pair.server.moved

@@ -52,3 +52,7 @@ class Leg:
         self.done = False  # and was passed on
         self.watched = False  # the peer's data found this leg full: OUT is watched for
         self.moved = 0  # bytes from here that the peer's socket took
+
+    def release(self) -> None:
+        """Let go of peer and session, so that no garbage collector has to find them."""
+        del self.peer, self.session

@@ -6,14 +6,13 @@ the same rules of what each side gets to see.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import select
 import time
 
 from faith.relay.pipes import PIPE_SIZE, PipePool
-from faith.relay.record import CLOSED
+from faith.relay.record import CLOSED, broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +31,6 @@ _MSG_OOB = 1
 _SHUT_WR = 1
 _SIOCATMARK = 0x8905
 _SOL_SOCKET, _SO_ERROR = 1, 4
-
-_FAILURES = {
-    errno.ECONNRESET: "reset",
-    errno.EPIPE: "reset",
-    errno.ETIMEDOUT: "timed out",
-}
 
 
 class Leg:
@@ -154,8 +147,7 @@ class Pair:
                     side = peer
                     leg.deliver(peer)
         except OSError as error:
-            number = error.errno or 0
-            return f"{side.name} {_FAILURES.get(number) or os.strerror(number).lower()}"
+            return broken(side.name, error.errno)
         return CLOSED
 
     @property

@@ -7,7 +7,6 @@ a full read turns a direction to bulk, which is spliced through a pooled pipe un
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from faith.relay.leg import Leg
 from faith.relay.pipes import PIPE_SIZE, PipePool
+from faith.relay.record import CLOSED, broken
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -361,7 +361,7 @@ class Plane:
         leg.quick = False
         self._release(leg)
         if peer.done:
-            self.end(leg.session, "closed", reset=False)
+            self.end(leg.session, CLOSED, reset=False)
         else:
             peer.sock.shutdown(_SHUT_WR)
 
@@ -369,7 +369,7 @@ class Plane:
 
     def _broken(self, leg: Leg, error: int | None) -> None:
         who = "client" if leg is leg.session.client else "server"
-        self.end(leg.session, f"{who} {_failure(error)}", reset=True)
+        self.end(leg.session, broken(who, error), reset=True)
 
     def _bury(self) -> None:
         """Close what ended: only now, so that no event of this turn meets a reused descriptor."""
@@ -380,17 +380,6 @@ class Plane:
                 if session.reset:
                     leg.sock.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
             self._ended(session)
-            session.client.sock.close()
-            session.server.sock.close()
-
-
-_FAILURES = {
-    errno.ECONNRESET: "reset",
-    errno.EPIPE: "reset",
-    errno.ETIMEDOUT: "timed out",
-}
-
-
-def _failure(error: int | None) -> str:
-    number = error or 0
-    return _FAILURES.get(number) or os.strerror(number).lower()
+            for leg in (session.client, session.server):
+                leg.sock.close()
+                leg.release()

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Endpoint = tuple[str, int]
+    """A host, as text, and a port."""
+
 CLOSED = "closed"
 """The good end: both sides said FIN, and every byte before it was passed on."""
 
@@ -9,10 +17,10 @@ CLOSED = "closed"
 class Record:
     """One connection, accept to end.
 
-    *client*, *mapped* (the address the client asked for), *source* and *server* are ``[host]:port``
-    or ``host:port``; *source* and *server* are empty when there was no IPv4 leg.  *started* is Unix
-    time, *seconds* the duration; *sent* counts bytes from the client that the server's socket took,
-    *received* the other way; *end* says why it ended.
+    *client*, *mapped* (what the client asked for), *source* and *server* are ``(host, port)``; the
+    last two are None when there was no IPv4 leg.  *started* is Unix time, *seconds* the duration;
+    *sent* counts bytes from the client that the server's socket took, *received* the other way;
+    *end* says why it ended.
     """
 
     __slots__ = (
@@ -29,13 +37,12 @@ class Record:
 
     def __init__(
         self,
-        client: str,
-        mapped: str,
+        client: Endpoint,
+        mapped: Endpoint,
         end: str,
         started: float,
-        *,
-        source: str = "",
-        server: str = "",
+        source: Endpoint | None = None,
+        server: Endpoint | None = None,
         seconds: float = 0.0,
         sent: int = 0,
         received: int = 0,
@@ -52,21 +59,49 @@ class Record:
 
     def text(self) -> str:
         """One line of ``key=value``; a value with spaces stands in quotes."""
-        legs = f" source={self.source} server={self.server}" if self.server else ""
+        legs = ""
+        if self.source and self.server:
+            legs = f" source={endpoint(self.source)} server={endpoint(self.server)}"
         return (
-            f"client={self.client} mapped={self.mapped}{legs} sent={self.sent}"
-            f" received={self.received} seconds={self.seconds:.3f} end={_quoted(self.end)}"
+            f"client={endpoint(self.client)} mapped={endpoint(self.mapped)}{legs} sent={self.sent}"
+            f" received={self.received} seconds={self.seconds:.3f}"
+            f" end={_quoted(self.end)}"
         )
 
     def fields(self) -> dict[str, str | int | float]:
         """The same by name, for JSON and the journal."""
-        return {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) != ""}
+        fields: dict[str, str | int | float] = {
+            "client": endpoint(self.client),
+            "mapped": endpoint(self.mapped),
+            "sent": self.sent,
+            "received": self.received,
+            "started": self.started,
+            "seconds": self.seconds,
+            "end": self.end,
+        }
+        if self.source and self.server:
+            fields |= {"source": endpoint(self.source), "server": endpoint(self.server)}
+        return fields
 
 
 def _quoted(text: str) -> str:
     return f'"{text}"' if " " in text else text
 
 
-def endpoint(host: str, port: int) -> str:
+def endpoint(address: Endpoint) -> str:
     """``[2001:db8::1]:80`` or ``192.0.2.1:80``."""
+    host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def broken(side: str, error: int | None) -> str:
+    """The end of a connection whose *side* ("client" or "server") failed with an errno."""
+    number = error or 0
+    return f"{side} {_FAILURES.get(number) or os.strerror(number).lower()}"
+
+
+_FAILURES = {
+    errno.ECONNRESET: "reset",
+    errno.EPIPE: "reset",
+    errno.ETIMEDOUT: "timed out",
+}

@@ -18,7 +18,7 @@ from faith.relay import dial
 from faith.relay.limits import Deadlines, Silence
 from faith.relay.listener import Listener, Reserve
 from faith.relay.plane import ERR, HUP, Plane
-from faith.relay.record import Record, endpoint
+from faith.relay.record import Record
 from faith.relay.routing import Routing
 from faith.relay.session import Session
 
@@ -77,6 +77,7 @@ class Relay:
         self._reserve = Reserve()
         self._shedding = 0
         self._listeners: list[Listener] = []
+        self._steps = log.isEnabledFor(logging.DEBUG)
         self._dialling = Deadlines(loop, settings.connect_timeout, self._dial_timeout)
         self._silence = Silence(
             loop, self._plane, settings.idle_timeout, settings.half_closed_timeout
@@ -132,6 +133,8 @@ class Relay:
 
     def _connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
         route = self._routing.find(peer[0], mapped)
+        if self._steps:
+            log.debug("a client from %s for %s: %s", peer[0], mapped, route)
         if route.local:
             self._serve_locally(client)
             return
@@ -160,6 +163,8 @@ class Relay:
         if error:
             self._dial_failed(session, dial.kind(error))
         else:
+            if self._steps:
+                log.debug("connected to %s for %s", session.route.server, session.client_host)
             self._plane.start(session, events)
 
     def _dial_timeout(self, session: Session) -> None:
@@ -184,7 +189,7 @@ class Relay:
 
     def _refuse(self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str) -> None:
         reset(client)
-        self._report(Record(endpoint(peer[0], peer[1]), endpoint(mapped, port), why, time.time()))
+        self._report(Record(peer[:2], (mapped, port), why, time.time()))
 
     def _ended(self, session: Session) -> None:
         self._report(session.record(self._loop.time()))

@@ -36,6 +36,11 @@ class Route:
         self.refused = refused
         self.local = local
 
+    def __str__(self) -> str:
+        if self.local:
+            return "one of the gateway's own addresses"
+        return self.refused or f"relayed to {self.server}"
+
 
 class Routing:
     """Answers by *policy*, which is a value: a new one makes all answers new."""

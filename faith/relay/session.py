@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from faith.relay.leg import Leg
-from faith.relay.record import Record, endpoint
+from faith.relay.record import Record
 
 if TYPE_CHECKING:
     import _socket
@@ -64,24 +64,16 @@ class Session:
 
     def record(self, now: float) -> Record:
         """What is told of it at its end; its sockets are still open."""
-        sent, received = self.moved
         seconds = now - self.started
+        port = self.port
         return Record(
-            endpoint(self.client_host, self.client_port),
-            endpoint(self.route.mapped, self.port),
+            (self.client_host, self.client_port),
+            (self.route.mapped, port),
             self.end or "",
             time.time() - seconds,
-            source=_source(self.server.sock),
-            server=endpoint(self.route.server, self.port),
-            seconds=seconds,
-            sent=sent,
-            received=received,
+            self.server.sock.getsockname(),
+            (self.route.server, port),
+            seconds,
+            self.client.moved,
+            self.server.moved,
         )
-
-
-def _source(server: _socket.socket) -> str:
-    try:
-        host, port = server.getsockname()
-    except OSError:
-        return ""
-    return endpoint(host, port)
