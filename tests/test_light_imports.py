@@ -17,6 +17,8 @@ LIGHT = (
     "faith/kernel/netlink.py",
     "faith/kernel/routes.py",
     "faith/kernel/sockets.py",
+    "faith/relay/inetd.py",
+    "faith/relay/routing.py",
     "faith/translation/*.py",
 )
 """What must be light, below ROOT; further modules are added here."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import _socket
 import errno
-from typing import TYPE_CHECKING
 
 from faith.kernel.sockets import IP_BIND_ADDRESS_NO_PORT, bind_reserved
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from faith.relay.routing import Route
 

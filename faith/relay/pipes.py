@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 
@@ -36,9 +35,10 @@ class PipePool:
         except OSError:
             return None
         self._left -= 1
-        # Over the user's share it stays small: that costs CPU, not correctness.
-        with contextlib.suppress(OSError):
+        try:
             fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        except OSError:
+            return pipe  # over the user's share it stays small: dearer, not wrong
         return pipe
 
     def give(self, pipe: Pipe) -> None:

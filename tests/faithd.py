@@ -1,0 +1,57 @@
+"""A faithd as tests run it: a program of its own, in the foreground, its words in a file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faith.lab import wait_until
+
+if TYPE_CHECKING:
+    from faith.lab import Host
+
+FAITHD = [sys.executable, "-m", "faith.cli.faithd"]
+ENVIRONMENT = {
+    **{name: os.environ[name] for name in os.environ.keys() - {"INVOCATION_ID", "NOTIFY_SOCKET"}},
+    "PYTHONPATH": str(Path(__file__).parents[1]),
+}
+
+
+class Faithd:
+    """A faithd in the foreground, and what it wrote."""
+
+    def __init__(self, gateway: Host, output: Path, *arguments: str, **environment: str) -> None:
+        self.output = output
+        with output.open("wb") as file:
+            self.process = gateway.popen(
+                [*FAITHD, "-F", "--workers", "2", *arguments],
+                stderr=file,
+                env={**ENVIRONMENT, **environment},
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return list(map(int, children.read_text().split()))
+
+    def wait_said(self, text: str, times: int = 1) -> None:
+        wait_until(
+            lambda: self.said.count(text) >= times or self.process.poll() is not None,
+            5,
+            f"faithd saying {text!r}",
+        )
+        assert self.said.count(text) >= times, self.said
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, seconds: float = 5) -> int:
+        self.signal(signal.SIGTERM)
+        return self.process.wait(seconds)
