@@ -1,0 +1,40 @@
+"""The servers of this host that listen on every address, and so under a prefix without guard."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faith.daemon import presence
+from faith.kernel.holder import holder
+from faith.translation.ports import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_ANY = "0" * 32
+_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp6
+
+
+def on_any_address() -> list[int]:
+    """The TCP ports that somebody listens on at ``[::]``, ascending; those of faithds left out."""
+    lines = Path("/proc/thread-self/net/tcp6").read_text().splitlines()[1:]
+    rows = (line.split() for line in lines)
+    local = {tuple(row[1].split(":")) for row in rows if row[3] == _LISTEN}
+    served = [Ports.parse(faithd.ports, socket.getservbyname) for faithd in presence.running()]
+    ports = {int(port, 16) for address, port in local if address == _ANY}
+    return sorted(port for port in ports if not any(port in ours for ours in served))
+
+
+def named(ports: Iterable[int]) -> str:
+    """*ports* with who listens there, as far as it can be seen: ``22 sshd (pid 7), 80``."""
+    return ", ".join(f"{port} {holder(port)}".strip() for port in ports)
+
+
+def exposed() -> str:
+    """What follows for this host from having no guard, as a sentence."""
+    ports = on_any_address()
+    if not ports:
+        return "no server listens on [::] now, but whatever does later answers under the prefix too"
+    return f"servers on [::] answer under the prefix too: {named(ports)}"

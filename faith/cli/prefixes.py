@@ -1,0 +1,215 @@
+"""What ``faith -e`` and ``faith -d`` do: prefixes reserved and released, with their guard.
+
+First a `Change` is made up, and refused if it cannot be; then it is applied whole or not at all.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from faith.daemon import presence
+from faith.errors import PermissionNeeded, SetupError
+from faith.kernel import capabilities, guard, routes
+from faith.translation.ports import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from faith.kernel.guard import GuardState
+    from faith.translation.prefix import Prefix
+
+CAPABILITIES = ("CAP_NET_ADMIN",)
+_NO_PORTS = Ports([])
+_ATTEMPTS = 10
+# EINVAL: what a kernel with nfnetlink but without nf_tables answers to a question.
+_NO_NFTABLES = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to happen on this host, and what was there before.
+
+    *unchanged* are prefixes that were asked for and are already as they should be; *open_ports*
+    become those of the guard, None leaves them.  *guard* is None when it cannot be seen.
+    """
+
+    before: tuple[Prefix, ...]
+    guard: GuardState | None
+    reserve: tuple[Prefix, ...] = ()
+    release: tuple[Prefix, ...] = ()
+    unchanged: tuple[Prefix, ...] = ()
+    open_ports: Ports | None = None
+
+    @property
+    def after(self) -> tuple[Prefix, ...]:
+        """The prefixes reserved afterwards, which are those the guard is to hold."""
+        return (*(prefix for prefix in self.before if prefix not in self.release), *self.reserve)
+
+    @property
+    def open_after(self) -> Ports:
+        """The ports open to ordinary listeners afterwards."""
+        if self.open_ports is not None:
+            return self.open_ports
+        return self.guard.open_ports if self.guard else _NO_PORTS
+
+    def told(self) -> Iterator[str]:
+        """What it comes to, a line for each thing; true once it is applied."""
+        for prefix in self.release:
+            yield f"released {prefix}"
+        for prefix in self.reserve:
+            yield f"reserved {prefix} (layout {prefix.layout})"
+        for prefix in self.unchanged:
+            yield _told_unchanged(prefix, prefix in self.before)
+        if not (self.before or self.reserve or self.unchanged):
+            yield "no prefix was reserved"
+        if self.guard and self.before and self.after:
+            yield from _told_guard(self.guard, self.before)
+
+
+def _told_unchanged(prefix: Prefix, is_reserved: bool) -> str:
+    if not is_reserved:
+        return f"{prefix} was not reserved"
+    for faithd in presence.running():
+        if str(prefix) in faithd.sets_up:
+            return f"{prefix} is reserved already, until faithd (pid {faithd.pid}) ends"
+    return f"{prefix} was reserved already"
+
+
+def _told_guard(was: GuardState, reserved: tuple[Prefix, ...]) -> Iterator[str]:
+    if not was.present:
+        yield "the guard was missing: put back, with no open port but those given now"
+    elif not (was.intact and all(map(was.covers, reserved))):
+        yield "the guard had been altered: put back as it should be"
+
+
+def enabling(wanted: Sequence[Prefix], open_ports: Ports | None = None) -> Change:
+    """Reserve *wanted*, and see that the guard holds all that is reserved.
+
+    Raises SetupError for the first that cannot be reserved here, and when there is nothing to do.
+    """
+    reserved = tuple(routes.reserved())
+    if not wanted and not reserved:
+        raise SetupError("put the guard back", "no prefix is reserved", "faith -e -p PREFIX")
+    wanted = tuple(dict.fromkeys(wanted))
+    new = tuple(prefix for prefix in wanted if prefix not in reserved)
+    for prefix in new:
+        _check(prefix, (*reserved, *wanted))
+    unchanged = tuple(prefix for prefix in wanted if prefix in reserved)
+    return Change(reserved, _guard_now(), new, unchanged=unchanged, open_ports=open_ports)
+
+
+def disabling(wanted: Sequence[Prefix] | None = None) -> Change:
+    """Release *wanted*, whatever their layout, or all that is reserved."""
+    reserved = tuple(routes.reserved())
+    if wanted is None:
+        return Change(reserved, _guard_now(), release=reserved)
+    named = {(prefix.address, prefix.length): prefix for prefix in wanted}
+    release = [prefix for prefix in reserved if named.pop((prefix.address, prefix.length), None)]
+    unchanged = tuple(named.values())
+    return Change(reserved, _guard_now(), release=tuple(release), unchanged=unchanged)
+
+
+def _check(prefix: Prefix, others: Iterable[Prefix]) -> None:
+    step = f"reserve {prefix}"
+    for other in others:
+        if (other.address, other.length) == (prefix.address, prefix.length):
+            if other.layout != prefix.layout:
+                way_out = f"release it first: faith -d -p {prefix}"
+                raise SetupError(step, f"it has layout {other.layout} already", way_out)
+        elif other.overlaps(prefix):
+            raise SetupError(step, f"it overlaps {other}, which is reserved too")
+    if reason := routes.conflicts(prefix):
+        raise SetupError(step, reason)
+
+
+def _guard_now() -> GuardState | None:
+    try:
+        return guard.inspect()
+    except SetupError:  # no right to see it, or no nftables: applying it will tell
+        return None
+
+
+def apply(change: Change) -> bool:
+    """Do it; false when the kernel has no nftables, so that there is no guard.
+
+    The guard holds a prefix before any packet for it is ours.  Raises SetupError, with everything
+    as it was before.
+    """
+    capabilities.require("change what is reserved", *CAPABILITIES)
+    with ExitStack() as undo:
+        for prefix in change.release:
+            undo.callback(routes.reserve, prefix)
+            routes.release(prefix)
+        undo.callback(_guard, (), change.guard.open_ports if change.guard else None)
+        _guard(change.reserve, change.open_ports)
+        for prefix in change.reserve:
+            undo.callback(routes.release, prefix)
+            routes.reserve(prefix)
+        guarded = _guard((), change.open_ports)
+        undo.pop_all()
+    return guarded
+
+
+def _guard(coming: Iterable[Prefix], open_ports: Ports | None) -> bool:
+    """Guard what is reserved, and *coming*; false without nftables.
+
+    Again, if others changed what is reserved meanwhile: a faithd, or another ``faith``.
+    """
+    try:
+        for _ in range(_ATTEMPTS):
+            wanted = (*routes.reserved(), *coming)
+            if wanted:
+                ports = guard.inspect().open_ports if open_ports is None else open_ports
+                guard.install(wanted, ports)
+            else:
+                guard.remove()
+            if all(map(guard.inspect().covers, routes.reserved())):
+                return True
+    except SetupError as error:
+        if lacks_nftables(error):
+            return False
+        raise
+    raise SetupError("guard", "others keep changing it")
+
+
+def lacks_nftables(error: SetupError) -> bool:
+    """Whether *error*, raised by the guard, means that this kernel has no nftables for it."""
+    cause = error.__cause__
+    return (
+        not isinstance(error, PermissionNeeded)
+        and isinstance(cause, OSError)
+        and cause.errno in _NO_NFTABLES
+    )
+
+
+def script(change: Change) -> str:
+    """The same as commands for a shell, with ip(8) and nft(8)."""
+    lines = [_route("del", prefix) for prefix in change.release]
+    if change.open_ports is None and change.guard is None and change.after:
+        lines.append("# The ports that are open now could not be seen, and are closed by this.")
+    if change.after:
+        rules = guard.render(change.after, change.open_after)
+    else:
+        rules = f"table ip6 {guard.TABLE}\ndelete table ip6 {guard.TABLE}\n"
+    lines.append(f"nft -f - <<'END'\n{rules}END")
+    lines += [_route("replace", prefix) for prefix in change.reserve]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _route(verb: str, prefix: Prefix) -> str:
+    return (
+        f"ip -6 route {verb} local {prefix} dev lo table local"
+        f" proto {routes.PROTOCOL} metric {routes.METRICS[prefix.layout]}"
+    )
+
+
+def guarded_only(guarded: GuardState, reserved: Iterable[Prefix]) -> list[str]:
+    """The networks under guard that are not reserved: their route was taken by somebody."""
+    ours = [ipaddress.IPv6Network((prefix.address, prefix.length)) for prefix in reserved]
+    merged = list(ipaddress.collapse_addresses(ours))
+    networks = map(ipaddress.IPv6Network, sorted(guarded.networks))
+    return [str(net) for net in networks if not any(net.subnet_of(ours) for ours in merged)]

@@ -1,0 +1,149 @@
+"""What ``faith status`` tells: what is reserved here, who serves it, and what is amiss."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from faith.cli import listeners
+from faith.cli.prefixes import guarded_only, lacks_nftables
+from faith.daemon import presence
+from faith.errors import SetupError
+from faith.kernel import guard, routes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faith.daemon.presence import Running
+    from faith.kernel.guard import GuardState
+    from faith.translation.prefix import Prefix
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is so on this host, and what follows from it.
+
+    *guard* is None when it could not be seen; *unseen* says what could not, and why.
+    """
+
+    prefixes: tuple[Prefix, ...]
+    guard: GuardState | None
+    faithds: tuple[Running, ...]
+    warnings: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+
+    def fields(self) -> dict[str, Any]:
+        """All of it, for JSON; ``guard`` and each ``guarded`` are null when not seen."""
+        return {
+            "prefixes": [
+                {
+                    "prefix": str(prefix),
+                    "layout": prefix.layout,
+                    "guarded": self.guard and self.guard.covers(prefix),
+                }
+                for prefix in self.prefixes
+            ],
+            "guard": self.guard
+            and {
+                "present": self.guard.present,
+                "intact": self.guard.intact,
+                "open_ports": str(self.guard.open_ports),
+            },
+            "faithds": [asdict(faithd) for faithd in self.faithds],
+            "warnings": list(self.warnings),
+            "unseen": list(self.unseen),
+        }
+
+    def lines(self) -> Iterator[str]:
+        """The same for people: a line for each thing, its kind in the first column."""
+        for prefix in self.prefixes:
+            yield f"prefix   {prefix}, layout {prefix.layout}{self._guarded(prefix)}"
+        if not self.prefixes:
+            yield "prefix   none is reserved (faith -e -p PREFIX reserves one)"
+        if self.guard and self.guard.open_ports:
+            yield f"open     {_open(self.guard)}"
+        yield from (f"faithd   {_serving(faithd)}" for faithd in self.faithds)
+        yield from (f"warning  {warning}" for warning in self.warnings)
+        yield from (f"unseen   {unseen}" for unseen in self.unseen)
+
+    def _guarded(self, prefix: Prefix) -> str:
+        if self.guard is None:
+            return ""
+        return ", guarded" if self.guard.intact and self.guard.covers(prefix) else ", not guarded"
+
+
+def read() -> Status:
+    """The status of this host; every user may ask, and sees what the kernel lets them see.
+
+    Raises OSError when the kernel does not even tell of its routes.
+    """
+    prefixes, faithds = tuple(routes.reserved()), tuple(presence.running())
+    warnings, unseen = [], []
+    state = None
+    try:
+        state = guard.inspect()
+    except SetupError as error:
+        if lacks_nftables(error):
+            warnings += [f"no guard, for want of nftables: {listeners.exposed()}"]
+        else:
+            unseen.append(str(error))
+    if prefixes:
+        warnings += routes.forwarding_warnings()
+        warnings += [f"{p}: {why}" for p in prefixes if (why := routes.conflicts(p))]
+    if state:
+        warnings += _guard_warnings(state, prefixes)
+    warnings += _faithd_warnings(faithds, prefixes)
+    return Status(prefixes, state, faithds, tuple(warnings), tuple(unseen))
+
+
+def _guard_warnings(state: GuardState, prefixes: tuple[Prefix, ...]) -> Iterator[str]:
+    if prefixes and not state.present:
+        yield f"the guard is off: {listeners.exposed()}; faith -e puts it back"
+        return
+    if state.present and not state.intact:
+        yield "the guard has been altered; faith -e puts it back as it should be"
+    for prefix in prefixes:
+        if not state.covers(prefix):
+            yield f"{prefix} is not in the guard; faith -e puts it there"
+    for network in guarded_only(state, prefixes):
+        yield (
+            f"{network} is guarded but not reserved: its route is gone;"
+            f" faith -e -p {network} reserves it, faith -e drops it"
+        )
+
+
+def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...]) -> Iterator[str]:
+    if prefixes and not faithds:
+        yield "no faithd is running: connections to the reserved prefixes are refused"
+    for faithd in faithds:
+        who = f"faithd {faithd.service} (pid {faithd.pid})"
+        if not prefixes:
+            yield f"{who} has no prefix to relay from"
+        for prefix in prefixes:
+            if str(prefix) not in faithd.prefixes:
+                yield f"{who} does not relay from {prefix}"
+
+
+def _open(state: GuardState) -> str:
+    served = [port for port in listeners.on_any_address() if port in state.open_ports]
+    whose = listeners.named(served) or "nobody listens"
+    return f"ports {state.open_ports}, to ordinary listeners: {whose}"
+
+
+def _serving(faithd: Running) -> str:
+    ports = f"port {faithd.ports}" if faithd.ports.isdigit() else f"ports {faithd.ports}"
+    named = any(map(str.isalpha, faithd.service))
+    service = f"{faithd.service}, {ports}" if named else ports
+    workers = "1 worker" if faithd.workers == 1 else f"{faithd.workers} workers"
+    since = _duration(time.time() - faithd.started)
+    return f"{service}, by {faithd.via}, {workers}, pid {faithd.pid}, for {since}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, name in _UNITS:
+        if seconds >= unit:
+            return f"{int(seconds // unit)} {name}"
+    return f"{max(0, int(seconds))} s"

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from faith.cli import listeners, status
+from faith.cli.status import Status
+from faith.daemon import presence
+from faith.daemon.presence import Running
+from faith.errors import PermissionNeeded, SetupError
+from faith.kernel import guard, routes
+from faith.kernel.guard import GuardState
+from faith.translation.ports import Ports
+from faith.translation.prefix import Prefix
+
+PREFIX = Prefix.parse("2001:db8:ffff::/96")
+OTHER = Prefix.parse("64:ff9b::/96")
+GUARDED = GuardState(True, True, frozenset({(PREFIX.address, 96)}))
+
+
+def faithd(**different: Any) -> Running:
+    usual = {
+        "pid": 42,
+        "service": "telnet",
+        "ports": "23",
+        "via": "route",
+        "workers": 2,
+        "started": time.time() - 200,
+        "prefixes": [str(PREFIX)],
+        "sets_up": [],
+    }
+    return Running(**{**usual, **different})
+
+
+class Host:
+    """What the kernel and the faithds of a host would say."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.prefixes = [PREFIX]
+        self.guard: GuardState | SetupError = GUARDED
+        self.faithds = [faithd()]
+        self.conflict: str | None = None
+        monkeypatch.setattr(routes, "reserved", lambda: self.prefixes)
+        monkeypatch.setattr(routes, "conflicts", lambda _: self.conflict)
+        monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
+        monkeypatch.setattr(guard, "inspect", self._inspect)
+        monkeypatch.setattr(presence, "running", lambda: self.faithds)
+        monkeypatch.setattr(listeners, "on_any_address", lambda: [22])
+        monkeypatch.setattr(listeners, "holder", lambda _: "sshd (pid 7)")
+
+    def _inspect(self) -> GuardState:
+        if isinstance(self.guard, SetupError):
+            raise self.guard
+        return self.guard
+
+    def warnings(self) -> list[str]:
+        """Those that are not about the way to the world."""
+        first, *others = status.read().warnings
+        assert first == "no way"
+        return others
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(monkeypatch)
+
+
+def test_all_is_well(host: Host) -> None:
+    assert host.warnings() == []
+    assert list(status.read().lines()) == [
+        "prefix   2001:db8:ffff::/96, layout low32, guarded",
+        "faithd   telnet, port 23, by route, 2 workers, pid 42, for 3 min",
+        "warning  no way",
+    ]
+
+
+def test_nothing_is_there_and_nothing_amiss(host: Host) -> None:
+    host.prefixes, host.guard, host.faithds = [], GuardState(), []
+    found = status.read()
+    assert found.warnings == ()
+    assert list(found.lines()) == ["prefix   none is reserved (faith -e -p PREFIX reserves one)"]
+
+
+def test_json_has_it_all(host: Host) -> None:
+    host.prefixes.append(OTHER)
+    fields = status.read().fields()
+    assert json.loads(json.dumps(fields)) == fields
+    assert fields["prefixes"] == [
+        {"prefix": "2001:db8:ffff::/96", "layout": "low32", "guarded": True},
+        {"prefix": "64:ff9b::/96", "layout": "low32", "guarded": False},
+    ]
+    assert fields["guard"] == {"present": True, "intact": True, "open_ports": ""}
+    assert fields["faithds"][0]["service"] == "telnet"
+
+
+def test_open_ports_are_shown_with_who_listens(host: Host) -> None:
+    host.guard = GuardState(True, True, GUARDED.networks, Ports([(22, 23)]))
+    assert "open     ports 22-23, to ordinary listeners: 22 sshd (pid 7)" in status.read().lines()
+
+
+def test_who_may_not_see_the_guard_hears_so_and_gets_the_rest(host: Host) -> None:
+    host.guard = PermissionNeeded("guard", "CAP_NET_ADMIN")
+    found = status.read()
+    assert found.unseen == ("guard: needs CAP_NET_ADMIN (run it as root)",)
+    assert next(iter(found.lines())) == "prefix   2001:db8:ffff::/96, layout low32"
+    assert found.fields()["guard"] is None
+    assert found.fields()["prefixes"][0]["guarded"] is None
+
+
+def test_without_nftables_the_exposed_servers_are_named(host: Host) -> None:
+    host.guard = SetupError("guard", "Protocol not supported")
+    host.guard.__cause__ = OSError(93, "Protocol not supported")
+    found = status.read()
+    assert "no guard, for want of nftables: servers on [::]" in found.warnings[0]
+    assert "22 sshd (pid 7)" in found.warnings[0]
+
+
+def test_a_guard_that_is_gone(host: Host) -> None:
+    host.guard = GuardState()
+    (warning,) = host.warnings()
+    assert warning.startswith("the guard is off: servers on [::] answer")
+    assert "not guarded" in next(iter(status.read().lines()))
+
+
+def test_a_guard_that_was_altered(host: Host) -> None:
+    host.guard = GuardState(True, False, GUARDED.networks)
+    assert host.warnings() == ["the guard has been altered; faith -e puts it back as it should be"]
+
+
+def test_a_prefix_that_is_not_guarded(host: Host) -> None:
+    host.guard = GuardState(True, True)
+    assert host.warnings() == ["2001:db8:ffff::/96 is not in the guard; faith -e puts it there"]
+
+
+def test_a_prefix_whose_route_is_gone(host: Host) -> None:
+    both = GUARDED.networks | {(OTHER.address, 96)}
+    host.guard = GuardState(True, True, both)
+    (warning,) = host.warnings()
+    assert warning.startswith("64:ff9b::/96 is guarded but not reserved: its route is gone")
+
+
+def test_neighbouring_prefixes_that_the_kernel_joins_are_not_missing(host: Host) -> None:
+    host.prefixes = [Prefix.parse("2001:db8::/33"), Prefix.parse("2001:db8:8000::/33")]
+    host.guard = GuardState(True, True, frozenset({(0x20010DB8 << 96, 32)}))
+    host.faithds = [faithd(prefixes=[str(prefix) for prefix in host.prefixes])]
+    assert host.warnings() == []
+
+
+def test_an_interface_that_came_into_the_prefix(host: Host) -> None:
+    host.conflict = "it holds 2001:db8:ffff::5, an address of eth0"
+    assert host.warnings() == ["2001:db8:ffff::/96: it holds 2001:db8:ffff::5, an address of eth0"]
+
+
+def test_nobody_serves(host: Host) -> None:
+    host.faithds = []
+    assert host.warnings() == [
+        "no faithd is running: connections to the reserved prefixes are refused"
+    ]
+
+
+def test_a_faithd_that_serves_less_than_is_reserved(host: Host) -> None:
+    host.faithds = [faithd(prefixes=[])]
+    assert host.warnings() == ["faithd telnet (pid 42) does not relay from 2001:db8:ffff::/96"]
+
+
+def test_a_faithd_without_any_prefix(host: Host) -> None:
+    host.prefixes, host.guard = [], GuardState()
+    assert status.read().warnings == ("faithd telnet (pid 42) has no prefix to relay from",)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (3601, "1 h"), (200000, "2 d")],
+)
+def test_how_long_a_faithd_runs(seconds: float, text: str) -> None:
+    running = faithd(started=time.time() - seconds, service="80,443", ports="80,443", workers=1)
+    (line,) = (line for line in Status((), None, (running,)).lines() if line.startswith("faithd"))
+    assert line == f"faithd   ports 80,443, by route, 1 worker, pid 42, for {text}"
