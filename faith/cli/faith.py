@@ -1,0 +1,198 @@
+"""faith(8): prefixes reserved and released, and what there is to see of them.
+
+``-e``, ``-d`` and ``-p`` are those of KAME's faith(1).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from faith.cli import addr, listeners, prefixes, status
+from faith.errors import ConfigError, FaithError
+from faith.kernel import routes
+from faith.translation.ports import Ports
+from faith.translation.prefix import LAYOUTS, LOW32, Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Prefixes = Annotated[
+    list[str] | None,
+    typer.Option("-p", metavar="PREFIX", help="An IPv6 prefix; /96 if it has no length."),
+]
+_Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(LAYOUTS),
+        help="Where the IPv4 address sits: the last 32 bits, or as RFC 6052 has it.",
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command *argv*, or the process's own, and return its exit status.
+
+    0 is good, 1 failed, 2 a command that makes no sense; the last two come with a line on stderr.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may know no more than ASCII
+    try:
+        result = app(args=argv, prog_name="faith", standalone_mode=False)
+        sys.stdout.flush()
+        return result or 0
+    except typer.TyperException as error:
+        return _failed(f"{error.format_message()} (see faith --help)", error.exit_code)
+    except ConfigError as error:
+        return _failed(error, 2)
+    except FaithError as error:
+        return _failed(error)
+    except BrokenPipeError:  # head(1) has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _failed(error)
+
+
+def _failed(why: object, code: int = 1) -> int:
+    print(f"faith: {why}", file=sys.stderr)
+    return code
+
+
+@app.callback(invoke_without_command=True)
+def faith(
+    context: typer.Context,
+    enable: Annotated[
+        bool, typer.Option("-e", help="Reserve the prefixes, and put the guard (back) in place.")
+    ] = False,
+    disable: Annotated[
+        bool, typer.Option("-d", help="Release the prefixes, or all of them without -p.")
+    ] = False,
+    prefix: _Prefixes = None,
+    layout: _Layout = None,
+    open_ports: Annotated[
+        str | None,
+        typer.Option(
+            "--open",
+            metavar="PORTS",
+            help="Let ordinary listeners (inetd) serve these ports, and no others, under the"
+            " reserved prefixes: telnet,80,8000-8100 or none.",
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--print", help="Show the commands for it instead; change nothing.")
+    ] = False,
+) -> None:
+    """Reserve IPv6 prefixes for mapped addresses, so that faithd can relay what goes there.
+
+    Without any option or command: show the status.
+    """
+    asked = any((enable, disable, prefix, layout, open_ports, show))
+    if context.invoked_subcommand:
+        if asked:
+            raise ConfigError(f"options go behind the command: {context.invoked_subcommand} ...")
+    elif not asked:
+        show_status()
+    elif enable == disable:
+        raise ConfigError("say either -e, to reserve, or -d, to release")
+    elif enable:
+        ports = _ports(open_ports) if open_ports else None
+        _change(prefixes.enabling(_prefixes(prefix, layout), ports), show=show)
+    elif layout or open_ports:
+        raise ConfigError("--layout and --open belong to -e")
+    else:
+        _change(prefixes.disabling(_prefixes(prefix) if prefix else None), show=show)
+
+
+def _prefixes(texts: list[str] | None, layout: str | None = None) -> list[Prefix]:
+    if layout and not texts:
+        raise ConfigError("--layout belongs to -p")
+    return [Prefix.parse(text, layout or LOW32) for text in texts or ()]
+
+
+def _ports(text: str) -> Ports:
+    return Ports([]) if text == "none" else Ports.parse(text, socket.getservbyname)
+
+
+def _change(change: prefixes.Change, *, show: bool) -> None:
+    if show:
+        print(prefixes.script(change), end="")
+        return
+    guarded = prefixes.apply(change)
+    for line in change.told():
+        print(line)
+    if not guarded and change.after:
+        _failed(f"warning: no guard, for want of nftables: {listeners.exposed()}")
+
+
+@app.command("status")
+def show_status(as_json: _Json = False) -> None:
+    """Show what is reserved, who serves it and what is amiss."""
+    found = status.read()
+    if as_json:
+        _print_json(found.fields())
+    else:
+        print("\n".join(found.lines()))
+
+
+@app.command("addr")
+def show_addresses(
+    addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS")],
+    prefix: _Prefixes = None,
+    layout: _Layout = None,
+    in_hex: Annotated[
+        bool, typer.Option("--hex", help="Mapped addresses as logs have them, without dots.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Show the mapped address of each IPv4 address, and the IPv4 address of each mapped one.
+
+    The prefixes are those reserved on this host, or those given with -p.
+    """
+    under = _prefixes(prefix, layout) or routes.reserved()
+    if not under:
+        raise FaithError("no prefix is reserved here; give one with -p")
+    pairs = addr.convert(addresses, under)
+    if as_json:
+        _print_json([pair.fields() for pair in pairs])
+    else:
+        print("\n".join(pair.answer(in_hex=in_hex) for pair in pairs))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+@app.command("demo")
+def run_demo(
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the network there, to play with.")
+    ] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take away what --keep has left.")
+    ] = False,
+) -> int:
+    """Build a network of three hosts on this machine, and watch connections pass through it."""
+    from faith.cli.demo import story
+
+    if keep and remove:
+        raise ConfigError("--keep and --remove exclude each other")
+    return story.remove() if remove else story.run(stay=keep)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
