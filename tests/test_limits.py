@@ -48,10 +48,10 @@ def clock() -> Any:
 def test_deadlines_are_missed_in_order_and_on_time(clock: Any) -> None:
     missed: list[str] = []
     deadlines: Any = Deadlines(clock, 10, missed.append)  # type: ignore[arg-type]
-    deadlines.add("one")
+    deadlines.add("one", clock.now)
     clock.turn(4)
-    deadlines.add("two")
-    deadlines.add("three")
+    deadlines.add("two", clock.now)
+    deadlines.add("three", clock.now)
     deadlines.remove("two")
     clock.turn(5.9)
     assert missed == []

@@ -30,9 +30,9 @@ class Deadlines:
         self._due: dict[Session, float] = {}
         self._timer: TimerHandle | None = None
 
-    def add(self, session: Session) -> None:
-        """Start *session*'s time."""
-        due = self._due[session] = self._loop.time() + self._seconds
+    def add(self, session: Session, now: float) -> None:
+        """Start *session*'s time, *now* on the loop's clock."""
+        due = self._due[session] = now + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._look)
 

@@ -82,15 +82,18 @@ class Listener:
         # accept() would wrap the descriptor in a second object; typeshed does not know _accept().
         self._accept = sock._accept  # type: ignore[attr-defined]
         self._accepted = accepted
+        # Asking in vain is dear: the batch follows what there was to accept before.
+        self._batch = 1
         self._exhausted = exhausted
         self._reserve = reserve
 
     def __call__(self, mask: int) -> None:
         """Accept what is waiting, up to a batch; the rest makes the listener readable again."""
-        for _ in range(BATCH):
+        for _ in range(self._batch):
             try:
                 fd, peer = self._accept()
             except BlockingIOError:
+                self._batch = self._batch // 2 or 1
                 return
             except OSError as error:
                 # Anything else is an error of that one connection (accept(2)): go on.
@@ -99,3 +102,4 @@ class Listener:
                     return
                 continue
             self._accepted(fd, peer)
+        self._batch = min(2 * self._batch, BATCH)

@@ -146,12 +146,13 @@ class Relay:
         except OSError as failure:
             self._refuse(client, peer, mapped, port, self._no_dial(failure))
             return
-        session = Session(client, server, peer, route, port, self._loop.time())
+        now = self._loop.time()
+        session = Session(client, server, peer, route, port, now)
         self.open_sessions += 1
         if error not in (0, errno.EINPROGRESS):
             self._dial_failed(session, dial.kind(error))
             return
-        self._dialling.add(session)
+        self._dialling.add(session, now)
         self._plane.dial(session.server)
 
     def _dialled(self, server: Leg, events: int) -> None:
