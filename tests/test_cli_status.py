@@ -12,7 +12,7 @@ from faith.daemon import presence
 from faith.daemon.presence import Running
 from faith.errors import PermissionNeeded, SetupError
 from faith.kernel import guard, routes
-from faith.kernel.guard import GuardState
+from faith.kernel.guard import GuardState, NoNftables
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 
@@ -111,8 +111,7 @@ def test_who_may_not_see_the_guard_hears_so_and_gets_the_rest(host: Host) -> Non
 
 
 def test_without_nftables_the_exposed_servers_are_named(host: Host) -> None:
-    host.guard = SetupError("guard", "Protocol not supported")
-    host.guard.__cause__ = OSError(93, "Protocol not supported")
+    host.guard = NoNftables("guard", "Protocol not supported")
     found = status.read()
     assert "no guard, for want of nftables: servers on [::]" in found.warnings[0]
     assert "22 sshd (pid 7)" in found.warnings[0]

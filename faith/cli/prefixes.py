@@ -5,15 +5,15 @@ First a `Change` is made up, and refused if it cannot be; then it is applied who
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faith.daemon import presence
-from faith.errors import PermissionNeeded, SetupError
-from faith.kernel import capabilities, guard, routes
+from faith.errors import SetupError
+from faith.kernel import capabilities, guard, reservation, routes
+from faith.kernel.reservation import keep_guarded
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 CAPABILITIES = ("CAP_NET_ADMIN",)
 _NO_PORTS = Ports([])
-_ATTEMPTS = 10
-# EINVAL: what a kernel with nfnetlink but without nf_tables answers to a question.
-_NO_NFTABLES = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL)
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def enabling(wanted: Sequence[Prefix], open_ports: Ports | None = None) -> Chang
     wanted = tuple(dict.fromkeys(wanted))
     new = tuple(prefix for prefix in wanted if prefix not in reserved)
     for prefix in new:
-        _check(prefix, (*reserved, *wanted))
+        reservation.check(prefix, (*reserved, *wanted))
     unchanged = tuple(prefix for prefix in wanted if prefix in reserved)
     return Change(reserved, _guard_now(), new, unchanged=unchanged, open_ports=open_ports)
 
@@ -111,19 +108,6 @@ def disabling(wanted: Sequence[Prefix] | None = None) -> Change:
     release = [prefix for prefix in reserved if named.pop((prefix.address, prefix.length), None)]
     unchanged = tuple(named.values())
     return Change(reserved, _guard_now(), release=tuple(release), unchanged=unchanged)
-
-
-def _check(prefix: Prefix, others: Iterable[Prefix]) -> None:
-    step = f"reserve {prefix}"
-    for other in others:
-        if (other.address, other.length) == (prefix.address, prefix.length):
-            if other.layout != prefix.layout:
-                way_out = f"release it first: faith -d -p {prefix}"
-                raise SetupError(step, f"it has layout {other.layout} already", way_out)
-        elif other.overlaps(prefix):
-            raise SetupError(step, f"it overlaps {other}, which is reserved too")
-    if reason := routes.conflicts(prefix):
-        raise SetupError(step, reason)
 
 
 def _guard_now() -> GuardState | None:
@@ -144,46 +128,14 @@ def apply(change: Change) -> bool:
         for prefix in change.release:
             undo.callback(routes.reserve, prefix)
             routes.release(prefix)
-        undo.callback(_guard, (), change.guard.open_ports if change.guard else None)
-        _guard(change.reserve, change.open_ports)
+        undo.callback(keep_guarded, (), change.guard.open_ports if change.guard else None)
+        keep_guarded(change.reserve, change.open_ports)
         for prefix in change.reserve:
             undo.callback(routes.release, prefix)
             routes.reserve(prefix)
-        guarded = _guard((), change.open_ports)
+        guarded = keep_guarded((), change.open_ports)
         undo.pop_all()
     return guarded
-
-
-def _guard(coming: Iterable[Prefix], open_ports: Ports | None) -> bool:
-    """Guard what is reserved, and *coming*; false without nftables.
-
-    Again, if others changed what is reserved meanwhile: a faithd, or another ``faith``.
-    """
-    try:
-        for _ in range(_ATTEMPTS):
-            wanted = (*routes.reserved(), *coming)
-            if wanted:
-                ports = guard.inspect().open_ports if open_ports is None else open_ports
-                guard.install(wanted, ports)
-            else:
-                guard.remove()
-            if all(map(guard.inspect().covers, routes.reserved())):
-                return True
-    except SetupError as error:
-        if lacks_nftables(error):
-            return False
-        raise
-    raise SetupError("guard", "others keep changing it")
-
-
-def lacks_nftables(error: SetupError) -> bool:
-    """Whether *error*, raised by the guard, means that this kernel has no nftables for it."""
-    cause = error.__cause__
-    return (
-        not isinstance(error, PermissionNeeded)
-        and isinstance(cause, OSError)
-        and cause.errno in _NO_NFTABLES
-    )
 
 
 def script(change: Change) -> str:

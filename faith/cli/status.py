@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from faith.cli import listeners
-from faith.cli.prefixes import guarded_only, lacks_nftables
+from faith.cli.prefixes import guarded_only
 from faith.daemon import presence
 from faith.errors import SetupError
 from faith.kernel import guard, routes
@@ -85,11 +85,10 @@ def read() -> Status:
     state = None
     try:
         state = guard.inspect()
+    except guard.NoNftables:
+        warnings += [f"no guard, for want of nftables: {listeners.exposed()}"]
     except SetupError as error:
-        if lacks_nftables(error):
-            warnings += [f"no guard, for want of nftables: {listeners.exposed()}"]
-        else:
-            unseen.append(str(error))
+        unseen.append(str(error))
     if prefixes:
         warnings += routes.forwarding_warnings()
         warnings += [f"{p}: {why}" for p in prefixes if (why := routes.conflicts(p))]

@@ -7,9 +7,8 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from faith.daemon import presence
-from faith.errors import PermissionNeeded, SetupError
-from faith.kernel import guard, routes
-from faith.translation.prefix import Prefixes
+from faith.kernel import routes
+from faith.kernel.reservation import check, keep_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 log = logging.getLogger("faith.supervisor")
-
-_ATTEMPTS = 10
 
 
 @contextmanager
@@ -31,7 +28,7 @@ def reservation(prefix: Prefix) -> Iterator[bool]:
     if prefix in routes.reserved() and not _held(prefix):
         yield False
         return
-    _check(prefix)
+    check(prefix, routes.reserved())
     with ExitStack() as undo:
         undo.callback(_release, prefix)
         _reserve(prefix)
@@ -43,40 +40,13 @@ def _held(prefix: Prefix) -> bool:
     return any(str(prefix) in other.sets_up for other in presence.running())
 
 
-def _check(prefix: Prefix) -> None:
-    for other in routes.reserved():
-        if other != prefix and other.overlaps(prefix):
-            taken = f"{other}, layout {other.layout}, is reserved already"
-            raise SetupError(f"reserve {prefix}", taken)
-    if conflict := routes.conflicts(prefix):
-        raise SetupError(f"reserve {prefix}", conflict)
-
-
 def _reserve(prefix: Prefix) -> None:
-    try:
-        _guard(prefix)
-    except PermissionNeeded:
-        raise
-    except SetupError as error:
-        log.warning("%s: this host's other servers answer under %s too", error, prefix)
-        routes.reserve(prefix)
-    else:
-        routes.reserve(prefix)
-        _guard()
+    if not keep_guarded([prefix]):
+        log.warning("no nftables here: this host's other servers answer under %s too", prefix)
+    routes.reserve(prefix)
+    keep_guarded()
 
 
 def _release(prefix: Prefix) -> None:
-    if not _held(prefix) and routes.release(prefix) and guard.inspect().present:
-        _guard()
-
-
-def _guard(*coming: Prefix) -> None:
-    """Guard what is reserved, and *coming*; again if others did so meanwhile with less."""
-    for _ in range(_ATTEMPTS):
-        if wanted := Prefixes([*routes.reserved(), *coming]):
-            guard.install(wanted, guard.inspect().open_ports)
-        else:
-            guard.remove()
-        if all(map(guard.inspect().covers, (*routes.reserved(), *coming))):
-            return
-    raise SetupError("guard", "others keep changing it")
+    if not _held(prefix) and routes.release(prefix):
+        keep_guarded()

@@ -18,6 +18,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from faith.errors import SetupError
 from faith.kernel.expressions import (
     ACK,
     ADMIN_PROHIBITED,
@@ -48,7 +49,6 @@ from faith.translation.ports import Ports
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from faith.errors import SetupError
     from faith.translation.prefix import Prefix
 
 TABLE = "faith"
@@ -75,6 +75,10 @@ _RESERVED = (
         l4proto_not(TCP) + l4proto_not(UDP) + l4proto_not(ICMPV6) + reject(ADMIN_PROHIBITED),
     ),
 )
+
+
+class NoNftables(SetupError):
+    """This kernel has no nftables that a guard could be made of."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +164,15 @@ def _networks(ranges: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
     )
 
 
-_MISSING = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
+# EINVAL: what a kernel with nfnetlink but without nf_tables answers to a question.
+_MISSING = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL)
 
 
 def _refused(error: OSError) -> SetupError:
-    hint = "the kernel must have nf_tables with its socket and reject expressions"
-    return setup_error("guard", error, hint if error.errno in _MISSING else "")
+    if error.errno not in _MISSING:
+        return setup_error("guard", error)
+    return NoNftables(
+        "guard",
+        error.strerror or "",
+        "the kernel must have nf_tables with its socket and reject expressions",
+    )
