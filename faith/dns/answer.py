@@ -1,0 +1,222 @@
+"""Answers: what to tell whoever asks a question, and for how long it is true.
+
+An answer is a reply without what belongs to one hop: id, EDNS (RFC 6891 §6.1.1), and the bits
+that repeat the query's.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from faith.dns import objects
+from faith.dns.question import EDNS_LIMIT
+from faith.dns.wire import (
+    AA,
+    AAAA,
+    AD,
+    ADDITIONAL,
+    ANSWER,
+    ANY,
+    AUTHORITY,
+    CD,
+    HEADER,
+    IN,
+    NOERROR,
+    NXDOMAIN,
+    OPT,
+    QR,
+    RA,
+    RCODE,
+    RD,
+    SERVFAIL,
+    SOA,
+    TC,
+    TTL,
+    TYPE_CLASS,
+    A,
+    WireError,
+    question_end,
+    records,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faith.dns.question import Query, Question
+    from faith.dns.wire import Record
+
+TTL_LIMIT = 7 * 86400
+"""Seconds that anything is kept at most (RFC 8767 §4)."""
+NEGATIVE_LIMIT = 3 * 3600
+"""Seconds that a "no" is kept at most (RFC 2308 §5)."""
+FAILURE_LIFETIME = 5
+"""Seconds until what failed is tried again (RFC 9520 §3.2)."""
+
+_ADDRESS_OCTETS = {(A, IN): 4, (AAAA, IN): 16}
+_OPTION = struct.Struct("!HH")
+_EXTENDED_ERROR = 15  # the option of RFC 8914
+_BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not vouch for
+
+_OPT_PLAIN = struct.pack("!xHHIH", OPT, EDNS_LIMIT, 0, 0)
+_OPT_DO = struct.pack("!xHHIH", OPT, EDNS_LIMIT, 0x8000, 0)
+
+
+class Answer:
+    """A reply to a question, fit for every asker of it; *message* is without EDNS.
+
+    *lifetime* is in seconds, 0 when it must not be kept; *negative_ttl* is how long the "no" in it
+    may be believed (RFC 2308 §5), or None without a SOA record.  *bogus* means that the server
+    gave DNSSEC as the reason of a failure; *authoritative* that the answer is our own.
+
+    Raises WireError for a *message* that is not a question and records.
+    """
+
+    __slots__ = (
+        "additional",
+        "answers",
+        "authorities",
+        "base",
+        "bogus",
+        "flags",
+        "lifetime",
+        "message",
+        "negative_ttl",
+        "ttls",
+    )
+
+    def __init__(self, message: bytes, *, bogus: bool = False, authoritative: bool = False) -> None:
+        self.message = message
+        self.base = question_end(message)
+        self.bogus = bogus
+        _, flags, _, self.answers, self.authorities, self.additional = HEADER.unpack_from(message)
+        self.flags: int = QR | RA | authoritative * AA | flags & (AD | RCODE)
+        found = list(self.records())
+        _check_addresses(found)
+        self.ttls = [record.ttl_at for record in found]
+        self.negative_ttl = _negative_ttl(message, found)
+        self.lifetime = self._lifetime(found)
+
+    @property
+    def rcode(self) -> int:
+        """The response code."""
+        return self.flags & RCODE
+
+    @property
+    def kind(self) -> int:
+        """The type that was asked for."""
+        return int.from_bytes(self.message[self.base - 4 : self.base - 2], "big")
+
+    def asked_for(self, kind: int) -> Answer:
+        """The same records for a question of type *kind*, which nobody vouches for."""
+        octets = bytearray(self.message)
+        at = self.base - TYPE_CLASS.size
+        octets[at : at + 2] = kind.to_bytes(2, "big")
+        octets[3] &= ~AD
+        return Answer(bytes(octets))
+
+    def records(self) -> Iterator[Record]:
+        """The records of all sections, as offsets into *message*."""
+        return records(self.message, self.base)
+
+    def _lifetime(self, found: list[Record]) -> int:
+        shortest = min((record.ttl for record in found), default=TTL_LIMIT)
+        if self.rcode == SERVFAIL:
+            return min(shortest, FAILURE_LIFETIME)
+        if self.rcode == NOERROR and self._is_positive(found):
+            return min(shortest, TTL_LIMIT)
+        if self.rcode in (NOERROR, NXDOMAIN) and self.negative_ttl is not None:
+            return min(shortest, self.negative_ttl, NEGATIVE_LIMIT)
+        return 0
+
+    def _is_positive(self, found: list[Record]) -> bool:
+        return any(r.section == ANSWER and self.kind in (r.kind, ANY) for r in found)
+
+    def tail(self, age: int, least: int = 0) -> bytes:
+        """The records *age* seconds later, with TTLs of *least* or more."""
+        if not age and not least:
+            return self.message[self.base :]
+        octets = bytearray(self.message)
+        for at in self.ttls:
+            (ttl,) = TTL.unpack_from(octets, at)
+            TTL.pack_into(octets, at, max(min(ttl, TTL_LIMIT) - age, least))
+        return bytes(octets[self.base :])
+
+    def reply(self, query: Query, tail: bytes, limit: int) -> bytes:
+        """The message that answers *query*, with *tail* for its records.
+
+        What does not go into *limit* octets goes without records, and with the TC bit: the client
+        asks again by TCP.
+        """
+        flags = self.flags | query.flags & (RD | CD)
+        question = query.question
+        if not (question.dnssec_ok or query.flags & AD):
+            flags &= ~AD  # RFC 6840 §5.8
+        edns = b""
+        if query.edns:
+            edns = _OPT_DO if question.dnssec_ok else _OPT_PLAIN
+        if HEADER.size + len(question.section) + len(tail) + len(edns) > limit:
+            head = HEADER.pack(query.id, flags | TC, 1, 0, 0, query.edns)
+            return b"".join((head, question.section, edns))
+        counts = self.answers, self.authorities, self.additional + query.edns
+        head = HEADER.pack(query.id, flags, 1, *counts)
+        return b"".join((head, question.section, tail, edns))
+
+
+def from_reply(message: bytes) -> Answer:
+    """The answer in a server's reply; a response code beyond the header's four bits is SERVFAIL.
+
+    Raises WireError.
+    """
+    found = records(message, question_end(message))
+    edns = [record for record in found if record.kind == OPT and record.section == ADDITIONAL]
+    if not edns:
+        return Answer(message)
+    if len(edns) > 1:
+        raise WireError("EDNS twice")
+    return _without_edns(message, edns[0])
+
+
+def _without_edns(message: bytes, opt: Record) -> Answer:
+    bogus = not _BOGUS.isdisjoint(_extended_errors(message[opt.data : opt.end]))
+    if opt.end == len(message):
+        *head, additional = HEADER.unpack_from(message)
+        plain = HEADER.pack(*head, additional - 1) + message[HEADER.size : opt.start]
+    else:  # what follows it may point past it
+        plain = objects.without_edns(message)
+    if opt.ttl >> 24:
+        plain = plain[:3] + bytes([plain[3] & ~RCODE | SERVFAIL]) + plain[4:]
+    return Answer(plain, bogus=bogus)
+
+
+def failure(question: Question, rcode: int = SERVFAIL) -> Answer:
+    """An answer without records."""
+    return Answer(HEADER.pack(0, QR | RA | rcode, 1, 0, 0, 0) + question.section)
+
+
+def _check_addresses(found: list[Record]) -> None:
+    for record in found:
+        octets = _ADDRESS_OCTETS.get((record.kind, record.klass))
+        if octets and record.end - record.data != octets:
+            raise WireError(f"an address of other than {octets} octets")
+
+
+def _negative_ttl(message: bytes, found: list[Record]) -> int | None:
+    """The TTL of the first SOA record in the authority section, or its last field if less."""
+    for record in found:
+        if record.section == AUTHORITY and record.kind == SOA:
+            if record.end - record.data < TTL.size:
+                raise WireError("a SOA record is cut short")
+            minimum: int = TTL.unpack_from(message, record.end - TTL.size)[0]
+            return min(record.ttl, minimum)
+    return None
+
+
+def _extended_errors(options: bytes) -> Iterator[int]:
+    at = 0
+    while at + _OPTION.size <= len(options):
+        code, length = _OPTION.unpack_from(options, at)
+        at += _OPTION.size
+        if code == _EXTENDED_ERROR and at + 2 <= len(options):
+            yield int.from_bytes(options[at : at + 2], "big")
+        at += length

@@ -1,0 +1,1 @@
+"""Names: DNS64, tested against dnspython and against real servers."""
