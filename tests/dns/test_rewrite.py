@@ -1,0 +1,155 @@
+"""A replies turned into AAAA replies: on the octets and by dnspython, with the same result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from unittest.mock import Mock
+
+import dns.rdataclass
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faith.dns import objects
+from faith.dns.answer import from_reply
+from faith.dns.rewrite import to_aaaa
+from faith.dns.wire import AAAA, AD
+from faith.translation.prefix import RFC6052, Prefix
+from tests.dns.generated import reply_wires
+from tests.dns.messages import lines, read, reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faith.dns.answer import Answer
+
+ONE = [Prefix.parse("2001:db8:ffff::/96")]
+TWO = [*ONE, Prefix.parse("2001:db8:122:344::/64", RFC6052)]
+
+
+def under(prefixes: list[Prefix]) -> Callable[[int], list[bytes]]:
+    return lambda v4: [prefix.map(v4).to_bytes(16, "big") for prefix in prefixes]
+
+
+def without_ten(v4: int) -> list[bytes]:
+    return [] if v4 >> 24 == 10 else under(TWO)(v4)
+
+
+@pytest.fixture
+def slow_way_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unexpected(*_: object) -> bytes:
+        raise AssertionError("the slow way was taken")
+
+    monkeypatch.setattr(objects, "synthesised", unexpected)
+
+
+@given(
+    reply_wires("A"),
+    st.sampled_from([under(ONE), under(TWO), without_ten, lambda _: []]),
+    st.sampled_from([0, 60, 600, 86400]),
+)
+def test_both_ways_say_the_same(
+    wire: bytes, addresses: Callable[[int], list[bytes]], ttl_limit: int
+) -> None:
+    given_reply = from_reply(wire)
+    found = read(to_aaaa(given_reply, addresses, ttl_limit).message)
+    expected = read(objects.synthesised(given_reply.message, addresses, ttl_limit))
+    assert found.flags == expected.flags
+    assert found.question == expected.question
+    for section, other in zip(found.sections, expected.sections, strict=True):
+        assert [rrset.to_text() for rrset in section] == [rrset.to_text() for rrset in other]
+
+
+def aaaa(answer: Answer, *prefixes: Prefix, ttl_limit: int = 600) -> list[str]:
+    return lines(to_aaaa(answer, under(list(prefixes or ONE)), ttl_limit))
+
+
+@pytest.mark.usefixtures("slow_way_closed")
+class TestPlain:
+    """Replies as most resolvers give them are rewritten on the octets."""
+
+    def test_one_address(self) -> None:
+        found = to_aaaa(reply("a.", "A", answer="a. 60 IN A 192.0.2.1"), under(ONE), 600)
+        assert found.kind == AAAA
+        assert lines(found) == ["a. 60 IN AAAA 2001:db8:ffff::c000:201"]
+
+    def test_a_chain_and_several_addresses(self) -> None:
+        answer = (
+            "www.example. 300 IN CNAME cdn.example.\ncdn.example. 60 IN A 192.0.2.1\n"
+            "cdn.example. 60 IN A 192.0.2.2"
+        )
+        assert aaaa(reply("www.example.", "A", answer=answer)) == [
+            "www.example. 300 IN CNAME cdn.example.",
+            "cdn.example. 60 IN AAAA 2001:db8:ffff::c000:201",
+            "cdn.example. 60 IN AAAA 2001:db8:ffff::c000:202",
+        ]
+
+    def test_several_prefixes(self) -> None:
+        assert aaaa(reply("a.", "A", answer="a. 60 IN A 192.0.2.33"), *TWO) == [
+            "a. 60 IN AAAA 2001:db8:ffff::c000:221",
+            "a. 60 IN AAAA 2001:db8:122:344:c0:2:2100:0",
+        ]
+
+    def test_rfc6147_5_4_authority_and_additional_stay(self) -> None:
+        found = read(
+            to_aaaa(
+                reply(
+                    "www.example.",
+                    "A",
+                    answer="www.example. 60 IN A 192.0.2.1",
+                    authority="example. 60 IN NS ns.other.",
+                    additional="example. 60 IN A 192.0.2.53",
+                ),
+                under(ONE),
+                600,
+            ).message
+        )
+        assert [rrset.to_text() for rrset in found.authority] == ["example. 60 IN NS ns.other."]
+        assert [rrset.to_text() for rrset in found.additional] == ["example. 60 IN A 192.0.2.53"]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"authority": "example. 60 IN NS ns.far.\nx. 60 IN NS ns.far."},  # a pointer past it
+        {"additional": "mail.example. 60 IN MX 10 a.example."},  # data that may hold one
+    ],
+)
+def test_replies_that_cannot_grow_take_the_slow_way(
+    parts: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Mock(wraps=objects.synthesised)
+    monkeypatch.setattr(objects, "synthesised", slow)
+    given_reply = reply("a.example.", "A", answer="a.example. 60 IN A 192.0.2.1", **parts)
+    assert aaaa(given_reply) == ["a.example. 60 IN AAAA 2001:db8:ffff::c000:201"]
+    slow.assert_called_once()
+
+
+def test_signatures_on_what_is_replaced_go_and_others_stay() -> None:
+    signature = "IN RRSIG {} 13 2 300 20300101000000 20200101000000 1 example. AAAA"
+    given_reply = reply(
+        "www.example.",
+        "A",
+        answer=f"""www.example. 300 IN CNAME a.example.
+            www.example. 300 {signature.format("CNAME")}
+            a.example. 60 IN A 192.0.2.1
+            a.example. 60 {signature.format("A")}""",
+        flags="QR RA AD",
+    )
+    found = to_aaaa(given_reply, under(ONE), 600)
+    kinds = [line.split()[3:5] for line in lines(found)]
+    assert kinds[:2] == [["CNAME", "a.example."], ["RRSIG", "CNAME"]]
+    assert kinds[2:] == [["AAAA", "2001:db8:ffff::c000:201"]]
+    assert not found.flags & AD
+
+
+def test_synthetic_data_is_never_vouched_for() -> None:
+    vouched = reply("a.", "A", answer="a. 60 IN A 192.0.2.1", flags="QR RA AD")
+    assert vouched.flags & AD
+    assert not to_aaaa(vouched, under(ONE), 600).flags & AD
+
+
+def test_another_class_is_left_alone() -> None:
+    given_reply = reply("a.", "A", answer="a. 60 IN A 192.0.2.1\na. 60 CH TXT x")
+    found = read(to_aaaa(given_reply, under(ONE), 600).message)
+    assert {rrset.rdclass for rrset in found.answer} == {dns.rdataclass.IN, dns.rdataclass.CH}
