@@ -1,0 +1,106 @@
+"""What the operator wants of DNS64: for whom, for which names and addresses, and where to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from faith.translation.destination import NOT_GLOBAL_DESTINATIONS, SPECIAL_DESTINATIONS
+from faith.translation.networks import Networks
+from faith.translation.prefix import Prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from faith.translation.prefix import Prefix
+
+    Network = tuple[int, int]
+    """An address with the host bits clear, and a length."""
+
+V4_MAPPED = 0xFFFF << 32
+"""::ffff:0:0/96: clients on IPv4 are numbered there, and no AAAA record is of use there."""
+EXCLUDED = Networks(128, [(V4_MAPPED, 96)])
+"""AAAA records that count as absent unless the operator says otherwise (RFC 6147 §5.1.4)."""
+
+
+class Rule(Enum):
+    """When to synthesise AAAA records for a name."""
+
+    NEVER = "never"
+    MISSING = "missing"
+    """When there are none, as RFC 6147 §5.1.1 has it."""
+    ALWAYS = "always"
+    """Also over real ones (RFC 6147, appendix A)."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What some clients get: the *prefixes* to synthesise under, none for nothing synthetic.
+
+    *filter_a* hides A records from those who can only be misled by them.
+    """
+
+    prefixes: tuple[Prefix, ...] = ()
+    filter_a: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that decides about synthesis, replaced as one value on any change.
+
+    A client gets the *view* of the smallest network in *clients* that holds its address (IPv4
+    addresses are at ::ffff:0:0/96 there), else *everybody*.  IPv4 addresses in *ranges* are mapped
+    under the prefixes given there instead of the view's (RFC 6147 §5).  AAAA records in *exclude*
+    count as absent (§5.1.4), and A records in *exclude_v4* too.  *names* are domains on the wire,
+    in lower case; the longest that a name ends in has its rule.
+    """
+
+    everybody: View
+    clients: Mapping[Network, View] = field(default_factory=dict)
+    ranges: Mapping[Network, tuple[Prefix, ...]] = field(default_factory=dict)
+    exclude: Networks = EXCLUDED
+    exclude_v4: Networks = SPECIAL_DESTINATIONS
+    names: Mapping[bytes, Rule] = field(default_factory=dict)
+
+    def view(self, client: int) -> View:
+        """What the client at *client* (128 bits) gets."""
+        network = self._client_networks.find(client)
+        return self.clients[network] if network else self.everybody
+
+    def rule(self, name: bytes) -> Rule:
+        """The rule for *name*, on the wire in lower case."""
+        if self.names:
+            at = 0
+            while at < len(name):
+                if name[at:] in self.names:
+                    return self.names[name[at:]]
+                at += name[at] + 1
+        return Rule.MISSING
+
+    def addresses(self, v4: int, view: View) -> tuple[bytes, ...]:
+        """The mapped addresses of *v4* for the clients of *view*, in 16 octets each."""
+        if v4 in self.exclude_v4:
+            return ()
+        network = self._range_networks.find(v4)
+        return tuple(
+            prefix.map(v4).to_bytes(16, "big")
+            for prefix in (self.ranges[network] if network else view.prefixes)
+            if not (prefix.well_known and v4 in NOT_GLOBAL_DESTINATIONS)  # RFC 6052 §3.1
+        )
+
+    @cached_property
+    def prefixes(self) -> Prefixes:
+        """Every prefix in use."""
+        views = (self.everybody, *self.clients.values())
+        of_views = [prefix for view in views for prefix in view.prefixes]
+        return Prefixes(of_views + [p for found in self.ranges.values() for p in found])
+
+    @cached_property
+    def _client_networks(self) -> Networks:
+        return Networks(128, self.clients)
+
+    @cached_property
+    def _range_networks(self) -> Networks:
+        return Networks(32, self.ranges)

@@ -1,0 +1,52 @@
+"""Who gets what."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from faith.dns.options import V4_MAPPED, Options, View
+from faith.translation.prefix import Prefix, Prefixes
+
+P1, P2, P3 = (Prefix.parse(f"2001:db8:fff{n}::/96") for n in (1, 2, 3))
+EVERYBODY, SOME, FEW = View((P1,)), View((P2,)), View(filter_a=True)
+OPTIONS = Options(
+    EVERYBODY,
+    clients={
+        (int(IPv6Address("2001:db8:7::")), 48): SOME,
+        (int(IPv6Address("2001:db8:7:1::")), 64): FEW,
+        (V4_MAPPED | int(IPv4Address("192.0.2.0")), 120): FEW,
+    },
+    ranges={(int(IPv4Address("10.0.0.0")), 8): (P3,)},
+)
+
+
+@pytest.mark.parametrize(
+    ("client", "view"),
+    [
+        ("2001:db8:6::1", EVERYBODY),
+        ("2001:db8:7:2::1", SOME),
+        ("2001:db8:7:1::1", FEW),
+        ("::ffff:192.0.2.9", FEW),
+        ("::ffff:198.51.100.9", EVERYBODY),
+    ],
+)
+def test_the_smallest_network_with_a_client_has_its_view(client: str, view: View) -> None:
+    assert OPTIONS.view(int(IPv6Address(client))) is view
+
+
+def test_all_prefixes_in_use_are_known() -> None:
+    assert OPTIONS.prefixes == Prefixes([P1, P2, P3])
+
+
+@pytest.mark.parametrize(
+    ("v4", "view", "mapped"),
+    [
+        ("198.51.100.1", EVERYBODY, "2001:db8:fff1::c633:6401"),
+        ("198.51.100.1", SOME, "2001:db8:fff2::c633:6401"),
+        ("10.1.2.3", SOME, "2001:db8:fff3::a01:203"),
+    ],
+)
+def test_a_range_has_its_own_prefix_for_every_client(v4: str, view: View, mapped: str) -> None:
+    assert OPTIONS.addresses(int(IPv4Address(v4)), view) == (IPv6Address(mapped).packed,)
