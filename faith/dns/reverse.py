@@ -1,0 +1,81 @@
+"""Names of mapped addresses: PTR queries under the prefixes (RFC 6147 §5.3.1, RFC 8880 §7.2.1).
+
+Of the RFC's two strategies this is the first, with "locally appropriate" data: the PTR record is
+synthesised with the data that IN-ADDR.ARPA has for the IPv4 address.  A CNAME record to that name,
+the second, would have to be left out where RFC 2317 has put a CNAME record already, which is
+wherever less than a /24 was delegated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.dns import ipv4only, objects, zone
+from faith.dns.answer import failure
+from faith.dns.question import Question
+from faith.dns.wire import IN, NOERROR, NXDOMAIN, PTR, TYPE_CLASS
+
+if TYPE_CHECKING:
+    from faith.dns.answer import Answer
+    from faith.translation.prefix import Prefix, Prefixes
+
+_IP6_ARPA = b"\3ip6\4arpa\0"
+_IN_ADDR_ARPA = b"\7in-addr\4arpa\0"
+_NIBBLES = 32
+_HEX = b"0123456789abcdef"
+
+
+class Reverse:
+    """A PTR query for the mapped address of *v4* under *prefix*."""
+
+    __slots__ = ("_question", "prefix", "v4")
+
+    def __init__(self, question: Question, prefix: Prefix, v4: int) -> None:
+        self._question = question
+        self.prefix = prefix
+        self.v4 = v4
+
+    def known(self) -> Answer | None:
+        """The answer, if there is no need to ask for it (RFC 8880 §7.2.1)."""
+        if self.v4 in ipv4only.ADDRESSES:
+            return zone.answer(self._question, [ipv4only.NAME], ipv4only.TTL)
+        return None
+
+    def v4_question(self) -> Question:
+        """The question to ask instead."""
+        octets = [b"%d" % octet for octet in self.v4.to_bytes(4, "little")]
+        name = b"".join(bytes([len(octet)]) + octet for octet in octets) + _IN_ADDR_ARPA
+        return Question(name + TYPE_CLASS.pack(PTR, IN))
+
+    def answer(self, reply: Answer) -> Answer:
+        """The answer, by the *reply* to that question.  Raises WireError."""
+        if reply.rcode not in (NOERROR, NXDOMAIN):
+            return failure(self._question, reply.rcode)
+        if data := objects.data_of(reply.message, PTR):
+            return zone.answer(self._question, data, reply.lifetime)
+        return zone.negative(self._question, reply.rcode, self._zone(), reply.lifetime)
+
+    def _zone(self) -> bytes:
+        """The zone of the prefix's own names: the longest that ends between two nibbles."""
+        nibbles = self.prefix.length // 4
+        return self._question.name[2 * (_NIBBLES - nibbles) :]
+
+
+def of(question: Question, prefixes: Prefixes) -> Reverse | None:
+    """What *question* means if it is a PTR query for an address under one of *prefixes*."""
+    if (question.kind, question.klass) != (PTR, IN):
+        return None
+    v6 = address(question.name)
+    prefix = None if v6 is None else prefixes.find(v6)
+    if v6 is None or prefix is None:
+        return None
+    return Reverse(question, prefix, prefix.unmap(v6))
+
+
+def address(name: bytes) -> int | None:
+    """The IPv6 address with the reverse name *name*, which is in lower case (RFC 3596 §2.5)."""
+    end = 2 * _NIBBLES
+    nibbles = name[1:end:2]
+    if name[end:] != _IP6_ARPA or name[:end:2] != b"\1" * _NIBBLES or nibbles.strip(_HEX):
+        return None
+    return int(nibbles[::-1], 16)
