@@ -119,9 +119,11 @@ def main(arguments: list[str]) -> int:
             return serve(client, options, log)
         finally:
             client.close()
-    except (FaithError, OSError) as error:
+    except FaithError as error:
         log.error(str(error))
-        return 1
+    except OSError as error:  # the client's: it has gone already
+        log.error(str(error.strerror))
+    return 1
 
 
 def _help() -> int:
@@ -133,7 +135,6 @@ def _help() -> int:
 def _connection() -> _socket.socket:
     try:
         client = _socket.socket(fileno=0)
-        client.getpeername()
     except OSError as error:
         raise SetupError("descriptor 0", str(error.strerror), _HINT) from None
     if client.family not in (_socket.AF_INET, _socket.AF_INET6):
@@ -170,13 +171,14 @@ def _number(v6: str) -> int:
 
 
 def _access(conf: str) -> Access:
+    file = conf or CONF
     try:
-        with open(conf or CONF, encoding="utf-8") as file:
-            return Access.parse(file.read(), file.name)
-    except FileNotFoundError:
-        if not conf:
+        with open(file, encoding="utf-8", errors="replace") as opened:
+            return Access.parse(opened.read(), file)
+    except OSError as error:
+        if error.errno == errno.ENOENT and not conf:
             return Access()  # as KAME had it: no file permits
-        raise
+        raise SetupError(f"reading {file}", str(error.strerror)) from error
 
 
 def _abort_on_close(sock: _socket.socket, wanted: bool) -> None:
@@ -227,14 +229,14 @@ def _relay(
 ) -> None:
     """Dial, pump until the end, and complete *record*."""
     started = time.monotonic()
-    log.debug(f"connecting to {route.server} from {route.source or 'any address'}")
+    record.server = route.server, record.mapped[1]
+    log.debug(f"connecting to {endpoint(record.server)} from {route.source or 'any address'}")
     try:
-        server, error = dial.connect(route, log.port, reserved_port=options.reserved_port)
+        server, error = dial.connect(route, record.mapped[1], reserved_port=options.reserved_port)
     except OSError as failure:
         record.end = f"no source: {failure.strerror}".lower()
         return
     record.source = server.getsockname()
-    record.server = route.server, log.port
     if error == errno.EINPROGRESS:
         error = _connected(server, options.connect_timeout)
     if error:

@@ -387,6 +387,39 @@ def test_killed_session_does_not_look_like_a_good_end(inetd: Inetd) -> None:
     assert is_reset(server)
 
 
+# Start-up
+
+
+def test_first_byte_arrives_within_twice_pythons_own_start(inetd: Inetd) -> None:
+    ours, pythons = float("inf"), float("inf")
+    for attempt in range(40):  # the best of each, for as long as others keep the machine busy
+        ours = min(ours, seconds_to_first_byte(inetd))
+        pythons = min(pythons, seconds_of_python(inetd))
+        if attempt > 4 and ours <= 2 * pythons:
+            return
+    pytest.fail(f"the first byte takes {ours:.4f} s, Python alone {pythons:.4f} s")
+
+
+def seconds_to_first_byte(inetd: Inetd) -> float:
+    client = inetd.connect(inetd.lab.mapped())
+    client.sendall(b"x")
+    started = time.perf_counter()
+    inetd.serve()
+    server = inetd.accept()
+    assert server.recv(1) == b"x"
+    elapsed = time.perf_counter() - started
+    for sock in (client, server):
+        sock.close()
+    inetd.program.wait(10)
+    return elapsed
+
+
+def seconds_of_python(inetd: Inetd) -> float:
+    started = time.perf_counter()
+    inetd.lab.gateway.popen([sys.executable, "-I", "-c", "pass"]).wait(10)
+    return time.perf_counter() - started
+
+
 # Connections that come to nothing
 
 
@@ -431,18 +464,31 @@ def test_refused_here(inetd: Inetd, tmp_path: Path, destination: str, conf: str,
 
 @pytest.mark.parametrize(
     ("conf", "error"),
-    [("::/0 allow 0.0.0.0/0\n", "conf:1: 'allow' is neither permit nor deny"), (None, "No such")],
+    [
+        ("::/0 allow 0.0.0.0/0\n", "conf:1: 'allow' is neither permit nor deny"),
+        (None, "conf: No such file or directory"),
+        ("::/0 permit 0.0.0.0/\xe9", "conf:1: "),
+    ],
 )
 def test_bad_configuration_resets(
     inetd: Inetd, tmp_path: Path, conf: str | None, error: str
 ) -> None:
     path = tmp_path / "conf"
     if conf:
-        path.write_text(conf)
+        path.write_text(conf, "latin-1")
     assert is_reset(inetd.start("-f", str(path)))
     told = inetd.told()
     assert told.startswith("<27>")
     assert error in told
+    assert inetd.program.wait(10) == 1
+
+
+def test_client_that_has_gone(inetd: Inetd) -> None:
+    client = inetd.connect(inetd.lab.mapped())
+    reset(client)
+    time.sleep(0.1)
+    inetd.serve()
+    assert inetd.told().endswith(": Transport endpoint is not connected")
     assert inetd.program.wait(10) == 1
 
 
