@@ -107,6 +107,11 @@ class Answer:
         """The type that was asked for."""
         return int.from_bytes(self.message[self.base - 4 : self.base - 2], "big")
 
+    def aged(self, age: int) -> Answer:
+        """The same *age* seconds later."""
+        octets = self.message[: self.base] + self.tail(age)
+        return Answer(octets, bogus=self.bogus, authoritative=self.flags & AA != 0)
+
     def asked_for(self, kind: int) -> Answer:
         """The same records for a question of type *kind*, which nobody vouches for."""
         octets = bytearray(self.message)

@@ -60,6 +60,12 @@ class Question:
         """The name on the wire, in lower case."""
         return self.section[:-4].lower()
 
+    @property
+    def name_key(self) -> bytes:
+        """A key that all types of the name have in common."""
+        key = self.key
+        return key[:-5] + b"\0\0" + key[-3:]
+
     def of_type(self, kind: int) -> Question:
         """The question for another type of the same name."""
         section = self.section[:-4] + TYPE_CLASS.pack(kind, self.klass)
