@@ -128,6 +128,10 @@ class Plane:
             if isinstance(leg, Leg) and leg.up and leg is leg.session.client
         ]
 
+    def rest(self) -> None:
+        """Give back what is kept for the next session: there is none now."""
+        self._pipes.close()
+
     def close(self) -> None:
         """Stop.  Sessions are to have been ended before."""
         self._bury()

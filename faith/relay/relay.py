@@ -195,8 +195,10 @@ class Relay:
     def _ended(self, session: Session) -> None:
         self._report(session.record(self._loop.time()))
         self.open_sessions -= 1
-        if not self.open_sessions and not self._listeners:
-            self.on_idle()
+        if not self.open_sessions:
+            self._plane.rest()
+            if not self._listeners:
+                self.on_idle()
 
     def close(self) -> None:
         """Reset every session that is left and release everything."""
