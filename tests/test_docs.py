@@ -35,7 +35,7 @@ MANUALS = sorted((ROOT / "docs" / "man").iterdir())
 TEST = re.compile(r"\btests/[\w/]+\.py(?:::\w+)+")
 LINK = re.compile(r"`[^`<]+ <([^`:>]+)>`_")
 TYPED = re.compile(r"(?:[#$] |^ExecStart=\S*/)(faithd?)\b *(.*)$", re.MULTILINE)
-RULE = re.compile(r"^ *[\da-f:]+(?:/\d+)? +(?:permit|deny) .+$", re.MULTILINE)
+RULE = re.compile(r"^ *[\da-f]+:[\da-f:/]* +\w+ +\d[\d./]*(?: +[\d.]+)?$", re.MULTILINE)
 COMMANDS = [command.name for command in faith.app.registered_commands if command.name]
 
 
