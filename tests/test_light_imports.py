@@ -23,7 +23,7 @@ LIGHT = (
 )
 """What must be light, below ROOT; further modules are added here."""
 
-ALLOWED = "__future__, _socket, collections, errno, fcntl, ipaddress, os, select, struct, sys, time"
+ALLOWED = "__future__, _socket, errno, fcntl, os, select, struct, sys, time"
 
 IMPORT = f"""
 import {ALLOWED}

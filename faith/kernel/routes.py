@@ -10,7 +10,6 @@ Reading needs no privilege, ``reserve`` and ``release`` need CAP_NET_ADMIN.
 from __future__ import annotations
 
 import errno
-import ipaddress
 
 from faith.kernel import rtnetlink
 from faith.kernel.netlink import NETLINK_ROUTE, NLM_F_CREATE, NLM_F_REPLACE, Netlink, setup_error
@@ -143,7 +142,7 @@ def _conflicts(prefix: Prefix) -> Iterator[str]:
 def _with_address(prefix: Prefix, own: Address, link: Link | None) -> Iterator[str]:
     interface = link.name if link else "an interface"
     if own.address in prefix:
-        yield f"it holds {ipaddress.IPv6Address(own.address)}, an address of {interface}"
+        yield f"it holds {rtnetlink.address_text(own.address)}, an address of {interface}"
     elif _holds(own.network, own.length, prefix.address, prefix.length):
         yield f"it lies in {rtnetlink.text(own.network, own.length)}, the subnet of {interface}"
 

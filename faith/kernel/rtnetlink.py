@@ -6,7 +6,6 @@ Reading needs no privilege.  Addresses are integers of the family's width.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import struct
 
 from faith.kernel.netlink import Netlink, attribute, attributes
@@ -183,7 +182,14 @@ def is_local(kind: int, body: bytes) -> bool:
 
 def text(network: int, length: int) -> str:
     """An IPv6 network, as one writes it."""
-    return f"{ipaddress.IPv6Address(network)}/{length}"
+    return f"{address_text(network)}/{length}"
+
+
+def address_text(v6: int) -> str:
+    """An address as text; the library is imported only when there is something to say."""
+    from ipaddress import IPv6Address
+
+    return str(IPv6Address(v6))
 
 
 def _native(told: dict[int, bytes], kind: int, default: int = 0) -> int:

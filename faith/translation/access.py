@@ -7,8 +7,6 @@ denies, and no rules at all permit everything.
 
 from __future__ import annotations
 
-import ipaddress
-
 from faith.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -114,6 +112,8 @@ def _rule(words: list[str], line: int) -> Rule:
 
 
 def _network(word: str, family: int, place: str) -> tuple[int, int]:
+    import ipaddress  # not above: inetd mode without a rules file does not need it
+
     try:
         interface = ipaddress.ip_interface(word)
     except ValueError:
@@ -126,8 +126,10 @@ def _network(word: str, family: int, place: str) -> tuple[int, int]:
 
 
 def _source(word: str) -> int:
+    from ipaddress import IPv4Address
+
     try:
-        return int(ipaddress.IPv4Address(word))
+        return int(IPv4Address(word))
     except ValueError:
         raise ConfigError(
             f"{word!r} is not an IPv4 address to connect from (one address, no length)"

@@ -1,12 +1,11 @@
 """Prefixes reserved for mapped addresses, and where the IPv4 octets sit in them.
 
 Addresses are integers here (IPv4: 32 bits, IPv6: 128 bits); text only in :meth:`Prefix.parse` and
-:func:`str`.  No dataclass and no enum: inetd mode imports this for every connection.
+:func:`str`.  No dataclass and no enum, and ipaddress only where text is read or written: inetd mode
+imports this for every connection.
 """
 
 from __future__ import annotations
-
-import ipaddress
 
 from faith.errors import ConfigError
 from faith.translation.networks import Networks
@@ -59,12 +58,12 @@ class Prefix:
             raise ConfigError(f"{self}: host bits are set; did you mean {self._network()}?")
         if self.layout == RFC6052 and self.length == 96 and self.address >> _U_OCTET_SHIFT & 0xFF:
             raise ConfigError(f"{self}: bits 64 to 71 must be zero (RFC 6052 §2.2)")
-        if ipaddress.IPv6Address(self.address).is_multicast:
+        if self.address >> 120 == 0xFF:
             raise ConfigError(f"{self}: a multicast range cannot hold mapped addresses")
 
     def _network(self) -> str:
         shift = 128 - self.length
-        return f"{ipaddress.IPv6Address(self.address >> shift << shift)}/{self.length}"
+        return f"{_text(self.address >> shift << shift)}/{self.length}"
 
     @classmethod
     def parse(cls, text: str, layout: str = LOW32) -> Prefix:
@@ -72,6 +71,8 @@ class Prefix:
 
         Raises ConfigError saying what is wrong and what would be right.
         """
+        import ipaddress
+
         address, slash, length = text.strip().partition("/")
         try:
             number = int(ipaddress.IPv6Address(address))
@@ -120,7 +121,7 @@ class Prefix:
         return self.address >> shift == other.address >> shift
 
     def __str__(self) -> str:
-        return f"{ipaddress.IPv6Address(self.address)}/{self.length}"
+        return f"{_text(self.address)}/{self.length}"
 
     def __repr__(self) -> str:
         return f"Prefix.parse({str(self)!r}, {self.layout!r})"
@@ -135,7 +136,15 @@ class Prefix:
         return self.address, self.length, self.layout
 
 
+def _text(v6: int) -> str:
+    from ipaddress import IPv6Address
+
+    return str(IPv6Address(v6))
+
+
 def _not_ipv6(text: str, address: str) -> str:
+    import ipaddress
+
     try:
         ipaddress.IPv4Address(address)
     except ValueError:
