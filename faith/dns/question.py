@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from faith.dns.wire import (
     AXFR,
     BADVERS,
@@ -27,6 +29,8 @@ EDNS_LIMIT = 1232
 """Octets of a UDP message that we send at most, and ask for: it is never fragmented."""
 
 _DO = 0x8000
+_OPT = struct.Struct("!BHHBBHH")  # name, type, size, rcode, version, flags, length
+_OPT_HEAD = b"\0\0\x29"
 
 
 class Rejected(WireError):
@@ -126,6 +130,10 @@ def parse(message: bytes) -> Query:
 
 def _edns(message: bytes, at: int) -> tuple[int, bool] | None:
     """The size and the DO bit of the OPT record among those from *at* on (RFC 6891 §6.1.2)."""
+    if message[at : at + 3] == _OPT_HEAD and len(message) - at >= _OPT.size:
+        _, _, size, _, version, flags, length = _OPT.unpack_from(message, at)
+        if not version and at + _OPT.size + length == len(message):
+            return min(max(size, PLAIN_LIMIT), EDNS_LIMIT), flags & _DO != 0
     found = None
     for record in records(message, at):
         if record.kind != OPT:

@@ -1,0 +1,156 @@
+"""What goes back for what comes in: at once where it is known, else by a miss that is looked up."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from faith.dns.answer import failure
+from faith.dns.options import V4_MAPPED
+from faith.dns.question import EDNS_LIMIT, Rejected, parse
+from faith.dns.wire import (
+    BADVERS,
+    HEADER,
+    MESSAGE_LIMIT,
+    OPCODE,
+    OPT,
+    QR,
+    RCODE,
+    RD,
+    REFUSED,
+    WireError,
+)
+
+if TYPE_CHECKING:
+    from faith.dns.answer import Answer
+    from faith.dns.cache import Cache, Entry
+    from faith.dns.options import Options, View
+    from faith.dns.question import Query
+    from faith.translation.networks import Networks
+
+_CLIENTS = 4096
+"""Clients remembered; with more they are worked out anew."""
+_OPT = struct.Struct("!xHHBBHH")
+_UNSERVED = bytes(2)
+_SAID = 16384
+"""Replies remembered for the second at hand."""
+
+
+class Client:
+    """What is decided by a client's address: whether it is *served*, and what it gets to see.
+
+    *tag*, of two octets, is the same for clients that see the same.
+    """
+
+    __slots__ = ("served", "tag", "view")
+
+    def __init__(self, view: View, tag: bytes, *, served: bool) -> None:
+        self.view = view
+        self.tag = tag
+        self.served = served
+
+
+class Miss:
+    """A query whose answer is not known, of *client*, and what would do in need (*stale*)."""
+
+    __slots__ = ("client", "limit", "query", "stale")
+
+    def __init__(self, query: Query, client: Client, limit: int, stale: Entry | None) -> None:
+        self.query = query
+        self.client = client
+        self.limit = limit
+        self.stale = stale
+
+    def stale_reply(self) -> bytes | None:
+        """The message to send when nothing better can be had in time."""
+        return self.stale.stale_reply(self.query, self.limit) if self.stale else None
+
+    def reply(self, answer: Answer) -> bytes:
+        """The message with the *answer* that was found."""
+        return answer.reply(self.query, answer.tail(0), self.limit)
+
+
+class Responder:
+    """Answers from *cache* to clients in *served*, 128-bit networks as in Options.clients.
+
+    None for *served* is everybody.
+    """
+
+    def __init__(self, options: Options, cache: Cache, served: Networks | None) -> None:
+        self.options = options
+        self.cache = cache
+        self._served = served
+        self._clients: dict[str, Client] = {}
+        views = dict.fromkeys((options.everybody, *options.clients.values()))
+        self._tags = {view: number.to_bytes(2, "big") for number, view in enumerate(views, 1)}
+        self._said: dict[bytes, bytes] = {}
+        self._second = 0
+
+    def respond(
+        self, message: bytes, host: str, now: float, *, stream: bool = False
+    ) -> bytes | Miss | None:
+        """The reply to *message* of the client at *host*, or a miss, or None for silence.
+
+        A datagram is never answered with more than the client has said it takes, and EDNS_LIMIT
+        at most: who forges its source gains little by it.
+        """
+        client = self._clients.get(host) or self._client(host)
+        if stream:
+            return self._respond(message, client, now, stream=True)
+        # TTLs are in whole seconds: within one, the same octets have the same answer.
+        if self._second != int(now):
+            self._second = int(now)
+            self._said.clear()
+        key = client.tag + message[2:]
+        said = self._said.get(key)
+        if said:
+            return message[:2] + said
+        reply = self._respond(message, client, now, stream=False)
+        if type(reply) is bytes and len(self._said) < _SAID:
+            self._said[key] = reply[2:]
+        return reply
+
+    def _respond(
+        self, message: bytes, client: Client, now: float, *, stream: bool
+    ) -> bytes | Miss | None:
+        try:
+            query = parse(message)
+        except Rejected as error:
+            return rejection(message, error.rcode)
+        except WireError:
+            return None
+        limit = MESSAGE_LIMIT if stream else query.size
+        question = query.question
+        if not client.served or not query.flags & RD:
+            return failure(question, REFUSED).reply(query, b"", limit)
+        entry = self.cache.get(question, client.tag, now)
+        if entry:
+            return entry.reply(query, now, limit)
+        stale = self.cache.get_stale(question, client.tag, now)
+        if stale and now < stale.recheck:
+            return stale.stale_reply(query, limit)
+        return Miss(query, client, limit, stale)
+
+    def keep(self, miss: Miss, answer: Answer, now: float) -> None:
+        """Know the next time what the answer to *miss* is."""
+        self.cache.put(miss.query.question, miss.client.tag, answer, now)
+
+    def _client(self, host: str) -> Client:
+        address = ip_address(host.partition("%")[0])
+        number = int(address) | (V4_MAPPED if address.version == 4 else 0)
+        view = self.options.view(number)
+        served = self._served is None or number in self._served
+        client = Client(view, self._tags[view] if served else _UNSERVED, served=served)
+        if len(self._clients) >= _CLIENTS:
+            self._clients.clear()
+        self._clients[host] = client
+        return client
+
+
+def rejection(message: bytes, rcode: int) -> bytes:
+    """The reply to a query that cannot be read: a header, and EDNS where *rcode* is one of its."""
+    id_, flags = HEADER.unpack_from(message)[:2]
+    edns = rcode >= BADVERS
+    head = HEADER.pack(id_, QR | flags & (OPCODE | RD) | rcode & RCODE, 0, 0, 0, edns)
+    return head + _OPT.pack(OPT, EDNS_LIMIT, rcode >> 4, 0, 0, 0) if edns else head
