@@ -62,6 +62,15 @@ def test_deadlines_are_missed_in_order_and_on_time(clock: Any) -> None:
     assert not clock.timers, "an empty queue keeps no timer"
 
 
+def test_no_deadline_at_zero(clock: Any) -> None:
+    missed: list[str] = []
+    deadlines: Any = Deadlines(clock, 0, missed.append)  # type: ignore[arg-type]
+    deadlines.add("one", clock.now)
+    clock.turn(1e6)
+    assert missed == []
+    assert deadlines.sessions() == ["one"]
+
+
 class Sessions:
     """Stands for the plane: the sessions there are, and how they were ended."""
 

@@ -94,6 +94,8 @@ def read() -> Status:
         warnings += [f"{p}: {why}" for p in prefixes if (why := routes.conflicts(p))]
     if state:
         warnings += _guard_warnings(state, prefixes)
+    if prefixes and not faithds and not (state and state.open_ports):
+        warnings.append("no faithd is running: connections to the reserved prefixes are refused")
     warnings += _faithd_warnings(faithds, prefixes)
     return Status(prefixes, state, faithds, tuple(warnings), tuple(unseen))
 
@@ -115,8 +117,6 @@ def _guard_warnings(state: GuardState, prefixes: tuple[Prefix, ...]) -> Iterator
 
 
 def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...]) -> Iterator[str]:
-    if prefixes and not faithds:
-        yield "no faithd is running: connections to the reserved prefixes are refused"
     for faithd in faithds:
         who = f"faithd {faithd.service} (pid {faithd.pid})"
         if not prefixes:

@@ -275,7 +275,7 @@ class Supervisor:
         self._asked.discard(member.pid)
         self._sessions += message["sessions"]
         if not self._asked.intersection(self._crew.pids):
-            log.log(NOTICE, "%d sessions, %s", self._sessions, self._description())
+            log.log(NOTICE, "sessions: %d, %s", self._sessions, self._description())
 
     # -- end ---------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ LOOKS = 8
 class Deadlines:
     """Sessions that must get past a stage in *seconds*, all the same: first in, first due.
 
-    *missed* is called with each that did not.
+    *missed* is called with each that did not; 0 seconds mean no limit.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Deadlines:
     def add(self, session: Session, now: float) -> None:
         """Start *session*'s time, *now* on the loop's clock."""
         due = self._due[session] = now + self._seconds
-        if self._timer is None:
+        if self._timer is None and self._seconds:
             self._timer = self._loop.call_at(due, self._look)
 
     def remove(self, session: Session) -> None:
