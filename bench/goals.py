@@ -1,0 +1,75 @@
+"""What the relay is to reach, as ratios within one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.measures.bulk import DOWN, UP
+from bench.measures.distance import Far
+from bench.measures.growth import PREFIXES, RULES, SESSIONS, row, steps
+from bench.measures.http import CONNECTION, REQUEST
+from bench.measures.idle import Idle
+from bench.measures.inetd import FIRST_BYTE, PYTHON
+
+if TYPE_CHECKING:
+    from bench.measures.base import Row
+    from bench.results import Results
+    from bench.scale import Scale
+
+FLAT = 1.1
+"""What may lie between figures that are to be equal: less is noise."""
+
+_RELAY = "relay"
+
+
+class Goal(NamedTuple):
+    """The relay's *row*, divided by the best of *others*, is at most *limit* (or at least)."""
+
+    row: Row
+    others: tuple[tuple[Row, str], ...]
+    limit: float
+    at_least: bool = False
+
+    def ratio(self, results: Results) -> float | None:
+        """What was reached; None when something was not measured."""
+        ratios = [results.ratio((self.row, _RELAY), other) for other in self.others]
+        known = [ratio for ratio in ratios if ratio is not None]
+        if not known:
+            return None
+        return min(known) if self.at_least else max(known)
+
+    def is_met(self, ratio: float) -> bool:
+        """Whether that is enough."""
+        return ratio >= self.limit if self.at_least else ratio <= self.limit
+
+    def __str__(self) -> str:
+        names = [other.name if name == _RELAY else name for other, name in self.others]
+        return f"{self.row.name} : {' or '.join(names)}"
+
+
+def goals(scale: Scale) -> list[Goal]:
+    """All of them."""
+
+    def beside(own: Row, limit: float, *names: str, at_least: bool = False) -> Goal:
+        return Goal(own, tuple((own, name) for name in names), limit, at_least)
+
+    return [
+        beside(REQUEST, 1.05, "haproxy", "nginx"),
+        beside(CONNECTION, 1.0, "haproxy", "nginx"),
+        *(beside(way, 0.4, "haproxy", "nginx") for way in (UP, DOWN)),
+        *(beside(way, 1.0, "haproxy-splice") for way in (UP, DOWN)),
+        beside(Idle.memory(scale), 0.3, "haproxy"),
+        Goal(FIRST_BYTE, ((PYTHON, _RELAY),), 2.0),
+        *(
+            Goal(
+                row(steps(scale, what)[-1], what),
+                ((row(steps(scale, what)[0], what), _RELAY),),
+                FLAT,
+            )
+            for what in (SESSIONS, RULES, PREFIXES)
+        ),
+        *(
+            beside(far.row, 1.0, "routed", at_least=True)
+            for far in (Far(middle=True), Far(middle=False))
+        ),
+    ]

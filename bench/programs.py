@@ -1,0 +1,70 @@
+"""What must be there to be measured, or to measure: programs of other people, and a device."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SEARCHED = (
+    f"{os.environ.get('PATH', os.defpath)}:/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin"
+)
+
+
+class Program(NamedTuple):
+    """A program, the Debian package it comes in, and the option that prints its version."""
+
+    name: str
+    package: str
+    version: str = "--version"
+
+    @property
+    def path(self) -> str | None:
+        """Where it is on this machine, if it is."""
+        return shutil.which(self.name, path=_SEARCHED)
+
+    def __str__(self) -> str:
+        return f"{self.name} (Debian's package {self.package})"
+
+
+class Device(NamedTuple):
+    """A device by its path."""
+
+    name: str
+
+    @property
+    def path(self) -> str | None:
+        """Where it is, if it may be used."""
+        return self.name if os.access(self.name, os.R_OK | os.W_OK) else None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+GO = Program("go", "golang-go", "version")
+HAPROXY = Program("haproxy", "haproxy", "-v")
+IPERF3 = Program("iperf3", "iperf3")
+NGINX = Program("nginx", "nginx", "-v")
+NGINX_STREAM = Program("nginx", "libnginx-mod-stream", "-v")
+PERF = Program("perf", "linux-perf")
+PY_SPY = Program("py-spy", "py-spy of PyPI")
+SOCAT = Program("socat", "socat", "-V")
+STRACE = Program("strace", "strace")
+TUN = Device("/dev/net/tun")
+WRK = Program("wrk", "wrk", "-v")
+
+
+def lacking(needs: Iterable[Program | Device]) -> list[str]:
+    """Those that are not there, as texts that say where they come from."""
+    return [str(need) for need in needs if need.path is None]
+
+
+def path(program: Program) -> str:
+    """Where *program* is.  Raises FileNotFoundError."""
+    found = program.path
+    if found is None:
+        raise FileNotFoundError(f"{program} is not installed")
+    return found

@@ -1,0 +1,84 @@
+"""Results as text for docs/benchmarks.rst, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from bench.goals import goals
+from bench.machine import describe
+from bench.table import number, table
+
+if TYPE_CHECKING:
+    from bench.results import Results
+    from bench.scale import Scale
+
+_RELAY = "relay"
+
+
+def text(results: Results, scale: Scale) -> str:
+    """The machine, the medians, the ratios and the goals, as reStructuredText."""
+    parts = [
+        "".join(f":{name}: {value}\n" for name, value in describe(scale).items()),
+        f"Medians of interleaved rounds, {scale.rounds} in all:\n",
+        _medians(results),
+    ]
+    for heading, rows in (
+        (
+            "The relay, divided by each of the others (medians of the ratios in each round):\n",
+            _ratios,
+        ),
+        ("Goals:\n", _goals),
+    ):
+        if lines := rows(results, scale):
+            parts += [heading, lines]
+    if results.notes:
+        parts.append("".join(f"- {note}\n" for note in results.notes))
+    return "\n".join(parts)
+
+
+def _medians(results: Results) -> str:
+    contenders = results.contenders
+    rows = [
+        [str(row), *(number(results.median(row, name), row.decimals) for name in contenders)]
+        for row in results.rows
+    ]
+    return table(["median", *contenders], rows)
+
+
+def _ratios(results: Results, scale: Scale) -> str:
+    others = [name for name in results.contenders if name != _RELAY]
+    rows = []
+    for row in results.rows:
+        ratios = [results.ratio((row, _RELAY), (row, other)) for other in others]
+        if any(ratio is not None for ratio in ratios):
+            rows.append([row.name, *(number(ratio, 2) for ratio in ratios)])
+    return table(["relay :", *others], rows) if rows else ""
+
+
+def _goals(results: Results, scale: Scale) -> str:
+    rows = []
+    for goal in goals(scale):
+        ratio = goal.ratio(results)
+        if ratio is not None:
+            verdict = "met" if goal.is_met(ratio) else "missed"
+            limit = f"{'≥' if goal.at_least else '≤'} {goal.limit:.2f}"
+            rows.append([str(goal), limit, number(ratio, 2), verdict])
+    return table(["ratio", "goal", "measured", "verdict"], rows) if rows else ""
+
+
+def as_json(results: Results, scale: Scale) -> str:
+    """Every figure of every round."""
+    figures: dict[str, dict[str, list[float]]] = {}
+    for row, contender, values in results.cells():
+        figures.setdefault(str(row), {})[contender] = values
+    return json.dumps(
+        {
+            "machine": describe(scale),
+            "rounds": scale.rounds,
+            "figures": figures,
+            "notes": results.notes,
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
