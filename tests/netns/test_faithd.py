@@ -575,4 +575,6 @@ def test_sigusr1_logs_the_state(lab: ThreeHosts, start: Start) -> None:
         assert answers(one)
         assert answers(two)
         faithd.signal(signal.SIGUSR1)
-        faithd.wait_said(f"sessions: 2, {PORT} (port {PORT}) by route, prefixes: {PREFIX}, workers:")
+        faithd.wait_said(
+            f"sessions: 2, {PORT} (port {PORT}) by route, prefixes: {PREFIX}, workers:"
+        )
