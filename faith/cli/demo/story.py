@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -176,4 +177,7 @@ def _clients(address: str) -> Iterator[str]:
 
 def _ourselves() -> str:
     """``faith``, in a way that this user's shell finds it."""
-    return "faith" if shutil.which("faith") else shlex.join(_FAITH)
+    found = shutil.which("faith")
+    # One that another Python runs is another installation, or cannot be run by this user.
+    ours = found is not None and Path(found).parent == Path(sys.executable).parent
+    return "faith" if ours else shlex.join(_FAITH)
