@@ -7,9 +7,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
