@@ -1,0 +1,192 @@
+"""Several servers, of which some are slow, dead or of no use."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+
+from faith.dns import upstream
+from faith.dns.answer import Answer, failure
+from faith.dns.endpoint import Endpoint
+from faith.dns.exchange import Exchange
+from faith.dns.upstream import DEADLINE, LONGEST_REST, PATIENCE, TOLERANCE, Upstream, Upstreams
+from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL, WireError
+from tests.dns.messages import question, reply
+from tests.dns.zones import NameServer, Zones
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any, TypeVar
+
+    from faith.dns.question import Question
+
+    T = TypeVar("T")
+
+WWW = question("www.example.")
+GOOD = reply("www.example.", answer="www.example. 60 IN AAAA 2001:db8::80")
+OTHER = reply("www.example.", answer="www.example. 60 IN AAAA 2001:db8::81")
+NO_NAME = reply("www.example.", rcode="NXDOMAIN")
+
+
+class Scripted(Exchange):
+    """A server that says *answer*, or raises it, after *delay* seconds; None is silence."""
+
+    def __init__(self, answer: Answer | Exception | None, delay: float = 0) -> None:
+        super().__init__(Endpoint("192.0.2.53"))
+        self.answer = answer
+        self.delay = delay
+        self.asked = 0
+
+    async def ask(self, question: Question) -> Answer:
+        self.asked += 1
+        await asyncio.sleep(3600 if self.answer is None else self.delay)
+        if isinstance(self.answer, Answer):
+            return self.answer
+        raise self.answer or AssertionError
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as fast as it is."""
+    monkeypatch.setattr(upstream, "DEADLINE", DEADLINE / 10)
+    monkeypatch.setattr(upstream, "PATIENCE", tuple(seconds / 10 for seconds in PATIENCE))
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    return uvloop.run(main)
+
+
+def ask(*servers: Scripted, times: int = 1) -> list[Answer]:
+    async def main() -> list[Answer]:
+        upstreams = Upstreams(servers)
+        return [await upstreams.ask(WWW) for _ in range(times)]
+
+    return run(main())
+
+
+class TestOrder:
+    def test_the_first_server_is_asked_alone_as_long_as_it_answers(self) -> None:
+        first, second = Scripted(GOOD), Scripted(OTHER)
+        assert ask(first, second, times=3) == [GOOD] * 3
+        assert (first.asked, second.asked) == (3, 0)
+
+    def test_then_the_others(self) -> None:
+        first, second, third = Scripted(None), Scripted(OSError("no")), Scripted(GOOD)
+        assert ask(first, second, third) == [GOOD]
+
+    @pytest.mark.parametrize("error", [OSError("no"), EOFError(), WireError("what")])
+    def test_an_error_gives_the_next_its_turn_at_once(self, error: Exception) -> None:
+        began = time.monotonic()
+        assert ask(Scripted(error), Scripted(GOOD)) == [GOOD]
+        assert time.monotonic() - began < 0.05
+
+    @pytest.mark.parametrize("rcode", [SERVFAIL, REFUSED])
+    def test_so_does_a_refusal(self, rcode: int) -> None:
+        refusal = failure(WWW, rcode)
+        assert ask(Scripted(refusal), Scripted(GOOD)) == [GOOD]
+        assert ask(Scripted(refusal), Scripted(NO_NAME))[0].rcode == NXDOMAIN
+
+    def test_who_has_refused_is_not_asked_again(self) -> None:
+        refusing, silent = Scripted(failure(WWW, REFUSED)), Scripted(None)
+        assert [answer.rcode for answer in ask(refusing, silent)] == [REFUSED]
+        assert refusing.asked == 1
+        assert silent.asked > 1
+
+    def test_a_bogus_zone_is_not_tried_elsewhere(self) -> None:
+        bogus = Answer(failure(WWW).message, bogus=True)
+        second = Scripted(GOOD)
+        assert ask(Scripted(bogus), second) == [bogus]
+        assert second.asked == 0
+
+
+class TestPatience:
+    def test_a_slow_answer_counts_although_others_were_asked_meanwhile(self) -> None:
+        slow, silent = Scripted(GOOD, delay=0.2), Scripted(None)
+        assert ask(slow, silent) == [GOOD]
+
+    def test_a_lost_query_is_repeated(self) -> None:
+        alone = Scripted(None)
+        ask(alone)
+        assert alone.asked == 5
+
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_servfail_in_less_than_five_seconds(self, count: int) -> None:
+        began = time.monotonic()
+        (answer,) = ask(*[Scripted(None) for _ in range(count)])
+        assert answer.rcode == SERVFAIL
+        assert time.monotonic() - began < 0.5
+
+    def test_nobody_left_is_servfail_at_once(self) -> None:
+        began = time.monotonic()
+        (answer,) = ask(Scripted(OSError("no")), Scripted(OSError("no")))
+        assert answer.rcode == SERVFAIL
+        assert time.monotonic() - began < 0.1
+
+
+class TestHealth:
+    def test_who_fails_is_asked_last(self) -> None:
+        dead, good = Scripted(OSError("no")), Scripted(GOOD)
+        assert ask(dead, good, times=10) == [GOOD] * 10
+        assert dead.asked == TOLERANCE
+
+    def test_who_is_silent_too(self) -> None:
+        dead, good = Scripted(None), Scripted(GOOD)
+        ask(dead, good, times=6)
+        assert dead.asked == TOLERANCE
+
+    def test_who_is_cut_short_has_not_failed(self) -> None:
+        slow = Scripted(GOOD, delay=0.01)
+
+        async def main() -> bool:
+            found = Upstream(slow)
+            for _ in range(TOLERANCE):
+                task = asyncio.get_running_loop().create_task(found.ask(WWW))
+                await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+            return found.rests(asyncio.get_running_loop().time())
+
+        assert not run(main())
+
+    def test_rest_grows_and_ends_with_an_answer(self) -> None:
+        server = Scripted(OSError("no"))
+
+        async def main() -> None:
+            found = Upstream(server)
+            now = asyncio.get_running_loop().time
+            for _ in range(TOLERANCE):
+                assert not found.rests(now())
+                await found.ask(WWW)
+            assert found.rests(now() + 0.9)
+            assert not found.rests(now() + 1.1)
+            found._rests_until = 0
+            await found.ask(WWW)
+            assert found.rests(now() + 1.9)
+            for _ in range(20):
+                found._rests_until = 0
+                await found.ask(WWW)
+            assert not found.rests(now() + LONGEST_REST + 1)
+            server.answer = GOOD
+            assert await found.ask(WWW) is GOOD
+            assert not found.rests(now())
+
+        run(main())
+
+
+def test_over_the_network() -> None:
+    zone = "$ORIGIN example.\n@ 300 IN SOA ns host 1 1 1 1 60\nwww 60 IN AAAA 2001:db8::80\n"
+    with NameServer(Zones(zone)) as first, NameServer(Zones(zone)) as second:
+        endpoints = [Endpoint(server.host, server.port) for server in (first, second)]
+
+        async def main() -> Answer:
+            upstreams = Upstreams([Exchange(endpoint) for endpoint in endpoints])
+            try:
+                return await upstreams.ask(WWW)
+            finally:
+                upstreams.close()
+
+        assert run(main()).rcode == NOERROR
