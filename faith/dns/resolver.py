@@ -1,0 +1,93 @@
+"""Answers that are not known yet: looked up, each question once at a time, and synthesised."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from faith.dns import ipv4only, reverse
+from faith.dns.synthesis import Synthesis, without_a
+from faith.dns.wire import IN, A
+
+if TYPE_CHECKING:
+    from faith.dns.answer import Answer
+    from faith.dns.cache import Cache
+    from faith.dns.options import Options, View
+    from faith.dns.question import Question
+    from faith.dns.tasks import Tasks
+
+HEAD_START = 0.25
+"""Seconds that AAAA records are asked for alone (RFC 6147 §5.1.8)."""
+
+_AS_IT_CAME = b""
+"""The cache's tag for answers as servers gave them."""
+
+
+class Servers(Protocol):
+    """Who is asked: Upstreams, or a table in a test."""
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer, SERVFAIL if there is none."""
+
+
+class Resolver:
+    """Finds answers in *cache* or by *servers*, which *tasks* are spent on."""
+
+    def __init__(self, options: Options, cache: Cache, servers: Servers, tasks: Tasks) -> None:
+        self.options = options
+        self._cache = cache
+        self._servers = servers
+        self._tasks = tasks
+        self._asked: dict[bytes, asyncio.Task[Answer]] = {}
+
+    async def resolve(self, question: Question, view: View) -> Answer:
+        """The answer for a client of *view*.  Raises WireError for what a server garbled."""
+        if local := ipv4only.answer(question, view.prefixes):
+            return local
+        if view.prefixes and (named := reverse.of(question, self.options.prefixes)):
+            return named.known() or named.answer(await self._look_up(named.v4_question()))
+        synthesis = Synthesis(self.options, view, question)
+        if synthesis.applies():
+            return await self._synthesise(question, synthesis)
+        answer = await self._look_up(question)
+        return without_a(answer) if _hides(view, question) else answer
+
+    async def _synthesise(self, question: Question, synthesis: Synthesis) -> Answer:
+        """Ask for AAAA records and, when these are missing or slow to come, for A records."""
+        asked = self._look_up(question)
+        await asyncio.wait([asked], timeout=HEAD_START)
+        a_asked = None if asked.done() else self._look_up(question.of_type(A))
+        reply = await asked
+        if not synthesis.needs_a(reply):
+            return synthesis.concluded(reply)
+        return synthesis.concluded(reply, await (a_asked or self._look_up(question.of_type(A))))
+
+    def _look_up(self, question: Question) -> asyncio.Future[Answer]:
+        """The answer as a server gave it, or will give it.  Do not cancel it: others may wait."""
+        now = time.monotonic()
+        entry = self._cache.get(question, _AS_IT_CAME, now)
+        if entry:
+            known: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            known.set_result(entry.answer.aged(int(now - entry.since)))
+            return known
+        task = self._asked.get(question.key)
+        if task is None:
+            task = self._tasks.start(self._ask(question), "look-up")
+            self._asked[question.key] = task
+            task.add_done_callback(lambda _: self._asked.pop(question.key))
+        return task
+
+    async def _ask(self, question: Question) -> Answer:
+        answer = await self._servers.ask(question)
+        self._cache.put(question, _AS_IT_CAME, answer, time.monotonic())
+        return answer
+
+
+def _hides(view: View, question: Question) -> bool:
+    """Whether A records are to be kept from this asker.
+
+    Who validates needs them, also for a synthesis of its own (RFC 6147 §5.5 item 3).
+    """
+    validates = question.dnssec_ok and question.unchecked
+    return view.filter_a and (question.kind, question.klass) == (A, IN) and not validates

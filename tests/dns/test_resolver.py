@@ -1,0 +1,188 @@
+"""Answers looked up and put together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from faith.dns import resolver
+from faith.dns.answer import Answer, failure
+from faith.dns.cache import Cache
+from faith.dns.options import Options, Rule, View
+from faith.dns.resolver import HEAD_START, Resolver
+from faith.dns.tasks import Tasks
+from faith.dns.wire import AAAA, NOERROR, NXDOMAIN, SERVFAIL
+from faith.translation.prefix import Prefix
+from tests.dns.messages import lines, name, question, reply
+
+if TYPE_CHECKING:
+    import pytest
+
+    from faith.dns.question import Question
+
+PREFIX = Prefix.parse("2001:db8:ffff::/96")
+VIEW = View((PREFIX,))
+SOA = "example. 300 IN SOA ns.example. host.example. 1 3600 1200 604800 60"
+PTR = "1.0.2.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.f.f.f.f.8.b.d.0.1.0.0.2.ip6.arpa."
+
+V4ONLY = {
+    "v4.example. AAAA": reply("v4.example.", authority=SOA),
+    "v4.example. A": reply("v4.example.", "A", answer="v4.example. 60 IN A 192.0.2.1"),
+}
+REAL = {"v6.example. AAAA": reply("v6.example.", answer="v6.example. 60 IN AAAA 2001:db8::80")}
+NAMED = {
+    "1.2.0.192.in-addr.arpa. PTR": reply(
+        "1.2.0.192.in-addr.arpa.", "PTR", answer="1.2.0.192.in-addr.arpa. 60 IN PTR v4.example."
+    )
+}
+MAPPED = ["v4.example. 60 IN AAAA 2001:db8:ffff::c000:201"]
+
+
+class Table:
+    """Servers that know what is in a table, after *delay* seconds."""
+
+    def __init__(self, *tables: dict[str, Answer], delay: float = 0, slow: str = "") -> None:
+        self._answers = {key: answer for table in tables for key, answer in table.items()}
+        self._delay = delay
+        self._slow = slow
+        self.asked: list[str] = []
+
+    async def ask(self, question: Question) -> Answer:
+        kinds = {1: "A", 28: "AAAA", 12: "PTR", 16: "TXT", 43: "DS"}
+        owner = resolver_name(question)
+        key = f"{owner} {kinds[question.kind]}"
+        self.asked.append(key)
+        await asyncio.sleep(self._delay if not self._slow or key == self._slow else 0)
+        return self._answers.get(key) or failure(question)
+
+
+def resolver_name(question: Question) -> str:
+    labels, at = [], 0
+    while length := question.name[at]:
+        labels.append(question.name[at + 1 : at + 1 + length].decode())
+        at += length + 1
+    return ".".join(labels) + "."
+
+
+def resolve(
+    table: Table, *asked: Question, options: Options | None = None, view: View = VIEW
+) -> list[Answer]:
+    """All at the same time."""
+
+    async def main() -> list[Answer]:
+        found = Resolver(options or Options(view), Cache(), table, Tasks())
+        return await asyncio.gather(*(found.resolve(one, view) for one in asked))
+
+    return uvloop.run(main())
+
+
+class TestSynthesis:
+    def test_a_records_are_asked_for_when_there_is_nothing_else(self) -> None:
+        table = Table(V4ONLY)
+        (answer,) = resolve(table, question("v4.example."))
+        assert lines(answer) == MAPPED
+        assert table.asked == ["v4.example. AAAA", "v4.example. A"]
+
+    def test_and_only_then(self) -> None:
+        table = Table(REAL)
+        (answer,) = resolve(table, question("v6.example."))
+        assert lines(answer) == ["v6.example. 60 IN AAAA 2001:db8::80"]
+        assert table.asked == ["v6.example. AAAA"]
+
+    def test_5_1_8_or_when_the_answer_is_slow_to_come(self) -> None:
+        table = Table(V4ONLY, delay=HEAD_START * 2, slow="v4.example. AAAA")
+        began = time.monotonic()
+        (answer,) = resolve(table, question("v4.example."))
+        assert lines(answer) == MAPPED
+        assert time.monotonic() - began < HEAD_START * 3
+
+    def test_5_1_8_in_vain_maybe(self) -> None:
+        table = Table(REAL, delay=HEAD_START * 2, slow="v6.example. AAAA")
+        (answer,) = resolve(table, question("v6.example."))
+        assert lines(answer) == ["v6.example. 60 IN AAAA 2001:db8::80"]
+        assert table.asked == ["v6.example. AAAA", "v6.example. A"]
+
+    def test_5_5_validators_get_what_there_is(self) -> None:
+        table = Table(V4ONLY)
+        (answer,) = resolve(table, question("v4.example.", dnssec_ok=True, unchecked=True))
+        assert lines(answer) == []
+        assert table.asked == ["v4.example. AAAA"]
+
+    def test_names_may_be_left_alone(self) -> None:
+        options = Options(VIEW, names={name("example."): Rule.NEVER})
+        (answer,) = resolve(Table(V4ONLY), question("v4.example."), options=options)
+        assert lines(answer) == []
+
+    def test_nothing_answers_is_servfail(self) -> None:
+        (answer,) = resolve(Table(), question("v4.example."))
+        assert (answer.rcode, answer.kind) == (SERVFAIL, AAAA)
+
+
+class TestOthers:
+    def test_other_types_are_passed_on(self) -> None:
+        txt = reply("v4.example.", "TXT", answer='v4.example. 60 IN TXT "x"')
+        (answer,) = resolve(Table({"v4.example. TXT": txt}), question("v4.example.", "TXT"))
+        assert answer is txt
+
+    def test_ipv4only_arpa_is_not(self) -> None:
+        table = Table()
+        answers = resolve(table, question("ipv4only.arpa."), question("x.ipv4only.arpa.", "A"))
+        assert [answer.rcode for answer in answers] == [NOERROR, NXDOMAIN]
+        assert not table.asked
+
+    def test_but_it_is_for_those_without_a_prefix(self) -> None:
+        table = Table()
+        resolve(table, question("ipv4only.arpa."), view=View(), options=Options(VIEW))
+        assert table.asked == ["ipv4only.arpa. AAAA"]
+
+    def test_a_records_can_be_hidden(self) -> None:
+        table = Table(V4ONLY)
+        view = View((PREFIX,), filter_a=True)
+        asked = question("v4.example.", "A")
+        validating = question("v4.example.", "A", dnssec_ok=True, unchecked=True)
+        mapped = question("v4.example.")
+        answers = resolve(table, asked, validating, mapped, view=view)
+        assert [lines(answer) for answer in answers] == [
+            [],
+            ["v4.example. 60 IN A 192.0.2.1"],
+            MAPPED,
+        ]
+
+
+class TestReverse:
+    def test_names_of_mapped_addresses(self) -> None:
+        (answer,) = resolve(Table(NAMED), question(PTR, "PTR"))
+        assert lines(answer) == [f"{PTR} 60 IN PTR v4.example."]
+
+    def test_none_where_there_is_no_prefix(self) -> None:
+        table = Table(NAMED)
+        resolve(table, question(PTR, "PTR"), view=View(), options=Options(VIEW))
+        assert table.asked == [f"{PTR} PTR"]
+
+
+class TestCache:
+    def test_the_same_question_is_asked_once_at_a_time(self) -> None:
+        table = Table(V4ONLY, delay=0.01)
+        answers = resolve(table, *[question("v4.example.")] * 20, question("V4.Example.", "A"))
+        assert [lines(answer) for answer in answers[:-1]] == [MAPPED] * 20
+        assert sorted(table.asked) == ["v4.example. A", "v4.example. AAAA"]
+
+    def test_what_servers_said_is_used_for_synthesis_later(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        table = Table(V4ONLY)
+        now = 1000.0
+        monkeypatch.setattr(resolver.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
+
+        async def main() -> Answer:
+            nonlocal now
+            found = Resolver(Options(VIEW), Cache(), table, Tasks())
+            await found.resolve(question("v4.example.", "A"), VIEW)
+            now += 25
+            return await found.resolve(question("v4.example."), VIEW)
+
+        assert lines(uvloop.run(main())) == ["v4.example. 35 IN AAAA 2001:db8:ffff::c000:201"]
+        assert table.asked == ["v4.example. A", "v4.example. AAAA"]
