@@ -1,0 +1,350 @@
+"""The server as clients see it: datagrams and streams, over both families."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import dns.asyncquery
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+import uvloop
+
+from faith.dns import listening, server
+from faith.dns.endpoint import Endpoint
+from faith.dns.exchange import Exchange
+from faith.dns.names import Names
+from faith.dns.options import Options, View
+from faith.dns.server import QUERIES, Server
+from faith.dns.tasks import Tasks
+from faith.dns.upstream import Upstreams
+from faith.dns.wire import WireError
+from faith.translation.prefix import Prefix
+from tests.dns.messages import query_wire, read, reply, reply_wire
+from tests.dns.zones import NameServer, Zones
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from faith.dns.answer import Answer
+    from faith.dns.question import Question
+
+VIEW = View((Prefix.parse("2001:db8:ffff::/96"),))
+ZONE = """$ORIGIN example.
+@ 300 IN SOA ns host 1 3600 1200 604800 60
+v6 60 IN AAAA 2001:db8::80
+v4 60 IN A 192.0.2.1
+large 60 IN A 192.0.2.1
+""" + "".join(f"large 60 IN A 192.0.2.{n}\n" for n in range(2, 91))
+
+
+class Slow:
+    """Servers that say the same after *delay* seconds, or raise it."""
+
+    def __init__(self, answer: Answer | Exception, delay: float = 0) -> None:
+        self.answer = answer
+        self.delay = delay
+        self.asked = 0
+
+    async def ask(self, question: Question) -> Answer:
+        self.asked += 1
+        await asyncio.sleep(self.delay)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@asynccontextmanager
+async def serving(
+    servers: Slow | Upstreams, host: str = "::1", stale: int = 0
+) -> AsyncIterator[tuple[Server, int]]:
+    """A server on a port of *host*, which comes along."""
+    tasks = Tasks()
+    names = Names(Options(VIEW), None, servers, tasks, stale)
+    found = Server(names, tasks)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.bind((host, 0))
+        port = sock.getsockname()[1]
+    await found.listen(listening.sockets(Endpoint(host, port)))
+    try:
+        yield found, port
+    finally:
+        await tasks.close()
+        found.close()
+        await asyncio.sleep(0)
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(10):
+            await main()
+
+    uvloop.run(limited())
+
+
+async def ask(
+    port: int, owner: str, kind: str = "AAAA", host: str = "::1", *, tcp: bool = False
+) -> dns.message.Message:
+    query = dns.message.make_query(owner, kind)
+    how = dns.asyncquery.tcp if tcp else dns.asyncquery.udp
+    return await how(query, host, port=port, timeout=3)
+
+
+GOOD = reply("v6.example.", answer="v6.example. 60 IN AAAA 2001:db8::80")
+
+
+@pytest.mark.parametrize("host", ["::1", "127.0.0.1"])
+@pytest.mark.parametrize("tcp", [False, True])
+def test_from_question_to_answer(host: str, tcp: bool) -> None:
+    with NameServer(Zones(ZONE)) as zones:
+
+        async def main() -> None:
+            upstreams = Upstreams([Exchange(Endpoint(zones.host, zones.port))])
+            async with serving(upstreams, host) as (_, port):
+                for _ in range(2):
+                    message = await ask(port, "v4.example.", host=host, tcp=tcp)
+                    assert [rrset.to_text() for rrset in message.answer] == [
+                        "v4.example. 60 IN AAAA 2001:db8:ffff::c000:201"
+                    ]
+                message = await ask(port, "no.example.", host=host, tcp=tcp)
+                assert message.rcode() == dns.rcode.NXDOMAIN
+            upstreams.close()
+
+        run(main)
+    assert zones.handler.asked == [  # type: ignore[attr-defined]
+        "v4.example. aaaa",
+        "v4.example. a",
+        "no.example. aaaa",
+    ]
+
+
+def test_large_answers_come_by_tcp_from_end_to_end() -> None:
+    with NameServer(Zones(ZONE)) as zones:
+
+        async def main() -> None:
+            upstreams = Upstreams([Exchange(Endpoint(zones.host, zones.port))])
+            async with serving(upstreams) as (_, port):
+                message = await ask(port, "large.example.")
+                assert message.flags & dns.flags.TC
+                message = await ask(port, "large.example.", tcp=True)
+                assert len(message.answer[0]) == 90
+            upstreams.close()
+
+        run(main)
+    assert zones.by_tcp == 1
+
+
+class TestStreams:
+    async def connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("::1", port)
+
+    def test_rfc7766_6_2_1_1_queries_are_answered_as_their_answers_come(self) -> None:
+        async def main() -> None:
+            slow = Slow(GOOD, delay=0.1)
+            async with serving(slow) as (_, port):
+                reader, writer = await self.connect(port)
+                for number, owner in enumerate(("v6.example.", "ipv4only.arpa.")):
+                    writer.write(framed(query_wire(owner, id=number)))
+                ids = [(await received(reader)).id for _ in range(2)]
+                assert ids == [1, 0]
+                writer.close()
+
+        run(main)
+
+    def test_any_split_of_the_octets_is_the_same(self) -> None:
+        async def main() -> None:
+            async with serving(Slow(GOOD)) as (_, port):
+                reader, writer = await self.connect(port)
+                for octet in framed(query_wire("v6.example.")) * 2:
+                    writer.write(bytes([octet]))
+                    await asyncio.sleep(0)
+                for _ in range(2):
+                    assert (await received(reader)).answer
+                writer.close()
+
+        run(main)
+
+    def test_what_was_asked_before_the_end_is_answered(self) -> None:
+        async def main() -> None:
+            async with serving(Slow(GOOD, delay=0.05)) as (_, port):
+                reader, writer = await self.connect(port)
+                writer.write(framed(query_wire("v6.example.")))
+                writer.write_eof()
+                assert (await received(reader)).answer
+                assert await reader.read() == b""
+                writer.close()
+
+        run(main)
+
+    @pytest.mark.parametrize("octets", [b"\0\0", b"\0\5junk!", b"\0", b"\0\x20" + bytes(3)])
+    def test_junk_ends_the_connection(self, octets: bytes) -> None:
+        async def main() -> None:
+            async with serving(Slow(GOOD)) as (_, port):
+                reader, writer = await self.connect(port)
+                writer.write(octets)
+                writer.write_eof()
+                assert await reader.read() == b""
+                writer.close()
+
+        run(main)
+
+    def test_silence_ends_the_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "IDLE", 0.05)
+
+        async def main() -> None:
+            async with serving(Slow(GOOD)) as (_, port):
+                reader, writer = await self.connect(port)
+                assert await is_over(reader)
+                writer.close()
+
+        run(main)
+
+    def test_there_are_not_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "STREAMS", 1)
+
+        async def main() -> None:
+            async with serving(Slow(GOOD)) as (_, port):
+                first = await self.connect(port)
+                first[1].write(framed(query_wire("v6.example.")))
+                assert (await received(first[0])).answer
+                second = await self.connect(port)
+                assert await is_over(second[0])
+                for _, writer in (first, second):
+                    writer.close()
+
+        run(main)
+
+    def test_nor_too_many_queries_of_one_at_a_time(self) -> None:
+        async def main() -> None:
+            slow = Slow(GOOD, delay=0.2)
+            async with serving(slow) as (_, port):
+                reader, writer = await self.connect(port)
+                for number in range(QUERIES + 20):
+                    writer.write(framed(query_wire(f"n{number}.example.", "TXT", id=number)))
+                await asyncio.sleep(0.1)
+                assert slow.asked == QUERIES
+                for _ in range(QUERIES + 20):
+                    await received(reader)
+                writer.close()
+
+        run(main)
+
+
+class TestTrouble:
+    def test_a_reply_that_makes_no_sense_is_servfail(self) -> None:
+        async def main() -> None:
+            async with serving(Slow(WireError("what"))) as (_, port):
+                message = await ask(port, "v6.example.")
+                assert message.rcode() == dns.rcode.SERVFAIL
+
+        run(main)
+
+    def test_too_many_questions_fail_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "MISSES", 2)
+
+        async def main() -> None:
+            async with serving(Slow(GOOD, delay=0.5)) as (_, port):
+                with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                    sock.setblocking(False)
+                    sock.connect(("::1", port))
+                    for number in range(4):
+                        sock.send(query_wire(f"n{number}.example.", "TXT", id=number))
+                    loop = asyncio.get_running_loop()
+                    first = read(await loop.sock_recv(sock, 4096))
+                    assert first.rcode() == dns.rcode.SERVFAIL
+
+        run(main)
+
+    def test_what_is_not_a_query_does_no_harm(self) -> None:
+        async def main() -> None:
+            async with serving(Slow(GOOD)) as (_, port):
+                with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                    sock.connect(("::1", port))
+                    for junk in (b"", b"\xff" * 11, b"\xff" * 5000, reply_wire("v6.example.")):
+                        sock.send(junk)
+                assert (await ask(port, "v6.example.")).answer
+
+        run(main)
+
+    def test_a_client_that_has_gone_does_no_harm(self) -> None:
+        async def main() -> None:
+            async with serving(Slow(GOOD, delay=0.05)) as (_, port):
+                with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                    sock.connect(("::1", port))
+                    sock.send(query_wire("v6.example."))
+                await asyncio.sleep(0.1)
+                assert (await ask(port, "v6.example.")).answer
+
+        run(main)
+
+    def test_sockets_can_be_given_up(self) -> None:
+        async def main() -> None:
+            async with serving(Slow(GOOD)) as (found, port):
+                found.forget([*found._datagrams, *found._servers])
+                with pytest.raises(ConnectionRefusedError):
+                    await asyncio.open_connection("::1", port)
+
+        run(main)
+
+
+class TestStale:
+    """RFC 8767 §5."""
+
+    @pytest.mark.parametrize("slow", [False, True])
+    def test_when_refreshing_fails_or_takes_long(
+        self, slow: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "STALE_AFTER", 0.1)
+        short = reply("v6.example.", answer="v6.example. 1 IN AAAA 2001:db8::80")
+        servers = Slow(short)
+
+        async def main() -> None:
+            async with serving(servers, stale=60) as (_, port):
+                await ask(port, "v6.example.")
+                await asyncio.sleep(1.1)
+                servers.answer = reply("v6.example.", rcode="SERVFAIL") if not slow else GOOD
+                servers.delay = 0.3 if slow else 0
+                began = time.monotonic()
+                message = await ask(port, "v6.example.")
+                assert time.monotonic() - began < 0.25
+                assert message.answer[0].ttl == 30
+                if slow:  # it was refreshed all the same
+                    await asyncio.sleep(0.4)
+                    assert (await ask(port, "v6.example.")).answer[0].ttl == 60
+
+        run(main)
+
+    def test_not_when_it_succeeds(self) -> None:
+        servers = Slow(reply("v6.example.", answer="v6.example. 1 IN AAAA 2001:db8::80"))
+
+        async def main() -> None:
+            async with serving(servers, stale=60) as (_, port):
+                await ask(port, "v6.example.")
+                await asyncio.sleep(1.1)
+                servers.answer = GOOD
+                assert (await ask(port, "v6.example.")).answer[0].ttl == 60
+
+        run(main)
+
+
+async def is_over(reader: asyncio.StreamReader) -> bool:
+    """Wait for the end of a connection, or its reset."""
+    try:
+        return not await reader.read()
+    except ConnectionResetError:
+        return True
+
+
+def framed(message: bytes) -> bytes:
+    return struct.pack("!H", len(message)) + message
+
+
+async def received(reader: asyncio.StreamReader) -> dns.message.Message:
+    (length,) = struct.unpack("!H", await reader.readexactly(2))
+    return read(await reader.readexactly(length))
