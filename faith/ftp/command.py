@@ -14,13 +14,15 @@ _NUL = re.compile(rb"(?<!\r)\0")
 class CommandRefused(FaithError):
     """A command that does not go to the server: *reply* says so to the client.
 
-    *log* is what the operator should hear of it; "" for what is no more than a mistake.
+    *log* is what the operator should hear of it, with *detail*; "" for what is no more than a
+    mistake.
     """
 
-    def __init__(self, reply: str, log: str = "") -> None:
+    def __init__(self, reply: str, log: str = "", detail: str = "") -> None:
         super().__init__(reply)
         self.reply = reply
         self.log = log
+        self.detail = detail
 
 
 class Command(NamedTuple):

@@ -1,0 +1,244 @@
+"""The translator: both streams of a control connection in, what is to be done out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.ftp.alg import Alg
+from faith.ftp.command import CommandRefused
+from faith.ftp.data_port import Listeners, NeedsListener
+from faith.ftp.events import (
+    CloseData,
+    GoTransparent,
+    Hangup,
+    Log,
+    OpenActive,
+    OpenPassive,
+    ToClient,
+    ToServer,
+)
+from faith.ftp.exchange import Substituted, out_of_step
+from faith.ftp.reply import ReplyReader
+from faith.ftp.state import CLIENT_SPEAKS, SERVER_SPEAKS, TRANSITIONS, State, Step
+from faith.ftp.telnet import Line, Reader, Refusal, Signal
+
+if TYPE_CHECKING:
+    from faith.ftp.direction import Direction
+    from faith.ftp.events import Event
+    from faith.ftp.exchange import Exchange
+    from faith.ftp.reply import ReplyLine
+
+REFUSALS = 512
+"""Attempts to negotiate that are refused in a session: every option, once on and once off."""
+
+_STEPS: dict[type[Event], Step] = {
+    OpenActive: Step.NEEDS_LISTENER,
+    OpenPassive: Step.NEEDS_LISTENER,
+    GoTransparent: Step.SECURED,
+    Hangup: Step.OUT_OF_STEP,
+}
+_AFTER_LISTENER = {State.ACTIVE_LISTENER: Step.ASKED, State.PASSIVE_LISTENER: Step.DONE}
+
+
+class Translator:
+    """The ALG for one control connection; :mod:`faith.ftp` tells how to use it.
+
+    *client* is the client's address, *mapped* the one it connected to, *source* the one the server
+    sees, all as numbers.  Without *active* the server cannot connect to the gateway, which may be
+    behind a NAT of its own: then commands for active mode go to the server as they are.
+    """
+
+    def __init__(
+        self,
+        direction: Direction,
+        *,
+        client: int,
+        mapped: int,
+        source: int,
+        active: bool = True,
+    ) -> None:
+        self._alg = Alg(direction, client, mapped, source, active=active)
+        self._from_client = Reader()
+        self._from_server = Reader()
+        self._replies = ReplyReader()
+        self._state = State.COMMAND
+        self._exchange: Exchange | None = None
+        self._owed = 1  # replies to what came before the exchange; the first one is the greeting
+        self._ours = False  # the reply that is being read is to the exchange
+        self._opened = 0  # listeners that were asked for
+        self._listeners: list[int] = []  # those that were not closed by an event
+        self._refusals = 0
+        self._logged: set[str] = set()
+        self._events: list[Event] = []
+
+    # -- the face of it ----------------------------------------------------------------------
+
+    @property
+    def wants_client(self) -> bool:
+        """Whether to read the client: what comes meanwhile is kept, and has no bound."""
+        return self._state in CLIENT_SPEAKS
+
+    @property
+    def wants_server(self) -> bool:
+        """Whether to read the server; the same."""
+        return self._state in SERVER_SPEAKS
+
+    @property
+    def held(self) -> int:
+        """The octets of both streams that are kept."""
+        return len(self._from_client) + len(self._from_server)
+
+    def from_client(self, data: bytes, urgent: bool = False) -> list[Event]:
+        """What to do about *data*, of which the last octet may have been sent as *urgent*."""
+        return self._fed(self._from_client, data, urgent)
+
+    def from_server(self, data: bytes) -> list[Event]:
+        """What to do about *data*."""
+        return self._fed(self._from_server, data)
+
+    def listening(self, port: int) -> list[Event]:
+        """What to do now that the listener of the last OpenPassive or OpenActive is at *port*.
+
+        Raises RuntimeError if none is waited for.
+        """
+        return self._answered(self._waiting().listening(port))
+
+    def refused(self, reason: str) -> list[Event]:
+        """What to do without that listener, which there is none of for this *reason*.
+
+        Raises RuntimeError if none is waited for.
+        """
+        exchange = self._waiting()
+        self._listeners.pop()
+        return self._answered(exchange.refused(reason))
+
+    # -- the two streams ---------------------------------------------------------------------
+
+    def _fed(self, reader: Reader, data: bytes, urgent: bool = False) -> list[Event]:
+        if self._state is not State.CLOSED:
+            reader.feed(data, urgent)
+        return self._run()
+
+    def _run(self) -> list[Event]:
+        """Look at all that can be looked at: the client first, however the streams were split."""
+        while self._look_at_client() or self._look_at_server():
+            pass
+        if self._state is State.TRANSPARENT:
+            self._carry()
+        events, self._events = self._events, []
+        return events
+
+    def _carry(self) -> None:
+        for data, urgent in self._from_client.rest():
+            self._emit(ToServer(data, urgent))
+        for data, _ in self._from_server.rest():
+            self._emit(ToClient(data))
+
+    def _look_at_client(self) -> bool:
+        item = self._from_client.next() if self._state is State.COMMAND else None
+        match item:
+            case Line():
+                self._command(item)
+            case Signal(pieces):
+                for data, urgent in pieces:
+                    self._emit(ToServer(data, urgent))
+            case Refusal(data):
+                self._refuse("client", ToClient(data))
+        return item is not None
+
+    def _look_at_server(self) -> bool:
+        reads = self._state in SERVER_SPEAKS and self._state is not State.TRANSPARENT
+        item = self._from_server.next() if reads else None
+        match item:
+            case Line():
+                self._reply(self._replies.read(item))
+            case Refusal(data):
+                self._refuse("server", ToServer(data))
+        return item is not None
+
+    def _refuse(self, peer: str, answer: ToClient | ToServer) -> None:
+        self._refusals += 1
+        if self._refusals <= REFUSALS:
+            self._emit(answer)
+        else:
+            self._follow(out_of_step(peer, "Telnet negotiation without end"), Step.OUT_OF_STEP)
+
+    # -- commands ----------------------------------------------------------------------------
+
+    def _command(self, line: Line) -> None:
+        if not line.starts:
+            return  # the beginning was refused
+        try:
+            listeners = Listeners(self._opened + 1, tuple(self._listeners))
+            exchange = self._alg.exchange_for(line, listeners)
+        except CommandRefused as refusal:
+            if refusal.log:
+                self._emit(Log("client", refusal.log, refusal.detail))
+            exchange = Substituted(refusal.reply)
+        if exchange is None:
+            self._owed += 1
+            self._emit(ToServer(line.data, line.urgent))
+        else:
+            self._exchange = exchange
+            self._follow(exchange.begin(), Step.ASKED)
+
+    # -- replies -----------------------------------------------------------------------------
+
+    def _reply(self, line: ReplyLine) -> None:
+        if line.starts:
+            self._settle(line.code)
+            self._ours = self._state is State.REPLY and not self._owed
+        if self._ours and self._exchange and line.code:
+            events = self._exchange.hear(line)
+            if line.completes:
+                self._follow(events, Step.DONE)
+            else:
+                self._emit(*events)
+            return
+        self._emit(ToClient(line.data))
+        if line.completes and self._owed:
+            self._owed -= 1
+
+    def _settle(self, code: int) -> None:
+        """Forget what is owed if the exchange alone can get a reply of that *code*.
+
+        After an ABOR, servers have been known to be one reply short.
+        """
+        if self._state is State.REPLY and self._exchange and code in self._exchange.codes:
+            self._owed = 0
+
+    # -- what comes of it --------------------------------------------------------------------
+
+    def _waiting(self) -> NeedsListener:
+        if self._state not in _AFTER_LISTENER:
+            raise RuntimeError("no listener was asked for")
+        assert isinstance(self._exchange, NeedsListener)
+        return self._exchange
+
+    def _answered(self, events: list[Event]) -> list[Event]:
+        self._follow(events, _AFTER_LISTENER[self._state])
+        return self._run()
+
+    def _follow(self, events: list[Event], otherwise: Step) -> None:
+        """Emit *events*, and take the step that one of them stands for."""
+        steps = [_STEPS[type(event)] for event in events if type(event) in _STEPS]
+        self._state = TRANSITIONS[self._state, steps[0] if steps else otherwise]
+        self._emit(*events)
+
+    def _emit(self, *events: Event) -> None:
+        for event in events:
+            match event:
+                case OpenPassive(listener) | OpenActive(listener):
+                    self._opened = listener
+                    self._listeners.append(listener)
+                case CloseData(listener):
+                    self._listeners.remove(listener)
+                case Log(text=text):
+                    if text in self._logged:
+                        continue
+                    self._logged.add(text)
+                case GoTransparent():
+                    self._carry()
+                case Hangup():
+                    self._from_client, self._from_server = Reader(), Reader()
+            self._events.append(event)
