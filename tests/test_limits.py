@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -81,9 +82,18 @@ class Sessions:
     @staticmethod
     def _session() -> Any:
         def leg() -> SimpleNamespace:
-            return SimpleNamespace(moved=0, done=False)
+            sock = SimpleNamespace(setsockopt=lambda *option: options.append(option))
+            return SimpleNamespace(moved=0, done=False, sock=sock)
 
-        return SimpleNamespace(client=leg(), server=leg(), seen=0, quiet_since=100.0)
+        options: list[tuple[int, int, int]] = []
+        return SimpleNamespace(
+            client=leg(),
+            server=leg(),
+            seen=0,
+            quiet_since=100.0,
+            looked_at=False,
+            options=options,
+        )
 
     def sessions(self) -> list[Any]:
         return [one for number, one in enumerate(self.all) if number not in self.ended]
@@ -117,9 +127,14 @@ def test_half_closing_starts_its_own_limit(clock: Any) -> None:
     assert plane.ended == {0: "idle half-closed"}
 
 
-def test_no_limits_no_looks(clock: Any) -> None:
-    Silence(clock, Sessions(1), idle=0, half_closed=0)  # type: ignore[arg-type]
-    assert not clock.timers
+def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    Silence(clock, plane, idle=0, half_closed=0)
+    clock.turn(59)
+    assert plane.all[0].options == []
+    clock.turn(1000)
+    assert plane.all[0].options == [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    assert plane.ended == {}, "without limits nothing is cut"
 
 
 def test_closing_stops_the_clocks() -> None:

@@ -146,7 +146,7 @@ class Log(logging.Handler):
                 "time": f"{second}.{int(now % 1 * 1000):03}Z",
                 "level": _NAMES[level],
                 "ident": self._ident,
-                "pid": os.getpid(),
+                "pid": _pid(),
                 "message": text,
                 **fields,
             }
@@ -211,7 +211,7 @@ class Syslog(_Datagrams):
         """Send a datagram for each line of *text*."""
         head = (
             f"<{LOG_DAEMON | priority}>{_stamp('%b %e %H:%M:%S', int(time.time()))}"
-            f" {self._ident}[{os.getpid()}]: "
+            f" {self._ident}[{_pid()}]: "
         )
         sent = [self._send((head + line).encode()) for line in text.splitlines()]
         return all(sent)
@@ -265,8 +265,9 @@ class Stderr:
             if len(self._pending) > _PENDING:
                 return False
         if not self._bare:
-            stamp = _stamp("%Y-%m-%d %H:%M:%S", int(time.time()))
-            text = f"{stamp} {self._ident}[{os.getpid()}]: {text}"
+            text = (
+                f"{_stamp('%Y-%m-%d %H:%M:%S', int(time.time()))} {self._ident}[{_pid()}]: {text}"
+            )
         self._pending += text.encode() + b"\n"
         if self._loop is None:
             self.flush()
@@ -302,6 +303,14 @@ def _without_waiting(descriptor: int) -> int:
         with suppress(OSError):
             return os.open(f"/proc/self/fd/{descriptor}", flags)
     return os.dup(descriptor)
+
+
+@lru_cache(maxsize=1)
+def _pid() -> int:
+    return os.getpid()  # a system call, for every line
+
+
+os.register_at_fork(after_in_child=_pid.cache_clear)
 
 
 @lru_cache(maxsize=8)

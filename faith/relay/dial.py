@@ -30,10 +30,9 @@ def connect(route: Route, port: int, *, reserved_port: bool) -> tuple[_socket.so
     """
     sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
     try:
-        # Small messages leave at once; a server that vanished is noticed; an urgent byte keeps its
-        # place in the stream.  The client's leg has these from its listener.
+        # Small messages leave at once, and an urgent byte keeps its place in the stream.  The
+        # client's leg has these from its listener.
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
         if reserved_port:
             bind_reserved(sock, route.source or "0.0.0.0")

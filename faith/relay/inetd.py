@@ -243,6 +243,7 @@ def _relay(
         record.end = dial.kind(error)
     else:
         log.debug(f"connected from {endpoint(record.source)}")
+        server.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
         pair = Pair(_ready(client), server, options.idle_timeout, options.half_closed_timeout)
         record.end = _run(pair)
         record.sent, record.received = pair.client.moved, pair.server.moved

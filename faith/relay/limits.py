@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _socket import SO_KEEPALIVE, SOL_SOCKET
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 LOOKS = 8
 """Looks in the time of a limit: a session is cut between one and 1⅛ limits of silence."""
+LONGEST_INTERVAL = 60.0
+"""Seconds between looks at most: the first of a session's life turns on its keep-alive."""
 
 
 class Deadlines:
@@ -65,7 +68,9 @@ class Silence:
     """Ends sessions on which nothing moves for too long.
 
     *idle* and *half_closed* are seconds; 0 means no limit.  A look compares what has moved with
-    what had at the last one; it costs nothing between looks.
+    what had at the last one; it costs nothing between looks.  The first look at a session has TCP
+    ask a silent server whether it is still there: short sessions do without that system call.  The
+    client's leg has it from its listener.
     """
 
     def __init__(
@@ -76,18 +81,16 @@ class Silence:
         self._idle = idle
         self._half_closed = half_closed
         limits = [limit for limit in (idle, half_closed) if limit]
-        self._interval = min(limits) / LOOKS if limits else 0.0
-        self._timer: TimerHandle | None = None
-        self._rest()
-
-    def _rest(self) -> None:
-        if self._interval:
-            self._timer = self._loop.call_later(self._interval, self._look)
+        self._interval = min([*(limit / LOOKS for limit in limits), LONGEST_INTERVAL])
+        self._timer = loop.call_later(self._interval, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
         for session in self._plane.sessions():
             client, server = session.client, session.server
+            if not session.looked_at:
+                session.looked_at = True
+                server.sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
             half_closed = client.done + server.done
             seen = client.moved + server.moved + half_closed
             if seen != session.seen:
@@ -97,9 +100,8 @@ class Silence:
             limit = self._half_closed if half_closed else self._idle
             if limit and now - session.quiet_since >= limit:
                 self._plane.end(session, "idle half-closed" if half_closed else "idle", reset=True)
-        self._rest()
+        self._timer = self._loop.call_later(self._interval, self._look)
 
     def close(self) -> None:
         """Stop the clock."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()

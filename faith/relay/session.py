@@ -26,6 +26,7 @@ class Session:
         "client_host",
         "client_port",
         "end",
+        "looked_at",
         "port",
         "quiet_since",
         "reset",
@@ -54,6 +55,7 @@ class Session:
         self.started = now
         self.quiet_since = now  # no byte and no FIN since then, as far as the last look saw
         self.seen = 0  # what had moved at that look
+        self.looked_at = False
         self.end: str | None = None
         self.reset = False
 

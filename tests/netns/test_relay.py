@@ -305,6 +305,24 @@ def test_an_idle_session_is_cut_and_a_busy_one_is_not(
     assert running.records[0].end == "idle"
 
 
+def test_both_legs_of_a_session_that_lives_have_keep_alive(
+    lab: ThreeHosts, server: Server, start: Start
+) -> None:
+    running = start(idle_timeout=2)
+    with connect(lab), server.accept():
+
+        def kept_alive() -> bool:
+            option = (socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            legs = [
+                leg
+                for session in running.relay._plane.sessions()
+                for leg in (session.client, session.server)
+            ]
+            return bool(legs) and all(leg.sock.getsockopt(*option) for leg in legs)
+
+        wait_until(kept_alive, 5, "keep-alive on both legs")
+
+
 def test_a_half_closed_session_has_its_own_limit(
     lab: ThreeHosts, server: Server, start: Start
 ) -> None:
