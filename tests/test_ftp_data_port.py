@@ -135,6 +135,20 @@ class TestActiveTranslated:
             << CloseData(1)
         )
 
+    def test_a_reply_of_several_lines_is_one(self) -> None:
+        assert (
+            with_listener()
+            >> client(EPRT)
+            << OpenActive(2, 5282)
+            >> listening(60192)
+            << to_server("PORT 192,0,2,31,235,32")
+            >> server("200-Good,")
+            << to_client("200-Good,")
+            >> server("200 very good")
+            << to_client("200 very good")
+            << CloseData(1)
+        )
+
     def test_the_one_before_stays_until_the_server_agrees(self) -> None:
         assert (
             with_listener()
