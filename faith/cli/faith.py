@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faith.cli import addr, listeners, prefixes, status
+from faith.cli import addr, listeners, names, prefixes, status
 from faith.errors import ConfigError, FaithError
 from faith.kernel import routes
 from faith.translation.ports import Ports
@@ -193,6 +193,8 @@ def run_demo(
         raise ConfigError("--keep and --remove exclude each other")
     return story.remove() if remove else story.run(stay=keep)
 
+
+names.join(app)
 
 if __name__ == "__main__":
     sys.exit(main())

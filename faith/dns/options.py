@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 V4_MAPPED = 0xFFFF << 32
 """::ffff:0:0/96: clients on IPv4 are numbered there, and no AAAA record is of use there."""
+NO_NETWORKS = Networks(128)
 EXCLUDED = Networks(128, [(V4_MAPPED, 96)])
 """AAAA records that count as absent unless the operator says otherwise (RFC 6147 §5.1.4)."""
 
@@ -37,7 +38,7 @@ class Rule(Enum):
 
 @dataclass(frozen=True)
 class View:
-    """What some clients get: the *prefixes* to synthesise under, none for nothing synthetic.
+    """What a client gets: the *prefixes* to synthesise under, none for nothing synthetic.
 
     *filter_a* hides A records from those who can only be misled by them.
     """
@@ -50,15 +51,17 @@ class View:
 class Options:
     """All that decides about synthesis, replaced as one value on any change.
 
-    A client gets the *view* of the smallest network in *clients* that holds its address (IPv4
-    addresses are at ::ffff:0:0/96 there), else *everybody*.  IPv4 addresses in *ranges* are mapped
-    under the prefixes given there instead of the view's (RFC 6147 §5).  AAAA records in *exclude*
-    count as absent (§5.1.4), and A records in *exclude_v4* too.  *names* are domains on the wire,
-    in lower case; the longest that a name ends in has its rule.
+    A client gets the prefixes of the smallest network in *clients* that holds its address, else
+    *prefixes*; and no A records if it is in *filter_a*.  (Clients' networks are of 128 bits, IPv4
+    ones at ::ffff:0:0/96.)  IPv4 addresses in *ranges* are mapped under the prefixes given there
+    instead of the client's (RFC 6147 §5).  AAAA records in *exclude* count as absent (§5.1.4), and
+    A records in *exclude_v4* too.  *names* are domains on the wire, in lower case; the longest that
+    a name ends in has its rule.
     """
 
-    everybody: View
-    clients: Mapping[Network, View] = field(default_factory=dict)
+    prefixes: tuple[Prefix, ...]
+    clients: Mapping[Network, tuple[Prefix, ...]] = field(default_factory=dict)
+    filter_a: Networks = NO_NETWORKS
     ranges: Mapping[Network, tuple[Prefix, ...]] = field(default_factory=dict)
     exclude: Networks = EXCLUDED
     exclude_v4: Networks = SPECIAL_DESTINATIONS
@@ -67,7 +70,8 @@ class Options:
     def view(self, client: int) -> View:
         """What the client at *client* (128 bits) gets."""
         network = self._client_networks.find(client)
-        return self.clients[network] if network else self.everybody
+        prefixes = self.clients[network] if network else self.prefixes
+        return View(prefixes, client in self.filter_a)
 
     def rule(self, name: bytes) -> Rule:
         """The rule for *name*, on the wire in lower case."""
@@ -91,11 +95,10 @@ class Options:
         )
 
     @cached_property
-    def prefixes(self) -> Prefixes:
+    def all_prefixes(self) -> Prefixes:
         """Every prefix in use."""
-        views = (self.everybody, *self.clients.values())
-        of_views = [prefix for view in views for prefix in view.prefixes]
-        return Prefixes(of_views + [p for found in self.ranges.values() for p in found])
+        groups = (self.prefixes, *self.clients.values(), *self.ranges.values())
+        return Prefixes(prefix for group in groups for prefix in group)
 
     @cached_property
     def _client_networks(self) -> Networks:

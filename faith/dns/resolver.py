@@ -45,7 +45,7 @@ class Resolver:
         """The answer for a client of *view*.  Raises WireError for what a server garbled."""
         if local := ipv4only.answer(question, view.prefixes):
             return local
-        if view.prefixes and (named := reverse.of(question, self.options.prefixes)):
+        if view.prefixes and (named := reverse.of(question, self.options.all_prefixes)):
             return named.known() or named.answer(await self._look_up(named.v4_question()))
         synthesis = Synthesis(self.options, view, question)
         if synthesis.applies():

@@ -82,8 +82,7 @@ class Responder:
         self.cache = cache
         self._served = served
         self._clients: dict[str, Client] = {}
-        views = dict.fromkeys((options.everybody, *options.clients.values()))
-        self._tags = {view: number.to_bytes(2, "big") for number, view in enumerate(views, 1)}
+        self._tags: dict[View, bytes] = {}
         self._said: dict[bytes, bytes] = {}
         self._second = 0
 
@@ -141,7 +140,8 @@ class Responder:
         number = int(address) | (V4_MAPPED if address.version == 4 else 0)
         view = self.options.view(number)
         served = self._served is None or number in self._served
-        client = Client(view, self._tags[view] if served else _UNSERVED, served=served)
+        tag = self._tags.setdefault(view, (len(self._tags) + 1).to_bytes(2, "big"))
+        client = Client(view, tag if served else _UNSERVED, served=served)
         if len(self._clients) >= _CLIENTS:
             self._clients.clear()
         self._clients[host] = client

@@ -7,17 +7,25 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from faith.dns.options import V4_MAPPED, Options, View
+from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 
 P1, P2, P3 = (Prefix.parse(f"2001:db8:fff{n}::/96") for n in (1, 2, 3))
-EVERYBODY, SOME, FEW = View((P1,)), View((P2,)), View(filter_a=True)
+EVERYBODY, SOME, FEW = View((P1,)), View((P2,)), View((P1,), filter_a=True)
+NONE = View(filter_a=True)
 OPTIONS = Options(
-    EVERYBODY,
+    (P1,),
     clients={
-        (int(IPv6Address("2001:db8:7::")), 48): SOME,
-        (int(IPv6Address("2001:db8:7:1::")), 64): FEW,
-        (V4_MAPPED | int(IPv4Address("192.0.2.0")), 120): FEW,
+        (int(IPv6Address("2001:db8:7::")), 48): (P2,),
+        (int(IPv6Address("2001:db8:7:1::")), 64): (),
     },
+    filter_a=Networks(
+        128,
+        [
+            (int(IPv6Address("2001:db8:7:1::")), 64),
+            (V4_MAPPED | int(IPv4Address("192.0.2.0")), 120),
+        ],
+    ),
     ranges={(int(IPv4Address("10.0.0.0")), 8): (P3,)},
 )
 
@@ -27,17 +35,17 @@ OPTIONS = Options(
     [
         ("2001:db8:6::1", EVERYBODY),
         ("2001:db8:7:2::1", SOME),
-        ("2001:db8:7:1::1", FEW),
+        ("2001:db8:7:1::1", NONE),
         ("::ffff:192.0.2.9", FEW),
         ("::ffff:198.51.100.9", EVERYBODY),
     ],
 )
-def test_the_smallest_network_with_a_client_has_its_view(client: str, view: View) -> None:
-    assert OPTIONS.view(int(IPv6Address(client))) is view
+def test_the_smallest_network_with_a_client_decides(client: str, view: View) -> None:
+    assert OPTIONS.view(int(IPv6Address(client))) == view
 
 
 def test_all_prefixes_in_use_are_known() -> None:
-    assert OPTIONS.prefixes == Prefixes([P1, P2, P3])
+    assert OPTIONS.all_prefixes == Prefixes([P1, P2, P3])
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def resolve(
     """All at the same time."""
 
     async def main() -> list[Answer]:
-        found = Resolver(options or Options(view), Cache(), table, Tasks())
+        found = Resolver(options or Options(view.prefixes), Cache(), table, Tasks())
         return await asyncio.gather(*(found.resolve(one, view) for one in asked))
 
     return uvloop.run(main())
@@ -112,7 +112,7 @@ class TestSynthesis:
         assert table.asked == ["v4.example. AAAA"]
 
     def test_names_may_be_left_alone(self) -> None:
-        options = Options(VIEW, names={name("example."): Rule.NEVER})
+        options = Options(VIEW.prefixes, names={name("example."): Rule.NEVER})
         (answer,) = resolve(Table(V4ONLY), question("v4.example."), options=options)
         assert lines(answer) == []
 
@@ -135,7 +135,7 @@ class TestOthers:
 
     def test_but_it_is_for_those_without_a_prefix(self) -> None:
         table = Table()
-        resolve(table, question("ipv4only.arpa."), view=View(), options=Options(VIEW))
+        resolve(table, question("ipv4only.arpa."), view=View(), options=Options(VIEW.prefixes))
         assert table.asked == ["ipv4only.arpa. AAAA"]
 
     def test_a_records_can_be_hidden(self) -> None:
@@ -159,7 +159,7 @@ class TestReverse:
 
     def test_none_where_there_is_no_prefix(self) -> None:
         table = Table(NAMED)
-        resolve(table, question(PTR, "PTR"), view=View(), options=Options(VIEW))
+        resolve(table, question(PTR, "PTR"), view=View(), options=Options(VIEW.prefixes))
         assert table.asked == [f"{PTR} PTR"]
 
 
@@ -179,7 +179,7 @@ class TestCache:
 
         async def main() -> Answer:
             nonlocal now
-            found = Resolver(Options(VIEW), Cache(), table, Tasks())
+            found = Resolver(Options(VIEW.prefixes), Cache(), table, Tasks())
             await found.resolve(question("v4.example.", "A"), VIEW)
             now += 25
             return await found.resolve(question("v4.example."), VIEW)

@@ -32,7 +32,7 @@ def networks(*texts: str) -> Networks:
 
 def responder(*served: str, stale: int = 0, options: Options | None = None) -> Responder:
     return Responder(
-        options or Options(VIEW), Cache(stale=stale), networks(*served) if served else None
+        options or Options(VIEW.prefixes), Cache(stale=stale), networks(*served) if served else None
     )
 
 
@@ -88,8 +88,8 @@ class TestClients:
             assert not told(found, query_wire("www.example."), client="2001:db8:7::2").answer
 
     def test_clients_see_what_their_network_does(self) -> None:
-        other = {(V4_MAPPED, 96): View()}
-        found = responder(options=Options(VIEW, clients=other))
+        other: dict[tuple[int, int], tuple[Prefix, ...]] = {(V4_MAPPED, 96): ()}
+        found = responder(options=Options(VIEW.prefixes, clients=other))
         learn(found, ANSWER, 0)
         learn(found, failure(question("www.example."), dns.rcode.SERVFAIL), 0, "192.0.2.1")
         for _ in range(2):
@@ -128,7 +128,7 @@ class TestQueries:
     def test_what_is_not_known_is_a_miss(self) -> None:
         miss = responder().respond(query_wire("www.example.", "A", id=5), CLIENT, 0)
         assert isinstance(miss, Miss)
-        assert miss.client.view is VIEW
+        assert miss.client.view == VIEW
         found = reply("www.example.", "A", answer="www.example. 60 IN A 192.0.2.1")
         message = read(miss.reply(found))
         assert (message.id, len(message.answer)) == (5, 1)

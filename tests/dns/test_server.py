@@ -66,7 +66,7 @@ async def serving(
 ) -> AsyncIterator[tuple[Server, int]]:
     """A server on a port of *host*, which comes along."""
     tasks = Tasks()
-    names = Names(Options(VIEW), None, servers, tasks, stale)
+    names = Names(Options(VIEW.prefixes), None, servers, tasks, stale)
     found = Server(names, tasks)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
         sock.bind((host, 0))

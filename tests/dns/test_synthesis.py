@@ -31,7 +31,7 @@ def synthesis(
     klass: str = "IN",
     **bits: bool,
 ) -> Synthesis:
-    return Synthesis(options or Options(view), view, question(owner, kind, klass, **bits))
+    return Synthesis(options or Options(view.prefixes), view, question(owner, kind, klass, **bits))
 
 
 def failed(rcode: int) -> Answer:
@@ -119,7 +119,7 @@ class TestExclusion:
         assert not found.flags & AD
 
     def test_the_set_can_be_another(self) -> None:
-        options = Options(VIEW, exclude=networks(128, "2001:db8::/64"))
+        options = Options(VIEW.prefixes, exclude=networks(128, "2001:db8::/64"))
         assert synthesis(options).needs_a(reply(NAME, answer=self.GOOD))
         assert not synthesis(options).needs_a(reply(NAME, answer=self.BAD))
 
@@ -204,7 +204,7 @@ class TestRecords:
 
     def test_the_prefix_is_chosen_by_the_ipv4_address(self) -> None:
         inside = Prefix.parse("2001:db8:aaaa::/96")
-        options = Options(VIEW, ranges={(0xC0000200, 24): (inside,)})
+        options = Options(VIEW.prefixes, ranges={(0xC0000200, 24): (inside,)})
         a_reply = reply(NAME, "A", answer=f"{NAME} 60 IN A 192.0.2.1\n{NAME} 60 IN A 203.0.113.1")
         assert lines(synthesis(options).concluded(NO_AAAA, a_reply)) == [
             f"{NAME} 60 IN AAAA 2001:db8:aaaa::c000:201",
@@ -212,7 +212,7 @@ class TestRecords:
         ]
 
     def test_excluded_ipv4_addresses_are_not_mapped(self) -> None:
-        options = Options(VIEW, exclude_v4=networks(32, "192.0.2.0/24"))
+        options = Options(VIEW.prefixes, exclude_v4=networks(32, "192.0.2.0/24"))
         assert synthesis(options).concluded(NO_AAAA, ONE_A) is NO_AAAA
 
     @pytest.mark.parametrize("v4", ["0.0.0.0", "127.0.0.1", "169.254.1.1", "224.0.0.1"])
@@ -221,7 +221,7 @@ class TestRecords:
         assert synthesis().concluded(NO_AAAA, a_reply) is NO_AAAA
 
     def test_nothing_left_after_an_error_is_an_empty_answer(self) -> None:
-        options = Options(VIEW, exclude_v4=networks(32, "192.0.2.0/24"))
+        options = Options(VIEW.prefixes, exclude_v4=networks(32, "192.0.2.0/24"))
         found = synthesis(options).concluded(failed(SERVFAIL), ONE_A)
         assert (found.rcode, lines(found), found.kind) == (NOERROR, [], AAAA)
 
@@ -287,7 +287,7 @@ class TestNames:
 
     def options(self, **rules: str) -> Options:
         return Options(
-            VIEW,
+            VIEW.prefixes,
             names={
                 name(f"{owner.replace('_', '.')}."): Rule(rule) for owner, rule in rules.items()
             },
@@ -304,7 +304,7 @@ class TestNames:
         assert not synthesis(self.options(example="always", www_example="never")).applies()
 
     def test_the_root_is_every_name(self) -> None:
-        options = Options(VIEW, names={b"\0": Rule.NEVER, name("example."): Rule.MISSING})
+        options = Options(VIEW.prefixes, names={b"\0": Rule.NEVER, name("example."): Rule.MISSING})
         assert synthesis(options).applies()
         assert not synthesis(options, owner="www.test.").applies()
 

@@ -1,0 +1,133 @@
+"""The commands about names: ``faith dns``, ``faith hosts``, ``faith ra``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated
+
+import typer
+
+from faith.translation.prefix import LAYOUTS, LOW32
+
+Texts = list[str] | None
+
+
+def answer_names(
+    prefix: Annotated[
+        Texts,
+        typer.Option(
+            "-p", metavar="PREFIX", help="Map under this prefix, not under those reserved here."
+        ),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
+    ] = LOW32,
+    listen: Annotated[
+        Texts,
+        typer.Option(metavar="ADDRESS[:PORT]", help="Listen here, not on every own address."),
+    ] = None,
+    forward: Annotated[
+        Texts,
+        typer.Option(
+            metavar="SERVER",
+            help="Ask this server, not those of resolv.conf: ADDRESS[:PORT], or"
+            " tls://ADDRESS[:PORT]#NAME.",
+        ),
+    ] = None,
+    allow: Annotated[
+        Texts,
+        typer.Option(
+            metavar="NETWORK", help="Serve these clients, not those on the networks connected here."
+        ),
+    ] = None,
+    client: Annotated[
+        Texts,
+        typer.Option(
+            metavar="NETWORK=PREFIX",
+            help="Map under another prefix for these clients; NETWORK=none: not at all.",
+        ),
+    ] = None,
+    map_: Annotated[
+        Texts,
+        typer.Option(
+            "--map", metavar="IPV4=PREFIX", help="Map these IPv4 addresses under another prefix."
+        ),
+    ] = None,
+    filter_a: Annotated[
+        Texts, typer.Option(metavar="NETWORK", help="Tell these clients of no A records.")
+    ] = None,
+    exclude: Annotated[
+        Texts,
+        typer.Option(
+            metavar="NETWORK",
+            help="Take AAAA records in this network for absent, instead of those in ::ffff:0:0/96.",
+        ),
+    ] = None,
+    exclude_v4: Annotated[
+        Texts,
+        typer.Option(
+            metavar="IPV4",
+            help="Map no address in this network, instead of those that the relay refuses.",
+        ),
+    ] = None,
+    never: Annotated[
+        Texts, typer.Option(metavar="DOMAIN", help="Synthesise nothing in this domain.")
+    ] = None,
+    always: Annotated[
+        Texts, typer.Option(metavar="DOMAIN", help="Synthesise also where AAAA records exist.")
+    ] = None,
+    missing: Annotated[
+        Texts, typer.Option(metavar="DOMAIN", help="Synthesise where they do not, as usual.")
+    ] = None,
+    serve_stale: Annotated[
+        int,
+        typer.Option(
+            metavar="SECONDS", min=0, help="For so long, an old answer is better than none."
+        ),
+    ] = 0,
+    mixed_case: Annotated[
+        bool, typer.Option("--mixed-case", help="Ask in random case, against forged replies.")
+    ] = False,
+    authorities: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Trust these certificates only.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Serve by N processes.")] = 1,
+    user: Annotated[str, typer.Option(metavar="USER", help="Serve as this user.")] = "nobody",
+) -> int:
+    """Answer for names, so that IPv6-only clients find IPv4-only servers (DNS64, RFC 6147).
+
+    It stays in the foreground.  Options for servers, clients and names may be repeated.
+    """
+    from faith.cli.dns import Words
+    from faith.daemon.forwarder import Forwarder
+    from faith.daemon.log import Log, open_sink
+    from faith.dns.options import Rule
+
+    settings = Words(
+        prefix or (),
+        layout,
+        listen or (),
+        forward or (),
+        allow or (),
+        client or (),
+        filter_a or (),
+        map_ or (),
+        exclude or (),
+        exclude_v4 or (),
+        {Rule.NEVER: never or (), Rule.MISSING: missing or (), Rule.ALWAYS: always or ()},
+        serve_stale,
+        mixed_case,
+        authorities,
+    ).settings()
+    logging.getLogger().addHandler(
+        Log(open_sink("faith dns", "text", foreground=True), "faith dns")
+    )
+    logging.getLogger("faith").setLevel(logging.INFO)
+    Forwarder(settings, workers, user).run()
+    return 0
+
+
+def join(app: typer.Typer) -> None:
+    """Make these commands some of *app*'s."""
+    app.command("dns")(answer_names)

@@ -1,0 +1,164 @@
+"""The whole forwarder in one process: what it listens on, serves and asks, kept up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faith.dns import listening
+from faith.dns.endpoint import in_resolv_conf
+from faith.dns.exchange import Exchange, tls_context
+from faith.dns.names import Names
+from faith.dns.options import V4_MAPPED, Options
+from faith.dns.server import Server
+from faith.dns.tasks import Tasks
+from faith.dns.upstream import Upstreams
+from faith.errors import ConfigError, SetupError
+from faith.kernel import interfaces, routes
+from faith.translation.networks import Networks
+from faith.translation.prefix import Prefix
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from faith.dns.endpoint import Endpoint
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+WELL_KNOWN = Prefix.parse("64:ff9b::/96")
+_LINK_LOCAL = (0xFE80 << 112, 10)
+
+log = logging.getLogger("faith.dns")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to serve, and how.
+
+    *reserved*: everybody gets the prefixes reserved on this host, instead of those in *options*.
+    *listen* empty is every address of the host, *forward* empty the servers in resolv.conf(5),
+    and *served* None the networks that the host's interfaces connect to.  *authorities* is a file
+    of certificates to trust; *stale* as in Cache, *mixed_case* as in Request.
+    """
+
+    options: Options
+    reserved: bool = True
+    listen: tuple[Endpoint, ...] = ()
+    forward: tuple[Endpoint, ...] = ()
+    served: Networks | None = None
+    stale: int = 0
+    mixed_case: bool = False
+    authorities: str | None = None
+    shared: bool = False
+    """Several processes are to serve on the same sockets' addresses."""
+
+
+async def serve(settings: Settings, ready: Callable[[], object]) -> None:
+    """Serve until cancelled; *ready* is called once that has begun.
+
+    Raises ConfigError and SetupError.
+    """
+    async with AsyncExitStack() as undo:
+        upstreams = Upstreams(_exchanges(settings))
+        undo.callback(upstreams.close)
+        service = _Service(settings, upstreams)
+        undo.callback(service.server.close)
+        undo.push_async_callback(service.tasks.close)
+        watch = undo.enter_context(routes.watch())
+        await service.refresh()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(watch.fileno(), service.changed, watch)
+        undo.callback(loop.remove_reader, watch.fileno())
+        ready()
+        await loop.create_future()
+
+
+class _Service:
+    """A server that follows what it depends on."""
+
+    def __init__(self, settings: Settings, upstreams: Upstreams) -> None:
+        self.tasks = Tasks()
+        self._settings = settings
+        self._upstreams = upstreams
+        self._basis = _basis(settings)
+        self._sockets: dict[Endpoint, list[socket.socket]] = {}
+        self._refreshing = asyncio.Lock()
+        self.server = Server(self._names(), self.tasks)
+
+    def _names(self) -> Names:
+        settings = self._settings
+        options, connected = self._basis
+        served = settings.served or Networks(128, connected)
+        return Names(options, served, self._upstreams, self.tasks, settings.stale)
+
+    async def refresh(self) -> None:
+        """Serve the prefixes, clients and addresses of this moment.  Raises SetupError."""
+        async with self._refreshing:
+            basis = _basis(self._settings)
+            if basis != self._basis:
+                self._basis = basis
+                self.server.names = self._names()
+            wanted = set(self._settings.listen) or listening.own_endpoints()
+            for endpoint in self._sockets.keys() - wanted:
+                self.server.forget(self._sockets.pop(endpoint))
+            for endpoint in wanted - self._sockets.keys():
+                opened = listening.sockets(endpoint, shared=self._settings.shared)
+                self._sockets[endpoint] = opened
+                await self.server.listen(opened)
+
+    def changed(self, watch: routes.Watch) -> None:
+        """Refresh soon, if what was told concerns us."""
+        if watch.drain():
+            self.tasks.start(self._follow(), "refresh")
+
+    async def _follow(self) -> None:
+        try:
+            await self.refresh()
+        except SetupError as error:
+            log.error("%s", error)
+
+
+def _basis(settings: Settings) -> tuple[Options, frozenset[tuple[int, int]]]:
+    """The options with the prefixes of this moment, and the networks of the host's links."""
+    options = settings.options
+    if settings.reserved:
+        prefixes = tuple(routes.reserved()) or (WELL_KNOWN,)  # RFC 6147 §5.2
+        options = replace(options, prefixes=prefixes)
+    return options, frozenset(_connected())
+
+
+def _connected() -> Iterator[tuple[int, int]]:
+    """The networks of the host's interfaces, IPv4 ones at ::ffff:0:0/96."""
+    yield _LINK_LOCAL
+    for own in interfaces.addresses():
+        network, length = int(own.network.network_address), own.network.prefixlen
+        yield (network, length) if own.address.version == 6 else (V4_MAPPED | network, 96 + length)
+
+
+def _exchanges(settings: Settings) -> list[Exchange]:
+    """The servers to ask.  Raises ConfigError."""
+    servers = settings.forward or tuple(_system_servers(settings))
+    try:
+        context = tls_context(settings.authorities) if any(s.name for s in servers) else None
+        return [
+            Exchange(server, mixed_case=settings.mixed_case, context=context) for server in servers
+        ]
+    except OSError as error:
+        raise ConfigError(f"{', '.join(map(str, servers))}: {error.strerror}") from error
+
+
+def _system_servers(settings: Settings) -> list[Endpoint]:
+    """Those of resolv.conf(5), except for ourselves."""
+    own = set(settings.listen) or listening.own_endpoints()
+    try:
+        found = in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
+    except OSError as error:
+        raise ConfigError(f"{RESOLV_CONF}: {error.strerror}") from error
+    others = [server for server in found if server not in own]
+    if not others:
+        raise ConfigError(f"{RESOLV_CONF} names no server to ask; say which with --forward")
+    return others

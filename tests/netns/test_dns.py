@@ -1,0 +1,312 @@
+"""``faith dns`` on a gateway of its own: followed from the client's resolv.conf to the web page."""
+
+from __future__ import annotations
+
+import http.server
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import pytest
+
+from faith.kernel import guard, routes
+from faith.lab import wait_until
+from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from faith.translation.prefix import Prefix
+from tests.dns.program import FAITH_DNS, FaithDns
+from tests.dns.zones import NameServer, Zones
+from tests.faithd import ENVIRONMENT, Faithd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from faith.lab import Host, ThreeHosts
+
+pytestmark = pytest.mark.netns
+
+ZONE = f"""$ORIGIN example.
+@ 300 IN SOA ns host 1 3600 1200 604800 60
+www 60 IN A {SERVER}
+v6 60 IN AAAA 2001:db8:6::80
+"""
+REVERSE = """$ORIGIN 192.in-addr.arpa.
+@ 300 IN SOA ns host 1 3600 1200 604800 60
+80.2.0 60 IN PTR www.example.
+"""
+OTHER_PREFIX = "2001:db8:eeee::/96"
+
+
+@pytest.fixture
+def zones(lab: ThreeHosts) -> Iterator[NameServer]:
+    """The name server that the gateway asks: on the IPv4-only server."""
+    server = lab.server.call(lambda: NameServer(Zones(ZONE, REVERSE), SERVER, 53))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, zones: NameServer, tmp_path: Path) -> Callable[..., FaithDns]:
+    """Start ``faith dns`` on the gateway, which asks the lab's name server."""
+    return lambda *arguments: FaithDns(
+        lab.gateway, tmp_path / "dns.log", "--forward", SERVER, *arguments
+    )
+
+
+@pytest.fixture
+def reserved(lab: ThreeHosts) -> str:
+    with lab.gateway.inside():
+        guard.install([Prefix.parse(PREFIX)])
+        routes.reserve(Prefix.parse(PREFIX))
+    return PREFIX
+
+
+def ask(
+    host: Host, owner: str, kind: str = "AAAA", server: str = GATEWAY_V6, **how: bool
+) -> dns.message.Message:
+    """The reply to *host* from *server*."""
+    query = dns.message.make_query(owner, kind)
+    by = dns.query.tcp if how.get("tcp") else dns.query.udp
+    return host.call(lambda: by(query, server, timeout=5))
+
+
+def is_answered(lab: ThreeHosts, server: str) -> bool:
+    """Whether *server* tells the client a mapped address, and soon."""
+    query = dns.message.make_query("www.example.", "AAAA")
+    try:
+        reply = lab.client.call(lambda: dns.query.udp(query, server, timeout=0.5))
+    except (dns.exception.Timeout, OSError):
+        return False
+    return addresses(reply) == [lab.mapped()]
+
+
+def addresses(message: dns.message.Message) -> list[str]:
+    return [str(rdata) for rrset in message.answer for rdata in rrset]
+
+
+def resolving(path: Path, server: str, *words: str) -> list[str]:
+    """The command line *words*, with nothing but *server* in the resolv.conf it sees."""
+    path.write_text(f"nameserver {server}\n")
+    script = f'mount --bind {path} /etc/resolv.conf && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, "sh", *words]
+
+
+@pytest.fixture
+def web(lab: ThreeHosts) -> Iterator[None]:
+    """A web server on the IPv4-only host."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"found by name\n")
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = lab.server.call(http.server.HTTPServer, (SERVER, 80), Page)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.usefixtures("reserved", "web")
+class TestClient:
+    """An IPv6-only client with one line of configuration: ``nameserver``."""
+
+    @pytest.fixture(autouse=True)
+    def gateway(self, lab: ThreeHosts, start: Callable[..., FaithDns], tmp_path: Path) -> None:
+        faithd = Faithd(lab.gateway, tmp_path / "faithd.log", "80")
+        faithd.wait_said("serving")
+        start()
+
+    def test_the_c_library_finds_the_mapped_address(
+        self, lab: ThreeHosts, need: Callable[[str], str], tmp_path: Path
+    ) -> None:
+        command = resolving(
+            tmp_path / "resolv.conf", GATEWAY_V6, need("getent"), "ahosts", "www.example"
+        )
+        found = lab.client.run(command).stdout
+        assert f"{lab.mapped()} " in found
+
+    def test_a_browser_gets_the_page(
+        self, lab: ThreeHosts, need: Callable[[str], str], tmp_path: Path
+    ) -> None:
+        curl = [need("curl"), "--silent", "-6", "http://www.example/"]
+        command = resolving(tmp_path / "resolv.conf", GATEWAY_V6, *curl)
+        assert lab.client.run(command).stdout == "found by name\n"
+
+    def test_python_does_too(self, lab: ThreeHosts, tmp_path: Path) -> None:
+        script = "import urllib.request as u; print(u.urlopen('http://www.example/').read())"
+        command = resolving(tmp_path / "resolv.conf", GATEWAY_V6, sys.executable, "-c", script)
+        found = lab.client.run(command).stdout
+        assert "found by name" in found
+
+    def test_dig_sees_what_is_where(self, lab: ThreeHosts, need: Callable[[str], str]) -> None:
+        dig = [need("dig"), f"@{GATEWAY_V6}", "+short"]
+        assert lab.client.run([*dig, "AAAA", "www.example"]).stdout == f"{lab.mapped()}\n"
+        assert lab.client.run([*dig, "AAAA", "v6.example"]).stdout == "2001:db8:6::80\n"
+        assert lab.client.run([*dig, "-x", lab.mapped()]).stdout == "www.example.\n"
+        discovered = lab.client.run([*dig, "AAAA", "ipv4only.arpa"]).stdout
+        assert discovered.split() == [lab.mapped("192.0.0.170"), lab.mapped("192.0.0.171")]
+
+
+@pytest.mark.usefixtures("reserved")
+class TestService:
+    def test_every_address_of_the_gateway_answers_as_itself(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        start()
+        for host, server in (
+            (lab.client, GATEWAY_V6),
+            (lab.server, GATEWAY_V4),
+            (lab.gateway, "::1"),
+            (lab.gateway, "127.0.0.1"),
+            (lab.gateway, GATEWAY_V4),
+        ):
+            for tcp in (False, True):
+                assert addresses(ask(host, "www.example.", server=server, tcp=tcp))
+
+    def test_link_local_addresses_too(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        start()
+        shown = lab.gateway.run(["ip", "-6", "addr", "show", "dev", "to-client"]).stdout
+        link_local = next(word for word in shown.split() if word.startswith("fe80::"))
+        server = f"{link_local.partition('/')[0]}%to-gateway"
+        assert addresses(ask(lab.client, "www.example.", server=server)) == [lab.mapped()]
+
+    def test_nothing_answers_under_the_prefix(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        start()
+        query = dns.message.make_query("www.example.", "AAAA")
+        with pytest.raises((dns.exception.Timeout, OSError)):
+            lab.client.call(dns.query.udp, query, lab.mapped(), timeout=1)
+
+    def test_strangers_are_refused(self, lab: ThreeHosts, start: Callable[..., FaithDns]) -> None:
+        lab.client.links.add_address("lo", "2001:db8:77::1/128")
+        lab.gateway.links.add_route("2001:db8:77::/64", CLIENT)
+        start()
+        query = dns.message.make_query("www.example.", "AAAA")
+        reply = lab.client.call(
+            lambda: dns.query.udp(query, GATEWAY_V6, timeout=5, source="2001:db8:77::1")
+        )
+        assert reply.rcode() == dns.rcode.REFUSED
+        assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+
+    def test_unless_they_are_allowed(self, lab: ThreeHosts, start: Callable[..., FaithDns]) -> None:
+        start("--allow", "2001:db8:99::/64")
+        assert ask(lab.client, "www.example.").rcode() == dns.rcode.REFUSED
+
+    def test_prefixes_are_followed(self, lab: ThreeHosts, start: Callable[..., FaithDns]) -> None:
+        start()
+        assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+        with lab.gateway.inside():
+            routes.release(Prefix.parse(PREFIX))
+            routes.reserve(Prefix.parse(OTHER_PREFIX))
+        other = ["2001:db8:eeee::c000:250"]
+        wait_until(lambda: addresses(ask(lab.client, "www.example.")) == other, 3, "another prefix")
+
+    def test_so_are_addresses(self, lab: ThreeHosts, start: Callable[..., FaithDns]) -> None:
+        start()
+        lab.gateway.links.add_address("to-client", "2001:db8:66::1/64")
+        lab.client.links.add_address("to-gateway", "2001:db8:66::2/64")
+        wait_until(lambda: is_answered(lab, "2001:db8:66::1"), 5, "an answer from there")
+
+    def test_several_workers_share_the_work(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        found = start("--workers", "2")
+        assert len(found.workers) == 2
+        for _ in range(8):
+            assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+
+    @pytest.mark.usefixtures("real_root")
+    def test_workers_are_unprivileged(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        (worker,) = start().workers
+        status = Path(f"/proc/{worker}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        assert "0" not in fields["Uid"].split()
+        assert int(fields["CapEff"], 16) == 1 << 10  # CAP_NET_BIND_SERVICE
+
+    def test_a_worker_that_dies_is_replaced(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        found = start()
+        (worker,) = found.workers
+        lab.gateway.run(["kill", "-KILL", str(worker)])
+        found.wait_said("another takes its place")
+        wait_until(lambda: is_answered(lab, GATEWAY_V6), 8, "another worker")
+        assert worker not in found.workers
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_it_ends_when_told(
+        self, number: signal.Signals, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        found = start("--workers", "2")
+        workers = found.workers
+        found.process.send_signal(number)
+        assert found.process.wait(5) == 0
+        assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+    def test_workers_end_with_their_supervisor(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        found = start()
+        workers = found.workers
+        found.process.kill()
+        wait_until(
+            lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 5, "their end"
+        )
+
+
+class TestTrouble:
+    def test_a_dead_server_is_servfail_in_less_than_five_seconds(
+        self, lab: ThreeHosts, tmp_path: Path
+    ) -> None:
+        silent = lab.server.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+        with silent:
+            silent.bind((SERVER, 53))
+            FaithDns(lab.gateway, tmp_path / "dns.log", "--forward", SERVER)
+            began = time.monotonic()
+            reply = ask(lab.client, "www.example.")
+            assert reply.rcode() == dns.rcode.SERVFAIL
+            assert time.monotonic() - began < 5
+
+    def test_a_taken_port_is_told(self, lab: ThreeHosts) -> None:
+        with (
+            lab.gateway.call(lambda: socket.create_server(("::1", 53), family=socket.AF_INET6)),
+            pytest.raises(subprocess.CalledProcessError) as caught,
+        ):
+            lab.gateway.run([*FAITH_DNS, "--forward", SERVER], env=ENVIRONMENT)
+        assert caught.value.returncode == 1
+        assert "listen on [::1]:53: the port is taken by" in caught.value.stderr
+
+    def test_resolv_conf_may_name_nobody_but_ourselves(
+        self, lab: ThreeHosts, tmp_path: Path
+    ) -> None:
+        command = resolving(tmp_path / "resolv.conf", "::1", *FAITH_DNS)
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            lab.gateway.run(command, env=ENVIRONMENT)
+        assert "say which with --forward" in caught.value.stderr
+
+    @pytest.mark.usefixtures("zones")
+    def test_resolv_conf_names_the_servers(self, lab: ThreeHosts, tmp_path: Path) -> None:
+        command = resolving(tmp_path / "resolv.conf", SERVER, *FAITH_DNS, "-p", PREFIX)
+        lab.gateway.popen(command, env=ENVIRONMENT)
+        lab.gateway.wait_listening(53, socket.AF_INET6, "udp")
+        assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]

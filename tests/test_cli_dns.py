@@ -1,0 +1,133 @@
+"""What the words of ``faith dns`` mean."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from faith.cli.dns import Words
+from faith.dns.endpoint import Endpoint
+from faith.dns.options import V4_MAPPED, Rule, View
+from faith.errors import ConfigError
+from faith.translation.prefix import RFC6052, Prefix
+from tests.dns.messages import name
+
+P1, P2 = "2001:db8:ffff::/96", "2001:db8:fffe::/96"
+
+
+def number(text: str) -> int:
+    """An address as Options has those of clients."""
+    address = ip_address(text)
+    return int(address) if address.version == 6 else V4_MAPPED | int(address)
+
+
+def test_without_words_everything_is_the_systems() -> None:
+    settings = Words().settings()
+    assert (settings.reserved, settings.listen, settings.forward) == (True, (), ())
+    assert settings.served is None
+    assert number("::ffff:192.0.2.1") in settings.options.exclude
+    assert int(ip_address("127.0.0.1")) in settings.options.exclude_v4
+
+
+def test_prefixes_and_their_layout() -> None:
+    settings = Words(prefix=["2001:db8:1::/48", "2001:db8:2::/48"], layout=RFC6052).settings()
+    assert not settings.reserved
+    assert settings.options.prefixes == (
+        Prefix.parse("2001:db8:1::/48", RFC6052),
+        Prefix.parse("2001:db8:2::/48", RFC6052),
+    )
+
+
+def test_servers_and_addresses() -> None:
+    settings = Words(
+        listen=["::1", "127.0.0.1:5353"],
+        forward=["192.0.2.53", "tls://[2001:db8::53]#dns.example"],
+        authorities=Path("/etc/ca.pem"),
+    ).settings()
+    assert settings.listen == (Endpoint("::1"), Endpoint("127.0.0.1", 5353))
+    assert settings.forward == (
+        Endpoint("192.0.2.53"),
+        Endpoint("2001:db8::53", 853, "dns.example"),
+    )
+    assert settings.authorities == "/etc/ca.pem"
+
+
+def test_clients_of_either_family() -> None:
+    served = Words(allow=["2001:db8:6::/64", "192.0.2.0/24"]).settings().served
+    assert served
+    assert number("2001:db8:6::2") in served
+    assert number("192.0.2.9") in served
+    assert number("192.0.3.9") not in served
+
+
+def test_views() -> None:
+    options = (
+        Words(
+            prefix=[P1],
+            client=[f"2001:db8:7::/48={P2}", "192.0.2.0/24=none", f"2001:db8:8::/48={P1},{P2}"],
+            filter_a=["2001:db8:7:1::/64"],
+        )
+        .settings()
+        .options
+    )
+    p1, p2 = Prefix.parse(P1), Prefix.parse(P2)
+    assert options.view(number("2001:db8:6::1")) == View((p1,))
+    assert options.view(number("2001:db8:7::1")) == View((p2,))
+    assert options.view(number("2001:db8:7:1::1")) == View((p2,), filter_a=True)
+    assert options.view(number("2001:db8:8::1")) == View((p1, p2))
+    assert options.view(number("192.0.2.1")) == View()
+
+
+def test_addresses() -> None:
+    options = (
+        Words(
+            prefix=[P1],
+            map=[f"10.0.0.0/8={P2}"],
+            exclude=["2001:db8:bad::/48"],
+            exclude_v4=["198.51.100.0/24"],
+        )
+        .settings()
+        .options
+    )
+    view = View((Prefix.parse(P1),))
+    mapped = options.addresses(int(ip_address("10.0.0.1")), view)
+    assert mapped == (ip_address("2001:db8:fffe::a00:1").packed,)
+    assert options.addresses(int(ip_address("198.51.100.1")), view) == ()
+    assert options.addresses(int(ip_address("127.0.0.1")), view)
+    assert number("2001:db8:bad::1") in options.exclude
+    assert number("::ffff:192.0.2.1") not in options.exclude
+
+
+def test_names() -> None:
+    options = (
+        Words(rules={Rule.NEVER: ["Example.COM", "."], Rule.ALWAYS: ["www.example.com."]})
+        .settings()
+        .options
+    )
+    assert options.rule(name("www.example.com.")) is Rule.ALWAYS
+    assert options.rule(name("mail.example.com.")) is Rule.NEVER
+    assert options.rule(name("test.")) is Rule.NEVER
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        Words(prefix=["192.0.2.0/24"]),
+        Words(prefix=["2001:db8::/63"], layout=RFC6052),
+        Words(listen=["localhost"]),
+        Words(forward=["tls://192.0.2.53"]),
+        Words(allow=["everybody"]),
+        Words(allow=["192.0.2.1/24"]),
+        Words(client=["2001:db8:7::/48"]),
+        Words(client=["2001:db8:7::/48="]),
+        Words(map=["2001:db8::/32=64:ff9b::/96"]),
+        Words(exclude_v4=["2001:db8::/32"]),
+        Words(rules={Rule.NEVER: ["a..b"]}),
+        Words(rules={Rule.NEVER: ["x" * 64]}),
+    ],
+)
+def test_what_makes_no_sense_is_refused(words: Words) -> None:
+    with pytest.raises(ConfigError):
+        words.settings()
