@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from faith.cli import faith, prefixes, serve, status
+from faith.daemon import forwarder
 from faith.relay import inetd
 from faith.relay.record import CLOSED, Record
 from faith.translation.access import Access
@@ -161,6 +162,7 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
         monkeypatch.setattr(prefixes, name, Mock())
     monkeypatch.setattr(faith, "_change", Mock())
     monkeypatch.setattr(status, "read", lambda: status.Status((), None, ()))
+    monkeypatch.setattr(forwarder, "run", Mock())
     assert faith.main(shlex.split(words)) == 0
 
 

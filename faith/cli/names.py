@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
@@ -94,14 +93,13 @@ def answer_names(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Serve by N processes.")] = 1,
     user: Annotated[str, typer.Option(metavar="USER", help="Serve as this user.")] = "nobody",
-) -> int:
+) -> None:
     """Answer for names, so that IPv6-only clients find IPv4-only servers (DNS64, RFC 6147).
 
     It stays in the foreground.  Options for servers, clients and names may be repeated.
     """
     from faith.cli.dns import Words
-    from faith.daemon.forwarder import Forwarder
-    from faith.daemon.log import Log, open_sink
+    from faith.daemon import forwarder
     from faith.dns.options import Rule
 
     settings = Words(
@@ -120,12 +118,7 @@ def answer_names(
         mixed_case,
         authorities,
     ).settings()
-    logging.getLogger().addHandler(
-        Log(open_sink("faith dns", "text", foreground=True), "faith dns")
-    )
-    logging.getLogger("faith").setLevel(logging.INFO)
-    Forwarder(settings, workers, user).run()
-    return 0
+    forwarder.run(settings, workers, user)
 
 
 def join(app: typer.Typer) -> None:

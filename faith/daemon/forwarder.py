@@ -14,7 +14,7 @@ import uvloop
 
 from faith.daemon.background import notify
 from faith.daemon.crew import Crew
-from faith.daemon.log import NOTICE
+from faith.daemon.log import NOTICE, Log, open_sink
 from faith.daemon.loop import Loop
 from faith.dns.service import serve
 from faith.errors import FaithError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from faith.daemon.channel import Channel
     from faith.dns.service import Settings
 
+IDENT = "faith dns"
 BIND = "CAP_NET_BIND_SERVICE"
 """Kept by workers, for addresses that the host gets later."""
 GRACE = 2.0
@@ -32,9 +33,18 @@ GRACE = 2.0
 log = logging.getLogger("faith.dns")
 
 
-class Forwarder:
-    """Answers by *settings* in *workers* processes, which run as *user*."""
+def run(settings: Settings, workers: int, user: str) -> None:
+    """Answer by *settings* in *workers* processes, which run as *user*, until told to end.
 
+    Messages go to the journal or to standard error.  Raises FaithError when it cannot start.
+    """
+    told = Log(open_sink(IDENT, "text", foreground=True), IDENT)
+    logging.getLogger().addHandler(told)
+    logging.getLogger("faith").setLevel(logging.INFO)
+    _Forwarder(settings, workers, user).run()
+
+
+class _Forwarder:
     def __init__(self, settings: Settings, workers: int, user: str) -> None:
         self._settings = replace(settings, shared=workers > 1)
         self._workers = workers
@@ -44,7 +54,7 @@ class Forwarder:
         self._crew.on_gone = self._loop.stop
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT.  Raises FaithError when it cannot start."""
+        """Serve until SIGTERM or SIGINT."""
         handlers = {
             signal.SIGTERM: self._handle_sigterm,
             signal.SIGINT: self._handle_sigterm,
