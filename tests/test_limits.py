@@ -91,6 +91,7 @@ class Sessions:
             server=leg(),
             seen=0,
             quiet_since=100.0,
+            data=0,
             looked_at=False,
             options=options,
         )
@@ -139,7 +140,7 @@ def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
 
 def test_closing_stops_the_clocks() -> None:
     loop = asyncio.new_event_loop()
-    silence = Silence(loop, Sessions(0), 1, 1)  # type: ignore[arg-type]
+    silence = Silence(loop, Sessions(0), 1, 1)
     deadlines = Deadlines(loop, 1, lambda session: None)
     silence.close()
     deadlines.close()

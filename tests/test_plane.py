@@ -58,7 +58,7 @@ class Bench:
         session = Session(client_leg, server_leg, PEER, Route("::"), 1, self.loop.time())
         # The server's leg is watched from its connect on, as a dialled one is.
         self.plane.dial(session.server)
-        self.plane.start(session, plane_module.IN)
+        self.plane.start(session.server, plane_module.IN)
         return client, server, session
 
     def until(self, done: Callable[[], bool], seconds: float = 10) -> None:

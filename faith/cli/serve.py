@@ -24,6 +24,8 @@ EPILOG = """SERVICE is a name, a port, a range, or a list of them (telnet, 80,44
 serverpath serves connections to the gateway's own addresses; serverargs begin with its name.
 Exit status: 0 good, 1 failed, 2 wrong usage."""
 
+_FTP = Ports([(21, 21)])
+
 log = logging.getLogger("faith")
 
 
@@ -69,9 +71,10 @@ def _open_log(options: argparse.Namespace, *, foreground: bool) -> Log:
 
 def _settings(options: argparse.Namespace) -> Settings:
     """What the daemon is to do; paths become absolute, for it changes to ``/``."""
+    ports = Ports.parse(options.service, socket.getservbyname)
     return Settings(
         service=options.service,
-        ports=Ports.parse(options.service, socket.getservbyname),
+        ports=ports,
         via=options.via,
         prefixes=tuple(Prefix.parse(text, options.layout) for text in options.prefix),
         access_file=options.access_file and options.access_file.absolute(),
@@ -85,8 +88,16 @@ def _settings(options: argparse.Namespace) -> Settings:
             idle_timeout=options.idle_timeout,
             half_closed_timeout=options.half_closed_timeout,
             reserved_port=options.reserved_port,
+            ftp=_ftp_ports(options.alg, ports),
         ),
     )
+
+
+def _ftp_ports(alg: str, ports: Ports) -> Ports:
+    """Which of *ports* are FTP's, by the choice of *alg*."""
+    if alg == "auto":
+        return ports & _FTP
+    return ports if alg == "ftp" else Ports(())
 
 
 def _local_server(words: list[str]) -> LocalServer | None:
@@ -123,6 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--layout", choices=LAYOUTS, default=LOW32, help="of the prefixes of -P (%(default)s)")
     add("--via", choices=("auto", *WAYS), default="auto", help="how packets come (%(default)s)")
+    add(
+        "--alg",
+        choices=("auto", "ftp", "none"),
+        default="auto",
+        help="what to know of the protocol: auto is ftp for port 21 (%(default)s)",
+    )
     add(
         "--workers",
         type=_count,

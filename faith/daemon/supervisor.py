@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from faith.daemon.reservation import reservation
 from faith.daemon.worker import Task, work
 from faith.errors import FaithError, SetupError
 from faith.kernel import routes
-from faith.kernel.sockets import reset
+from faith.kernel.sockets import reset, stream_socket
 from faith.kernel.steering import bring_in
 from faith.relay.record import endpoint
 from faith.relay.relay import Settings as RelaySettings
@@ -87,7 +87,10 @@ class Supervisor:
         self._log = told
         self._background = background
         self._loop = Loop()
-        hearings: dict[str, Hearing] = {"status": self._take_status}
+        hearings: dict[str, Hearing] = {
+            "status": self._take_status,
+            "sockets": _give_sockets,
+        }
         if settings.local_server:
             hearings["local"] = partial(self._serve_locally, settings.local_server)
         self._crew = Crew(self._loop, self._work, hearings)
@@ -299,6 +302,23 @@ class Supervisor:
     def _reset_sessions(self) -> None:
         self._crew.tell("stop")
         self._loop.later(GRACE, self._loop.stop)
+
+
+def _give_sockets(member: Member, message: Message, descriptors: list[int]) -> None:
+    """Transparent sockets, as many as a worker asks for, which may not make them.
+
+    It is told of those that cannot be made.
+    """
+    with suppress(BrokenPipeError):  # it has ended, and will be reaped
+        for _ in range(message["count"]):
+            try:
+                sock = stream_socket(socket.AF_INET6, transparent=True)
+            except OSError as error:
+                log.error("no socket for FTP data connections: %s", error.strerror)
+                member.channel.send({"kind": "socket"})
+                continue
+            with closing(sock):
+                member.channel.send({"kind": "socket"}, [sock.fileno()])
 
 
 def _is_mapped(connection: socket.socket) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import logging
 import resource
 from contextlib import suppress
@@ -18,9 +19,9 @@ from faith.kernel import capabilities
 from faith.kernel.sockets import reset
 from faith.relay.record import endpoint
 from faith.relay.relay import Relay
+from faith.relay.stock import Stock
 
 if TYPE_CHECKING:
-    import _socket
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Sequence
     from typing import Any
@@ -88,9 +89,15 @@ class Worker:
             "policy": self._take_policy,
             "status": self._tell_status,
             "drain": self._drain,
+            "socket": self._take_socket,
             "stop": loop.stop,
         }
-        self._relay = Relay(loop, task.parts.policy(), task.relay, told.record, self._not_mapped)
+        self._stock = Stock(self._ask_for_sockets)
+        if task.relay.ftp:
+            self._stock.fill()
+        self._relay = Relay(
+            loop, task.parts.policy(), task.relay, told.record, self._not_mapped, self._stock
+        )
         self._relay.on_idle = loop.stop
         self._relay.listen(task.listeners, task.redirected)
         loop.set_exception_handler(_report)
@@ -113,6 +120,7 @@ class Worker:
 
     def _go_on_alone(self) -> None:
         """The supervisor has died, and the steering with it: let what can end well do so."""
+        self._stock.close()
         if self._redirected:
             log.log(NOTICE, "the supervisor is gone, and the redirection: sessions are reset")
             self._loop.stop()
@@ -124,6 +132,17 @@ class Worker:
         parts = Parts.loads(from_memory(descriptor))
         self._relay.policy = parts.policy()
         log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
+
+    def _ask_for_sockets(self, count: int) -> None:
+        try:
+            self._channel.send({"kind": "sockets", "count": count})
+        except OSError as error:
+            log.error("no sockets for FTP data connections: %s", error.strerror)
+            for _ in range(count):
+                self._loop.call_soon(self._stock.add, None)
+
+    def _take_socket(self, descriptor: int | None = None) -> None:
+        self._stock.add(None if descriptor is None else _socket.socket(fileno=descriptor))
 
     def _tell_status(self) -> None:
         with suppress(OSError):  # it will ask again

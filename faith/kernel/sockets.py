@@ -17,6 +17,7 @@ from faith.errors import PermissionNeeded, SetupError
 
 # linux/in6.h, linux/in.h and linux/netfilter_ipv6/ip6_tables.h; not all in Python 3.11's socket.
 IPV6_TRANSPARENT = 75
+IPV6_FREEBIND = 78
 IP6T_SO_ORIGINAL_DST = 80
 IP_BIND_ADDRESS_NO_PORT = 24
 
@@ -59,13 +60,38 @@ def listener(
         raise _refused(f"listen on [{address}]:{port}", port, error) from error
 
 
-def _listening(
-    address: str, port: int, options: list[tuple[int, int]], backlog: int
-) -> _socket.socket:
-    sock = _socket.socket(_socket.AF_INET6, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+def stream_socket(family: int, *, transparent: bool = False) -> _socket.socket:
+    """A TCP socket like a `listener`, bound to no address yet.
+
+    *transparent*, which is for AF_INET6, takes CAP_NET_ADMIN; binding it then takes nothing.
+    Raises OSError.
+    """
+    options = [
+        (level, option)
+        for level, option in _LISTENER_OPTIONS
+        if level != _socket.IPPROTO_IPV6 or family == _socket.AF_INET6
+    ]
+    if transparent:
+        options.append((_socket.IPPROTO_IPV6, IPV6_TRANSPARENT))
+    return _stream_socket(family, options)
+
+
+def _stream_socket(family: int, options: list[tuple[int, int]]) -> _socket.socket:
+    sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
     try:
         for level, option in options:
             sock.setsockopt(level, option, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listening(
+    address: str, port: int, options: list[tuple[int, int]], backlog: int
+) -> _socket.socket:
+    sock = _stream_socket(_socket.AF_INET6, options)
+    try:
         sock.bind((address, port))
         sock.listen(backlog)
     except BaseException:

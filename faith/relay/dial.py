@@ -5,7 +5,12 @@ from __future__ import annotations
 import _socket
 import errno
 
-from faith.kernel.sockets import IP_BIND_ADDRESS_NO_PORT, bind_reserved
+from faith.kernel.sockets import (
+    IP_BIND_ADDRESS_NO_PORT,
+    IPV6_FREEBIND,
+    bind_reserved,
+    stream_socket,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +46,23 @@ def connect(route: Route, port: int, *, reserved_port: bool) -> tuple[_socket.so
             sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((route.source, 0))
         return sock, sock.connect_ex((route.server, port))
+    except OSError:
+        sock.close()
+        raise
+
+
+def connect_client(source: str, client: str, port: int) -> tuple[_socket.socket, int]:
+    """Begin a connection to *client* from *source*, a mapped address.
+
+    Returns the socket and connect(2)'s errno, as :func:`connect`.  Raises OSError.
+    """
+    sock = stream_socket(_socket.AF_INET6)
+    try:
+        sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        # The route brings the packets here; bind(2) would ask for an address of an interface.
+        sock.setsockopt(_socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        sock.bind((source, 0))
+        return sock, sock.connect_ex((client, port))
     except OSError:
         sock.close()
         raise

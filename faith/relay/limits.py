@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from _socket import SO_KEEPALIVE, SOL_SOCKET
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
 
-    from faith.relay.plane import Plane
     from faith.relay.session import Session
 
 LOOKS = 8
@@ -64,8 +63,18 @@ class Deadlines:
             self._timer.cancel()
 
 
+class Sessions(Protocol):
+    """Where sessions are, and are ended."""
+
+    def sessions(self) -> list[Session]:
+        """All there are."""
+
+    def end(self, session: Session, how: str, *, reset: bool) -> None:
+        """End one of them."""
+
+
 class Silence:
-    """Ends sessions on which nothing moves for too long.
+    """Ends sessions on which nothing moves for too long; FTP's commands wait for its data.
 
     *idle* and *half_closed* are seconds; 0 means no limit.  A look compares what has moved with
     what had at the last one; it costs nothing between looks.  The first look at a session has TCP
@@ -74,10 +83,10 @@ class Silence:
     """
 
     def __init__(
-        self, loop: AbstractEventLoop, plane: Plane, idle: float, half_closed: float
+        self, loop: AbstractEventLoop, sessions: Sessions, idle: float, half_closed: float
     ) -> None:
         self._loop = loop
-        self._plane = plane
+        self._sessions = sessions
         self._idle = idle
         self._half_closed = half_closed
         limits = [limit for limit in (idle, half_closed) if limit]
@@ -86,20 +95,21 @@ class Silence:
 
     def _look(self) -> None:
         now = self._loop.time()
-        for session in self._plane.sessions():
+        for session in self._sessions.sessions():
             client, server = session.client, session.server
             if not session.looked_at:
                 session.looked_at = True
                 server.sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
             half_closed = client.done + server.done
             seen = client.moved + server.moved + half_closed
-            if seen != session.seen:
+            if seen != session.seen or session.data:
                 session.seen = seen
                 session.quiet_since = now
                 continue
             limit = self._half_closed if half_closed else self._idle
             if limit and now - session.quiet_since >= limit:
-                self._plane.end(session, "idle half-closed" if half_closed else "idle", reset=True)
+                how = "idle half-closed" if half_closed else "idle"
+                self._sessions.end(session, how, reset=True)
         self._timer = self._loop.call_later(self._interval, self._look)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from faith.relay.pipes import PIPE_SIZE, PipePool
 from faith.relay.record import CLOSED, broken
 
 if TYPE_CHECKING:
+    import _socket
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterator
 
@@ -57,7 +58,7 @@ _RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s: close() sends RST
 class Plane:
     """Moves the bytes of all sessions of one worker.
 
-    *dialled* is called with a server leg and its events when its connect(2) has ended; *ended* with
+    *dialled* is called with a leg and its events when its connect(2) has ended; *ended* with
     each session whose sockets have just been closed.  Neither may raise.
     """
 
@@ -86,26 +87,38 @@ class Plane:
         self._put(fd, handler)
         self._epoll.register(fd, events)
 
+    def rewatch(self, fd: int, events: int) -> None:
+        """Wait for other *events* of *fd*."""
+        self._epoll.modify(fd, events)
+
+    def retire(self, sock: _socket.socket) -> None:
+        """Stop watching *sock*, and close it once no event at hand can meet its descriptor."""
+        self.unwatch(sock.fileno())
+        if self._turning:
+            self._loop.call_soon(sock.close)
+        else:
+            sock.close()
+
     def unwatch(self, fd: int) -> None:
         """Stop watching *fd*; a no-op when it is not watched."""
         if fd < len(self._table) and self._table[fd] is not None:
             self._table[fd] = None
             self._epoll.unregister(fd)
 
-    def dial(self, server: Leg) -> None:
+    def dial(self, leg: Leg) -> None:
         """Watch a leg whose connect(2) is under way; *dialled* hears how it ended."""
-        server.watched = True
-        self._put(server.fd, server)
-        self._epoll.register(server.fd, READING_AND_WRITING)
+        leg.watched = True
+        self._put(leg.fd, leg)
+        self._epoll.register(leg.fd, READING_AND_WRITING)
 
-    def start(self, session: Session, events: int = 0) -> None:
-        """Let the bytes flow; *events* are those the server's leg had when it connected."""
-        client, server = session.client, session.server
-        client.up = server.up = client.quick = server.quick = True
-        self._put(client.fd, client)
-        self._epoll.register(client.fd, READING)
+    def start(self, dialled: Leg, events: int = 0) -> None:
+        """Let the bytes flow; *events* are those that *dialled* had when it connected."""
+        other = dialled.peer
+        dialled.up = other.up = dialled.quick = other.quick = True
+        self._put(other.fd, other)
+        self._epoll.register(other.fd, READING)
         if events & (IN | SPECIAL):
-            self._pump(server, events)
+            self._pump(dialled, events)
 
     def end(self, session: Session, how: str, *, reset: bool) -> None:
         """End *session* with RSTs or FINs, after the events at hand have been handled."""

@@ -102,6 +102,7 @@ def broken(side: str, error: int | None) -> str:
 
 _FAILURES = {
     errno.ECONNRESET: "reset",
+    errno.ENOTCONN: "reset",  # before its FIN could be answered
     errno.EPIPE: "reset",
     errno.ETIMEDOUT: "timed out",
 }

@@ -10,17 +10,19 @@ import _socket
 import errno
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets import original_destination, reset
 from faith.relay import dial
+from faith.relay.ftp import Ftp
 from faith.relay.limits import Deadlines, Silence
 from faith.relay.listener import Listener, Reserve
 from faith.relay.plane import ERR, HUP, Plane
 from faith.relay.record import Record
 from faith.relay.routing import Routing
 from faith.relay.session import Session
+from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from faith.relay.leg import Leg
     from faith.relay.listener import Peer
+    from faith.relay.stock import Stock
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.relay")
@@ -42,20 +45,23 @@ _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
 class Settings:
     """What an operator may choose; times in seconds, 0 for no limit.
 
-    Idle sessions live 2 h 4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).
+    Idle sessions live 2 h 4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in
+    *ftp* are served by the FTP ALG.
     """
 
     connect_timeout: float = 10.0
     idle_timeout: float = 7440.0
     half_closed_timeout: float = 300.0
     reserved_port: bool = False
+    ftp: Ports = field(default_factory=lambda: Ports(()))
 
 
 class Relay:
     """Serves the listeners of one worker.
 
     *report* gets the record of every connection, *local* the socket of one to the gateway's own
-    address, which it then owns; without *local* such a connection is closed.
+    address, which it then owns; without *local* such a connection is closed.  FTP takes a *stock*
+    of transparent sockets.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Relay:
         settings: Settings,
         report: Callable[[Record], None],
         local: Callable[[_socket.socket], None] | None,
+        stock: Stock | None = None,
     ) -> None:
         self.on_idle: Callable[[], None] = lambda: None
         self.open_sessions = 0
@@ -79,9 +86,12 @@ class Relay:
         self._listeners: list[Listener] = []
         self._steps = log.isEnabledFor(logging.DEBUG)
         self._dialling = Deadlines(loop, settings.connect_timeout, self._dial_timeout)
-        self._silence = Silence(
-            loop, self._plane, settings.idle_timeout, settings.half_closed_timeout
-        )
+        limits = settings.idle_timeout, settings.half_closed_timeout
+        self._silences = [Silence(loop, self._plane, *limits)]
+        self._ftp: Ftp | None = None
+        if stock is not None:
+            self._ftp = Ftp(loop, self._plane, self._routing, stock, self)
+            self._silences.append(Silence(loop, self._ftp, *limits))
 
     @property
     def policy(self) -> Policy:
@@ -139,34 +149,40 @@ class Relay:
             self._serve_locally(client)
             return
         if route.refused:
-            self._refuse(client, peer, mapped, port, route.refused)
+            self.refuse(client, peer, mapped, port, route.refused)
             return
         try:
             server, error = dial.connect(route, port, reserved_port=self._settings.reserved_port)
         except OSError as failure:
-            self._refuse(client, peer, mapped, port, self._no_dial(failure))
+            self.refuse(client, peer, mapped, port, failure)
             return
-        now = self._loop.time()
-        session = Session(client, server, peer, route, port, now)
+        session = Session(client, server, peer, route, port, self._loop.time())
+        self.begin(session, session.server, error)
+
+    def begin(self, session: Session, dialled: Leg, error: int) -> None:
+        """Have *session*, of which *dialled* connects, with connect(2)'s *error* so far."""
         self.open_sessions += 1
         if error not in (0, errno.EINPROGRESS):
-            self._dial_failed(session, dial.kind(error))
+            self._dial_failed(session, _failure(dialled, error))
             return
-        self._dialling.add(session, now)
-        self._plane.dial(session.server)
+        self._dialling.add(session, session.started)
+        self._plane.dial(dialled)
 
-    def _dialled(self, server: Leg, events: int) -> None:
-        session = server.session
+    def _dialled(self, leg: Leg, events: int) -> None:
+        session = leg.session
         if session.end is not None:
             return
-        error = server.sock.getsockopt(_SOL_SOCKET, _SO_ERROR) if events & (ERR | HUP) else 0
+        error = leg.sock.getsockopt(_SOL_SOCKET, _SO_ERROR) if events & (ERR | HUP) else 0
         self._dialling.remove(session)
         if error:
-            self._dial_failed(session, dial.kind(error))
+            self._dial_failed(session, _failure(leg, error))
         else:
             if self._steps:
                 log.debug("connected to %s for %s", session.route.server, session.client_host)
-            self._plane.start(session, events)
+            if self._ftp and session.port in self._settings.ftp and session.parent is None:
+                self._ftp.take_over(session)
+            else:
+                self._plane.start(leg, events)
 
     def _dial_timeout(self, session: Session) -> None:
         self._dial_failed(session, dial.TIMEOUT)
@@ -188,13 +204,20 @@ class Relay:
 
     # -- ends --------------------------------------------------------------------------------
 
-    def _refuse(self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str) -> None:
+    def refuse(
+        self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str | OSError
+    ) -> None:
+        """Reset *client*, of which no session comes, and report it."""
         reset(client)
+        if isinstance(why, OSError):
+            why = self._no_dial(why)
         self._report(Record(peer[:2], (mapped, port), why, time.time()))
 
     def _ended(self, session: Session) -> None:
         self._report(session.record(self._loop.time()))
         self.open_sessions -= 1
+        if session.parent is not None:
+            session.parent.data -= 1
         if not self.open_sessions:
             self._plane.rest()
             if not self._listeners:
@@ -203,9 +226,12 @@ class Relay:
     def close(self) -> None:
         """Reset every session that is left and release everything."""
         self.stop_listening()
+        if self._ftp:
+            self._ftp.close()
         for session in self._dialling.sessions() + self._plane.sessions():
             self._plane.end(session, "stopped", reset=True)
-        self._silence.close()
+        for silence in self._silences:
+            silence.close()
         self._dialling.close()
         self._plane.close()
         self._reserve.close()
@@ -232,6 +258,11 @@ class Relay:
     def _recovered(self) -> None:
         log.warning("%d connections were refused for want of resources", self._shedding)
         self._shedding = 0
+
+
+def _failure(leg: Leg, error: int) -> str:
+    kind = dial.kind(error)
+    return kind if leg is leg.session.server else f"client {kind}"
 
 
 def _adopt(fd: int) -> _socket.socket:

@@ -72,17 +72,18 @@ class Routing:
 
 def route_of(policy: Policy, client: str, mapped: str) -> Route:
     """As :meth:`Routing.find`, with nothing remembered."""
-    target = _number(mapped)
+    target = number(mapped)
     prefix = policy.prefixes.find(target)
     if prefix is None:
         return Route(mapped, local=True)
     destination = prefix.unmap(target)
-    verdict = policy.admit(_number(client), destination, prefix)
+    verdict = policy.admit(number(client), destination, prefix)
     source = None if verdict.source4 is None else _text(verdict.source4)
     return Route(mapped, _text(destination), source, verdict.refused)
 
 
-def _number(address: str) -> int:
+def number(address: str) -> int:
+    """An IPv6 address, which may name its interface, as a number."""
     return int.from_bytes(inet_pton(AF_INET6, address.partition("%")[0]), "big")
 
 

@@ -25,8 +25,11 @@ class Session:
         "client",
         "client_host",
         "client_port",
+        "data",
         "end",
         "looked_at",
+        "mapped_port",
+        "parent",
         "port",
         "quiet_since",
         "reset",
@@ -51,7 +54,10 @@ class Session:
         self.server.peer = self.client
         self.client_host, self.client_port = peer[:2]
         self.route = route
-        self.port = port
+        self.port = port  # of the server's
+        self.mapped_port = port  # of the mapped address: another one for FTP's data
+        self.parent: Session | None = None  # the control connection, of a data connection
+        self.data = 0  # data connections that are open, of a control connection
         self.started = now
         self.quiet_since = now  # no byte and no FIN since then, as far as the last look saw
         self.seen = 0  # what had moved at that look
@@ -67,14 +73,13 @@ class Session:
     def record(self, now: float) -> Record:
         """What is told of it at its end; its sockets are still open."""
         seconds = now - self.started
-        port = self.port
         return Record(
             (self.client_host, self.client_port),
-            (self.route.mapped, port),
+            (self.route.mapped, self.mapped_port),
             self.end or "",
             time.time() - seconds,
             self.server.sock.getsockname(),
-            (self.route.server, port),
+            (self.route.server, self.port),
             seconds,
             self.client.moved,
             self.server.moved,

@@ -1,0 +1,318 @@
+"""An FTP control connection: the translator's events done, on the two legs of a session."""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from faith.ftp import (
+    V6_TO_V4,
+    CloseData,
+    GoTransparent,
+    Hangup,
+    Log,
+    OpenActive,
+    OpenPassive,
+    ToClient,
+    ToServer,
+    Translator,
+)
+from faith.kernel.sockets import stream_socket
+from faith.relay.doorway import Doorway
+from faith.relay.outbox import Outbox
+from faith.relay.plane import ERR, IN, OUT
+from faith.relay.record import CLOSED, broken, endpoint
+from faith.relay.routing import number
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+    from collections.abc import Callable, Iterable
+
+    from faith.ftp import Event
+    from faith.relay.ftp import Ftp
+    from faith.relay.leg import Leg
+    from faith.relay.session import Session
+
+log = logging.getLogger("faith.ftp")
+
+CHUNK = 4096
+"""Octets of a read: commands and replies are short."""
+BACKLOG = 8
+"""Connections that may wait at a data listener: one is wanted, strangers may be in front of it."""
+LINGER = 5.0
+"""Seconds that both peers have to hang up after we did."""
+
+_EDGE = 1 << 31  # EPOLLET: a HUP that cannot be acted on yet is then told only once
+_SIOCATMARK = 0x8905
+_SHUT_WR = _socket.SHUT_WR
+
+
+class _Side:
+    """One leg, and what waits to be sent on it."""
+
+    def __init__(self, name: str, leg: Leg) -> None:
+        self.name = name
+        self.leg = leg
+        self.outbox = Outbox(leg.sock)
+        self.interest = 0
+
+
+class Control:
+    """Serves *session*, whose server has just been connected, until it ends or is encrypted.
+
+    Back-pressure: neither side is read while octets for the other wait, or while the translator
+    does not want it.
+    """
+
+    def __init__(self, ftp: Ftp, session: Session) -> None:
+        self.session = session
+        self._ftp = ftp
+        self._plane = ftp.plane
+        self._steps = log.isEnabledFor(logging.DEBUG)
+        self._client = _Side("client", session.client)
+        self._server = _Side("server", session.server)
+        self.source: str = session.server.sock.getsockname()[0]
+        self._alg = Translator(
+            V6_TO_V4,
+            client=number(session.client_host),
+            mapped=number(session.route.mapped),
+            source=int.from_bytes(_socket.inet_aton(self.source), "big"),
+        )
+        self._doorways: dict[int, Doorway] = {}
+        self._secured = False
+        self._hanging_up = False
+        self._linger: TimerHandle | None = None
+
+    def start(self) -> None:
+        """Take the session over from the plane."""
+        self._plane.unwatch(self.session.server.fd)
+        for side in (self._client, self._server):
+            self._plane.watch(side.leg.fd, partial(self._ready, side), _EDGE)
+        self._settle()
+
+    def end(self, how: str, *, reset: bool) -> None:
+        """End the session with RSTs or FINs, and nobody is waited for any more."""
+        if self.session.end is not None:
+            return
+        self._let_go()
+        self._plane.end(self.session, how, reset=reset)
+
+    def _let_go(self) -> None:
+        for side in (self._client, self._server):
+            self._plane.unwatch(side.leg.fd)
+        for doorway in self._doorways.values():
+            doorway.close()
+        self._doorways.clear()
+        if self._linger is not None:
+            self._linger.cancel()
+        self._ftp.forget(self)
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _ready(self, side: _Side, mask: int) -> None:
+        try:
+            if mask & ERR:
+                error = side.leg.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+                if error:
+                    self._broken(side, error)
+                    return
+            if mask & ~OUT and self._reads(side):
+                self._read(side)
+            self._settle()
+        except Exception:
+            # The plane would call again, and again: it is this session's end.
+            log.exception("a defect in the FTP ALG; the session that met it is cut")
+            self.end("defect", reset=True)
+
+    def _reads(self, side: _Side) -> bool:
+        if side.leg.eof or self._secured:
+            return False
+        if self._hanging_up:
+            return True
+        if side is self._client:
+            return self._alg.wants_client and not self._server.outbox
+        return self._alg.wants_server and not self._client.outbox
+
+    def _read(self, side: _Side) -> None:
+        # recv stops in front of an urgent octet, and then this is where it is.
+        urgent = fcntl.ioctl(side.leg.fd, _SIOCATMARK, b"\0\0\0\0") != b"\0\0\0\0"
+        try:
+            data = side.leg.sock.recv(1 if urgent else CHUNK)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(side, error.errno)
+            return
+        if not data:
+            side.leg.eof = True
+        elif self._hanging_up:
+            pass  # said too late
+        elif side is self._client:
+            self._do(self._alg.from_client(data, urgent))
+        else:
+            self._do(self._alg.from_server(data))
+
+    # -- doing what the translator says ------------------------------------------------------
+
+    def _do(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if self._steps:
+                log.debug("%s: %r", self._name(), event)
+            match event:
+                case ToClient(data):
+                    self._client.outbox.put(data)
+                case ToServer(data, urgent):
+                    self._server.outbox.put(data, urgent=urgent)
+                case OpenPassive():
+                    self._ftp.stock.take(partial(self._open_passive, event))
+                case OpenActive():
+                    self._open_active(event)
+                case CloseData(listener):
+                    self._close_doorway(listener)
+                case GoTransparent():
+                    self._secured = True
+                case Hangup():
+                    self._hanging_up = True
+                case Log(peer, text, detail):
+                    self._tell(peer, text, detail)
+
+    def _tell(self, peer: str, text: str, detail: str = "") -> None:
+        log.warning("FTP %s: the %s: %s%s", self._name(), peer, text, detail and f" ({detail})")
+
+    def _name(self) -> str:
+        session = self.session
+        client = endpoint((session.client_host, session.client_port))
+        return f"{client} to {endpoint((session.route.mapped, session.mapped_port))}"
+
+    # -- data connections --------------------------------------------------------------------
+
+    def _open_passive(self, event: OpenPassive, sock: _socket.socket | None) -> None:
+        """Listen for the client on *sock*; None if there is no transparent socket to be had."""
+        mapped = self.session.route.mapped
+        port = event.port if event.same_port else 0
+        came = partial(self._client_came, event.port)
+        if self.session.end is None:
+            self._listen(sock, (mapped, port), event.listener, self.session.client_host, came)
+            self._settle()
+        elif sock is not None:
+            sock.close()
+
+    def _open_active(self, event: OpenActive) -> None:
+        """Listen for the server at the address it knows us by."""
+        came = partial(self._server_came, event.port)
+        try:
+            sock = stream_socket(_socket.AF_INET)
+        except OSError as error:
+            self._do(self._alg.refused(str(error.strerror)))
+        else:
+            self._listen(sock, (self.source, 0), event.listener, self.session.route.server, came)
+
+    def _listen(
+        self,
+        sock: _socket.socket | None,
+        address: tuple[str, int],
+        listener: int,
+        host: str,
+        came: Callable[[int, _socket.socket, int], None],
+    ) -> None:
+        """Let *host* in at *address*, once, and tell the translator where, or why not."""
+        if sock is None:
+            self._do(self._alg.refused("no transparent socket"))
+            return
+        try:
+            sock.bind(address)
+            sock.listen(BACKLOG)
+        except OSError as error:
+            sock.close()
+            self._do(self._alg.refused(str(error.strerror)))
+            return
+        port: int = sock.getsockname()[1]
+        self._doorways[listener] = Doorway(
+            self._ftp.loop, self._plane, sock, host, partial(came, port), self._turned_away
+        )
+        self._do(self._alg.listening(port))
+
+    def _close_doorway(self, listener: int) -> None:
+        doorway = self._doorways.pop(listener, None)
+        if doorway is not None:
+            doorway.close()
+
+    def _turned_away(self, host: str) -> None:
+        self._tell("gateway", "a data connection of somebody else was refused", host)
+
+    def _client_came(self, to: int, at: int, client: _socket.socket, port: int) -> None:
+        self._ftp.passive(self, client, port, at, to)
+
+    def _server_came(self, to: int, at: int, server: _socket.socket, port: int) -> None:
+        self._ftp.active(self, server, port, to)
+
+    # -- sending, and the ends ---------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Send what can be sent, pass on what has ended, and choose what to wait for."""
+        if self.session.end is not None:
+            return
+        for side, other in self._both():
+            try:
+                other.leg.moved += side.outbox.flush()
+                if other.leg.eof and not other.leg.done and not side.outbox:
+                    other.leg.done = True
+                    side.leg.sock.shutdown(_SHUT_WR)
+            except OSError as error:
+                self._broken(side, error.errno)
+                return
+        if self._client.outbox or self._server.outbox:
+            self._watch()
+        elif self._is_over():
+            self.end(CLOSED, reset=False)
+        elif self._secured:
+            self._hand_over()
+        else:
+            if self._hanging_up and self._linger is None:
+                self._hang_up()
+            self._watch()
+
+    def _both(self) -> tuple[tuple[_Side, _Side], ...]:
+        return (self._client, self._server), (self._server, self._client)
+
+    def _is_over(self) -> bool:
+        client, server = self.session.client, self.session.server
+        if self._hanging_up:
+            return self._linger is not None and client.eof and server.eof
+        # A client that waits for a reply of a server that has ended would not be read any more.
+        return server.done and (client.done or not self._alg.wants_client)
+
+    def _watch(self) -> None:
+        for side, _ in self._both():
+            interest = (IN if self._reads(side) else 0) | (OUT if side.outbox else 0) or _EDGE
+            if interest != side.interest:
+                side.interest = interest
+                self._plane.rewatch(side.leg.fd, interest)
+
+    def _hand_over(self) -> None:
+        """Leave the rest, which nobody but the peers can read, to the plane."""
+        if self._steps:
+            log.debug("%s: encrypted from here on", self._name())
+        self._let_go()
+        self._plane.dial(self.session.server)
+        self._plane.start(self.session.server)
+
+    def _hang_up(self) -> None:
+        """Send FINs, and read on for a while: closing at once could take the last reply back."""
+        self._linger = self._ftp.loop.call_later(
+            LINGER, partial(self.end, "out of step", reset=True)
+        )
+        for side, other in self._both():
+            if not other.leg.done:
+                other.leg.done = True
+                try:
+                    side.leg.sock.shutdown(_SHUT_WR)
+                except OSError as error:
+                    self._broken(side, error.errno)
+                    return
+
+    def _broken(self, side: _Side, error: int | None) -> None:
+        self.end(broken(side.name, error), reset=True)

@@ -1,0 +1,71 @@
+"""A listener for one data connection."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+from typing import TYPE_CHECKING
+
+from faith.kernel.sockets import reset
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+
+    from faith.relay.plane import Plane
+
+OPEN_FOR = 60.0
+"""Seconds that it waits; RFC 6384 §12 wants no less than 30."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Doorway:
+    """Lets in one connection, of *host*, and closes; whoever else comes is reset.
+
+    *sock* listens, without blocking.  *came* is called with the connection and its port,
+    *stranger* with the host of one that was reset.
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        plane: Plane,
+        sock: _socket.socket,
+        host: str,
+        came: Callable[[_socket.socket, int], None],
+        stranger: Callable[[str], None],
+    ) -> None:
+        self.port: int = sock.getsockname()[1]
+        self._plane = plane
+        self._sock = sock
+        self._host = host
+        self._came = came
+        self._stranger = stranger
+        self._open = True
+        self._timer = loop.call_later(OPEN_FOR, self.close)
+        plane.watch(sock.fileno(), self._knocked)
+
+    def close(self) -> None:
+        """Let in nobody any more; again is nothing."""
+        if self._open:
+            self._open = False
+            self._timer.cancel()
+            self._plane.retire(self._sock)
+
+    def _knocked(self, _: int) -> None:
+        try:
+            # typeshed does not know _accept(), which makes no second object of the descriptor.
+            fd, peer = self._sock._accept()  # type: ignore[attr-defined]
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self.close()  # or it would be ready, and in vain, until there is room again
+            return
+        connection = _socket.socket(self._sock.family, self._sock.type, 0, fd)
+        connection.setblocking(False)
+        if peer[0] != self._host:
+            reset(connection)
+            self._stranger(peer[0])
+            return
+        self.close()
+        self._came(connection, peer[1])

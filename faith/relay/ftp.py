@@ -1,0 +1,127 @@
+"""The FTP ALG of one worker: its control connections, and the data connections they announce."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from faith.relay import dial
+from faith.relay.control import Control
+from faith.relay.routing import Route
+from faith.relay.session import Session
+
+if TYPE_CHECKING:
+    import _socket
+    from asyncio import AbstractEventLoop
+
+    from faith.relay.leg import Leg
+    from faith.relay.listener import Peer
+    from faith.relay.plane import Plane
+    from faith.relay.routing import Routing
+    from faith.relay.stock import Stock
+
+
+class Connecting(Protocol):
+    """What the relay does for every session, data connections included."""
+
+    def begin(self, session: Session, dialled: Leg, error: int) -> None:
+        """Have *session*, of which *dialled* connects with that errno so far."""
+
+    def refuse(
+        self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str | OSError
+    ) -> None:
+        """Reset a connection that is to become no session, and report it."""
+
+
+class Ftp:
+    """Makes control connections of sessions, and sessions of data connections."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        plane: Plane,
+        routing: Routing,
+        stock: Stock,
+        connecting: Connecting,
+    ) -> None:
+        self.loop = loop
+        self.plane = plane
+        self.stock = stock
+        self._routing = routing
+        self._connecting = connecting
+        self._controls: dict[Session, Control] = {}
+
+    def take_over(self, session: Session) -> None:
+        """Serve *session*, whose server has just been connected."""
+        control = self._controls[session] = Control(self, session)
+        control.start()
+
+    def forget(self, control: Control) -> None:
+        """*control* has ended, or is an ordinary session from here on."""
+        del self._controls[control.session]
+
+    def sessions(self) -> list[Session]:
+        """The control connections."""
+        return list(self._controls)
+
+    def end(self, session: Session, how: str, *, reset: bool) -> None:
+        """End a control connection; its data connections go on."""
+        self._controls[session].end(how, reset=reset)
+
+    def close(self) -> None:
+        """Reset every control connection that is left."""
+        self.stock.close()
+        for session in self.sessions():
+            self.end(session, "stopped", reset=True)
+
+    # -- data connections --------------------------------------------------------------------
+
+    def passive(
+        self, control: Control, client: _socket.socket, client_port: int, at: int, to: int
+    ) -> None:
+        """The client has come to port *at*: connect it to port *to* of the server's."""
+        parent = control.session
+        peer = parent.client_host, client_port, 0, 0
+        mapped = parent.route.mapped
+        route = self._route(control)
+        if route.refused:
+            self._connecting.refuse(client, peer, mapped, at, route.refused)
+            return
+        try:
+            server, error = dial.connect(route, to, reserved_port=False)
+        except OSError as failure:
+            self._connecting.refuse(client, peer, mapped, at, failure)
+            return
+        session = Session(client, server, peer, route, to, self.loop.time())
+        session.mapped_port = at
+        self._begin(parent, session, session.server, error)
+
+    def active(self, control: Control, server: _socket.socket, server_port: int, to: int) -> None:
+        """The server has come: connect it to port *to* of the client's, as the mapped address."""
+        parent = control.session
+        peer = parent.client_host, to, 0, 0
+        mapped = parent.route.mapped
+        route = self._route(control)
+        if route.refused:
+            self._connecting.refuse(server, peer, mapped, server_port, route.refused)
+            return
+        try:
+            client, error = dial.connect_client(mapped, parent.client_host, to)
+        except OSError as failure:
+            self._connecting.refuse(server, peer, mapped, server_port, failure)
+            return
+        session = Session(client, server, peer, route, server_port, self.loop.time())
+        session.mapped_port = client.getsockname()[1]
+        self._begin(parent, session, session.client, error)
+
+    def _route(self, control: Control) -> Route:
+        """As for a connection of its own; but the server is to see one address of ours."""
+        parent = control.session
+        route = self._routing.find(parent.client_host, parent.route.mapped)
+        if route.local:  # the prefix has gone meanwhile
+            return Route(route.mapped, refused="prefix gone")
+        return Route(route.mapped, route.server, control.source, route.refused)
+
+    def _begin(self, parent: Session, session: Session, dialled: Leg, error: int) -> None:
+        session.parent = parent
+        parent.data += 1
+        self._connecting.begin(session, dialled, error)

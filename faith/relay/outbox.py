@@ -1,0 +1,46 @@
+"""What waits to be sent on a socket, urgent octets at their places."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import _socket
+
+_MSG_OOB = 1
+
+
+class Outbox:
+    """Octets for *sock*, in their order; false when there are none."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self._sock = sock
+        self._waiting: deque[tuple[bytes, int]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def put(self, data: bytes, *, urgent: bool = False) -> None:
+        """Append *data*, of which the last octet may be *urgent*."""
+        ordinary = data[:-1] if urgent else data
+        if ordinary:
+            self._waiting.append((ordinary, 0))
+        if urgent:
+            self._waiting.append((data[-1:], _MSG_OOB))
+
+    def flush(self) -> int:
+        """Send what the socket takes; returns how much it was.  Raises OSError."""
+        total = 0
+        while self._waiting:
+            data, flags = self._waiting[0]
+            try:
+                sent = self._sock.send(data, flags)
+            except BlockingIOError:
+                break
+            total += sent
+            if sent < len(data):
+                self._waiting[0] = data[sent:], flags
+            else:
+                self._waiting.popleft()
+        return total

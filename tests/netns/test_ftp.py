@@ -1,0 +1,407 @@
+"""FTP from an IPv6-only client to an IPv4-only server, through faithd as an operator starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import ftplib
+import hashlib
+import io
+import os
+import random
+import socket
+import struct
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.kernel import guard, routes
+from faith.lab import wait_until
+from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX
+from faith.translation.prefix import Prefix
+from tests.faithd import Faithd
+from tests.netns.ftp_server import FtpServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from faith.lab import ThreeHosts
+
+    Start = Callable[..., Faithd]
+
+pytestmark = pytest.mark.netns
+
+FILE = random.Random(21).randbytes(3_000_001)
+
+
+@pytest.fixture
+def server(lab: ThreeHosts) -> Iterator[FtpServer]:
+    made = FtpServer(lab.server)
+    made.files["file"] = FILE
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, tmp_path: Path) -> Start:
+    """Reserve and guard the prefix, and have a faithd serve."""
+    with lab.gateway.inside():
+        guard.install([Prefix.parse(PREFIX)])
+        routes.reserve(Prefix.parse(PREFIX))
+
+    def start(*arguments: str) -> Faithd:
+        faithd = Faithd(lab.gateway, tmp_path / "log", *arguments)
+        faithd.wait_said("serving")
+        return faithd
+
+    return start
+
+
+@pytest.fixture
+def ftp(lab: ThreeHosts) -> Iterator[Callable[[], ftplib.FTP]]:
+    """Log in: ``ftp()``; to be called, and the connection used, in the client's network."""
+    with contextlib.ExitStack() as stack:
+
+        def log_in() -> ftplib.FTP:
+            connection = ftplib.FTP(timeout=10)
+            stack.callback(connection.close)
+            connection.connect(lab.mapped(), 21)
+            connection.login("me", "secret")
+            return connection
+
+        yield log_in
+
+
+def fetch(connection: ftplib.FTP, name: str = "file") -> bytes:
+    pieces: list[bytes] = []
+    connection.retrbinary(f"RETR {name}", pieces.append)
+    return b"".join(pieces)
+
+
+def dialogue(lab: ThreeHosts) -> socket.socket:
+    """A control connection after its greeting."""
+    control = lab.client.call(socket.create_connection, (lab.mapped(), 21), 5)
+    assert ask(control) == b"220-A server\r\n220 of few words\r\n"
+    return control
+
+
+def ask(control: socket.socket, command: bytes = b"") -> bytes:
+    """The reply to *command*: what comes up to a last line."""
+    control.sendall(command)
+    heard = b""
+    while not (heard.endswith(b"\r\n") and heard.splitlines()[-1][3:4] == b" "):
+        more = control.recv(4096)
+        if not more:
+            break
+        heard += more
+    return heard
+
+
+def port_of(reply: bytes) -> int:
+    """Of a 229."""
+    assert reply.startswith(b"229 "), reply
+    return int(reply.split(b"|")[3])
+
+
+# -- both modes, every way of steering -----------------------------------------------------------
+
+
+@pytest.fixture(params=["route", "sk_lookup", "tproxy", "redirect"])
+def via(request: pytest.FixtureRequest) -> str:
+    """Each way of steering that is possible here."""
+    if request.param == "sk_lookup":
+        request.getfixturevalue("bpf_allowed")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("passive", [True, False], ids=["EPSV", "EPRT"])
+def test_files_come_and_go(
+    lab: ThreeHosts,
+    server: FtpServer,
+    start: Start,
+    ftp: Callable[[], ftplib.FTP],
+    via: str,
+    passive: bool,
+) -> None:
+    faithd = start(f"--via={via}", "ftp")
+    with lab.client.inside():
+        connection = ftp()
+        connection.set_pasv(passive)
+        assert fetch(connection) == FILE
+        connection.storbinary("STOR copy", io.BytesIO(FILE))
+        assert server.files["copy"] == FILE
+        lines: list[str] = []
+        connection.retrlines("LIST", lines.append)
+        assert lines == ["copy", "file"]
+        assert connection.quit() == "221 Bye"
+    wait_until(lambda: faithd.said.count("end=closed") == 4, 5, "three transfers and their control")
+    assert server.data_peers == [GATEWAY_V4] * 3
+    verbs = [line.split()[0] for line in server.heard]
+    assert verbs.count(b"PASV" if passive else b"PORT") == 3
+    assert f"received={len(FILE)}" in faithd.said
+    assert f"sent={len(FILE)}" in faithd.said
+    assert faithd.said.count(f"client=[{CLIENT}]") == 4
+    assert faithd.said.count(f"mapped=[{lab.mapped()}]") == 4
+
+
+def test_active_data_comes_from_the_mapped_address(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    start("ftp")
+    with lab.client.inside():
+        listener = socket.create_server(("::", 0), family=socket.AF_INET6)
+    with dialogue(lab) as control, listener:
+        listener.settimeout(5)
+        port = listener.getsockname()[1]
+        assert ask(control, b"EPRT |2|%s|%d|\r\n" % (CLIENT.encode(), port)) == b"200 I will\r\n"
+        control.sendall(b"RETR file\r\n")
+        data, peer = listener.accept()
+        with data:
+            assert peer[0] == lab.mapped()
+            assert data.recv(10, socket.MSG_WAITALL) == FILE[:10]
+
+
+# -- who may come --------------------------------------------------------------------------------
+
+
+def test_nobody_else_gets_the_clients_data(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    faithd = start("ftp")
+    with dialogue(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        with (
+            lab.gateway.inside(),
+            socket.create_connection((lab.mapped(), port), 5) as stranger,
+            pytest.raises(ConnectionResetError),
+        ):
+            stranger.recv(1)
+        faithd.wait_said("a data connection of somebody else was refused")
+        with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+            control.sendall(b"RETR file\r\n")
+            assert data.recv(10, socket.MSG_WAITALL) == FILE[:10]
+        wait_until(lambda: refuses(lab, port), 5, "the listener being gone after one connection")
+
+
+def refuses(lab: ThreeHosts, port: int) -> bool:
+    try:
+        lab.client.call(socket.create_connection, (lab.mapped(), port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_no_one_else_is_called(lab: ThreeHosts, server: FtpServer, start: Start) -> None:
+    faithd = start("ftp")
+    with dialogue(lab) as control:
+        assert ask(control, b"EPRT |2|2001:db8:6::1|2000|\r\n").startswith(b"501 ")
+        assert ask(control, b"EPRT |2|%s|22|\r\n" % CLIENT.encode()).startswith(b"504 ")
+        assert ask(control, b"PASV\r\n").startswith(b"502 ")
+    faithd.wait_said("a data connection to somebody else was asked for")
+    assert not [line for line in server.heard if line.startswith((b"PORT", b"EPRT"))]
+
+
+def test_data_pass_the_rules_of_their_moment(
+    lab: ThreeHosts, server: FtpServer, start: Start, tmp_path: Path
+) -> None:
+    rules = tmp_path / "faithd.conf"
+    rules.write_text("2001:db8:6::/64 permit 0.0.0.0/0\n")
+    faithd = start("-f", str(rules), "ftp")
+    with dialogue(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        rules.write_text("2001:db8:6::/64 deny 192.0.2.0/24\n")
+        faithd.signal(1)
+        faithd.wait_said("faithd.conf: 1 rules")
+        with (
+            lab.client.inside(),
+            pytest.raises(ConnectionResetError),
+            socket.create_connection((lab.mapped(), port), 5) as data,
+        ):
+            data.recv(1)
+        faithd.wait_said(f"translation to [{lab.mapped()}]:{port} not permitted")
+        assert ask(control, b"NOOP\r\n") == b"200 Done\r\n"
+
+
+# -- how it ends ---------------------------------------------------------------------------------
+
+
+def test_abort_with_synch_and_go_on(lab: ThreeHosts, server: FtpServer, start: Start) -> None:
+    start("ftp")
+    with dialogue(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+            assert ask(control, b"RETR endless\r\n") == b"150 Here it comes\r\n"
+            assert len(data.recv(1 << 20)) > 0
+            control.sendall(b"\xff\xf4")
+            control.send(b"\xff", socket.MSG_OOB)
+            assert b"226 As you wished" in ask(control, b"\xf2ABOR\r\n") + ask_rest(control)
+            with contextlib.suppress(ConnectionResetError):
+                while data.recv(1 << 20):
+                    pass
+        port = port_of(ask(control, b"EPSV\r\n"))
+        with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+            control.sendall(b"RETR file\r\n")
+            assert read_all(data) == FILE
+
+
+def ask_rest(control: socket.socket, seconds: float = 0.5) -> bytes:
+    """What else there is to hear within that time."""
+    control.settimeout(seconds)
+    try:
+        return control.recv(4096)
+    except TimeoutError:
+        return b""
+    finally:
+        control.settimeout(5)
+
+
+def read_all(data: socket.socket) -> bytes:
+    pieces = []
+    while piece := data.recv(1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def test_data_outlive_the_control_connection(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    server.files["file"] = FILE * 5
+    faithd = start("ftp")
+    control = dialogue(lab)
+    first, second = (port_of(ask(control, b"EPSV\r\n")) for _ in range(2))
+    with lab.client.call(socket.create_connection, (lab.mapped(), second), 5) as data:
+        assert ask(control, b"RETR file\r\n").startswith(b"150 ")
+        reset_by_client(control)
+        faithd.wait_said(f"mapped=[{lab.mapped()}]:21 ")
+        assert refuses(lab, first)
+        assert read_all(data) == FILE * 5
+    faithd.wait_said("end=closed")
+
+
+def test_the_client_ends_after_its_last_command(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    faithd = start("ftp")
+    with dialogue(lab) as control:
+        control.sendall(b"EPSV 9\r\nNOOP\r\nQUIT\r\n")
+        control.shutdown(socket.SHUT_WR)
+        heard = read_all(control)
+        assert [line[:3] for line in heard.splitlines()] == [b"522", b"200", b"221"]
+    faithd.wait_said("end=closed")
+
+
+def test_resets_are_passed_on(lab: ThreeHosts, server: FtpServer, start: Start) -> None:
+    faithd = start("ftp")
+    reset_by_client(dialogue(lab))
+    faithd.wait_said('end="client reset"')
+
+
+def reset_by_client(control: socket.socket) -> None:
+    control.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 0))
+    control.close()
+
+
+def test_silence_ends_it_but_not_while_data_flow(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    faithd = start("--idle-timeout=1", "ftp")
+    with dialogue(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+            assert ask(control, b"RETR endless\r\n").startswith(b"150 ")
+            for _ in range(10):
+                for _ in range(64):
+                    assert data.recv(1 << 16)
+                assert ask_rest(control, 0.25) == b""
+        with pytest.raises(ConnectionResetError):
+            control.recv(1)
+    faithd.wait_said(f"mapped=[{lab.mapped()}]:21 ")
+    faithd.wait_said("end=idle")
+
+
+def test_draining_lets_a_transfer_end(
+    lab: ThreeHosts, server: FtpServer, start: Start, ftp: Callable[[], ftplib.FTP]
+) -> None:
+    faithd = start("ftp")
+    with lab.client.inside():
+        connection = ftp()
+        faithd.signal(15)
+        faithd.wait_said("stopping")
+        assert fetch(connection) == FILE
+        connection.quit()
+    assert faithd.process.wait(5) == 0
+    assert "end=stopped" not in faithd.said
+
+
+def test_stopping_ends_what_does_not(lab: ThreeHosts, server: FtpServer, start: Start) -> None:
+    faithd = start("--drain-timeout=0.3", "ftp")
+    with dialogue(lab) as control:
+        ask(control, b"EPSV\r\n")
+        faithd.stop()
+        with pytest.raises(ConnectionResetError):
+            control.recv(1)
+    assert "end=stopped" in faithd.said
+
+
+# -- many ----------------------------------------------------------------------------------------
+
+
+def test_a_hundred_at_once_and_nothing_left(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    faithd = start("ftp")
+    before = descriptors(faithd)
+    digests: list[str] = []
+    everyone = threading.Barrier(100)
+
+    def visit(number: int) -> None:
+        with lab.client.inside(), ftplib.FTP(timeout=30) as connection:
+            connection.connect(lab.mapped(), 21)
+            connection.login("me", "secret")
+            connection.set_pasv(number % 2 == 0)
+            everyone.wait(30)
+            digests.append(hashlib.sha256(fetch(connection)).hexdigest())
+
+    visitors = [threading.Thread(target=visit, args=(number,)) for number in range(100)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join(60)
+    assert digests == [hashlib.sha256(FILE).hexdigest()] * 100
+    wait_until(lambda: faithd.said.count("end=closed") == 200, 5, "200 records")
+    wait_until(lambda: descriptors(faithd) <= before + 16, 5, "descriptors given back")
+
+
+def descriptors(faithd: Faithd) -> int:
+    return sum(len(os.listdir(f"/proc/{worker}/fd")) for worker in faithd.workers)
+
+
+# -- which ports ---------------------------------------------------------------------------------
+
+
+def test_a_port_can_be_ftps_or_not(lab: ThreeHosts, server: FtpServer, start: Start) -> None:
+    start("--alg=none", "ftp")
+    with dialogue(lab) as control:
+        assert ask(control, b"EPSV\r\n") == b"200 Done\r\n"
+        assert server.heard == [b"EPSV\r\n"]
+
+
+# -- other programs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [[], ["--ftp-port", "-"]], ids=["EPSV", "EPRT"])
+def test_curl(
+    lab: ThreeHosts,
+    server: FtpServer,
+    start: Start,
+    tmp_path: Path,
+    options: list[str],
+    need: Callable[[str], str],
+) -> None:
+    start("ftp")
+    curl = need("curl")
+    url = f"ftp://[{lab.mapped()}]/file"
+    target = tmp_path / "file"
+    lab.client.run([curl, "-sS", "-m", "20", *options, "-o", str(target), url])
+    assert target.read_bytes() == FILE
