@@ -36,6 +36,19 @@ def test_a_service_alone_has_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "ports"),
+    [
+        (["20-22"], "21"),
+        (["2121"], ""),
+        (["--alg", "ftp", "2121,21"], "21,2121"),
+        (["--alg", "none", "21"], ""),
+    ],
+)
+def test_the_ports_of_ftp(arguments: list[str], ports: str) -> None:
+    assert str(settings(*arguments).relay.ftp) == ports
+
+
+@pytest.mark.parametrize(
     ("words", "argv"),
     [
         (["/usr/libexec/ftpd"], ("ftpd",)),

@@ -58,6 +58,8 @@ class Crew:
     ) -> None:
         self.on_gone: Callable[[], None] = lambda: None
         """Called when the last worker has ended after :meth:`retire`."""
+        self.on_end: Callable[[Member], None] = lambda member: None
+        """Called with every worker that has ended, before it is replaced."""
         self._loop = loop
         self._work = work
         self._hearings = {"ready": self._ready, "failed": self._failed, **hearings}
@@ -121,6 +123,7 @@ class Crew:
                 pass  # its last words come before the news of its death
         finally:
             self._let_go(member)
+        self.on_end(member)
         if self._retired:
             self.retire()
         elif self._starting:

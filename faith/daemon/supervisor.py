@@ -30,6 +30,7 @@ from faith.errors import FaithError, SetupError
 from faith.kernel import routes
 from faith.kernel.sockets import reset, stream_socket
 from faith.kernel.steering import bring_in
+from faith.kernel.steering.pairs import Pairs
 from faith.relay.record import endpoint
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
@@ -90,14 +91,19 @@ class Supervisor:
         hearings: dict[str, Hearing] = {
             "status": self._take_status,
             "sockets": _give_sockets,
+            "steer": self._steer,
+            "unsteer": self._unsteer,
         }
         if settings.local_server:
             hearings["local"] = partial(self._serve_locally, settings.local_server)
         self._crew = Crew(self._loop, self._work, hearings)
         self._crew.on_gone = self._loop.stop
+        self._crew.on_end = self._member_gone
         self._started = time.time()
         self._sets_up: list[Prefix] = []
         self._asked: set[int] = set()
+        self._pairs: Pairs | None = None  # made for the first that needs it
+        self._steered: set[int] = set()  # workers that have their listener of it
         self._sessions = 0
         self._stopping = False
 
@@ -116,6 +122,7 @@ class Supervisor:
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
+            undo.callback(self._let_go_of_pairs)
             self._set_up(undo)
             undo.callback(self._crew.kill)
             self._crew.start(self._settings.workers, self._serving)
@@ -175,6 +182,7 @@ class Supervisor:
         self._presence.close()
         self._watch.close()
         self._loop.close()
+        self._let_go_of_pairs()
         settings = self._settings
         task = Task(
             self._steering.after_fork(number),
@@ -217,6 +225,39 @@ class Supervisor:
             self._parts = parts
             with in_memory(parts.dumps()) as descriptor:
                 self._crew.tell("policy", [descriptor])
+
+    # -- data connections of encrypted FTP ---------------------------------------------------
+
+    def _steer(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        """Have a client's data connections come to a worker, which is told when they do.
+
+        Its listener goes with the first answer.
+        """
+        listener: list[int] = []
+        try:
+            if self._pairs is None:
+                self._pairs = Pairs(self._settings.workers)
+            self._pairs.steer((message["client"], message["mapped"]), member.number)
+            if member.pid not in self._steered:
+                self._steered.add(member.pid)
+                listener = [self._pairs.listeners[member.number].fileno()]
+        except (FaithError, OSError) as error:
+            log.error("data connections of encrypted FTP will fail: %s", error)
+        with suppress(BrokenPipeError):  # it has ended, and will be reaped
+            member.channel.send({"kind": "steered"}, listener)
+
+    def _unsteer(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        if self._pairs is not None:
+            self._pairs.unsteer((message["client"], message["mapped"]), member.number)
+
+    def _member_gone(self, member: Member) -> None:
+        self._steered.discard(member.pid)
+        if self._pairs is not None:
+            self._pairs.forget(member.number)
+
+    def _let_go_of_pairs(self) -> None:
+        if self._pairs is not None:
+            self._pairs.close()
 
     # -- the local server --------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from faith.kernel import capabilities
 from faith.kernel.sockets import reset
 from faith.relay.record import endpoint
 from faith.relay.relay import Relay
+from faith.relay.secured import Secured
 from faith.relay.stock import Stock
 
 if TYPE_CHECKING:
@@ -90,13 +91,21 @@ class Worker:
             "status": self._tell_status,
             "drain": self._drain,
             "socket": self._take_socket,
+            "steered": self._take_steering,
             "stop": loop.stop,
         }
         self._stock = Stock(self._ask_for_sockets)
         if task.relay.ftp:
             self._stock.fill()
+        self._secured = Secured(self._ask_for_steering)
         self._relay = Relay(
-            loop, task.parts.policy(), task.relay, told.record, self._not_mapped, self._stock
+            loop,
+            task.parts.policy(),
+            task.relay,
+            told.record,
+            self._not_mapped,
+            self._stock,
+            self._secured,
         )
         self._relay.on_idle = loop.stop
         self._relay.listen(task.listeners, task.redirected)
@@ -143,6 +152,19 @@ class Worker:
 
     def _take_socket(self, descriptor: int | None = None) -> None:
         self._stock.add(None if descriptor is None else _socket.socket(fileno=descriptor))
+
+    def _ask_for_steering(self, kind: str, client: str, mapped: str) -> None:
+        try:
+            self._channel.send({"kind": kind, "client": client, "mapped": mapped})
+        except OSError as error:
+            log.error("no steering of encrypted FTP: %s", error.strerror)
+            if kind == "steer":
+                self._loop.call_soon(self._secured.answered)
+
+    def _take_steering(self, descriptor: int | None = None) -> None:
+        if descriptor is not None:
+            self._relay.listen_for_data(_socket.socket(fileno=descriptor))
+        self._secured.answered()
 
     def _tell_status(self) -> None:
         with suppress(OSError):  # it will ask again

@@ -83,6 +83,7 @@ class Control:
         )
         self._doorways: dict[int, Doorway] = {}
         self._secured = False
+        self._steering = False
         self._hanging_up = False
         self._linger: TimerHandle | None = None
 
@@ -173,11 +174,17 @@ class Control:
                 case CloseData(listener):
                     self._close_doorway(listener)
                 case GoTransparent():
-                    self._secured = True
+                    self._secured = self._steering = True
+                    self._ftp.secured.add(self.session, self._steered)
                 case Hangup():
                     self._hanging_up = True
                 case Log(peer, text, detail):
                     self._tell(peer, text, detail)
+
+    def _steered(self) -> None:
+        """The client may hear that AUTH was accepted: where it may connect to then, reaches us."""
+        self._steering = False
+        self._settle()
 
     def _tell(self, peer: str, text: str, detail: str = "") -> None:
         log.warning("FTP %s: the %s: %s%s", self._name(), peer, text, detail and f" ({detail})")
@@ -244,16 +251,19 @@ class Control:
         self._tell("gateway", "a data connection of somebody else was refused", host)
 
     def _client_came(self, to: int, at: int, client: _socket.socket, port: int) -> None:
-        self._ftp.passive(self, client, port, at, to)
+        self._ftp.passive(self.session, client, port, at, to)
 
     def _server_came(self, to: int, at: int, server: _socket.socket, port: int) -> None:
-        self._ftp.active(self, server, port, to)
+        self._ftp.active(self.session, server, port, to)
 
     # -- sending, and the ends ---------------------------------------------------------------
 
     def _settle(self) -> None:
         """Send what can be sent, pass on what has ended, and choose what to wait for."""
         if self.session.end is not None:
+            return
+        if self._steering:
+            self._watch()
             return
         for side, other in self._both():
             try:
@@ -287,7 +297,9 @@ class Control:
 
     def _watch(self) -> None:
         for side, _ in self._both():
-            interest = (IN if self._reads(side) else 0) | (OUT if side.outbox else 0) or _EDGE
+            interest = (IN if self._reads(side) else 0) | (
+                OUT if side.outbox and not self._steering else 0
+            ) or _EDGE
             if interest != side.interest:
                 side.interest = interest
                 self._plane.rewatch(side.leg.fd, interest)

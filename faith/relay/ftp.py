@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from faith.relay import dial
 from faith.relay.control import Control
+from faith.relay.listener import adopt
 from faith.relay.routing import Route
 from faith.relay.session import Session
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from faith.relay.listener import Peer
     from faith.relay.plane import Plane
     from faith.relay.routing import Routing
+    from faith.relay.secured import Secured
     from faith.relay.stock import Stock
 
 
@@ -41,11 +43,13 @@ class Ftp:
         plane: Plane,
         routing: Routing,
         stock: Stock,
+        secured: Secured,
         connecting: Connecting,
     ) -> None:
         self.loop = loop
         self.plane = plane
         self.stock = stock
+        self.secured = secured
         self._routing = routing
         self._connecting = connecting
         self._controls: dict[Session, Control] = {}
@@ -75,14 +79,23 @@ class Ftp:
 
     # -- data connections --------------------------------------------------------------------
 
+    def accepted(self, fd: int, peer: Peer) -> None:
+        """Somebody has come as whoever may, with an encrypted control connection."""
+        client = adopt(fd)
+        mapped, port = client.getsockname()[:2]
+        parent = self.secured.find(peer[0], mapped)
+        if parent is None:
+            self._connecting.refuse(client, peer, mapped, port, "not expected")
+        else:
+            self.passive(parent, client, peer[1], port, port)
+
     def passive(
-        self, control: Control, client: _socket.socket, client_port: int, at: int, to: int
+        self, parent: Session, client: _socket.socket, client_port: int, at: int, to: int
     ) -> None:
         """The client has come to port *at*: connect it to port *to* of the server's."""
-        parent = control.session
         peer = parent.client_host, client_port, 0, 0
         mapped = parent.route.mapped
-        route = self._route(control)
+        route = self._route(parent)
         if route.refused:
             self._connecting.refuse(client, peer, mapped, at, route.refused)
             return
@@ -95,12 +108,11 @@ class Ftp:
         session.mapped_port = at
         self._begin(parent, session, session.server, error)
 
-    def active(self, control: Control, server: _socket.socket, server_port: int, to: int) -> None:
+    def active(self, parent: Session, server: _socket.socket, server_port: int, to: int) -> None:
         """The server has come: connect it to port *to* of the client's, as the mapped address."""
-        parent = control.session
         peer = parent.client_host, to, 0, 0
         mapped = parent.route.mapped
-        route = self._route(control)
+        route = self._route(parent)
         if route.refused:
             self._connecting.refuse(server, peer, mapped, server_port, route.refused)
             return
@@ -113,13 +125,13 @@ class Ftp:
         session.mapped_port = client.getsockname()[1]
         self._begin(parent, session, session.client, error)
 
-    def _route(self, control: Control) -> Route:
+    def _route(self, parent: Session) -> Route:
         """As for a connection of its own; but the server is to see one address of ours."""
-        parent = control.session
         route = self._routing.find(parent.client_host, parent.route.mapped)
         if route.local:  # the prefix has gone meanwhile
             return Route(route.mapped, refused="prefix gone")
-        return Route(route.mapped, route.server, control.source, route.refused)
+        source = parent.server.sock.getsockname()[0]
+        return Route(route.mapped, route.server, source, route.refused)
 
     def _begin(self, parent: Session, session: Session, dialled: Leg, error: int) -> None:
         session.parent = parent

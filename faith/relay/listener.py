@@ -103,3 +103,10 @@ class Listener:
                 continue
             self._accepted(fd, peer)
         self._batch = min(2 * self._batch, BATCH)
+
+
+def adopt(fd: int) -> _socket.socket:
+    """The socket of a connection that was accepted from an IPv6 listener; it does not block."""
+    client = _socket.socket(_socket.AF_INET6, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd)
+    client.setblocking(False)
+    return client

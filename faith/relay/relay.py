@@ -17,7 +17,7 @@ from faith.kernel.sockets import original_destination, reset
 from faith.relay import dial
 from faith.relay.ftp import Ftp
 from faith.relay.limits import Deadlines, Silence
-from faith.relay.listener import Listener, Reserve
+from faith.relay.listener import Listener, Reserve, adopt
 from faith.relay.plane import ERR, HUP, Plane
 from faith.relay.record import Record
 from faith.relay.routing import Routing
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from faith.relay.leg import Leg
     from faith.relay.listener import Peer
+    from faith.relay.secured import Secured
     from faith.relay.stock import Stock
     from faith.translation.destination import Policy
 
@@ -61,7 +62,7 @@ class Relay:
 
     *report* gets the record of every connection, *local* the socket of one to the gateway's own
     address, which it then owns; without *local* such a connection is closed.  FTP takes a *stock*
-    of transparent sockets.
+    of transparent sockets, and somebody who steers for the *secured*.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Relay:
         report: Callable[[Record], None],
         local: Callable[[_socket.socket], None] | None,
         stock: Stock | None = None,
+        secured: Secured | None = None,
     ) -> None:
         self.on_idle: Callable[[], None] = lambda: None
         self.open_sessions = 0
@@ -84,13 +86,14 @@ class Relay:
         self._reserve = Reserve()
         self._shedding = 0
         self._listeners: list[Listener] = []
+        self._data_listeners: list[Listener] = []
         self._steps = log.isEnabledFor(logging.DEBUG)
         self._dialling = Deadlines(loop, settings.connect_timeout, self._dial_timeout)
         limits = settings.idle_timeout, settings.half_closed_timeout
         self._silences = [Silence(loop, self._plane, *limits)]
         self._ftp: Ftp | None = None
-        if stock is not None:
-            self._ftp = Ftp(loop, self._plane, self._routing, stock, self)
+        if stock is not None and secured is not None:
+            self._ftp = Ftp(loop, self._plane, self._routing, stock, secured, self)
             self._silences.append(Silence(loop, self._ftp, *limits))
 
     @property
@@ -116,6 +119,13 @@ class Relay:
             self._listeners.append(listener)
             self._plane.watch(sock.fileno(), listener)
 
+    def listen_for_data(self, sock: _socket.socket) -> None:
+        """Accept from *sock* the data connections of encrypted FTP sessions."""
+        assert self._ftp
+        listener = Listener(sock, self._ftp.accepted, self._exhausted, self._reserve)
+        self._data_listeners.append(listener)
+        self._plane.watch(sock.fileno(), listener)
+
     def stop_listening(self) -> None:
         """Accept no more; sessions go on, and *on_idle* is called when the last has ended."""
         for listener in self._listeners:
@@ -125,12 +135,12 @@ class Relay:
             self._loop.call_soon(self.on_idle)
 
     def _accepted(self, fd: int, peer: Peer) -> None:
-        client = _adopt(fd)
+        client = adopt(fd)
         local = client.getsockname()
         self._connect(client, peer, local[0], local[1])
 
     def _accepted_redirected(self, fd: int, peer: Peer) -> None:
-        client = _adopt(fd)
+        client = adopt(fd)
         try:
             packed, port = original_destination(client)
         except OSError:  # no rule redirected it: it came to one of the gateway's own addresses
@@ -218,6 +228,8 @@ class Relay:
         self.open_sessions -= 1
         if session.parent is not None:
             session.parent.data -= 1
+        elif self._ftp:
+            self._ftp.secured.remove(session)
         if not self.open_sessions:
             self._plane.rest()
             if not self._listeners:
@@ -228,6 +240,8 @@ class Relay:
         self.stop_listening()
         if self._ftp:
             self._ftp.close()
+        for listener in self._data_listeners:
+            self._plane.retire(listener.sock)
         for session in self._dialling.sessions() + self._plane.sessions():
             self._plane.end(session, "stopped", reset=True)
         for silence in self._silences:
@@ -246,7 +260,7 @@ class Relay:
             self._loop.call_later(PAUSE, self._resume, listener)
 
     def _resume(self, listener: Listener) -> None:
-        if listener in self._listeners:
+        if listener in self._listeners or listener in self._data_listeners:
             self._plane.watch(listener.sock.fileno(), listener)
 
     def _shed(self) -> None:
@@ -263,9 +277,3 @@ class Relay:
 def _failure(leg: Leg, error: int) -> str:
     kind = dial.kind(error)
     return kind if leg is leg.session.server else f"client {kind}"
-
-
-def _adopt(fd: int) -> _socket.socket:
-    client = _socket.socket(_socket.AF_INET6, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd)
-    client.setblocking(False)
-    return client

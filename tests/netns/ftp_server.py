@@ -61,8 +61,14 @@ class _Visit:
             "STOR": self.stor,
             "LIST": self.list,
             "ABOR": self.abor,
+            "EPSV": self.epsv,
         }
-        self.replies = {"USER": "331 Who?", "PASS": "230 In", "TYPE": "200 As you like"}
+        self.replies = {
+            "USER": "331 Who?",
+            "PASS": "230 In",
+            "TYPE": "200 As you like",
+            "AUTH": "234 Go ahead",
+        }
 
     def run(self) -> None:
         with self.server.host.inside(), self.control, contextlib.suppress(OSError):
@@ -86,12 +92,19 @@ class _Visit:
     def say(self, *lines: str) -> None:
         self.control.sendall("".join(f"{line}\r\n" for line in lines).encode())
 
-    def pasv(self, _: str) -> None:
+    def listen(self) -> tuple[str, int]:
         if self.passive:
             self.passive.close()
         self.passive = socket.create_server((self.control.getsockname()[0], 0))
         self.passive.settimeout(5)
         host, port = self.passive.getsockname()
+        return host, port
+
+    def epsv(self, _: str) -> None:
+        self.say(f"229 Come in (|||{self.listen()[1]}|)")
+
+    def pasv(self, _: str) -> None:
+        host, port = self.listen()
         self.say(f"227 Come in ({host.replace('.', ',')},{port >> 8},{port & 255})")
 
     def port(self, argument: str) -> None:

@@ -377,13 +377,77 @@ def descriptors(faithd: Faithd) -> int:
     return sum(len(os.listdir(f"/proc/{worker}/fd")) for worker in faithd.workers)
 
 
+# -- encrypted -----------------------------------------------------------------------------------
+
+
+def secured(lab: ThreeHosts) -> socket.socket:
+    """A control connection of which the ALG thinks that it cannot read it."""
+    control = dialogue(lab)
+    assert ask(control, b"AUTH TLS\r\n") == b"234 Go ahead\r\n"
+    return control
+
+
+@pytest.mark.usefixtures("bpf_allowed")
+def test_data_behind_encryption(lab: ThreeHosts, server: FtpServer, start: Start, via: str) -> None:
+    faithd = start(f"--via={via}", "ftp")
+    with secured(lab) as control:
+        for _ in range(2):
+            port = port_of(ask(control, b"EPSV\r\n"))
+            with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+                control.sendall(b"RETR file\r\n")
+                assert read_all(data) == FILE
+            heard = b""
+            while not heard.endswith(b"226 Sent\r\n"):
+                heard += control.recv(4096)
+            faithd.wait_said(f"mapped=[{lab.mapped()}]:{port} ")
+        with secured(lab):
+            pass
+        port = port_of(ask(control, b"EPSV\r\n"))
+        assert not refuses(lab, port), "the end of another session takes nothing from this one"
+    faithd.wait_said(f"mapped=[{lab.mapped()}]:21 ", 2)
+    wait_until(lambda: refuses(lab, port), 5, "nobody being let in any more")
+
+
+@pytest.mark.usefixtures("bpf_allowed")
+def test_only_that_client_to_that_server_and_no_port_of_the_systems(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    start("ftp")
+    with secured(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        assert refuses(lab, 1023)
+        with lab.client.inside(), pytest.raises(ConnectionRefusedError):
+            socket.create_connection((lab.mapped("192.0.2.81"), port), 5)
+        with lab.gateway.inside(), pytest.raises(ConnectionRefusedError):
+            socket.create_connection((lab.mapped(), port), 5)
+
+
+@pytest.mark.usefixtures("bpf_allowed")
+def test_a_worker_that_dies_takes_its_steering_along(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    faithd = start("ftp")
+    with secured(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        for worker in faithd.workers:
+            os.kill(worker, 9)
+        wait_until(lambda: refuses(lab, port), 5, "nobody being let in any more")
+    faithd.wait_said("takes its place", 2)
+    wait_until(lambda: len(faithd.workers) == 2, 5, "new workers")
+    with secured(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+            control.sendall(b"RETR file\r\n")
+            assert read_all(data) == FILE
+
+
 # -- which ports ---------------------------------------------------------------------------------
 
 
 def test_a_port_can_be_ftps_or_not(lab: ThreeHosts, server: FtpServer, start: Start) -> None:
     start("--alg=none", "ftp")
     with dialogue(lab) as control:
-        assert ask(control, b"EPSV\r\n") == b"200 Done\r\n"
+        assert refuses(lab, port_of(ask(control, b"EPSV\r\n")))
         assert server.heard == [b"EPSV\r\n"]
 
 

@@ -43,13 +43,16 @@ PREFIX_KEY = struct.Struct("=I16s")
 SLOT = struct.Struct("=I")
 """Where in its map a listener is; also the key of the only value of the ports, the bitmap."""
 
+PAIR_SIZE = 2 * 16
+"""Octets of the key of the pairs: the client's address and ours; the value is a slot."""
+
 BITMAP_SIZE = 65536 // 8
 """Octets of the ports' value."""
 
 Code = list[Instruction | Label]
 
 # struct bpf_sk_lookup (uapi/linux/bpf.h): where the context has what we ask for.
-_FAMILY, _PROTOCOL, _LOCAL_IP6, _LOCAL_PORT = 8, 12, 44, 60
+_FAMILY, _PROTOCOL, _REMOTE_IP6, _LOCAL_IP6, _LOCAL_PORT = 8, 12, 20, 44, 60
 # Helpers.
 _MAP_LOOKUP_ELEM, _SK_RELEASE, _SK_ASSIGN = 1, 86, 124
 _SK_PASS = 1
@@ -79,6 +82,41 @@ def program(prefixes: int, ports: int, listeners: int) -> Code:
         Label("pass"),  # to the kernel's own search, which heeds what was assigned
         put(R0, _SK_PASS),
         leave(),
+    ]
+
+
+def pairs_program(pairs: int, listeners: int) -> Code:
+    """The program for `faith.kernel.steering.pairs`, on the maps open at these descriptors."""
+    return [
+        copy(R6, R1),  # the context
+        *_tcp_over_ipv6(otherwise="pass"),
+        load32(R2, R6, _LOCAL_PORT),
+        shift_right_by(R2, 10),
+        jump_if(R2, 0, "pass"),  # a port below 1024
+        *_find_pair(pairs, otherwise="pass"),
+        copy(R7, R0),  # the listener's slot
+        *_assign(listeners, otherwise="pass"),
+        Label("pass"),
+        put(R0, _SK_PASS),
+        leave(),
+    ]
+
+
+def _find_pair(pairs: int, otherwise: str) -> Code:
+    """R0 = where the slot for the two addresses is."""
+    key = -PAIR_SIZE
+    addresses: Code = []
+    for number, address in enumerate((_REMOTE_IP6, _LOCAL_IP6)):
+        for word in range(0, 16, 4):
+            addresses.append(load32(R2, R6, address + word))
+            addresses.append(store32(STACK, key + 16 * number + word, R2))
+    return [
+        *addresses,
+        load_map(R1, pairs),
+        copy(R2, STACK),
+        add_value(R2, key),
+        call(_MAP_LOOKUP_ELEM),
+        jump_if(R0, 0, otherwise),
     ]
 
 
