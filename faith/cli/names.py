@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from faith.translation.prefix import LAYOUTS, LOW32
+from faith.cli import ra
+from faith.errors import ConfigError, FaithError
+from faith.kernel import routes
+from faith.translation import pref64
+from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 
 Texts = list[str] | None
 
@@ -121,6 +125,69 @@ def answer_names(
     forwarder.run(settings, workers, user)
 
 
+def show_hosts(
+    words: Annotated[list[str], typer.Argument(metavar="NAME|IPV4|FILE")],
+    prefix: Annotated[
+        Texts,
+        typer.Option(
+            "-p", metavar="PREFIX", help="Map under this prefix, not those reserved here."
+        ),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
+    ] = LOW32,
+) -> None:
+    """Show lines for the /etc/hosts of IPv6-only hosts: servers under their mapped addresses."""
+    from faith.cli import hosts
+
+    under = _prefixes(prefix, layout)
+    found = [entry for word in words for entry in hosts.entries(word)]
+    print("\n".join(hosts.lines(found, under)))
+
+
+def show_advertisements(
+    prefix: Annotated[
+        Texts,
+        typer.Option("-p", metavar="PREFIX", help="Tell of this prefix, not those reserved here."),
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
+    ] = LOW32,
+    daemon: Annotated[
+        Texts, typer.Option("--for", metavar="|".join(ra.DAEMONS), help="For this daemon only.")
+    ] = None,
+    interval: Annotated[
+        int,
+        typer.Option(
+            metavar="SECONDS", min=4, max=1800, help="Advertisements come so often (their maximum)."
+        ),
+    ] = 600,
+    lifetime: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Hosts are to use the prefix for so long; three intervals if not given.",
+        ),
+    ] = None,
+) -> None:
+    """Show what makes a router advertisement daemon tell hosts the prefix (PREF64, RFC 8781)."""
+    under = _prefixes(prefix, layout)
+    for name in daemon or ():
+        if name not in ra.DAEMONS:
+            raise ConfigError(f"{name}: one of {', '.join(ra.DAEMONS)} goes there")
+    seconds = pref64.default_lifetime(interval) if lifetime is None else lifetime
+    print(ra.snippets(under, seconds, daemon or list(ra.DAEMONS)), end="")
+
+
+def _prefixes(texts: Texts, layout: str) -> list[Prefix]:
+    found = [Prefix.parse(text, layout) for text in texts or ()] or routes.reserved()
+    if not found:
+        raise FaithError("no prefix is reserved here; give one with -p")
+    return found
+
+
 def join(app: typer.Typer) -> None:
     """Make these commands some of *app*'s."""
     app.command("dns")(answer_names)
+    app.command("hosts")(show_hosts)
+    app.command("ra")(show_advertisements)
