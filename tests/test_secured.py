@@ -56,6 +56,14 @@ def test_answers_come_in_the_order_of_the_questions() -> None:
     assert told == ["one", "two"]
 
 
+def test_nobody_waits_for_who_has_gone() -> None:
+    secured, _, told = make()
+    secured.add(session(), lambda: told.append("one"))
+    secured.add(session(), lambda: told.append("two"))
+    secured.give_up()
+    assert told == ["one", "two"]
+
+
 def test_only_who_was_added_is_found() -> None:
     secured, _, _ = make()
     secured.add(session(), lambda: None)

@@ -130,6 +130,7 @@ class Worker:
     def _go_on_alone(self) -> None:
         """The supervisor has died, and the steering with it: let what can end well do so."""
         self._stock.close()
+        self._secured.give_up()
         if self._redirected:
             log.log(NOTICE, "the supervisor is gone, and the redirection: sessions are reset")
             self._loop.stop()

@@ -37,6 +37,11 @@ class Secured:
         if self._waiting:
             self._waiting.popleft()()
 
+    def give_up(self) -> None:
+        """Nobody answers any more."""
+        while self._waiting:
+            self.answered()
+
     def remove(self, session: Session) -> None:
         """*session* has ended; a no-op when it was none of ours."""
         pair = _pair(session)
