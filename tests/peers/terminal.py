@@ -33,10 +33,11 @@ class Terminal:
         """Press the keys."""
         os.write(self._ours, text.encode())
 
-    def wait_for(self, text: str, seconds: float = 10) -> None:
-        """Return when the program has written *text*, further on than what was waited for before.
+    def wait_for(self, text: str, seconds: float = 10) -> str:
+        """Wait till the program has written *text*, further on than what was waited for before.
 
-        Raises AssertionError with what it wrote instead.
+        Returns what it wrote, up to the end of *text*.  Raises AssertionError with what it wrote
+        instead.
         """
         deadline = time.monotonic() + seconds
         while text not in self._unread:
@@ -45,7 +46,8 @@ class Terminal:
                 f"no {text!r} within {seconds:g} s, but {self._unread!r}"
             )
             self._unread += self._read(text)
-        self._unread = self._unread.partition(text)[2]
+        before, _, self._unread = self._unread.partition(text)
+        return before + text
 
     def _read(self, text: str) -> str:
         try:
