@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import socket
 import statistics
 import subprocess
@@ -54,6 +55,8 @@ class Inetd:
     def run(self, bed: Bed, contender: Contender, scale: Scale) -> Figures:
         """Be inetd for as many connections as are asked for."""
         relays = isinstance(contender, Relay)
+        # As an installation is, whatever PYTHONDONTWRITEBYTECODE says of this clone.
+        compileall.compile_dir(CLONE / "faith", quiet=1)
         argv = (
             [*faithd(), "--inetd", "-f", "/dev/null"]
             if relays

@@ -387,39 +387,6 @@ def test_killed_session_does_not_look_like_a_good_end(inetd: Inetd) -> None:
     assert is_reset(server)
 
 
-# Start-up
-
-
-def test_first_byte_arrives_within_twice_pythons_own_start(inetd: Inetd) -> None:
-    ours, pythons = float("inf"), float("inf")
-    for attempt in range(40):  # the best of each, for as long as others keep the machine busy
-        ours = min(ours, seconds_to_first_byte(inetd))
-        pythons = min(pythons, seconds_of_python(inetd))
-        if attempt > 4 and ours <= 2 * pythons:
-            return
-    pytest.fail(f"the first byte takes {ours:.4f} s, Python alone {pythons:.4f} s")
-
-
-def seconds_to_first_byte(inetd: Inetd) -> float:
-    client = inetd.connect(inetd.lab.mapped())
-    client.sendall(b"x")
-    started = time.perf_counter()
-    inetd.serve()
-    server = inetd.accept()
-    assert server.recv(1) == b"x"
-    elapsed = time.perf_counter() - started
-    for sock in (client, server):
-        sock.close()
-    inetd.program.wait(10)
-    return elapsed
-
-
-def seconds_of_python(inetd: Inetd) -> float:
-    started = time.perf_counter()
-    inetd.lab.gateway.popen([sys.executable, "-I", "-c", "pass"]).wait(10)
-    return time.perf_counter() - started
-
-
 # Connections that come to nothing
 
 
