@@ -66,8 +66,9 @@ class Answer:
     """A reply to a question, fit for every asker of it; *message* is without EDNS.
 
     *lifetime* is in seconds, 0 when it must not be kept; *negative_ttl* is how long the "no" in it
-    may be believed (RFC 2308 §5), or None without a SOA record.  *bogus* means that the server
-    gave DNSSEC as the reason of a failure; *authoritative* that the answer is our own.
+    may be believed (RFC 2308 §5), or None without a SOA record.  *bogus* tells whether DNSSEC was
+    the reason of a failure, None for a server that did not say; *authoritative* that the answer is
+    our own.
 
     Raises WireError for a *message* that is not a question and records.
     """
@@ -85,7 +86,9 @@ class Answer:
         "ttls",
     )
 
-    def __init__(self, message: bytes, *, bogus: bool = False, authoritative: bool = False) -> None:
+    def __init__(
+        self, message: bytes, *, bogus: bool | None = False, authoritative: bool = False
+    ) -> None:
         self.message = message
         self.base = question_end(message)
         self.bogus = bogus
@@ -175,15 +178,16 @@ def from_reply(message: bytes) -> Answer:
     """
     found = records(message, question_end(message))
     edns = [record for record in found if record.kind == OPT and record.section == ADDITIONAL]
-    if not edns:
-        return Answer(message)
     if len(edns) > 1:
         raise WireError("EDNS twice")
-    return _without_edns(message, edns[0])
+    plain = _without(message, edns[0]) if edns else message
+    if plain[3] & RCODE != SERVFAIL:
+        return Answer(plain)
+    reasons = _extended_errors(message[edns[0].data : edns[0].end]) if edns else []
+    return Answer(plain, bogus=not _BOGUS.isdisjoint(reasons) if reasons else None)
 
 
-def _without_edns(message: bytes, opt: Record) -> Answer:
-    bogus = not _BOGUS.isdisjoint(_extended_errors(message[opt.data : opt.end]))
+def _without(message: bytes, opt: Record) -> bytes:
     if opt.end == len(message):
         *head, additional = HEADER.unpack_from(message)
         plain = HEADER.pack(*head, additional - 1) + message[HEADER.size : opt.start]
@@ -191,7 +195,7 @@ def _without_edns(message: bytes, opt: Record) -> Answer:
         plain = objects.without_edns(message)
     if opt.ttl >> 24:
         plain = plain[:3] + bytes([plain[3] & ~RCODE | SERVFAIL]) + plain[4:]
-    return Answer(plain, bogus=bogus)
+    return plain
 
 
 def failure(question: Question, rcode: int = SERVFAIL) -> Answer:
@@ -217,11 +221,14 @@ def _negative_ttl(message: bytes, found: list[Record]) -> int | None:
     return None
 
 
-def _extended_errors(options: bytes) -> Iterator[int]:
+def _extended_errors(options: bytes) -> list[int]:
+    """The codes of RFC 8914 among the *options* of EDNS."""
+    found = []
     at = 0
     while at + _OPTION.size <= len(options):
         code, length = _OPTION.unpack_from(options, at)
         at += _OPTION.size
         if code == _EXTENDED_ERROR and at + 2 <= len(options):
-            yield int.from_bytes(options[at : at + 2], "big")
+            found.append(int.from_bytes(options[at : at + 2], "big"))
         at += length
+    return found

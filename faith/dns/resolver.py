@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from faith.dns import ipv4only, reverse
+from faith.dns.answer import Answer
+from faith.dns.question import Question
 from faith.dns.synthesis import Synthesis, without_a
-from faith.dns.wire import IN, A
+from faith.dns.wire import IN, NOERROR, NXDOMAIN, A
 
 if TYPE_CHECKING:
-    from faith.dns.answer import Answer
     from faith.dns.cache import Cache
     from faith.dns.options import Options, View
-    from faith.dns.question import Question
     from faith.dns.tasks import Tasks
 
 HEAD_START = 0.25
@@ -59,9 +59,20 @@ class Resolver:
         await asyncio.wait([asked], timeout=HEAD_START)
         a_asked = None if asked.done() else self._look_up(question.of_type(A))
         reply = await asked
+        if reply.bogus is None and not question.unchecked:
+            reply = Answer(reply.message, bogus=await self._is_bogus(question))
         if not synthesis.needs_a(reply):
             return synthesis.concluded(reply)
         return synthesis.concluded(reply, await (a_asked or self._look_up(question.of_type(A))))
+
+    async def _is_bogus(self, question: Question) -> bool:
+        """Whether a question that failed for no stated reason is answered to who does not check.
+
+        Then it was DNSSEC that failed, and to go on with A records would be to get round it
+        (RFC 6147 §5.5 item 2).  The answer itself is of no use.
+        """
+        unchecked = Question(question.section, dnssec_ok=question.dnssec_ok, unchecked=True)
+        return (await self._look_up(unchecked)).rcode in (NOERROR, NXDOMAIN)
 
     def _look_up(self, question: Question) -> asyncio.Future[Answer]:
         """The answer as a server gave it, or will give it.  Do not cancel it: others may wait."""

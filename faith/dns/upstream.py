@@ -143,4 +143,4 @@ class _Race:
             answer = task.result()
             if answer and not self._settled:
                 self.best = answer
-                self._settled = answer.rcode in (NOERROR, NXDOMAIN) or answer.bogus
+                self._settled = answer.rcode in (NOERROR, NXDOMAIN) or answer.bogus is True

@@ -63,6 +63,7 @@ class TestEdns:
 
     @pytest.mark.parametrize(("code", "bogus"), [(6, True), (9, True), (22, False), (3, False)])
     def test_rfc8914_a_bogus_zone_is_told_from_a_dead_server(self, code: int, bogus: bool) -> None:
+        assert reply("a.", rcode="SERVFAIL").bogus is None
         message = dns.message.from_wire(reply_wire("a.", rcode="SERVFAIL"))
         options = [
             dns.edns.GenericOption("COOKIE", bytes(8)),

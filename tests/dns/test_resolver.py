@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 import uvloop
 
 from faith.dns import resolver
@@ -19,8 +20,6 @@ from faith.translation.prefix import Prefix
 from tests.dns.messages import lines, name, question, reply
 
 if TYPE_CHECKING:
-    import pytest
-
     from faith.dns.question import Question
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
@@ -50,10 +49,15 @@ class Table:
         self._slow = slow
         self.asked: list[str] = []
 
+    def add(self, key: str, answer: Answer) -> None:
+        self._answers[key] = answer
+
     async def ask(self, question: Question) -> Answer:
         kinds = {1: "A", 28: "AAAA", 12: "PTR", 16: "TXT", 43: "DS"}
         owner = resolver_name(question)
         key = f"{owner} {kinds[question.kind]}"
+        if question.unchecked and f"{key} CD" in self._answers:
+            key += " CD"
         self.asked.append(key)
         await asyncio.sleep(self._delay if not self._slow or key == self._slow else 0)
         return self._answers.get(key) or failure(question)
@@ -110,6 +114,22 @@ class TestSynthesis:
         (answer,) = resolve(table, question("v4.example.", dnssec_ok=True, unchecked=True))
         assert lines(answer) == []
         assert table.asked == ["v4.example. AAAA"]
+
+    @pytest.mark.parametrize(
+        ("unchecked", "expected"),
+        [(REAL["v6.example. AAAA"], []), (V4ONLY["v4.example. AAAA"], []), (None, MAPPED)],
+    )
+    def test_5_5_what_fails_by_dnssec_alone_stays_a_failure(
+        self, unchecked: Answer | None, expected: list[str]
+    ) -> None:
+        """A server that does not say why it failed is asked once more, with CD."""
+        failed = reply("v4.example.", rcode="SERVFAIL")
+        table = Table(V4ONLY, {"v4.example. AAAA": failed})
+        if unchecked:
+            table.add("v4.example. AAAA CD", unchecked)
+        (answer,) = resolve(table, question("v4.example."))
+        assert lines(answer) == expected
+        assert answer.rcode == (NOERROR if expected else SERVFAIL)
 
     def test_names_may_be_left_alone(self) -> None:
         options = Options(VIEW.prefixes, names={name("example."): Rule.NEVER})
