@@ -132,6 +132,7 @@ def each_cell(ground: str) -> pytest.MarkDecorator:
 
 @netns
 @peers
+@pytest.mark.matrix
 @each_cell("direct")
 def test_direct(direct: Ground, cell: Cell, tmp_path: Path, payload: Payload) -> None:
     direct.visit(cell, tmp_path, payload)
@@ -139,6 +140,7 @@ def test_direct(direct: Ground, cell: Cell, tmp_path: Path, payload: Payload) ->
 
 @netns
 @peers
+@pytest.mark.matrix
 @each_cell("relayed")
 def test_relayed(relayed: Ground, cell: Cell, tmp_path: Path, payload: Payload) -> None:
     relayed.visit(cell, tmp_path, payload)
