@@ -56,14 +56,17 @@ class Resolver:
     async def _synthesise(self, question: Question, synthesis: Synthesis) -> Answer:
         """Ask for AAAA records and, when these are missing or slow to come, for A records."""
         asked = self._look_up(question)
-        await asyncio.wait([asked], timeout=HEAD_START)
-        a_asked = None if asked.done() else self._look_up(question.of_type(A))
-        reply = await asked
+        a_question = question.of_type(A)
+        timer = asyncio.get_running_loop().call_later(HEAD_START, self._look_up, a_question)
+        try:
+            reply = await asked
+        finally:
+            timer.cancel()
         if reply.bogus is None and not question.unchecked:
             reply = Answer(reply.message, bogus=await self._is_bogus(question))
         if not synthesis.needs_a(reply):
             return synthesis.concluded(reply)
-        return synthesis.concluded(reply, await (a_asked or self._look_up(question.of_type(A))))
+        return synthesis.concluded(reply, await self._look_up(a_question))
 
     async def _is_bogus(self, question: Question) -> bool:
         """Whether a question that failed for no stated reason is answered to who does not check.

@@ -63,11 +63,12 @@ async def serve(settings: Settings, ready: Callable[[], object]) -> None:
     Raises ConfigError and SetupError.
     """
     async with AsyncExitStack() as undo:
-        upstreams = Upstreams(_exchanges(settings))
+        tasks = Tasks()
+        upstreams = Upstreams(_exchanges(settings), tasks)
         undo.callback(upstreams.close)
-        service = _Service(settings, upstreams)
+        service = _Service(settings, upstreams, tasks)
         undo.callback(service.server.close)
-        undo.push_async_callback(service.tasks.close)
+        undo.push_async_callback(tasks.close)
         watch = undo.enter_context(routes.watch())
         await service.refresh()
         loop = asyncio.get_running_loop()
@@ -80,20 +81,20 @@ async def serve(settings: Settings, ready: Callable[[], object]) -> None:
 class _Service:
     """A server that follows what it depends on."""
 
-    def __init__(self, settings: Settings, upstreams: Upstreams) -> None:
-        self.tasks = Tasks()
+    def __init__(self, settings: Settings, upstreams: Upstreams, tasks: Tasks) -> None:
+        self._tasks = tasks
         self._settings = settings
         self._upstreams = upstreams
         self._basis = _basis(settings)
         self._sockets: dict[Endpoint, list[socket.socket]] = {}
         self._refreshing = asyncio.Lock()
-        self.server = Server(self._names(), self.tasks)
+        self.server = Server(self._names(), self._tasks)
 
     def _names(self) -> Names:
         settings = self._settings
         options, connected = self._basis
         served = settings.served or Networks(128, connected)
-        return Names(options, served, self._upstreams, self.tasks, settings.stale)
+        return Names(options, served, self._upstreams, self._tasks, settings.stale)
 
     async def refresh(self) -> None:
         """Serve the prefixes, clients and addresses of this moment.  Raises SetupError."""
@@ -113,7 +114,7 @@ class _Service:
     def changed(self, watch: routes.Watch) -> None:
         """Refresh soon, if what was told concerns us."""
         if watch.drain():
-            self.tasks.start(self._follow(), "refresh")
+            self._tasks.start(self._follow(), "refresh")
 
     async def _follow(self) -> None:
         try:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from faith.dns.answer import Answer
     from faith.dns.exchange import Exchange
     from faith.dns.question import Question
+    from faith.dns.tasks import Tasks
 
 DEADLINE = 4.4
 """Seconds for a question in all: clients give up after five."""
@@ -44,24 +45,20 @@ class Upstream:
 
     async def ask(self, question: Question) -> Answer | None:
         """Its answer, or None when it gives none that makes sense."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         try:
             answer = await self._exchange.ask(question)
         except (OSError, EOFError, WireError) as error:
-            self._failed(loop.time(), str(error))
+            self.failed(str(error))
             return None
-        except asyncio.CancelledError:
-            if loop.time() - started >= PATIENCE[0] / 2:
-                self._failed(loop.time(), "no answer")
-            raise
         if self._failures >= TOLERANCE:
             log.info("server %s answers again", self._exchange.endpoint)
         self._failures = 0
         self._rests_until = 0.0
         return answer
 
-    def _failed(self, now: float, why: str) -> None:
+    def failed(self, why: str) -> None:
+        """Take note that it did not answer."""
+        now = asyncio.get_running_loop().time()
         self._failures += 1
         if self._failures == TOLERANCE:
             log.warning("server %s fails: %s", self._exchange.endpoint, why)
@@ -75,10 +72,11 @@ class Upstream:
 
 
 class Upstreams:
-    """All servers, in the order of preference."""
+    """All servers, in the order of preference; *tasks* run the attempts."""
 
-    def __init__(self, exchanges: Sequence[Exchange]) -> None:
+    def __init__(self, exchanges: Sequence[Exchange], tasks: Tasks) -> None:
         self._all = [Upstream(exchange) for exchange in exchanges]
+        self._tasks = tasks
 
     async def ask(self, question: Question) -> Answer:
         """The best answer that can be had in DEADLINE seconds; SERVFAIL if there is none.
@@ -86,13 +84,8 @@ class Upstreams:
         "Best" is any that says yes or no, or else the last that says something different.
         """
         now = asyncio.get_running_loop().time()
-        race = _Race(question, sorted(self._all, key=lambda upstream: upstream.rests(now)))
-        try:
-            async with asyncio.timeout(DEADLINE):
-                await race.run()
-        except TimeoutError:
-            log.debug("no answer in time")
-        return race.best
+        servers = sorted(self._all, key=lambda upstream: upstream.rests(now))
+        return await _Race(question, servers, self._tasks).run() or failure(question)
 
     def close(self) -> None:
         """Let go of all connections; questions under way must have been cancelled."""
@@ -106,30 +99,42 @@ class _Race:
     Who is silent is asked again in turn, who has said something is not.
     """
 
-    def __init__(self, question: Question, upstreams: Sequence[Upstream]) -> None:
-        self.best = failure(question)
+    def __init__(self, question: Question, upstreams: Sequence[Upstream], tasks: Tasks) -> None:
         self._question = question
         self._silent = list(upstreams)
-        self._running: dict[asyncio.Task[Answer | None], Upstream] = {}
+        self._tasks = tasks
+        self._running: dict[asyncio.Task[Answer | None], tuple[Upstream, float]] = {}
+        self._best: Answer | None = None
         self._settled = False
 
-    async def run(self) -> None:
-        """Returns when it is settled, or there is nobody left to wait for."""
-        async with asyncio.TaskGroup() as group:
-            try:
-                for patience in chain(PATIENCE, repeat(PATIENCE[-1])):
-                    if self._settled or not self._silent:
-                        break
-                    upstream = self._silent.pop(0)
-                    self._silent.append(upstream)
-                    task = group.create_task(upstream.ask(self._question))
-                    self._running[task] = upstream
-                    await self._listen(patience)
-                while self._running and not self._settled:
-                    await self._listen(DEADLINE)
-            finally:
-                for task in self._running:
-                    task.cancel()
+    async def run(self) -> Answer | None:
+        """The best answer when it is settled, late, or there is nobody left to wait for."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + DEADLINE
+        pauses = chain(PATIENCE, repeat(PATIENCE[-1]))
+        try:
+            while not self._settled and (self._silent or self._running):
+                if self._silent:
+                    self._start(self._silent.pop(0))
+                left = deadline - loop.time()
+                if left <= 0:
+                    break
+                await self._listen(min(next(pauses), left) if self._silent else left)
+        finally:
+            self._abandon(loop.time())
+        return self._best
+
+    def _abandon(self, now: float) -> None:
+        """Stop listening to those who have not answered, and remember it of who had the time."""
+        for task, (upstream, started) in self._running.items():
+            task.cancel()
+            if now - started >= PATIENCE[0] / 2:
+                upstream.failed("no answer")
+
+    def _start(self, upstream: Upstream) -> None:
+        self._silent.append(upstream)
+        task = self._tasks.start(upstream.ask(self._question), "attempt")
+        self._running[task] = upstream, asyncio.get_running_loop().time()
 
     async def _listen(self, patience: float) -> None:
         """Wait until somebody says something."""
@@ -137,10 +142,10 @@ class _Race:
             self._running, timeout=patience, return_when=asyncio.FIRST_COMPLETED
         )
         for task in done:
-            upstream = self._running.pop(task)
+            upstream, _ = self._running.pop(task)
             if upstream in self._silent:
                 self._silent.remove(upstream)
             answer = task.result()
             if answer and not self._settled:
-                self.best = answer
+                self._best = answer
                 self._settled = answer.rcode in (NOERROR, NXDOMAIN) or answer.bogus is True

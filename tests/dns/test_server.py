@@ -105,7 +105,7 @@ def test_from_question_to_answer(host: str, tcp: bool) -> None:
     with NameServer(Zones(ZONE)) as zones:
 
         async def main() -> None:
-            upstreams = Upstreams([Exchange(Endpoint(zones.host, zones.port))])
+            upstreams = Upstreams([Exchange(Endpoint(zones.host, zones.port))], Tasks())
             async with serving(upstreams, host) as (_, port):
                 for _ in range(2):
                     message = await ask(port, "v4.example.", host=host, tcp=tcp)
@@ -128,7 +128,7 @@ def test_large_answers_come_by_tcp_from_end_to_end() -> None:
     with NameServer(Zones(ZONE)) as zones:
 
         async def main() -> None:
-            upstreams = Upstreams([Exchange(Endpoint(zones.host, zones.port))])
+            upstreams = Upstreams([Exchange(Endpoint(zones.host, zones.port))], Tasks())
             async with serving(upstreams) as (_, port):
                 message = await ask(port, "large.example.")
                 assert message.flags & dns.flags.TC

@@ -13,6 +13,7 @@ from faith.dns import upstream
 from faith.dns.answer import Answer, failure
 from faith.dns.endpoint import Endpoint
 from faith.dns.exchange import Exchange
+from faith.dns.tasks import Tasks
 from faith.dns.upstream import DEADLINE, LONGEST_REST, PATIENCE, TOLERANCE, Upstream, Upstreams
 from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL, WireError
 from tests.dns.messages import question, reply
@@ -62,7 +63,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 def ask(*servers: Scripted, times: int = 1) -> list[Answer]:
     async def main() -> list[Answer]:
-        upstreams = Upstreams(servers)
+        upstreams = Upstreams(servers, Tasks())
         return [await upstreams.ask(WWW) for _ in range(times)]
 
     return run(main())
@@ -139,18 +140,16 @@ class TestHealth:
         assert dead.asked == TOLERANCE
 
     def test_who_is_cut_short_has_not_failed(self) -> None:
-        slow = Scripted(GOOD, delay=0.01)
+        slow, silent = Scripted(GOOD, delay=0.07), Scripted(None)
 
         async def main() -> bool:
-            found = Upstream(slow)
-            for _ in range(TOLERANCE):
-                task = asyncio.get_running_loop().create_task(found.ask(WWW))
-                await asyncio.sleep(0)
-                task.cancel()
-                await asyncio.wait([task])
-            return found.rests(asyncio.get_running_loop().time())
+            upstreams = Upstreams([slow, silent], Tasks())
+            for _ in range(TOLERANCE + 1):
+                await upstreams.ask(WWW)
+            return upstreams._all[1].rests(asyncio.get_running_loop().time())
 
         assert not run(main())
+        assert silent.asked == slow.asked == TOLERANCE + 1
 
     def test_rest_grows_and_ends_with_an_answer(self) -> None:
         server = Scripted(OSError("no"))
@@ -183,7 +182,7 @@ def test_over_the_network() -> None:
         endpoints = [Endpoint(server.host, server.port) for server in (first, second)]
 
         async def main() -> Answer:
-            upstreams = Upstreams([Exchange(endpoint) for endpoint in endpoints])
+            upstreams = Upstreams([Exchange(endpoint) for endpoint in endpoints], Tasks())
             try:
                 return await upstreams.ask(WWW)
             finally:
