@@ -50,7 +50,8 @@ def _is_plain(message: bytes, found: list[Record]) -> bool:
     Nor may there be signatures.
     """
     first = next((n for n, record in enumerate(found) if _is_replaced(record)), len(found))
-    moved = found[first].end if first < len(found) else len(message)
+    # Its own name may go as well: there may be no address for it.
+    moved = found[first].start if first < len(found) else len(message)
     return all(record.kind in _KNOWN or record.section != ANSWER for record in found) and all(
         record.kind in _KNOWN
         and all(last_pointer(message, name) < moved for name in _names(message, record))
