@@ -58,6 +58,8 @@ _OPTION = struct.Struct("!HH")
 _EXTENDED_ERROR = 15  # the option of RFC 8914
 _BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not vouch for
 
+_ID = struct.Struct("!H")
+_HEAD = struct.Struct("!HHHHH")  # the header without the id
 _OPT_PLAIN = struct.pack("!xHHIH", OPT, EDNS_LIMIT, 0, 0)
 _OPT_DO = struct.pack("!xHHIH", OPT, EDNS_LIMIT, 0x8000, 0)
 
@@ -156,19 +158,24 @@ class Answer:
         What does not go into *limit* octets goes without records, and with the TC bit: the client
         asks again by TCP.
         """
+        head, end = self.frame(query)
+        if _ID.size + len(head) + len(tail) + len(end) > limit:
+            flags = int.from_bytes(head[:2], "big") | TC
+            counts = _HEAD.pack(flags, 1, 0, 0, query.edns)
+            return b"".join((_ID.pack(query.id), counts, query.question.section, end))
+        return b"".join((_ID.pack(query.id), head, tail, end))
+
+    def frame(self, query: Query) -> tuple[bytes, bytes]:
+        """What stands between the id and the records of the reply to *query*, and behind these."""
         flags = self.flags | query.flags & (RD | CD)
         question = query.question
         if not (question.dnssec_ok or query.flags & AD):
             flags &= ~AD  # RFC 6840 §5.8
-        edns = b""
-        if query.edns:
-            edns = _OPT_DO if question.dnssec_ok else _OPT_PLAIN
-        if HEADER.size + len(question.section) + len(tail) + len(edns) > limit:
-            head = HEADER.pack(query.id, flags | TC, 1, 0, 0, query.edns)
-            return b"".join((head, question.section, edns))
         counts = self.answers, self.authorities, self.additional + query.edns
-        head = HEADER.pack(query.id, flags, 1, *counts)
-        return b"".join((head, question.section, tail, edns))
+        head = _HEAD.pack(flags, 1, *counts) + question.section
+        if not query.edns:
+            return head, b""
+        return head, _OPT_DO if question.dnssec_ok else _OPT_PLAIN
 
 
 def from_reply(message: bytes) -> Answer:

@@ -41,13 +41,17 @@ class Entry:
         self._age = 0
         self._tail = answer.tail(0)
 
-    def reply(self, query: Query, now: float, limit: int) -> bytes:
-        """The message that answers *query*, of *limit* octets at most."""
+    def tail(self, now: float) -> bytes:
+        """The records, with the TTLs that remain."""
         age = int(now - self.since)
         if age != self._age:
             self._age = age
             self._tail = self.answer.tail(age)
-        return self.answer.reply(query, self._tail, limit)
+        return self._tail
+
+    def reply(self, query: Query, now: float, limit: int) -> bytes:
+        """The message that answers *query*, of *limit* octets at most."""
+        return self.answer.reply(query, self.tail(now), limit)
 
     def stale_reply(self, query: Query, limit: int) -> bytes:
         """The same of an answer past its time: whatever its age, it has a TTL (RFC 8767 §4)."""

@@ -19,6 +19,7 @@ from faith.dns.wire import (
     RCODE,
     RD,
     REFUSED,
+    TC,
     WireError,
 )
 
@@ -33,8 +34,9 @@ _CLIENTS = 4096
 """Clients remembered; with more they are worked out anew."""
 _OPT = struct.Struct("!xHHBBHH")
 _UNSERVED = bytes(2)
-_SAID = 16384
-"""Replies remembered for the second at hand."""
+_KNOWN = 16384
+"""Datagrams that are answered without a look inside; with more it starts afresh."""
+_TC = TC >> 8
 
 
 class Client:
@@ -83,8 +85,7 @@ class Responder:
         self._served = served
         self._clients: dict[str, Client] = {}
         self._tags: dict[View, bytes] = {}
-        self._said: dict[bytes, bytes] = {}
-        self._second = 0
+        self._known: dict[bytes, tuple[Entry, bytes, bytes]] = {}
 
     def respond(
         self, message: bytes, host: str, now: float, *, stream: bool = False
@@ -95,24 +96,11 @@ class Responder:
         at most: who forges its source gains little by it.
         """
         client = self._clients.get(host) or self._client(host)
-        if stream:
-            return self._respond(message, client, now, stream=True)
-        # TTLs are in whole seconds: within one, the same octets have the same answer.
-        if self._second != int(now):
-            self._second = int(now)
-            self._said.clear()
         key = client.tag + message[2:]
-        said = self._said.get(key)
-        if said:
-            return message[:2] + said
-        reply = self._respond(message, client, now, stream=False)
-        if type(reply) is bytes and len(self._said) < _SAID:
-            self._said[key] = reply[2:]
-        return reply
-
-    def _respond(
-        self, message: bytes, client: Client, now: float, *, stream: bool
-    ) -> bytes | Miss | None:
+        known = None if stream else self._known.get(key)
+        if known and now < known[0].expires:
+            entry, head, end = known
+            return b"".join((message[:2], head, entry.tail(now), end))
         try:
             query = parse(message)
         except Rejected as error:
@@ -123,13 +111,21 @@ class Responder:
         question = query.question
         if not client.served or not query.flags & RD:
             return failure(question, REFUSED).reply(query, b"", limit)
-        entry = self.cache.get(question, client.tag, now)
-        if entry:
-            return entry.reply(query, now, limit)
+        if found := self.cache.get(question, client.tag, now):
+            reply = found.reply(query, now, limit)
+            if not stream and not reply[2] & _TC:
+                self._know(key, found, query)
+            return reply
         stale = self.cache.get_stale(question, client.tag, now)
         if stale and now < stale.recheck:
             return stale.stale_reply(query, limit)
         return Miss(query, client, limit, stale)
+
+    def _know(self, key: bytes, entry: Entry, query: Query) -> None:
+        """Remember how to answer the same octets the next time."""
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known[key] = (entry, *entry.answer.frame(query))
 
     def keep(self, miss: Miss, answer: Answer, now: float) -> None:
         """Know the next time what the answer to *miss* is."""

@@ -45,7 +45,7 @@ def to_aaaa(answer: Answer, addresses: Addresses, ttl_limit: int) -> Answer:
 
 
 def _is_plain(message: bytes, found: list[Record]) -> bool:
-    """Whether the A records can grow: no name behind them continues at what moves with them.
+    """Whether the A records can grow or go: no name continues in what changes by that.
 
     Nor may there be signatures.
     """

@@ -122,7 +122,7 @@ class TestQueries:
             told(found, query_wire("www.example."), now).answer[0].ttl
             for now in (0.9, 1.2, 1.6, 2.0, 59.9)
         ]
-        assert ttls == [60, 60, 60, 59, 1]
+        assert ttls == [60, 60, 59, 59, 1]
         assert isinstance(found.respond(query_wire("www.example."), CLIENT, 61), Miss)
 
     def test_what_is_not_known_is_a_miss(self) -> None:

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import dns.rdataclass
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from faith.dns import objects
@@ -43,6 +43,13 @@ def slow_way_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "synthesised", unexpected)
 
 
+@example(  # a name in the additional section goes on in that of a record that is left out
+    b"\0\0\x81\x80\0\1\0\1\0\0\0\1\3www\0\0\1\0\1"
+    b"\3www\xc0\x0c\0\1\0\1\0\0\0\0\0\4\xc0\0\2\1"
+    b"\xc0\x15\0\1\0\1\0\0\0\0\0\4\xc0\0\2\1",
+    lambda _: [],
+    600,
+)
 @given(
     reply_wires("A"),
     st.sampled_from([under(ONE), under(TWO), without_ten, lambda _: []]),
