@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.daemon import crew as crew_module
-from faith.daemon.crew import Crew, how_it_ended
+from faith.daemon.crew import LONGEST_PAUSE, SHORTEST_PAUSE, Crew, how_it_ended, next_pause
 from faith.daemon.loop import Loop
 from faith.errors import SetupError
 
@@ -108,19 +108,20 @@ def test_a_dead_worker_is_replaced_later_and_later(
     assert "was killed by SIGKILL; another takes its place" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("before", "lived", "pause"),
+    [
+        (0.0, 0.0, SHORTEST_PAUSE),
+        (SHORTEST_PAUSE, LONGEST_PAUSE - 0.1, 2 * SHORTEST_PAUSE),
+        (LONGEST_PAUSE * 0.75, 0.0, LONGEST_PAUSE),
+        (LONGEST_PAUSE, 0.0, LONGEST_PAUSE),
+        (LONGEST_PAUSE, LONGEST_PAUSE, SHORTEST_PAUSE),
+    ],
+)
 def test_pauses_are_bounded_and_forgotten_after_a_long_life(
-    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    before: float, lived: float, pause: float
 ) -> None:
-    monkeypatch.setattr(crew_module, "SHORTEST_PAUSE", 0.01)
-    monkeypatch.setattr(crew_module, "LONGEST_PAUSE", 0.015)
-    bridge.man(obey, 1)
-    for lives in (0.0, 0.0, 0.02):
-        (old,) = bridge.crew.pids
-        time.sleep(lives)
-        os.kill(old, signal.SIGKILL)
-        bridge.run_until(lambda old=old: bridge.crew.pids not in ([], [old]))  # type: ignore[misc]
-    pauses = [record.message.rpartition(" in ")[2] for record in caplog.records]
-    assert pauses == ["0.01 s", "0.015 s", "0.01 s"]
+    assert next_pause(before, lived) == pause
 
 
 def test_a_worker_that_fails_at_the_start_fails_the_start(bridge: Bridge) -> None:

@@ -164,9 +164,7 @@ class Crew:
 
     def _mourn(self, member: Member, how: str) -> None:
         lived = time.monotonic() - member.born
-        before = 0.0 if lived >= LONGEST_PAUSE else self._pauses[member.number]
-        pause = min(2 * before, LONGEST_PAUSE) or SHORTEST_PAUSE
-        self._pauses[member.number] = pause
+        pause = self._pauses[member.number] = next_pause(self._pauses[member.number], lived)
         log.error("worker %d %s; another takes its place in %g s", member.pid, how, pause)
         self._loop.later(pause, partial(self._replace, member.number))
 
@@ -216,6 +214,13 @@ class Crew:
         if self._starting:
             raise SetupError(_STEP, message["why"])
         log.error("worker %d: %s", member.pid, message["why"])
+
+
+def next_pause(before: float, lived: float) -> float:
+    """Seconds until one that *lived* so long is replaced; the pause *before* its life was this."""
+    if lived >= LONGEST_PAUSE:
+        return SHORTEST_PAUSE
+    return min(2 * before, LONGEST_PAUSE) or SHORTEST_PAUSE
 
 
 def how_it_ended(status: int) -> str:
