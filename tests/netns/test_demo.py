@@ -199,6 +199,14 @@ class TestFailing:
         with pytest.raises(SetupError, match="no such luck"):
             story.run(stay=False)
 
+    @pytest.fixture
+    def interruptible(self) -> Iterator[None]:
+        """Programs we start hear SIGINT, even if a shell in the background had us ignore it."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+        signal.signal(signal.SIGINT, before)
+
+    @pytest.mark.usefixtures("interruptible")
     def test_an_interrupt_ends_it_all(self) -> None:
         with subprocess.Popen(
             [sys.executable, *DEMO],
