@@ -105,21 +105,24 @@ class Sessions:
 
 
 def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
+    moving: list[Any] = []
     plane: Any = Sessions(2)
-    Silence(clock, plane, idle=80, half_closed=0)
+    Silence(clock, plane, idle=80, half_closed=0, moving=moving.append)
     for _ in range(79):
         clock.turn(1)
         plane.all[1].client.moved += 1
     assert plane.ended == {}
     clock.turn(11)
     assert plane.ended == {0: "idle"}
+    assert moving
+    assert {*map(id, moving)} == {id(plane.all[1])}
     clock.turn(90)
     assert plane.ended == {0: "idle", 1: "idle"}
 
 
 def test_half_closing_starts_its_own_limit(clock: Any) -> None:
     plane: Any = Sessions(1)
-    Silence(clock, plane, idle=0, half_closed=16)
+    Silence(clock, plane, idle=0, half_closed=16, moving=print)
     clock.turn(1000)
     plane.all[0].server.done = True
     clock.turn(16)
@@ -130,7 +133,7 @@ def test_half_closing_starts_its_own_limit(clock: Any) -> None:
 
 def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
     plane: Any = Sessions(1)
-    Silence(clock, plane, idle=0, half_closed=0)
+    Silence(clock, plane, idle=0, half_closed=0, moving=print)
     clock.turn(59)
     assert plane.all[0].options == []
     clock.turn(1000)
@@ -140,7 +143,7 @@ def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
 
 def test_closing_stops_the_clocks() -> None:
     loop = asyncio.new_event_loop()
-    silence = Silence(loop, Sessions(0), 1, 1)
+    silence = Silence(loop, Sessions(0), 1, 1, print)
     deadlines = Deadlines(loop, 1, lambda session: None)
     silence.close()
     deadlines.close()

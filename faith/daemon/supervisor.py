@@ -31,6 +31,9 @@ from faith.kernel import routes
 from faith.kernel.sockets import reset, stream_socket
 from faith.kernel.steering import bring_in
 from faith.kernel.steering.pairs import Pairs
+from faith.kernel.tally import Area
+from faith.relay import counters
+from faith.relay.counters import Counters
 from faith.relay.record import endpoint
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
@@ -99,6 +102,7 @@ class Supervisor:
         self._crew = Crew(self._loop, self._work, hearings)
         self._crew.on_gone = self._loop.stop
         self._crew.on_end = self._member_gone
+        self._area = Area([counters.LAYOUT], settings.workers)
         self._started = time.time()
         self._sets_up: list[Prefix] = []
         self._asked: set[int] = set()
@@ -191,6 +195,7 @@ class Supervisor:
             settings.user,
             settings.relay,
             local=settings.local_server is not None,
+            counters=self._counters(number),
         )
         work(task, channel, self._log)
 
@@ -250,7 +255,12 @@ class Supervisor:
         if self._pairs is not None:
             self._pairs.unsteer((message["client"], message["mapped"]), member.number)
 
+    def _counters(self, number: int) -> Counters:
+        """Those of a worker's place, which a replacement goes on with."""
+        return Counters(self._area.slab(number, counters.LAYOUT))
+
     def _member_gone(self, member: Member) -> None:
+        self._counters(member.number).lost()
         self._steered.discard(member.pid)
         if self._pairs is not None:
             self._pairs.forget(member.number)

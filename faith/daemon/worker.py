@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.channel import Channel
     from faith.daemon.log import Log
+    from faith.relay.counters import Counters
     from faith.relay.relay import Settings
 
 log = logging.getLogger("faith.worker")
@@ -47,6 +48,7 @@ class Task:
     user: str
     relay: Settings
     local: bool
+    counters: Counters
 
 
 def work(task: Task, channel: Channel, told: Log) -> None:
@@ -106,6 +108,7 @@ class Worker:
             self._not_mapped,
             self._stock,
             self._secured,
+            task.counters,
         )
         self._relay.on_idle = loop.stop
         self._relay.listen(task.listeners, task.redirected)

@@ -309,6 +309,7 @@ class Control:
         if self._steps:
             log.debug("%s: encrypted from here on", self._name())
         self._let_go()
+        self._ftp.counters.ftp("encrypted")
         self._plane.dial(self.session.server)
         self._plane.start(self.session.server)
 

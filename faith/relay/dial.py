@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from faith.relay.routing import Route
 
 REFUSED, UNREACHABLE, TIMEOUT = "refused", "unreachable", "timeout"
+NO_PORT = "no free source port"
 """How a dial can fail, as records say it."""
 
 _KINDS = {
     errno.ECONNREFUSED: REFUSED,
     errno.ECONNRESET: "server reset",  # it had accepted: a refusal is ECONNREFUSED
     errno.ETIMEDOUT: TIMEOUT,
-    errno.EADDRNOTAVAIL: "no free source port",
+    errno.EADDRNOTAVAIL: NO_PORT,
 }
 
 

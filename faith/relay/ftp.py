@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
 
+    from faith.relay.counters import Counters
     from faith.relay.leg import Leg
     from faith.relay.listener import Peer
     from faith.relay.plane import Plane
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 class Connecting(Protocol):
     """What the relay does for every session, data connections included."""
+
+    counters: Counters
 
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
         """Have *session*, of which *dialled* connects with that errno so far."""
@@ -52,11 +55,13 @@ class Ftp:
         self.secured = secured
         self._routing = routing
         self._connecting = connecting
+        self.counters = connecting.counters
         self._controls: dict[Session, Control] = {}
 
     def take_over(self, session: Session) -> None:
         """Serve *session*, whose server has just been connected."""
         control = self._controls[session] = Control(self, session)
+        self.counters.ftp("control")
         control.start()
 
     def forget(self, control: Control) -> None:
@@ -106,6 +111,7 @@ class Ftp:
             return
         session = Session(client, server, peer, route, to, self.loop.time())
         session.mapped_port = at
+        self.counters.ftp("passive")
         self._begin(parent, session, session.server, error)
 
     def active(self, parent: Session, server: _socket.socket, server_port: int, to: int) -> None:
@@ -123,6 +129,7 @@ class Ftp:
             return
         session = Session(client, server, peer, route, server_port, self.loop.time())
         session.mapped_port = client.getsockname()[1]
+        self.counters.ftp("active")
         self._begin(parent, session, session.client, error)
 
     def _route(self, parent: Session) -> Route:

@@ -79,14 +79,20 @@ class Silence:
     *idle* and *half_closed* are seconds; 0 means no limit.  A look compares what has moved with
     what had at the last one; it costs nothing between looks.  The first look at a session has TCP
     ask a silent server whether it is still there: short sessions do without that system call.  The
-    client's leg has it from its listener.
+    client's leg has it from its listener.  *moving* is called with those that are not silent.
     """
 
     def __init__(
-        self, loop: AbstractEventLoop, sessions: Sessions, idle: float, half_closed: float
+        self,
+        loop: AbstractEventLoop,
+        sessions: Sessions,
+        idle: float,
+        half_closed: float,
+        moving: Callable[[Session], None],
     ) -> None:
         self._loop = loop
         self._sessions = sessions
+        self._moving = moving
         self._idle = idle
         self._half_closed = half_closed
         limits = [limit for limit in (idle, half_closed) if limit]
@@ -105,6 +111,7 @@ class Silence:
             if seen != session.seen or session.data:
                 session.seen = seen
                 session.quiet_since = now
+                self._moving(session)
                 continue
             limit = self._half_closed if half_closed else self._idle
             if limit and now - session.quiet_since >= limit:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from faith.kernel.sockets import original_destination, reset
 from faith.relay import dial
+from faith.relay.counters import Counters
 from faith.relay.ftp import Ftp
 from faith.relay.limits import Deadlines, Silence
 from faith.relay.listener import Listener, Reserve, adopt
@@ -62,7 +63,7 @@ class Relay:
 
     *report* gets the record of every connection, *local* the socket of one to the gateway's own
     address, which it then owns; without *local* such a connection is closed.  FTP takes a *stock*
-    of transparent sockets, and somebody who steers for the *secured*.
+    of transparent sockets, and somebody who steers for the *secured*.  *counters* count.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class Relay:
         local: Callable[[_socket.socket], None] | None,
         stock: Stock | None = None,
         secured: Secured | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self.on_idle: Callable[[], None] = lambda: None
         self.open_sessions = 0
+        self.counters = counters or Counters()
         self._loop = loop
         self._settings = settings
         self._report = report
@@ -89,7 +92,7 @@ class Relay:
         self._data_listeners: list[Listener] = []
         self._steps = log.isEnabledFor(logging.DEBUG)
         self._dialling = Deadlines(loop, settings.connect_timeout, self._dial_timeout)
-        limits = settings.idle_timeout, settings.half_closed_timeout
+        limits = settings.idle_timeout, settings.half_closed_timeout, self.counters.moved
         self._silences = [Silence(loop, self._plane, *limits)]
         self._ftp: Ftp | None = None
         if stock is not None and secured is not None:
@@ -172,6 +175,7 @@ class Relay:
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
         """Have *session*, of which *dialled* connects, with connect(2)'s *error* so far."""
         self.open_sessions += 1
+        self.counters.opened()
         if error not in (0, errno.EINPROGRESS):
             self._dial_failed(session, _failure(dialled, error))
             return
@@ -187,6 +191,7 @@ class Relay:
         if error:
             self._dial_failed(session, _failure(leg, error))
         else:
+            self.counters.dialled(self._loop.time() - session.started)
             if self._steps:
                 log.debug("connected to %s for %s", session.route.server, session.client_host)
             if self._ftp and session.port in self._settings.ftp and session.parent is None:
@@ -221,11 +226,13 @@ class Relay:
         reset(client)
         if isinstance(why, OSError):
             why = self._no_dial(why)
+        self.counters.refused(why)
         self._report(Record(peer[:2], (mapped, port), why, time.time()))
 
     def _ended(self, session: Session) -> None:
         self._report(session.record(self._loop.time()))
         self.open_sessions -= 1
+        self.counters.ended(session)
         if session.parent is not None:
             session.parent.data -= 1
         elif self._ftp:
@@ -254,7 +261,9 @@ class Relay:
 
     def _exhausted(self, listener: Listener, shed: bool) -> None:
         self._shed()
-        if not shed:
+        if shed:
+            self.counters.refused("shed")
+        else:
             fd = listener.sock.fileno()
             self._plane.unwatch(fd)
             self._loop.call_later(PAUSE, self._resume, listener)

@@ -25,6 +25,7 @@ class Session:
         "client",
         "client_host",
         "client_port",
+        "counted",
         "data",
         "end",
         "looked_at",
@@ -62,6 +63,7 @@ class Session:
         self.quiet_since = now  # no byte and no FIN since then, as far as the last look saw
         self.seen = 0  # what had moved at that look
         self.looked_at = False
+        self.counted = (0, 0)  # what fresh() has told of
         self.end: str | None = None
         self.reset = False
 
@@ -69,6 +71,11 @@ class Session:
     def moved(self) -> tuple[int, int]:
         """Bytes delivered to the server and to the client."""
         return self.client.moved, self.server.moved
+
+    def fresh(self) -> tuple[int, int]:
+        """What of `moved` this has not told before."""
+        told, self.counted = self.counted, self.moved
+        return self.counted[0] - told[0], self.counted[1] - told[1]
 
     def record(self, now: float) -> Record:
         """What is told of it at its end; its sockets are still open."""
