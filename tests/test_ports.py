@@ -57,6 +57,7 @@ def test_is_a_set(one: list[tuple[int, int]], other: list[tuple[int, int]], port
     in_other = any(first <= port <= last for first, last in other)
     assert (port in Ports(one)) == in_one
     assert (port in Ports(one) & Ports(other)) == (in_one and in_other)
+    assert (port in Ports(one) | Ports(other)) == (in_one or in_other)
     assert len(Ports(one)) == len(set(Ports(one)))
 
 

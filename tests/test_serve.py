@@ -17,7 +17,7 @@ from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
 
 if TYPE_CHECKING:
-    from faith.daemon.supervisor import Settings
+    from faith.daemon.settings import Settings
 
 
 def settings(*arguments: str) -> Settings:
@@ -26,11 +26,11 @@ def settings(*arguments: str) -> Settings:
 
 def test_a_service_alone_has_the_defaults() -> None:
     found = settings("telnet")
-    assert found.service == "telnet"
+    assert found.name == "telnet"
     assert found.ports == Ports([(23, 23)])
     assert (found.via, found.user, found.prefixes) == ("auto", "nobody", ())
     assert found.workers >= 1
-    assert found.local_server is None
+    assert found.services[0].local_server is None
     assert found.access_file is None
     assert found.relay == RelaySettings()
 
@@ -60,7 +60,7 @@ def test_what_follows_the_service_is_the_local_servers(
     words: list[str], argv: tuple[str, ...]
 ) -> None:
     found = settings("-d", "ftp", *words)
-    assert found.local_server == LocalServer(words[0], argv)
+    assert found.services[0].local_server == LocalServer(words[0], argv)
 
 
 def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,30 +66,30 @@ def test_auto_takes_the_first_way_that_fits(
 ) -> None:
     for way in closed:
         ways[way] = refuses("closed")
-    assert steering.bring_in("auto", ports, [], 1, own=False).way == taken
+    assert steering.bring_in("auto", ports, [], 1).way == taken
 
 
 def test_when_no_way_is_open_every_reason_is_told(ways: dict[str, Start]) -> None:
     for way in ways:
         ways[way] = refuses(f"no {way} here")
     with pytest.raises(SetupError) as caught:
-        steering.bring_in("auto", FEW, [], 1, own=False)
+        steering.bring_in("auto", FEW, [], 1)
     assert all(f"{way}: try: no {way} here" in str(caught.value) for way in ways)
     with pytest.raises(SetupError, match="route: 17 ports are more than 16; sk_lookup: try"):
-        steering.bring_in("auto", MANY, [], 1, own=False)
+        steering.bring_in("auto", MANY, [], 1)
 
 
 def test_a_way_that_was_asked_for_is_the_only_one_tried(ways: dict[str, Start]) -> None:
     ways["tproxy"] = refuses("closed")
     with pytest.raises(SetupError, match="try: closed"):
-        steering.bring_in("tproxy", FEW, [], 1, own=False)
-    assert steering.bring_in("redirect", FEW, [], 1, own=False).way == "redirect"
+        steering.bring_in("tproxy", FEW, [], 1)
+    assert steering.bring_in("redirect", FEW, [], 1).way == "redirect"
 
 
 @pytest.mark.usefixtures("ways")
 def test_own_addresses_on_too_many_ports_are_refused_before_anything_is_done() -> None:
     with pytest.raises(SetupError, match="65 ports would take as many sockets"):
-        steering.bring_in("sk_lookup", Ports([(1, 65)]), [], 1, own=True)
+        steering.bring_in("sk_lookup", Ports([(1, 65)]), [], 1, own=Ports([(1, 65)]))
 
 
 def test_an_own_port_that_is_taken_undoes_the_rest(
@@ -103,5 +103,5 @@ def test_an_own_port_that_is_taken_undoes_the_rest(
 
     monkeypatch.setattr(Steering, "listen", taken)
     with pytest.raises(SetupError, match=r"\[::\]:80: the port is taken"):
-        steering.bring_in("sk_lookup", FEW, [], 1, own=True)
+        steering.bring_in("sk_lookup", FEW, [], 1, own=FEW)
     assert undone == ["sk_lookup"]

@@ -11,7 +11,8 @@ from pathlib import Path
 from faith.daemon.background import Background, is_supervised
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS, Log, open_sink
-from faith.daemon.supervisor import Settings, Supervisor
+from faith.daemon.settings import ALGS, Service, Settings
+from faith.daemon.supervisor import Supervisor
 from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import WAYS
 from faith.relay.relay import Settings as RelaySettings
@@ -23,8 +24,6 @@ USAGE = """faithd [-dpF] [-f conf] [-P prefix] [options] SERVICE [serverpath [se
 EPILOG = """SERVICE is a name, a port, a range, or a list of them (telnet, 80,443,8000-8100).
 serverpath serves connections to the gateway's own addresses; serverargs begin with its name.
 Exit status: 0 good, 1 failed, 2 wrong usage."""
-
-_FTP = Ports([(21, 21)])
 
 log = logging.getLogger("faith")
 
@@ -71,14 +70,17 @@ def _open_log(options: argparse.Namespace, *, foreground: bool) -> Log:
 
 def _settings(options: argparse.Namespace) -> Settings:
     """What the daemon is to do; paths become absolute, for it changes to ``/``."""
-    ports = Ports.parse(options.service, socket.getservbyname)
+    service = Service(
+        name=options.service,
+        ports=Ports.parse(options.service, socket.getservbyname),
+        alg=options.alg,
+        local_server=_local_server(options.server),
+    )
     return Settings(
-        service=options.service,
-        ports=ports,
+        services=(service,),
         via=options.via,
         prefixes=tuple(Prefix.parse(text, options.layout) for text in options.prefix),
         access_file=options.access_file and options.access_file.absolute(),
-        local_server=_local_server(options.server),
         workers=options.workers,
         user=options.user,
         drain_timeout=options.drain_timeout,
@@ -88,16 +90,9 @@ def _settings(options: argparse.Namespace) -> Settings:
             idle_timeout=options.idle_timeout,
             half_closed_timeout=options.half_closed_timeout,
             reserved_port=options.reserved_port,
-            ftp=_ftp_ports(options.alg, ports),
+            ftp=service.ftp,
         ),
     )
-
-
-def _ftp_ports(alg: str, ports: Ports) -> Ports:
-    """Which of *ports* are FTP's, by the choice of *alg*."""
-    if alg == "auto":
-        return ports & _FTP
-    return ports if alg == "ftp" else Ports(())
 
 
 def _local_server(words: list[str]) -> LocalServer | None:
@@ -136,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--via", choices=("auto", *WAYS), default="auto", help="how packets come (%(default)s)")
     add(
         "--alg",
-        choices=("auto", "ftp", "none"),
+        choices=ALGS,
         default="auto",
         help="what to know of the protocol: auto is ftp for port 21 (%(default)s)",
     )

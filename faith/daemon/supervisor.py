@@ -13,8 +13,7 @@ import signal
 import socket
 import time
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from faith.daemon import presence
@@ -35,19 +34,17 @@ from faith.kernel.tally import Area
 from faith.relay import counters
 from faith.relay.counters import Counters
 from faith.relay.record import endpoint
-from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from faith.daemon.background import Background
     from faith.daemon.channel import Channel, Message
     from faith.daemon.crew import Hearing, Member
-    from faith.daemon.local import LocalServer
     from faith.daemon.log import Log
+    from faith.daemon.settings import Settings
     from faith.kernel.steering import Steering
     from faith.translation.prefix import Prefix
 
@@ -55,27 +52,6 @@ log = logging.getLogger("faith.supervisor")
 
 GRACE = 2.0
 """Seconds a worker has to end once it was told to reset its sessions."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What one faithd is to do; times in seconds.
-
-    *service* is what the operator called *ports*.  *prefixes* are those to set up for as long as it
-    runs; *access_file* None is the usual file, if it exists.
-    """
-
-    service: str
-    ports: Ports
-    via: str = "auto"
-    prefixes: tuple[Prefix, ...] = ()
-    access_file: Path | None = None
-    local_server: LocalServer | None = None
-    workers: int = 1
-    user: str = "nobody"
-    drain_timeout: float = 5.0
-    pid_file: Path | None = None
-    relay: RelaySettings = field(default_factory=RelaySettings)
 
 
 class Supervisor:
@@ -96,9 +72,8 @@ class Supervisor:
             "sockets": _give_sockets,
             "steer": self._steer,
             "unsteer": self._unsteer,
+            "local": self._serve_locally,
         }
-        if settings.local_server:
-            hearings["local"] = partial(self._serve_locally, settings.local_server)
         self._crew = Crew(self._loop, self._work, hearings)
         self._crew.on_gone = self._loop.stop
         self._crew.on_end = self._member_gone
@@ -139,8 +114,9 @@ class Supervisor:
         """Do every step that can fail, each with its inverse."""
         settings = self._settings
         rules = Rules.read(settings.access_file)
-        if settings.local_server:
-            settings.local_server.check()
+        for service in settings.services:
+            if service.local_server:
+                service.local_server.check()
         self._refuse_taken_ports()
         for prefix in settings.prefixes:
             if undo.enter_context(reservation(prefix)):
@@ -156,7 +132,7 @@ class Supervisor:
                 settings.ports,
                 self._parts.prefixes,
                 settings.workers,
-                own=settings.local_server is not None,
+                own=settings.local_ports,
             )
         )
         self._presence = presence.announce(self._state)
@@ -170,7 +146,7 @@ class Supervisor:
             taken = self._settings.ports & Ports.parse(other.ports, socket.getservbyname)
             if taken:
                 raise SetupError(
-                    f"serve {self._settings.service}",
+                    f"serve {self._settings.name}",
                     f"port {taken} is served by faithd {other.service} (pid {other.pid}) already",
                 )
 
@@ -194,8 +170,8 @@ class Supervisor:
             self._parts,
             settings.user,
             settings.relay,
-            local=settings.local_server is not None,
-            counters=self._counters(number),
+            settings.local_ports,
+            self._counters(number),
         )
         work(task, channel, self._log)
 
@@ -271,10 +247,12 @@ class Supervisor:
 
     # -- the local server --------------------------------------------------------------------
 
-    def _serve_locally(
-        self, server: LocalServer, member: Member, message: Message, descriptors: list[int]
-    ) -> None:
+    def _serve_locally(self, member: Member, message: Message, descriptors: list[int]) -> None:
         with socket.socket(fileno=os.dup(descriptors[0])) as connection:
+            server = self._settings.local_server(connection.getsockname()[1])
+            if server is None:  # no worker of ours would ask
+                reset(connection)
+                return
             try:
                 if _is_mapped(connection):
                     reset(connection)
@@ -303,7 +281,7 @@ class Supervisor:
     def _state(self) -> presence.Running:
         return presence.Running(
             pid=os.getpid(),
-            service=self._settings.service,
+            service=self._settings.name,
             ports=str(self._settings.ports),
             via=self._steering.way,
             workers=len(self._crew.pids),
@@ -314,7 +292,7 @@ class Supervisor:
 
     def _description(self) -> str:
         return (
-            f"{self._settings.service} (port {self._settings.ports}) by {self._steering.way},"
+            f"{self._settings.name} (port {self._settings.ports}) by {self._steering.way},"
             f" prefixes: {_listed(self._parts.prefixes)}, workers:"
             f" {' '.join(map(str, self._crew.pids))}"
         )

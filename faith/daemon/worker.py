@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from faith.daemon.log import Log
     from faith.relay.counters import Counters
     from faith.relay.relay import Settings
+    from faith.translation.ports import Ports
 
 log = logging.getLogger("faith.worker")
 
@@ -39,7 +40,8 @@ log = logging.getLogger("faith.worker")
 class Task:
     """What a worker serves, and as whom.
 
-    *local*: the supervisor starts a local server for connections that are not to a mapped address.
+    *local*: on these ports, the supervisor starts a local server for connections that are not to a
+    mapped address.
     """
 
     listeners: Sequence[_socket.socket]
@@ -47,7 +49,7 @@ class Task:
     parts: Parts
     user: str
     relay: Settings
-    local: bool
+    local: Ports
     counters: Counters
 
 
@@ -182,7 +184,7 @@ class Worker:
     def _not_mapped(self, connection: _socket.socket) -> None:
         """Have the supervisor start the local server on *connection*, if there is one."""
         try:
-            if self._local:
+            if connection.getsockname()[1] in self._local:
                 self._channel.send({"kind": "local"}, [connection.fileno()])
             else:
                 log.info("no local service for %s", endpoint(connection.getpeername()[:2]))

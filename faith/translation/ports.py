@@ -50,6 +50,9 @@ class Ports:
             if max(a, c) <= min(b, d)
         )
 
+    def __or__(self, other: Ports) -> Ports:
+        return Ports(self.ranges + other.ranges)
+
     def __str__(self) -> str:
         return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ranges)
 
@@ -61,6 +64,9 @@ class Ports:
 
     def __hash__(self) -> int:
         return hash(self.ranges)
+
+
+NO_PORTS = Ports(())
 
 
 def _range(part: str, getservbyname: Callable[[str, str], int]) -> tuple[int, int]:

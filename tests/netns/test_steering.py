@@ -53,7 +53,7 @@ def destination(steered: steering.Steering, accepted: socket.socket) -> tuple[st
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_way_keeps_the_contract(arrive: Arrive, way: str, workers: int) -> None:
     before = os.listdir("/proc/self/fd")
-    with steering.bring_in(way, HTTP, [PREFIX], workers, own=False) as steered:
+    with steering.bring_in(way, HTTP, [PREFIX], workers) as steered:
         assert steered.way == way
         assert len(steered.listeners) == workers
         everyone = [sock for listeners in steered.listeners for sock in listeners]
@@ -69,14 +69,14 @@ def test_every_way_keeps_the_contract(arrive: Arrive, way: str, workers: int) ->
 def test_own_addresses_arrive_in_every_way_when_a_local_server_is_there(
     arrive: Arrive, way: str
 ) -> None:
-    with steering.bring_in(way, HTTP, [PREFIX], 1, own=True) as steered:
+    with steering.bring_in(way, HTTP, [PREFIX], 1, own=HTTP) as steered:
         for address in (MAPPED, OWN):
             _, accepted = arrive(steered.listeners[0], address, 80)
             assert destination(steered, accepted) == (address, 80)
 
 
 def test_auto_listens_by_itself_on_few_ports_that_are_free() -> None:
-    with steering.bring_in("auto", HTTP, [PREFIX], 1, own=False) as steered:
+    with steering.bring_in("auto", HTTP, [PREFIX], 1) as steered:
         assert steered.way == "route"
 
 
@@ -84,7 +84,7 @@ def test_auto_listens_by_itself_on_few_ports_that_are_free() -> None:
 def test_auto_passes_by_a_port_that_another_server_has(arrive: Arrive) -> None:
     with (
         socket.create_server(("::", 80), family=socket.AF_INET6) as other,
-        steering.bring_in("auto", HTTP, [PREFIX], 1, own=False) as steered,
+        steering.bring_in("auto", HTTP, [PREFIX], 1) as steered,
     ):
         assert steered.way == "sk_lookup"
         for who, address in enumerate((OWN, MAPPED)):
@@ -99,12 +99,12 @@ def test_a_local_server_on_a_port_that_is_taken_is_an_error_naming_it(asked: str
         socket.create_server(("::", 80), family=socket.AF_INET6),
         pytest.raises(SetupError, match=r"listen on \[::\]:80: the port is taken by .*\(pid"),
     ):
-        steering.bring_in(asked, HTTP, [PREFIX], 1, own=True)
+        steering.bring_in(asked, HTTP, [PREFIX], 1, own=HTTP)
 
 
 @by_bpf
 def test_auto_steers_many_ports_and_listens_on_them_for_local_servers(arrive: Arrive) -> None:
-    with steering.bring_in("auto", RANGE, [PREFIX], 2, own=True) as steered:
+    with steering.bring_in("auto", RANGE, [PREFIX], 2, own=RANGE) as steered:
         assert steered.way == "sk_lookup"
         assert [len(listeners) for listeners in steered.listeners] == [1 + len(RANGE)] * 2
         everyone = [sock for listeners in steered.listeners for sock in listeners]
@@ -118,5 +118,5 @@ def test_without_bpf_auto_goes_on_to_tproxy(monkeypatch: pytest.MonkeyPatch) -> 
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(bpf, "Map", denied)
-    with steering.bring_in("auto", RANGE, [PREFIX], 1, own=False) as steered:
+    with steering.bring_in("auto", RANGE, [PREFIX], 1) as steered:
         assert steered.way == "tproxy"

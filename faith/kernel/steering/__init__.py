@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from faith.errors import SetupError
 from faith.kernel.steering import redirect, route, sk_lookup, tproxy
 from faith.kernel.steering.base import Steering
+from faith.translation.ports import NO_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,25 +31,29 @@ _FEW_PORTS = 16
 
 
 def bring_in(
-    way: str, ports: Ports, prefixes: Iterable[Prefix], workers: int, *, own: bool
+    way: str,
+    ports: Ports,
+    prefixes: Iterable[Prefix],
+    workers: int,
+    *,
+    own: Ports = NO_PORTS,
 ) -> Steering:
     """Steer *ports* of *prefixes* to listeners for each of *workers*, by *way* (one of `WAYS`).
 
-    With "auto" it is the first way that fits.  With *own*, connections to the host's own
-    addresses on *ports* arrive too; else they may (way "route") or may not.
+    With "auto" it is the first way that fits.  Connections to the host's own addresses
+    arrive too on those of *ports* that are in *own*; on others they may (way "route") or may not.
 
     Raises SetupError; from "auto" it says why each way was refused.
     """
     prefixes = tuple(prefixes)
-    if own:
-        route.check_number(ports)
+    route.check_number(own)
     steering = (
         _first_fit(ports, prefixes, workers)
         if way == "auto"
         else _STARTS[way](ports, prefixes, workers)
     )
-    if own and steering.way != "route":
-        _listen_too(steering, ports)
+    if steering.way != "route":
+        _listen_too(steering, own)
     return steering
 
 

@@ -1,0 +1,88 @@
+"""What one faithd is to do: its services, and all that goes for every one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from faith.relay.relay import Settings as RelaySettings
+from faith.translation.ports import NO_PORTS, Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from faith.daemon.local import LocalServer
+    from faith.translation.prefix import Prefix
+
+ALGS = ("auto", "ftp", "none")
+"""What a service may know of its protocol; "auto" is FTP on FTP's port, else nothing."""
+
+_FTP = Ports([(21, 21)])
+
+
+@dataclass(frozen=True)
+class Service:
+    """Ports that are relayed alike; *name* is what the operator called them.
+
+    *local_server* serves connections to the gateway's own addresses.
+    """
+
+    name: str
+    ports: Ports
+    alg: str = "auto"
+    local_server: LocalServer | None = None
+
+    @property
+    def ftp(self) -> Ports:
+        """Its ports that speak FTP."""
+        if self.alg == "auto":
+            return self.ports & _FTP
+        return self.ports if self.alg == "ftp" else NO_PORTS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one faithd is to do; times in seconds.
+
+    No port belongs to two *services*.  *prefixes* are those to set up for as long as it runs;
+    *access_file* None is the usual file, if it exists.
+    """
+
+    services: tuple[Service, ...]
+    via: str = "auto"
+    prefixes: tuple[Prefix, ...] = ()
+    access_file: Path | None = None
+    workers: int = 1
+    user: str = "nobody"
+    drain_timeout: float = 5.0
+    pid_file: Path | None = None
+    relay: RelaySettings = field(default_factory=RelaySettings)
+
+    @property
+    def name(self) -> str:
+        """What the operator called the services."""
+        return ",".join(service.name for service in self.services)
+
+    @property
+    def ports(self) -> Ports:
+        """The ports of all services."""
+        return union(service.ports for service in self.services)
+
+    @property
+    def local_ports(self) -> Ports:
+        """The ports that have a local server."""
+        return union(service.ports for service in self.services if service.local_server)
+
+    def local_server(self, port: int) -> LocalServer | None:
+        """The one for connections to *port* of the gateway's own addresses."""
+        for service in self.services:
+            if port in service.ports:
+                return service.local_server
+        return None
+
+
+def union(several: Iterable[Ports]) -> Ports:
+    """All the ports of *several*."""
+    return reduce(Ports.__or__, several, NO_PORTS)
