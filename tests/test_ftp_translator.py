@@ -176,6 +176,37 @@ def test_a_server_that_is_one_reply_short() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [],  # pure-ftpd
+        ["426 Aborted"],
+        ["426 Aborted", "226 Done"],
+        ["226 Sent", "225 Nothing to abort"],
+    ],
+)
+def test_however_many_replies_an_abort_has_the_next_listener_is_not_waited_for(
+    replies: list[str],
+) -> None:
+    playbook = Playbook()
+    assert playbook >> client("RETR a") << to_server("RETR a")
+    assert playbook >> server("150 a") << to_client("150 a")
+    assert playbook >> client("ABOR") << to_server("ABOR")
+    for reply in replies:
+        assert playbook >> server(reply) << to_client(reply)
+    assert (
+        playbook
+        >> client(EPRT)
+        << OpenActive(1, 5282)
+        >> listening(60192)
+        << to_server("PORT 192,0,2,31,235,32")
+        >> server("200 PORT it is")
+        << to_client("200 PORT it is")
+        >> client("RETR b")
+        << to_server("RETR b")
+    )
+
+
 def test_stat_during_a_transfer_is_answered_before_it() -> None:
     assert (
         Playbook()

@@ -54,6 +54,8 @@ How RFC 6384 is read, where it leaves a choice:
   lines of the ALG's own are ASCII, which RFC 2640 wants understood everywhere.
 * Every command that goes no further becomes a NOOP, and the reply to that becomes ours (§12), so
   that replies keep their order.  530 will do for 200: some servers want a login first.
+* An ABOR has as many replies as the server likes: RFC 959 has two during a transfer, the 426 of
+  that and a 226, and pure-ftpd has none.
 * After AUTH the client is not read until the server has replied (§5): what it sent behind the AUTH
   passes untouched if that is accepted, and is translated if it is not.
 * A server that calls the client's default port (§8, MAY) finds nobody listening.

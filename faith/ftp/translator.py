@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from faith.ftp import command
 from faith.ftp.alg import Alg
 from faith.ftp.command import CommandRefused
 from faith.ftp.data_port import Listeners, NeedsListener
+from faith.ftp.debt import Debt
 from faith.ftp.events import (
     CloseData,
     GoTransparent,
@@ -63,7 +65,7 @@ class Translator:
         self._replies = ReplyReader()
         self._state = State.COMMAND
         self._exchange: Exchange | None = None
-        self._owed = 1  # replies to what came before the exchange; the first one is the greeting
+        self._debt = Debt()  # replies to what came before the exchange
         self._ours = False  # the reply that is being read is to the exchange
         self._opened = 0  # listeners that were asked for
         self._listeners: list[int] = []  # those that were not closed by an event
@@ -176,7 +178,7 @@ class Translator:
                 self._emit(Log("client", refusal.log, refusal.detail))
             exchange = Substituted(refusal.reply)
         if exchange is None:
-            self._owed += 1
+            self._debt.add(command.read(line.data).verb)
             self._emit(ToServer(line.data, line.urgent))
         else:
             self._exchange = exchange
@@ -186,8 +188,9 @@ class Translator:
 
     def _reply(self, line: ReplyLine) -> None:
         if line.starts:
+            self._debt.hear(line.code)
             self._settle(line.code)
-            self._ours = self._state is State.REPLY and not self._owed
+            self._ours = self._state is State.REPLY and not self._debt
         if self._ours and self._exchange and line.code:
             events = self._exchange.hear(line)
             if line.completes:
@@ -196,16 +199,13 @@ class Translator:
                 self._emit(*events)
             return
         self._emit(ToClient(line.data))
-        if line.completes and self._owed:
-            self._owed -= 1
+        if line.completes:
+            self._debt.settle()
 
     def _settle(self, code: int) -> None:
-        """Forget what is owed if the exchange alone can get a reply of that *code*.
-
-        After an ABOR, servers have been known to be one reply short.
-        """
+        """Forget what is owed if the exchange alone can get a reply of that *code*."""
         if self._state is State.REPLY and self._exchange and code in self._exchange.codes:
-            self._owed = 0
+            self._debt.forgive()
 
     # -- what comes of it --------------------------------------------------------------------
 

@@ -223,13 +223,17 @@ class _Ftp(ftplib.FTP):
 
 
 class _FtpTls(ftplib.FTP_TLS):
-    """An ftplib with TLS that keeps its commands."""
+    """An ftplib with TLS that keeps its commands, and takes any reply to ABOR."""
 
     said = ""
 
     def putline(self, line: str) -> None:
         self.said += f"{line}\n"
         super().putline(line)
+
+    def abort(self) -> str:
+        self.putline("ABOR")
+        return self.getmultiline()
 
 
 def _ftplib(visit: Visit) -> None:

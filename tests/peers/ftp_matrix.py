@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from tests.peers.ftp_clients import CLIENTS, EPRT, FTPS, MODES, Client
+from tests.peers.ftp_clients import CLIENTS, FTPS, MODES, Client
 from tests.peers.ftp_servers import SERVERS, Server
 
 if TYPE_CHECKING:
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 RELAYED = "test_relayed"
 """The test that is printed."""
-
-UNDONE = {
-    ("ftplib", EPRT, "pure-ftpd"): "pure-ftpd has no last reply to what was aborted; faithd waits"
-}
-"""Visits that do not go well yet."""
 
 WHOLE, SPLIT, FAILED, NOT_RUN = "whole", "split", "FAILED", "not run"
 
@@ -48,7 +43,7 @@ class Cell:
             return self.client.without[self.mode]
         if self.mode == FTPS and not self.server.tls:
             return f"{self.server.name} has no AUTH TLS"
-        return UNDONE.get((self.client.name, self.mode, self.server.name), "")
+        return ""
 
     @property
     def split(self) -> bool:
