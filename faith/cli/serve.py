@@ -8,11 +8,13 @@ import os
 import socket
 from pathlib import Path
 
+from faith.daemon import admin
 from faith.daemon.background import Background, is_supervised
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS, Log, open_sink
 from faith.daemon.settings import ALGS, Service, Settings
 from faith.daemon.supervisor import Supervisor
+from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import WAYS
 from faith.relay.relay import Settings as RelaySettings
@@ -85,6 +87,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         user=options.user,
         drain_timeout=options.drain_timeout,
         pid_file=options.pid_file and options.pid_file.absolute(),
+        metrics=endpoint.parse(options.metrics, admin.PORT)[:2] if options.metrics else None,
         relay=RelaySettings(
             connect_timeout=options.connect_timeout,
             idle_timeout=options.idle_timeout,
@@ -163,6 +166,11 @@ def _parser() -> argparse.ArgumentParser:
         help="that sessions have to end when faithd is stopped (%(default)g)",
     )
     add("--log", choices=FORMS, default=FORMS[0], help="form of the messages (%(default)s)")
+    add(
+        "--metrics",
+        metavar="ADDRESS[:PORT]",
+        help=f"serve /metrics, /healthz and /readyz over HTTP there (port {admin.PORT})",
+    )
     add("--pid-file", type=Path, metavar="FILE", help="holds the daemon's process number")
     add("service", metavar="SERVICE", help="what to relay")
     add("server", nargs=argparse.REMAINDER, metavar="serverpath", help="the local server")

@@ -47,7 +47,8 @@ class Crew:
     """Workers, as many as asked for.
 
     *work* is called with a place and a channel in a new process, which ends when it returns;
-    *hearings* are called, by the message's kind, with what a worker says.
+    *hearings* are called, by the message's kind, with what a worker says.  *what* they are is said
+    in messages.
     """
 
     def __init__(
@@ -55,13 +56,19 @@ class Crew:
         loop: Loop,
         work: Callable[[int, Channel], None],
         hearings: Mapping[str, Hearing],
+        what: str = "worker",
     ) -> None:
+        self.restarts = 0
+        """Members that have taken the place of a dead one."""
+        self.on_serve: Callable[[], None] = lambda: None
+        """Called whenever a worker has begun to serve."""
         self.on_gone: Callable[[], None] = lambda: None
         """Called when the last worker has ended after :meth:`retire`."""
         self.on_end: Callable[[Member], None] = lambda member: None
         """Called with every worker that has ended, before it is replaced."""
         self._loop = loop
         self._work = work
+        self._what = what
         self._hearings = {"ready": self._ready, "failed": self._failed, **hearings}
         self._members: dict[int, Member] = {}
         self._pauses: list[float] = []
@@ -87,6 +94,11 @@ class Crew:
         """The processes."""
         return list(self._members)
 
+    @property
+    def serving(self) -> int:
+        """How many of them serve."""
+        return sum(member.ready for member in self._members.values())
+
     def tell(self, kind: str, descriptors: Sequence[int] = ()) -> None:
         """Say something to every worker; one that takes no orders any more is killed."""
         for member in self._members.values():
@@ -94,7 +106,7 @@ class Crew:
                 member.channel.send({"kind": kind}, descriptors)
             except BlockingIOError:
                 # It would go on by rules that are no longer true.
-                log.error("worker %d takes no orders", member.pid)
+                log.error("%s %d takes no orders", self._what, member.pid)
                 os.kill(member.pid, signal.SIGKILL)
             except BrokenPipeError:
                 continue  # it has ended, and will be reaped
@@ -112,6 +124,11 @@ class Crew:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             self._let_go(member)
+
+    def forsake(self) -> None:
+        """Let go of the workers in a process that was forked for something else."""
+        for member in self._members.values():
+            member.channel.close()
 
     def reaped(self, pid: int, status: int) -> bool:
         """Take note of a process that ended, as waitpid(2) told; False when it is no worker."""
@@ -153,19 +170,19 @@ class Crew:
         """Be a worker, and nothing after that."""
         status = 1
         try:
-            for other in self._members.values():
-                other.channel.close()
+            self.forsake()
             self._work(number, channel)
             status = 0
         except Exception:
-            log.exception("this worker failed")
+            log.exception("this %s failed", self._what)
         finally:
             os._exit(status)
 
     def _mourn(self, member: Member, how: str) -> None:
         lived = time.monotonic() - member.born
         pause = self._pauses[member.number] = next_pause(self._pauses[member.number], lived)
-        log.error("worker %d %s; another takes its place in %g s", member.pid, how, pause)
+        text = "%s %d %s; another takes its place in %g s"
+        log.error(text, self._what, member.pid, how, pause)
         self._loop.later(pause, partial(self._replace, member.number))
 
     def _replace(self, number: int) -> None:
@@ -173,8 +190,9 @@ class Crew:
             return
         try:
             self._spawn(number)
+            self.restarts += 1
         except OSError as error:
-            log.error("no worker can be started: %s", error.strerror)
+            log.error("no %s can be started: %s", self._what, error.strerror)
             self._loop.later(LONGEST_PAUSE, partial(self._replace, number))
 
     def _let_go(self, member: Member) -> None:
@@ -196,7 +214,7 @@ class Crew:
         except BlockingIOError:
             return False
         except (LookupError, TypeError, ValueError):  # it is not itself any more
-            log.exception("worker %d talks nonsense", member.pid)
+            log.exception("%s %d talks nonsense", self._what, member.pid)
             if member.pid in self._members:
                 os.kill(member.pid, signal.SIGKILL)
         finally:
@@ -206,6 +224,7 @@ class Crew:
 
     def _ready(self, member: Member, message: Message, descriptors: list[int]) -> None:
         member.ready = True
+        self.on_serve()
         if self._starting and all(member.ready for member in self._members.values()):
             self._starting = False
             self._on_ready()
@@ -213,7 +232,7 @@ class Crew:
     def _failed(self, member: Member, message: Message, descriptors: list[int]) -> None:
         if self._starting:
             raise SetupError(_STEP, message["why"])
-        log.error("worker %d: %s", member.pid, message["why"])
+        log.error("%s %d: %s", self._what, member.pid, message["why"])
 
 
 def next_pause(before: float, lived: float) -> float:

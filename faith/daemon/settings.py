@@ -47,7 +47,7 @@ class Settings:
     """What one faithd is to do; times in seconds.
 
     No port belongs to two *services*.  *prefixes* are those to set up for as long as it runs;
-    *access_file* None is the usual file, if it exists.
+    *access_file* None is the usual file, if it exists; *metrics* is the admin listener's address.
     """
 
     services: tuple[Service, ...]
@@ -58,6 +58,7 @@ class Settings:
     user: str = "nobody"
     drain_timeout: float = 5.0
     pid_file: Path | None = None
+    metrics: tuple[str, int] | None = None
     relay: RelaySettings = field(default_factory=RelaySettings)
 
     @property

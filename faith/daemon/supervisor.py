@@ -16,9 +16,11 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from faith.daemon import presence
+from faith.daemon import condition, presence
+from faith.daemon.admin import Admin
 from faith.daemon.background import notify, pid_file
 from faith.daemon.channel import in_memory
+from faith.daemon.condition import Condition
 from faith.daemon.crew import Crew, how_it_ended
 from faith.daemon.log import NOTICE
 from faith.daemon.loop import Loop
@@ -38,6 +40,7 @@ from faith.translation.ports import Ports
 from faith.translation.prefix import Prefixes
 
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Iterable
 
     from faith.daemon.background import Background
@@ -77,8 +80,12 @@ class Supervisor:
         self._crew = Crew(self._loop, self._work, hearings)
         self._crew.on_gone = self._loop.stop
         self._crew.on_end = self._member_gone
-        self._area = Area([counters.LAYOUT], settings.workers)
+        self._crew.on_serve = self._workers_changed
+        self._area = Area([counters.LAYOUT, condition.LAYOUT], settings.workers + 1)
+        self._condition = Condition(self._area.slab(settings.workers, condition.LAYOUT))
+        self._admin: Admin | None = None
         self._started = time.time()
+        self._condition.started(self._started)
         self._sets_up: list[Prefix] = []
         self._asked: set[int] = set()
         self._pairs: Pairs | None = None  # made for the first that needs it
@@ -103,6 +110,9 @@ class Supervisor:
             undo.enter_context(self._loop.signals(handlers))
             undo.callback(self._let_go_of_pairs)
             self._set_up(undo)
+            if self._admin:
+                undo.callback(self._admin.close)
+                self._admin.start()
             undo.callback(self._crew.kill)
             self._crew.start(self._settings.workers, self._serving)
             self._loop.run()
@@ -118,6 +128,10 @@ class Supervisor:
             if service.local_server:
                 service.local_server.check()
         self._refuse_taken_ports()
+        if settings.metrics:
+            self._admin = Admin(
+                self._loop, settings.metrics, self._area, settings.user, self._leave
+            )
         for prefix in settings.prefixes:
             if undo.enter_context(reservation(prefix)):
                 self._sets_up.append(prefix)
@@ -135,6 +149,7 @@ class Supervisor:
                 own=settings.local_ports,
             )
         )
+        self._steering_changed()
         self._presence = presence.announce(self._state)
         undo.callback(self._presence.close)
         undo.enter_context(pid_file(settings.pid_file))
@@ -157,15 +172,13 @@ class Supervisor:
         log.log(NOTICE, "serving %s", self._description())
 
     def _work(self, number: int, channel: Channel) -> None:
-        """Be a worker, in a process of its own: nothing of the supervisor's stays open in it."""
-        self._background.detach()
-        self._presence.close()
-        self._watch.close()
-        self._loop.close()
-        self._let_go_of_pairs()
+        """Be a worker, in a process of its own."""
+        listeners = self._leave(number)
+        if self._admin:
+            self._admin.forsake()
         settings = self._settings
         task = Task(
-            self._steering.after_fork(number),
+            listeners,
             self._steering.redirected,
             self._parts,
             settings.user,
@@ -174,6 +187,16 @@ class Supervisor:
             self._counters(number),
         )
         work(task, channel, self._log)
+
+    def _leave(self, number: int | None = None) -> list[_socket.socket]:
+        """In another process, let go of what is the supervisor's; returns a worker's listeners."""
+        self._background.detach()
+        self._crew.forsake()
+        self._presence.close()
+        self._watch.close()
+        self._loop.close()
+        self._let_go_of_pairs()
+        return self._steering.after_fork(number)
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -187,6 +210,7 @@ class Supervisor:
             if self._parts.prefixes != before:
                 # The workers know them already when the first connection comes.
                 self._steering.set_prefixes(self._parts.prefixes)
+                self._steering_changed()
                 log.log(NOTICE, "prefixes: %s", _listed(self._parts.prefixes))
         except (FaithError, OSError) as error:
             log.error("a change of the prefixes is not followed: %s", error)
@@ -197,9 +221,17 @@ class Supervisor:
             rules = Rules.read(self._settings.access_file)
         except FaithError as error:
             log.error("%s; the rules stay as they were", error)
+            self._condition.reloaded(good=False)
             return
+        self._condition.reloaded(good=True)
         self._decide_by(replace(self._parts, rules=rules))
         log.log(NOTICE, "%s: %d rules", rules.file, len(rules.access().rules))
+
+    def _steering_changed(self) -> None:
+        self._condition.steered([self._steering.way], len(self._parts.prefixes))
+
+    def _workers_changed(self) -> None:
+        self._condition.serving(self._crew.serving, self._crew.restarts)
 
     def _decide_by(self, parts: Parts) -> None:
         if parts != self._parts:
@@ -237,6 +269,7 @@ class Supervisor:
 
     def _member_gone(self, member: Member) -> None:
         self._counters(member.number).lost()
+        self._workers_changed()
         self._steered.discard(member.pid)
         if self._pairs is not None:
             self._pairs.forget(member.number)
@@ -273,7 +306,8 @@ class Supervisor:
                 return
             if not pid:
                 return
-            if not self._crew.reaped(pid, status) and status:
+            crews = [self._crew, self._admin.crew] if self._admin else [self._crew]
+            if not any(crew.reaped(pid, status) for crew in crews) and status:
                 log.warning("child %d %s", pid, how_it_ended(status))
 
     # -- state -------------------------------------------------------------------------------
@@ -317,6 +351,7 @@ class Supervisor:
             self._reset_sessions()
             return
         self._stopping = True
+        self._condition.drain()
         notify("STOPPING=1")
         log.log(NOTICE, "stopping: sessions have %g s to end", self._settings.drain_timeout)
         # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds

@@ -33,9 +33,12 @@ class Endpoint(NamedTuple):
         return text if self.name is None else f"{_TLS}{text}#{self.name}"
 
 
-def parse(text: str) -> Endpoint:
-    """Read ``ADDRESS``, ``ADDRESS:PORT``, ``[ADDRESS]:PORT``.  Raises ConfigError."""
-    return _parse(text, text.strip(), PORT, None)
+def parse(text: str, port: int = PORT) -> Endpoint:
+    """Read ``ADDRESS``, ``ADDRESS:PORT``, ``[ADDRESS]:PORT``; *port* stands for none.
+
+    Raises ConfigError.
+    """
+    return _parse(text, text.strip(), port, None)
 
 
 def parse_server(text: str) -> Endpoint:

@@ -8,19 +8,27 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from faith.kernel import bpf
+from faith.kernel import bpf, guard, routes
+from faith.lab.topology import PREFIX, SERVER
+from faith.translation.prefix import Prefix
+from tests.faithd import Faithd
+from tests.netns.service import PORT, serve_echo
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterator, Sequence
 
+    from faith.lab import ThreeHosts
+
     Report = Callable[[object], None]
+    Start = Callable[..., Faithd]
     Fork = Callable[[Callable[[Report], object]], "Child"]
     Arrive = Callable[[Sequence[_socket.socket], str, int], tuple[int, socket.socket]]
 
@@ -134,3 +142,34 @@ def fork() -> Iterator[Fork]:
     yield start
     for child in children:
         child.kill()
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, tmp_path: Path) -> Start:
+    """Start a faithd and wait until it serves."""
+    count = iter(range(100))
+
+    def start(*arguments: str, **environment: str) -> Faithd:
+        faithd = Faithd(lab.gateway, tmp_path / f"log{next(count)}", *arguments, **environment)
+        faithd.wait_said("serving")
+        return faithd
+
+    return start
+
+
+@pytest.fixture
+def reserved(lab: ThreeHosts) -> str:
+    """The lab's prefix, reserved and guarded as ``faith -e`` does it."""
+    with lab.gateway.inside():
+        guard.install([Prefix.parse(PREFIX)])
+        routes.reserve(Prefix.parse(PREFIX))
+    return PREFIX
+
+
+@pytest.fixture
+def echo(lab: ThreeHosts) -> Iterator[None]:
+    """A server on PORT that says what it hears."""
+    with lab.server.call(socket.create_server, (SERVER, PORT)) as listener:
+        threading.Thread(target=serve_echo, args=(listener,), daemon=True).start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,37 +21,14 @@ from faith.lab import Host, ThreeHosts, wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from faith.translation.prefix import Prefix
 from tests.faithd import ENVIRONMENT, FAITHD, Faithd
+from tests.netns.service import PORT, answers, connect, refuses, relays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     Start = Callable[..., "Faithd"]
 
 pytestmark = pytest.mark.netns
-
-PORT = 2323
-
-
-@pytest.fixture
-def start(lab: ThreeHosts, tmp_path: Path) -> Start:
-    """Start a faithd and wait until it serves."""
-    count = iter(range(100))
-
-    def start(*arguments: str, **environment: str) -> Faithd:
-        faithd = Faithd(lab.gateway, tmp_path / f"log{next(count)}", *arguments, **environment)
-        faithd.wait_said("serving")
-        return faithd
-
-    return start
-
-
-@pytest.fixture
-def reserved(lab: ThreeHosts) -> str:
-    """The lab's prefix, reserved and guarded as ``faith -e`` does it."""
-    with lab.gateway.inside():
-        guard.install([Prefix.parse(PREFIX)])
-        routes.reserve(Prefix.parse(PREFIX))
-    return PREFIX
 
 
 @pytest.fixture(params=["route", "sk_lookup", "tproxy", "redirect"])
@@ -61,51 +37,6 @@ def via(request: pytest.FixtureRequest) -> str:
     if request.param == "sk_lookup":
         request.getfixturevalue("bpf_allowed")
     return str(request.param)
-
-
-@pytest.fixture
-def echo(lab: ThreeHosts) -> Iterator[None]:
-    """A server on PORT that says what it hears."""
-    with lab.server.call(socket.create_server, (SERVER, PORT)) as listener:
-        threading.Thread(target=serve_echo, args=(listener,), daemon=True).start()
-        yield
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def serve_echo(listener: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=say_again, args=(connection,), daemon=True).start()
-
-
-def say_again(connection: socket.socket) -> None:
-    with connection, contextlib.suppress(OSError):
-        while data := connection.recv(4096):
-            connection.sendall(data)
-
-
-def connect(lab: ThreeHosts, to: str = "", port: int = PORT) -> socket.socket:
-    """A connection from the client to the server, or to an IPv6 address."""
-    return lab.client.call(socket.create_connection, (to or lab.mapped(), port), 5)
-
-
-def answers(connection: socket.socket, text: bytes = b"hello") -> bool:
-    connection.sendall(text)
-    return connection.recv(4096) == text
-
-
-def relays(lab: ThreeHosts, port: int = PORT) -> bool:
-    with connect(lab, port=port) as connection:
-        return answers(connection)
-
-
-def refuses(lab: ThreeHosts, port: int = PORT) -> bool:
-    try:
-        connect(lab, port=port).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def alive(pid: int) -> bool:

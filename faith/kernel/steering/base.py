@@ -67,11 +67,11 @@ class Steering:
         for mine, listener in zip(self.listeners, group, strict=True):
             mine.append(listener)
 
-    def after_fork(self, worker: int) -> list[_socket.socket]:
+    def after_fork(self, worker: int | None) -> list[_socket.socket]:
         """In a forked *worker* (counted from 0): keep its listeners, which are returned, alone.
 
-        The rest is closed here, so that the kernel drops it when the parent dies; nothing is
-        undone, not even by `close`.
+        None is a process that is no worker, and keeps none.  The rest is closed here, so that the
+        kernel drops it when the parent dies; nothing is undone, not even by `close`.
         """
         self._undo.pop_all()
         for thing in self._held:
@@ -80,7 +80,7 @@ class Steering:
             if number != worker:
                 for listener in listeners:
                     listener.close()
-        return self.listeners[worker]
+        return [] if worker is None else self.listeners[worker]
 
     def close(self) -> None:
         """Undo everything, in reverse order; again is nothing."""

@@ -1,0 +1,212 @@
+"""The admin listener: ``/metrics``, ``/healthz`` and ``/readyz``, by a process of its own.
+
+It has no privilege, no connection of anybody's and no way to change anything: it reads the
+counters that the others share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+
+from faith.daemon import condition
+from faith.daemon.condition import Condition
+from faith.daemon.crew import Crew
+from faith.errors import FaithError, SetupError
+from faith.kernel import capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faith.daemon.channel import Channel
+    from faith.daemon.exposition import Exposition
+    from faith.daemon.loop import Loop
+    from faith.kernel.tally import Area
+
+PORT = 9064
+"""The port, where none is said."""
+LONGEST = 8192
+"""Octets of a request's head."""
+PATIENCE = 5.0
+"""Seconds a client has for its request, and to take the answer."""
+CLIENTS = 32
+"""Clients at a time; more are turned away."""
+BACKLOG = 64
+
+_PLAIN = "text/plain; charset=utf-8"
+
+log = logging.getLogger("faith.admin")
+
+
+class Response(NamedTuple):
+    """What is answered."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = _PLAIN
+
+    def message(self, *, head_only: bool) -> bytes:
+        """It as HTTP has it."""
+        head = (
+            f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
+            f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n"
+            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        )
+        return head.encode() + (b"" if head_only else self.body)
+
+
+class Pages:
+    """What there is to read: *exposition* of the metrics, and the daemon's *condition*."""
+
+    def __init__(self, exposition: Exposition, condition: Condition) -> None:
+        self._exposition = exposition
+        self._condition = condition
+        self._pages: dict[str, Callable[[str], Response]] = {
+            "/metrics": self._metrics,
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+        }
+
+    def answer(self, head: bytes) -> bytes:
+        """The whole answer to a request, of which *head* ends with its empty line."""
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, _, rest = first.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        page = self._pages.get(path)
+        if page is None:
+            response = _plain(HTTPStatus.NOT_FOUND, *self._pages)
+        elif method not in ("GET", "HEAD"):
+            response = _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
+        else:
+            response = page(_accepted(lines))
+        return response.message(head_only=method == "HEAD")
+
+    def _metrics(self, accept: str) -> Response:
+        body, content_type = self._exposition.text(accept)
+        return Response(HTTPStatus.OK, body, content_type)
+
+    def _health(self, accept: str) -> Response:
+        return _plain(HTTPStatus.OK, "alive")
+
+    def _readiness(self, accept: str) -> Response:
+        obstacles = list(self._condition.obstacles())
+        if obstacles:
+            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, *obstacles)
+        return _plain(HTTPStatus.OK, "ready")
+
+
+def _plain(status: HTTPStatus, *lines: str) -> Response:
+    return Response(status, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _accepted(lines: list[str]) -> str:
+    """The value of the Accept header."""
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.lower() == "accept":
+            return value.strip()
+    return ""
+
+
+class Admin:
+    """The listener on *address*, and the process that answers there, as *user*.
+
+    *leave* is called in that process, to let go of what is the supervisor's.  The last place of
+    *area* has the daemon's condition.  Raises SetupError.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        address: tuple[str, int],
+        area: Area,
+        user: str,
+        leave: Callable[[], object],
+    ) -> None:
+        self._area = area
+        self._user = user
+        self._leave = leave
+        self._sock = _listening(*address)
+        self.crew = Crew(loop, self._work, {}, "admin listener")
+
+    def start(self) -> None:
+        """Fork the process.  Raises SetupError, from here or from the loop."""
+        self.crew.start(1, lambda: None)
+
+    def close(self) -> None:
+        """End it, in the supervisor."""
+        self.crew.kill()
+        self._sock.close()
+
+    def forsake(self) -> None:
+        """Let go of it, in a process that was forked for something else."""
+        self.crew.forsake()
+        self._sock.close()
+
+    # -- in its process ----------------------------------------------------------------------
+
+    def _work(self, number: int, channel: Channel) -> None:
+        # What it imports is for this process only; the next user may not be able to read it.
+        from faith.daemon.exposition import Exposition
+
+        self._leave()
+        try:
+            capabilities.drop(self._user)
+        except (FaithError, OSError) as error:
+            channel.send({"kind": "failed", "why": str(error)})
+            return
+        told = Condition(self._area.slab(self._area.places - 1, condition.LAYOUT))
+        asyncio.run(_serve(self._sock, Pages(Exposition(self._area), told), channel))
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise SetupError(f"listen on {host} port {port}", str(error.strerror)) from error
+    sock.setblocking(False)
+    return sock
+
+
+async def _serve(sock: socket.socket, pages: Pages, channel: Channel) -> None:
+    """Answer until the supervisor is gone, which says nothing before."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(channel.fileno(), gone.set)
+    clients = asyncio.Semaphore(CLIENTS)
+    server = await asyncio.start_server(partial(_meet, pages, clients), sock=sock, limit=LONGEST)
+    channel.send({"kind": "ready"})
+    await gone.wait()
+    server.close()
+
+
+async def _meet(
+    pages: Pages,
+    clients: asyncio.Semaphore,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Answer one request of a client's."""
+    if clients.locked():
+        writer.transport.abort()
+        return
+    async with clients:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                writer.write(pages.answer(await reader.readuntil(b"\r\n\r\n")))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+            writer.transport.abort()

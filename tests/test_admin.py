@@ -1,0 +1,149 @@
+"""The admin listener's answers, and what it does with clients that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.daemon import admin, condition
+from faith.daemon.admin import CLIENTS, Admin, Pages, _listening, _serve
+from faith.daemon.channel import Channel
+from faith.daemon.condition import Condition
+from faith.daemon.exposition import Exposition
+from faith.daemon.loop import Loop
+from faith.errors import SetupError
+from faith.kernel.tally import Area
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+AREA = Area([condition.LAYOUT], 1)
+
+
+def pages() -> tuple[Pages, Condition]:
+    told = Condition([0] * condition.LAYOUT.size)
+    return Pages(Exposition(AREA), told), told
+
+
+def ask(pages: Pages, line: str, *headers: str) -> tuple[int, dict[str, str], str]:
+    head = "\r\n".join([line, *headers, "", ""]).encode()
+    head_answered, _, body = pages.answer(head).decode().partition("\r\n\r\n")
+    status, *lines = head_answered.split("\r\n")
+    return int(status.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+
+def test_there_are_three_pages() -> None:
+    told, _ = pages()
+    status, headers, body = ask(told, "GET /metrics HTTP/1.1")
+    assert status == 200
+    assert headers["Content-Length"] == str(len(body))
+    assert "# TYPE faith_workers gauge" in body
+    assert ask(told, "GET /healthz HTTP/1.1")[::2] == (200, "alive\n")
+    status, _, body = ask(told, "GET / HTTP/1.1")
+    assert (status, body) == (404, "/metrics\n/healthz\n/readyz\n")
+
+
+def test_readiness_follows_the_condition_and_says_what_is_wanting() -> None:
+    told, state = pages()
+    state.steered(["route"], 1)
+    assert ask(told, "GET /readyz HTTP/1.1")[::2] == (503, "no worker serves\n")
+    state.serving(1, 0)
+    assert ask(told, "GET /readyz?from=probe HTTP/1.0")[::2] == (200, "ready\n")
+    state.drain()
+    assert ask(told, "GET /readyz HTTP/1.1")[::2] == (503, "draining\n")
+
+
+def test_a_head_has_no_body_and_nothing_can_be_changed() -> None:
+    told, _ = pages()
+    status, headers, body = ask(told, "HEAD /healthz HTTP/1.1")
+    assert (status, headers["Content-Length"], body) == (200, "6", "")
+    assert ask(told, "POST /metrics HTTP/1.1")[0] == 405
+
+
+def test_the_accept_header_chooses_the_form() -> None:
+    told, _ = pages()
+    accept = "accept: application/openmetrics-text; version=1.0.0"
+    _, headers, body = ask(told, "GET /metrics HTTP/1.1", "Host: here", accept)
+    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    assert body.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("head", [b"\r\n\r\n", b"\xff\x00\r\n\r\n", b"GET\r\n\r\n"])
+def test_nonsense_finds_nothing(head: bytes) -> None:
+    told, _ = pages()
+    assert told.answer(head).startswith(b"HTTP/1.1 404 ")
+
+
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[int]:
+    """The port of a listener that serves."""
+    sock = _listening("::1", 0)
+    port = sock.getsockname()[1]
+    ours, theirs = Channel.pair()
+    told, _ = pages()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_serve(sock, told, theirs))
+        yield port
+        ours.close()
+    theirs.close()
+    sock.close()
+
+
+def test_it_serves_until_the_supervisor_is_gone() -> None:
+    async def run() -> bytes:
+        async with serving() as port:
+            reader, writer = await asyncio.open_connection("::1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            return answer
+
+    assert asyncio.run(run()).endswith(b"\r\n\r\nalive\n")
+
+
+def test_who_says_too_much_or_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin, "PATIENCE", 0.2)
+
+    async def run() -> list[bytes]:
+        async with serving() as port:
+            got = []
+            for words in (b"x" * 3 * admin.LONGEST, b"GET /heal"):
+                reader, writer = await asyncio.open_connection("::1", port)
+                writer.write(words)
+                with contextlib.suppress(ConnectionResetError):
+                    got.append(await reader.read())
+                writer.close()
+            return got
+
+    assert b"".join(asyncio.run(run())) == b""
+
+
+def test_more_clients_than_there_is_room_for_are_turned_away() -> None:
+    async def run() -> bytes:
+        async with serving() as port:
+            waiting = [await asyncio.open_connection("::1", port) for _ in range(CLIENTS)]
+            await asyncio.sleep(0.1)
+            reader, writer = await asyncio.open_connection("::1", port)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+            waiting[0][1].write(b"GET /healthz HTTP/1.1\r\n\r\n")
+            answer = await waiting[0][0].read()
+            for _, writer in waiting:
+                writer.close()
+            return answer
+
+    assert asyncio.run(run()).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_address_that_is_taken_is_refused_by_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        loop = Loop()
+        with pytest.raises(SetupError, match=f"listen on 127.0.0.1 port {port}: Address already"):
+            Admin(loop, ("127.0.0.1", port), AREA, "nobody", lambda: None)
+        loop.close()

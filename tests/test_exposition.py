@@ -1,0 +1,76 @@
+"""Metrics as Prometheus reads them: by its client's parser, and by promtool where there is one."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from faith.daemon import condition
+from faith.daemon.exposition import Exposition
+from faith.kernel.tally import Area
+from faith.relay import counters
+from faith.relay.counters import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def area() -> Area:
+    """Two workers and a supervisor."""
+    return Area([counters.LAYOUT, condition.LAYOUT], places=3)
+
+
+def sample(text: str, name: str, **labels: str) -> float:
+    found = [
+        sample.value
+        for family in parse(text)
+        for sample in family.samples
+        if (sample.name, sample.labels) == (name, labels)
+    ]
+    assert len(found) == 1, name
+    return found[0]
+
+
+def text(area: Area) -> str:
+    body, content_type = Exposition(area).text("")
+    assert content_type.startswith("text/plain; version=0.0.4")
+    return body.decode()
+
+
+def test_workers_are_added_up(area: Area) -> None:
+    for place, refusals in enumerate((2, 3)):
+        counted = Counters(area.slab(place, counters.LAYOUT))
+        counted.opened()
+        for _ in range(refusals):
+            counted.refused("prefix gone")
+    told = text(area)
+    assert sample(told, "faith_sessions_open") == 2
+    assert sample(told, "faith_refusals_total", reason="prefix gone") == 5
+    assert sample(told, "faith_refusals_total", reason="shed") == 0
+
+
+def test_a_histograms_buckets_hold_what_is_below_them(area: Area) -> None:
+    counted = Counters(area.slab(0, counters.LAYOUT))
+    for seconds in (0.002, 0.3, 60):
+        counted.dialled(seconds)
+    told = text(area)
+    assert sample(told, "faith_dial_seconds_bucket", le="0.0025") == 1
+    assert sample(told, "faith_dial_seconds_bucket", le="10.0") == 2
+    assert sample(told, "faith_dial_seconds_bucket", le="+Inf") == 3
+    assert sample(told, "faith_dial_seconds_count") == 3
+    assert sample(told, "faith_dial_seconds_sum") == pytest.approx(60.302)
+
+
+def test_who_asks_for_openmetrics_gets_that(area: Area) -> None:
+    body, content_type = Exposition(area).text("application/openmetrics-text; version=1.0.0")
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+def test_promtool_finds_nothing_to_say(area: Area, need: Callable[[str], str]) -> None:
+    check = [need("promtool"), "check", "metrics"]
+    subprocess.run(check, check=True, input=text(area), text=True)
