@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Alg:
-    """What is done in a *direction*, between addresses that are numbers; enabled to begin with."""
+    """What is done in a *direction*, between addresses that are numbers; at first *enabled*."""
 
     def __init__(
         self, direction: Direction, client: int, mapped: int, source: int, *, active: bool
@@ -33,7 +33,7 @@ class Alg:
         self._mapped = Endpoint(direction.client, mapped, 0)
         self._source = Endpoint(direction.server, source, 0)
         self._active = active
-        self._enabled = True
+        self.enabled = True
 
     def exchange_for(self, line: Line, listeners: Listeners) -> Exchange | None:
         """The part that the ALG takes in the command on *line*; None where it takes none.
@@ -51,7 +51,7 @@ class Alg:
                 return Reinitialising(passed, listeners, self._reset)
             case b"ALGS" if self._direction.status:
                 return Substituted(self._set(argument))
-        if self._enabled:
+        if self.enabled:
             if verb == b"FEAT":
                 return ListingFeatures(passed, *self._features())
             return self._translated(verb, argument, listeners)
@@ -75,14 +75,14 @@ class Alg:
         """Do what the *argument* of an ALGS asks; the reply to it (RFC 6384 §11)."""
         match argument.upper():
             case b"ENABLE64":
-                self._enabled = True
+                self.enabled = True
             case b"DISABLE64":
-                self._enabled = False
+                self.enabled = False
             case b"STATUS64":
                 pass
             case _:
                 raise CommandRefused("504 STATUS64, ENABLE64 or DISABLE64, please")
-        if not self._enabled:
+        if not self.enabled:
             return "216 NONE"
         return "216 EPSVEPRT" if self._active else "216 EPSV"
 
@@ -93,4 +93,4 @@ class Alg:
         return (b"EPSV",), (*self._direction.refused, *self._direction.active)
 
     def _reset(self) -> None:
-        self._enabled = True
+        self.enabled = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from faith.ftp import notation
 from faith.ftp.events import CloseData, Log, OpenActive, OpenPassive, ToClient, ToServer, quoted
@@ -105,6 +105,12 @@ class ActiveTranslated(Exchange):
         self._instead = Substituted(_NO_DATA_CONNECTION)
         return [_no_listener(reason), *self._instead.begin()]
 
+    def state(self) -> list[Any]:
+        return [self._instead is not None]
+
+    def restore(self, state: list[Any]) -> None:
+        self._instead = Substituted(_NO_DATA_CONNECTION) if state[0] else None
+
     def hear(self, line: ReplyLine) -> list[Event]:
         if self._instead:
             return self._instead.hear(line)
@@ -135,6 +141,12 @@ class PassiveUntouched(PassedOn):
             return [self._reply]
         opened = OpenPassive(self._listeners.new, port, same_port=True)
         return [*self._listeners.close_old(), opened]
+
+    def state(self) -> list[Any]:
+        return [self._reply.data.decode("latin-1")]
+
+    def restore(self, state: list[Any]) -> None:
+        self._reply = ToClient(state[0].encode("latin-1"))
 
     def listening(self, port: int) -> list[Event]:
         return [self._reply]

@@ -40,6 +40,15 @@ class Debt:
         self._owed = max(self._owed - 1, 0)
         self._in_doubt = max(self._in_doubt - 1, 0)
 
+    def state(self) -> list[int]:
+        """What :meth:`restore` makes another one like this from."""
+        return [self._owed, self._in_doubt, self._under_way]
+
+    def restore(self, state: list[int]) -> None:
+        """Go on where the one stopped whose :meth:`state` this is."""
+        self._owed, self._in_doubt = state[:2]
+        self._under_way = bool(state[2])
+
     def forgive(self) -> None:
         """Nothing is owed any more."""
         self._owed = self._in_doubt = 0

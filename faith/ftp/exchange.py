@@ -8,6 +8,7 @@ from faith.ftp.events import GoTransparent, Hangup, Log, ToClient, ToServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from faith.ftp.data_port import Listeners
     from faith.ftp.events import Event
@@ -30,6 +31,14 @@ class Exchange(Protocol):
 
     def hear(self, line: ReplyLine) -> list[Event]:
         """What to do at a line of the reply."""
+
+    def state(self) -> list[Any]:
+        """What has changed since it was made, fit for JSON: by default nothing does."""
+        return []
+
+    def restore(self, state: list[Any]) -> None:
+        """Go on, just made, where the one of the same command stopped whose :meth:`state` it is."""
+        return
 
 
 class PassedOn(Exchange):

@@ -10,6 +10,7 @@ from faith.ftp.exchange import PassedOn, to_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from faith.ftp.events import Event
     from faith.ftp.reply import ReplyLine
@@ -37,6 +38,13 @@ class ListingFeatures(PassedOn):
         if not line.starts and line.fresh:
             self._look_at(line.data)
         return [] if self._hiding else passed
+
+    def state(self) -> list[Any]:
+        return [[name.decode() for name in self._missing], self._hiding]
+
+    def restore(self, state: list[Any]) -> None:
+        missing, self._hiding = state
+        self._missing = [name.encode() for name in missing]
 
     def _look_at(self, feature: bytes) -> None:
         found = _FEATURE.match(feature)

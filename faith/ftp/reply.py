@@ -47,6 +47,15 @@ class ReplyReader:
         ends = self._last and line.ends
         return ReplyLine(line.data, self._code, starts and self._code != 0, ends, line.starts)
 
+    def state(self) -> list[int]:
+        """What :meth:`restore` makes another one like this from."""
+        return [self._code, self._open, self._last]
+
+    def restore(self, state: list[int]) -> None:
+        """Go on where the one stopped whose :meth:`state` this is."""
+        self._code = state[0]
+        self._open, self._last = map(bool, state[1:])
+
     def _place(self, data: bytes) -> None:
         found = _FIRST.match(data)
         if self._open:

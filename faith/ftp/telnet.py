@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 LIMIT = 8192
 """Octets of a line, its end included, that are kept: two paths of the system's longest."""
@@ -92,6 +93,29 @@ class Reader:
             if item is not None:
                 return item
         return None
+
+    def state(self) -> list[Any]:
+        """What :meth:`restore` makes another reader like this one from; fit for JSON."""
+        return [
+            self._fed.decode("latin-1"),
+            self._mark,
+            self._line.decode("latin-1"),
+            self._starts,
+            self._urgent,
+            self._scan.__name__,
+            self._iac_urgent,
+            self._verb,
+        ]
+
+    def restore(self, state: list[Any]) -> None:
+        """Go on where the reader stopped whose :meth:`state` this is."""
+        fed, self._mark, line, self._starts, self._urgent, scan, *command = state
+        self._iac_urgent, self._verb = command
+        self._fed = bytearray(fed, "latin-1")
+        self._line = bytearray(line, "latin-1")
+        places = (self._text, self._command, self._option)
+        more = (self._subnegotiation, self._subnegotiation_command)
+        self._scan = {place.__name__: place for place in (*places, *more)}[scan]
 
     def rest(self) -> list[tuple[bytes, bool]]:
         """Everything that was fed and not looked at, in pieces of which the last octet is urgent.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faith.ftp import command
 from faith.ftp.alg import Alg
@@ -65,6 +65,7 @@ class Translator:
         self._replies = ReplyReader()
         self._state = State.COMMAND
         self._exchange: Exchange | None = None
+        self._begun: tuple[Line, Listeners] | None = None  # what the exchange was made of
         self._debt = Debt()  # replies to what came before the exchange
         self._ours = False  # the reply that is being read is to the exchange
         self._opened = 0  # listeners that were asked for
@@ -84,6 +85,11 @@ class Translator:
     def wants_server(self) -> bool:
         """Whether to read the server; the same."""
         return self._state in SERVER_SPEAKS
+
+    @property
+    def waits(self) -> bool:
+        """Whether ``listening`` or ``refused`` has to follow."""
+        return self._state in _AFTER_LISTENER
 
     @property
     def held(self) -> int:
@@ -113,6 +119,55 @@ class Translator:
         exchange = self._waiting()
         self._listeners.pop()
         return self._answered(exchange.refused(reason))
+
+    # -- in another process ------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` makes another translator like this one from; fit for JSON."""
+        begun = None
+        if self._begun and self._exchange:
+            line, listeners = self._begun
+            command = line.data.decode("latin-1"), line.starts, line.ends, line.urgent
+            begun = [command, listeners.new, listeners.old, self._exchange.state()]
+        return {
+            "enabled": self._alg.enabled,
+            "client": self._from_client.state(),
+            "server": self._from_server.state(),
+            "replies": self._replies.state(),
+            "state": self._state.name,
+            "begun": begun,
+            "debt": self._debt.state(),
+            "ours": self._ours,
+            "opened": self._opened,
+            "listeners": self._listeners,
+            "refusals": self._refusals,
+            "logged": sorted(self._logged),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on, just made for the same peers, where the one stopped whose :meth:`state` it is."""
+        self._alg.enabled = state["enabled"]
+        self._from_client.restore(state["client"])
+        self._from_server.restore(state["server"])
+        self._replies.restore(state["replies"])
+        if state["begun"]:
+            (data, *flags), new, old, exchange = state["begun"]
+            self._begin_again(Line(data.encode("latin-1"), *flags), Listeners(new, tuple(old)))
+            assert self._exchange
+            self._exchange.restore(exchange)
+        self._state = State[state["state"]]
+        self._debt.restore(state["debt"])
+        self._ours = state["ours"]
+        self._opened = state["opened"]
+        self._listeners = list(state["listeners"])
+        self._refusals = state["refusals"]
+        self._logged = set(state["logged"])
+
+    def _begin_again(self, line: Line, listeners: Listeners) -> None:
+        """Make the exchange for a command anew; what it does at its beginning was done."""
+        self._begun = line, listeners
+        self._exchange = self._exchange_for(line, listeners)
+        self._events.clear()
 
     # -- the two streams ---------------------------------------------------------------------
 
@@ -170,19 +225,23 @@ class Translator:
     def _command(self, line: Line) -> None:
         if not line.starts:
             return  # the beginning was refused
-        try:
-            listeners = Listeners(self._opened + 1, tuple(self._listeners))
-            exchange = self._alg.exchange_for(line, listeners)
-        except CommandRefused as refusal:
-            if refusal.log:
-                self._emit(Log("client", refusal.log, refusal.detail))
-            exchange = Substituted(refusal.reply)
+        listeners = Listeners(self._opened + 1, tuple(self._listeners))
+        exchange = self._exchange_for(line, listeners)
         if exchange is None:
             self._debt.add(command.read(line.data).verb)
             self._emit(ToServer(line.data, line.urgent))
         else:
             self._exchange = exchange
+            self._begun = line, listeners
             self._follow(exchange.begin(), Step.ASKED)
+
+    def _exchange_for(self, line: Line, listeners: Listeners) -> Exchange | None:
+        try:
+            return self._alg.exchange_for(line, listeners)
+        except CommandRefused as refusal:
+            if refusal.log:
+                self._emit(Log("client", refusal.log, refusal.detail))
+            return Substituted(refusal.reply)
 
     # -- replies -----------------------------------------------------------------------------
 

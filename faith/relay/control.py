@@ -6,7 +6,7 @@ import _socket
 import fcntl
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from faith.ftp import (
     V6_TO_V4,
@@ -22,6 +22,7 @@ from faith.ftp import (
 )
 from faith.kernel.sockets import stream_socket
 from faith.relay.doorway import Doorway
+from faith.relay.frozen import adopt
 from faith.relay.outbox import Outbox
 from faith.relay.plane import ERR, IN, OUT
 from faith.relay.record import CLOSED, broken, endpoint
@@ -29,7 +30,8 @@ from faith.relay.routing import number
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from faith.ftp import Event
     from faith.relay.ftp import Ftp
@@ -60,6 +62,18 @@ class _Side:
         self.interest = 0
 
 
+class _Expected(NamedTuple):
+    """A data connection: the client if *passive*, else the server, comes *at* one port of ours.
+
+    It is connected *to* that port of the other's.
+    """
+
+    doorway: Doorway
+    passive: bool
+    to: int
+    at: int
+
+
 class Control:
     """Serves *session*, whose server has just been connected, until it ends or is encrypted.
 
@@ -81,7 +95,7 @@ class Control:
             mapped=number(session.route.mapped),
             source=int.from_bytes(_socket.inet_aton(self.source), "big"),
         )
-        self._doorways: dict[int, Doorway] = {}
+        self._doorways: dict[int, _Expected] = {}
         self._secured = False
         self._steering = False
         self._hanging_up = False
@@ -90,9 +104,12 @@ class Control:
     def start(self) -> None:
         """Take the session over from the plane."""
         self._plane.unwatch(self.session.server.fd)
+        self._watch_legs()
+        self._settle()
+
+    def _watch_legs(self) -> None:
         for side in (self._client, self._server):
             self._plane.watch(side.leg.fd, partial(self._ready, side), _EDGE)
-        self._settle()
 
     def end(self, how: str, *, reset: bool) -> None:
         """End the session with RSTs or FINs, and nobody is waited for any more."""
@@ -104,12 +121,51 @@ class Control:
     def _let_go(self) -> None:
         for side in (self._client, self._server):
             self._plane.unwatch(side.leg.fd)
-        for doorway in self._doorways.values():
-            doorway.close()
+        for expected in self._doorways.values():
+            expected.doorway.close()
         self._doorways.clear()
         if self._linger is not None:
             self._linger.cancel()
         self._ftp.forget(self)
+
+    # -- in another process ------------------------------------------------------------------
+
+    @property
+    def can_be_handed_over(self) -> bool:
+        """Whether it waits for nobody but its peers."""
+        return not self._steering and not self._alg.waits
+
+    def hand_over(self) -> tuple[dict[str, Any], list[int]]:
+        """Let go of the session: what `resume` goes on from, and the descriptors that go along."""
+        still = [(number, one) for number, one in self._doorways.items() if one.doorway.is_open]
+        state = {
+            "alg": self._alg.state(),
+            "outboxes": [side.outbox.state() for side in (self._client, self._server)],
+            "doorways": [
+                (number, one.passive, one.to, one.at, one.doorway.until) for number, one in still
+            ],
+            "secured": self._secured,
+            "hanging_up": self._hanging_up,
+            "lingers": self._linger is not None,
+        }
+        descriptors = [one.doorway.hand_over() for _, one in still]
+        self._let_go()
+        return state, descriptors
+
+    def resume(self, state: dict[str, Any], descriptors: Iterator[int]) -> None:
+        """Go on, just made, where the one stopped whose state it is, with its descriptors."""
+        self._alg.restore(state["alg"])
+        for side, waiting in zip((self._client, self._server), state["outboxes"], strict=True):
+            side.outbox.restore(waiting)
+        for listener, passive, to, at, until in state["doorways"]:
+            sock = adopt(next(descriptors))
+            self._expect(listener, sock, to, at, passive=passive, until=until)
+        self._secured = state["secured"]
+        self._hanging_up = state["hanging_up"]
+        self._watch_legs()
+        if state["lingers"]:
+            self._linger_on()
+        self._watch()
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -200,32 +256,30 @@ class Control:
         """Listen for the client on *sock*; None if there is no transparent socket to be had."""
         mapped = self.session.route.mapped
         port = event.port if event.same_port else 0
-        came = partial(self._client_came, event.port)
         if self.session.end is None:
-            self._listen(sock, (mapped, port), event.listener, self.session.client_host, came)
+            self._listen(sock, (mapped, port), event, passive=True)
             self._settle()
         elif sock is not None:
             sock.close()
 
     def _open_active(self, event: OpenActive) -> None:
         """Listen for the server at the address it knows us by."""
-        came = partial(self._server_came, event.port)
         try:
             sock = stream_socket(_socket.AF_INET)
         except OSError as error:
             self._do(self._alg.refused(str(error.strerror)))
         else:
-            self._listen(sock, (self.source, 0), event.listener, self.session.route.server, came)
+            self._listen(sock, (self.source, 0), event, passive=False)
 
     def _listen(
         self,
         sock: _socket.socket | None,
         address: tuple[str, int],
-        listener: int,
-        host: str,
-        came: Callable[[int, _socket.socket, int], None],
+        event: OpenPassive | OpenActive,
+        *,
+        passive: bool,
     ) -> None:
-        """Let *host* in at *address*, once, and tell the translator where, or why not."""
+        """Let the peer in at *address*, once, and tell the translator where, or why not."""
         if sock is None:
             self._do(self._alg.refused("no transparent socket"))
             return
@@ -237,15 +291,29 @@ class Control:
             self._do(self._alg.refused(str(error.strerror)))
             return
         port: int = sock.getsockname()[1]
-        self._doorways[listener] = Doorway(
-            self._ftp.loop, self._plane, sock, host, partial(came, port), self._turned_away
-        )
+        self._expect(event.listener, sock, event.port, port, passive=passive)
         self._do(self._alg.listening(port))
 
+    def _expect(
+        self,
+        listener: int,
+        sock: _socket.socket,
+        to: int,
+        at: int,
+        *,
+        passive: bool,
+        until: float | None = None,
+    ) -> None:
+        """Let in the client if *passive*, else the server, *at* that port of *sock*'s."""
+        host = self.session.client_host if passive else self.session.route.server
+        came = partial(self._client_came if passive else self._server_came, to, at)
+        doorway = Doorway(self._ftp.loop, self._plane, sock, host, came, self._turned_away, until)
+        self._doorways[listener] = _Expected(doorway, passive, to, at)
+
     def _close_doorway(self, listener: int) -> None:
-        doorway = self._doorways.pop(listener, None)
-        if doorway is not None:
-            doorway.close()
+        expected = self._doorways.pop(listener, None)
+        if expected is not None:
+            expected.doorway.close()
 
     def _turned_away(self, host: str) -> None:
         self._tell("gateway", "a data connection of somebody else was refused", host)
@@ -315,9 +383,7 @@ class Control:
 
     def _hang_up(self) -> None:
         """Send FINs, and read on for a while: closing at once could take the last reply back."""
-        self._linger = self._ftp.loop.call_later(
-            LINGER, partial(self.end, "out of step", reset=True)
-        )
+        self._linger_on()
         for side, other in self._both():
             if not other.leg.done:
                 other.leg.done = True
@@ -326,6 +392,10 @@ class Control:
                 except OSError as error:
                     self._broken(side, error.errno)
                     return
+
+    def _linger_on(self) -> None:
+        end = partial(self.end, "out of step", reset=True)
+        self._linger = self._ftp.loop.call_later(LINGER, end)
 
     def _broken(self, side: _Side, error: int | None) -> None:
         self.end(broken(side.name, error), reset=True)

@@ -125,6 +125,11 @@ class Counters:
         self._cells[_TO_SERVER] += to_server
         self._cells[_TO_CLIENT] += to_client
 
+    def handed_over(self, session: Session) -> None:
+        """*session* goes on elsewhere, and is counted there."""
+        self._cells[_OPEN] -= 1
+        self.moved(session)
+
     def ended(self, session: Session) -> None:
         """*session* is over."""
         self._cells[_OPEN] -= 1

@@ -24,7 +24,7 @@ class Doorway:
     """Lets in one connection, of *host*, and closes; whoever else comes is reset.
 
     *sock* listens, without blocking.  *came* is called with the connection and its port,
-    *stranger* with the host of one that was reset.
+    *stranger* with the host of one that was reset.  It waits until the loop's time is *until*.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Doorway:
         host: str,
         came: Callable[[_socket.socket, int], None],
         stranger: Callable[[str], None],
+        until: float | None = None,
     ) -> None:
         self.port: int = sock.getsockname()[1]
         self._plane = plane
@@ -42,16 +43,24 @@ class Doorway:
         self._host = host
         self._came = came
         self._stranger = stranger
-        self._open = True
-        self._timer = loop.call_later(OPEN_FOR, self.close)
+        self.is_open = True
+        self.until = loop.time() + OPEN_FOR if until is None else until
+        self._timer = loop.call_at(self.until, self.close)
         plane.watch(sock.fileno(), self._knocked)
 
     def close(self) -> None:
         """Let in nobody any more; again is nothing."""
-        if self._open:
-            self._open = False
+        if self.is_open:
+            self.is_open = False
             self._timer.cancel()
             self._plane.retire(self._sock)
+
+    def hand_over(self) -> int:
+        """The descriptor that it listens on, for another; this one is closed."""
+        self.is_open = False
+        self._timer.cancel()
+        self._plane.unwatch(self._sock.fileno())
+        return self._sock.detach()
 
     def _knocked(self, _: int) -> None:
         try:

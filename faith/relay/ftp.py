@@ -13,6 +13,8 @@ from faith.relay.session import Session
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
+    from collections.abc import Iterator
+    from typing import Any
 
     from faith.relay.counters import Counters
     from faith.relay.leg import Leg
@@ -63,6 +65,19 @@ class Ftp:
         control = self._controls[session] = Control(self, session)
         self.counters.ftp("control")
         control.start()
+
+    def movable(self) -> list[Session]:
+        """The control connections that can be handed over as they stand now."""
+        return [session for session, one in self._controls.items() if one.can_be_handed_over]
+
+    def hand_over(self, session: Session) -> tuple[dict[str, Any], list[int]]:
+        """Let go of a control connection, for `resume` elsewhere: its state and descriptors."""
+        return self._controls[session].hand_over()
+
+    def resume(self, session: Session, state: dict[str, Any], descriptors: Iterator[int]) -> None:
+        """Go on with a control connection that was handed over."""
+        control = self._controls[session] = Control(self, session)
+        control.resume(state, descriptors)
 
     def forget(self, control: Control) -> None:
         """*control* has ended, or is an ordinary session from here on."""

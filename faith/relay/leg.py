@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     import _socket
+    from typing import Any
 
     from faith.relay.pipes import Pipe
     from faith.relay.session import Session
@@ -33,6 +35,19 @@ class Leg:
         "urgent_held",
         "watched",
     )
+    HANDED_OVER = (
+        "done",
+        "eof",
+        "moved",
+        "piped",
+        "quick",
+        "size",
+        "up",
+        "urgent",
+        "urgent_held",
+        "watched",
+    )
+    """What goes to another process as it is; `held` goes as text, the rest as descriptors."""
 
     peer: Leg
 
@@ -52,6 +67,18 @@ class Leg:
         self.done = False  # and was passed on
         self.watched = False  # the peer's data found this leg full: OUT is watched for
         self.moved = 0  # bytes from here that the peer's socket took
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` makes another leg like this one from, fit for JSON."""
+        state = {name: getattr(self, name) for name in self.HANDED_OVER}
+        state["held"] = None if self.held is None else b64encode(self.held).decode()
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where the leg stopped whose `state` it is; a field it has not keeps its value."""
+        for name in self.HANDED_OVER:
+            setattr(self, name, state.get(name, getattr(self, name)))
+        self.held = None if state["held"] is None else b64decode(state["held"])
 
     def release(self) -> None:
         """Let go of peer and session, so that no garbage collector has to find them."""

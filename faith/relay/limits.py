@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _socket import SO_KEEPALIVE, SOL_SOCKET
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ class Deadlines:
         due = self._due[session] = now + self._seconds
         if self._timer is None and self._seconds:
             self._timer = self._loop.call_at(due, self._look)
+
+    def adopt(self, session: Session) -> None:
+        """As `add`, for one that may have started before those that are there."""
+        self._due[session] = session.started + self._seconds
+        self._due = dict(sorted(self._due.items(), key=itemgetter(1)))
+        self.close()
+        if self._seconds:
+            self._look()
 
     def remove(self, session: Session) -> None:
         """*session* is past the stage; its turn at the clock is left to find nothing."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import _socket
 
+    State = list[tuple[str, int]]
+    """What waits, as text and flags of send(2)."""
+
 _MSG_OOB = 1
 
 
@@ -28,6 +31,14 @@ class Outbox:
             self._waiting.append((ordinary, 0))
         if urgent:
             self._waiting.append((data[-1:], _MSG_OOB))
+
+    def state(self) -> State:
+        """What :meth:`restore` makes another one like this from, fit for JSON."""
+        return [(data.decode("latin-1"), flags) for data, flags in self._waiting]
+
+    def restore(self, state: State) -> None:
+        """Have waiting what waited in the one whose :meth:`state` it is."""
+        self._waiting = deque((data.encode("latin-1"), flags) for data, flags in state)
 
     def flush(self) -> int:
         """Send what the socket takes; returns how much it was.  Raises OSError."""

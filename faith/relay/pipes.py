@@ -28,7 +28,7 @@ class PipePool:
         """An empty pipe, or None when the bound is reached or the system has none to give."""
         if self._free:
             return self._free.pop()
-        if not self._left:
+        if self._left <= 0:
             return None
         try:
             pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -40,6 +40,14 @@ class PipePool:
         except OSError:
             return pipe  # over the user's share it stays small: dearer, not wrong
         return pipe
+
+    def adopt(self, pipe: Pipe) -> None:
+        """Count *pipe*, which another pool had made, as one of ours that is taken."""
+        self._left -= 1
+
+    def hand_over(self, pipe: Pipe) -> None:
+        """Count *pipe*, which was taken, as another pool's."""
+        self._left += 1
 
     def give(self, pipe: Pipe) -> None:
         """Take back an empty *pipe*."""

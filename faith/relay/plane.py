@@ -133,6 +133,29 @@ class Plane:
         if not self._turning:
             self._soon()
 
+    def hand_over(self, session: Session) -> None:
+        """Let go of *session* as it is; with its descriptors, another plane can `take` it."""
+        for leg in (session.client, session.server):
+            self._deferred.pop(leg.fd, None)
+            # Closing would not be enough: the set goes by what the other process has open, too.
+            self.unwatch(leg.fd)
+            if leg.piped and leg.pipe:
+                self._pipes.hand_over(leg.pipe)
+            else:
+                self._release(leg)
+
+    def take(self, session: Session) -> None:
+        """Go on with *session*, which another plane let go of.
+
+        Whatever was ready there is ready here: the kernel tells it anew of what is registered.
+        """
+        for leg in (session.client, session.server):
+            if leg.pipe is not None:
+                self._pipes.adopt(leg.pipe)
+            if leg.up or leg.watched:
+                self._put(leg.fd, leg)
+                self._epoll.register(leg.fd, READING_AND_WRITING if leg.watched else READING)
+
     def sessions(self) -> list[Session]:
         """The sessions whose bytes may flow."""
         return [

@@ -17,6 +17,7 @@ from faith.kernel.sockets import original_destination, reset
 from faith.relay import dial
 from faith.relay.counters import Counters
 from faith.relay.ftp import Ftp
+from faith.relay.handover import Handover
 from faith.relay.limits import Deadlines, Silence
 from faith.relay.listener import Listener, Reserve, adopt
 from faith.relay.plane import ERR, HUP, Plane
@@ -98,6 +99,9 @@ class Relay:
         if stock is not None and secured is not None:
             self._ftp = Ftp(loop, self._plane, self._routing, stock, secured, self)
             self._silences.append(Silence(loop, self._ftp, *limits))
+        self._parting: list[_socket.socket] = []
+        self.handover = Handover(self, self._plane, self._dialling, self._ftp)
+        """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
 
     @property
     def policy(self) -> Policy:
@@ -256,6 +260,27 @@ class Relay:
         self._dialling.close()
         self._plane.close()
         self._reserve.close()
+
+    # -- handing sessions over ---------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Begin nothing more, because all sessions are to be handed over."""
+        self.on_idle = lambda: None
+        self.stop_listening()
+        self._parting = [listener.sock for listener in self._data_listeners]
+        self._data_listeners.clear()
+        for sock in self._parting:
+            self._plane.unwatch(sock.fileno())
+
+    def data_listeners(self) -> list[int]:
+        """Let go of the listeners for data connections: their descriptors, now the caller's."""
+        parting, self._parting = self._parting, []
+        return [sock.detach() for sock in parting]
+
+    def stay(self) -> None:
+        """Keep what is left after all; accepting stays as it is."""
+        for descriptor in self.data_listeners():
+            self.listen_for_data(_socket.socket(fileno=descriptor))
 
     # -- when there are no descriptors or memory ---------------------------------------------
 

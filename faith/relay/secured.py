@@ -44,13 +44,22 @@ class Secured:
 
     def remove(self, session: Session) -> None:
         """*session* has ended; a no-op when it was none of ours."""
-        pair = _pair(session)
-        sessions = self._sessions.get(pair, [])
-        if session in sessions:
-            sessions.remove(session)
-            if not sessions:
-                del self._sessions[pair]
-            self._ask("unsteer", *pair)
+        if self.hand_over(session):
+            self._ask("unsteer", *_pair(session))
+
+    def hand_over(self, session: Session) -> bool:
+        """Let go of *session*, which stays steered, for another; False if it was none of ours."""
+        sessions = self._sessions.get(_pair(session), [])
+        if session not in sessions:
+            return False
+        sessions.remove(session)
+        if not sessions:
+            del self._sessions[_pair(session)]
+        return True
+
+    def take(self, session: Session) -> None:
+        """Expect data connections of *session*'s, which is steered already."""
+        self._sessions.setdefault(_pair(session), []).append(session)
 
     def find(self, client: str, mapped: str) -> Session | None:
         """The session that a data connection from *client* to *mapped* belongs to."""

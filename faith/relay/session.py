@@ -39,6 +39,17 @@ class Session:
         "server",
         "started",
     )
+    HANDED_OVER = (
+        "client_host",
+        "client_port",
+        "looked_at",
+        "mapped_port",
+        "port",
+        "quiet_since",
+        "seen",
+        "started",
+    )
+    """What goes to another process as it is: its clock is the same, the kernel's monotonic one."""
 
     def __init__(
         self,

@@ -1,0 +1,157 @@
+"""The sessions of one relay, on their way to the relay of another process.
+
+They go in small lots, so that none stands still for longer than a lot takes, and the others run on
+meanwhile.  What another relay has not taken can be taken back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from faith.relay.frozen import MOST_DESCRIPTORS, adopt, freeze, thaw
+from faith.relay.session import Session
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Iterator
+
+    from faith.relay.counters import Counters
+    from faith.relay.frozen import State
+    from faith.relay.ftp import Ftp
+    from faith.relay.limits import Deadlines
+    from faith.relay.plane import Plane
+
+DIALLING, FLOWING, CONTROL, LISTENER = "dialling", "flowing", "control", "listener"
+"""What a state is of: a session, by who has it, or a listener for data connections."""
+
+
+class Home(Protocol):
+    """The relay whose sessions they are, or will be."""
+
+    open_sessions: int
+    counters: Counters
+
+    def listen_for_data(self, sock: _socket.socket) -> None:
+        """Accept from *sock* the data connections of encrypted FTP sessions."""
+
+    def data_listeners(self) -> list[int]:
+        """Let go of those listeners; their descriptors."""
+
+
+class Handover:
+    """Takes sessions out of *home* (`give`), or into it (`take`)."""
+
+    def __init__(
+        self, home: Home, plane: Plane, dialling: Deadlines, ftp: Ftp | None = None
+    ) -> None:
+        self._home = home
+        self._plane = plane
+        self._dialling = dialling
+        self._ftp = ftp
+        self._numbers: dict[Session, int] = {}  # of those that have gone: others name their parent
+        self._came: dict[int, Session] = {}  # by the number that they had where they came from
+
+    def give(self, room: int) -> tuple[list[State], list[int]]:
+        """Some sessions: states fit for JSON, and at most *room* descriptors, now the caller's.
+
+        Nothing, while `Home.open_sessions` is not 0, means that those which are left wait for an
+        answer of the supervisor's.  Listeners for data connections are the last to come: whom they
+        let in belongs to a session.
+        """
+        states: list[State] = []
+        descriptors: list[int] = []
+        for session, stage in self._movable():
+            if len(descriptors) + MOST_DESCRIPTORS > room:
+                break
+            state, its = self._release(session, stage)
+            states.append(state)
+            descriptors += its
+        if not states and not self._home.open_sessions:
+            descriptors = self._home.data_listeners()
+            states = [{"stage": LISTENER} for _ in descriptors]
+        return states, descriptors
+
+    def take(self, states: list[State], descriptors: list[int]) -> None:
+        """Go on with what `give` gave, here or in another process; *descriptors* are ours.
+
+        Raises LookupError, TypeError, ValueError or OSError for what it makes no sense of.  Then
+        nothing goes on here; but the process has to end, for a descriptor that it holds keeps a
+        connection open that others close.
+        """
+        rest = iter(descriptors)
+        # All is read before anything goes on.
+        for state, it, further in [(state, *self._read(state, rest)) for state in states]:
+            if isinstance(it, Session):
+                self._resume(state, it, further)
+            else:
+                self._home.listen_for_data(it)
+
+    # -- giving ------------------------------------------------------------------------------
+
+    def _movable(self) -> list[tuple[Session, str]]:
+        """Sessions that can go: first those that others are the data of, so that these find them.
+
+        What waits for its supervisor stays until it was answered.
+        """
+        controls = self._ftp.movable() if self._ftp else []
+        found = [(session, CONTROL) for session in controls]
+        found += [(session, FLOWING) for session in self._plane.sessions()]
+        found += [(session, DIALLING) for session in self._dialling.sessions()]
+        return [one for one in found if one[0].parent is None] or [
+            one for one in found if one[0].parent in self._numbers or _is_orphan(one[0])
+        ]
+
+    def _release(self, session: Session, stage: str) -> tuple[State, list[int]]:
+        home = self._home
+        more: State = {"stage": stage}
+        its: list[int] = []
+        if self._ftp:
+            more["secured"] = self._ftp.secured.hand_over(session)
+        if stage == CONTROL:
+            assert self._ftp
+            more["control"], its = self._ftp.hand_over(session)
+        elif stage == DIALLING:
+            self._dialling.remove(session)
+        self._plane.hand_over(session)
+        home.open_sessions -= 1
+        home.counters.handed_over(session)
+        more["number"] = self._numbers[session] = len(self._numbers)
+        if session.parent is not None:
+            more["parent"] = self._numbers.get(session.parent)
+        state, sockets = freeze(session)
+        return state | more, sockets + its
+
+    # -- taking ------------------------------------------------------------------------------
+
+    def _read(
+        self, state: State, descriptors: Iterator[int]
+    ) -> tuple[Session | _socket.socket, list[int]]:
+        """What *state* is of, and further descriptors that are its."""
+        if state["stage"] == LISTENER:
+            return adopt(next(descriptors)), []
+        session = thaw(state, descriptors)
+        doorways = state["control"]["doorways"] if state["stage"] == CONTROL else ()
+        return session, [next(descriptors) for _ in doorways]
+
+    def _resume(self, state: State, session: Session, descriptors: list[int]) -> None:
+        home = self._home
+        self._came[state["number"]] = session
+        if "parent" in state:
+            # An orphan is its own parent: it belongs to nobody, and is no control connection.
+            session.parent = self._came.get(state["parent"], session)
+            session.parent.data += 1
+        home.open_sessions += 1
+        home.counters.opened()
+        if self._ftp and state["secured"]:
+            self._ftp.secured.take(session)
+        if state["stage"] == CONTROL:
+            assert self._ftp
+            self._ftp.resume(session, state["control"], iter(descriptors))
+            return
+        self._plane.take(session)
+        if state["stage"] == DIALLING:
+            self._dialling.adopt(session)
+
+
+def _is_orphan(session: Session) -> bool:
+    return session.parent is not None and session.parent.end is not None
