@@ -90,6 +90,7 @@ class Sessions:
             client=leg(),
             server=leg(),
             seen=0,
+            started=100.0,
             quiet_since=100.0,
             data=0,
             looked_at=False,
@@ -107,7 +108,7 @@ class Sessions:
 def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
     moving: list[Any] = []
     plane: Any = Sessions(2)
-    Silence(clock, plane, idle=80, half_closed=0, moving=moving.append)
+    Silence(clock, plane, idle=80, half_closed=0, lifetime=0, moving=moving.append)
     for _ in range(79):
         clock.turn(1)
         plane.all[1].client.moved += 1
@@ -122,7 +123,7 @@ def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
 
 def test_half_closing_starts_its_own_limit(clock: Any) -> None:
     plane: Any = Sessions(1)
-    Silence(clock, plane, idle=0, half_closed=16, moving=print)
+    Silence(clock, plane, idle=0, half_closed=16, lifetime=0, moving=lambda session: None)
     clock.turn(1000)
     plane.all[0].server.done = True
     clock.turn(16)
@@ -131,9 +132,19 @@ def test_half_closing_starts_its_own_limit(clock: Any) -> None:
     assert plane.ended == {0: "idle half-closed"}
 
 
+def test_a_life_has_an_end_whatever_moves(clock: Any) -> None:
+    plane: Any = Sessions(2)
+    Silence(clock, plane, idle=0, half_closed=0, lifetime=80, moving=lambda session: None)
+    plane.all[1].started = 150.0
+    for _ in range(92):
+        clock.turn(1)
+        plane.all[0].client.moved += 1
+    assert plane.ended == {0: "lifetime"}
+
+
 def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
     plane: Any = Sessions(1)
-    Silence(clock, plane, idle=0, half_closed=0, moving=print)
+    Silence(clock, plane, idle=0, half_closed=0, lifetime=0, moving=lambda session: None)
     clock.turn(59)
     assert plane.all[0].options == []
     clock.turn(1000)
@@ -143,7 +154,7 @@ def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
 
 def test_closing_stops_the_clocks() -> None:
     loop = asyncio.new_event_loop()
-    silence = Silence(loop, Sessions(0), 1, 1, print)
+    silence = Silence(loop, Sessions(0), 1, 1, 0, lambda session: None)
     deadlines = Deadlines(loop, 1, lambda session: None)
     silence.close()
     deadlines.close()

@@ -12,6 +12,7 @@ import pytest
 from faith.cli import serve
 from faith.cli.serve import _parser, _settings
 from faith.daemon.local import LocalServer
+from faith.relay.admission import Limits
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
@@ -69,8 +70,11 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         *("-dpF", "-f", "conf", "--layout=rfc6052", "-P", "2001:db8:100::/40"),
         *("-P", "2001:db8:2::/48", "--via=tproxy", "--workers=3", "--user=daemon"),
         *("--connect-timeout=1.5", "--idle-timeout=0", "--half-closed-timeout", "7"),
-        *("--drain-timeout=9", "--log=json", "--pid-file=run/pid", "80,8000-8100"),
+        *("--drain-timeout=9", "--log=json", "--pid-file=run/pid"),
+        *("--lifetime=60", "--limit=sessions=5", "--limit", "rate=2.5", "--metrics=[::1]"),
+        "80,8000-8100",
     )
+    assert found.metrics == ("::1", 9064)
     assert found.access_file == tmp_path / "conf"
     assert found.pid_file == tmp_path / "run" / "pid"
     assert found.prefixes == tuple(
@@ -78,7 +82,7 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )
     assert (found.via, found.workers, found.user) == ("tproxy", 3, "daemon")
     assert found.drain_timeout == 9
-    assert found.relay == RelaySettings(1.5, 0, 7, True)
+    assert found.relay == RelaySettings(1.5, 0, 7, True, 60, Limits(sessions=5, rate=2.5))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +96,10 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ["-P", "::1/129", "telnet"],
         ["--idle-timeout=soon", "telnet"],
         ["--workers=many", "telnet"],
+        ["--limit=clients=1", "telnet"],
+        ["--limit=sessions=1.5", "telnet"],
+        ["--limit=rate=-1", "telnet"],
+        ["--metrics=here", "telnet"],
     ],
 )
 def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,9 @@ import argparse
 import logging
 import os
 import socket
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from faith.daemon import admin
 from faith.daemon.background import Background, is_supervised
@@ -17,6 +19,7 @@ from faith.daemon.supervisor import Supervisor
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import WAYS
+from faith.relay.admission import Limits
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
@@ -26,6 +29,8 @@ USAGE = """faithd [-dpF] [-f conf] [-P prefix] [options] SERVICE [serverpath [se
 EPILOG = """SERVICE is a name, a port, a range, or a list of them (telnet, 80,443,8000-8100).
 serverpath serves connections to the gateway's own addresses; serverargs begin with its name.
 Exit status: 0 good, 1 failed, 2 wrong usage."""
+
+_LIMITS = {field.name: float if field.type == "float" else int for field in fields(Limits)}
 
 log = logging.getLogger("faith")
 
@@ -92,10 +97,27 @@ def _settings(options: argparse.Namespace) -> Settings:
             connect_timeout=options.connect_timeout,
             idle_timeout=options.idle_timeout,
             half_closed_timeout=options.half_closed_timeout,
+            lifetime=options.lifetime,
+            limits=_limits(options.limit),
             reserved_port=options.reserved_port,
             ftp=service.ftp,
         ),
     )
+
+
+def _limits(words: list[str]) -> Limits:
+    """What several ``NAME=NUMBER`` limit.  Raises ConfigError."""
+    chosen: dict[str, Any] = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        kind = _LIMITS.get(name)
+        if kind is None:
+            raise ConfigError(f"--limit {word}: there is no such limit; see --help")
+        try:
+            chosen[name] = kind(number)
+        except ValueError:
+            raise ConfigError(f"--limit {word}: {number!r} is no number") from None
+    return Limits(**chosen)
 
 
 def _local_server(words: list[str]) -> LocalServer | None:
@@ -158,6 +180,20 @@ def _parser() -> argparse.ArgumentParser:
             metavar="SECONDS",
             help="%(default)g; 0 is no limit",
         )
+    add(
+        "--lifetime",
+        type=_seconds,
+        default=relay.lifetime,
+        metavar="SECONDS",
+        help="of a session (%(default)g: no limit)",
+    )
+    add(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help=f"repeatable: {', '.join(field.name for field in fields(Limits))}",
+    )
     add(
         "--drain-timeout",
         type=_seconds,

@@ -34,6 +34,7 @@ from faith.kernel.steering import bring_in
 from faith.kernel.steering.pairs import Pairs
 from faith.kernel.tally import Area
 from faith.relay import counters
+from faith.relay.admission import Admission, Tables
 from faith.relay.counters import Counters
 from faith.relay.record import endpoint
 from faith.translation.ports import Ports
@@ -83,6 +84,7 @@ class Supervisor:
         self._crew.on_serve = self._workers_changed
         self._area = Area([counters.LAYOUT, condition.LAYOUT], settings.workers + 1)
         self._condition = Condition(self._area.slab(settings.workers, condition.LAYOUT))
+        self._tables = Tables(settings.workers)
         self._admin: Admin | None = None
         self._started = time.time()
         self._condition.started(self._started)
@@ -185,6 +187,7 @@ class Supervisor:
             settings.relay,
             settings.local_ports,
             self._counters(number),
+            Admission(settings.relay.limits, self._tables, number),
         )
         work(task, channel, self._log)
 
@@ -269,6 +272,7 @@ class Supervisor:
 
     def _member_gone(self, member: Member) -> None:
         self._counters(member.number).lost()
+        self._tables.clear(member.number)
         self._workers_changed()
         self._steered.discard(member.pid)
         if self._pairs is not None:

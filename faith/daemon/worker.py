@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.channel import Channel
     from faith.daemon.log import Log
+    from faith.relay.admission import Admission
     from faith.relay.counters import Counters
     from faith.relay.relay import Settings
     from faith.translation.ports import Ports
@@ -51,6 +52,7 @@ class Task:
     relay: Settings
     local: Ports
     counters: Counters
+    admission: Admission
 
 
 def work(task: Task, channel: Channel, told: Log) -> None:
@@ -111,6 +113,7 @@ class Worker:
             self._stock,
             self._secured,
             task.counters,
+            task.admission,
         )
         self._relay.on_idle = loop.stop
         self._relay.listen(task.listeners, task.redirected)

@@ -9,7 +9,7 @@ import mmap
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, MutableSequence, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 
-_WIDTH = 8  # octets of a cell, a signed integer: the kernel's pages keep them aligned
+_WIDTH = 8  # octets of a cell: the kernel's pages keep them aligned
 _MICRO = 1_000_000
 
 
@@ -80,6 +80,18 @@ class Buckets:
         self._cells[self._sum] += int(seconds * _MICRO)
 
 
+@overload
+def shared(form: Literal["q"], count: int) -> memoryview[int]: ...
+@overload
+def shared(form: Literal["d"], count: int) -> memoryview[float]: ...
+def shared(form: Literal["q", "d"], count: int) -> memoryview[int] | memoryview[float]:
+    """So many integers ("q") or floats ("d"), which processes forked from this one share.
+
+    They are 0 at first, and cost memory once they are something else.
+    """
+    return memoryview(mmap.mmap(-1, count * _WIDTH)).cast(form)
+
+
 class Area:
     """Slabs of *places* processes, each with room for *layouts*; zeros at first.
 
@@ -91,7 +103,7 @@ class Area:
         self._offsets = {id(one): start for one, start in zip(layouts, offsets, strict=True)}
         self.layouts = tuple(layouts)
         self.places = places
-        self._cells = memoryview(mmap.mmap(-1, self._width * places * _WIDTH)).cast("q")
+        self._cells = shared("q", self._width * places)
 
     def slab(self, place: int, layout: Layout) -> memoryview[int]:
         """The cells of one process for *layout*."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.kernel.tally import GAUGE, HISTOGRAM, Buckets, Family, Layout
+from faith.relay import admission
 from faith.relay.dial import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
 from faith.relay.record import CLOSED
 from faith.translation.destination import (
@@ -70,6 +71,7 @@ REFUSALS = Family(
         SOURCE_MAPPED,
         "prefix gone",
         "not expected",
+        *admission.REASONS,
         "no source",
         "shed",
         OTHER,

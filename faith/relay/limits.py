@@ -83,12 +83,15 @@ class Sessions(Protocol):
 
 
 class Silence:
-    """Ends sessions on which nothing moves for too long; FTP's commands wait for its data.
+    """Ends sessions on which nothing moves for too long, or that have lasted too long.
 
-    *idle* and *half_closed* are seconds; 0 means no limit.  A look compares what has moved with
-    what had at the last one; it costs nothing between looks.  The first look at a session has TCP
-    ask a silent server whether it is still there: short sessions do without that system call.  The
-    client's leg has it from its listener.  *moving* is called with those that are not silent.
+    FTP's commands are no silence while there is data.
+
+    *idle*, *half_closed* and *lifetime* are seconds; 0 means no limit.  A look compares what has
+    moved with what had at the last one; it costs nothing between looks.  The first look at a
+    session has TCP ask a silent server whether it is still there: short sessions do without that
+    system call.  The client's leg has it from its listener.  *moving* is called with those that
+    are not silent.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Silence:
         sessions: Sessions,
         idle: float,
         half_closed: float,
+        lifetime: float,
         moving: Callable[[Session], None],
     ) -> None:
         self._loop = loop
@@ -104,7 +108,8 @@ class Silence:
         self._moving = moving
         self._idle = idle
         self._half_closed = half_closed
-        limits = [limit for limit in (idle, half_closed) if limit]
+        self._lifetime = lifetime
+        limits = [limit for limit in (idle, half_closed, lifetime) if limit]
         self._interval = min([*(limit / LOOKS for limit in limits), LONGEST_INTERVAL])
         self._timer = loop.call_later(self._interval, self._look)
 
@@ -115,6 +120,9 @@ class Silence:
             if not session.looked_at:
                 session.looked_at = True
                 server.sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+            if self._lifetime and now - session.started >= self._lifetime:
+                self._sessions.end(session, "lifetime", reset=True)
+                continue
             half_closed = client.done + server.done
             seen = client.moved + server.moved + half_closed
             if seen != session.seen or session.data:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from faith.kernel.sockets import original_destination, reset
 from faith.relay import dial
+from faith.relay.admission import NO_LIMITS, Admission, Limits
 from faith.relay.counters import Counters
 from faith.relay.ftp import Ftp
 from faith.relay.handover import Handover
@@ -48,14 +49,17 @@ _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
 class Settings:
     """What an operator may choose; times in seconds, 0 for no limit.
 
-    Idle sessions live 2 h 4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in
-    *ftp* are served by the FTP ALG.
+    *limits* hold where the relay has the tables for them, its *admission*.  Idle sessions live 2 h
+    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp* are served by the
+    FTP ALG.
     """
 
     connect_timeout: float = 10.0
     idle_timeout: float = 7440.0
     half_closed_timeout: float = 300.0
     reserved_port: bool = False
+    lifetime: float = 0.0
+    limits: Limits = NO_LIMITS
     ftp: Ports = field(default_factory=lambda: Ports(()))
 
 
@@ -64,7 +68,8 @@ class Relay:
 
     *report* gets the record of every connection, *local* the socket of one to the gateway's own
     address, which it then owns; without *local* such a connection is closed.  FTP takes a *stock*
-    of transparent sockets, and somebody who steers for the *secured*.  *counters* count.
+    of transparent sockets, and somebody who steers for the *secured*.  *counters* count, and
+    *admission* keeps clients from having too much.
     """
 
     def __init__(
@@ -77,10 +82,13 @@ class Relay:
         stock: Stock | None = None,
         secured: Secured | None = None,
         counters: Counters | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.on_idle: Callable[[], None] = lambda: None
         self.open_sessions = 0
         self.counters = counters or Counters()
+        self._admission = admission
+        self._judging = admission if admission and admission.limited else None
         self._loop = loop
         self._settings = settings
         self._report = report
@@ -93,12 +101,12 @@ class Relay:
         self._data_listeners: list[Listener] = []
         self._steps = log.isEnabledFor(logging.DEBUG)
         self._dialling = Deadlines(loop, settings.connect_timeout, self._dial_timeout)
-        limits = settings.idle_timeout, settings.half_closed_timeout, self.counters.moved
-        self._silences = [Silence(loop, self._plane, *limits)]
+        times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
+        self._silences = [Silence(loop, self._plane, *times, self.counters.moved)]
         self._ftp: Ftp | None = None
         if stock is not None and secured is not None:
             self._ftp = Ftp(loop, self._plane, self._routing, stock, secured, self)
-            self._silences.append(Silence(loop, self._ftp, *limits))
+            self._silences.append(Silence(loop, self._ftp, *times, self.counters.moved))
         self._parting: list[_socket.socket] = []
         self.handover = Handover(self, self._plane, self._dialling, self._ftp)
         """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
@@ -111,6 +119,19 @@ class Relay:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._routing.policy = policy
+
+    def limit(self, limits: Limits) -> None:
+        """Admit new connections by *limits*; sessions that are there count, and stay."""
+        if self._admission is None:
+            return
+        self._admission.limit(limits)
+        self._judging = self._admission if self._admission.limited else None
+        if self._judging is None:
+            return
+        controls = self._ftp.sessions() if self._ftp else []
+        for session in self._dialling.sessions() + self._plane.sessions() + controls:
+            if session.seat is None and session.parent is None:
+                session.seat = self._judging.take(session.client_host, session.started)
 
     # -- accepting ---------------------------------------------------------------------------
 
@@ -168,12 +189,19 @@ class Relay:
         if route.refused:
             self.refuse(client, peer, mapped, port, route.refused)
             return
+        if self._judging is not None:
+            excess = self._judging.refuses(peer[0], self._loop.time())
+            if excess:
+                self.refuse(client, peer, mapped, port, excess)
+                return
         try:
             server, error = dial.connect(route, port, reserved_port=self._settings.reserved_port)
         except OSError as failure:
             self.refuse(client, peer, mapped, port, failure)
             return
         session = Session(client, server, peer, route, port, self._loop.time())
+        if self._judging is not None:
+            session.seat = self._judging.take(peer[0], session.started)
         self.begin(session, session.server, error)
 
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
@@ -237,6 +265,8 @@ class Relay:
         self._report(session.record(self._loop.time()))
         self.open_sessions -= 1
         self.counters.ended(session)
+        if session.seat is not None and self._admission is not None:
+            self._admission.leave(session.seat)
         if session.parent is not None:
             session.parent.data -= 1
         elif self._ftp:

@@ -11,6 +11,7 @@ from faith.relay.record import Record
 if TYPE_CHECKING:
     import _socket
 
+    from faith.relay.admission import Seat
     from faith.relay.listener import Peer
     from faith.relay.routing import Route
 
@@ -35,6 +36,7 @@ class Session:
         "quiet_since",
         "reset",
         "route",
+        "seat",
         "seen",
         "server",
         "started",
@@ -70,6 +72,7 @@ class Session:
         self.mapped_port = port  # of the mapped address: another one for FTP's data
         self.parent: Session | None = None  # the control connection, of a data connection
         self.data = 0  # data connections that are open, of a control connection
+        self.seat: Seat | None = None  # where it counts, when there are limits
         self.started = now
         self.quiet_since = now  # no byte and no FIN since then, as far as the last look saw
         self.seen = 0  # what had moved at that look

@@ -1,0 +1,86 @@
+"""Limits that hold for all workers together, and what a client sees of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.lab.topology import CLIENT, GATEWAY_V6
+from tests.netns.service import answers, connect
+
+if TYPE_CHECKING:
+    from faith.lab import ThreeHosts
+    from tests.netns.conftest import Start
+
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("reserved", "echo")]
+
+PORT = "2323"
+
+
+def let_in(lab: ThreeHosts, stack: contextlib.ExitStack, most: int) -> int:
+    """How many of *most* connections, which stay open, are relayed."""
+    count = 0
+    for _ in range(most):
+        with contextlib.suppress(ConnectionResetError):
+            session = stack.enter_context(connect(lab))
+            count += answers(session)
+    return count
+
+
+def test_a_client_has_so_many_sessions_of_all_workers(lab: ThreeHosts, start: Start) -> None:
+    faithd = start("--limit", "sessions_per_client=7", PORT)
+    with contextlib.ExitStack() as stack:
+        assert let_in(lab, stack, 12) == 7
+    faithd.wait_said('end="too many sessions of the client"', 5)
+    faithd.wait_said("end=closed", 7)
+    with contextlib.ExitStack() as stack:
+        assert let_in(lab, stack, 8) == 7, "when they are over there is room again"
+
+
+def come_from(lab: ThreeHosts, address: str) -> socket.socket:
+    to = lab.mapped(), int(PORT)
+    return lab.client.call(socket.create_connection, to, 5, (address, 0))
+
+
+def test_another_address_of_the_same_network_is_of_no_use(lab: ThreeHosts, start: Start) -> None:
+    start("--limit", "sessions_per_prefix=4", PORT)
+    other = CLIENT + "2"
+    device = json.loads(lab.client.run(["ip", "-j", "route", "get", GATEWAY_V6]).stdout)[0]["dev"]
+    lab.client.run(["ip", "-6", "address", "add", f"{other}/64", "dev", device, "nodad"])
+    with contextlib.ExitStack() as stack:
+        assert let_in(lab, stack, 4) == 4
+        with pytest.raises(ConnectionResetError), come_from(lab, other) as session:
+            session.recv(1)
+
+
+def test_new_sessions_have_a_rate(lab: ThreeHosts, start: Start) -> None:
+    start("--limit", "rate_per_client=2", "--limit", "burst=3", PORT)
+    with contextlib.ExitStack() as stack:
+        assert let_in(lab, stack, 10) in (6, 7)
+        time.sleep(1.5)
+        assert let_in(lab, stack, 10) in (2, 3, 4)
+
+
+def test_a_dead_workers_sessions_are_no_longer_counted(lab: ThreeHosts, start: Start) -> None:
+    faithd = start("--limit", "sessions=6", PORT)
+    with contextlib.ExitStack() as stack:
+        assert let_in(lab, stack, 7) == 6
+        for worker in faithd.workers:
+            lab.gateway.run(["kill", "-KILL", str(worker)])
+        faithd.wait_said("another takes its place", 2)
+        assert let_in(lab, stack, 7) == 6
+
+
+def test_a_session_has_a_lifetime(lab: ThreeHosts, start: Start) -> None:
+    faithd = start("--lifetime", "0.5", PORT)
+    started = time.monotonic()
+    with connect(lab) as session, contextlib.suppress(ConnectionResetError):
+        while answers(session):
+            time.sleep(0.05)
+    assert 0.5 <= time.monotonic() - started < 2
+    faithd.wait_said("end=lifetime")
