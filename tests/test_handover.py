@@ -50,8 +50,7 @@ class Home:
         server, server_leg = tcp_pair()
         self.sockets += [client, server]
         session = Session(client_leg, server_leg, PEER, Route("::"), 1, self.loop.time())
-        self.open_sessions += 1
-        self.counters.opened()
+        self.settle(session)
         self.dialling.add(session, session.started)
         self.plane.dial(session.server)
         return client, server, session
@@ -62,6 +61,14 @@ class Home:
         self.dialling.remove(session)
         self.plane.start(session.server, IN)
         return client, server, session
+
+    def settle(self, session: Session) -> None:
+        self.open_sessions += 1
+        self.counters.opened()
+
+    def forsake(self, session: Session) -> None:
+        self.open_sessions -= 1
+        self.counters.handed_over(session)
 
     def data_listeners(self) -> list[int]:
         listening, self.listening = self.listening, []
@@ -314,5 +321,5 @@ def test_every_field_is_handed_over_or_known_not_to_be() -> None:
     as_text_or_descriptors = {"sock", "fd", "held", "pipe"}
     assert set(Leg.__slots__) == {*Leg.HANDED_OVER, *as_text_or_descriptors, "peer", "session"}
     of_its_own_kind = {"client", "server", "route", "parent"}
-    made_anew = {"counted", "data", "end", "reset"}
+    made_anew = {"counted", "data", "end", "reset", "seat"}
     assert set(Session.__slots__) == {*Session.HANDED_OVER, *of_its_own_kind, *made_anew}

@@ -139,11 +139,17 @@ class Admission:
 
     def take(self, client: str, now: float) -> Seat:
         """A session of *client* begins; `leave` is to be called with what is returned."""
+        seat = self.keep(client)
+        if self._fastest:
+            for cells in seat:
+                self._pace.add(cells, now)
+        return seat
+
+    def keep(self, client: str) -> Seat:
+        """The same for one that is not new, and was not counted here."""
         seat = self.seat(client)
         for cells in seat:
             self._presence.change(cells, 1)
-            if self._fastest:
-                self._pace.add(cells, now)
         return seat
 
     def leave(self, seat: Seat) -> None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Iterator
 
-    from faith.relay.counters import Counters
     from faith.relay.frozen import State
     from faith.relay.ftp import Ftp
     from faith.relay.limits import Deadlines
@@ -29,7 +28,12 @@ class Home(Protocol):
     """The relay whose sessions they are, or will be."""
 
     open_sessions: int
-    counters: Counters
+
+    def settle(self, session: Session) -> None:
+        """Count a session that has come."""
+
+    def forsake(self, session: Session) -> None:
+        """Count one no longer that goes."""
 
     def listen_for_data(self, sock: _socket.socket) -> None:
         """Accept from *sock* the data connections of encrypted FTP sessions."""
@@ -113,8 +117,7 @@ class Handover:
         elif stage == DIALLING:
             self._dialling.remove(session)
         self._plane.hand_over(session)
-        home.open_sessions -= 1
-        home.counters.handed_over(session)
+        home.forsake(session)
         more["number"] = self._numbers[session] = len(self._numbers)
         if session.parent is not None:
             more["parent"] = self._numbers.get(session.parent)
@@ -140,8 +143,7 @@ class Handover:
             # An orphan is its own parent: it belongs to nobody, and is no control connection.
             session.parent = self._came.get(state["parent"], session)
             session.parent.data += 1
-        home.open_sessions += 1
-        home.counters.opened()
+        home.settle(session)
         if self._ftp and state["secured"]:
             self._ftp.secured.take(session)
         if state["stage"] == CONTROL:

@@ -131,7 +131,25 @@ class Relay:
         controls = self._ftp.sessions() if self._ftp else []
         for session in self._dialling.sessions() + self._plane.sessions() + controls:
             if session.seat is None and session.parent is None:
-                session.seat = self._judging.take(session.client_host, session.started)
+                session.seat = self._judging.keep(session.client_host)
+
+    def settle(self, session: Session) -> None:
+        """Count a session that has come from another relay."""
+        self.open_sessions += 1
+        self.counters.opened()
+        if self._judging is not None and session.parent is None:
+            session.seat = self._judging.keep(session.client_host)
+
+    def forsake(self, session: Session) -> None:
+        """Count one no longer that goes to another relay."""
+        self.open_sessions -= 1
+        self.counters.handed_over(session)
+        self._vacate(session)
+
+    def _vacate(self, session: Session) -> None:
+        if session.seat is not None and self._admission is not None:
+            self._admission.leave(session.seat)
+            session.seat = None
 
     # -- accepting ---------------------------------------------------------------------------
 
@@ -265,8 +283,8 @@ class Relay:
         self._report(session.record(self._loop.time()))
         self.open_sessions -= 1
         self.counters.ended(session)
-        if session.seat is not None and self._admission is not None:
-            self._admission.leave(session.seat)
+        if session.seat is not None:
+            self._vacate(session)
         if session.parent is not None:
             session.parent.data -= 1
         elif self._ftp:
