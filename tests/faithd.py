@@ -25,9 +25,10 @@ class Faithd:
 
     def __init__(self, gateway: Host, output: Path, *arguments: str, **environment: str) -> None:
         self.output = output
+        workers = [] if "--config" in arguments else ["--workers", "2"]
         with output.open("wb") as file:
             self.process = gateway.popen(
-                [*FAITHD, "-F", "--workers", "2", *arguments],
+                [*FAITHD, "-F", *workers, *arguments],
                 stderr=file,
                 env={**ENVIRONMENT, **environment},
             )

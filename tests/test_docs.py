@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from faith.cli import faith, prefixes, serve, status
-from faith.daemon import forwarder
+from faith.daemon import config, forwarder
 from faith.relay import inetd
 from faith.relay.record import CLOSED, Record
 from faith.translation.access import Access
@@ -145,6 +145,22 @@ def options(help_text: str) -> set[str]:
     for word in re.findall(r"\[(--?\w[\w-]*)", help_text):
         found |= {word} if word.startswith("--") else {f"-{letter}" for letter in word[1:]}
     return found
+
+
+def test_the_manual_of_the_configuration_has_every_key() -> None:
+    found = sections("faith.toml.5")
+    for table, keys in config.KEYS.items():
+        heading = f'"[[{table}]]"' if table in config.SEVERAL else f'"[{table}]"'
+        text = found[heading if table else '"At the top"']
+        assert re.findall(r"^\.It Ic (\S+)", text, re.MULTILINE) == list(keys), table
+
+
+def test_the_manual_of_the_configuration_has_one() -> None:
+    example = sections("faith.toml.5")["EXAMPLES"]
+    blocks = re.findall(r"^\.Bd.*\n((?:.*\n)*?)\.Ed", example, re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        config.read(block, "faith.toml")
 
 
 # -- examples ------------------------------------------------------------------------------------

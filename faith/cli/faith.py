@@ -10,11 +10,12 @@ import os
 import socket
 import sys
 from io import TextIOWrapper
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faith.cli import addr, listeners, names, prefixes, status
+from faith.cli import addr, check, listeners, names, prefixes, status
 from faith.errors import ConfigError, FaithError
 from faith.kernel import routes
 from faith.translation.ports import Ports
@@ -175,6 +176,20 @@ def show_addresses(
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2))
+
+
+@app.command("check")
+def check_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A faith.toml(5).")],
+) -> int:
+    """Check a configuration as faithd --config does, and show what it asks for."""
+    from faith.daemon import config
+
+    try:
+        print("\n".join(check.lines(config.load(file.absolute()))))
+    except ConfigError as error:
+        return _failed(error)
+    return 0
 
 
 @app.command("demo")

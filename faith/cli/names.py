@@ -102,9 +102,9 @@ def answer_names(
 
     It stays in the foreground.  Options for servers, clients and names may be repeated.
     """
-    from faith.cli.dns import Words
     from faith.daemon import forwarder
     from faith.dns.options import Rule
+    from faith.dns.words import Words
 
     settings = Words(
         prefix or (),

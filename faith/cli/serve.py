@@ -6,11 +6,12 @@ import argparse
 import logging
 import os
 import socket
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from faith.daemon import admin
+from faith.daemon import admin, config
 from faith.daemon.background import Background, is_supervised
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS, Log, open_sink
@@ -25,6 +26,7 @@ from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 
 USAGE = """faithd [-dpF] [-f conf] [-P prefix] [options] SERVICE [serverpath [serverargs...]]
+       faithd [-dF] --config FILE
        faithd --inetd [-dp] [-f conf] [options] [serverpath [serverargs...]]"""
 EPILOG = """SERVICE is a name, a port, a range, or a list of them (telnet, 80,443,8000-8100).
 serverpath serves connections to the gateway's own addresses; serverargs begin with its name.
@@ -43,12 +45,17 @@ def main(arguments: list[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        settings = _settings(options)
+        settings = _settings(options) if options.config is None else _configured(options, parser)
     except ConfigError as error:
-        parser.error(str(error))
+        if options.config is None:
+            parser.error(str(error))
+        print(f"faithd: {error}", file=sys.stderr)
+        return 1
     foreground = options.foreground or is_supervised()
     background = Background() if foreground else Background.enter()
-    told = _open_log(options, foreground=foreground)
+    ident = "faithd" if options.config else f"faithd {options.service}"
+    told = _open_log(ident, settings.log, foreground=foreground)
+    log.setLevel(logging.DEBUG if options.debug else logging.INFO)
     try:
         Supervisor(settings, told, background).run()
     except FaithError as error:
@@ -60,9 +67,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _open_log(options: argparse.Namespace, *, foreground: bool) -> Log:
-    ident = f"faithd {options.service}"
-    told = Log(open_sink(ident, options.log, foreground=foreground), ident, options.log)
+def _open_log(ident: str, form: str, *, foreground: bool) -> Log:
+    told = Log(open_sink(ident, form, foreground=foreground), ident, form)
     root = logging.getLogger()
     root.addHandler(told)
     if not foreground:
@@ -71,12 +77,22 @@ def _open_log(options: argparse.Namespace, *, foreground: bool) -> Log:
         caller.setLevel(logging.WARNING)
         caller.setFormatter(logging.Formatter("faithd: %(message)s"))
         root.addHandler(caller)
-    log.setLevel(logging.DEBUG if options.debug else logging.INFO)
     return told
+
+
+def _configured(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Settings:
+    """What the configuration file asks for; next to it only -d and -F make sense."""
+    alone = vars(parser.parse_args(["--config", str(options.config)]))
+    for name, value in vars(options).items():
+        if name not in ("debug", "foreground") and value != alone[name]:
+            raise parser.error(f"with --config, the file says it all: {name} has no place here")
+    return config.load(options.config.absolute())
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     """What the daemon is to do; paths become absolute, for it changes to ``/``."""
+    if options.service is None:
+        raise ConfigError("SERVICE is missing, or --config FILE")
     service = Service(
         name=options.service,
         ports=Ports.parse(options.service, socket.getservbyname),
@@ -92,6 +108,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         user=options.user,
         drain_timeout=options.drain_timeout,
         pid_file=options.pid_file and options.pid_file.absolute(),
+        log=options.log,
         metrics=endpoint.parse(options.metrics, admin.PORT)[:2] if options.metrics else None,
         relay=RelaySettings(
             connect_timeout=options.connect_timeout,
@@ -123,10 +140,9 @@ def _limits(words: list[str]) -> Limits:
 def _local_server(words: list[str]) -> LocalServer | None:
     if not words:
         return None
-    path, *argv = words
-    if path.startswith("-"):
-        raise ConfigError(f"{path}: options stand before SERVICE")
-    return LocalServer(os.path.abspath(path), tuple(argv or [os.path.basename(path)]))
+    if words[0].startswith("-"):
+        raise ConfigError(f"{words[0]}: options stand before SERVICE")
+    return LocalServer.of(words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -208,7 +224,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"serve /metrics, /healthz and /readyz over HTTP there (port {admin.PORT})",
     )
     add("--pid-file", type=Path, metavar="FILE", help="holds the daemon's process number")
-    add("service", metavar="SERVICE", help="what to relay")
+    add("--config", type=Path, metavar="FILE", help="do all that this file asks (faith.toml(5))")
+    add("service", metavar="SERVICE", nargs="?", help="what to relay")
     add("server", nargs=argparse.REMAINDER, metavar="serverpath", help="the local server")
     return parser
 

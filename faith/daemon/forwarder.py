@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import uvloop
-
+from faith.daemon.answering import Answering
 from faith.daemon.background import notify
-from faith.daemon.crew import Crew
 from faith.daemon.log import NOTICE, Log, open_sink
 from faith.daemon.loop import Loop
-from faith.dns.service import serve
-from faith.errors import FaithError
-from faith.kernel import capabilities
 
 if TYPE_CHECKING:
-    from faith.daemon.channel import Channel
     from faith.dns.service import Settings
 
 IDENT = "faith dns"
-BIND = "CAP_NET_BIND_SERVICE"
-"""Kept by workers, for addresses that the host gets later."""
 GRACE = 2.0
 """Seconds a worker has to end once it was told to."""
 
@@ -46,11 +37,11 @@ def run(settings: Settings, workers: int, user: str) -> None:
 
 class _Forwarder:
     def __init__(self, settings: Settings, workers: int, user: str) -> None:
-        self._settings = replace(settings, shared=workers > 1)
         self._workers = workers
-        self._user = user
         self._loop = Loop()
-        self._crew = Crew(self._loop, self._work, {})
+        settings = replace(settings, shared=workers > 1)
+        self._answering = Answering(self._loop, settings, user, self._loop.close)
+        self._crew = self._answering.crew
         self._crew.on_gone = self._loop.stop
 
     def run(self) -> None:
@@ -64,7 +55,7 @@ class _Forwarder:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
             undo.callback(self._crew.kill)
-            self._crew.start(self._workers, self._serving)
+            self._answering.start(self._workers, self._serving)
             self._loop.run()
 
     def _serving(self) -> None:
@@ -73,9 +64,8 @@ class _Forwarder:
 
     def _handle_sigterm(self) -> None:
         notify("STOPPING=1")
-        self._crew.tell("stop")
         self._loop.later(GRACE, self._loop.stop)
-        self._crew.retire()
+        self._answering.stop()
 
     def _handle_sigchld(self) -> None:
         while True:
@@ -86,27 +76,3 @@ class _Forwarder:
             if not pid:
                 return
             self._crew.reaped(pid, status)
-
-    # -- in a worker -------------------------------------------------------------------------
-
-    def _work(self, number: int, channel: Channel) -> None:
-        self._loop.close()
-        try:
-            capabilities.drop(self._user, capabilities.effective() & {BIND})
-            uvloop.run(self._serve(channel))
-        except (FaithError, OSError) as error:
-            channel.send({"kind": "failed", "why": str(error)})
-
-    async def _serve(self, channel: Channel) -> None:
-        """Serve until the supervisor says "stop", its only word, or is gone."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        assert task
-
-        def stop() -> None:
-            loop.remove_reader(channel.fileno())
-            task.cancel()
-
-        loop.add_reader(channel.fileno(), stop)
-        with suppress(asyncio.CancelledError):
-            await serve(self._settings, lambda: channel.send({"kind": "ready"}))

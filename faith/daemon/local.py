@@ -6,8 +6,12 @@ import os
 import signal
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from faith.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SYSTEMD = frozenset(
     (
@@ -31,6 +35,12 @@ class LocalServer:
 
     path: str
     argv: tuple[str, ...]
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> LocalServer:
+        """The server in *words*: its path, and its argv unless that is just its name."""
+        path, *argv = words
+        return cls(os.path.abspath(path), tuple(argv or [os.path.basename(path)]))
 
     def check(self) -> None:
         """Raise SetupError unless it can be executed."""

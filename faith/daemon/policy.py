@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faith.errors import ConfigError
 from faith.kernel import routes
@@ -12,6 +13,9 @@ from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
+
+if TYPE_CHECKING:
+    from faith.daemon.settings import Settings
 
 ACCESS_FILE = Path("/etc/faithd.conf")
 """The access rules, when no other file is named; it need not exist."""
@@ -23,6 +27,13 @@ class Rules:
 
     text: str
     file: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rules:
+        """Those that *settings* have or name.  Raises ConfigError."""
+        if settings.access_rules is not None:
+            return cls(settings.access_rules, "access.rules")
+        return cls.read(settings.access_file)
 
     @classmethod
     def read(cls, path: Path | None) -> Rules:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING
 
+from faith.daemon.log import FORMS
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import NO_PORTS, Ports
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.daemon.local import LocalServer
+    from faith.dns.service import Settings as DnsSettings
     from faith.translation.prefix import Prefix
 
 ALGS = ("auto", "ftp", "none")
@@ -46,20 +48,26 @@ class Service:
 class Settings:
     """What one faithd is to do; times in seconds.
 
-    No port belongs to two *services*.  *prefixes* are those to set up for as long as it runs;
-    *access_file* None is the usual file, if it exists; *metrics* is the admin listener's address.
+    No port belongs to two *services*.  *prefixes* are those to set up for as long as it runs.
+    *access_rules* go before *access_file*, which None makes the usual file, if it exists.
+    *metrics* is the admin listener's address and port.
     """
 
     services: tuple[Service, ...]
     via: str = "auto"
     prefixes: tuple[Prefix, ...] = ()
     access_file: Path | None = None
+    access_rules: str | None = None
     workers: int = 1
     user: str = "nobody"
     drain_timeout: float = 5.0
     pid_file: Path | None = None
+    control: Path | None = None
+    log: str = FORMS[0]
     metrics: tuple[str, int] | None = None
     relay: RelaySettings = field(default_factory=RelaySettings)
+    dns: DnsSettings | None = None
+    dns_workers: int = 1
 
     @property
     def name(self) -> str:

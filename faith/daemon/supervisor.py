@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from faith.daemon import condition, presence
 from faith.daemon.admin import Admin
+from faith.daemon.answering import Answering
 from faith.daemon.background import notify, pid_file
 from faith.daemon.channel import in_memory
 from faith.daemon.condition import Condition
@@ -42,7 +43,7 @@ from faith.translation.prefix import Prefixes
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from faith.daemon.background import Background
     from faith.daemon.channel import Channel, Message
@@ -86,6 +87,7 @@ class Supervisor:
         self._condition = Condition(self._area.slab(settings.workers, condition.LAYOUT))
         self._tables = Tables(settings.workers)
         self._admin: Admin | None = None
+        self._answering: Answering | None = None
         self._started = time.time()
         self._condition.started(self._started)
         self._sets_up: list[Prefix] = []
@@ -116,7 +118,11 @@ class Supervisor:
                 undo.callback(self._admin.close)
                 self._admin.start()
             undo.callback(self._crew.kill)
-            self._crew.start(self._settings.workers, self._serving)
+            if self._answering:
+                undo.callback(self._answering.crew.kill)
+                self._answering.start(self._settings.dns_workers, self._relay)
+            else:
+                self._relay()
             self._loop.run()
         log.log(NOTICE, "stopped")
 
@@ -125,15 +131,22 @@ class Supervisor:
     def _set_up(self, undo: ExitStack) -> None:
         """Do every step that can fail, each with its inverse."""
         settings = self._settings
-        rules = Rules.read(settings.access_file)
+        rules = Rules.of(settings)
         for service in settings.services:
             if service.local_server:
                 service.local_server.check()
         self._refuse_taken_ports()
         if settings.metrics:
             self._admin = Admin(
-                self._loop, settings.metrics, self._area, settings.user, self._leave
+                self._loop,
+                settings.metrics,
+                self._area,
+                settings.user,
+                lambda: self._leave(keep=self._admin),
             )
+        if settings.dns:
+            names = replace(settings.dns, shared=True)
+            self._answering = Answering(self._loop, names, settings.user, self._leave)
         for prefix in settings.prefixes:
             if undo.enter_context(reservation(prefix)):
                 self._sets_up.append(prefix)
@@ -167,6 +180,9 @@ class Supervisor:
                     f"port {taken} is served by faithd {other.service} (pid {other.pid}) already",
                 )
 
+    def _relay(self) -> None:
+        self._crew.start(self._settings.workers, self._serving)
+
     def _serving(self) -> None:
         """Every worker serves."""
         self._background.served()
@@ -176,8 +192,6 @@ class Supervisor:
     def _work(self, number: int, channel: Channel) -> None:
         """Be a worker, in a process of its own."""
         listeners = self._leave(number)
-        if self._admin:
-            self._admin.forsake()
         settings = self._settings
         task = Task(
             listeners,
@@ -191,10 +205,14 @@ class Supervisor:
         )
         work(task, channel, self._log)
 
-    def _leave(self, number: int | None = None) -> list[_socket.socket]:
+    def _leave(self, number: int | None = None, keep: Admin | None = None) -> list[_socket.socket]:
         """In another process, let go of what is the supervisor's; returns a worker's listeners."""
         self._background.detach()
         self._crew.forsake()
+        if self._answering:
+            self._answering.crew.forsake()
+        if self._admin and self._admin is not keep:
+            self._admin.forsake()
         self._presence.close()
         self._watch.close()
         self._loop.close()
@@ -221,7 +239,7 @@ class Supervisor:
     def _handle_sighup(self) -> None:
         """Read the access file again; an error leaves everything as it was."""
         try:
-            rules = Rules.read(self._settings.access_file)
+            rules = Rules.of(self._settings)
         except FaithError as error:
             log.error("%s; the rules stay as they were", error)
             self._condition.reloaded(good=False)
@@ -310,9 +328,14 @@ class Supervisor:
                 return
             if not pid:
                 return
-            crews = [self._crew, self._admin.crew] if self._admin else [self._crew]
-            if not any(crew.reaped(pid, status) for crew in crews) and status:
+            if not any(crew.reaped(pid, status) for crew in self._crews()) and status:
                 log.warning("child %d %s", pid, how_it_ended(status))
+
+    def _crews(self) -> Iterator[Crew]:
+        yield self._crew
+        for other in (self._admin, self._answering):
+            if other:
+                yield other.crew
 
     # -- state -------------------------------------------------------------------------------
 
@@ -364,6 +387,8 @@ class Supervisor:
             for listener in listeners:
                 listener.close()
         self._crew.tell("drain")
+        if self._answering:
+            self._answering.stop()
         self._loop.later(self._settings.drain_timeout, self._reset_sessions)
         self._crew.retire()
 

@@ -1,4 +1,4 @@
-"""What the words of ``faith dns`` mean."""
+"""What the words of ``faith dns``, and of ``[dns]`` in faith.toml, mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Words:
-    """The options of the command as they are written; `settings` is what they ask for."""
+    """The options as they are written; `settings` is what they ask for."""
 
     prefix: Sequence[str] = ()
     layout: str = LOW32

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from faith.cli.dns import Words
 from faith.dns.endpoint import Endpoint
 from faith.dns.options import V4_MAPPED, Rule, View
+from faith.dns.words import Words
 from faith.errors import ConfigError
 from faith.translation.prefix import RFC6052, Prefix
 from tests.dns.messages import name

@@ -1,0 +1,70 @@
+"""What ``faith check`` tells of a configuration: what a faithd would do by it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from faith.daemon.policy import Rules
+from faith.relay.admission import NO_LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from faith.daemon.settings import Service, Settings
+    from faith.dns.service import Settings as DnsSettings
+    from faith.relay.admission import Limits
+
+
+def lines(settings: Settings) -> Iterator[str]:
+    """A line for each thing, its kind in the first column.  Raises ConfigError."""
+    for prefix in settings.prefixes:
+        yield f"prefix   {prefix}, layout {prefix.layout}, reserved while it runs"
+    if not settings.prefixes:
+        yield "prefix   those that faith -e reserves"
+    yield from (f"service  {_service(service)}" for service in settings.services)
+    yield f"steered  by {'the first way that fits' if settings.via == 'auto' else settings.via}"
+    rules = Rules.of(settings)
+    count = len(rules.access().rules)
+    counted = "1 rule" if count == 1 else f"{count} rules"
+    yield f"access   {f'{counted} in {rules.file}' if count else 'everybody is permitted'}"
+    yield f"workers  {settings.workers}, as {settings.user}"
+    relay = settings.relay
+    if relay.limits:
+        yield f"limits   {_limits(relay.limits)}"
+    yield (
+        f"timeouts connect {relay.connect_timeout:g} s, idle {relay.idle_timeout:g} s,"
+        f" half-closed {relay.half_closed_timeout:g} s,"
+        f" lifetime {relay.lifetime:g} s, drain {settings.drain_timeout:g} s"
+    )
+    if settings.dns:
+        yield f"dns      {_names(settings.dns)}"
+    if settings.metrics:
+        yield f"metrics  on {settings.metrics[0]} port {settings.metrics[1]}"
+    yield f"control  {settings.control}"
+    yield f"log      as {settings.log}"
+
+
+def _service(service: Service) -> str:
+    parts = [f"port{'s' * (len(service.ports) > 1)} {service.ports}"]
+    if service.ftp:
+        parts.append(f"FTP on {service.ftp}")
+    if service.local_server:
+        parts.append(f"local server {service.local_server.path}")
+    return ", ".join(parts)
+
+
+def _limits(limits: Limits) -> str:
+    chosen = {
+        name: value for name, value in asdict(limits).items() if value != getattr(NO_LIMITS, name)
+    }
+    return ", ".join(f"{name} {value}" for name, value in chosen.items())
+
+
+def _names(settings: DnsSettings) -> str:
+    listen = _listed(settings.listen, "every address of this host")
+    return f"on {listen}, asking {_listed(settings.forward, 'the servers in resolv.conf')}"
+
+
+def _listed(things: Iterable[object], none: str) -> str:
+    return ", ".join(map(str, things)) or none

@@ -1,0 +1,75 @@
+"""The processes of a daemon that answer for names."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from faith.daemon.crew import Crew
+from faith.dns.service import serve
+from faith.errors import FaithError
+from faith.kernel import capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faith.daemon.channel import Channel
+    from faith.daemon.loop import Loop
+    from faith.dns.service import Settings
+
+BIND = "CAP_NET_BIND_SERVICE"
+"""Kept, for addresses that the host gets later."""
+
+
+class Answering:
+    """Processes that answer by *settings*, as *user*; *leave* is called in each of them first.
+
+    It is to let go of what is the supervisor's.
+    """
+
+    def __init__(
+        self, loop: Loop, settings: Settings, user: str, leave: Callable[[], object]
+    ) -> None:
+        self._settings = settings
+        self._user = user
+        self._leave = leave
+        self.crew = Crew(loop, self._work, {}, "name server")
+
+    def start(self, workers: int, on_ready: Callable[[], None]) -> None:
+        """Fork them; *on_ready* is called when all of them serve.
+
+        Raises SetupError, from here or from the loop.
+        """
+        self.crew.start(workers, on_ready)
+
+    def stop(self) -> None:
+        """Tell them to end, and start no other."""
+        self.crew.tell("stop")
+        self.crew.retire()
+
+    # -- in such a process -------------------------------------------------------------------
+
+    def _work(self, number: int, channel: Channel) -> None:
+        self._leave()
+        try:
+            capabilities.drop(self._user, capabilities.effective() & {BIND})
+            uvloop.run(self._serve(channel))
+        except (FaithError, OSError) as error:
+            channel.send({"kind": "failed", "why": str(error)})
+
+    async def _serve(self, channel: Channel) -> None:
+        """Serve until the supervisor says "stop", its only word, or is gone."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task
+
+        def stop() -> None:
+            loop.remove_reader(channel.fileno())
+            task.cancel()
+
+        loop.add_reader(channel.fileno(), stop)
+        with suppress(asyncio.CancelledError):
+            await serve(self._settings, lambda: channel.send({"kind": "ready"}))

@@ -1,0 +1,251 @@
+"""faith.toml(5): every part of a daemon in one file."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon import admin
+from faith.daemon.local import LocalServer
+from faith.daemon.log import FORMS
+from faith.daemon.policy import Rules
+from faith.daemon.readers import choice, flag, number, parsed, path, seconds, several, text, whole
+from faith.daemon.settings import ALGS, Service, Settings, union
+from faith.daemon.tables import Document
+from faith.dns import endpoint
+from faith.errors import ConfigError, SetupError
+from faith.kernel.steering import WAYS, route
+from faith.relay.admission import MOST, Limits
+from faith.relay.relay import Settings as RelaySettings
+from faith.translation.access import Access
+from faith.translation.ports import Ports
+from faith.translation.prefix import LAYOUTS, LOW32, Prefix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faith.daemon.tables import Reader, Table
+    from faith.dns.service import Settings as DnsSettings
+    from faith.dns.words import Words
+
+CONTROL = "/run/faith/control.sock"
+"""The control socket, where none is named."""
+DRAIN_TIMEOUT = 30.0
+MOST_WORKERS = 1024
+
+_DNS_RULES = ("never", "always", "missing")
+_DNS_LISTS = (
+    *("prefix", "listen", "forward", "allow", "client", "map"),
+    *("filter_a", "exclude", "exclude_v4", *_DNS_RULES),
+)
+KEYS = {
+    "": ("workers", "user", "control", "pid_file"),
+    "prefix": ("address", "layout", "via"),
+    "service": ("ports", "alg", "server"),
+    "access": ("file", "rules"),
+    "limits": tuple(field.name for field in fields(Limits)),
+    "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
+    "dns": (*_DNS_LISTS, "layout", "serve_stale", "mixed_case", "authorities", "workers"),
+    "metrics": ("listen",),
+    "log": ("format",),
+}
+"""Every key there is, by its table."""
+SEVERAL = ("prefix", "service")
+"""Tables of which there can be several."""
+
+
+def load(file: Path) -> Settings:
+    """What *file* asks for.  Raises ConfigError, naming file and line."""
+    try:
+        return read(file.read_text(encoding="utf-8"), str(file))
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), str(file)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not a text file: {error.reason}", str(file)) from error
+
+
+def read(toml: str, file: str) -> Settings:
+    """What the text of *file* asks for.  Raises ConfigError, naming file and line."""
+    document = Document(toml, file, KEYS, SEVERAL)
+    top, timeouts = document.top, document.table("timeouts")
+    services = _services(document)
+    prefixes = document.tables("prefix")
+    access_file, access_rules = _access(document.table("access"))
+    usual = RelaySettings()
+    return Settings(
+        services=services,
+        via=_via(prefixes),
+        prefixes=_prefixes(prefixes),
+        access_file=access_file,
+        access_rules=access_rules,
+        workers=top.take("workers", whole(1, MOST_WORKERS), len(os.sched_getaffinity(0))),
+        user=top.take("user", parsed(_user), Settings.user),
+        drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
+        pid_file=top.take("pid_file", path, None),
+        control=top.take("control", path, path(CONTROL)),
+        log=document.table("log").take("format", choice(FORMS), FORMS[0]),
+        relay=RelaySettings(
+            connect_timeout=timeouts.take("connect", seconds, usual.connect_timeout),
+            idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
+            half_closed_timeout=timeouts.take("half_closed", seconds, usual.half_closed_timeout),
+            lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
+            limits=_limits(document.table("limits")),
+            ftp=union(service.ftp for service in services),
+        ),
+        metrics=document.table("metrics").take("listen", parsed(_metrics), None),
+        dns=_dns(document.table("dns")) if "dns" in top else None,
+        dns_workers=document.table("dns").take("workers", whole(1, MOST_WORKERS), 1),
+    )
+
+
+# -- prefixes and services ---------------------------------------------------------------------
+
+
+def _prefixes(tables: list[Table]) -> tuple[Prefix, ...]:
+    found: list[Prefix] = []
+    for table in tables:
+        layout = table.take("layout", choice(LAYOUTS), LOW32)
+        prefix = table.need("address", _prefix(layout))
+        for other, before in zip(found, tables, strict=False):
+            if prefix.overlaps(other):
+                raise table.fault(f"{prefix} overlaps {other} {_on(before, 'address')}", "address")
+        found.append(prefix)
+    return tuple(found)
+
+
+def _prefix(layout: str) -> Reader[Prefix]:
+    return parsed(lambda written: Prefix.parse(written, layout))
+
+
+def _via(tables: list[Table]) -> str:
+    """The one way in that the prefixes name, or "auto"."""
+    ways = [table.take("via", choice(("auto", *WAYS)), "auto") for table in tables]
+    chosen = [(way, table) for way, table in zip(ways, tables, strict=True) if way != "auto"]
+    for way, table in chosen[1:]:
+        first, where = chosen[0]
+        if way != first:
+            message = f"{way}, but {first} {_on(where, 'via')}: all prefixes have one way in"
+            raise table.fault(message, "via")
+    return chosen[0][0] if chosen else "auto"
+
+
+def _services(document: Document) -> tuple[Service, ...]:
+    tables = document.tables("service")
+    if not tables:
+        raise document.top.fault("there is nothing to relay without a [[service]]", "service")
+    found: list[Service] = []
+    for table in tables:
+        service = _service(table)
+        for other, before in zip(found, tables, strict=False):
+            if taken := service.ports & other.ports:
+                message = f"port {taken} is in the service {_on(before, 'ports')} already"
+                raise table.fault(message, "ports")
+        found.append(service)
+    return tuple(found)
+
+
+def _service(table: Table) -> Service:
+    name = table.need("ports", text)
+    ports = table.need("ports", parsed(lambda written: Ports.parse(written, socket.getservbyname)))
+    words: tuple[str, ...] = ()
+    if "server" in table:
+        words = table.need("server", several(text))
+        if not words or not words[0].startswith("/"):
+            message = 'first comes the absolute path of a program, as in ["/usr/sbin/telnetd"]'
+            raise table.fault(message, "server")
+        try:
+            route.check_number(ports)
+        except SetupError as error:
+            raise table.fault(str(error), "server") from error
+    return Service(
+        name=name,
+        ports=ports,
+        alg=table.take("alg", choice(ALGS), ALGS[0]),
+        local_server=LocalServer.of(words) if words else None,
+    )
+
+
+def _on(table: Table, key: str) -> str:
+    return f"on line {table.line(key)}"
+
+
+# -- the rest ----------------------------------------------------------------------------------
+
+
+def _access(table: Table) -> tuple[Path | None, str | None]:
+    """The file of the access rules or their text."""
+    if "file" in table and "rules" in table:
+        raise table.fault(f"there is a file {_on(table, 'file')} already", "rules")
+    file = table.take("file", path, None)
+    if file:
+        Rules.read(file)
+    return file, table.take("rules", _rules, None)
+
+
+def _rules(value: Any) -> str:
+    """Rules in one text, one a line as in faithd.conf(5)."""
+    rules = several(text)(value)
+    for line, rule in enumerate(rules, 1):
+        if "\n" in rule or not rule.partition("#")[0].strip():
+            raise ConfigError("one rule, and no more, belongs in a pair of quotes", line=line)
+    found = "\n".join(rules)
+    Access.parse(found)
+    return found
+
+
+def _limits(table: Table) -> Limits:
+    chosen: dict[str, Any] = {}
+    for field in fields(Limits):
+        if field.name in table:
+            read: Reader[Any] = number if field.type == "float" else whole(0, MOST - 1)
+            chosen[field.name] = table.need(field.name, read)
+    try:
+        return Limits(**chosen)
+    except ConfigError as error:
+        raise table.fault(error.message) from error
+
+
+def _user(name: str) -> str:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError(f"there is no user {name!r} on this system") from None
+    return name
+
+
+def _metrics(written: str) -> tuple[str, int]:
+    return endpoint.parse(written, admin.PORT)[:2]
+
+
+def _dns(table: Table) -> DnsSettings:
+    from faith.dns.words import Words  # takes a while, and most do without
+
+    words = Words(
+        layout=table.take("layout", choice(LAYOUTS), LOW32),
+        stale=table.take("serve_stale", whole(0, 10**7), 0),
+        mixed_case=table.take("mixed_case", flag, False),
+        authorities=table.take("authorities", path, None),
+    )
+    for key in _DNS_LISTS:
+        words = table.take(key, _more_words(words, key), words)
+    return words.settings()
+
+
+def _more_words(words: Words, key: str) -> Reader[Words]:
+    """*words* with what is in the list of *key* too."""
+    from faith.dns.options import Rule
+
+    def with_(texts: tuple[str, ...]) -> Words:
+        change: dict[str, Any] = {key: texts}
+        if key in _DNS_RULES:
+            change = {"rules": {**words.rules, Rule(key): texts}}
+        return replace(words, **change)
+
+    def check(value: Any) -> str:
+        with_((written := text(value),)).settings()
+        return written
+
+    return lambda value: with_(several(check)(value))

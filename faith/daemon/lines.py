@@ -1,0 +1,83 @@
+"""On which line of a TOML text its keys stand, which tomllib does not tell."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Place = tuple[str | int, ...]
+"""Where a value is: keys, and positions (from 0) in arrays."""
+
+_CLOSINGS = ("]", '"""', "'''")
+"""What makes a whole statement of the first lines of one that has several."""
+
+
+def lines(text: str) -> dict[Place, int]:
+    """The lines, counted from 1, of the tables, keys and elements of arrays in a valid *text*."""
+    found: dict[Place, int] = {}
+    table: Place = ()
+    sizes: Counter[Place] = Counter()
+    for number, statement, parsed in _statements(text):
+        if statement.lstrip().startswith("["):
+            table = _table(parsed, sizes)
+            found.setdefault(table, number)
+            if isinstance(table[-1], int):
+                found.setdefault(table[:-1], number)
+        else:
+            _note(found, table, parsed, number)
+    return found
+
+
+def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Every line's number, with the statement that it ends and what that says.
+
+    A statement has ended where what there is of it is TOML by itself.  Of one that goes on, it is
+    told what it would say if it were closed there.
+    """
+    statement = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        statement += f"{line}\n"
+        parsed = _parsed(statement)
+        if parsed is not None:
+            yield number, statement, parsed
+            statement = ""
+        else:
+            closed = (_parsed(statement + closing) for closing in _CLOSINGS)
+            yield number, statement, next(filter(None, closed), {})
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def _table(header: Any, sizes: Counter[Place]) -> Place:
+    """The place of the table that *header* begins, of arrays the last one; *sizes* are theirs."""
+    place: Place = ()
+    while header:
+        ((key, header),) = header.items()
+        place = (*place, key)
+        if isinstance(header, list):
+            sizes[place] += 1
+            (header,) = header
+        if sizes[place]:
+            place = (*place, sizes[place] - 1)
+    return place
+
+
+def _note(found: dict[Place, int], place: Place, value: Any, number: int) -> None:
+    """All that is in *value*, if it was not there a line earlier."""
+    if place:
+        found.setdefault(place, number)
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _note(found, (*place, key), inner, number)
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            _note(found, (*place, position), inner, number)

@@ -1,0 +1,232 @@
+"""faith.toml: what it means, and every mistake told with its place and likely meaning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.cli import check, serve
+from faith.daemon import config
+from faith.daemon.local import LocalServer
+from faith.errors import ConfigError
+from faith.relay.admission import Limits
+from faith.relay.relay import Settings as RelaySettings
+from faith.translation.ports import Ports
+from faith.translation.prefix import RFC6052, Prefix
+
+if TYPE_CHECKING:
+    from faith.daemon.settings import Settings
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "faith.toml"
+SERVICE = '[[service]]\nports = "80"\n'
+
+
+def read(text: str) -> Settings:
+    return config.read(text, "faith.toml")
+
+
+def test_the_example_is_what_it_says() -> None:
+    settings = config.load(EXAMPLE)
+    assert settings.prefixes == (Prefix.parse("2001:db8:ffff::/96"),)
+    assert str(settings.ports) == "21,23,80,8000-8100"
+    assert settings.relay == RelaySettings(
+        limits=Limits(sessions=100_000, sessions_per_client=1000), ftp=Ports([(21, 21)])
+    )
+    assert settings.metrics == ("::1", 9064)
+    assert settings.dns
+    assert list(map(str, settings.dns.forward)) == ["192.0.2.53:53"]
+    assert settings.access_rules == "2001:db8:6::/48 permit 0.0.0.0/0"
+
+
+def test_the_example_has_every_key_and_those_it_hides_are_right() -> None:
+    text = EXAMPLE.read_text()
+    shown = "\n".join(
+        line.removeprefix("# ") for line in text.splitlines() if "=" in line or "[" in line
+    )
+    for table, keys in config.KEYS.items():
+        assert not table or f"[{table}]" in shown
+        for key in keys:
+            assert f"\n{key} = " in f"\n{shown}", f"{table}.{key}"
+
+
+def test_a_service_alone_is_what_the_command_line_makes_of_it() -> None:
+    command = serve._settings(serve._parser().parse_args(["80"]))
+    assert read(SERVICE) == replace(
+        command, control=Path(config.CONTROL), drain_timeout=config.DRAIN_TIMEOUT
+    )
+
+
+def test_all_of_it_arrives() -> None:
+    settings = read(
+        """
+        workers = 3
+        user = "root"
+        control = "/run/other"
+        pid_file = "/run/pid"
+        [[prefix]]
+        address = "2001:db8:100::/40"
+        layout = "rfc6052"
+        via = "tproxy"
+        [[prefix]]
+        address = "2001:db8:ffff::"
+        [[service]]
+        ports = "2121"
+        alg = "ftp"
+        [[service]]
+        ports = "telnet"
+        server = ["/usr/sbin/telnetd", "telnetd", "-h"]
+        [timeouts]
+        connect = 1.5
+        idle = 0
+        half_closed = 7
+        lifetime = 11
+        drain = 9
+        [limits]
+        sessions = 12
+        rate_per_client = 1.5
+        [dns]
+        prefix = ["2001:db8:100::/40"]
+        layout = "rfc6052"
+        never = ["example.net"]
+        always = ["example.org"]
+        workers = 2
+        [log]
+        format = "json"
+        """
+    )
+    prefix = Prefix.parse("2001:db8:100::/40", RFC6052)
+    assert settings.prefixes == (prefix, Prefix.parse("2001:db8:ffff::/96"))
+    assert (settings.via, settings.workers, settings.user) == ("tproxy", 3, "root")
+    assert (settings.control, settings.pid_file) == (Path("/run/other"), Path("/run/pid"))
+    assert settings.local_server(23) == LocalServer("/usr/sbin/telnetd", ("telnetd", "-h"))
+    assert settings.relay == RelaySettings(
+        1.5, 0, 7, False, 11, Limits(sessions=12, rate_per_client=1.5), Ports([(2121, 2121)])
+    )
+    assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
+    assert settings.dns
+    assert settings.dns.options.prefixes == (prefix,)
+    assert len(settings.dns.options.names) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        # what is no TOML
+        ("workers 2", 1, "Expected '='"),
+        (f'{SERVICE}[dns]\nlisten = "x', None, "Illegal character|Unterminated"),
+        # keys
+        ("wrokers = 2", 1, "wrokers: no such key; is workers meant?"),
+        (f"{SERVICE}[timeout]\nidle = 3", 3, "timeout: no such key; is timeouts meant?"),
+        (
+            f"{SERVICE}[timeouts]\n\nconect = 3",
+            5,
+            "timeouts.conect: no such key; is connect meant?",
+        ),
+        (f"{SERVICE}[timeouts]\nxyz = 3", 4, "there are connect, idle"),
+        (f"{SERVICE}[log]\nuser = 'x'", 4, "it belongs at the top, before the first table"),
+        ("idle = 3", 1, r"it belongs in \[timeouts\]"),
+        (f"{SERVICE}port = '90'", 3, "service.port: no such key; is ports meant?"),
+        ("timeouts = 3", 1, r"it is a table: \[timeouts\]"),
+        ("[service]\nports = '80'", 1, r"there can be several: \[\[service\]\]"),
+        ("[[timeouts]]\nidle = 3", 1, r"it is a table: \[timeouts\]"),
+        # types
+        ('workers = "2"', 1, "workers: '2' is not a whole number"),
+        ("workers = true", 1, "true is not a whole number"),
+        ("workers = 0", 1, "0 is not a number from 1 to 1024"),
+        ("user = 0", 1, "0 is not a text in quotes"),
+        ('user = ""', 1, "says something"),
+        ('control = "run/x"', 1, "not an absolute path"),
+        ("[timeouts]\nidle = '3'", 2, "'3' is not a number"),
+        ("[timeouts]\nidle = -3", 2, "-3 is not a number from 0"),
+        ("[timeouts]\nidle = nan", 2, "nan is not a number from 0"),
+        ("[timeouts]\nidle = 10_000_000", 2, "below a million"),
+        ("[limits]\nrate = true", 2, "true is not a number"),
+        ("[limits]\nsessions = 1.5", 2, "not a whole number"),
+        ("[limits]\nrate = 0.1", 1, "limits: 0.1 new sessions a second are none"),
+        ("[dns]\nlisten = '::'", 2, "not a list in brackets"),
+        ("[dns]\nmixed_case = 1", 2, "1 is not true or false"),
+        # values
+        ('user = "no.such.user"', 1, "there is no user 'no.such.user'"),
+        ("[[prefix]]\nlayout = 'low32'", 1, "prefix: address is missing"),
+        ("[[prefix]]\naddress = 'x'", 2, "prefix.address: x: not an IPv6"),
+        ("[[prefix]]\naddress = '2001:db8::'\nlayout = 'rfc'", 3, "is rfc6052 meant?"),
+        ("[[service]]\nalg = 'ftp'", 1, "service: ports is missing"),
+        ("[[service]]\nports = '90-80'", 2, "write 80-90"),
+        (f"{SERVICE}alg = 'sip'", 3, "'sip' is not one of auto, ftp, none"),
+        (f"{SERVICE}server = ['telnetd']", 3, "the absolute path of a program"),
+        (f"{SERVICE}server = []", 3, "the absolute path of a program"),
+        ("[[service]]\nports = '1-99'\nserver = ['/x']", 3, "64 is the most"),
+        ("[dns]\nlisten = [\n'::',\n'::x']", 4, "dns.listen: ::x: '::x' is not an address"),
+        ("[dns]\nclient = ['::/0']", 2, "dns.client: ::/0: it takes NETWORK=PREFIX"),
+        ("[dns]\nnever = ['a..b']", 2, "is not a domain"),
+        ("[metrics]\nlisten = 'x'", 2, "'x' is not an address"),
+        (
+            "[access]\nrules = ['::/0 permit 0.0.0.0/0',\n'::/0 allow 0.0.0.0/0']",
+            3,
+            "permit nor deny",
+        ),
+        ("[access]\nrules = ['']", 2, "says something"),
+        ("[access]\nrules = ['#']", 2, "one rule, and no more"),
+        # clashes
+        ("", None, r"nothing to relay without a \[\[service\]\]"),
+        (
+            f"{SERVICE}[[service]]\nports = '70-90'",
+            4,
+            "port 80 is in the service on line 2 already",
+        ),
+        (
+            "[[prefix]]\naddress = '2001:db8::'\n[[prefix]]\naddress = '2001:db8::/64'",
+            4,
+            "overlaps 2001:db8::/96 on line 2",
+        ),
+        (
+            "prefix = [{address = '1::', via = 'route'},\n{address = '2::', via = 'tproxy'}]",
+            2,
+            "tproxy, but route on line 1: all prefixes have one way in",
+        ),
+        ("[access]\nfile = '/x'\nrules = []", 3, "there is a file on line 2 already"),
+    ],
+)
+def test_a_mistake_is_told(text: str, line: int | None, says: str) -> None:
+    if "service" not in text and line is not None:
+        text += "\n" + SERVICE
+    with pytest.raises(ConfigError, match=says) as told:
+        read(text)
+    assert (told.value.file, told.value.line) == ("faith.toml", line)
+
+
+def test_a_mistake_in_the_access_file_is_told_of_that(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("\nnonsense")
+    with pytest.raises(ConfigError, match="three or four words") as told:
+        read(f"{SERVICE}[access]\nfile = '{rules}'")
+    assert (told.value.file, told.value.line) == (str(rules), 2)
+
+
+@pytest.mark.parametrize(("octets", "says"), [(None, "No such file"), (b"\xff", "not a text file")])
+def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: str) -> None:
+    file = tmp_path / "faith.toml"
+    if octets is not None:
+        file.write_bytes(octets)
+    with pytest.raises(ConfigError, match=says):
+        config.load(file)
+
+
+def test_check_shows_what_a_configuration_asks_for() -> None:
+    assert list(check.lines(config.load(EXAMPLE))) == [
+        "prefix   2001:db8:ffff::/96, layout low32, reserved while it runs",
+        "service  ports 23,80,8000-8100",
+        "service  port 21, FTP on 21",
+        "steered  by the first way that fits",
+        "access   1 rule in access.rules",
+        "workers  2, as nobody",
+        "limits   sessions 100000, sessions_per_client 1000",
+        "timeouts connect 10 s, idle 7440 s, half-closed 300 s, lifetime 0 s, drain 30 s",
+        "dns      on [::]:53, asking 192.0.2.53:53",
+        "metrics  on ::1 port 9064",
+        "control  /run/faith/control.sock",
+        "log      as text",
+    ]
