@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from faith.lab import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from faith.lab import Host
 
 FAITHD = [sys.executable, "-m", "faith.cli.faithd"]
@@ -20,15 +22,26 @@ ENVIRONMENT = {
 }
 
 
-class Faithd:
-    """A faithd in the foreground, and what it wrote."""
+WITHOUT_BPF = ("setpriv", "--bounding-set=-bpf,-sys_admin")
+"""What to start a faithd *by*, so that it may not use BPF: as in a container."""
 
-    def __init__(self, gateway: Host, output: Path, *arguments: str, **environment: str) -> None:
+
+class Faithd:
+    """A faithd in the foreground, started *by* another program, and what it wrote."""
+
+    def __init__(
+        self,
+        gateway: Host,
+        output: Path,
+        *arguments: str,
+        by: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
         self.output = output
         workers = [] if "--config" in arguments else ["--workers", "2"]
         with output.open("wb") as file:
             self.process = gateway.popen(
-                [*FAITHD, "-F", *workers, *arguments],
+                [*by, *FAITHD, "-F", *workers, *arguments],
                 stderr=file,
                 env={**ENVIRONMENT, **environment},
             )

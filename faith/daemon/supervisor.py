@@ -271,6 +271,7 @@ class Supervisor:
         try:
             if self._pairs is None:
                 self._pairs = Pairs(self._settings.workers)
+                log.info("data of encrypted FTP is steered by %s", self._pairs.way)
             self._pairs.steer((message["client"], message["mapped"]), member.number)
             if member.pid not in self._steered:
                 self._steered.add(member.pid)

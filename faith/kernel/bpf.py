@@ -151,6 +151,19 @@ def link(program: Descriptor, target: int, attach: int) -> Descriptor:
     return Descriptor(_bpf(_LINK_CREATE, attributes))
 
 
+def at_socket_lookup(name: str, code: bytes) -> Descriptor:
+    """Load the program *code* and attach it to this thread's network namespace.
+
+    It stays attached until the last descriptor on the link, which is returned, is closed.  Raises
+    what `load` and `link` do.
+    """
+    with (
+        load(PROGRAM_SK_LOOKUP, name, code, ATTACH_SK_LOOKUP) as loaded,
+        open("/proc/thread-self/ns/net", "rb") as namespace,
+    ):
+        return link(loaded, namespace.fileno(), ATTACH_SK_LOOKUP)
+
+
 def _address(data: bytes) -> int:
     """Where *data* lies, for as long as the caller keeps it; the kernel only reads there."""
     return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0

@@ -34,13 +34,15 @@ _DATA_VERDICT = 2
 _REG_VERDICT = 0
 _REG_1 = 1
 _REG_2 = 2
+_REG_3 = 3
 
 _NETWORK_HEADER = 1
 _TRANSPORT_HEADER = 2
 
 _AF_INET6 = 10
 _META_L4PROTO = 16
-_SOCKET_TRANSPARENT = 0
+_SOCKET_TRANSPARENT, _SOCKET_WILDCARD = 0, 2
+_NOT_LESS = 5  # of cmp
 _REJECT_ICMP_UNREACH = 0
 _REJECT_TCP_RST = 1
 
@@ -79,6 +81,11 @@ def dport_in(name: str) -> bytes:
     return l4proto(TCP) + _load(_TRANSPORT_HEADER, 2, 2) + _in_set(name)
 
 
+def dport_from(port: int) -> bytes:
+    """``tcp dport >= port``"""
+    return l4proto(TCP) + _load(_TRANSPORT_HEADER, 2, 2) + _not_less(port.to_bytes(2, "big"))
+
+
 def tcp_flags(mask: int, value: int) -> bytes:
     """``tcp flags & mask == value``"""
     return l4proto(TCP) + _load(_TRANSPORT_HEADER, 13, 1) + _masked(mask) + _equal(bytes([value]))
@@ -92,6 +99,12 @@ def icmpv6_type(kind: int) -> bytes:
 def socket_not_transparent() -> bytes:
     """``socket transparent 0``: the socket the packet would reach exists and is an ordinary one."""
     return _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes(1))
+
+
+def socket_of_its_own() -> bytes:
+    """``socket transparent 1 socket wildcard 0``: one of ours waits at that very address."""
+    transparent = _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes([1]))
+    return transparent + _expression("socket", _SOCKET_WILDCARD, _REG_1) + _equal(bytes(1))
 
 
 def counter() -> bytes:
@@ -130,6 +143,17 @@ def tproxy(address: bytes, port: int) -> bytes:
     return values + _expression("tproxy", _AF_INET6, _REG_1, _REG_2)
 
 
+def port_of_pair(name: str) -> bytes:
+    """``ip6 saddr . ip6 daddr map @name``: goes on when it is there; for `tproxy_to_it`."""
+    source, destination = _load(_NETWORK_HEADER, 8, 16), _load(_NETWORK_HEADER, 24, 16, _REG_2)
+    return source + destination + _expression("lookup", name.encode() + bytes(1), _REG_1, _REG_3)
+
+
+def tproxy_to_it(address: bytes) -> bytes:
+    """``tproxy to [address]:`` and the port of `port_of_pair`"""
+    return _value(_REG_1, address) + _expression("tproxy", _AF_INET6, _REG_1, _REG_3)
+
+
 def redirect(port: int) -> bytes:
     """``redirect to :port``"""
     return _value(_REG_1, port.to_bytes(2, "big")) + _expression("redir", _REG_1)
@@ -155,8 +179,8 @@ def _decoded(expressions: bytes) -> list[tuple[str, dict[int, bytes]]]:
     ]
 
 
-def _load(base: int, offset: int, length: int) -> bytes:
-    return _expression("payload", _REG_1, base, offset, length)
+def _load(base: int, offset: int, length: int, register: int = _REG_1) -> bytes:
+    return _expression("payload", register, base, offset, length)
 
 
 def _load_l4proto() -> bytes:
@@ -170,6 +194,10 @@ def _masked(mask: int) -> bytes:
 
 def _equal(value: bytes, *, negated: bool = False) -> bytes:
     return _expression("cmp", _REG_1, int(negated), _data(value))
+
+
+def _not_less(value: bytes) -> bytes:
+    return _expression("cmp", _REG_1, _NOT_LESS, _data(value))
 
 
 def _in_set(name: str) -> bytes:

@@ -19,6 +19,7 @@ from faith.kernel.netlink import (
     attribute,
     attributes,
 )
+from faith.kernel.ruleset import Map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,13 +45,14 @@ _HOOK_HOOKNUM, _HOOK_PRIORITY = 1, 2
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
 _SET_TABLE, _SET_NAME, _SET_FLAGS = 1, 2, 3
 _SET_KEY_TYPE, _SET_KEY_LEN, _SET_ID = 4, 5, 10
+_SET_DATA_TYPE, _SET_DATA_LEN = 6, 7
 _ELEM_LIST_TABLE, _ELEM_LIST_SET, _ELEM_LIST_ELEMENTS = 1, 2, 3
-_LIST_ELEM, _ELEM_KEY, _ELEM_FLAGS = 1, 1, 3
+_LIST_ELEM, _ELEM_KEY, _ELEM_DATA, _ELEM_FLAGS = 1, 1, 2, 3
 _DATA_VALUE = 1
 
 _TABLE_F_DORMANT = 1
 _TABLE_F_OWNER = 2
-_SET_INTERVAL = 4
+_SET_INTERVAL, _SET_MAP = 4, 8
 _ELEM_INTERVAL_END = 1
 _POLICY_ACCEPT = 1
 _HOOKS = {"prerouting": 0, "input": 1, "output": 3}
@@ -102,6 +104,16 @@ class Nftables:
         """Have the set of that name hold what *new* holds; no packet finds it half filled."""
         empty = _command(_DELSETELEM, _elements_of(table, new))
         self._batch([empty, *_elements(table, new)])
+
+    def put(self, table: str, of: Map, key: bytes, value: bytes, *, again: bool) -> None:
+        """Have *key* lead to *value* in a map; *again* when it leads to another one now."""
+        new = _entry(key) + attribute(_ELEM_DATA, attribute(_DATA_VALUE, value))
+        old = [_change_of(_DELSETELEM, table, of, _entry(key))] if again else []
+        self._batch([*old, _change_of(_NEWSETELEM, table, of, new, NLM_F_CREATE)])
+
+    def take(self, table: str, of: Map, key: bytes) -> None:
+        """Have *key* lead nowhere; ENOENT when it does not lead anywhere now."""
+        self._batch([_change_of(_DELSETELEM, table, of, _entry(key))])
 
     def exists(self, name: str) -> bool:
         """True when there is a table of that name."""
@@ -170,7 +182,7 @@ class Nftables:
 
 
 def _contents(table: Table) -> Iterator[Command]:
-    for place, new in enumerate(table.sets, 1):
+    for place, new in enumerate(table.containers, 1):
         yield _new_set(table.name, new, place)
     for chain in table.chains:
         yield _new_chain(table.name, chain)
@@ -187,10 +199,15 @@ def _new_table(name: str, table_flags: int = 0, flags: int = NLM_F_CREATE) -> Co
     return _command(_NEWTABLE, string(_TABLE_NAME, name) + number(_TABLE_FLAGS, table_flags), flags)
 
 
-def _new_set(table: str, new: Set, place: int) -> Command:
+def _new_set(table: str, new: Set | Map, place: int) -> Command:
     body = string(_SET_TABLE, table) + string(_SET_NAME, new.name) + number(_SET_ID, place)
-    body += number(_SET_FLAGS, _SET_INTERVAL) + number(_SET_KEY_TYPE, new.kind.number)
-    body += number(_SET_KEY_LEN, new.kind.octets)
+    keys = new.keys if isinstance(new, Map) else new.kind
+    body += number(_SET_KEY_TYPE, keys.number) + number(_SET_KEY_LEN, keys.octets)
+    if isinstance(new, Map):
+        body += number(_SET_FLAGS, _SET_MAP) + number(_SET_DATA_TYPE, new.values.number)
+        body += number(_SET_DATA_LEN, new.values.octets)
+    else:
+        body += number(_SET_FLAGS, _SET_INTERVAL)
     return _command(_NEWSET, body, NLM_F_CREATE)
 
 
@@ -217,7 +234,16 @@ def _elements(table: str, new: Set) -> Iterator[Command]:
         yield _command(_NEWSETELEM, body, NLM_F_CREATE)
 
 
-def _elements_of(table: str, of: Set) -> bytes:
+def _change_of(message: int, table: str, of: Map, entry: bytes, flags: int = 0) -> Command:
+    elements = attribute(_ELEM_LIST_ELEMENTS, attribute(_LIST_ELEM, entry))
+    return _command(message, _elements_of(table, of) + elements, flags)
+
+
+def _entry(key: bytes) -> bytes:
+    return attribute(_ELEM_KEY, attribute(_DATA_VALUE, key))
+
+
+def _elements_of(table: str, of: Set | Map) -> bytes:
     return string(_ELEM_LIST_TABLE, table) + string(_ELEM_LIST_SET, of.name)
 
 
@@ -231,7 +257,7 @@ def _interval(new: Set, first: int, last: int) -> bytes:
 
 
 def _key(new: Set, value: int) -> bytes:
-    return attribute(_ELEM_KEY, attribute(_DATA_VALUE, value.to_bytes(new.kind.octets, "big")))
+    return _entry(value.to_bytes(new.kind.octets, "big"))
 
 
 def _points(elements: bytes) -> Iterator[tuple[int, bool]]:

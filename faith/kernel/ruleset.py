@@ -32,6 +32,7 @@ class Kind:
 
 ADDRESS = Kind("ipv6_addr", 8, 16)
 PORT = Kind("inet_service", 13, 2)
+TWO_ADDRESSES = Kind("ipv6_addr . ipv6_addr", 8 << 6 | 8, 32)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,19 @@ class Set:
             else:
                 ends = ipaddress.IPv6Address(first), ipaddress.IPv6Address(last)
                 yield from map(str, ipaddress.summarize_address_range(*ends))
+
+
+@dataclass(frozen=True)
+class Map:
+    """A named map of single keys to single values, empty when its table is made."""
+
+    name: str
+    keys: Kind
+    values: Kind
+
+    def text(self) -> str:
+        """The map as nft lists it."""
+        return f"\tmap {self.name} {{\n\t\ttype {self.keys.name} : {self.values.name}\n\t}}"
 
 
 @dataclass(frozen=True)
@@ -116,9 +130,15 @@ class Table:
     name: str
     sets: tuple[Set, ...]
     chains: tuple[Chain, ...]
+    maps: tuple[Map, ...] = ()
+
+    @property
+    def containers(self) -> tuple[Set | Map, ...]:
+        """What the rules look things up in."""
+        return (*self.sets, *self.maps)
 
     def text(self) -> str:
         """A script for ``nft -f -`` that makes the table, in the place of one that is there."""
-        parts = [s.text() for s in self.sets] + [chain.text() for chain in self.chains]
+        parts = [s.text() for s in self.containers] + [chain.text() for chain in self.chains]
         name = f"table ip6 {self.name}"
         return "\n".join([name, f"delete {name}", f"{name} {{", "\n\n".join(parts), "}", ""])

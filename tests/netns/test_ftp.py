@@ -11,6 +11,7 @@ import random
 import socket
 import struct
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,11 +20,11 @@ from faith.kernel import guard, routes
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX
 from faith.translation.prefix import Prefix
-from tests.faithd import Faithd
+from tests.faithd import WITHOUT_BPF, Faithd
 from tests.netns.ftp_server import FtpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from faith.lab import ThreeHosts
@@ -50,8 +51,8 @@ def start(lab: ThreeHosts, tmp_path: Path) -> Start:
         guard.install([Prefix.parse(PREFIX)])
         routes.reserve(Prefix.parse(PREFIX))
 
-    def start(*arguments: str) -> Faithd:
-        faithd = Faithd(lab.gateway, tmp_path / "log", *arguments)
+    def start(*arguments: str, by: Sequence[str] = (), log: str = "log") -> Faithd:
+        faithd = Faithd(lab.gateway, tmp_path / log, *arguments, by=by)
         faithd.wait_said("serving")
         return faithd
 
@@ -380,6 +381,16 @@ def descriptors(faithd: Faithd) -> int:
 # -- encrypted -----------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["BPF", "no BPF"])
+def start_either(request: pytest.FixtureRequest, start: Start) -> Start:
+    """Start it with the right to use BPF, and without."""
+    if request.param == "no BPF":
+        request.getfixturevalue("need")("setpriv")
+        return partial(start, by=WITHOUT_BPF)
+    request.getfixturevalue("bpf_allowed")
+    return start
+
+
 def secured(lab: ThreeHosts) -> socket.socket:
     """A control connection of which the ALG thinks that it cannot read it."""
     control = dialogue(lab)
@@ -387,9 +398,21 @@ def secured(lab: ThreeHosts) -> socket.socket:
     return control
 
 
-@pytest.mark.usefixtures("bpf_allowed")
-def test_data_behind_encryption(lab: ThreeHosts, server: FtpServer, start: Start, via: str) -> None:
-    faithd = start(f"--via={via}", "ftp")
+@pytest.mark.parametrize(
+    ("start_either", "main_way"),
+    [
+        *(("BPF", way) for way in ("route", "sk_lookup", "tproxy", "redirect")),
+        *(("no BPF", way) for way in ("route", "tproxy", "redirect")),
+    ],
+    indirect=["start_either"],
+)
+def test_data_behind_encryption(
+    lab: ThreeHosts,
+    server: FtpServer,
+    start_either: Start,
+    main_way: str,
+) -> None:
+    faithd = start_either(f"--via={main_way}", "ftp")
     with secured(lab) as control:
         for _ in range(2):
             port = port_of(ask(control, b"EPSV\r\n"))
@@ -406,13 +429,14 @@ def test_data_behind_encryption(lab: ThreeHosts, server: FtpServer, start: Start
         assert not refuses(lab, port), "the end of another session takes nothing from this one"
     faithd.wait_said(f"mapped=[{lab.mapped()}]:21 ", 2)
     wait_until(lambda: refuses(lab, port), 5, "nobody being let in any more")
+    way = "tproxy" if isinstance(start_either, partial) else "sk_lookup"
+    assert f"data of encrypted FTP is steered by {way}" in faithd.said
 
 
-@pytest.mark.usefixtures("bpf_allowed")
 def test_only_that_client_to_that_server_and_no_port_of_the_systems(
-    lab: ThreeHosts, server: FtpServer, start: Start
+    lab: ThreeHosts, server: FtpServer, start_either: Start
 ) -> None:
-    start("ftp")
+    start_either("ftp")
     with secured(lab) as control:
         port = port_of(ask(control, b"EPSV\r\n"))
         assert refuses(lab, 1023)
@@ -422,11 +446,23 @@ def test_only_that_client_to_that_server_and_no_port_of_the_systems(
             socket.create_connection((lab.mapped(), port), 5)
 
 
-@pytest.mark.usefixtures("bpf_allowed")
-def test_a_worker_that_dies_takes_its_steering_along(
-    lab: ThreeHosts, server: FtpServer, start: Start
+def test_one_that_is_killed_leaves_nothing_steered(
+    lab: ThreeHosts, server: FtpServer, start_either: Start
 ) -> None:
-    faithd = start("ftp")
+    faithd = start_either("ftp")
+    with secured(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        assert not refuses(lab, port)
+        faithd.process.kill()
+        faithd.process.wait()
+        port = port_of(ask(control, b"EPSV\r\n"))
+        wait_until(lambda: refuses(lab, port), 5, "nobody being let in any more")
+
+
+def test_a_worker_that_dies_takes_its_steering_along(
+    lab: ThreeHosts, server: FtpServer, start_either: Start
+) -> None:
+    faithd = start_either("ftp")
     with secured(lab) as control:
         port = port_of(ask(control, b"EPSV\r\n"))
         for worker in faithd.workers:

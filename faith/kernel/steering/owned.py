@@ -1,10 +1,10 @@
-"""The nftables table of one faithd, which the kernel deletes when the process is gone."""
+"""The nftables tables of one faithd, which the kernel deletes when the process is gone."""
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from faith.kernel.netlink import setup_error
@@ -12,10 +12,9 @@ from faith.kernel.nftables import Nftables
 from faith.kernel.ruleset import Set, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from faith.errors import SetupError
-    from faith.kernel.ruleset import Chain
+    from faith.kernel.ruleset import Chain, Map
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
@@ -29,27 +28,30 @@ _HINTS = {
 }
 
 
-class OwnedTable:
-    """The table ``ip6 faith-<pid>``, with the sets ``prefixes`` and ``ports`` for its chains.
+class Owned:
+    """A table ``ip6 faith-<pid>``, with a *suffix*, made to do *step*.
 
     It lasts until `close`, or until the last process that inherited the descriptor is gone: a
     forked worker closes its copy.  ``nft flush ruleset`` passes it over, and nobody else can
-    change it.
+    change it.  Raises SetupError.
     """
 
     def __init__(
-        self, way: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
+        self,
+        step: str,
+        chains: Iterable[Chain],
+        *,
+        sets: Iterable[Set] = (),
+        maps: Iterable[Map] = (),
+        suffix: str = "",
     ) -> None:
-        self._step = f"steer by {way}"
-        sets = Set.of_prefixes("prefixes", prefixes), Set.of_ports("ports", ports)
-        self._table = Table(f"faith-{os.getpid()}", sets, tuple(chains))
-        with ExitStack() as undo:
-            try:
-                self._nft = Nftables()
-                undo.callback(self._nft.close)
-                self._create()
-            except OSError as error:
-                raise self._refused(error) from error
+        self._step = step
+        name = f"faith-{os.getpid()}{suffix}"
+        self._table = Table(name, tuple(sets), tuple(chains), tuple(maps))
+        with ExitStack() as undo, self._explained():
+            self._nft = Nftables()
+            undo.callback(self._nft.close)
+            self._create()
             undo.pop_all()
 
     def _create(self) -> None:
@@ -62,19 +64,32 @@ class OwnedTable:
                 errno.EEXIST, f"the table ip6 {self._table.name} belongs to another process"
             ) from None
 
+    def close(self) -> None:
+        """Close the descriptor; the kernel deletes the table with the last copy."""
+        self._nft.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the kernel refuses into a SetupError."""
+        try:
+            yield
+        except OSError as error:
+            raise setup_error(self._step, error, _HINTS.get(error.errno or 0, "")) from error
+
+
+class OwnedTable(Owned):
+    """The table of a *way* of steering, with the sets ``prefixes`` and ``ports`` for its chains."""
+
+    def __init__(
+        self, way: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
+    ) -> None:
+        sets = Set.of_prefixes("prefixes", prefixes), Set.of_ports("ports", ports)
+        super().__init__(f"steer by {way}", chains, sets=sets)
+
     def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
         """Steer *prefixes* and no others, in one step.
 
         Takes CAP_NET_ADMIN still; raises SetupError, and then the old ones stay.
         """
-        try:
+        with self._explained():
             self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def close(self) -> None:
-        """Close the descriptor; the kernel deletes the table with the last copy."""
-        self._nft.close()
-
-    def _refused(self, error: OSError) -> SetupError:
-        return setup_error(self._step, error, _HINTS.get(error.errno or 0, ""))

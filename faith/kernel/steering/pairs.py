@@ -1,79 +1,75 @@
 """Every port above 1023, for pairs of a client and a mapped address, while they are steered.
 
-It is for data connections that nobody can read the announcement of: FTP's, behind TLS.  A BPF
-program at the socket lookup, as in `faith.kernel.steering.sk_lookup`, looks for the pair.
+It is for data connections that nobody can read the announcement of: FTP's, behind TLS.  Where BPF
+may be used a program at the socket lookup looks for the pair, elsewhere a rule of nftables.
 """
 
 from __future__ import annotations
 
 import _socket
-import struct
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from faith.kernel import bpf, capabilities
-from faith.kernel.assembler import assemble
+from faith.errors import SetupError
 from faith.kernel.steering.base import listen
-from faith.kernel.steering.lookup_program import PAIR_SIZE, SLOT, pairs_program
+from faith.kernel.steering.pair_program import PairProgram
+from faith.kernel.steering.pair_table import PairTable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     Pair = tuple[str, str]
     """A client's and a mapped address, as text without an interface."""
 
-CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
-MOST_PAIRS = 65536
+_STEP = "steer the data of encrypted FTP"
+
+
+class Steered(Protocol):
+    """What leads pairs, as octets, to listeners: `PairProgram` or `PairTable`."""
+
+    way: str
+
+    def put(self, pair: bytes, listener: int) -> None: ...
+    def take(self, pair: bytes) -> None: ...
+    def close(self) -> None: ...
 
 
 class Pairs:
     """Steers pairs to the *listeners*, one for each of *workers*; goes with the process.
 
-    Raises SetupError when the kernel cannot do it.
+    *way* is "sk_lookup" or "tproxy".  Raises SetupError when the kernel can do neither.
     """
 
     def __init__(self, workers: int) -> None:
         self._holders: dict[Pair, list[int]] = {}
         with ExitStack() as undo:
             self.listeners = [listen(undo, "::1", 0, 1)[0] for _ in range(workers)]
-            try:
-                self._attach(undo)
-            except OSError as error:
-                step = "steer the data of encrypted FTP"
-                raise capabilities.refusal(step, error, *CAPABILITIES) from error
+            self._steered = _first_fit(self.listeners)
+            undo.callback(self._steered.close)
             self._undo = undo.pop_all()
 
-    def _attach(self, undo: ExitStack) -> None:
-        self._map = undo.enter_context(
-            bpf.Map(bpf.MAP_HASH, "faith_pairs", key=PAIR_SIZE, value=SLOT.size, entries=MOST_PAIRS)
-        )
-        with bpf.Map(
-            bpf.MAP_SOCKMAP, "faith_data", key=SLOT.size, value=8, entries=len(self.listeners)
-        ) as slots:
-            for number, listener in enumerate(self.listeners):
-                slots.update(SLOT.pack(number), struct.pack("=Q", listener.fileno()))
-            code = assemble(pairs_program(self._map.fd, slots.fd))
-            with (
-                bpf.load(bpf.PROGRAM_SK_LOOKUP, "faith_pairs", code, bpf.ATTACH_SK_LOOKUP) as one,
-                open("/proc/thread-self/ns/net", "rb") as namespace,
-            ):
-                undo.enter_context(bpf.link(one, namespace.fileno(), bpf.ATTACH_SK_LOOKUP))
+    @property
+    def way(self) -> str:
+        """How it is done."""
+        return self._steered.way
 
     def steer(self, pair: Pair, worker: int) -> None:
         """Have *pair* come to *worker*, too: one of those that asked gets all.  Raises OSError."""
-        self._map.update(_key(pair), SLOT.pack(worker))
+        self._steered.put(_key(pair), worker)
         self._holders.setdefault(pair, []).append(worker)
 
     def unsteer(self, pair: Pair, worker: int) -> None:
-        """Take back one `steer`; a no-op when there was none."""
+        """Take back one `steer`; a no-op when there was none.  Raises OSError."""
         holders = self._holders.get(pair, [])
         if worker not in holders:
             return
         holders.remove(worker)
         with suppress(FileNotFoundError):
             if holders:
-                self._map.update(_key(pair), SLOT.pack(holders[-1]))
+                self._steered.put(_key(pair), holders[-1])
             else:
                 del self._holders[pair]
-                self._map.delete(_key(pair))
+                self._steered.take(_key(pair))
 
     def forget(self, worker: int) -> None:
         """Take back all that *worker* asked for."""
@@ -84,6 +80,16 @@ class Pairs:
     def close(self) -> None:
         """Steer nothing any more; in a forked process, only let go of it."""
         self._undo.close()
+
+
+def _first_fit(listeners: Sequence[_socket.socket]) -> Steered:
+    refusals = []
+    for start in (PairProgram, PairTable):
+        try:
+            return start(listeners)
+        except SetupError as error:
+            refusals.append(f"{start.way}: {error}")
+    raise SetupError(_STEP, "no way is open; " + "; ".join(refusals))
 
 
 def _key(pair: Pair) -> bytes:

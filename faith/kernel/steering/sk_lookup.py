@@ -98,12 +98,9 @@ def _attach(prefixes: bpf.Map, ports: Ports, listener: _socket.socket) -> bpf.De
     ):
         port_set.update(_FIRST, bitmap(ports))
         listeners.update(_FIRST, struct.pack("=Q", listener.fileno()))
-        code = assemble(program(prefixes.fd, port_set.fd, listeners.fd))
-        with (
-            bpf.load(bpf.PROGRAM_SK_LOOKUP, "faith", code, bpf.ATTACH_SK_LOOKUP) as loaded,
-            open("/proc/thread-self/ns/net", "rb") as namespace,
-        ):
-            return bpf.link(loaded, namespace.fileno(), bpf.ATTACH_SK_LOOKUP)
+        return bpf.at_socket_lookup(
+            "faith", assemble(program(prefixes.fd, port_set.fd, listeners.fd))
+        )
 
 
 @contextmanager
