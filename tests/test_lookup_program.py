@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faith.kernel.assembler import R0, Instruction, Label, leave, put
-from faith.kernel.steering.lookup_program import BITMAP_SIZE, bitmap, pairs_program, program
+from faith.kernel.steering.lookup_program import (
+    BITMAP_SIZE,
+    bitmap,
+    doors_program,
+    pairs_program,
+    program,
+)
 
 
 @given(st.sets(st.integers(0, 65535)))
@@ -16,7 +22,7 @@ def test_the_bitmap_has_the_bits_of_its_ports_and_no_others(ports: set[int]) -> 
     assert all(bits[port >> 3] >> (port & 7) & 1 for port in ports)
 
 
-@pytest.mark.parametrize("code", [program(3, 4, 5), pairs_program(3, 4)])
+@pytest.mark.parametrize("code", [program(3, 4, 5), pairs_program(3, 4), doors_program(3)])
 def test_every_part_leaves_to_the_kernels_own_search_and_nothing_drops(
     code: list[Instruction | Label],
 ) -> None:

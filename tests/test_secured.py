@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faith.relay.secured import Secured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLIENT, MAPPED = "2001:db8:6::2", "2001:db8:ffff::c000:250"
 
@@ -22,13 +25,26 @@ def session(client: str = CLIENT) -> Any:
     return Standing(client)
 
 
-def make() -> tuple[Secured, list[tuple[str, str, str]], list[str]]:
-    asked: list[tuple[str, str, str]] = []
-    return Secured(lambda *words: asked.append(words)), asked, []
+class Supervisor:
+    """Does what it is asked for when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str]] = []
+        self.waiting: list[Callable[[], None]] = []
+        self.secured = Secured(self.ask)
+
+    def ask(self, kind: str, client: str, mapped: str, then: Callable[[], None]) -> None:
+        self.asked.append((kind, client, mapped))
+        self.waiting.append(then)
+
+    def answer(self) -> None:
+        while self.waiting:
+            self.waiting.pop(0)()
 
 
 def test_each_session_is_asked_for_and_taken_back() -> None:
-    secured, asked, _ = make()
+    supervisor = Supervisor()
+    secured, asked = supervisor.secured, supervisor.asked
     first, second = session(), session()
     secured.add(first, lambda: None)
     secured.add(second, lambda: None)
@@ -36,6 +52,7 @@ def test_each_session_is_asked_for_and_taken_back() -> None:
     assert secured.find(CLIENT, MAPPED) == first
     secured.remove(first)
     secured.remove(first)
+    supervisor.answer()
     assert secured.find(CLIENT, MAPPED) is None
     assert asked == [
         ("steer", CLIENT, MAPPED),
@@ -45,27 +62,20 @@ def test_each_session_is_asked_for_and_taken_back() -> None:
     ]
 
 
-def test_answers_come_in_the_order_of_the_questions() -> None:
-    secured, _, told = make()
-    secured.add(session(), lambda: told.append("one"))
-    secured.add(session("2001:db8:6::3"), lambda: told.append("two"))
-    secured.answered()
-    assert told == ["one"]
-    secured.answered()
-    secured.answered()
-    assert told == ["one", "two"]
-
-
-def test_nobody_waits_for_who_has_gone() -> None:
-    secured, _, told = make()
-    secured.add(session(), lambda: told.append("one"))
-    secured.add(session(), lambda: told.append("two"))
-    secured.give_up()
-    assert told == ["one", "two"]
-
-
 def test_only_who_was_added_is_found() -> None:
-    secured, _, _ = make()
+    secured = Supervisor().secured
     secured.add(session(), lambda: None)
     assert secured.find(CLIENT, "2001:db8:ffff::c000:251") is None
     assert secured.find("2001:db8:6::3", MAPPED) is None
+
+
+def test_one_that_has_ended_is_found_until_it_is_steered_no_more() -> None:
+    supervisor = Supervisor()
+    first, second = session(), session()
+    supervisor.secured.add(first, lambda: None)
+    supervisor.secured.remove(first)
+    assert supervisor.secured.find(CLIENT, MAPPED) == first
+    supervisor.secured.add(second, lambda: None)
+    assert supervisor.secured.find(CLIENT, MAPPED) == second
+    supervisor.answer()
+    assert supervisor.secured.find(CLIENT, MAPPED) == second

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.relay.stock import SIZE, Stock
+from faith.relay.stock import MOST_ASKED, SIZE, Stock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,3 +71,13 @@ def test_nobody_waits_for_a_closed_stock(maker: Maker) -> None:
     assert maker.used == [None, None]
     maker.deliver(1)
     assert maker.used == [None, None]
+
+
+def test_however_many_wait_few_are_on_their_way(maker: Maker) -> None:
+    for _ in range(3 * MOST_ASKED):
+        maker.stock.take(maker.used.append)
+    assert MOST_ASKED - SIZE < sum(maker.asked) <= MOST_ASKED
+    while len(maker.used) < 3 * MOST_ASKED:
+        maker.deliver(1)
+        assert sum(maker.asked) - len(maker.used) <= MOST_ASKED
+    assert all(maker.used)

@@ -42,6 +42,17 @@ class Member:
     born: float
     ready: bool = False
 
+    def tell(self, kind: str, descriptors: Sequence[int] = ()) -> None:
+        """Say something to it; it is killed when it takes no orders any more."""
+        try:
+            self.channel.send({"kind": kind}, descriptors)
+        except BlockingIOError:
+            # It would go on by rules that are no longer true.
+            log.error("process %d takes no orders", self.pid)
+            os.kill(self.pid, signal.SIGKILL)
+        except BrokenPipeError:
+            return  # it has ended, and will be reaped
+
 
 class Crew:
     """Workers, as many as asked for.
@@ -102,14 +113,7 @@ class Crew:
     def tell(self, kind: str, descriptors: Sequence[int] = ()) -> None:
         """Say something to every worker; one that takes no orders any more is killed."""
         for member in self._members.values():
-            try:
-                member.channel.send({"kind": kind}, descriptors)
-            except BlockingIOError:
-                # It would go on by rules that are no longer true.
-                log.error("%s %d takes no orders", self._what, member.pid)
-                os.kill(member.pid, signal.SIGKILL)
-            except BrokenPipeError:
-                continue  # it has ended, and will be reaped
+            member.tell(kind, descriptors)
 
     def retire(self) -> None:
         """Replace no worker from now on."""

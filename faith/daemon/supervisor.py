@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from faith.daemon.background import notify, pid_file
 from faith.daemon.channel import in_memory
 from faith.daemon.condition import Condition
 from faith.daemon.crew import Crew, how_it_ended
+from faith.daemon.data import DataConnections
 from faith.daemon.log import NOTICE
 from faith.daemon.loop import Loop
 from faith.daemon.policy import Parts, Rules
@@ -30,9 +31,8 @@ from faith.daemon.reservation import reservation
 from faith.daemon.worker import Task, work
 from faith.errors import FaithError, SetupError
 from faith.kernel import routes
-from faith.kernel.sockets import reset, stream_socket
+from faith.kernel.sockets import reset
 from faith.kernel.steering import bring_in
-from faith.kernel.steering.pairs import Pairs
 from faith.kernel.tally import Area
 from faith.relay import counters
 from faith.relay.admission import Admission, Tables
@@ -72,11 +72,10 @@ class Supervisor:
         self._log = told
         self._background = background
         self._loop = Loop()
+        self._data = DataConnections(settings.workers, lambda: self._parts.prefixes)
         hearings: dict[str, Hearing] = {
             "status": self._take_status,
-            "sockets": _give_sockets,
-            "steer": self._steer,
-            "unsteer": self._unsteer,
+            **self._data.hearings,
             "local": self._serve_locally,
         }
         self._crew = Crew(self._loop, self._work, hearings)
@@ -92,8 +91,6 @@ class Supervisor:
         self._condition.started(self._started)
         self._sets_up: list[Prefix] = []
         self._asked: set[int] = set()
-        self._pairs: Pairs | None = None  # made for the first that needs it
-        self._steered: set[int] = set()  # workers that have their listener of it
         self._sessions = 0
         self._stopping = False
 
@@ -112,7 +109,7 @@ class Supervisor:
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
-            undo.callback(self._let_go_of_pairs)
+            undo.callback(self._data.close)
             self._set_up(undo)
             if self._admin:
                 undo.callback(self._admin.close)
@@ -216,7 +213,7 @@ class Supervisor:
         self._presence.close()
         self._watch.close()
         self._loop.close()
-        self._let_go_of_pairs()
+        self._data.close()
         return self._steering.after_fork(number)
 
     # -- changes -----------------------------------------------------------------------------
@@ -260,30 +257,7 @@ class Supervisor:
             with in_memory(parts.dumps()) as descriptor:
                 self._crew.tell("policy", [descriptor])
 
-    # -- data connections of encrypted FTP ---------------------------------------------------
-
-    def _steer(self, member: Member, message: Message, descriptors: list[int]) -> None:
-        """Have a client's data connections come to a worker, which is told when they do.
-
-        Its listener goes with the first answer.
-        """
-        listener: list[int] = []
-        try:
-            if self._pairs is None:
-                self._pairs = Pairs(self._settings.workers)
-                log.info("data of encrypted FTP is steered by %s", self._pairs.way)
-            self._pairs.steer((message["client"], message["mapped"]), member.number)
-            if member.pid not in self._steered:
-                self._steered.add(member.pid)
-                listener = [self._pairs.listeners[member.number].fileno()]
-        except (FaithError, OSError) as error:
-            log.error("data connections of encrypted FTP will fail: %s", error)
-        with suppress(BrokenPipeError):  # it has ended, and will be reaped
-            member.channel.send({"kind": "steered"}, listener)
-
-    def _unsteer(self, member: Member, message: Message, descriptors: list[int]) -> None:
-        if self._pairs is not None:
-            self._pairs.unsteer((message["client"], message["mapped"]), member.number)
+    # -- the workers -------------------------------------------------------------------------
 
     def _counters(self, number: int) -> Counters:
         """Those of a worker's place, which a replacement goes on with."""
@@ -293,13 +267,7 @@ class Supervisor:
         self._counters(member.number).lost()
         self._tables.clear(member.number)
         self._workers_changed()
-        self._steered.discard(member.pid)
-        if self._pairs is not None:
-            self._pairs.forget(member.number)
-
-    def _let_go_of_pairs(self) -> None:
-        if self._pairs is not None:
-            self._pairs.close()
+        self._data.forget(member)
 
     # -- the local server --------------------------------------------------------------------
 
@@ -396,23 +364,6 @@ class Supervisor:
     def _reset_sessions(self) -> None:
         self._crew.tell("stop")
         self._loop.later(GRACE, self._loop.stop)
-
-
-def _give_sockets(member: Member, message: Message, descriptors: list[int]) -> None:
-    """Transparent sockets, as many as a worker asks for, which may not make them.
-
-    It is told of those that cannot be made.
-    """
-    with suppress(BrokenPipeError):  # it has ended, and will be reaped
-        for _ in range(message["count"]):
-            try:
-                sock = stream_socket(socket.AF_INET6, transparent=True)
-            except OSError as error:
-                log.error("no socket for FTP data connections: %s", error.strerror)
-                member.channel.send({"kind": "socket"})
-                continue
-            with closing(sock):
-                member.channel.send({"kind": "socket"}, [sock.fileno()])
 
 
 def _is_mapped(connection: socket.socket) -> bool:

@@ -7,6 +7,7 @@ import logging
 import resource
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -17,8 +18,10 @@ from faith.daemon.policy import Parts
 from faith.errors import FaithError
 from faith.kernel import capabilities
 from faith.kernel.sockets import reset
+from faith.relay.ftp import Supervised
 from faith.relay.record import endpoint
 from faith.relay.relay import Relay
+from faith.relay.requests import Requests
 from faith.relay.secured import Secured
 from faith.relay.stock import Stock
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from faith.daemon.channel import Channel
+    from faith.daemon.channel import Channel, Message
     from faith.daemon.log import Log
     from faith.relay.admission import Admission
     from faith.relay.counters import Counters
@@ -97,21 +100,21 @@ class Worker:
             "status": self._tell_status,
             "drain": self._drain,
             "socket": self._take_socket,
-            "steered": self._take_steering,
+            "done": self._take_answer,
             "stop": loop.stop,
         }
         self._stock = Stock(self._ask_for_sockets)
         if task.relay.ftp:
             self._stock.fill()
-        self._secured = Secured(self._ask_for_steering)
+        self._requests = Requests(loop.call_soon)
+        secured = Secured(self._ask_for_steering)
         self._relay = Relay(
             loop,
             task.parts.policy(),
             task.relay,
             told.record,
             self._not_mapped,
-            self._stock,
-            self._secured,
+            Supervised(self._stock, secured, self._ask_for_door),
             task.counters,
             task.admission,
         )
@@ -138,7 +141,7 @@ class Worker:
     def _go_on_alone(self) -> None:
         """The supervisor has died, and the steering with it: let what can end well do so."""
         self._stock.close()
-        self._secured.give_up()
+        self._requests.give_up()
         if self._redirected:
             log.log(NOTICE, "the supervisor is gone, and the redirection: sessions are reset")
             self._loop.stop()
@@ -162,18 +165,30 @@ class Worker:
     def _take_socket(self, descriptor: int | None = None) -> None:
         self._stock.add(None if descriptor is None else _socket.socket(fileno=descriptor))
 
-    def _ask_for_steering(self, kind: str, client: str, mapped: str) -> None:
-        try:
-            self._channel.send({"kind": kind, "client": client, "mapped": mapped})
-        except OSError as error:
-            log.error("no steering of encrypted FTP: %s", error.strerror)
-            if kind == "steer":
-                self._loop.call_soon(self._secured.answered)
+    def _ask_for_steering(
+        self, kind: str, client: str, mapped: str, then: Callable[[], None]
+    ) -> None:
+        message = {"kind": kind, "client": client, "mapped": mapped}
+        self._requests.ask(partial(self._ask, message), then)
 
-    def _take_steering(self, descriptor: int | None = None) -> None:
+    def _ask_for_door(self, sock: _socket.socket, client: str, then: Callable[[], None]) -> None:
+        def question() -> None:
+            gone = sock.fileno() < 0  # while it was another's turn
+            self._ask({"kind": "door", "client": client}, [] if gone else [sock.fileno()])
+
+        self._requests.ask(question, then)
+
+    def _ask(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        try:
+            self._channel.send(message, descriptors)
+        except OSError as error:
+            log.error("no answer to be had for FTP data connections: %s", error.strerror)
+            self._loop.call_soon(self._requests.answered)
+
+    def _take_answer(self, descriptor: int | None = None) -> None:
         if descriptor is not None:
             self._relay.listen_for_data(_socket.socket(fileno=descriptor))
-        self._secured.answered()
+        self._requests.answered()
 
     def _tell_status(self) -> None:
         with suppress(OSError):  # it will ask again

@@ -76,7 +76,7 @@ class Set:
 
 @dataclass(frozen=True)
 class Map:
-    """A named map of single keys to single values, empty when its table is made."""
+    """A named map of keys to values, which is empty when its table is made."""
 
     name: str
     keys: Kind

@@ -160,6 +160,8 @@ class Control:
         for listener, passive, to, at, until in state["doorways"]:
             sock = adopt(next(descriptors))
             self._expect(listener, sock, to, at, passive=passive, until=until)
+            if passive:
+                self._ftp.open_door(sock, self.session.client_host, lambda: None)
         self._secured = state["secured"]
         self._hanging_up = state["hanging_up"]
         self._watch_legs()
@@ -254,13 +256,25 @@ class Control:
 
     def _open_passive(self, event: OpenPassive, sock: _socket.socket | None) -> None:
         """Listen for the client on *sock*; None if there is no transparent socket to be had."""
-        mapped = self.session.route.mapped
+        session = self.session
         port = event.port if event.same_port else 0
-        if self.session.end is None:
-            self._listen(sock, (mapped, port), event, passive=True)
+        if session.end is not None:
+            if sock is not None:
+                sock.close()
+        elif sock is None:
+            self._do(self._alg.refused("no transparent socket"))
             self._settle()
-        elif sock is not None:
-            sock.close()
+        elif self._listen(sock, (session.route.mapped, port), event, passive=True):
+            opened = partial(self._opened, sock.getsockname()[1])
+            self._ftp.open_door(sock, session.client_host, opened)
+        else:
+            self._settle()
+
+    def _opened(self, port: int) -> None:
+        """The client may hear of *port*: it gets there."""
+        if self.session.end is None:
+            self._do(self._alg.listening(port))
+            self._settle()
 
     def _open_active(self, event: OpenActive) -> None:
         """Listen for the server at the address it knows us by."""
@@ -269,30 +283,28 @@ class Control:
         except OSError as error:
             self._do(self._alg.refused(str(error.strerror)))
         else:
-            self._listen(sock, (self.source, 0), event, passive=False)
+            if self._listen(sock, (self.source, 0), event, passive=False):
+                self._do(self._alg.listening(sock.getsockname()[1]))
 
     def _listen(
         self,
-        sock: _socket.socket | None,
+        sock: _socket.socket,
         address: tuple[str, int],
         event: OpenPassive | OpenActive,
         *,
         passive: bool,
-    ) -> None:
-        """Let the peer in at *address*, once, and tell the translator where, or why not."""
-        if sock is None:
-            self._do(self._alg.refused("no transparent socket"))
-            return
+    ) -> bool:
+        """Let the peer in at *address*, once; or tell the translator why not, and return False."""
         try:
             sock.bind(address)
             sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
             self._do(self._alg.refused(str(error.strerror)))
-            return
+            return False
         port: int = sock.getsockname()[1]
         self._expect(event.listener, sock, event.port, port, passive=passive)
-        self._do(self._alg.listening(port))
+        return True
 
     def _expect(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from faith.relay import dial
 from faith.relay.control import Control
@@ -13,7 +13,7 @@ from faith.relay.session import Session
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from faith.relay.counters import Counters
@@ -23,10 +23,28 @@ if TYPE_CHECKING:
     from faith.relay.routing import Routing
     from faith.relay.secured import Secured
     from faith.relay.stock import Stock
+    from faith.translation.ports import Ports
+
+    OpenDoor = Callable[[_socket.socket, str, Callable[[], None]], None]
+
+
+class Supervised(NamedTuple):
+    """What only the privileged can do for FTP.
+
+    *open_door* is called with a listener at a mapped address, the host that is to reach it
+    whatever other faithds steer, and what to call when that is so.
+    """
+
+    stock: Stock
+    secured: Secured
+    open_door: OpenDoor
 
 
 class Connecting(Protocol):
     """What the relay does for every session, data connections included."""
+
+    def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
+        """Serve *client*, which is no data connection."""
 
     counters: Counters
 
@@ -40,21 +58,21 @@ class Connecting(Protocol):
 
 
 class Ftp:
-    """Makes control connections of sessions, and sessions of data connections."""
+    """Makes control connections of sessions to *ports*, and sessions of data connections."""
 
     def __init__(
         self,
         loop: AbstractEventLoop,
         plane: Plane,
         routing: Routing,
-        stock: Stock,
-        secured: Secured,
+        ports: Ports,
+        supervised: Supervised,
         connecting: Connecting,
     ) -> None:
         self.loop = loop
         self.plane = plane
-        self.stock = stock
-        self.secured = secured
+        self.stock, self.secured, self.open_door = supervised
+        self._ports = ports
         self._routing = routing
         self._connecting = connecting
         self.counters = connecting.counters
@@ -104,7 +122,9 @@ class Ftp:
         client = adopt(fd)
         mapped, port = client.getsockname()[:2]
         parent = self.secured.find(peer[0], mapped)
-        if parent is None:
+        if port in self._ports:
+            self._connecting.connect(client, peer, mapped, port)
+        elif parent is None:
             self._connecting.refuse(client, peer, mapped, port, "not expected")
         else:
             self.passive(parent, client, peer[1], port, port)
@@ -152,6 +172,8 @@ class Ftp:
         route = self._routing.find(parent.client_host, parent.route.mapped)
         if route.local:  # the prefix has gone meanwhile
             return Route(route.mapped, refused="prefix gone")
+        if parent.end is not None:
+            return route
         source = parent.server.sock.getsockname()[0]
         return Route(route.mapped, route.server, source, route.refused)
 

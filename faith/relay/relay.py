@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
+    from faith.relay.ftp import Supervised
     from faith.relay.leg import Leg
     from faith.relay.listener import Peer
-    from faith.relay.secured import Secured
-    from faith.relay.stock import Stock
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.relay")
@@ -67,9 +66,8 @@ class Relay:
     """Serves the listeners of one worker.
 
     *report* gets the record of every connection, *local* the socket of one to the gateway's own
-    address, which it then owns; without *local* such a connection is closed.  FTP takes a *stock*
-    of transparent sockets, and somebody who steers for the *secured*.  *counters* count, and
-    *admission* keeps clients from having too much.
+    address, which it then owns; without *local* such a connection is closed.  FTP has to be
+    *supervised*.  *counters* count, and *admission* keeps clients from having too much.
     """
 
     def __init__(
@@ -79,8 +77,7 @@ class Relay:
         settings: Settings,
         report: Callable[[Record], None],
         local: Callable[[_socket.socket], None] | None,
-        stock: Stock | None = None,
-        secured: Secured | None = None,
+        supervised: Supervised | None = None,
         counters: Counters | None = None,
         admission: Admission | None = None,
     ) -> None:
@@ -104,8 +101,8 @@ class Relay:
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._silences = [Silence(loop, self._plane, *times, self.counters.moved)]
         self._ftp: Ftp | None = None
-        if stock is not None and secured is not None:
-            self._ftp = Ftp(loop, self._plane, self._routing, stock, secured, self)
+        if supervised is not None:
+            self._ftp = Ftp(loop, self._plane, self._routing, settings.ftp, supervised, self)
             self._silences.append(Silence(loop, self._ftp, *times, self.counters.moved))
         self._parting: list[_socket.socket] = []
         self.handover = Handover(self, self._plane, self._dialling, self._ftp)
@@ -183,7 +180,7 @@ class Relay:
     def _accepted(self, fd: int, peer: Peer) -> None:
         client = adopt(fd)
         local = client.getsockname()
-        self._connect(client, peer, local[0], local[1])
+        self.connect(client, peer, local[0], local[1])
 
     def _accepted_redirected(self, fd: int, peer: Peer) -> None:
         client = adopt(fd)
@@ -193,11 +190,12 @@ class Relay:
             mapped, port = client.getsockname()[:2]
         else:
             mapped = _socket.inet_ntop(_socket.AF_INET6, packed)
-        self._connect(client, peer, mapped, port)
+        self.connect(client, peer, mapped, port)
 
     # -- resolving, judging, dialling --------------------------------------------------------
 
-    def _connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
+    def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
+        """Make a session of *client*, from *peer* and to *port* of *mapped*, if it may be one."""
         route = self._routing.find(peer[0], mapped)
         if self._steps:
             log.debug("a client from %s for %s: %s", peer[0], mapped, route)

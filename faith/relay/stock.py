@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SIZE = 8
 """Sockets in stock, so that a client seldom waits for one."""
 
+MOST_ASKED = 32
+"""Sockets on their way: as many messages fit into what the kernel queues."""
+
 
 class Stock:
     """Sockets of kernel.sockets.transparent, from who may make them.
@@ -31,6 +34,7 @@ class Stock:
     def fill(self) -> None:
         """Ask for what is missing, when it is worth it."""
         missing = SIZE + len(self._waiting) - len(self._sockets) - self._asked
+        missing = min(missing, MOST_ASKED - self._asked)
         if missing >= SIZE // 2 and not self._closed:
             self._asked += missing
             self._ask(missing)
@@ -53,11 +57,14 @@ class Stock:
         if self._closed:
             if sock is not None:
                 sock.close()
-        elif sock is not None:
+            return
+        if sock is not None:
             self._sockets.append(sock)
             self._serve()
         elif self._waiting:
             self._waiting.popleft()(None)
+        if self._waiting:
+            self.fill()
 
     def close(self) -> None:
         """Close what is left; who waits gets None."""

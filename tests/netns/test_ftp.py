@@ -174,8 +174,8 @@ def test_nobody_else_gets_the_clients_data(
         port = port_of(ask(control, b"EPSV\r\n"))
         with (
             lab.gateway.inside(),
-            socket.create_connection((lab.mapped(), port), 5) as stranger,
             pytest.raises(ConnectionResetError),
+            socket.create_connection((lab.mapped(), port), 5) as stranger,
         ):
             stranger.recv(1)
         faithd.wait_said("a data connection of somebody else was refused")
@@ -471,6 +471,67 @@ def test_a_worker_that_dies_takes_its_steering_along(
     faithd.wait_said("takes its place", 2)
     wait_until(lambda: len(faithd.workers) == 2, 5, "new workers")
     with secured(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+            control.sendall(b"RETR file\r\n")
+            assert read_all(data) == FILE
+
+
+# -- other faithds -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sk_lookup", "tproxy", "redirect"])
+def of_all_ports(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A faithd for all data ports there are, by each of the ways that take any number of them."""
+    if request.param == "sk_lookup":
+        request.getfixturevalue("bpf_allowed")
+    return f"--via={request.param}", "1024-65535"
+
+
+@pytest.mark.parametrize("first", ["it", "the other"])
+def test_a_data_port_is_nobody_elses(
+    lab: ThreeHosts,
+    server: FtpServer,
+    start: Start,
+    ftp: Callable[[], ftplib.FTP],
+    of_all_ports: tuple[str, str],
+    first: str,
+) -> None:
+    if first == "the other":
+        start(*of_all_ports, log="other")
+    faithd = start("ftp")
+    with lab.client.inside():
+        connection = ftp()
+        if first == "it":
+            assert fetch(connection) == FILE
+            start(*of_all_ports, log="other")
+        assert fetch(connection) == FILE
+        connection.quit()
+    faithd.wait_said(f"received={len(FILE)}", 2 if first == "it" else 1)
+
+
+@pytest.mark.parametrize("service", ["1-65535", "21,32768-60999"])
+def test_nor_its_own_in_another_guise(
+    lab: ThreeHosts,
+    server: FtpServer,
+    start: Start,
+    ftp: Callable[[], ftplib.FTP],
+    service: str,
+) -> None:
+    faithd = start(service)
+    with lab.client.inside():
+        connection = ftp()
+        assert fetch(connection) == FILE
+        connection.quit()
+    faithd.wait_said("end=closed", 2)
+    assert b"PASV\r\n" in server.heard
+
+
+def test_a_session_in_clear_beside_an_encrypted_one(
+    lab: ThreeHosts, server: FtpServer, start_either: Start
+) -> None:
+    start_either("ftp")
+    with secured(lab), dialogue(lab) as control:
         port = port_of(ask(control, b"EPSV\r\n"))
         with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
             control.sendall(b"RETR file\r\n")

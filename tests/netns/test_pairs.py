@@ -85,14 +85,15 @@ def test_every_port_above_the_systems_and_nothing_else(pairs: Pairs, visit: Visi
 
 
 def test_what_two_ask_for_lasts_until_both_have_taken_it_back(pairs: Pairs, visit: Visit) -> None:
-    for worker in (0, 1, 1):
+    for worker in (0, 1, 1, 0):
         pairs.steer(PAIR, worker)
-    assert visit(MAPPED, 40000) == 1
-    pairs.forget(1)
     assert visit(MAPPED, 40000) == 0
+    pairs.forget(0)
+    assert visit(MAPPED, 40000) == 1
+    pairs.unsteer(PAIR, 0)
     pairs.unsteer(PAIR, 1)
-    pairs.unsteer(PAIR, 0)
-    pairs.unsteer(PAIR, 0)
+    assert visit(MAPPED, 40000) == 1
+    pairs.unsteer(PAIR, 1)
     assert visit(MAPPED, 40000) is None
 
 

@@ -46,6 +46,9 @@ SLOT = struct.Struct("=I")
 PAIR_SIZE = 2 * 16
 """Octets of the key of the pairs: the client's address and ours; the value is a slot."""
 
+DOOR_KEY = struct.Struct("=16s16sI")
+"""The key of the doors: the client's address, ours and our port; the value is a listener."""
+
 BITMAP_SIZE = 65536 // 8
 """Octets of the ports' value."""
 
@@ -56,6 +59,7 @@ _FAMILY, _PROTOCOL, _REMOTE_IP6, _LOCAL_IP6, _LOCAL_PORT = 8, 12, 20, 44, 60
 # Helpers.
 _MAP_LOOKUP_ELEM, _SK_RELEASE, _SK_ASSIGN = 1, 86, 124
 _SK_PASS = 1
+_REPLACE = 1  # BPF_SK_LOOKUP_F_REPLACE
 
 
 def bitmap(ports: Iterable[int]) -> bytes:
@@ -102,16 +106,45 @@ def pairs_program(pairs: int, listeners: int) -> Code:
     ]
 
 
+def doors_program(doors: int) -> Code:
+    """The program for `faith.kernel.steering.doors`, on the map open at this descriptor.
+
+    What programs before it chose gives way, and those after it keep to its choice.
+    """
+    key = -DOOR_KEY.size
+    return [
+        copy(R6, R1),  # the context
+        *_tcp_over_ipv6(otherwise="pass"),
+        *_store_addresses(key),
+        load32(R2, R6, _LOCAL_PORT),
+        store32(STACK, key + PAIR_SIZE, R2),
+        load_map(R1, doors),
+        copy(R2, STACK),
+        add_value(R2, key),
+        call(_MAP_LOOKUP_ELEM),
+        jump_if(R0, 0, "pass"),
+        *_choose(flags=_REPLACE),
+        Label("pass"),
+        put(R0, _SK_PASS),
+        leave(),
+    ]
+
+
+def _store_addresses(key: int) -> Code:
+    """The client's address and ours on the stack, from *key* on."""
+    stored: Code = []
+    for number, address in enumerate((_REMOTE_IP6, _LOCAL_IP6)):
+        for word in range(0, 16, 4):
+            stored.append(load32(R2, R6, address + word))
+            stored.append(store32(STACK, key + 16 * number + word, R2))
+    return stored
+
+
 def _find_pair(pairs: int, otherwise: str) -> Code:
     """R0 = where the slot for the two addresses is."""
     key = -PAIR_SIZE
-    addresses: Code = []
-    for number, address in enumerate((_REMOTE_IP6, _LOCAL_IP6)):
-        for word in range(0, 16, 4):
-            addresses.append(load32(R2, R6, address + word))
-            addresses.append(store32(STACK, key + 16 * number + word, R2))
     return [
-        *addresses,
+        *_store_addresses(key),
         load_map(R1, pairs),
         copy(R2, STACK),
         add_value(R2, key),
@@ -182,10 +215,17 @@ def _assign(listeners: int, otherwise: str) -> Code:
         copy(R2, R7),
         call(_MAP_LOOKUP_ELEM),
         jump_if(R0, 0, otherwise),
+        *_choose(flags=0),
+    ]
+
+
+def _choose(flags: int) -> Code:
+    """Choose the listener in R0, and let go of it."""
+    return [
         copy(R7, R0),
         copy(R1, R6),
         copy(R2, R7),
-        put(R3, 0),
+        put(R3, flags),
         call(_SK_ASSIGN),
         copy(R1, R7),
         call(_SK_RELEASE),

@@ -7,9 +7,10 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from faith.kernel.expressions import daddr_in, dport_in, leave, socket_of_its_own
 from faith.kernel.netlink import setup_error
 from faith.kernel.nftables import Nftables
-from faith.kernel.ruleset import Set, Table
+from faith.kernel.ruleset import Rule, Set, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,6 +27,17 @@ _HINTS = {
     errno.EOPNOTSUPP: "Linux 5.12 or later is needed, with nf_tables",
     errno.EPROTONOSUPPORT: "the kernel must have nf_tables",
 }
+
+
+STEERED = "ip6 daddr @prefixes tcp dport @ports"
+"""What an `OwnedTable` steers, and the same as expressions."""
+STEERED_EXPRESSIONS = daddr_in("prefixes") + dport_in("ports")
+
+DOORS = Rule(
+    f"{STEERED} socket transparent 1 socket wildcard 0 return",
+    STEERED_EXPRESSIONS + socket_of_its_own() + leave(),
+)
+"""Leaves alone what a transparent socket waits for at its very address and port: FTP data."""
 
 
 class Owned:
@@ -78,7 +90,10 @@ class Owned:
 
 
 class OwnedTable(Owned):
-    """The table of a *way* of steering, with the sets ``prefixes`` and ``ports`` for its chains."""
+    """The table of a *way* of steering, with the sets ``prefixes`` and ``ports`` for its chains.
+
+    `DOORS` comes first in a chain.
+    """
 
     def __init__(
         self, way: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]

@@ -7,7 +7,7 @@ may be used a program at the socket lookup looks for the pair, elsewhere a rule 
 from __future__ import annotations
 
 import _socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from faith.errors import SetupError
@@ -54,22 +54,22 @@ class Pairs:
         return self._steered.way
 
     def steer(self, pair: Pair, worker: int) -> None:
-        """Have *pair* come to *worker*, too: one of those that asked gets all.  Raises OSError."""
-        self._steered.put(_key(pair), worker)
+        """Have *pair* come to *worker*, or to one that asked for it before.  Raises OSError."""
+        if pair not in self._holders:
+            self._steered.put(_key(pair), worker)
         self._holders.setdefault(pair, []).append(worker)
 
     def unsteer(self, pair: Pair, worker: int) -> None:
-        """Take back one `steer`; a no-op when there was none.  Raises OSError."""
+        """Take back one `steer`; a no-op when there was none, or it was refused."""
         holders = self._holders.get(pair, [])
         if worker not in holders:
             return
         holders.remove(worker)
-        with suppress(FileNotFoundError):
-            if holders:
-                self._steered.put(_key(pair), holders[-1])
-            else:
-                del self._holders[pair]
-                self._steered.take(_key(pair))
+        if not holders:
+            del self._holders[pair]
+            self._steered.take(_key(pair))
+        elif worker not in holders:  # it may have been the one that had it
+            self._steered.put(_key(pair), holders[0])
 
     def forget(self, worker: int) -> None:
         """Take back all that *worker* asked for."""

@@ -9,11 +9,16 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from faith.kernel.expressions import daddr_in, dport_in
 from faith.kernel.expressions import redirect as to
 from faith.kernel.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
-from faith.kernel.steering.owned import CAPABILITIES, OwnedTable
+from faith.kernel.steering.owned import (
+    CAPABILITIES,
+    DOORS,
+    STEERED,
+    STEERED_EXPRESSIONS,
+    OwnedTable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,10 +38,10 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     """
     with ExitStack() as undo:
         group = listen(undo, "::", 0, workers, transparent=False)
-        rules = (_rule(group[0].getsockname()[1]),)
+        rule = _rule(group[0].getsockname()[1])
         chains = [
-            Chain("arriving", rules, Hook("nat", "prerouting", _DSTNAT)),
-            Chain("own", rules, Hook("nat", "output", _DSTNAT)),
+            Chain("arriving", (DOORS, rule), Hook("nat", "prerouting", _DSTNAT)),
+            Chain("own", (rule,), Hook("nat", "output", _DSTNAT)),
         ]
         table = OwnedTable("redirect", ports, prefixes, chains)
         undo.callback(table.close)
@@ -52,6 +57,6 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
 
 def _rule(port: int) -> Rule:
     return Rule(
-        f"ip6 daddr @prefixes tcp dport @ports redirect to :{port}",
-        daddr_in("prefixes") + dport_in("ports") + to(port),
+        f"{STEERED} redirect to :{port}",
+        STEERED_EXPRESSIONS + to(port),
     )

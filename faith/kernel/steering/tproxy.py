@@ -12,11 +12,17 @@ from contextlib import ExitStack
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
-from faith.kernel.expressions import accept, daddr_in, dport_in
+from faith.kernel.expressions import accept
 from faith.kernel.expressions import tproxy as to
 from faith.kernel.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
-from faith.kernel.steering.owned import CAPABILITIES, OwnedTable
+from faith.kernel.steering.owned import (
+    CAPABILITIES,
+    DOORS,
+    STEERED,
+    STEERED_EXPRESSIONS,
+    OwnedTable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +44,7 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     with ExitStack() as undo:
         group = listen(undo, _ADDRESS, 0, workers)
         rule = _rule(group[0].getsockname()[1])
-        chain = Chain("steer", (rule,), Hook("filter", "prerouting", _MANGLE))
+        chain = Chain("steer", (DOORS, rule), Hook("filter", "prerouting", _MANGLE))
         table = OwnedTable("tproxy", ports, prefixes, [chain])
         undo.callback(table.close)
         return Steering(
@@ -48,9 +54,6 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
 
 def _rule(port: int) -> Rule:
     return Rule(
-        f"ip6 daddr @prefixes tcp dport @ports tproxy to [{_ADDRESS}]:{port} accept",
-        daddr_in("prefixes")
-        + dport_in("ports")
-        + to(IPv6Address(_ADDRESS).packed, port)
-        + accept(),
+        f"{STEERED} tproxy to [{_ADDRESS}]:{port} accept",
+        STEERED_EXPRESSIONS + to(IPv6Address(_ADDRESS).packed, port) + accept(),
     )

@@ -1,0 +1,128 @@
+"""What the supervisor does for the data connections of FTP, as the workers may not."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+from faith.errors import FaithError, SetupError
+from faith.kernel.sockets import stream_socket
+from faith.kernel.steering.doors import Doors
+from faith.kernel.steering.pairs import Pairs
+from faith.translation.prefix import Prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faith.daemon.channel import Message
+    from faith.daemon.crew import Hearing, Member
+    from faith.translation.prefix import Prefix
+
+log = logging.getLogger("faith.supervisor")
+
+
+class DataConnections:
+    """Hears what workers ask for; *prefixes* are those whose addresses they may have it for.
+
+    What the kernel has to have for it is set up for the first that needs it.
+    """
+
+    def __init__(self, workers: int, prefixes: Callable[[], tuple[Prefix, ...]]) -> None:
+        self._workers = workers
+        self._prefixes = prefixes
+        self._known: tuple[Prefix, ...] = ()
+        self._found = Prefixes(())
+        self._undo = ExitStack()
+        self._pairs: Pairs | None = None
+        self._doors: Doors | None = None
+        self._no_doors = False
+        self._listening: set[int] = set()  # processes that have their listener of the pairs
+        self.hearings: dict[str, Hearing] = {
+            "sockets": self._give_sockets,
+            "door": self._open_door,
+            "steer": self._steer,
+            "unsteer": self._unsteer,
+        }
+
+    def forget(self, member: Member) -> None:
+        """Undo what was done for a worker that has ended."""
+        self._listening.discard(member.pid)
+        if self._pairs is not None:
+            self._pairs.forget(member.number)
+
+    def close(self) -> None:
+        """Undo everything; in a forked process, only let go of it."""
+        self._undo.close()
+
+    def _give_sockets(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        """Transparent sockets, as many as it asks for; it is told of those that cannot be made."""
+        for _ in range(message["count"]):
+            try:
+                sock = stream_socket(socket.AF_INET6, transparent=True)
+            except OSError as error:
+                log.error("no socket for FTP data connections: %s", error.strerror)
+                member.tell("socket")
+            else:
+                with closing(sock):
+                    member.tell("socket", [sock.fileno()])
+
+    # -- in clear ----------------------------------------------------------------------------
+
+    def _open_door(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        """Have a client reach a worker's listener, whoever steers its port."""
+        try:
+            if doors := self._opened():
+                for listener in descriptors:
+                    doors.open(message["client"], listener, self._is_mapped)
+        except OSError as error:
+            log.error("a port for FTP data may be another faithd's: %s", error)
+        member.tell("done")
+
+    def _opened(self) -> Doors | None:
+        """The doors; None where there can be none, which is told once."""
+        if self._doors is None and not self._no_doors:
+            try:
+                self._doors = Doors()
+                self._undo.callback(self._doors.close)
+            except SetupError as error:
+                self._no_doors = True
+                log.info("a port for FTP data may be one that another faithd steers: %s", error)
+        return self._doors
+
+    def _is_mapped(self, address: int) -> bool:
+        if self._known is not self._prefixes():
+            self._known = self._prefixes()
+            self._found = Prefixes(self._known)
+        return self._found.find(address) is not None
+
+    # -- encrypted ---------------------------------------------------------------------------
+
+    def _steer(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        """Have a client's data connections come to a worker, which is told when they do.
+
+        Its listener goes with the first answer.
+        """
+        listener: list[int] = []
+        try:
+            pairs = self._steering()
+            pairs.steer((message["client"], message["mapped"]), member.number)
+            if member.pid not in self._listening:
+                self._listening.add(member.pid)
+                listener = [pairs.listeners[member.number].fileno()]
+        except (FaithError, OSError) as error:
+            log.error("data connections of encrypted FTP will fail: %s", error)
+        member.tell("done", listener)
+
+    def _steering(self) -> Pairs:
+        if self._pairs is None:
+            self._pairs = Pairs(self._workers)
+            self._undo.callback(self._pairs.close)
+            log.info("data of encrypted FTP is steered by %s", self._pairs.way)
+        return self._pairs
+
+    def _unsteer(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        if self._pairs is not None:
+            self._pairs.unsteer((message["client"], message["mapped"]), member.number)
+        member.tell("done")

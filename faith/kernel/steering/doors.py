@@ -1,0 +1,68 @@
+"""Listeners that one client each reaches, whatever programs at the socket lookup say otherwise.
+
+A listener at an address and a port of its own is no match for them: the ranges of any faithd of
+the network namespace would have its connections.  So does a pair's, of every port.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import struct
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+from faith.kernel import bpf, capabilities
+from faith.kernel.assembler import assemble
+from faith.kernel.steering.lookup_program import DOOR_KEY, doors_program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
+MOST_DOORS = 16384
+
+_LOWEST_PORT = 1024
+
+
+class Doors:
+    """Opens such doors; each goes with its listener, all of them with the process.
+
+    Raises SetupError when the kernel cannot do it.
+    """
+
+    def __init__(self) -> None:
+        with ExitStack() as undo:
+            try:
+                self._listeners = undo.enter_context(
+                    bpf.Map(
+                        bpf.MAP_SOCKHASH,
+                        "faith_doors",
+                        key=DOOR_KEY.size,
+                        value=8,
+                        entries=MOST_DOORS,
+                    )
+                )
+                code = assemble(doors_program(self._listeners.fd))
+                undo.enter_context(bpf.at_socket_lookup("faith_doors", code))
+            except OSError as error:
+                step = "open doors for FTP data"
+                raise capabilities.refusal(step, error, *CAPABILITIES) from error
+            self._undo = undo.pop_all()
+
+    def open(self, client: str, listener: int, ours: Callable[[int], object]) -> None:
+        """Have *client* reach the listener that is open at this descriptor.
+
+        *ours* tells whether an address is one that doors may be opened at.  Raises OSError.
+        """
+        with closing(_socket.socket(fileno=os.dup(listener))) as sock:
+            address, port = sock.getsockname()[:2]
+        packed = _socket.inet_pton(_socket.AF_INET6, address)
+        if port < _LOWEST_PORT or not ours(int.from_bytes(packed, "big")):
+            raise PermissionError(f"no door may be at [{address}]:{port}")
+        key = DOOR_KEY.pack(_socket.inet_pton(_socket.AF_INET6, client), packed, port)
+        self._listeners.update(key, struct.pack("=Q", listener))
+
+    def close(self) -> None:
+        """Close all doors; in a forked process, only let go of them."""
+        self._undo.close()
