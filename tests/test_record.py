@@ -22,7 +22,7 @@ def test_a_relayed_connection() -> None:
     assert record.text() == (
         "client=[2001:db8:6::2]:40000 mapped=[2001:db8:ffff::c000:250]:23"
         " source=192.0.2.1:50000 server=192.0.2.80:23"
-        " sent=10 received=20 seconds=1.500 end=closed"
+        " sent=10 received=20 started=1700000000.000 seconds=1.500 end=closed"
     )
     assert record.fields() == {
         "client": "[2001:db8:6::2]:40000",

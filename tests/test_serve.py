@@ -12,6 +12,7 @@ import pytest
 from faith.cli import serve
 from faith.cli.serve import _parser, _settings
 from faith.daemon.local import LocalServer
+from faith.daemon.records import Recording
 from faith.relay.admission import Limits
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
@@ -72,8 +73,10 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         *("--connect-timeout=1.5", "--idle-timeout=0", "--half-closed-timeout", "7"),
         *("--drain-timeout=9", "--log=json", "--pid-file=run/pid"),
         *("--lifetime=60", "--limit=sessions=5", "--limit", "rate=2.5", "--metrics=[::1]"),
+        *("--record-sample=10", "--record-no-destinations", "--record-refusals=0"),
         "80,8000-8100",
     )
+    assert found.recording == Recording(10, destinations=False, refusals=0)
     assert found.metrics == ("::1", 9064)
     assert found.access_file == tmp_path / "conf"
     assert found.pid_file == tmp_path / "run" / "pid"
@@ -100,6 +103,7 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ["--limit=sessions=1.5", "telnet"],
         ["--limit=rate=-1", "telnet"],
         ["--metrics=here", "telnet"],
+        ["--record-sample=0", "telnet"],
     ],
 )
 def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

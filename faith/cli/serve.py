@@ -15,6 +15,7 @@ from faith.daemon import admin, config
 from faith.daemon.background import Background, is_supervised
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS, Log, open_sink
+from faith.daemon.records import Recording
 from faith.daemon.settings import ALGS, Service, Settings
 from faith.daemon.supervisor import Supervisor
 from faith.dns import endpoint
@@ -109,6 +110,11 @@ def _settings(options: argparse.Namespace) -> Settings:
         drain_timeout=options.drain_timeout,
         pid_file=options.pid_file and options.pid_file.absolute(),
         log=options.log,
+        recording=Recording(
+            sample=options.record_sample,
+            destinations=not options.record_no_destinations,
+            refusals=options.record_refusals,
+        ),
         metrics=endpoint.parse(options.metrics, admin.PORT)[:2] if options.metrics else None,
         relay=RelaySettings(
             connect_timeout=options.connect_timeout,
@@ -218,6 +224,22 @@ def _parser() -> argparse.ArgumentParser:
         help="that sessions have to end when faithd is stopped (%(default)g)",
     )
     add("--log", choices=FORMS, default=FORMS[0], help="form of the messages (%(default)s)")
+    recording = Recording()
+    add(
+        "--record-sample",
+        type=_whole,
+        default=recording.sample,
+        metavar="N",
+        help="record one in N of the sessions that end well (%(default)s)",
+    )
+    add("--record-no-destinations", action="store_true", help="do not record where clients went")
+    add(
+        "--record-refusals",
+        type=_whole_or_none,
+        default=recording.refusals,
+        metavar="N",
+        help="at most so many a second for a worker and a reason (%(default)s; 0: all)",
+    )
     add(
         "--metrics",
         metavar="ADDRESS[:PORT]",
@@ -234,6 +256,16 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1024):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1024")
     return int(text)
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def _whole_or_none(text: str) -> int:
+    return 0 if text == "0" else _whole(text)
 
 
 def _seconds(text: str) -> float:

@@ -107,8 +107,8 @@ class Log(logging.Handler):
         """Write what became of a connection; a refusal by rule in KAME's words, at KAME's level."""
         fields = record.fields() if self._json or self._sink.structured else _NO_FIELDS
         if record.end in _NOT_PERMITTED:
-            client, mapped = endpoint(record.client), endpoint(record.mapped)
-            text = f"translation to {mapped} not permitted for {client}: {record.end}"
+            to = f"to {endpoint(record.mapped)} " if not record.discreet else ""
+            text = f"translation {to}not permitted for {endpoint(record.client)}: {record.end}"
             self._write(LOG_ERR, text, fields)
         else:
             self._write(LOG_INFO, "session" if self._json else record.text(), fields)

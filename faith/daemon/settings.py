@@ -7,6 +7,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from faith.daemon.log import FORMS
+from faith.daemon.records import Recording
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import NO_PORTS, Ports
 
@@ -65,6 +66,7 @@ class Settings:
     control: Path | None = None
     log: str = FORMS[0]
     metrics: tuple[str, int] | None = None
+    recording: Recording = field(default_factory=Recording)
     relay: RelaySettings = field(default_factory=RelaySettings)
     dns: DnsSettings | None = None
     dns_workers: int = 1

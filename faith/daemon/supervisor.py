@@ -199,6 +199,7 @@ class Supervisor:
             settings.local_ports,
             self._counters(number),
             Admission(settings.relay.limits, self._tables, number),
+            settings.recording,
         )
         work(task, channel, self._log)
 

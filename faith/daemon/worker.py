@@ -15,6 +15,7 @@ import uvloop
 from faith.daemon.channel import from_memory
 from faith.daemon.log import NOTICE
 from faith.daemon.policy import Parts
+from faith.daemon.records import Records
 from faith.errors import FaithError
 from faith.kernel import capabilities
 from faith.kernel.sockets import reset
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.channel import Channel, Message
     from faith.daemon.log import Log
+    from faith.daemon.records import Recording
     from faith.relay.admission import Admission
     from faith.relay.counters import Counters
     from faith.relay.relay import Settings
@@ -56,6 +58,7 @@ class Task:
     local: Ports
     counters: Counters
     admission: Admission
+    recording: Recording
 
 
 def work(task: Task, channel: Channel, told: Log) -> None:
@@ -103,6 +106,7 @@ class Worker:
             "done": self._take_answer,
             "stop": loop.stop,
         }
+        self._records = Records(loop, task.recording, told.record)
         self._stock = Stock(self._ask_for_sockets)
         if task.relay.ftp:
             self._stock.fill()
@@ -112,7 +116,7 @@ class Worker:
             loop,
             task.parts.policy(),
             task.relay,
-            told.record,
+            self._records,
             self._not_mapped,
             Supervised(self._stock, secured, self._ask_for_door),
             task.counters,
@@ -126,6 +130,7 @@ class Worker:
     def close(self) -> None:
         """End what is left, with resets."""
         self._relay.close()
+        self._records.sum_up()
         self._loop.remove_reader(self._channel.fileno())
         self._channel.close()
 

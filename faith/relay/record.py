@@ -20,11 +20,12 @@ class Record:
     *client*, *mapped* (what the client asked for), *source* and *server* are ``(host, port)``; the
     last two are None when there was no IPv4 leg.  *started* is Unix time, *seconds* the duration;
     *sent* counts bytes from the client that the server's socket took, *received* the other way;
-    *end* says why it ended.
+    *end* says why it ended.  A *discreet* record does not tell where it went.
     """
 
     __slots__ = (
         "client",
+        "discreet",
         "end",
         "mapped",
         "received",
@@ -56,32 +57,33 @@ class Record:
         self.seconds = seconds
         self.sent = sent
         self.received = received
+        self.discreet = False
 
     def text(self) -> str:
         """One line of ``key=value``; a value with spaces stands in quotes."""
-        legs = ""
-        if self.source and self.server:
-            legs = f" source={endpoint(self.source)} server={endpoint(self.server)}"
+        legs = "".join([f" {name}={address}" for name, address in self._legs()])
         return (
-            f"client={endpoint(self.client)} mapped={endpoint(self.mapped)}{legs} sent={self.sent}"
-            f" received={self.received} seconds={self.seconds:.3f}"
-            f" end={_quoted(self.end)}"
+            f"client={endpoint(self.client)}{legs} sent={self.sent} received={self.received}"
+            f" started={self.started:.3f} seconds={self.seconds:.3f} end={_quoted(self.end)}"
         )
 
     def fields(self) -> dict[str, str | int | float]:
         """The same by name, for JSON and the journal."""
-        fields: dict[str, str | int | float] = {
+        return {
             "client": endpoint(self.client),
-            "mapped": endpoint(self.mapped),
+            **dict(self._legs()),
             "sent": self.sent,
             "received": self.received,
             "started": self.started,
             "seconds": self.seconds,
             "end": self.end,
         }
+
+    def _legs(self) -> list[tuple[str, str]]:
+        legs = [("mapped", endpoint(self.mapped))]
         if self.source and self.server:
-            fields |= {"source": endpoint(self.source), "server": endpoint(self.server)}
-        return fields
+            legs += [("source", endpoint(self.source)), ("server", endpoint(self.server))]
+        return [leg for leg in legs if leg[0] == "source"] if self.discreet else legs
 
 
 def _quoted(text: str) -> str:

@@ -76,6 +76,22 @@ def test_a_dead_workers_sessions_are_no_longer_counted(lab: ThreeHosts, start: S
         assert let_in(lab, stack, 7) == 6
 
 
+def test_records_can_be_few_and_discreet(lab: ThreeHosts, start: Start) -> None:
+    sampled = "--record-sample", "5", "--record-no-destinations"
+    faithd = start("--limit", "sessions=3", "--record-refusals", "2", *sampled, PORT)
+    for _ in range(20):
+        with connect(lab) as session:
+            assert answers(session)
+    faithd.wait_said("end=closed", 2)
+    with contextlib.ExitStack() as stack:
+        assert let_in(lab, stack, 30) == 3
+    faithd.wait_said("more connections were refused: too many sessions")
+    assert faithd.said.count("end=closed") <= 4
+    assert faithd.said.count('end="too many sessions"') <= 4
+    records = [line for line in faithd.said.splitlines() if "client=" in line]
+    assert not [line for line in records if lab.mapped() in line or "server=" in line]
+
+
 def test_a_session_has_a_lifetime(lab: ThreeHosts, start: Start) -> None:
     faithd = start("--lifetime", "0.5", PORT)
     started = time.monotonic()
