@@ -12,6 +12,7 @@ from faith.daemon import admin
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS
 from faith.daemon.policy import Rules
+from faith.daemon.records import Recording
 from faith.daemon.readers import choice, flag, number, parsed, path, seconds, several, text, whole
 from faith.daemon.settings import ALGS, Service, Settings, union
 from faith.daemon.tables import Document
@@ -50,7 +51,7 @@ KEYS = {
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
     "dns": (*_DNS_LISTS, "layout", "serve_stale", "mixed_case", "authorities", "workers"),
     "metrics": ("listen",),
-    "log": ("format",),
+    "log": ("format", *(field.name for field in fields(Recording))),
 }
 """Every key there is, by its table."""
 SEVERAL = ("prefix", "service")
@@ -87,6 +88,7 @@ def read(toml: str, file: str) -> Settings:
         pid_file=top.take("pid_file", path, None),
         control=top.take("control", path, path(CONTROL)),
         log=document.table("log").take("format", choice(FORMS), FORMS[0]),
+        recording=_recording(document.table("log")),
         relay=RelaySettings(
             connect_timeout=timeouts.take("connect", seconds, usual.connect_timeout),
             idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
@@ -214,6 +216,15 @@ def _user(name: str) -> str:
     except KeyError:
         raise ConfigError(f"there is no user {name!r} on this system") from None
     return name
+
+
+def _recording(table: Table) -> Recording:
+    usual = Recording()
+    return Recording(
+        sample=table.take("sample", whole(1, MOST - 1), usual.sample),
+        destinations=table.take("destinations", flag, usual.destinations),
+        refusals=table.take("refusals", whole(0, MOST - 1), usual.refusals),
+    )
 
 
 def _metrics(written: str) -> tuple[str, int]:
