@@ -12,8 +12,8 @@ from faith.daemon import admin
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS
 from faith.daemon.policy import Rules
-from faith.daemon.records import Recording
 from faith.daemon.readers import choice, flag, number, parsed, path, seconds, several, text, whole
+from faith.daemon.records import Recording
 from faith.daemon.settings import ALGS, Service, Settings, union
 from faith.daemon.tables import Document
 from faith.dns import endpoint
