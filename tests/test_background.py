@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.background import Background, is_supervised, notify, pid_file
+from faith.daemon.background import Background, is_supervised, pid_file
 from faith.errors import SetupError
 
 if TYPE_CHECKING:
@@ -92,19 +91,3 @@ def test_systemd_is_noticed(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert is_supervised() == expected
-
-
-@pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, abstract: bool) -> None:
-    address = f"@{tmp_path}" if abstract else str(tmp_path / "notify")
-    monkeypatch.setenv("NOTIFY_SOCKET", address)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.bind(address.replace("@", "\0"))
-        notify("READY=1")
-        assert sock.recv(100) == b"READY=1"
-    notify("READY=1")  # nobody there any more: no error
-
-
-def test_nobody_is_told_without_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    notify("READY=1")

@@ -11,6 +11,7 @@ import pytest
 from faith.cli import check, serve
 from faith.daemon import config
 from faith.daemon.local import LocalServer
+from faith.daemon.records import Recording
 from faith.errors import ConfigError
 from faith.relay.admission import Limits
 from faith.relay.relay import Settings as RelaySettings
@@ -95,6 +96,8 @@ def test_all_of_it_arrives() -> None:
         workers = 2
         [log]
         format = "json"
+        sample = 100
+        destinations = false
         """
     )
     prefix = Prefix.parse("2001:db8:100::/40", RFC6052)
@@ -106,6 +109,7 @@ def test_all_of_it_arrives() -> None:
         1.5, 0, 7, False, 11, Limits(sessions=12, rate_per_client=1.5), Ports([(2121, 2121)])
     )
     assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
+    assert settings.recording == Recording(sample=100, destinations=False)
     assert settings.dns
     assert settings.dns.options.prefixes == (prefix,)
     assert len(settings.dns.options.names) == 2
@@ -155,7 +159,7 @@ def test_all_of_it_arrives() -> None:
         ("[[prefix]]\naddress = '2001:db8::'\nlayout = 'rfc'", 3, "is rfc6052 meant?"),
         ("[[service]]\nalg = 'ftp'", 1, "service: ports is missing"),
         ("[[service]]\nports = '90-80'", 2, "write 80-90"),
-        (f"{SERVICE}alg = 'sip'", 3, "'sip' is not one of auto, ftp, rsh, rlogin, none"),
+        (f"{SERVICE}alg = 'sip'", 3, "'sip' is not one of auto, ftp, none"),
         (f"{SERVICE}server = ['telnetd']", 3, "the absolute path of a program"),
         (f"{SERVICE}server = []", 3, "the absolute path of a program"),
         ("[[service]]\nports = '1-99'\nserver = ['/x']", 3, "64 is the most"),
@@ -229,4 +233,5 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
         "metrics  on ::1 port 9064",
         "control  /run/faith/control.sock",
         "log      as text",
+        "records  of all sessions",
     ]

@@ -205,7 +205,7 @@ def test_the_journal_gets_a_traceback_as_one_entry(
 
 def test_json_is_an_object_a_line(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
-    told = Log(Stderr(IDENT, bare=True, descriptor=writing), IDENT, "json")
+    told = Log(Stderr(IDENT, descriptor=writing), IDENT, "json")
     told.record(record())
     told.handle(logging.makeLogRecord({"levelno": NOTICE, "msg": "a\nb"}))
     session, message = map(json.loads, os.read(reading, 65536).splitlines())
@@ -282,7 +282,7 @@ def test_the_place_depends_on_who_runs_it(
     error = os.fstat(2)
     there = f"{error.st_dev}:{error.st_ino}"
     monkeypatch.setenv("JOURNAL_STREAM", there if stream == "stderr" else stream)
-    sink = open_sink(IDENT, "text", foreground=foreground)
+    sink = open_sink(IDENT, foreground=foreground)
     assert type(sink) is place
     sink.close()
 

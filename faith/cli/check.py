@@ -11,6 +11,7 @@ from faith.relay.admission import NO_LIMITS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from faith.daemon.records import Recording
     from faith.daemon.settings import Service, Settings
     from faith.dns.service import Settings as DnsSettings
     from faith.relay.admission import Limits
@@ -43,6 +44,7 @@ def lines(settings: Settings) -> Iterator[str]:
         yield f"metrics  on {settings.metrics[0]} port {settings.metrics[1]}"
     yield f"control  {settings.control}"
     yield f"log      as {settings.log}"
+    yield f"records  {_records(settings.recording)}"
 
 
 def _service(service: Service) -> str:
@@ -59,6 +61,11 @@ def _limits(limits: Limits) -> str:
         name: value for name, value in asdict(limits).items() if value != getattr(NO_LIMITS, name)
     }
     return ", ".join(f"{name} {value}" for name, value in chosen.items())
+
+
+def _records(recording: Recording) -> str:
+    which = "all sessions" if recording.sample == 1 else f"one session in {recording.sample}"
+    return f"of {which}{'' if recording.destinations else ', without destinations'}"
 
 
 def _names(settings: DnsSettings) -> str:

@@ -8,8 +8,9 @@ import os
 import socket
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faith.daemon import admin, config
 from faith.daemon.background import Background, is_supervised
@@ -26,6 +27,9 @@ from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 USAGE = """faithd [-dpF] [-f conf] [-P prefix] [options] SERVICE [serverpath [serverargs...]]
        faithd [-dF] --config FILE
        faithd --inetd [-dp] [-f conf] [options] [serverpath [serverargs...]]"""
@@ -34,10 +38,6 @@ serverpath serves connections to the gateway's own addresses; serverargs begin w
 Exit status: 0 good, 1 failed, 2 wrong usage."""
 
 _LIMITS = {field.name: float if field.type == "float" else int for field in fields(Limits)}
-TRUST = (
-    "rsh and rlogin go by the address and the port that a client has: a server which trusts this"
-    " gateway's trusts all clients of the gateway (RFC 3142 §7)"
-)
 
 log = logging.getLogger("faith")
 
@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        settings = _settings(options) if options.config is None else _configured(options, parser)
+        reread = _settings_by(options, parser)
+        settings = reread()
     except ConfigError as error:
         if options.config is None:
             parser.error(str(error))
@@ -61,10 +62,8 @@ def main(arguments: list[str]) -> int:
     ident = "faithd" if options.config else f"faithd {options.service}"
     told = _open_log(ident, settings.log, foreground=foreground)
     log.setLevel(logging.DEBUG if options.debug else logging.INFO)
-    if settings.relay.rsh or settings.relay.rlogin:
-        log.warning("%s", TRUST)
     try:
-        Supervisor(settings, told, background).run()
+        Supervisor(settings, told, background, reread).run()
     except FaithError as error:
         log.error("%s", error)
         return 1
@@ -75,7 +74,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _open_log(ident: str, form: str, *, foreground: bool) -> Log:
-    told = Log(open_sink(ident, form, foreground=foreground), ident, form)
+    told = Log(open_sink(ident, foreground=foreground), ident, form)
     root = logging.getLogger()
     root.addHandler(told)
     if not foreground:
@@ -87,13 +86,19 @@ def _open_log(ident: str, form: str, *, foreground: bool) -> Log:
     return told
 
 
-def _configured(options: argparse.Namespace, parser: argparse.ArgumentParser) -> Settings:
-    """What the configuration file asks for; next to it only -d and -F make sense."""
+def _settings_by(
+    options: argparse.Namespace, parser: argparse.ArgumentParser
+) -> Callable[[], Settings]:
+    """What returns the settings, now and whenever they are to be read again."""
+    if options.config is None:
+        settings = _settings(options)
+        return lambda: settings
+    # Next to the file, only -d and -F make sense.
     alone = vars(parser.parse_args(["--config", str(options.config)]))
     for name, value in vars(options).items():
         if name not in ("debug", "foreground") and value != alone[name]:
             raise parser.error(f"with --config, the file says it all: {name} has no place here")
-    return config.load(options.config.absolute())
+    return partial(config.load, options.config.absolute())
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -130,8 +135,6 @@ def _settings(options: argparse.Namespace) -> Settings:
             limits=_limits(options.limit),
             reserved_port=options.reserved_port,
             ftp=service.ftp,
-            rsh=service.rsh,
-            rlogin=service.rlogin,
         ),
     )
 
@@ -188,8 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         "--alg",
         choices=ALGS,
         default="auto",
-        help="what to know of the protocol: auto is ftp for port 21, rsh and rlogin for shell and"
-        " login (%(default)s)",
+        help="what to know of the protocol: auto is ftp for port 21 (%(default)s)",
     )
     add(
         "--workers",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -77,12 +76,3 @@ def pid_file(path: Path | None) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def notify(state: str) -> None:
-    """Tell systemd, if it asked to be told (sd_notify(3)); it is not waited for."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, suppress(OSError):
-            sock.setblocking(False)
-            sock.sendto(state.encode(), address.replace("@", "\0", 1))

@@ -75,6 +75,8 @@ class Crew:
         """Called whenever a worker has begun to serve."""
         self.on_gone: Callable[[], None] = lambda: None
         """Called when the last worker has ended after :meth:`retire`."""
+        self.on_failure: Callable[[SetupError], None] = _give_up
+        """Called when one fails before all serve, instead of raising that from the loop."""
         self.on_end: Callable[[Member], None] = lambda member: None
         """Called with every worker that has ended, before it is replaced."""
         self._loop = loop
@@ -148,7 +150,7 @@ class Crew:
         if self._retired:
             self.retire()
         elif self._starting:
-            raise SetupError(_STEP, how_it_ended(status))
+            self.on_failure(SetupError(_STEP, how_it_ended(status)))
         else:
             self._mourn(member, how_it_ended(status))
         return True
@@ -235,8 +237,13 @@ class Crew:
 
     def _failed(self, member: Member, message: Message, descriptors: list[int]) -> None:
         if self._starting:
-            raise SetupError(_STEP, message["why"])
+            self.on_failure(SetupError(_STEP, message["why"]))
+            return
         log.error("%s %d: %s", self._what, member.pid, message["why"])
+
+
+def _give_up(error: SetupError) -> None:
+    raise error
 
 
 def next_pause(before: float, lived: float) -> float:

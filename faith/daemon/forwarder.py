@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from faith.daemon.answering import Answering
-from faith.daemon.background import notify
 from faith.daemon.log import NOTICE, Log, open_sink
 from faith.daemon.loop import Loop
+from faith.daemon.systemd import notify
 
 if TYPE_CHECKING:
     from faith.dns.service import Settings
@@ -29,7 +29,7 @@ def run(settings: Settings, workers: int, user: str) -> None:
 
     Messages go to the journal or to standard error.  Raises FaithError when it cannot start.
     """
-    told = Log(open_sink(IDENT, "text", foreground=True), IDENT)
+    told = Log(open_sink(IDENT, foreground=True), IDENT)
     logging.getLogger().addHandler(told)
     logging.getLogger("faith").setLevel(logging.INFO)
     _Forwarder(settings, workers, user).run()

@@ -66,9 +66,13 @@ _RETRY = 0.2  # seconds until they are tried again
 
 
 class Sink(Protocol):
-    """A place for messages.  *structured*: it keeps fields by name."""
+    """A place for messages.
+
+    *structured*: it keeps fields by name.  *bare* messages say themselves when and who.
+    """
 
     structured: bool
+    bare: bool
 
     def write(self, priority: int, text: str, fields: Fields) -> bool:
         """Pass on one message of a syslog *priority*; False when it had to be dropped."""
@@ -93,8 +97,19 @@ class Log(logging.Handler):
         super().__init__()
         self._sink = sink
         self._ident = ident
-        self._json = form == "json"
+        self._json = False
         self._lost = 0
+        self.form = form
+
+    @property
+    def form(self) -> str:
+        """The one of `FORMS` that it writes."""
+        return "json" if self._json else "text"
+
+    @form.setter
+    def form(self, form: str) -> None:
+        self._json = form == "json"
+        self._sink.bare = self._json
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a message of :mod:`logging`."""
@@ -158,11 +173,11 @@ def priority(level: int) -> int:
     return next((priority for floor, priority in _FLOORS if level >= floor), LOG_DEBUG)
 
 
-def open_sink(ident: str, form: str, *, foreground: bool) -> Sink:
+def open_sink(ident: str, *, foreground: bool) -> Sink:
     """The journal if standard error leads there, standard error in the *foreground*, or syslog."""
     if _leads_to_journal(2):
         return Journal(ident)
-    return Stderr(ident, bare=form == "json") if foreground else Syslog(ident)
+    return Stderr(ident) if foreground else Syslog(ident)
 
 
 def _leads_to_journal(descriptor: int) -> bool:
@@ -173,6 +188,8 @@ def _leads_to_journal(descriptor: int) -> bool:
 
 class _Datagrams:
     """A Unix socket that takes a message a datagram."""
+
+    bare = False
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
@@ -242,13 +259,14 @@ def _entry(name: str, value: str | int | float) -> bytes:
 
 
 class Stderr:
-    """Lines on standard error, with time and name unless *bare*."""
+    """Lines on standard error, with time and name unless they are *bare*."""
 
     structured = False
 
-    def __init__(self, ident: str, *, bare: bool = False, descriptor: int = 2) -> None:
+    bare = False
+
+    def __init__(self, ident: str, descriptor: int = 2) -> None:
         self._ident = ident
-        self._bare = bare
         self._descriptor = _without_waiting(descriptor)
         self._pending = bytearray()
         self._loop: AbstractEventLoop | None = None
@@ -264,7 +282,7 @@ class Stderr:
             self.flush()
             if len(self._pending) > _PENDING:
                 return False
-        if not self._bare:
+        if not self.bare:
             text = (
                 f"{_stamp('%Y-%m-%d %H:%M:%S', int(time.time()))} {self._ident}[{_pid()}]: {text}"
             )

@@ -35,14 +35,14 @@ class Recording:
 class Records:
     """Passes on to *write* what *recording* wants of the records it is called with.
 
-    The refusals that are left out are counted, and told a second later.
+    The refusals that are left out are counted, and told a second later.  *recording* may change.
     """
 
     def __init__(
         self, loop: AbstractEventLoop, recording: Recording, write: Callable[[Record], None]
     ) -> None:
         self._loop = loop
-        self._recording = recording
+        self.recording = recording
         self._write = write
         self._good = 0
         self._refused: Counter[str] = Counter()  # in the second that runs, by why
@@ -51,15 +51,15 @@ class Records:
         """Write *record* or not."""
         if record.end == CLOSED:
             self._good += 1
-            if self._good % self._recording.sample:
+            if self._good % self.recording.sample:
                 return
         elif record.server is None and not self._is_worth_it(record.end):
             return
-        record.discreet = not self._recording.destinations
+        record.discreet = not self.recording.destinations
         self._write(record)
 
     def _is_worth_it(self, why: str) -> bool:
-        most = self._recording.refusals
+        most = self.recording.refusals
         if not most:
             return True
         if not self._refused:
@@ -71,6 +71,6 @@ class Records:
         """Tell how many refusals were left out lately."""
         refused, self._refused = self._refused, Counter()
         for why, count in refused.items():
-            left_out = count - self._recording.refusals
+            left_out = count - self.recording.refusals
             if left_out > 0:
                 log.warning("%d more connections were refused: %s", left_out, why)

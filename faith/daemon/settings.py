@@ -19,14 +19,10 @@ if TYPE_CHECKING:
     from faith.dns.service import Settings as DnsSettings
     from faith.translation.prefix import Prefix
 
-ALGS = ("auto", "ftp", "rsh", "rlogin", "none")
-"""What a service may know of its protocol.
+ALGS = ("auto", "ftp", "none")
+"""What a service may know of its protocol; "auto" is FTP on FTP's port, else nothing."""
 
-"auto" is FTP on FTP's port, and rsh or rlogin on theirs if they are called by their names.
-"""
-
-_USUAL = {"ftp": Ports([(21, 21)]), "rsh": Ports([(514, 514)]), "rlogin": Ports([(513, 513)])}
-_NAMES = {"rsh": {"shell", "cmd"}, "rlogin": {"login"}}  # those of services(5)
+_FTP = Ports([(21, 21)])
 
 
 @dataclass(frozen=True)
@@ -44,24 +40,9 @@ class Service:
     @property
     def ftp(self) -> Ports:
         """Its ports that speak FTP."""
-        return self._speaking("ftp")
-
-    @property
-    def rsh(self) -> Ports:
-        """Its ports that speak rsh."""
-        return self._speaking("rsh")
-
-    @property
-    def rlogin(self) -> Ports:
-        """Its ports that speak rlogin."""
-        return self._speaking("rlogin")
-
-    def _speaking(self, protocol: str) -> Ports:
-        if self.alg == protocol:
-            return self.ports
-        called = {part.strip() for part in self.name.split(",")}
-        meant = protocol not in _NAMES or called & _NAMES[protocol]
-        return self.ports & _USUAL[protocol] if self.alg == "auto" and meant else NO_PORTS
+        if self.alg == "auto":
+            return self.ports & _FTP
+        return self.ports if self.alg == "ftp" else NO_PORTS
 
 
 @dataclass(frozen=True)
@@ -104,6 +85,12 @@ class Settings:
     def local_ports(self) -> Ports:
         """The ports that have a local server."""
         return union(service.ports for service in self.services if service.local_server)
+
+    def check_local_servers(self) -> None:
+        """Raise SetupError for one that cannot be executed."""
+        for service in self.services:
+            if service.local_server:
+                service.local_server.check()
 
     def local_server(self, port: int) -> LocalServer | None:
         """The one for connections to *port* of the gateway's own addresses."""

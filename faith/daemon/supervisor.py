@@ -14,20 +14,23 @@ import socket
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from faith.daemon import condition, presence
+from faith.daemon import condition, presence, systemd
 from faith.daemon.admin import Admin
-from faith.daemon.answering import Answering
-from faith.daemon.background import notify, pid_file
+from faith.daemon.background import pid_file
 from faith.daemon.channel import in_memory
 from faith.daemon.condition import Condition
 from faith.daemon.crew import Crew, how_it_ended
 from faith.daemon.data import DataConnections
 from faith.daemon.log import NOTICE
 from faith.daemon.loop import Loop
+from faith.daemon.names import Names
+from faith.daemon.orders import Orders
 from faith.daemon.policy import Parts, Rules
-from faith.daemon.reservation import reservation
+from faith.daemon.reload import Reload
+from faith.daemon.reservations import Reservations
 from faith.daemon.worker import Task, work
 from faith.errors import FaithError, SetupError
 from faith.kernel import routes
@@ -43,7 +46,7 @@ from faith.translation.prefix import Prefixes
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from faith.daemon.background import Background
     from faith.daemon.channel import Channel, Message
@@ -67,8 +70,15 @@ class Supervisor:
     _presence: presence.Announcement
     _watch: routes.Watch
 
-    def __init__(self, settings: Settings, told: Log, background: Background) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        told: Log,
+        background: Background,
+        reread: Callable[[], Settings],
+    ) -> None:
         self._settings = settings
+        self._reread = reread
         self._log = told
         self._background = background
         self._loop = Loop()
@@ -86,10 +96,11 @@ class Supervisor:
         self._condition = Condition(self._area.slab(settings.workers, condition.LAYOUT))
         self._tables = Tables(settings.workers)
         self._admin: Admin | None = None
-        self._answering: Answering | None = None
+        self._names = Names(self._loop, self._leave)
+        self._reload: Reload | None = None
         self._started = time.time()
         self._condition.started(self._started)
-        self._sets_up: list[Prefix] = []
+        self._reservations = Reservations()
         self._asked: set[int] = set()
         self._sessions = 0
         self._stopping = False
@@ -115,11 +126,8 @@ class Supervisor:
                 undo.callback(self._admin.close)
                 self._admin.start()
             undo.callback(self._crew.kill)
-            if self._answering:
-                undo.callback(self._answering.crew.kill)
-                self._answering.start(self._settings.dns_workers, self._relay)
-            else:
-                self._relay()
+            undo.callback(self._names.kill)
+            self._names.start(self._settings, self._relay)
             self._loop.run()
         log.log(NOTICE, "stopped")
 
@@ -129,9 +137,7 @@ class Supervisor:
         """Do every step that can fail, each with its inverse."""
         settings = self._settings
         rules = Rules.of(settings)
-        for service in settings.services:
-            if service.local_server:
-                service.local_server.check()
+        settings.check_local_servers()
         self._refuse_taken_ports()
         if settings.metrics:
             self._admin = Admin(
@@ -141,12 +147,9 @@ class Supervisor:
                 settings.user,
                 lambda: self._leave(keep=self._admin),
             )
-        if settings.dns:
-            names = replace(settings.dns, shared=True)
-            self._answering = Answering(self._loop, names, settings.user, self._leave)
+        undo.callback(self._reservations.close)
         for prefix in settings.prefixes:
-            if undo.enter_context(reservation(prefix)):
-                self._sets_up.append(prefix)
+            self._reservations.hold(prefix)
         # Watched before they are read, so that no change falls in between.
         self._watch = undo.enter_context(routes.watch())
         self._parts = Parts.gather(rules)
@@ -183,8 +186,17 @@ class Supervisor:
     def _serving(self) -> None:
         """Every worker serves."""
         self._background.served()
-        notify("READY=1")
+        self._tell_systemd()
+        self._keep_watchdog(systemd.watchdog_interval())
         log.log(NOTICE, "serving %s", self._description())
+
+    def _tell_systemd(self) -> None:
+        systemd.notify("READY=1", f"STATUS=serving {self._description()}")
+
+    def _keep_watchdog(self, interval: float) -> None:
+        if interval:
+            systemd.notify("WATCHDOG=1")
+            self._loop.later(interval, partial(self._keep_watchdog, interval))
 
     def _work(self, number: int, channel: Channel) -> None:
         """Be a worker, in a process of its own."""
@@ -207,8 +219,7 @@ class Supervisor:
         """In another process, let go of what is the supervisor's; returns a worker's listeners."""
         self._background.detach()
         self._crew.forsake()
-        if self._answering:
-            self._answering.crew.forsake()
+        self._names.forsake()
         if self._admin and self._admin is not keep:
             self._admin.forsake()
         self._presence.close()
@@ -235,16 +246,33 @@ class Supervisor:
             log.error("a change of the prefixes is not followed: %s", error)
 
     def _handle_sighup(self) -> None:
-        """Read the access file again; an error leaves everything as it was."""
-        try:
-            rules = Rules.of(self._settings)
-        except FaithError as error:
-            log.error("%s; the rules stay as they were", error)
-            self._condition.reloaded(good=False)
+        """Read the configuration again; an error leaves everything as it was."""
+        if self._stopping:
             return
+        systemd.reloading()
+        if self._reload:
+            self._reload.abandon()
+        self._reload = Reload(self._settings, self._names, self._reservations)
+        self._reload.start(self._reread, self._take_settings, self._keep_settings)
+
+    def _take_settings(self, settings: Settings, rules: Rules) -> None:
+        self._settings = settings
+        self._log.form = settings.log
         self._condition.reloaded(good=True)
+        with in_memory(self._orders().dumps()) as descriptor:
+            self._crew.tell("orders", [descriptor])
         self._decide_by(replace(self._parts, rules=rules))
-        log.log(NOTICE, "%s: %d rules", rules.file, len(rules.access().rules))
+        log.log(NOTICE, "read again; %s: %d rules", rules.file, len(rules.access().rules))
+        self._tell_systemd()
+
+    def _keep_settings(self, error: FaithError) -> None:
+        self._condition.reloaded(good=False)
+        log.error("%s; everything stays as it was", error)
+        self._tell_systemd()
+
+    def _orders(self) -> Orders:
+        settings = self._settings
+        return Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
 
     def _steering_changed(self) -> None:
         self._condition.steered([self._steering.way], len(self._parts.prefixes))
@@ -303,9 +331,9 @@ class Supervisor:
 
     def _crews(self) -> Iterator[Crew]:
         yield self._crew
-        for other in (self._admin, self._answering):
-            if other:
-                yield other.crew
+        yield from self._names.crews()
+        if self._admin:
+            yield self._admin.crew
 
     # -- state -------------------------------------------------------------------------------
 
@@ -318,7 +346,7 @@ class Supervisor:
             workers=len(self._crew.pids),
             started=self._started,
             prefixes=[str(prefix) for prefix in self._parts.prefixes],
-            sets_up=[str(prefix) for prefix in self._sets_up],
+            sets_up=[str(prefix) for prefix in self._reservations.set_up],
         )
 
     def _description(self) -> str:
@@ -349,7 +377,7 @@ class Supervisor:
             return
         self._stopping = True
         self._condition.drain()
-        notify("STOPPING=1")
+        systemd.notify("STOPPING=1")
         log.log(NOTICE, "stopping: sessions have %g s to end", self._settings.drain_timeout)
         # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
         # them stays, established sessions may depend on it.
@@ -357,8 +385,7 @@ class Supervisor:
             for listener in listeners:
                 listener.close()
         self._crew.tell("drain")
-        if self._answering:
-            self._answering.stop()
+        self._names.stop()
         self._loop.later(self._settings.drain_timeout, self._reset_sessions)
         self._crew.retire()
 

@@ -14,6 +14,7 @@ import uvloop
 
 from faith.daemon.channel import from_memory
 from faith.daemon.log import NOTICE
+from faith.daemon.orders import Orders
 from faith.daemon.policy import Parts
 from faith.daemon.records import Records
 from faith.errors import FaithError
@@ -85,7 +86,7 @@ def work(task: Task, channel: Channel, told: Log) -> None:
 def _prepare(task: Task) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else []
+    keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved_port else []
     log.debug("%r, up to %d descriptors", capabilities.drop(task.user, keep), most)
 
 
@@ -98,8 +99,10 @@ class Worker:
         self._listeners = task.listeners
         self._redirected = task.redirected
         self._local = task.local
+        self._told = told
         self._orders: dict[str, Callable[..., None]] = {
             "policy": self._take_policy,
+            "orders": self._take_orders,
             "status": self._tell_status,
             "drain": self._drain,
             "socket": self._take_socket,
@@ -158,6 +161,15 @@ class Worker:
         parts = Parts.loads(from_memory(descriptor))
         self._relay.policy = parts.policy()
         log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
+
+    def _take_orders(self, descriptor: int) -> None:
+        orders = Orders.loads(from_memory(descriptor))
+        self._relay.settings = orders.relay
+        self._local = orders.local
+        self._records.recording = orders.recording
+        self._told.form = orders.log
+        if orders.relay.ftp:
+            self._stock.fill()
 
     def _ask_for_sockets(self, count: int) -> None:
         try:

@@ -33,6 +33,13 @@ class Deadlines:
         self._due: dict[Session, float] = {}
         self._timer: TimerHandle | None = None
 
+    def limit(self, seconds: float) -> None:
+        """Give those that come from now on another time.
+
+        They may have to wait for those before them whose time was longer.
+        """
+        self._seconds = seconds
+
     def add(self, session: Session, now: float) -> None:
         """Start *session*'s time, *now* on the loop's clock."""
         due = self._due[session] = now + self._seconds
@@ -85,7 +92,7 @@ class Sessions(Protocol):
 class Silence:
     """Ends sessions on which nothing moves for too long, or that have lasted too long.
 
-    Commands are no silence while there is data, and the other way.
+    FTP's commands are no silence while there is data.
 
     *idle*, *half_closed* and *lifetime* are seconds; 0 means no limit.  A look compares what has
     moved with what had at the last one; it costs nothing between looks.  The first look at a
@@ -106,12 +113,18 @@ class Silence:
         self._loop = loop
         self._sessions = sessions
         self._moving = moving
+        self._timer: TimerHandle | None = None
+        self.limit(idle, half_closed, lifetime)
+
+    def limit(self, idle: float, half_closed: float, lifetime: float) -> None:
+        """Have these limits from now on, for the sessions that are there too."""
         self._idle = idle
         self._half_closed = half_closed
         self._lifetime = lifetime
         limits = [limit for limit in (idle, half_closed, lifetime) if limit]
         self._interval = min([*(limit / LOOKS for limit in limits), LONGEST_INTERVAL])
-        self._timer = loop.call_later(self._interval, self._look)
+        self.close()
+        self._timer = self._loop.call_later(self._interval, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -125,8 +138,6 @@ class Silence:
                 continue
             half_closed = client.done + server.done
             seen = client.moved + server.moved + half_closed
-            if session.parent is not None:  # rsh has nothing on standard error as a rule
-                seen += sum(session.parent.moved)
             if seen != session.seen or session.data:
                 session.seen = seen
                 session.quiet_since = now
@@ -140,4 +151,5 @@ class Silence:
 
     def close(self) -> None:
         """Stop the clock."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()

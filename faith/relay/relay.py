@@ -10,7 +10,7 @@ import _socket
 import errno
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets import original_destination, reset
@@ -24,9 +24,8 @@ from faith.relay.listener import Listener, Reserve, adopt
 from faith.relay.plane import ERR, HUP, Plane
 from faith.relay.record import Record
 from faith.relay.routing import Routing
-from faith.relay.rsh import Rsh
 from faith.relay.session import Session
-from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
+from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -50,8 +49,8 @@ class Settings:
     """What an operator may choose; times in seconds, 0 for no limit.
 
     *limits* hold where the relay has the tables for them, its *admission*.  Idle sessions live 2 h
-    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp*, *rsh* and
-    *rlogin* are served by somebody who knows the protocol.  *reserved_port* is KAME's ``-p``.
+    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp* are served by the
+    FTP ALG.
     """
 
     connect_timeout: float = 10.0
@@ -60,14 +59,7 @@ class Settings:
     reserved_port: bool = False
     lifetime: float = 0.0
     limits: Limits = NO_LIMITS
-    ftp: Ports = NO_PORTS
-    rsh: Ports = NO_PORTS
-    rlogin: Ports = NO_PORTS
-
-    @property
-    def reserved(self) -> Ports:
-        """The ports to which connections are made from a port below 1024."""
-        return ALL_PORTS if self.reserved_port else self.rsh | self.rlogin
+    ftp: Ports = field(default_factory=lambda: Ports(()))
 
 
 class Relay:
@@ -96,7 +88,6 @@ class Relay:
         self._judging = admission if admission and admission.limited else None
         self._loop = loop
         self._settings = settings
-        self._reserved = settings.reserved
         self._report = report
         self._local = local
         self._routing = Routing(policy)
@@ -116,7 +107,6 @@ class Relay:
         self._parting: list[_socket.socket] = []
         self.handover = Handover(self, self._plane, self._dialling, self._ftp)
         """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
-        self._rsh = Rsh(loop, self._plane, self._routing, self) if settings.rsh else None
 
     @property
     def policy(self) -> Policy:
@@ -126,6 +116,22 @@ class Relay:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._routing.policy = policy
+
+    @property
+    def settings(self) -> Settings:
+        """What the operator chose; assigning others takes effect at once, for all sessions.
+
+        One that is dialled keeps its time, and the protocol of one that is there stays.
+        """
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self._settings = settings
+        self._dialling.limit(settings.connect_timeout)
+        for silence in self._silences:
+            silence.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
+        self.limit(settings.limits)
 
     def limit(self, limits: Limits) -> None:
         """Admit new connections by *limits*; sessions that are there count, and stay."""
@@ -221,7 +227,7 @@ class Relay:
                 self.refuse(client, peer, mapped, port, excess)
                 return
         try:
-            server, error = dial.connect(route, port, reserved_port=port in self._reserved)
+            server, error = dial.connect(route, port, reserved_port=self._settings.reserved_port)
         except OSError as failure:
             self.refuse(client, peer, mapped, port, failure)
             return
@@ -252,19 +258,10 @@ class Relay:
             self.counters.dialled(self._loop.time() - session.started)
             if self._steps:
                 log.debug("connected to %s for %s", session.route.server, session.client_host)
-            alg = self._alg(session)
-            if alg is None:
-                self._plane.start(leg, events)
+            if self._ftp and session.port in self._settings.ftp and session.parent is None:
+                self._ftp.take_over(session)
             else:
-                alg.take_over(session)
-
-    def _alg(self, session: Session) -> Ftp | Rsh | None:
-        """Who knows what is said in *session*; nobody does of data connections."""
-        if session.parent is not None:
-            return None
-        if self._rsh and session.port in self._settings.rsh:
-            return self._rsh
-        return self._ftp if session.port in self._settings.ftp else None
+                self._plane.start(leg, events)
 
     def _dial_timeout(self, session: Session) -> None:
         self._dial_failed(session, dial.TIMEOUT)
@@ -304,11 +301,8 @@ class Relay:
             self._vacate(session)
         if session.parent is not None:
             session.parent.data -= 1
-        else:
-            if self._ftp:
-                self._ftp.secured.remove(session)
-            if self._rsh:
-                self._rsh.forget(session)
+        elif self._ftp:
+            self._ftp.secured.remove(session)
         if not self.open_sessions:
             self._plane.rest()
             if not self._listeners:
@@ -319,8 +313,6 @@ class Relay:
         self.stop_listening()
         if self._ftp:
             self._ftp.close()
-        if self._rsh:
-            self._rsh.close()
         for listener in self._data_listeners:
             self._plane.retire(listener.sock)
         for session in self._dialling.sessions() + self._plane.sessions():
@@ -337,8 +329,6 @@ class Relay:
         """Begin nothing more, because all sessions are to be handed over."""
         self.on_idle = lambda: None
         self.stop_listening()
-        if self._rsh:
-            self._rsh.close()
         self._parting = [listener.sock for listener in self._data_listeners]
         self._data_listeners.clear()
         for sock in self._parting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import io
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import dns.query
 import pytest
 
 from faith.kernel import routes
+from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
 from tests.faithd import Faithd
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 
+OTHER = "2001:db8:eeee::/96"
 ZONE = f"""$ORIGIN example.
 @ 300 IN SOA ns host 1 3600 1200 604800 60
 www 60 IN A {SERVER}
@@ -53,12 +56,12 @@ forward = ["{SERVER}"]
 class Gateway(Faithd):
     """A faithd by a file, which can be written anew."""
 
-    def __init__(self, lab: ThreeHosts, directory: Path, text: str) -> None:
+    def __init__(self, lab: ThreeHosts, directory: Path, text: str, **environment: str) -> None:
         self.lab = lab
         self.file = directory / "faith.toml"
         self.control = directory / "control"
         self.write(text)
-        super().__init__(lab.gateway, directory / "log", "--config", str(self.file))
+        super().__init__(lab.gateway, directory / "log", "--config", str(self.file), **environment)
         self.wait_said("serving")
 
     def write(self, text: str) -> None:
@@ -127,3 +130,110 @@ def test_names_that_cannot_be_served_keep_it_from_starting(lab: ThreeHosts, tmp_
         Gateway(lab, tmp_path, BASE + DNS)
     with lab.gateway.inside():
         assert not routes.reserved()
+
+
+# -- read again ----------------------------------------------------------------------------------
+
+
+def reread(faithd: Gateway, text: str, says: str) -> None:
+    """Have *faithd* read *text*, and wait for what it says then."""
+    times = faithd.said.count(says)
+    faithd.write(text)
+    faithd.signal(signal.SIGHUP)
+    faithd.wait_said(says, times + 1)
+
+
+@pytest.mark.usefixtures("echo", "zones")
+def test_a_good_file_is_taken_under_traffic(lab: ThreeHosts, start: Start) -> None:
+    faithd = start(BASE)
+    with connect(lab) as connection:
+        assert answers(connection)
+        rules = '[access]\nrules = ["2001:db8:9::/48 permit 0.0.0.0/0"]\n'
+        reread(faithd, f'{BASE}{rules}[log]\nformat = "json"\n{DNS}', "read again")
+        assert answers(connection), "what is there lives on"
+        with pytest.raises(ConnectionResetError):
+            relays(lab)
+        assert asked(lab) == [lab.mapped()]
+        faithd.wait_said('"end": "no rule permits it"')
+        reread(faithd, f"{BASE}[timeouts]\nidle = 0.2\n{DNS}", "read again")
+        assert asked(lab) == [lab.mapped()]
+        assert relays(lab)
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)  # it has been silent for too long
+        reread(faithd, BASE, "read again")
+        wait_until(lambda: len(faithd.workers) == 2, 5, "those that answered to be gone")
+
+
+@pytest.mark.usefixtures("echo", "zones")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BASE.replace("8000", "x"), ":9: service.ports: 'x-8001' is not a TCP service"),
+        (BASE + "[timeouts]\nidel = 1", ":12: timeouts.idel: no such key; is idle meant?"),
+        (
+            BASE.replace("8000", "7999"),
+            "service.ports, service.server: to change this, faithd must",
+        ),
+        (BASE.replace("= 2", "= 3"), "workers: to change this, faithd must be started anew"),
+        (BASE + "[access]\nfile = '/nonsense'", "/nonsense: no such file"),
+        (BASE.replace("/bin/cat", "/bin/no"), "local server /bin/no: no such file"),
+        (BASE + '[[prefix]]\naddress = "64:ff9b:1::/120"', "64:ff9b:1::/120"),
+    ],
+)
+def test_a_bad_file_changes_nothing(lab: ThreeHosts, start: Start, text: str, says: str) -> None:
+    faithd = start(BASE + DNS)
+    with connect(lab) as connection:
+        reread(faithd, text, "; everything stays as it was")
+        assert says in faithd.said
+        assert answers(connection)
+    assert relays(lab)
+    assert asked(lab) == [lab.mapped()]
+
+
+@pytest.mark.usefixtures("echo", "zones")
+def test_names_that_cannot_be_served_any_more_change_nothing(lab: ThreeHosts, start: Start) -> None:
+    faithd = start(BASE + DNS)
+    elsewhere = BASE.replace(PREFIX, OTHER) + DNS.replace(":53", ":54")
+    taken = lab.gateway.call(lambda: socket.create_server((GATEWAY_V6, 54), family=socket.AF_INET6))
+    with taken:
+        reread(faithd, elsewhere, "the port is taken by")
+    faithd.wait_said("; everything stays as it was")
+    assert relays(lab)
+    assert asked(lab) == [lab.mapped()]
+    reread(faithd, elsewhere, "read again")
+    with lab.gateway.inside():
+        assert list(map(str, routes.reserved())) == [OTHER]
+
+
+@pytest.mark.usefixtures("echo")
+def test_a_prefix_comes_and_goes(lab: ThreeHosts, start: Start) -> None:
+    faithd = start(BASE)
+    reread(faithd, BASE.replace(PREFIX, OTHER), f"prefixes: {OTHER}")
+    with lab.gateway.inside():
+        assert list(map(str, routes.reserved())) == [OTHER]
+    reread(faithd, BASE, f"prefixes: {PREFIX}")
+    assert relays(lab)
+    assert faithd.stop() == 0
+    with lab.gateway.inside():
+        assert not routes.reserved()
+
+
+def test_systemd_is_told_of_all_of_it(lab: ThreeHosts, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(5)
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000"}
+        faithd = Gateway(lab, tmp_path, BASE, **environment)
+
+        def told() -> list[str]:
+            return systemd.recv(4096).decode().splitlines()
+
+        assert told()[0] == "READY=1"
+        assert told() == ["WATCHDOG=1"]
+        reread(faithd, BASE, "read again")
+        assert told()[0] == "RELOADING=1"
+        ready, status = told()
+        assert ready == "READY=1"
+        assert status.startswith("STATUS=serving ftp,")
+        assert faithd.stop() == 0
+        assert told() == ["STOPPING=1"]

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from faith.daemon.orders import Orders
+from faith.daemon.records import Recording
+from faith.relay.admission import Limits
+from faith.relay.relay import Settings as RelaySettings
+from faith.translation.ports import NO_PORTS, Ports
+
+
+def test_what_is_carried_is_what_arrives() -> None:
+    relay = RelaySettings(
+        connect_timeout=1.5, limits=Limits(sessions=3), ftp=Ports([(21, 21), (2000, 2100)])
+    )
+    for orders in (
+        Orders(relay, Recording(sample=3), Ports([(23, 23)]), "json"),
+        Orders(RelaySettings(), Recording(), NO_PORTS, "text"),
+    ):
+        assert Orders.loads(orders.dumps()) == orders
