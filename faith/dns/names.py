@@ -38,6 +38,7 @@ class Names:
         self._responder = Responder(options, cache, served)
         self._resolver = Resolver(options, cache, servers, tasks)
         self.respond = self._responder.respond
+        self.serves = self._responder.serves
 
     async def find(self, miss: Miss) -> Answer:
         """The answer to what `respond` did not know; the next time it will."""

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS, SPECIAL_DESTINATIONS
 from faith.translation.networks import Networks
-from faith.translation.prefix import Prefixes
+from faith.translation.prefix import Prefix, Prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from faith.translation.prefix import Prefix
 
     Network = tuple[int, int]
     """An address with the host bits clear, and a length."""
 
 V4_MAPPED = 0xFFFF << 32
 """::ffff:0:0/96: clients on IPv4 are numbered there, and no AAAA record is of use there."""
+WELL_KNOWN = Prefix.parse("64:ff9b::/96")
 NO_NETWORKS = Networks(128)
 EXCLUDED = Networks(128, [(V4_MAPPED, 96)])
 """AAAA records that count as absent unless the operator says otherwise (RFC 6147 §5.1.4)."""
@@ -96,8 +95,8 @@ class Options:
 
     @cached_property
     def all_prefixes(self) -> Prefixes:
-        """Every prefix in use."""
-        groups = (self.prefixes, *self.clients.values(), *self.ranges.values())
+        """Every prefix in use, here or maybe elsewhere at the site (RFC 6147 §5.3.1)."""
+        groups = (self.prefixes, *self.clients.values(), *self.ranges.values(), (WELL_KNOWN,))
         return Prefixes(prefix for group in groups for prefix in group)
 
     @cached_property

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from faith.dns import ipv4only, reverse
-from faith.dns.answer import Answer
+from faith.dns.answer import Answer, failure
 from faith.dns.question import Question
 from faith.dns.synthesis import Synthesis, without_a
 from faith.dns.wire import IN, NOERROR, NXDOMAIN, A
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HEAD_START = 0.25
 """Seconds that AAAA records are asked for alone (RFC 6147 §5.1.8)."""
+DEADLINE = 4.7
+"""Seconds for all questions that one answer takes: clients give up after five."""
 
 _AS_IT_CAME = b""
 """The cache's tag for answers as servers gave them."""
@@ -49,7 +51,11 @@ class Resolver:
             return named.known() or named.answer(await self._look_up(named.v4_question()))
         synthesis = Synthesis(self.options, view, question)
         if synthesis.applies():
-            return await self._synthesise(question, synthesis)
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    return await self._synthesise(question, synthesis)
+            except TimeoutError:
+                return failure(question)
         answer = await self._look_up(question)
         return without_a(answer) if _hides(view, question) else answer
 
@@ -59,14 +65,14 @@ class Resolver:
         a_question = question.of_type(A)
         timer = asyncio.get_running_loop().call_later(HEAD_START, self._look_up, a_question)
         try:
-            reply = await asked
+            reply = await asyncio.shield(asked)
         finally:
             timer.cancel()
         if reply.bogus is None and not question.unchecked:
             reply = Answer(reply.message, bogus=await self._is_bogus(question))
         if not synthesis.needs_a(reply):
             return synthesis.concluded(reply)
-        return synthesis.concluded(reply, await self._look_up(a_question))
+        return synthesis.concluded(reply, await asyncio.shield(self._look_up(a_question)))
 
     async def _is_bogus(self, question: Question) -> bool:
         """Whether a question that failed for no stated reason is answered to who does not check.
@@ -75,7 +81,8 @@ class Resolver:
         (RFC 6147 §5.5 item 2).  The answer itself is of no use.
         """
         unchecked = Question(question.section, dnssec_ok=question.dnssec_ok, unchecked=True)
-        return (await self._look_up(unchecked)).rcode in (NOERROR, NXDOMAIN)
+        reply = await asyncio.shield(self._look_up(unchecked))
+        return reply.rcode in (NOERROR, NXDOMAIN)
 
     def _look_up(self, question: Question) -> asyncio.Future[Answer]:
         """The answer as a server gave it, or will give it.  Do not cancel it: others may wait."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns.answer import failure
 from faith.dns.options import V4_MAPPED
-from faith.dns.question import EDNS_LIMIT, Rejected, parse
+from faith.dns.question import EDNS_LIMIT, PLAIN_LIMIT, Rejected, parse
 from faith.dns.wire import (
     BADVERS,
     HEADER,
@@ -35,7 +35,10 @@ _CLIENTS = 4096
 _OPT = struct.Struct("!xHHBBHH")
 _UNSERVED = bytes(2)
 _KNOWN = 16384
-"""Datagrams that are answered without a look inside; with more it starts afresh."""
+"""Datagrams that are answered without a look inside; with more it starts afresh.
+
+They and their replies are short, so all of them together take no more than 32 MiB.
+"""
 _TC = TC >> 8
 
 
@@ -113,13 +116,17 @@ class Responder:
             return failure(question, REFUSED).reply(query, b"", limit)
         if found := self.cache.get(question, client.tag, now):
             reply = found.reply(query, now, limit)
-            if not stream and not reply[2] & _TC:
+            if len(message) <= PLAIN_LIMIT and not stream and not reply[2] & _TC:
                 self._know(key, found, query)
             return reply
         stale = self.cache.get_stale(question, client.tag, now)
         if stale and now < stale.recheck:
             return stale.stale_reply(query, limit)
         return Miss(query, client, limit, stale)
+
+    def serves(self, host: str) -> bool:
+        """Whether the client at *host* is served at all."""
+        return (self._clients.get(host) or self._client(host)).served
 
     def _know(self, key: bytes, entry: Entry, query: Query) -> None:
         """Remember how to answer the same octets the next time."""

@@ -14,10 +14,12 @@ from faith.dns.wire import (
     CNAME,
     HEADER,
     IN,
+    MESSAGE_LIMIT,
     NS,
     SOA,
     TYPE_CLASS,
     A,
+    WireError,
     last_pointer,
     name_end,
 )
@@ -86,6 +88,8 @@ def _replaced(answer: Answer, found: list[Record], addresses: Addresses, ttl_lim
         for address in mapped:
             octets += owner
             octets += _MAPPED.pack(AAAA, IN, min(record.ttl, ttl_limit), len(address), address)
+    if len(octets) > MESSAGE_LIMIT:
+        raise WireError("with mapped addresses it is longer than a message can be")
     id_, flags, questions, _, *counts = HEADER.unpack_from(message)
     HEADER.pack_into(octets, 0, id_, flags & ~AD, questions, answers, *counts)
     return bytes(octets)

@@ -25,6 +25,8 @@ MISSES = 4096
 """Questions that may be looked up at a time; what comes on top fails at once."""
 STREAMS = 512
 """Connections at a time; more are closed."""
+STREAMS_OF_ONE = 64
+"""Of these, how many may be one client's."""
 QUERIES = 64
 """Queries of one connection that may be looked up at a time; until then it is read no further."""
 IDLE = 10.0
@@ -45,7 +47,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         self._datagrams: set[socket.socket] = set()
         self._servers: dict[socket.socket, asyncio.Server] = {}
-        self._streams: set[asyncio.StreamWriter] = set()
+        self._streams: dict[asyncio.StreamWriter, str] = {}
 
     async def listen(self, socks: Iterable[socket.socket]) -> None:
         """Serve on bound UDP and listening TCP sockets, non-blocking ones; they become ours."""
@@ -94,22 +96,33 @@ class Server:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Answer the queries of a connection, each when its answer is known (RFC 7766 §6.2.1)."""
-        if len(self._streams) >= STREAMS:
+        host = writer.get_extra_info("peername")[0]
+        if not self._is_welcome(host):
             writer.transport.abort()
             return
-        self._streams.add(writer)
+        self._streams[writer] = host
         try:
-            await self._answer_stream(reader, writer)
-        except (OSError, EOFError, TimeoutError):
-            writer.transport.abort()
-        finally:
-            self._streams.discard(writer)
+            await self._answer_stream(reader, writer, host)
             writer.close()
+            async with asyncio.timeout(IDLE):
+                await writer.wait_closed()
+        except (OSError, EOFError, TimeoutError):
+            pass
+        finally:
+            writer.transport.abort()
+            del self._streams[writer]
+
+    def _is_welcome(self, host: str) -> bool:
+        """Whether there is room, for strangers none: they would get nothing but refusals."""
+        return (
+            len(self._streams) < STREAMS
+            and [*self._streams.values()].count(host) < STREAMS_OF_ONE
+            and self.names.serves(host)
+        )
 
     async def _answer_stream(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str
     ) -> None:
-        host = writer.get_extra_info("peername")[0]
         waiting: set[asyncio.Task[None]] = set()
         while message := await _read(reader):
             reply = self.names.respond(message, host, time.monotonic(), stream=True)

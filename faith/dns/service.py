@@ -13,14 +13,13 @@ from faith.dns import listening
 from faith.dns.endpoint import in_resolv_conf
 from faith.dns.exchange import Exchange, tls_context
 from faith.dns.names import Names
-from faith.dns.options import V4_MAPPED, Options
+from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
 from faith.errors import ConfigError, SetupError
 from faith.kernel import interfaces, routes
 from faith.translation.networks import Networks
-from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
     import socket
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from faith.dns.endpoint import Endpoint
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-WELL_KNOWN = Prefix.parse("64:ff9b::/96")
 _LINK_LOCAL = (0xFE80 << 112, 10)
 
 log = logging.getLogger("faith.dns")

@@ -44,8 +44,8 @@ def test_the_smallest_network_with_a_client_decides(client: str, view: View) -> 
     assert OPTIONS.view(int(IPv6Address(client))) == view
 
 
-def test_all_prefixes_in_use_are_known() -> None:
-    assert OPTIONS.all_prefixes == Prefixes([P1, P2, P3])
+def test_rfc6147_5_3_1_all_prefixes_in_use_are_known_and_the_well_known_one() -> None:
+    assert OPTIONS.all_prefixes == Prefixes([P1, P2, P3, Prefix.parse("64:ff9b::/96")])
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,31 @@ class TestSynthesis:
         assert lines(answer) == expected
         assert answer.rcode == (NOERROR if expected else SERVFAIL)
 
+    def test_all_it_takes_is_over_before_the_client_gives_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One server's patience for each question would add up."""
+        monkeypatch.setattr(resolver, "DEADLINE", 0.3)
+        failed = reply("v4.example.", rcode="SERVFAIL")
+        table = Table(V4ONLY, {"v4.example. AAAA": failed}, delay=0.2)
+        began = time.monotonic()
+        first, again = resolve(table, question("v4.example."), question("v4.example."))
+        assert time.monotonic() - began < 0.38
+        assert first.rcode == again.rcode == SERVFAIL
+
+    def test_a_look_up_goes_on_for_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resolver, "DEADLINE", 0.1)
+        table = Table(V4ONLY, delay=0.2, slow="v4.example. A")
+
+        async def main() -> list[Answer]:
+            found = Resolver(Options(VIEW.prefixes), Cache(), table, Tasks())
+            asked = question("v4.example."), question("v4.example.", "A")
+            return await asyncio.gather(*(found.resolve(one, VIEW) for one in asked))
+
+        late, answer = uvloop.run(main())
+        assert (late.rcode, answer.rcode) == (SERVFAIL, NOERROR)
+        assert len(lines(answer)) == 1
+
     def test_names_may_be_left_alone(self) -> None:
         options = Options(VIEW.prefixes, names={name("example."): Rule.NEVER})
         (answer,) = resolve(Table(V4ONLY), question("v4.example."), options=options)
@@ -176,6 +201,11 @@ class TestReverse:
     def test_names_of_mapped_addresses(self) -> None:
         (answer,) = resolve(Table(NAMED), question(PTR, "PTR"))
         assert lines(answer) == [f"{PTR} 60 IN PTR v4.example."]
+
+    def test_rfc6147_5_3_1_under_the_well_known_prefix_too(self) -> None:
+        owner = PTR.replace("f.f.f.f.8.b.d.0.1.0.0.2", "0.0.0.0.b.9.f.f.4.6.0.0")
+        (answer,) = resolve(Table(NAMED), question(owner, "PTR"))
+        assert lines(answer) == [f"{owner} 60 IN PTR v4.example."]
 
     def test_none_where_there_is_no_prefix(self) -> None:
         table = Table(NAMED)

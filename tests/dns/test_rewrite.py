@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from faith.dns import objects
 from faith.dns.answer import from_reply
 from faith.dns.rewrite import to_aaaa
-from faith.dns.wire import AAAA, AD
+from faith.dns.wire import AAAA, AD, WireError
 from faith.translation.prefix import RFC6052, Prefix
 from tests.dns.generated import reply_wires
 from tests.dns.messages import lines, read, reply
@@ -130,6 +130,15 @@ def test_replies_that_cannot_grow_take_the_slow_way(
     given_reply = reply("a.example.", "A", answer="a.example. 60 IN A 192.0.2.1", **parts)
     assert aaaa(given_reply) == ["a.example. 60 IN AAAA 2001:db8:ffff::c000:201"]
     slow.assert_called_once()
+
+
+@pytest.mark.parametrize("authority", ["", "example. 60 IN MX 10 a.example."])
+def test_what_gets_longer_than_a_message_is_refused(authority: str) -> None:
+    """A signature or the like makes no difference: both ways find out."""
+    answer = "\n".join(f"a.example. 60 IN A 192.0.{n >> 8}.{n & 255}" for n in range(3000))
+    given_reply = reply("a.example.", "A", answer=answer, authority=authority)
+    with pytest.raises(WireError):
+        aaaa(given_reply, *[Prefix.parse(f"2001:db8:{n:x}::/96") for n in range(24)])
 
 
 def test_signatures_on_what_is_replaced_go_and_others_stay() -> None:

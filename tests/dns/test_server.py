@@ -25,6 +25,7 @@ from faith.dns.server import QUERIES, Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
 from faith.dns.wire import WireError
+from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.messages import query_wire, read, reply, reply_wire
 from tests.dns.zones import NameServer, Zones
@@ -62,11 +63,14 @@ class Slow:
 
 @asynccontextmanager
 async def serving(
-    servers: Slow | Upstreams, host: str = "::1", stale: int = 0
+    servers: Slow | Upstreams,
+    host: str = "::1",
+    stale: int = 0,
+    served: Networks | None = None,
 ) -> AsyncIterator[tuple[Server, int]]:
     """A server on a port of *host*, which comes along."""
     tasks = Tasks()
-    names = Names(Options(VIEW.prefixes), None, servers, tasks, stale)
+    names = Names(Options(VIEW.prefixes), served, servers, tasks, stale)
     found = Server(names, tasks)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
         sock.bind((host, 0))
@@ -217,6 +221,79 @@ class TestStreams:
                 assert await is_over(second[0])
                 for _, writer in (first, second):
                     writer.close()
+
+        run(main)
+
+    def test_nor_too_many_of_one_client(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "STREAMS_OF_ONE", 1)
+
+        async def main() -> None:
+            async with serving(Slow(GOOD), "127.0.0.1") as (_, port):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(framed(query_wire("v6.example.")))
+                assert (await received(reader)).answer
+                second, refused = await asyncio.open_connection("127.0.0.1", port)
+                assert await is_over(second)
+                query = dns.message.make_query("v6.example.", "AAAA")
+                other = dns.asyncquery.tcp(query, "127.0.0.1", 3, port, source="127.0.0.2")
+                assert (await other).answer
+                for each in (writer, refused):
+                    each.close()
+
+        run(main)
+
+    def test_strangers_have_none(self) -> None:
+        async def main() -> None:
+            served = Networks(128, [(1, 128)])
+            async with serving(Slow(GOOD), "127.0.0.1", served=served) as (_, port):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                assert await is_over(reader)
+                writer.close()
+                message = await ask(port, "v6.example.", host="127.0.0.1")
+                assert message.rcode() == dns.rcode.REFUSED
+
+        run(main)
+
+    def test_who_never_reads_is_let_go(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also when there is nothing more to read from it."""
+        monkeypatch.setattr(server, "IDLE", 0.3)
+        texts = "\n".join(f'v6.example. 60 IN TXT "{n:0250}"' for n in range(200))
+        large = reply("v6.example.", "TXT", answer=texts)
+
+        async def main() -> None:
+            async with serving(Slow(large)) as (found, port):
+                with socket.socket(socket.AF_INET6) as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                    sock.setblocking(False)
+                    loop = asyncio.get_running_loop()
+                    await loop.sock_connect(sock, ("::1", port))
+                    for number in range(QUERIES):
+                        query = query_wire(f"n{number}.example.", "TXT")
+                        await loop.sock_sendall(sock, framed(query))
+                    sock.shutdown(socket.SHUT_WR)
+                    await asyncio.sleep(0.1)
+                    assert len(found._streams) == 1
+                    await asyncio.sleep(0.6)
+                    assert not found._streams
+
+        run(main)
+
+    def test_a_trickle_does_not_keep_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The time is for a message, not for an octet."""
+        monkeypatch.setattr(server, "IDLE", 0.2)
+
+        async def main() -> None:
+            async with serving(Slow(GOOD)) as (_, port):
+                reader, writer = await self.connect(port)
+                began = time.monotonic()
+                for octet in framed(query_wire("v6.example."))[:20]:
+                    writer.write(bytes([octet]))
+                    await asyncio.sleep(0.05)
+                    if reader.at_eof() or writer.is_closing():
+                        break
+                assert await is_over(reader)
+                assert time.monotonic() - began < 0.9
+                writer.close()
 
         run(main)
 
