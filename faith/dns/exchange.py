@@ -25,6 +25,7 @@ from faith.dns.wire import (
     RD,
     TC,
 )
+from faith.errors import ConfigError
 
 if TYPE_CHECKING:
     from faith.dns.answer import Answer
@@ -191,10 +192,15 @@ class Exchange:
 
 
 def tls_context(authorities: str | None = None) -> ssl.SSLContext:
-    """TLS as RFC 8310 §8.1 wants it, trusting the system's certificates or those in a file.
+    """TLS as RFC 8310 §8.1 wants it, trusting the system's certificates or those in a PEM text.
 
-    Raises OSError (ssl.SSLError is one) for a file that has none.
+    Raises ConfigError for a text that has none.
     """
-    context = ssl.create_default_context(cafile=authorities)
+    try:
+        if authorities == "":  # which for OpenSSL's module is as good as None
+            raise ssl.SSLError("it is empty")
+        context = ssl.create_default_context(cadata=authorities)
+    except (OSError, TypeError) as error:  # SSLError is one; TypeError is for what is not ASCII
+        raise ConfigError(f"there are no certificates to trust: {error}") from error
     context.set_alpn_protocols(["dot"])
     return context

@@ -39,8 +39,8 @@ class Settings:
 
     *reserved*: everybody gets the prefixes reserved on this host, instead of those in *options*.
     *listen* empty is every address of the host, *forward* empty the servers in resolv.conf(5),
-    and *served* None the networks that the host's interfaces connect to.  *authorities* is a file
-    of certificates to trust; *stale* as in Cache, *mixed_case* as in Request.
+    and *served* None the networks that the host's interfaces connect to.  *authorities* are
+    certificates to trust, as PEM; *stale* as in Cache, *mixed_case* as in Request.
     """
 
     options: Options

@@ -10,6 +10,7 @@ import dns.exception
 import dns.name
 
 from faith.dns import endpoint
+from faith.dns.exchange import tls_context
 from faith.dns.options import EXCLUDED, V4_MAPPED, Options, Rule
 from faith.dns.service import Settings
 from faith.errors import ConfigError
@@ -55,7 +56,7 @@ class Words:
             served=_networks(self.allow) if self.allow else None,
             stale=self.stale,
             mixed_case=self.mixed_case,
-            authorities=str(self.authorities) if self.authorities else None,
+            authorities=_certificates(self.authorities) if self.authorities else None,
         )
 
     def _options(self) -> Options:
@@ -78,6 +79,18 @@ class Words:
 
     def _prefixes(self, texts: Sequence[str]) -> tuple[Prefix, ...]:
         return tuple(Prefix.parse(text, self.layout) for text in texts)
+
+
+def _certificates(file: Path) -> str:
+    """What is in *file*, read while we may; the workers are nobody in particular."""
+    try:
+        text = file.read_text("ascii", errors="ignore")  # comments may be anything
+        tls_context(text)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return text
 
 
 def _pair(text: str) -> tuple[str, str]:

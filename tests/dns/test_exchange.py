@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from faith.dns.endpoint import Endpoint
 from faith.dns.exchange import Exchange, Request, tls_context
 from faith.dns.wire import NXDOMAIN, REFUSED, WireError
+from faith.errors import ConfigError
 from tests.dns.messages import lines, question, read, reply_wire
 from tests.dns.zones import NameServer, Zones
 
@@ -262,6 +263,7 @@ class TestTls:
         """Ask *times*; the number of connections that took."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
+        trust = tls_context(certificate.read_text())
         connections = 0
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -278,9 +280,7 @@ class TestTls:
         async def main() -> None:
             server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
             port = server.sockets[0].getsockname()[1]
-            exchange = Exchange(
-                Endpoint("127.0.0.1", port, name), context=tls_context(str(certificate))
-            )
+            exchange = Exchange(Endpoint("127.0.0.1", port, name), context=trust)
             try:
                 async with asyncio.timeout(5):
                     for _ in range(times):
@@ -298,6 +298,12 @@ class TestTls:
     def test_another_name_is_not_trusted(self, certificate: Path) -> None:
         with pytest.raises(ssl.SSLCertVerificationError):
             self.exchange(Zones(ZONE), certificate, "evil.example")
+
+
+@pytest.mark.parametrize("text", ["", "no certificate", "\N{REPLACEMENT CHARACTER}"])
+def test_a_text_without_certificates_is_not_taken_for_the_systems(text: str) -> None:
+    with pytest.raises(ConfigError, match="no certificates to trust"):
+        tls_context(text)
 
 
 def test_rcodes_come_through() -> None:

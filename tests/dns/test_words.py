@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +15,9 @@ from faith.dns.words import Words
 from faith.errors import ConfigError
 from faith.translation.prefix import RFC6052, Prefix
 from tests.dns.messages import name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 P1, P2 = "2001:db8:ffff::/96", "2001:db8:fffe::/96"
 
@@ -44,14 +49,12 @@ def test_servers_and_addresses() -> None:
     settings = Words(
         listen=["::1", "127.0.0.1:5353"],
         forward=["192.0.2.53", "tls://[2001:db8::53]#dns.example"],
-        authorities=Path("/etc/ca.pem"),
     ).settings()
     assert settings.listen == (Endpoint("::1"), Endpoint("127.0.0.1", 5353))
     assert settings.forward == (
         Endpoint("192.0.2.53"),
         Endpoint("2001:db8::53", 853, "dns.example"),
     )
-    assert settings.authorities == "/etc/ca.pem"
 
 
 def test_clients_of_either_family() -> None:
@@ -100,6 +103,19 @@ def test_addresses() -> None:
     assert number("::ffff:192.0.2.1") not in options.exclude
 
 
+def test_certificates_are_read_at_once(tmp_path: Path, need: Callable[[str], str]) -> None:
+    """For workers may not be able to."""
+    file = tmp_path / "ca.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout /dev/null"
+    command = [need("openssl"), *words.split(), "-out", str(file)]
+    subprocess.run(command, capture_output=True, check=True)
+    text = file.read_text()
+    file.write_text(f"Autorité\n{text}")
+    authorities = Words(authorities=file).settings().authorities
+    assert authorities
+    assert authorities.endswith(text)
+
+
 def test_names() -> None:
     options = (
         Words(rules={Rule.NEVER: ["Example.COM", "."], Rule.ALWAYS: ["www.example.com."]})
@@ -126,6 +142,8 @@ def test_names() -> None:
         Words(exclude_v4=["2001:db8::/32"]),
         Words(rules={Rule.NEVER: ["a..b"]}),
         Words(rules={Rule.NEVER: ["x" * 64]}),
+        Words(authorities=Path("/nowhere")),
+        Words(authorities=Path(__file__)),
     ],
 )
 def test_what_makes_no_sense_is_refused(words: Words) -> None:
