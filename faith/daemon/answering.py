@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,8 @@ class Answering:
     def _work(self, number: int, channel: Channel) -> None:
         self._leave()
         try:
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
             uvloop.run(self._serve(channel))
         except (FaithError, OSError) as error:

@@ -39,7 +39,7 @@ _LENGTH = struct.Struct("!H")
 
 
 class Server:
-    """Answers by *names*, which may be replaced at any moment; *tasks* run the misses."""
+    """Answers by *names*, which may be replaced at any moment; *tasks* run misses and streams."""
 
     def __init__(self, names: Names, tasks: Tasks) -> None:
         self.names = names
@@ -56,7 +56,7 @@ class Server:
                 self._datagrams.add(sock)
                 self._loop.add_reader(sock.fileno(), self._readable, sock)
             else:
-                self._servers[sock] = await asyncio.start_server(self._serve_stream, sock=sock)
+                self._servers[sock] = await asyncio.start_server(self._accepted, sock=sock)
 
     def forget(self, socks: Iterable[socket.socket]) -> None:
         """Serve no longer on these, and close them; established streams go on."""
@@ -92,12 +92,16 @@ class Server:
 
     # -- streams -----------------------------------------------------------------------------
 
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.start(self._serve_stream(reader, writer), "stream")
+
     async def _serve_stream(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Answer the queries of a connection, each when its answer is known (RFC 7766 §6.2.1)."""
-        host = writer.get_extra_info("peername")[0]
-        if not self._is_welcome(host):
+        peer = writer.get_extra_info("peername")
+        host = peer[0] if peer else ""  # it may have gone already
+        if not host or not self._is_welcome(host):
             writer.transport.abort()
             return
         self._streams[writer] = host

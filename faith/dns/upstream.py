@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
@@ -28,6 +29,9 @@ REST = 1.0
 """Seconds until it has another chance, doubled with every further failure."""
 LONGEST_REST = 30.0
 
+_OWN_FAULTS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What the server knows nothing of: we have run out of something."""
+
 log = logging.getLogger("faith.dns")
 
 
@@ -48,7 +52,8 @@ class Upstream:
         try:
             answer = await self._exchange.ask(question)
         except (OSError, EOFError, WireError) as error:
-            self.failed(str(error))
+            if getattr(error, "errno", None) not in _OWN_FAULTS:
+                self.failed(str(error))
             return None
         if self._failures >= TOLERANCE:
             log.info("server %s answers again", self._exchange.endpoint)

@@ -360,6 +360,20 @@ class TestTrouble:
 
         run(main)
 
+    def test_a_connection_that_was_reset_at_once_does_no_harm(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def main() -> None:
+            async with serving(Slow(GOOD)) as (_, port):
+                for _ in range(20):
+                    with socket.create_connection(("::1", port)) as sock:
+                        linger = struct.pack("ii", 1, 0)
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                assert (await ask(port, "v6.example.", tcp=True)).answer
+
+        run(main)
+        assert not caplog.records
+
     def test_sockets_can_be_given_up(self) -> None:
         async def main() -> None:
             async with serving(Slow(GOOD)) as (found, port):

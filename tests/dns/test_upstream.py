@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from typing import TYPE_CHECKING
 
@@ -150,6 +151,17 @@ class TestHealth:
 
         assert not run(main())
         assert silent.asked == slow.asked == TOLERANCE + 1
+
+    def test_what_we_have_run_out_of_is_not_the_servers_fault(self) -> None:
+        server = Scripted(OSError(errno.EMFILE, "Too many open files"))
+
+        async def main() -> None:
+            found = Upstream(server)
+            for _ in range(2 * TOLERANCE):
+                assert await found.ask(WWW) is None
+            assert not found.rests(asyncio.get_running_loop().time())
+
+        run(main())
 
     def test_rest_grows_and_ends_with_an_answer(self) -> None:
         server = Scripted(OSError("no"))

@@ -23,6 +23,7 @@ from tests.netns.service import PORT, serve_echo
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from faith.lab import ThreeHosts
 

@@ -243,6 +243,14 @@ class TestService:
         assert "0" not in fields["Uid"].split()
         assert int(fields["CapEff"], 16) == 1 << 10  # CAP_NET_BIND_SERVICE
 
+    def test_workers_may_have_a_socket_for_every_question(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        (worker,) = start().workers
+        limits = Path(f"/proc/{worker}/limits").read_text()
+        (files,) = (line.split() for line in limits.splitlines() if "Max open files" in line)
+        assert files[3] == files[4]
+
     def test_a_worker_that_dies_is_replaced(
         self, lab: ThreeHosts, start: Callable[..., FaithDns]
     ) -> None:
