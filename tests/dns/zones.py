@@ -110,11 +110,8 @@ class NameServer:
         self.sources: list[tuple[str, int]] = []
         """Where datagrams came from."""
         self.by_tcp = 0
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._datagrams = socket.socket(family, socket.SOCK_DGRAM)
-        self._datagrams.bind((host, port))
+        self._datagrams, self._streams = _sockets(host, port)
         self.host, self.port = self._datagrams.getsockname()[:2]
-        self._streams = socket.create_server((self.host, self.port), family=family)
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -165,6 +162,20 @@ class NameServer:
                     sock.sendall(struct.pack("!H", len(reply)) + reply)
                     return True
         return False
+
+
+def _sockets(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP on one port; where any will do, on one that nobody has in either."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        datagrams = socket.socket(family, socket.SOCK_DGRAM)
+        datagrams.bind((host, port))
+        try:
+            return datagrams, socket.create_server(datagrams.getsockname()[:2], family=family)
+        except OSError:
+            datagrams.close()
+            if port:
+                raise
 
 
 def _cut(query: bytes, reply: bytes) -> bytes:
