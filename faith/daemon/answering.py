@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.channel import Channel
     from faith.daemon.loop import Loop
+    from faith.dns.counters import Counters
     from faith.dns.service import Settings
 
 BIND = "CAP_NET_BIND_SERVICE"
@@ -28,15 +29,21 @@ BIND = "CAP_NET_BIND_SERVICE"
 class Answering:
     """Processes that answer by *settings*, as *user*; *leave* is called in each of them first.
 
-    It is to let go of what is the supervisor's.
+    It is to let go of what is the supervisor's.  *counters* gives those of each, by its number.
     """
 
     def __init__(
-        self, loop: Loop, settings: Settings, user: str, leave: Callable[[], object]
+        self,
+        loop: Loop,
+        settings: Settings,
+        user: str,
+        leave: Callable[[], object],
+        counters: Callable[[int], Counters],
     ) -> None:
         self._settings = settings
         self._user = user
         self._leave = leave
+        self._counters = counters
         self.crew = Crew(loop, self._work, {}, "name server")
 
     def start(self, workers: int, on_ready: Callable[[], None]) -> None:
@@ -59,11 +66,11 @@ class Answering:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
-            uvloop.run(self._serve(channel))
+            uvloop.run(self._serve(channel, self._counters(number)))
         except (FaithError, OSError) as error:
             channel.send({"kind": "failed", "why": str(error)})
 
-    async def _serve(self, channel: Channel) -> None:
+    async def _serve(self, channel: Channel, counters: Counters) -> None:
         """Serve until the supervisor says "stop", its only word, or is gone."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -75,4 +82,4 @@ class Answering:
 
         loop.add_reader(channel.fileno(), stop)
         with suppress(asyncio.CancelledError):
-            await serve(self._settings, lambda: channel.send({"kind": "ready"}))
+            await serve(self._settings, lambda: channel.send({"kind": "ready"}), counters)

@@ -13,6 +13,7 @@ from faith.daemon.answering import Answering
 from faith.daemon.log import NOTICE, Log, open_sink
 from faith.daemon.loop import Loop
 from faith.daemon.systemd import notify
+from faith.dns.counters import Counters
 
 if TYPE_CHECKING:
     from faith.dns.service import Settings
@@ -40,7 +41,9 @@ class _Forwarder:
         self._workers = workers
         self._loop = Loop()
         settings = replace(settings, shared=workers > 1)
-        self._answering = Answering(self._loop, settings, user, self._loop.close)
+        self._answering = Answering(
+            self._loop, settings, user, self._loop.close, lambda number: Counters()
+        )
         self._crew = self._answering.crew
         self._crew.on_gone = self._loop.stop
 

@@ -13,16 +13,21 @@ if TYPE_CHECKING:
     from faith.daemon.crew import Crew
     from faith.daemon.loop import Loop
     from faith.daemon.settings import Settings
+    from faith.dns.counters import Counters
     from faith.errors import SetupError
 
 
 class Names:
     """Processes that answer by the settings they were started with, if by any.
 
-    *leave* is called in each of them, to let go of what is the supervisor's.
+    *leave* is called in each of them, to let go of what is the supervisor's, and *counters* gives
+    each its own by its number.
     """
 
-    def __init__(self, loop: Loop, leave: Callable[[], object]) -> None:
+    def __init__(
+        self, loop: Loop, leave: Callable[[], object], counters: Callable[[int], Counters]
+    ) -> None:
+        self._counters = counters
         self._loop = loop
         self._leave = leave
         self._now: Answering | None = None
@@ -98,4 +103,4 @@ class Names:
         if settings.dns is None:
             return None
         names = replace(settings.dns, shared=True)
-        return Answering(self._loop, names, settings.user, self._leave)
+        return Answering(self._loop, names, settings.user, self._leave, self._counters)

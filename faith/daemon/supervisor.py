@@ -32,6 +32,7 @@ from faith.daemon.policy import Parts, Rules
 from faith.daemon.reload import Reload
 from faith.daemon.reservations import Reservations
 from faith.daemon.worker import Task, work
+from faith.dns import counters as dns_counters
 from faith.errors import FaithError, SetupError
 from faith.kernel import routes
 from faith.kernel.sockets import reset
@@ -60,6 +61,10 @@ log = logging.getLogger("faith.supervisor")
 
 GRACE = 2.0
 """Seconds a worker has to end once it was told to reset its sessions."""
+
+
+NAME_SERVERS = 64
+"""Places for the counters of processes that answer for names; when these are more, some share."""
 
 
 class Supervisor:
@@ -92,11 +97,12 @@ class Supervisor:
         self._crew.on_gone = self._loop.stop
         self._crew.on_end = self._member_gone
         self._crew.on_serve = self._workers_changed
-        self._area = Area([counters.LAYOUT, condition.LAYOUT], settings.workers + 1)
-        self._condition = Condition(self._area.slab(settings.workers, condition.LAYOUT))
+        layouts = counters.LAYOUT, dns_counters.LAYOUT, condition.LAYOUT
+        self._area = Area(layouts, settings.workers + NAME_SERVERS + 1)
+        self._condition = Condition(self._area.slab(self._area.places - 1, condition.LAYOUT))
         self._tables = Tables(settings.workers)
         self._admin: Admin | None = None
-        self._names = Names(self._loop, self._leave)
+        self._names = Names(self._loop, self._leave, self._dns_counters)
         self._reload: Reload | None = None
         self._started = time.time()
         self._condition.started(self._started)
@@ -291,6 +297,11 @@ class Supervisor:
     def _counters(self, number: int) -> Counters:
         """Those of a worker's place, which a replacement goes on with."""
         return Counters(self._area.slab(number, counters.LAYOUT))
+
+    def _dns_counters(self, number: int) -> dns_counters.Counters:
+        """Those of a name server's place, behind the workers'; the next ones go on with them."""
+        place = self._settings.workers + number % NAME_SERVERS
+        return dns_counters.Counters(self._area.slab(place, dns_counters.LAYOUT))
 
     def _member_gone(self, member: Member) -> None:
         self._counters(member.number).lost()

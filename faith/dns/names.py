@@ -14,6 +14,7 @@ from faith.dns.wire import WireError
 
 if TYPE_CHECKING:
     from faith.dns.answer import Answer
+    from faith.dns.counters import Counters
     from faith.dns.options import Options
     from faith.dns.resolver import Servers
     from faith.dns.responder import Miss
@@ -24,7 +25,10 @@ log = logging.getLogger("faith.dns")
 
 
 class Names:
-    """Answers for clients in *served* (see Responder), by *servers*; *stale* is for Cache."""
+    """Answers for clients in *served* (see Responder), by *servers*; *stale* is for Cache.
+
+    *counters* count.
+    """
 
     def __init__(
         self,
@@ -33,10 +37,11 @@ class Names:
         servers: Servers,
         tasks: Tasks,
         stale: int = 0,
+        counters: Counters | None = None,
     ) -> None:
         cache = Cache(stale=stale)
         self._responder = Responder(options, cache, served)
-        self._resolver = Resolver(options, cache, servers, tasks)
+        self._resolver = Resolver(options, cache, servers, tasks, counters)
         self.respond = self._responder.respond
         self.serves = self._responder.serves
 

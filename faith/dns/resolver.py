@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from faith.dns import ipv4only, reverse
 from faith.dns.answer import Answer, failure
+from faith.dns.counters import Counters
 from faith.dns.question import Question
 from faith.dns.synthesis import Synthesis, without_a
 from faith.dns.wire import IN, NOERROR, NXDOMAIN, A
@@ -34,9 +35,17 @@ class Servers(Protocol):
 
 
 class Resolver:
-    """Finds answers in *cache* or by *servers*, which *tasks* are spent on."""
+    """Finds answers in *cache* or by *servers*, which *tasks* are spent on; *counters* count."""
 
-    def __init__(self, options: Options, cache: Cache, servers: Servers, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        options: Options,
+        cache: Cache,
+        servers: Servers,
+        tasks: Tasks,
+        counters: Counters | None = None,
+    ) -> None:
+        self._counters = counters or Counters()
         self.options = options
         self._cache = cache
         self._servers = servers
@@ -72,7 +81,11 @@ class Resolver:
             reply = Answer(reply.message, bogus=await self._is_bogus(question))
         if not synthesis.needs_a(reply):
             return synthesis.concluded(reply)
-        return synthesis.concluded(reply, await asyncio.shield(self._look_up(a_question)))
+        a_reply = await asyncio.shield(self._look_up(a_question))
+        concluded = synthesis.concluded(reply, a_reply)
+        if synthesis.made:
+            self._counters.synthesised()
+        return concluded
 
     async def _is_bogus(self, question: Question) -> bool:
         """Whether a question that failed for no stated reason is answered to who does not check.

@@ -10,11 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from faith.dns.answer import failure
-from faith.dns.wire import NOERROR, NXDOMAIN
+from faith.dns.counters import Counters
+from faith.dns.wire import NOERROR, NXDOMAIN, SERVFAIL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from faith.dns.answer import Answer
     from faith.dns.names import Names
     from faith.dns.responder import Miss
     from faith.dns.tasks import Tasks
@@ -39,10 +41,14 @@ _LENGTH = struct.Struct("!H")
 
 
 class Server:
-    """Answers by *names*, which may be replaced at any moment; *tasks* run misses and streams."""
+    """Answers by *names*, which may be replaced at any moment; *tasks* run misses and streams.
 
-    def __init__(self, names: Names, tasks: Tasks) -> None:
+    *counters* count.
+    """
+
+    def __init__(self, names: Names, tasks: Tasks, counters: Counters | None = None) -> None:
         self.names = names
+        self._counters = counters or Counters()
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._datagrams: set[socket.socket] = set()
@@ -79,16 +85,20 @@ class Server:
     def _readable(self, sock: socket.socket) -> None:
         respond = self.names.respond
         now = time.monotonic()
+        queries = at_once = 0
         for _ in range(BATCH):
             try:
                 message, source = sock.recvfrom(_QUERY_LIMIT)
             except OSError:  # nothing more; or what became of an earlier reply
-                return
+                break
+            queries += 1
             reply = respond(message, source[0], now)
             if isinstance(reply, bytes):
+                at_once += 1
                 _send(sock, source, reply)
             elif reply is not None:
                 self._miss(reply, partial(_send, sock, source))
+        self._counters.datagrams(queries, at_once)
 
     # -- streams -----------------------------------------------------------------------------
 
@@ -132,6 +142,7 @@ class Server:
             reply = self.names.respond(message, host, time.monotonic(), stream=True)
             if reply is None:
                 return
+            self._counters.stream(at_once=isinstance(reply, bytes))
             if isinstance(reply, bytes):
                 _write(writer, reply)
             elif task := self._miss(reply, partial(_write, writer)):
@@ -148,6 +159,7 @@ class Server:
     def _miss(self, miss: Miss, send: Callable[[bytes], None]) -> asyncio.Task[None] | None:
         if len(self._tasks) < MISSES:
             return self._tasks.start(self._find(self.names, miss, send), "miss")
+        self._counters.answered("failed")
         send(miss.reply(failure(miss.query.question)))
         return None
 
@@ -155,14 +167,19 @@ class Server:
         """Send the answer; or what is past its time, when that is better than to wait or fail."""
         stale = miss.stale_reply()
         if stale is None:
-            send(miss.reply(await names.find(miss)))
+            self._tell(miss, await names.find(miss), send)
             return
         finding = self._tasks.start(names.find(miss), "refreshment")  # goes on in any case
         done, _ = await asyncio.wait([finding], timeout=STALE_AFTER)
         if done and finding.result().rcode in (NOERROR, NXDOMAIN):
-            send(miss.reply(finding.result()))
+            self._tell(miss, finding.result(), send)
         else:
+            self._counters.answered("stale")
             send(stale)
+
+    def _tell(self, miss: Miss, answer: Answer, send: Callable[[bytes], None]) -> None:
+        self._counters.answered("failed" if answer.rcode == SERVFAIL else "looked up")
+        send(miss.reply(answer))
 
 
 def _send(sock: socket.socket, source: tuple[Any, ...], reply: bytes) -> None:

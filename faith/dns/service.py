@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faith.dns import listening
+from faith.dns.counters import Counters
 from faith.dns.endpoint import in_resolv_conf
 from faith.dns.exchange import Exchange, tls_context
 from faith.dns.names import Names
@@ -55,16 +56,19 @@ class Settings:
     """Several processes are to serve on the same sockets' addresses."""
 
 
-async def serve(settings: Settings, ready: Callable[[], object]) -> None:
-    """Serve until cancelled; *ready* is called once that has begun.
+async def serve(
+    settings: Settings, ready: Callable[[], object], counters: Counters | None = None
+) -> None:
+    """Serve until cancelled; *ready* is called once that has begun, and *counters* count.
 
     Raises ConfigError and SetupError.
     """
     async with AsyncExitStack() as undo:
         tasks = Tasks()
-        upstreams = Upstreams(_exchanges(settings), tasks)
+        counters = counters or Counters()
+        upstreams = Upstreams(_exchanges(settings), tasks, counters)
         undo.callback(upstreams.close)
-        service = _Service(settings, upstreams, tasks)
+        service = _Service(settings, upstreams, tasks, counters)
         undo.callback(service.server.close)
         undo.push_async_callback(tasks.close)
         watch = undo.enter_context(routes.watch())
@@ -79,20 +83,23 @@ async def serve(settings: Settings, ready: Callable[[], object]) -> None:
 class _Service:
     """A server that follows what it depends on."""
 
-    def __init__(self, settings: Settings, upstreams: Upstreams, tasks: Tasks) -> None:
+    def __init__(
+        self, settings: Settings, upstreams: Upstreams, tasks: Tasks, counters: Counters
+    ) -> None:
         self._tasks = tasks
+        self._counters = counters
         self._settings = settings
         self._upstreams = upstreams
         self._basis = _basis(settings)
         self._sockets: dict[Endpoint, list[socket.socket]] = {}
         self._refreshing = asyncio.Lock()
-        self.server = Server(self._names(), self._tasks)
+        self.server = Server(self._names(), self._tasks, counters)
 
     def _names(self) -> Names:
         settings = self._settings
         options, connected = self._basis
         served = settings.served or Networks(128, connected)
-        return Names(options, served, self._upstreams, self._tasks, settings.stale)
+        return Names(options, served, self._upstreams, self._tasks, settings.stale, self._counters)
 
     async def refresh(self) -> None:
         """Serve the prefixes, clients and addresses of this moment.  Raises SetupError."""

@@ -27,7 +27,7 @@ TTL_WITHOUT_SOA = 600
 class Synthesis:
     """DNS64 for one question of a client of *view*."""
 
-    __slots__ = ("_always", "_never", "_options", "_question", "_view")
+    __slots__ = ("_always", "_never", "_options", "_question", "_view", "made")
 
     def __init__(self, options: Options, view: View, question: Question) -> None:
         self._options = options
@@ -36,6 +36,8 @@ class Synthesis:
         rule = options.rule(question.name)
         self._always = rule is Rule.ALWAYS
         self._never = rule is Rule.NEVER
+        self.made = False
+        """Whether `concluded` has made AAAA records."""
 
     def applies(self) -> bool:
         """Whether anything may be synthesised: for AAAA records of the Internet only (§5.1).
@@ -71,6 +73,7 @@ class Synthesis:
         if a_reply.rcode != NOERROR:
             return a_reply.asked_for(AAAA)  # §5.1.6
         if any(self._addresses(v4) for v4 in _addresses(a_reply, A)):
+            self.made = True
             return to_aaaa(a_reply, self._addresses, self._ttl_limit(reply))
         if reply.rcode == NOERROR:
             return self._without_excluded(reply)  # §5.4: no data, so the client's own answer

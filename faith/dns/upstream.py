@@ -9,6 +9,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from faith.dns.answer import failure
+from faith.dns.counters import Counters
 from faith.dns.wire import NOERROR, NXDOMAIN, WireError
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ log = logging.getLogger("faith.dns")
 class Upstream:
     """A server and its health; *now* is the loop's time."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, counters: Counters) -> None:
         self._exchange = exchange
+        self._counters = counters
         self._failures = 0
         self._rests_until = 0.0
 
@@ -52,17 +54,23 @@ class Upstream:
         try:
             answer = await self._exchange.ask(question)
         except (OSError, EOFError, WireError) as error:
+            self._counters.asked("error")
             if getattr(error, "errno", None) not in _OWN_FAULTS:
-                self.failed(str(error))
+                self._failed(str(error))
             return None
+        self._counters.asked("answer")
         if self._failures >= TOLERANCE:
             log.info("server %s answers again", self._exchange.endpoint)
         self._failures = 0
         self._rests_until = 0.0
         return answer
 
-    def failed(self, why: str) -> None:
-        """Take note that it did not answer."""
+    def missed(self) -> None:
+        """Take note that it had the time to answer, and did not."""
+        self._counters.asked("timeout")
+        self._failed("no answer")
+
+    def _failed(self, why: str) -> None:
         now = asyncio.get_running_loop().time()
         self._failures += 1
         if self._failures == TOLERANCE:
@@ -77,10 +85,13 @@ class Upstream:
 
 
 class Upstreams:
-    """All servers, in the order of preference; *tasks* run the attempts."""
+    """All servers, in the order of preference; *tasks* run the attempts, *counters* count."""
 
-    def __init__(self, exchanges: Sequence[Exchange], tasks: Tasks) -> None:
-        self._all = [Upstream(exchange) for exchange in exchanges]
+    def __init__(
+        self, exchanges: Sequence[Exchange], tasks: Tasks, counters: Counters | None = None
+    ) -> None:
+        counters = counters or Counters()
+        self._all = [Upstream(exchange, counters) for exchange in exchanges]
         self._tasks = tasks
 
     async def ask(self, question: Question) -> Answer:
@@ -134,7 +145,7 @@ class _Race:
         for task, (upstream, started) in self._running.items():
             task.cancel()
             if now - started >= PATIENCE[0] / 2:
-                upstream.failed("no answer")
+                upstream.missed()
 
     def _start(self, upstream: Upstream) -> None:
         self._silent.append(upstream)

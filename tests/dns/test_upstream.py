@@ -12,6 +12,7 @@ import uvloop
 
 from faith.dns import upstream
 from faith.dns.answer import Answer, failure
+from faith.dns.counters import Counters
 from faith.dns.endpoint import Endpoint
 from faith.dns.exchange import Exchange
 from faith.dns.tasks import Tasks
@@ -156,7 +157,7 @@ class TestHealth:
         server = Scripted(OSError(errno.EMFILE, "Too many open files"))
 
         async def main() -> None:
-            found = Upstream(server)
+            found = Upstream(server, Counters())
             for _ in range(2 * TOLERANCE):
                 assert await found.ask(WWW) is None
             assert not found.rests(asyncio.get_running_loop().time())
@@ -167,7 +168,7 @@ class TestHealth:
         server = Scripted(OSError("no"))
 
         async def main() -> None:
-            found = Upstream(server)
+            found = Upstream(server, Counters())
             now = asyncio.get_running_loop().time
             for _ in range(TOLERANCE):
                 assert not found.rests(now())

@@ -115,6 +115,19 @@ def test_all_parts_are_served_by_one_daemon(lab: ThreeHosts, start: Start) -> No
         assert not routes.reserved()
 
 
+@pytest.mark.usefixtures("zones")
+def test_names_are_counted(lab: ThreeHosts, start: Start, need: Callable[[str], str]) -> None:
+    start(f'{BASE}{DNS}[metrics]\nlisten = "[::1]:9064"\n')
+    for _ in range(3):
+        assert asked(lab) == [lab.mapped()]
+    told = lab.gateway.run([need("curl"), "-sSg", "http://[::1]:9064/metrics"]).stdout
+    assert 'faith_dns_queries_total{transport="udp"} 3.0' in told
+    assert 'faith_dns_answers_total{how="at once"} 2.0' in told
+    assert 'faith_dns_answers_total{how="looked up"} 1.0' in told
+    assert "faith_dns_synthesised_total 1.0" in told
+    assert 'faith_dns_upstream_total{result="answer"} 2.0' in told
+
+
 def test_a_mistake_keeps_it_from_starting(lab: ThreeHosts, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"faith.toml:7: service.prots: .* is ports meant"):
         Gateway(lab, tmp_path, BASE.replace("ports = ", "prots = ", 1))
