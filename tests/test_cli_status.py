@@ -72,7 +72,7 @@ def test_all_is_well(host: Host) -> None:
     assert host.warnings() == []
     assert list(status.read().lines()) == [
         "prefix   2001:db8:ffff::/96, layout low32, guarded",
-        "faithd   telnet, port 23, by route, 2 workers, pid 42, for 3 min",
+        "faithd   telnet, port 23, by route, 2 workers, pid 42, for 3 min, 0 sessions",
         "warning  no way",
     ]
 
@@ -177,4 +177,4 @@ def test_a_faithd_without_any_prefix(host: Host) -> None:
 def test_how_long_a_faithd_runs(seconds: float, text: str) -> None:
     running = faithd(started=time.time() - seconds, service="80,443", ports="80,443", workers=1)
     (line,) = (line for line in Status((), None, (running,)).lines() if line.startswith("faithd"))
-    assert line == f"faithd   ports 80,443, by route, 1 worker, pid 42, for {text}"
+    assert line == f"faithd   ports 80,443, by route, 1 worker, pid 42, for {text}, 0 sessions"

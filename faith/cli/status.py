@@ -137,8 +137,13 @@ def _serving(faithd: Running) -> str:
     named = any(map(str.isalpha, faithd.service))
     service = f"{faithd.service}, {ports}" if named else ports
     workers = "1 worker" if faithd.workers == 1 else f"{faithd.workers} workers"
+    sessions = "1 session" if faithd.sessions == 1 else f"{faithd.sessions} sessions"
+    draining = ", taking no more" if faithd.draining else ""
     since = _duration(time.time() - faithd.started)
-    return f"{service}, by {faithd.via}, {workers}, pid {faithd.pid}, for {since}"
+    return (
+        f"{service}, by {faithd.via}, {workers}, pid {faithd.pid}, for {since},"
+        f" {sessions}{draining}"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from faith.daemon.channel import Channel
@@ -42,10 +43,10 @@ class Member:
     born: float
     ready: bool = False
 
-    def tell(self, kind: str, descriptors: Sequence[int] = ()) -> None:
+    def tell(self, kind: str, descriptors: Sequence[int] = (), **words: object) -> None:
         """Say something to it; it is killed when it takes no orders any more."""
         try:
-            self.channel.send({"kind": kind}, descriptors)
+            self.channel.send({"kind": kind, **words}, descriptors)
         except BlockingIOError:
             # It would go on by rules that are no longer true.
             log.error("process %d takes no orders", self.pid)
@@ -111,6 +112,15 @@ class Crew:
     def serving(self) -> int:
         """How many of them serve."""
         return sum(member.ready for member in self._members.values())
+
+    @property
+    def members(self) -> list[Member]:
+        """Those that live, by their numbers."""
+        return sorted(self._members.values(), key=attrgetter("number"))
+
+    def hear(self, hearings: Mapping[str, Hearing]) -> None:
+        """Have *hearings* called as well."""
+        self._hearings.update(hearings)
 
     def tell(self, kind: str, descriptors: Sequence[int] = ()) -> None:
         """Say something to every worker; one that takes no orders any more is killed."""

@@ -31,7 +31,8 @@ _LONGEST = 1 << 18
 class Running:
     """A faithd: *service* and *ports* as texts, *started* in Unix time.
 
-    *prefixes* are what it relays from, *sets_up* those it set up itself (``-P``).
+    *prefixes* are what it relays from, *sets_up* those it set up itself (``-P``), *sessions* how
+    many are open, *control* the path of its control socket.
     """
 
     pid: int
@@ -42,6 +43,9 @@ class Running:
     started: float
     prefixes: list[str]
     sets_up: list[str]
+    sessions: int = 0
+    draining: bool = False
+    control: str | None = None
 
 
 class Announcement:

@@ -13,15 +13,17 @@ import signal
 import socket
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.daemon import condition, presence, systemd
 from faith.daemon.admin import Admin
 from faith.daemon.background import pid_file
+from faith.daemon.census import Census
 from faith.daemon.channel import in_memory
 from faith.daemon.condition import Condition
+from faith.daemon.control import Control
 from faith.daemon.crew import Crew, how_it_ended
 from faith.daemon.data import DataConnections
 from faith.daemon.log import NOTICE
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.background import Background
     from faith.daemon.channel import Channel, Message
+    from faith.daemon.control import Request
     from faith.daemon.crew import Hearing, Member
     from faith.daemon.log import Log
     from faith.daemon.settings import Settings
@@ -89,11 +92,12 @@ class Supervisor:
         self._loop = Loop()
         self._data = DataConnections(settings.workers, lambda: self._parts.prefixes)
         hearings: dict[str, Hearing] = {
-            "status": self._take_status,
             **self._data.hearings,
             "local": self._serve_locally,
         }
         self._crew = Crew(self._loop, self._work, hearings)
+        self._census = Census(self._loop, self._crew)
+        self._control: Control | None = None
         self._crew.on_gone = self._loop.stop
         self._crew.on_end = self._member_gone
         self._crew.on_serve = self._workers_changed
@@ -107,8 +111,6 @@ class Supervisor:
         self._started = time.time()
         self._condition.started(self._started)
         self._reservations = Reservations()
-        self._asked: set[int] = set()
-        self._sessions = 0
         self._stopping = False
 
     def run(self) -> None:
@@ -174,6 +176,9 @@ class Supervisor:
         self._presence = presence.announce(self._state)
         undo.callback(self._presence.close)
         undo.enter_context(pid_file(settings.pid_file))
+        if settings.control:
+            self._control = Control(self._loop, settings.control, self._commands())
+            undo.callback(self._control.close)
         self._loop.watch(self._watch, self._tables_changed)
         self._loop.watch(self._presence, self._presence.answer)
 
@@ -226,6 +231,8 @@ class Supervisor:
         self._background.detach()
         self._crew.forsake()
         self._names.forsake()
+        if self._control:
+            self._control.forsake()
         if self._admin and self._admin is not keep:
             self._admin.forsake()
         self._presence.close()
@@ -253,13 +260,29 @@ class Supervisor:
 
     def _handle_sighup(self) -> None:
         """Read the configuration again; an error leaves everything as it was."""
+        self._start_reload(lambda error: None)
+
+    def _answer_reload(self, request: Request) -> None:
+        self._start_reload(lambda error: request.fail(error) if error else request.answer())
+
+    def _start_reload(self, ended: Callable[[FaithError | None], None]) -> None:
         if self._stopping:
+            ended(FaithError("it is being stopped"))
             return
+
+        def take(settings: Settings, rules: Rules) -> None:
+            self._take_settings(settings, rules)
+            ended(None)
+
+        def refuse(error: FaithError) -> None:
+            self._keep_settings(error)
+            ended(error)
+
         systemd.reloading()
         if self._reload:
             self._reload.abandon()
         self._reload = Reload(self._settings, self._names, self._reservations)
-        self._reload.start(self._reread, self._take_settings, self._keep_settings)
+        self._reload.start(self._reread, take, refuse)
 
     def _take_settings(self, settings: Settings, rules: Rules) -> None:
         self._settings = settings
@@ -308,6 +331,7 @@ class Supervisor:
         self._tables.clear(member.number)
         self._workers_changed()
         self._data.forget(member)
+        self._census.gone(member)
 
     # -- the local server --------------------------------------------------------------------
 
@@ -346,6 +370,15 @@ class Supervisor:
         if self._admin:
             yield self._admin.crew
 
+    def _commands(self) -> dict[str, Callable[[Request], None]]:
+        return {
+            "status": lambda request: request.answer(**asdict(self._state())),
+            "sessions": self._census.tell,
+            "kill": self._census.kill,
+            "reload": self._answer_reload,
+            "drain": self._answer_drain,
+        }
+
     # -- state -------------------------------------------------------------------------------
 
     def _state(self) -> presence.Running:
@@ -358,6 +391,9 @@ class Supervisor:
             started=self._started,
             prefixes=[str(prefix) for prefix in self._parts.prefixes],
             sets_up=[str(prefix) for prefix in self._reservations.set_up],
+            sessions=self._open_sessions(),
+            draining=self._stopping,
+            control=str(self._settings.control) if self._control else None,
         )
 
     def _description(self) -> str:
@@ -368,16 +404,10 @@ class Supervisor:
         )
 
     def _handle_sigusr1(self) -> None:
-        """Ask the workers how many sessions they have; the last answer completes the line."""
-        self._asked = set(self._crew.pids)
-        self._sessions = 0
-        self._crew.tell("status")
+        log.log(NOTICE, "sessions: %d, %s", self._open_sessions(), self._description())
 
-    def _take_status(self, member: Member, message: Message, descriptors: list[int]) -> None:
-        self._asked.discard(member.pid)
-        self._sessions += message["sessions"]
-        if not self._asked.intersection(self._crew.pids):
-            log.log(NOTICE, "sessions: %d, %s", self._sessions, self._description())
+    def _open_sessions(self) -> int:
+        return self._area.total(counters.LAYOUT, counters.LAYOUT.start(counters.OPEN))
 
     # -- end ---------------------------------------------------------------------------------
 
@@ -385,11 +415,24 @@ class Supervisor:
         """Let the sessions end; asked again, end them."""
         if self._stopping:
             self._reset_sessions()
+        else:
+            self._drain(self._settings.drain_timeout)
+
+    def _answer_drain(self, request: Request) -> None:
+        """Let the sessions end, in their own time or in that of the configuration."""
+        if self._stopping:
+            request.fail("it is being stopped already")
             return
+        self._drain(None if request.words.get("forever") else self._settings.drain_timeout)
+        request.answer(sessions=self._open_sessions())
+
+    def _drain(self, seconds: float | None) -> None:
+        """Take no more connections, and end with the last session, or after *seconds*."""
         self._stopping = True
         self._condition.drain()
         systemd.notify("STOPPING=1")
-        log.log(NOTICE, "stopping: sessions have %g s to end", self._settings.drain_timeout)
+        limit = "all the time they want" if seconds is None else f"{seconds:g} s"
+        log.log(NOTICE, "stopping: sessions have %s to end", limit)
         # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
         # them stays, established sessions may depend on it.
         for listeners in self._steering.listeners:
@@ -397,7 +440,8 @@ class Supervisor:
                 listener.close()
         self._crew.tell("drain")
         self._names.stop()
-        self._loop.later(self._settings.drain_timeout, self._reset_sessions)
+        if seconds is not None:
+            self._loop.later(seconds, self._reset_sessions)
         self._crew.retire()
 
     def _reset_sessions(self) -> None:

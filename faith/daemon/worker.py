@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from faith.daemon.channel import from_memory
+from faith.daemon.listing import Listing
 from faith.daemon.log import NOTICE
 from faith.daemon.orders import Orders
 from faith.daemon.policy import Parts
@@ -103,7 +104,8 @@ class Worker:
         self._orders: dict[str, Callable[..., None]] = {
             "policy": self._take_policy,
             "orders": self._take_orders,
-            "status": self._tell_status,
+            "sessions": self._list_sessions,
+            "kill": self._kill_session,
             "drain": self._drain,
             "socket": self._take_socket,
             "done": self._take_answer,
@@ -144,7 +146,7 @@ class Worker:
             self._go_on_alone()
         else:
             message, descriptors = received
-            self._orders[message["kind"]](*descriptors)
+            self._orders[message.pop("kind")](*descriptors, **message)
 
     def _go_on_alone(self) -> None:
         """The supervisor has died, and the steering with it: let what can end well do so."""
@@ -207,9 +209,19 @@ class Worker:
             self._relay.listen_for_data(_socket.socket(fileno=descriptor))
         self._requests.answered()
 
-    def _tell_status(self) -> None:
-        with suppress(OSError):  # it will ask again
-            self._channel.send({"kind": "status", "sessions": self._relay.open_sessions})
+    def _list_sessions(self, question: int) -> None:
+        Listing(self._loop, self._relay, partial(self._tell_sessions, question))
+
+    def _tell_sessions(self, question: int, file: int) -> None:
+        with suppress(OSError):  # whoever asks will ask again
+            self._channel.send({"kind": "sessions", "question": question}, [file])
+
+    def _kill_session(self, question: int, serial: int) -> None:
+        found = [session for session in self._relay.sessions() if session.serial == serial]
+        for session in found:
+            self._relay.kill(session)
+        with suppress(OSError):
+            self._channel.send({"kind": "killed", "question": question, "found": bool(found)})
 
     def _drain(self) -> None:
         self._relay.stop_listening()

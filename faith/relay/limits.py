@@ -58,6 +58,9 @@ class Deadlines:
         """*session* is past the stage; its turn at the clock is left to find nothing."""
         del self._due[session]
 
+    def __contains__(self, session: Session) -> bool:
+        return session in self._due
+
     def sessions(self) -> list[Session]:
         """Those whose time is running."""
         return list(self._due)

@@ -141,8 +141,7 @@ class Relay:
         self._judging = self._admission if self._admission.limited else None
         if self._judging is None:
             return
-        controls = self._ftp.sessions() if self._ftp else []
-        for session in self._dialling.sessions() + self._plane.sessions() + controls:
+        for session in self.sessions():
             if session.seat is None and session.parent is None:
                 session.seat = self._judging.keep(session.client_host)
 
@@ -163,6 +162,28 @@ class Relay:
         if session.seat is not None and self._admission is not None:
             self._admission.leave(session.seat)
             session.seat = None
+
+    # -- sessions ----------------------------------------------------------------------------
+
+    def sessions(self) -> list[Session]:
+        """All there are."""
+        controls = self._ftp.sessions() if self._ftp else []
+        return self._dialling.sessions() + self._plane.sessions() + controls
+
+    def stage(self, session: Session) -> str:
+        """How far *session* has come: "dialling", "open" or "half-closed"."""
+        if session in self._dialling:
+            return "dialling"
+        return "half-closed" if session.client.done or session.server.done else "open"
+
+    def kill(self, session: Session) -> None:
+        """End *session* with resets to both sides."""
+        if session in self._dialling:
+            self._dialling.remove(session)
+        elif self._ftp and session in self._ftp.sessions():
+            self._ftp.end(session, "killed", reset=True)
+            return
+        self._plane.end(session, "killed", reset=True)
 
     # -- accepting ---------------------------------------------------------------------------
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING
 
 from faith.relay.leg import Leg
-from faith.relay.record import Record
+from faith.relay.record import Record, endpoint
 
 if TYPE_CHECKING:
     import _socket
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from faith.relay.admission import Seat
     from faith.relay.listener import Peer
     from faith.relay.routing import Route
+
+
+_serials = itertools.count(1)
 
 
 class Session:
@@ -38,6 +42,7 @@ class Session:
         "route",
         "seat",
         "seen",
+        "serial",
         "server",
         "started",
     )
@@ -62,6 +67,7 @@ class Session:
         port: int,
         now: float,
     ) -> None:
+        self.serial = next(_serials)  # in this process
         self.client = Leg(client, self)
         self.server = Leg(server, self)
         self.client.peer = self.server
@@ -90,6 +96,18 @@ class Session:
         """What of `moved` this has not told before."""
         told, self.counted = self.counted, self.moved
         return self.counted[0] - told[0], self.counted[1] - told[1]
+
+    def fields(self, now: float) -> dict[str, str | int | float]:
+        """What is told of it while it goes on; like a record's fields, but without a call."""
+        return {
+            "serial": self.serial,
+            "client": endpoint((self.client_host, self.client_port)),
+            "mapped": endpoint((self.route.mapped, self.mapped_port)),
+            "server": endpoint((self.route.server, self.port)),
+            "seconds": round(now - self.started, 3),
+            "sent": self.client.moved,
+            "received": self.server.moved,
+        }
 
     def record(self, now: float) -> Record:
         """What is told of it at its end; its sockets are still open."""

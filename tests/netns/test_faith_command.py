@@ -390,7 +390,10 @@ class TestStatus:
         faithd = lab.gateway.popen([*FAITHD, *options], env=ENVIRONMENT)
         lab.gateway.wait_listening(2324, program=faithd)
         lines = gateway.does().splitlines()
-        assert f"faithd   ports 2323-2324, by route, 1 worker, pid {faithd.pid}, for 0 s" in lines
+        assert (
+            f"faithd   ports 2323-2324, by route, 1 worker, pid {faithd.pid}, for 0 s, 0 sessions"
+            in lines
+        )
         (running,) = json.loads(gateway.does("status", "--json"))["faithds"]
         assert (running["pid"], running["prefixes"]) == (faithd.pid, [PREFIX])
         assert "faithd" not in gateway.warnings()

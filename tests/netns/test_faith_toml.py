@@ -5,25 +5,31 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import io
+import json
 import signal
 import socket
-from typing import TYPE_CHECKING
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dns.message
 import dns.query
 import pytest
 
+from faith.cli.sessions import KEYS
 from faith.kernel import routes
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
-from tests.faithd import Faithd
+from tests.faithd import ENVIRONMENT, Faithd
 from tests.netns.ftp_server import FtpServer
 from tests.netns.service import PORT, answers, connect, refuses, relays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from faith.lab import ThreeHosts
 
@@ -156,6 +162,12 @@ def reread(faithd: Gateway, text: str, says: str) -> None:
     faithd.wait_said(says, times + 1)
 
 
+def relays_now(lab: ThreeHosts) -> bool:
+    with contextlib.suppress(ConnectionResetError):
+        return relays(lab)
+    return False
+
+
 @pytest.mark.usefixtures("echo", "zones")
 def test_a_good_file_is_taken_under_traffic(lab: ThreeHosts, start: Start) -> None:
     faithd = start(BASE)
@@ -164,13 +176,12 @@ def test_a_good_file_is_taken_under_traffic(lab: ThreeHosts, start: Start) -> No
         rules = '[access]\nrules = ["2001:db8:9::/48 permit 0.0.0.0/0"]\n'
         reread(faithd, f'{BASE}{rules}[log]\nformat = "json"\n{DNS}', "read again")
         assert answers(connection), "what is there lives on"
-        with pytest.raises(ConnectionResetError):
-            relays(lab)
+        wait_until(lambda: not relays_now(lab), 5, "the workers following")
         assert asked(lab) == [lab.mapped()]
         faithd.wait_said('"end": "no rule permits it"')
         reread(faithd, f"{BASE}[timeouts]\nidle = 0.2\n{DNS}", "read again")
         assert asked(lab) == [lab.mapped()]
-        assert relays(lab)
+        wait_until(lambda: relays_now(lab), 5, "the workers following")
         with pytest.raises(ConnectionResetError):
             connection.recv(1)  # it has been silent for too long
         reread(faithd, BASE, "read again")
@@ -250,3 +261,95 @@ def test_systemd_is_told_of_all_of_it(lab: ThreeHosts, tmp_path: Path) -> None:
         assert status.startswith("STATUS=serving ftp,")
         assert faithd.stop() == 0
         assert told() == ["STOPPING=1"]
+
+
+# -- asked and told ------------------------------------------------------------------------------
+
+
+def faith(lab: ThreeHosts, *words: str) -> str:
+    """What ``faith WORDS`` prints on the gateway; raises CalledProcessError."""
+    command = [sys.executable, "-m", "faith.cli.faith", *words]
+    return lab.gateway.run(command, env=ENVIRONMENT).stdout
+
+
+def sessions(lab: ThreeHosts, *words: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(faith(lab, "sessions", "--json", *words))
+    return found
+
+
+@pytest.mark.usefixtures("echo")
+def test_sessions_are_listed_and_killed(lab: ThreeHosts, start: Start) -> None:
+    faithd = start()
+    assert stat.S_IMODE(faithd.control.stat().st_mode) == 0o600
+    with connect(lab) as first, connect(lab) as second:
+        assert answers(first, b"a")
+        assert answers(second, b"a little more")
+        longer, shorter = sessions(lab, "--sort", "sent")
+        assert (longer["sent"], shorter["received"]) == (13, 1)
+        assert longer["client"] == "[{}]:{}".format(*second.getsockname()[:2])
+        assert longer["mapped"] == f"[{lab.mapped()}]:{PORT}"
+        assert longer["server"] == f"{SERVER}:{PORT}"
+        assert longer["stage"] == "open"
+        assert len(sessions(lab, "--client", "2001:db8:6::/64")) == 2
+        assert not sessions(lab, "--client", "2001:db8:9::/48")
+        header, *rows = faith(lab, "sessions").splitlines()
+        assert header.split() == list(KEYS)
+        assert sorted(row.split()[0] for row in rows) == sorted([longer["id"], shorter["id"]])
+        assert f"pid {faithd.process.pid}" in faith(lab, "status")
+        assert "2 sessions" in faith(lab, "status")
+
+        faith(lab, "kill", longer["id"])
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+        assert answers(first)
+        faithd.wait_said("end=killed")
+        for word in (longer["id"], "7-1", "nonsense"):
+            with pytest.raises(subprocess.CalledProcessError):
+                faith(lab, "kill", word)
+    assert faithd.stop() == 0
+    assert not faithd.control.exists()
+
+
+@pytest.mark.usefixtures("echo")
+def test_a_reload_that_is_asked_for_tells_how_it_went(lab: ThreeHosts, start: Start) -> None:
+    faithd = start()
+    assert "in force" in faith(lab, "reload")
+    faithd.write(BASE + "nonsense = 1")
+    with pytest.raises(subprocess.CalledProcessError) as told:
+        faith(lab, "reload", "--control", str(faithd.control))
+    assert "service.nonsense: no such key" in told.value.stderr
+    assert relays(lab)
+
+
+@pytest.mark.usefixtures("echo")
+def test_drained_it_ends_with_its_last_session(lab: ThreeHosts, start: Start) -> None:
+    faithd = start(BASE + "[timeouts]\ndrain = 0.1")
+    with connect(lab) as connection:
+        assert answers(connection)
+        assert "open sessions: 1" in faith(lab, "drain", "--forever")
+        assert refuses(lab)
+        assert "taking no more" in faith(lab, "status")
+        time.sleep(0.3)
+        assert answers(connection)
+        with pytest.raises(subprocess.CalledProcessError, match="exit status 1"):
+            faith(lab, "drain")
+    assert faithd.process.wait(5) == 0
+
+
+def test_a_killed_one_leaves_a_socket_that_is_in_nobodys_way(lab: ThreeHosts, start: Start) -> None:
+    first = start()
+    workers = first.workers
+    first.process.kill()
+    first.process.wait()
+    assert first.control.exists()
+    wait_until(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 5, "workers to be gone"
+    )
+    start()
+    assert sessions(lab) == []
+
+
+def test_two_cannot_have_the_same_control_socket(lab: ThreeHosts, start: Start) -> None:
+    start()
+    with pytest.raises(AssertionError, match="control: Address already in use"):
+        start(BASE.replace("8000-8001", "9000").replace("ftp", "22").replace(str(PORT), "24"))

@@ -1,0 +1,70 @@
+"""The commands to a running faithd: ``faith sessions``, ``kill``, ``drain``, ``reload``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faith.cli import control, sessions
+
+_Control = Annotated[
+    Path | None,
+    typer.Option(
+        "--control", metavar="FILE", help="The faithd's control socket, if several run here."
+    ),
+]
+
+
+def show_sessions(
+    client: Annotated[
+        str | None, typer.Option(metavar="NETWORK", help="Only those of these clients.")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(metavar="KEY", help=f"By one of {', '.join(sessions.KEYS)}.")
+    ] = "seconds",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    at: _Control = None,
+) -> None:
+    """Show the sessions of a running faithd."""
+    found = sessions.read(at)
+    if client:
+        found = sessions.of_client(found, client)
+    found = sessions.order(found, sort)
+    print(json.dumps(found, indent=2) if as_json else "\n".join(sessions.lines(found)))
+
+
+def kill_session(
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="As faith sessions calls it.")],
+    at: _Control = None,
+) -> None:
+    """End a session, with resets to both sides."""
+    control.ask(at, "kill", session=session)
+    print(f"{session} has been reset")
+
+
+def drain(
+    forever: Annotated[
+        bool, typer.Option("--forever", help="However long the sessions take to end.")
+    ] = False,
+    at: _Control = None,
+) -> None:
+    """Have faithd take no more connections, and stop when its sessions have ended."""
+    left = control.ask(at, "drain", forever=forever)["sessions"]
+    print(f"no more connections are taken; open sessions: {left}")
+
+
+def reload(at: _Control = None) -> None:
+    """Have faithd read its configuration again: all of it is taken, or nothing."""
+    control.ask(at, "reload")
+    print("the configuration has been read again, and is in force")
+
+
+def join(app: typer.Typer) -> None:
+    """Make these commands some of *app*'s."""
+    app.command("sessions")(show_sessions)
+    app.command("kill")(kill_session)
+    app.command("drain")(drain)
+    app.command("reload")(reload)
