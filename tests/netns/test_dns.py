@@ -37,6 +37,7 @@ ZONE = f"""$ORIGIN example.
 @ 300 IN SOA ns host 1 3600 1200 604800 60
 www 60 IN A {SERVER}
 v6 60 IN AAAA 2001:db8:6::80
+global 60 IN A 198.41.0.4
 """
 REVERSE = """$ORIGIN 192.in-addr.arpa.
 @ 300 IN SOA ns host 1 3600 1200 604800 60
@@ -280,6 +281,16 @@ class TestService:
         wait_until(
             lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 5, "their end"
         )
+
+
+def test_the_well_known_prefix_is_used_where_none_is_reserved(
+    lab: ThreeHosts, start: Callable[..., FaithDns]
+) -> None:
+    """RFC 6147 §5.2; the page's address is not global, so that has none (RFC 6052 §3.1)."""
+    start()
+    assert addresses(ask(lab.client, "global.example.")) == ["64:ff9b::c629:4"]
+    assert addresses(ask(lab.client, "ipv4only.arpa.")) == ["64:ff9b::c000:aa", "64:ff9b::c000:ab"]
+    assert not ask(lab.client, "www.example.").answer
 
 
 class TestTrouble:
