@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from faith.lab import Host
 
 PORT = 21
+PATIENCE = 30
+"""Seconds that a data connection may take."""
 
 
 class FtpServer:
@@ -29,7 +31,7 @@ class FtpServer:
         self.data_peers: list[str] = []
         self.control_peers: list[str] = []
         self.listener = host.call(socket.create_server, ("", PORT))
-        self.listener.listen(200)
+        self.listener.listen(4096)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
@@ -96,7 +98,7 @@ class _Visit:
         if self.passive:
             self.passive.close()
         self.passive = socket.create_server((self.control.getsockname()[0], 0))
-        self.passive.settimeout(5)
+        self.passive.settimeout(PATIENCE)
         host, port = self.passive.getsockname()
         return host, port
 
@@ -158,7 +160,7 @@ class _Visit:
             self.passive = None
         else:
             assert self.active
-            self.data = socket.create_connection(self.active, 5)
+            self.data = socket.create_connection(self.active, PATIENCE)
             peer = self.active
         self.server.data_peers.append(peer[0])
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ftplib
-import hashlib
 import io
 import os
 import random
 import socket
 import struct
-import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -343,39 +341,6 @@ def test_stopping_ends_what_does_not(lab: ThreeHosts, server: FtpServer, start: 
         with pytest.raises(ConnectionResetError):
             control.recv(1)
     assert "end=stopped" in faithd.said
-
-
-# -- many ----------------------------------------------------------------------------------------
-
-
-def test_a_hundred_at_once_and_nothing_left(
-    lab: ThreeHosts, server: FtpServer, start: Start
-) -> None:
-    faithd = start("ftp")
-    before = descriptors(faithd)
-    digests: list[str] = []
-    everyone = threading.Barrier(100)
-
-    def visit(number: int) -> None:
-        with lab.client.inside(), ftplib.FTP(timeout=30) as connection:
-            connection.connect(lab.mapped(), 21)
-            connection.login("me", "secret")
-            connection.set_pasv(number % 2 == 0)
-            everyone.wait(30)
-            digests.append(hashlib.sha256(fetch(connection)).hexdigest())
-
-    visitors = [threading.Thread(target=visit, args=(number,)) for number in range(100)]
-    for visitor in visitors:
-        visitor.start()
-    for visitor in visitors:
-        visitor.join(60)
-    assert digests == [hashlib.sha256(FILE).hexdigest()] * 100
-    wait_until(lambda: faithd.said.count("end=closed") == 200, 5, "200 records")
-    wait_until(lambda: descriptors(faithd) <= before + 16, 5, "descriptors given back")
-
-
-def descriptors(faithd: Faithd) -> int:
-    return sum(len(os.listdir(f"/proc/{worker}/fd")) for worker in faithd.workers)
 
 
 # -- encrypted -----------------------------------------------------------------------------------
