@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 ECHO, HTTP, BULK = 7, 80, 5201
 """The origin's ports, and those on which contenders listen."""
+FTP = 21
+"""One of the origin's, on which they do not."""
 FIRST_CALLER = "2001:db8:6:100::1"
 """The first of many addresses that the client may call from."""
 CONNECTIONS = 50
@@ -143,6 +145,10 @@ class Bed:
     def serve_bulk(self) -> None:
         """Have the origin serve iperf3."""
         self._serve(BULK, [path(IPERF3), "-s", "-p", str(BULK)])
+
+    def serve_file(self, octets: int) -> None:
+        """Have the origin serve a file of so many, by FTP and, in the place of iperf3, plainly."""
+        self._serve(FTP, ends.command("ftpd", SERVER, FTP, BULK, octets))
 
     def _serve(self, port: int, argv: list[str]) -> None:
         if port not in self._serving:

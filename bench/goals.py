@@ -10,6 +10,7 @@ from bench.measures.growth import PREFIXES, RULES, SESSIONS, row, steps
 from bench.measures.http import CONNECTION, REQUEST
 from bench.measures.idle import Idle
 from bench.measures.inetd import FIRST_BYTE, PYTHON
+from bench.measures.retrieval import PLAIN, RETR
 
 if TYPE_CHECKING:
     from bench.measures.base import Row
@@ -58,6 +59,7 @@ def goals(scale: Scale) -> list[Goal]:
         beside(CONNECTION, 1.0, "haproxy", "nginx"),
         *(beside(way, 0.4, "haproxy", "nginx") for way in (UP, DOWN)),
         *(beside(way, 1.0, "haproxy-splice") for way in (UP, DOWN)),
+        Goal(RETR, ((PLAIN, _RELAY),), FLAT),
         beside(Idle.memory(scale), 0.3, "haproxy"),
         Goal(FIRST_BYTE, ((PYTHON, _RELAY),), 2.0),
         *(

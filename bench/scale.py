@@ -22,6 +22,7 @@ class Scale:
     far: tuple[str, ...] = ("-t", "15")
     pings: int = 20_000
     pinging: float = 8.0
+    file: int = 4 * 10**9
     sessions: int = 8_000
     most_sessions: int = 10_000
     idle: float = 5.0
@@ -39,6 +40,7 @@ QUICK = Scale(
     bulk=("-n", "4M"),
     far=("-n", "50K"),
     pings=20,
+    file=10**6,
     sessions=40,
     most_sessions=50,
     idle=0.1,

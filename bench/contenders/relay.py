@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import faith
-from bench.bed import BULK, ECHO, HTTP
+from bench.bed import BULK, ECHO, FTP, HTTP
 from bench.contenders.base import MANY, Running
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def faithd() -> list[str]:
 class Relay:
     """faithd on the ports of the bed.
 
-    *reserves*: it sets up the lab's prefix itself.  *rules* is the text of its access file.
+    *reserves*: it sets up the lab's prefix itself.  *rules* is the text of its access file.  With
+    *ftp* it has that port too.
     """
 
     name = "relay"
@@ -36,7 +37,8 @@ class Relay:
     most_sessions = MANY
     scales = True
 
-    def __init__(self, *, reserves: bool = True, rules: str = "") -> None:
+    def __init__(self, *, reserves: bool = True, rules: str = "", ftp: bool = False) -> None:
+        self._ports = [ECHO, HTTP, BULK, *([FTP] if ftp else [])]
         self._reserves = reserves
         self._rules = rules
 
@@ -47,6 +49,6 @@ class Relay:
         options = ["-F", "--workers", str(workers), "--drain-timeout", "1", "-f", str(rules)]
         if self._reserves:
             options += ["-P", bed.lab.prefix]
-        ports = ",".join(map(str, (ECHO, HTTP, BULK)))
+        ports = ",".join(map(str, self._ports))
         program = bed.start(bed.lab.gateway, [*faithd(), *options, ports], cwd=CLONE)
         return Running(bed, target or bed.lab.mapped(), [program])

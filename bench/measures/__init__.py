@@ -11,6 +11,7 @@ from bench.measures.http import Requests, SetUpRate
 from bench.measures.idle import Idle
 from bench.measures.inetd import Inetd
 from bench.measures.latency import BULK_SESSIONS, Latency
+from bench.measures.retrieval import Retrieval
 
 if TYPE_CHECKING:
     from bench.measures.base import Measure
@@ -20,6 +21,7 @@ MEASURES: tuple[Measure, ...] = (
     Requests(close=True),
     SetUpRate(),
     Bulk(),
+    Retrieval(),
     Latency(),
     Latency(BULK_SESSIONS),
     Idle(),
