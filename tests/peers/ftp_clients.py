@@ -12,6 +12,7 @@ import socket
 import ssl
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.peers.ftp_servers import ENDLESS, PASSWORD, USER
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 EPSV, EPRT, PASV, FTPS = MODES = ("EPSV", "EPRT", "PASV refused", "FTPS")
 """``PASV refused``: the client asks PASV, is told off, and goes on with EPSV.  ``FTPS`` is AUTH TLS
 and EPSV behind it."""
+
+PATIENCE = 40
+"""Seconds that a client waits for a reply: a machine that does other things takes its time.
+
+Half of it is lftp's, which pure-ftpd leaves without a reply to an ABOR behind TLS, every time.
+"""
+
+VISIT = 150
+"""Seconds for a whole visit."""
 
 _START = 1000
 """Octets of the endless file before it is aborted."""
@@ -90,7 +100,7 @@ def _curl(visit: Visit) -> None:
     ]
     transcript = directory / "transcript"
     once: list[str | Path] = ["-q", "-sSv", "--fail-early", "--stderr", transcript]
-    meeting.client.run("curl", *once, *arguments[1:])
+    meeting.client.run("curl", *once, *arguments[1:], timeout=VISIT)
     visit.assert_mode(transcript.read_text())
     visit.assert_listed("list")
     visit.assert_moved(visit.files / "there")
@@ -101,8 +111,8 @@ def _curl(visit: Visit) -> None:
 
 _LFTP = """\
 set net:max-retries 1
-set net:timeout 10
-set ftp:abor-max-wait 2
+set net:timeout 20
+set ftp:abor-max-wait 10
 set ftp:prefer-epsv yes
 set ftp:passive-mode {passive}
 set ftp:ssl-allow {tls}
@@ -140,7 +150,7 @@ def _lftp(visit: Visit) -> None:
             start=_START,
         )
     )
-    meeting.client.run("lftp", "--norc", "-f", script)
+    meeting.client.run("lftp", "--norc", "-f", script, timeout=VISIT)
     transcript = (directory / "transcript").read_text()
     if visit.mode == PASV:
         transcript += f" {(directory / 'pasv').read_text()}"
@@ -159,13 +169,14 @@ def _tnftp(visit: Visit) -> None:
     prompt = "ftp> "
     said = ""
     with Terminal(meeting.client, "tnftp", "-ind", *mode, meeting.address) as terminal:
+        wait_for = partial(terminal.wait_for, seconds=PATIENCE)
 
         def do(command: str, reply: str) -> None:
             nonlocal said
             terminal.type(f"{command}\n")
-            said += terminal.wait_for(f"\n{reply}") + terminal.wait_for(prompt)
+            said += wait_for(f"\n{reply}") + wait_for(prompt)
 
-        terminal.wait_for(prompt)
+        wait_for(prompt)
         do(f"user {USER} {PASSWORD}", "230")
         do("binary", "200")
         if visit.mode == PASV:
@@ -175,13 +186,13 @@ def _tnftp(visit: Visit) -> None:
         do("get there back", "226")
         if visit.synch:
             terminal.type(f"get {ENDLESS} /dev/null\n")
-            terminal.wait_for("\n1")
+            wait_for("\n1")
             terminal.program.send_signal(signal.SIGINT)
-            terminal.wait_for("receive aborted")
-            terminal.wait_for(prompt)
+            wait_for("receive aborted")
+            wait_for(prompt)
         do("ls . again", "226")
         terminal.type("quit\n")
-        terminal.program.wait(10)
+        terminal.program.wait(PATIENCE)
     visit.assert_mode(said)
     visit.assert_listed("list")
     visit.assert_moved(visit.files / "there")
@@ -194,10 +205,12 @@ def _wget(visit: Visit) -> None:
     directory = meeting.client.directory
     (visit.files / "there").hardlink_to(meeting.payload.path)
     mode = ["--no-passive-ftp"] if visit.mode == EPRT else []
-    options = ["--no-config", "-d", "-a", "transcript", "-t1", "-T10", *mode]
+    options = ["--no-config", "-d", "-a", "transcript", "-t1", f"-T{PATIENCE}", *mode]
     login = [f"--user={USER}", f"--password={PASSWORD}"]
     for name, path in (("list", ""), ("back", "there")):
-        meeting.client.run("wget", *options, *login, "-O", name, f"{visit.url}/{path}")
+        meeting.client.run(
+            "wget", *options, *login, "-O", name, f"{visit.url}/{path}", timeout=VISIT
+        )
     visit.assert_mode((directory / "transcript").read_text())
     visit.assert_listed("list")
     visit.assert_moved(directory / "back")
@@ -268,11 +281,11 @@ def _talk(visit: Visit) -> None:
 def _logged_in(visit: Visit) -> _Ftp | _FtpTls:
     address = visit.meeting.address
     if visit.mode != FTPS:
-        return _Ftp(address, USER, PASSWORD, timeout=10)
+        return _Ftp(address, USER, PASSWORD, timeout=PATIENCE)
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    secure = _FtpTls(address, USER, PASSWORD, timeout=10, context=context)
+    secure = _FtpTls(address, USER, PASSWORD, timeout=PATIENCE, context=context)
     secure.prot_p()
     return secure
 

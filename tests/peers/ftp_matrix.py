@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from tests.peers.ftp_clients import CLIENTS, FTPS, MODES, Client
+from tests.peers.ftp_clients import CLIENTS, EPRT, EPSV, FTPS, MODES, PASV, Client
 from tests.peers.ftp_servers import SERVERS, Server
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ class Cell:
         return ""
 
     @property
+    def often(self) -> bool:
+        """Whether it is one of `OFTEN`."""
+        return (self.client.name, self.mode, self.server.name) in OFTEN
+
+    @property
     def split(self) -> bool:
         """Whether each octet of the client's commands leaves it in a segment of its own."""
         places = CLIENTS.index(self.client), MODES.index(self.mode), SERVERS.index(self.server)
@@ -56,6 +61,18 @@ class Cell:
         """What stands in the table when the visit went well."""
         return SPLIT if self.split else WHOLE
 
+
+OFTEN = frozenset(
+    {
+        ("curl", FTPS, "pure-ftpd"),
+        ("lftp", FTPS, "vsftpd"),
+        ("lftp", EPRT, "proftpd"),
+        ("tnftp", PASV, "inetutils-ftpd"),
+        ("wget", EPSV, "pure-ftpd"),
+        ("ftplib", EPRT, "pyftpdlib"),
+    }
+)
+"""Some of everything, for every run of the tests; the others are for `scripts/ftp-matrix`."""
 
 CELLS = [Cell(*place) for place in product(CLIENTS, MODES, SERVERS)]
 POSSIBLE = sorted(

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.lab import Network, three_hosts
-from tests.faithd import Faithd
+from tests.faithd import WITHOUT_BPF, Faithd
 from tests.peers import ftp_matrix, ftp_servers, ftp_splitter
-from tests.peers.ftp_clients import Visit
+from tests.peers.ftp_clients import FTPS, VISIT, Visit
 from tests.peers.site import Meeting, Payload, Site, write_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from _pytest.mark import ParameterSet
 
     from faith.lab import Host
     from tests.peers.ftp_matrix import Cell
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 netns = pytest.mark.netns
 peers = pytest.mark.peers
+visit = pytest.mark.timeout(VISIT + 30)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "ftp-matrix.rst"
 PAYLOAD_SIZE = 20
@@ -104,35 +107,59 @@ def direct(
         yield start(kind, client, site, "192.0.2.80", "227", splits=kind.joins)
 
 
+@contextmanager
+def relaying(
+    kind: Server, directory: Path, need: Callable[[str], str], by: Sequence[str] = ()
+) -> Iterator[Ground]:
+    """An IPv6-only client, and an IPv4-only server behind ``faithd ftp``, started *by* another."""
+    with Network() as network:
+        lab = three_hosts(network)
+        faithd = Faithd(lab.gateway, directory / "faithd.log", "-P", lab.prefix, "ftp", by=by)
+        faithd.wait_said("serving")
+        site = Site(lab.server, directory, need)
+        yield start(kind, lab.client, site, lab.mapped(), "502", splits=True)
+        assert faithd.stop() == 0
+
+
 @pytest.fixture(scope="module")
 def relayed(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     need: Callable[[str], str],
 ) -> Iterator[Ground]:
-    """An IPv6-only client, and an IPv4-only server behind ``faithd ftp``."""
-    with Network() as network:
-        lab = three_hosts(network)
-        directory = tmp_path_factory.mktemp("server")
-        faithd = Faithd(lab.gateway, directory / "faithd.log", "-P", lab.prefix, "ftp")
-        faithd.wait_said("serving")
-        site = Site(lab.server, directory, need)
-        yield start(request.param, lab.client, site, lab.mapped(), "502", splits=True)
-        assert faithd.stop() == 0
+    """The ground of a server behind a faithd."""
+    with relaying(request.param, tmp_path_factory.mktemp("server"), need) as ground:
+        yield ground
 
 
-def each_cell(ground: str) -> pytest.MarkDecorator:
-    """Do the test with each cell, on the *ground* of its server."""
+@pytest.fixture(scope="module")
+def without_bpf(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    need: Callable[[str], str],
+) -> Iterator[Ground]:
+    """The ground of a server behind a faithd that may not use BPF."""
+    need(WITHOUT_BPF[0])
+    directory = tmp_path_factory.mktemp("server")
+    with relaying(request.param, directory, need, WITHOUT_BPF) as ground:
+        yield ground
+
+
+def each_cell(ground: str, *, often: bool = False) -> pytest.MarkDecorator:
+    """Do the test with each cell, on the *ground* of its server, some of them *often*."""
+
+    def case(cell: Cell) -> ParameterSet:
+        marks = () if often and cell.often else (pytest.mark.matrix,)
+        return pytest.param(cell.server, cell, id=cell.id, marks=marks)
+
     return pytest.mark.parametrize(
-        (ground, "cell"),
-        [pytest.param(cell.server, cell, id=cell.id) for cell in ftp_matrix.POSSIBLE],
-        indirect=[ground],
+        (ground, "cell"), [case(cell) for cell in ftp_matrix.POSSIBLE], indirect=[ground]
     )
 
 
 @netns
 @peers
-@pytest.mark.matrix
+@visit
 @each_cell("direct")
 def test_direct(direct: Ground, cell: Cell, tmp_path: Path, payload: Payload) -> None:
     direct.visit(cell, tmp_path, payload)
@@ -140,10 +167,28 @@ def test_direct(direct: Ground, cell: Cell, tmp_path: Path, payload: Payload) ->
 
 @netns
 @peers
-@pytest.mark.matrix
-@each_cell("relayed")
+@visit
+@each_cell("relayed", often=True)
 def test_relayed(relayed: Ground, cell: Cell, tmp_path: Path, payload: Payload) -> None:
     relayed.visit(cell, tmp_path, payload)
+
+
+@netns
+@peers
+@visit
+@pytest.mark.parametrize(
+    ("without_bpf", "cell"),
+    [
+        pytest.param(cell.server, cell, id=cell.id)
+        for cell in ftp_matrix.POSSIBLE
+        if cell.often and cell.mode == FTPS
+    ],
+    indirect=["without_bpf"],
+)
+def test_encrypted_without_bpf(
+    without_bpf: Ground, cell: Cell, tmp_path: Path, payload: Payload
+) -> None:
+    without_bpf.visit(cell, tmp_path, payload)
 
 
 def test_the_document_has_the_matrix() -> None:
