@@ -10,8 +10,9 @@ class Scale:
     """Sizes of every measure, and what else holds for all; times in seconds.
 
     *fresh*: every figure has a network of its own, without the TIME_WAITs of those before.
-    *settle* is waited before memory is read, as the kernel frees some of it late.  *steps* are the
-    numbers of open sessions, rules and prefixes at which growth is measured.
+    *settle* is waited before memory is read, as the kernel frees some of it late.  *file* is in
+    octets.  *steps* are the numbers of open sessions, rules and prefixes at which growth is
+    measured.
     """
 
     congestion: str = "cubic"
@@ -22,7 +23,7 @@ class Scale:
     far: tuple[str, ...] = ("-t", "15")
     pings: int = 20_000
     pinging: float = 8.0
-    file: int = 4 * 10**9
+    file: int = 10**9
     sessions: int = 8_000
     most_sessions: int = 10_000
     idle: float = 5.0

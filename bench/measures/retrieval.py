@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 RETR = Row("CPU per GB of RETR through the FTP ALG", "s", 3)
 PLAIN = Row("CPU per GB, the same relayed without it", "s", 3)
 
-_TURNS = 2
+_TURNS = 12
 """Times that each is fetched, in turns."""
 
 
