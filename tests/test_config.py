@@ -159,7 +159,7 @@ def test_all_of_it_arrives() -> None:
         ("[[prefix]]\naddress = '2001:db8::'\nlayout = 'rfc'", 3, "is rfc6052 meant?"),
         ("[[service]]\nalg = 'ftp'", 1, "service: ports is missing"),
         ("[[service]]\nports = '90-80'", 2, "write 80-90"),
-        (f"{SERVICE}alg = 'sip'", 3, "'sip' is not one of auto, ftp, none"),
+        (f"{SERVICE}alg = 'sip'", 3, "'sip' is not one of auto, ftp, rsh, rlogin, none"),
         (f"{SERVICE}server = ['telnetd']", 3, "the absolute path of a program"),
         (f"{SERVICE}server = []", 3, "the absolute path of a program"),
         ("[[service]]\nports = '1-99'\nserver = ['/x']", 3, "64 is the most"),

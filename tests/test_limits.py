@@ -93,6 +93,7 @@ class Sessions:
             started=100.0,
             quiet_since=100.0,
             data=0,
+            parent=None,
             looked_at=False,
             options=options,
         )
@@ -119,6 +120,20 @@ def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
     assert {*map(id, moving)} == {id(plane.all[1])}
     clock.turn(90)
     assert plane.ended == {0: "idle", 1: "idle"}
+
+
+def test_data_are_not_silent_while_their_parent_is_not(clock: Any) -> None:
+    plane: Any = Sessions(2)
+    parent, data = plane.all
+    data.parent, parent.data = parent, 1
+    parent.moved = (0, 0)
+    Silence(clock, plane, idle=80, half_closed=0, lifetime=0, moving=print)
+    for _ in range(100):
+        clock.turn(1)
+        parent.moved = (0, parent.moved[1] + 1)
+    assert plane.ended == {}
+    clock.turn(90)
+    assert plane.ended == {1: "idle"}
 
 
 def test_half_closing_starts_its_own_limit(clock: Any) -> None:

@@ -9,7 +9,11 @@ from faith.translation.ports import NO_PORTS, Ports
 
 def test_what_is_carried_is_what_arrives() -> None:
     relay = RelaySettings(
-        connect_timeout=1.5, limits=Limits(sessions=3), ftp=Ports([(21, 21), (2000, 2100)])
+        connect_timeout=1.5,
+        limits=Limits(sessions=3),
+        ftp=Ports([(21, 21), (2000, 2100)]),
+        rsh=Ports([(514, 514)]),
+        rlogin=Ports([(513, 513)]),
     )
     for orders in (
         Orders(relay, Recording(sample=3), Ports([(23, 23)]), "json"),

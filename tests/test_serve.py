@@ -51,6 +51,31 @@ def test_the_ports_of_ftp(arguments: list[str], ports: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "rsh", "rlogin"),
+    [
+        (["shell"], "514", ""),
+        (["cmd"], "514", ""),
+        (["ftp, login,telnet"], "", "513"),
+        (["513-514"], "", ""),
+        (["1-65535"], "", ""),
+        (["--alg=none", "shell,login"], "", ""),
+        (["--alg=rsh", "514,2514"], "514,2514", ""),
+        (["--alg=rlogin", "513"], "", "513"),
+    ],
+)
+def test_the_ports_of_rsh_and_rlogin_go_by_name(
+    arguments: list[str], rsh: str, rlogin: str
+) -> None:
+    found = settings(*arguments).relay
+    assert (str(found.rsh), str(found.rlogin)) == (rsh, rlogin)
+    assert found.reserved == found.rsh | found.rlogin
+
+
+def test_all_ports_are_reserved_with_p() -> None:
+    assert settings("-p", "telnet").relay.reserved == Ports([(1, 65535)])
+
+
+@pytest.mark.parametrize(
     ("words", "argv"),
     [
         (["/usr/libexec/ftpd"], ("ftpd",)),

@@ -38,6 +38,10 @@ serverpath serves connections to the gateway's own addresses; serverargs begin w
 Exit status: 0 good, 1 failed, 2 wrong usage."""
 
 _LIMITS = {field.name: float if field.type == "float" else int for field in fields(Limits)}
+TRUST = (
+    "rsh and rlogin go by the address and the port that a client has: a server which trusts this"
+    " gateway's trusts all clients of the gateway (RFC 3142 §7)"
+)
 
 log = logging.getLogger("faith")
 
@@ -62,6 +66,8 @@ def main(arguments: list[str]) -> int:
     ident = "faithd" if options.config else f"faithd {options.service}"
     told = _open_log(ident, settings.log, foreground=foreground)
     log.setLevel(logging.DEBUG if options.debug else logging.INFO)
+    if settings.relay.rsh or settings.relay.rlogin:
+        log.warning("%s", TRUST)
     try:
         Supervisor(settings, told, background, reread).run()
     except FaithError as error:
@@ -135,6 +141,8 @@ def _settings(options: argparse.Namespace) -> Settings:
             limits=_limits(options.limit),
             reserved_port=options.reserved_port,
             ftp=service.ftp,
+            rsh=service.rsh,
+            rlogin=service.rlogin,
         ),
     )
 
@@ -191,7 +199,8 @@ def _parser() -> argparse.ArgumentParser:
         "--alg",
         choices=ALGS,
         default="auto",
-        help="what to know of the protocol: auto is ftp for port 21 (%(default)s)",
+        help="what to know of the protocol: auto is ftp for port 21, rsh and rlogin for shell and"
+        " login (%(default)s)",
     )
     add(
         "--workers",

@@ -96,6 +96,8 @@ def read(toml: str, file: str) -> Settings:
             lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
             limits=_limits(document.table("limits")),
             ftp=union(service.ftp for service in services),
+            rsh=union(service.rsh for service in services),
+            rlogin=union(service.rlogin for service in services),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
         dns=_dns(document.table("dns")) if "dns" in top else None,

@@ -10,6 +10,8 @@ from faith.relay.admission import Limits
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
 
+_PORTS = ("ftp", "rsh", "rlogin")
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -22,14 +24,15 @@ class Orders:
 
     def dumps(self) -> str:
         """Them as text, for :meth:`loads` in another process."""
-        relay = {**asdict(self.relay), "ftp": self.relay.ftp.ranges}
+        relay = asdict(self.relay) | {key: getattr(self.relay, key).ranges for key in _PORTS}
         return json.dumps([relay, asdict(self.recording), self.local.ranges, self.log])
 
     @classmethod
     def loads(cls, dumped: str) -> Orders:
         """What :meth:`dumps` wrote."""
         relay, recording, local, log = json.loads(dumped)
-        relay |= {"ftp": _ports(relay["ftp"]), "limits": Limits(**relay["limits"])}
+        relay |= {key: _ports(relay[key]) for key in _PORTS}
+        relay["limits"] = Limits(**relay["limits"])
         return cls(RelaySettings(**relay), Recording(**recording), _ports(local), log)
 
 

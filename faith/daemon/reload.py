@@ -24,6 +24,7 @@ _FIXED: dict[str, Callable[[Settings], object]] = {
     "pid_file": lambda settings: settings.pid_file,
     "prefix.via": lambda settings: settings.via,
     "service.ports": lambda settings: settings.ports,
+    "service.alg": lambda settings: settings.relay.reserved,
     "service.server": lambda settings: settings.local_ports,
     "metrics.listen": lambda settings: settings.metrics,
 }

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from faith.dns.service import Settings as DnsSettings
     from faith.translation.prefix import Prefix
 
-ALGS = ("auto", "ftp", "none")
-"""What a service may know of its protocol; "auto" is FTP on FTP's port, else nothing."""
+ALGS = ("auto", "ftp", "rsh", "rlogin", "none")
+"""What a service may know of its protocol.
 
-_FTP = Ports([(21, 21)])
+"auto" is FTP on FTP's port, and rsh or rlogin on theirs if they are called by their names.
+"""
+
+_USUAL = {"ftp": Ports([(21, 21)]), "rsh": Ports([(514, 514)]), "rlogin": Ports([(513, 513)])}
+_NAMES = {"rsh": {"shell", "cmd"}, "rlogin": {"login"}}  # those of services(5)
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,24 @@ class Service:
     @property
     def ftp(self) -> Ports:
         """Its ports that speak FTP."""
-        if self.alg == "auto":
-            return self.ports & _FTP
-        return self.ports if self.alg == "ftp" else NO_PORTS
+        return self._speaking("ftp")
+
+    @property
+    def rsh(self) -> Ports:
+        """Its ports that speak rsh."""
+        return self._speaking("rsh")
+
+    @property
+    def rlogin(self) -> Ports:
+        """Its ports that speak rlogin."""
+        return self._speaking("rlogin")
+
+    def _speaking(self, protocol: str) -> Ports:
+        if self.alg == protocol:
+            return self.ports
+        called = {part.strip() for part in self.name.split(",")}
+        meant = protocol not in _NAMES or called & _NAMES[protocol]
+        return self.ports & _USUAL[protocol] if self.alg == "auto" and meant else NO_PORTS
 
 
 @dataclass(frozen=True)

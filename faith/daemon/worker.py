@@ -87,7 +87,7 @@ def work(task: Task, channel: Channel, told: Log) -> None:
 def _prepare(task: Task) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved_port else []
+    keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else []
     log.debug("%r, up to %d descriptors", capabilities.drop(task.user, keep), most)
 
 

@@ -52,17 +52,23 @@ def connect(route: Route, port: int, *, reserved_port: bool) -> tuple[_socket.so
         raise
 
 
-def connect_client(source: str, client: str, port: int) -> tuple[_socket.socket, int]:
+def connect_client(
+    source: str, client: str, port: int, *, reserved_port: bool
+) -> tuple[_socket.socket, int]:
     """Begin a connection to *client* from *source*, a mapped address.
 
-    Returns the socket and connect(2)'s errno, as :func:`connect`.  Raises OSError.
+    *reserved_port*, what is returned, and OSError are as with :func:`connect`.
     """
     sock = stream_socket(_socket.AF_INET6)
     try:
-        sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         # The route brings the packets here; bind(2) would ask for an address of an interface.
         sock.setsockopt(_socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-        sock.bind((source, 0))
+        if reserved_port:
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 0)
+            bind_reserved(sock, source)
+        else:
+            sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source, 0))
         return sock, sock.connect_ex((client, port))
     except OSError:
         sock.close()

@@ -21,7 +21,7 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Doorway:
-    """Lets in one connection, of *host*, and closes; whoever else comes is reset.
+    """Lets in one connection, of *host* and one of *ports*, and closes; whoever else is reset.
 
     *sock* listens, without blocking.  *came* is called with the connection and its port,
     *stranger* with the host of one that was reset.  It waits until the loop's time is *until*.
@@ -36,11 +36,14 @@ class Doorway:
         came: Callable[[_socket.socket, int], None],
         stranger: Callable[[str], None],
         until: float | None = None,
+        *,
+        ports: range = range(65536),
     ) -> None:
         self.port: int = sock.getsockname()[1]
         self._plane = plane
         self._sock = sock
         self._host = host
+        self._ports = ports
         self._came = came
         self._stranger = stranger
         self.is_open = True
@@ -72,7 +75,7 @@ class Doorway:
             return
         connection = _socket.socket(self._sock.family, self._sock.type, 0, fd)
         connection.setblocking(False)
-        if peer[0] != self._host:
+        if peer[0] != self._host or peer[1] not in self._ports:
             reset(connection)
             self._stranger(peer[0])
             return

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
-from faith.relay import dial
 from faith.relay.control import Control
+from faith.relay.data import DataConnections
 from faith.relay.listener import adopt
-from faith.relay.routing import Route
-from faith.relay.session import Session
 
 if TYPE_CHECKING:
     import _socket
@@ -16,12 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from faith.relay.counters import Counters
-    from faith.relay.leg import Leg
+    from faith.relay.data import Connecting
     from faith.relay.listener import Peer
     from faith.relay.plane import Plane
     from faith.relay.routing import Routing
     from faith.relay.secured import Secured
+    from faith.relay.session import Session
     from faith.relay.stock import Stock
     from faith.translation.ports import Ports
 
@@ -40,23 +38,6 @@ class Supervised(NamedTuple):
     open_door: OpenDoor
 
 
-class Connecting(Protocol):
-    """What the relay does for every session, data connections included."""
-
-    def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
-        """Serve *client*, which is no data connection."""
-
-    counters: Counters
-
-    def begin(self, session: Session, dialled: Leg, error: int) -> None:
-        """Have *session*, of which *dialled* connects with that errno so far."""
-
-    def refuse(
-        self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str | OSError
-    ) -> None:
-        """Reset a connection that is to become no session, and report it."""
-
-
 class Ftp:
     """Makes control connections of sessions to *ports*, and sessions of data connections."""
 
@@ -73,8 +54,8 @@ class Ftp:
         self.plane = plane
         self.stock, self.secured, self.open_door = supervised
         self._ports = ports
-        self._routing = routing
         self._connecting = connecting
+        self._data = DataConnections(loop, routing, connecting)
         self.counters = connecting.counters
         self._controls: dict[Session, Control] = {}
 
@@ -133,51 +114,10 @@ class Ftp:
         self, parent: Session, client: _socket.socket, client_port: int, at: int, to: int
     ) -> None:
         """The client has come to port *at*: connect it to port *to* of the server's."""
-        peer = parent.client_host, client_port, 0, 0
-        mapped = parent.route.mapped
-        route = self._route(parent)
-        if route.refused:
-            self._connecting.refuse(client, peer, mapped, at, route.refused)
-            return
-        try:
-            server, error = dial.connect(route, to, reserved_port=False)
-        except OSError as failure:
-            self._connecting.refuse(client, peer, mapped, at, failure)
-            return
-        session = Session(client, server, peer, route, to, self.loop.time())
-        session.mapped_port = at
-        self.counters.ftp("passive")
-        self._begin(parent, session, session.server, error)
+        if self._data.passive(parent, client, client_port, at, to):
+            self.counters.ftp("passive")
 
     def active(self, parent: Session, server: _socket.socket, server_port: int, to: int) -> None:
         """The server has come: connect it to port *to* of the client's, as the mapped address."""
-        peer = parent.client_host, to, 0, 0
-        mapped = parent.route.mapped
-        route = self._route(parent)
-        if route.refused:
-            self._connecting.refuse(server, peer, mapped, server_port, route.refused)
-            return
-        try:
-            client, error = dial.connect_client(mapped, parent.client_host, to)
-        except OSError as failure:
-            self._connecting.refuse(server, peer, mapped, server_port, failure)
-            return
-        session = Session(client, server, peer, route, server_port, self.loop.time())
-        session.mapped_port = client.getsockname()[1]
-        self.counters.ftp("active")
-        self._begin(parent, session, session.client, error)
-
-    def _route(self, parent: Session) -> Route:
-        """As for a connection of its own; but the server is to see one address of ours."""
-        route = self._routing.find(parent.client_host, parent.route.mapped)
-        if route.local:  # the prefix has gone meanwhile
-            return Route(route.mapped, refused="prefix gone")
-        if parent.end is not None:
-            return route
-        source = parent.server.sock.getsockname()[0]
-        return Route(route.mapped, route.server, source, route.refused)
-
-    def _begin(self, parent: Session, session: Session, dialled: Leg, error: int) -> None:
-        session.parent = parent
-        parent.data += 1
-        self._connecting.begin(session, dialled, error)
+        if self._data.active(parent, server, server_port, to):
+            self.counters.ftp("active")

@@ -95,7 +95,7 @@ class Sessions(Protocol):
 class Silence:
     """Ends sessions on which nothing moves for too long, or that have lasted too long.
 
-    FTP's commands are no silence while there is data.
+    Commands are no silence while there is data, and the other way.
 
     *idle*, *half_closed* and *lifetime* are seconds; 0 means no limit.  A look compares what has
     moved with what had at the last one; it costs nothing between looks.  The first look at a
@@ -141,6 +141,8 @@ class Silence:
                 continue
             half_closed = client.done + server.done
             seen = client.moved + server.moved + half_closed
+            if session.parent is not None:  # rsh has nothing on standard error as a rule
+                seen += sum(session.parent.moved)
             if seen != session.seen or session.data:
                 session.seen = seen
                 session.quiet_since = now

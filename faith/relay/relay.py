@@ -10,7 +10,7 @@ import _socket
 import errno
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets import original_destination, reset
@@ -24,8 +24,9 @@ from faith.relay.listener import Listener, Reserve, adopt
 from faith.relay.plane import ERR, HUP, Plane
 from faith.relay.record import Record
 from faith.relay.routing import Routing
+from faith.relay.rsh import Rsh
 from faith.relay.session import Session
-from faith.translation.ports import Ports
+from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -49,8 +50,8 @@ class Settings:
     """What an operator may choose; times in seconds, 0 for no limit.
 
     *limits* hold where the relay has the tables for them, its *admission*.  Idle sessions live 2 h
-    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp* are served by the
-    FTP ALG.
+    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp*, *rsh* and
+    *rlogin* are served by somebody who knows the protocol.  *reserved_port* is KAME's ``-p``.
     """
 
     connect_timeout: float = 10.0
@@ -59,7 +60,14 @@ class Settings:
     reserved_port: bool = False
     lifetime: float = 0.0
     limits: Limits = NO_LIMITS
-    ftp: Ports = field(default_factory=lambda: Ports(()))
+    ftp: Ports = NO_PORTS
+    rsh: Ports = NO_PORTS
+    rlogin: Ports = NO_PORTS
+
+    @property
+    def reserved(self) -> Ports:
+        """The ports to which connections are made from a port below 1024."""
+        return ALL_PORTS if self.reserved_port else self.rsh | self.rlogin
 
 
 class Relay:
@@ -88,6 +96,7 @@ class Relay:
         self._judging = admission if admission and admission.limited else None
         self._loop = loop
         self._settings = settings
+        self._reserved = settings.reserved
         self._report = report
         self._local = local
         self._routing = Routing(policy)
@@ -107,6 +116,7 @@ class Relay:
         self._parting: list[_socket.socket] = []
         self.handover = Handover(self, self._plane, self._dialling, self._ftp)
         """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
+        self._rsh = Rsh(loop, self._plane, self._routing, self)
 
     @property
     def policy(self) -> Policy:
@@ -128,6 +138,7 @@ class Relay:
     @settings.setter
     def settings(self, settings: Settings) -> None:
         self._settings = settings
+        self._reserved = settings.reserved
         self._dialling.limit(settings.connect_timeout)
         for silence in self._silences:
             silence.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
@@ -248,7 +259,7 @@ class Relay:
                 self.refuse(client, peer, mapped, port, excess)
                 return
         try:
-            server, error = dial.connect(route, port, reserved_port=self._settings.reserved_port)
+            server, error = dial.connect(route, port, reserved_port=port in self._reserved)
         except OSError as failure:
             self.refuse(client, peer, mapped, port, failure)
             return
@@ -279,10 +290,19 @@ class Relay:
             self.counters.dialled(self._loop.time() - session.started)
             if self._steps:
                 log.debug("connected to %s for %s", session.route.server, session.client_host)
-            if self._ftp and session.port in self._settings.ftp and session.parent is None:
-                self._ftp.take_over(session)
-            else:
+            alg = self._alg(session)
+            if alg is None:
                 self._plane.start(leg, events)
+            else:
+                alg.take_over(session)
+
+    def _alg(self, session: Session) -> Ftp | Rsh | None:
+        """Who knows what is said in *session*; nobody does of data connections."""
+        if session.parent is not None:
+            return None
+        if session.port in self._settings.rsh:
+            return self._rsh
+        return self._ftp if session.port in self._settings.ftp else None
 
     def _dial_timeout(self, session: Session) -> None:
         self._dial_failed(session, dial.TIMEOUT)
@@ -322,8 +342,10 @@ class Relay:
             self._vacate(session)
         if session.parent is not None:
             session.parent.data -= 1
-        elif self._ftp:
-            self._ftp.secured.remove(session)
+        else:
+            if self._ftp:
+                self._ftp.secured.remove(session)
+            self._rsh.forget(session)
         if not self.open_sessions:
             self._plane.rest()
             if not self._listeners:
@@ -334,6 +356,7 @@ class Relay:
         self.stop_listening()
         if self._ftp:
             self._ftp.close()
+        self._rsh.close()
         for listener in self._data_listeners:
             self._plane.retire(listener.sock)
         for session in self._dialling.sessions() + self._plane.sessions():
@@ -350,6 +373,7 @@ class Relay:
         """Begin nothing more, because all sessions are to be handed over."""
         self.on_idle = lambda: None
         self.stop_listening()
+        self._rsh.close()
         self._parting = [listener.sock for listener in self._data_listeners]
         self._data_listeners.clear()
         for sock in self._parting:

@@ -67,6 +67,7 @@ class Ports:
 
 
 NO_PORTS = Ports(())
+ALL_PORTS = Ports([(1, 65535)])
 
 
 def _range(part: str, getservbyname: Callable[[str, str], int]) -> tuple[int, int]:

@@ -13,12 +13,19 @@ if TYPE_CHECKING:
     from tests.peers.site import Payload, Site
 
 SSH, TELNET, HTTP, RSYNC, IPERF, WEBSOCKET, GIT = 22, 23, 80, 873, 5201, 8080, 9418
+RLOGIN, RSH = 513, 514
 
 PROMPT = "ready> "
 """What the shell behind :func:`telnet_server` asks with."""
 
 HOST_KEY_ALIAS = "server"
 """The name under which the client of :func:`ssh_server` knows it, whatever its address."""
+
+_ROOT = "root:x:0:0:root:/srv:/bin/sh"
+_BEHIND_ANOTHER_ETC = """\
+mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind home /srv &&
+mount --bind hosts /etc/hosts && exec "$@"
+"""
 
 
 def telnet_server(site: Site) -> None:
@@ -31,6 +38,36 @@ def telnet_server(site: Site) -> None:
         f"{TELNET} stream tcp nowait root {site.need('telnetd')} telnetd -h -E {login}\n"
     )
     site.serve(TELNET, "inetd", "-i", configuration)
+
+
+def remote_shell_server(site: Site, trusted: str) -> None:
+    """The rshd and the rlogind of netkit, which take root's word at the address *trusted*.
+
+    That is, from a port below 1024; and the address must have a name.
+    """
+    site.need_other_users()
+    home = site.directory / "home"
+    home.mkdir()
+    (site.directory / "hosts").write_text(f"{trusted} trusted\n")
+    (home / ".rhosts").write_text("trusted root\n")
+    (home / ".rhosts").chmod(0o600)
+    users = Path("/etc/passwd").read_text().splitlines()
+    (site.directory / "passwd").write_text(
+        "\n".join([*(user for user in users if not user.startswith("root:")), _ROOT, ""])
+    )
+    modules = site.directory / "pam.d"
+    modules.mkdir()
+    (modules / "other").write_text(
+        "auth required pam_rhosts.so superuser=root\naccount required pam_permit.so\n"
+        "session required pam_permit.so\n"
+    )
+    configuration = site.directory / "inetd.conf"
+    configuration.write_text(
+        f"{RSH} stream tcp nowait.999 root {site.need('in.rshd')} in.rshd\n"
+        f"{RLOGIN} stream tcp nowait.999 root {site.need('in.rlogind')} in.rlogind\n"
+    )
+    isolated = ["--mount", "sh", "-c", _BEHIND_ANOTHER_ETC, "rshd"]
+    site.serve(RSH, "unshare", *isolated, site.need("inetd"), "-i", configuration)
 
 
 def ssh_server(site: Site, client: Site) -> Path:

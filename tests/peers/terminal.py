@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import struct
+import termios
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -12,10 +15,16 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """Starts *program*; a context manager that hangs up at the end."""
+    """Starts *program*; a context manager that hangs up at the end.
 
-    def __init__(self, site: Site, program: str, *arguments: str) -> None:
+    *size* is in rows and columns, 0 unknown.
+    """
+
+    def __init__(
+        self, site: Site, program: str, *arguments: str, size: tuple[int, int] = (0, 0)
+    ) -> None:
         self._ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", *size, 0, 0))
         self._unread = ""
         try:
             streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
