@@ -116,6 +116,14 @@ def test_the_points_of_conformance_have_tests(page: str, not_applying: set[str])
     assert without == not_applying
 
 
+def test_the_points_of_rfc_6384_have_tests_or_a_reason() -> None:
+    text = (ROOT / "docs/rfc6384.rst").read_text()
+    points = re.split(r"^(?=\S.*\n    \S)", text, flags=re.MULTILINE)[1:]
+    assert len(points) > 40
+    for point in points:
+        assert TEST.search(point) or "Not done, because" in point, point
+
+
 # -- options -------------------------------------------------------------------------------------
 
 

@@ -79,6 +79,10 @@ def test_others_are_reset_and_it_stays_open(hall: Hall) -> None:
     assert hall.strangers == [HERE, HERE]
 
 
+def test_it_waits_as_long_as_rfc_6384_recommends() -> None:
+    assert doorway.OPEN_FOR >= 30
+
+
 def test_it_closes_when_nobody_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doorway, "OPEN_FOR", 0.05)
     hall = Hall()

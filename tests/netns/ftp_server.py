@@ -21,16 +21,25 @@ class FtpServer:
     """Serves on *host*, a thread for each connection, until it is closed.
 
     *files* by their names; *heard* are the lines that came, *data_peers* whom data connections were
-    with, *control_peers* whom the others.
+    with, *control_peers* and *control_ports* whom the others.  *reply_227* is what is said to PASV,
+    *replies* to commands of which nothing comes.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, port: int = PORT) -> None:
         self.host = host
         self.files: dict[str, bytes] = {}
         self.heard: list[bytes] = []
         self.data_peers: list[str] = []
         self.control_peers: list[str] = []
-        self.listener = host.call(socket.create_server, ("", PORT))
+        self.control_ports: list[int] = []
+        self.replies = {
+            "USER": "331 Who?",
+            "PASS": "230 In",
+            "TYPE": "200 As you like",
+            "AUTH": "234 Go ahead",
+        }
+        self.reply_227 = "227 Come in ({})"
+        self.listener = host.call(socket.create_server, ("", port))
         self.listener.listen(4096)
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -44,6 +53,7 @@ class FtpServer:
             while True:
                 control, peer = self.listener.accept()
                 self.control_peers.append(peer[0])
+                self.control_ports.append(peer[1])
                 threading.Thread(target=_Visit(self, control).run, daemon=True).start()
 
 
@@ -65,12 +75,6 @@ class _Visit:
             "ABOR": self.abor,
             "EPSV": self.epsv,
         }
-        self.replies = {
-            "USER": "331 Who?",
-            "PASS": "230 In",
-            "TYPE": "200 As you like",
-            "AUTH": "234 Go ahead",
-        }
 
     def run(self) -> None:
         with self.server.host.inside(), self.control, contextlib.suppress(OSError):
@@ -85,7 +89,7 @@ class _Visit:
                     if verb in self.commands:
                         self.commands[verb](argument)
                     else:
-                        self.say(self.replies.get(verb, "200 Done"))
+                        self.say(self.server.replies.get(verb, "200 Done"))
             self.say("221 Bye")
         self.hang_up()
         if self.passive:
@@ -107,7 +111,8 @@ class _Visit:
 
     def pasv(self, _: str) -> None:
         host, port = self.listen()
-        self.say(f"227 Come in ({host.replace('.', ',')},{port >> 8},{port & 255})")
+        numbers = f"{host.replace('.', ',')},{port >> 8},{port & 255}"
+        self.say(self.server.reply_227.format(numbers))
 
     def port(self, argument: str) -> None:
         numbers = argument.split(",")

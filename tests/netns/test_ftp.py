@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from faith.lab import ThreeHosts
+    from faith.lab import Host, ThreeHosts
 
     Start = Callable[..., Faithd]
 
@@ -184,8 +184,12 @@ def test_nobody_else_gets_the_clients_data(
 
 
 def refuses(lab: ThreeHosts, port: int) -> bool:
+    return refused_from(lab.client, (lab.mapped(), port))
+
+
+def refused_from(host: Host, address: tuple[str, int]) -> bool:
     try:
-        lab.client.call(socket.create_connection, (lab.mapped(), port), 5).close()
+        host.call(socket.create_connection, address, 5).close()
     except ConnectionRefusedError:
         return True
     return False
@@ -220,6 +224,112 @@ def test_data_pass_the_rules_of_their_moment(
             data.recv(1)
         faithd.wait_said(f"translation to [{lab.mapped()}]:{port} not permitted")
         assert ask(control, b"NOOP\r\n") == b"200 Done\r\n"
+
+
+def test_once_the_server_has_come_nobody_does(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    faithd = start("ftp")
+    with lab.client.inside():
+        listener = socket.create_server(("::", 0), family=socket.AF_INET6)
+    with dialogue(lab) as control, listener:
+        listener.settimeout(5)
+        port = listener.getsockname()[1]
+        ask(control, b"EPRT |2|%s|%d|\r\n" % (CLIENT.encode(), port))
+        numbers = server.heard[-1].split()[1].split(b",")
+        at = GATEWAY_V4, int(numbers[4]) * 256 + int(numbers[5])
+        with (
+            lab.gateway.call(socket.create_connection, at, 5) as stranger,
+            pytest.raises(ConnectionResetError),
+        ):
+            stranger.recv(1)
+        faithd.wait_said("a data connection of somebody else was refused")
+        control.sendall(b"RETR endless\r\n")
+        with listener.accept()[0]:
+            wait_until(lambda: refused_from(lab.server, at), 5, "nobody being let in any more")
+
+
+def test_the_default_data_port_is_nobodys(lab: ThreeHosts, server: FtpServer, start: Start) -> None:
+    start("ftp")
+    with dialogue(lab), lab.server.inside(), socket.socket() as data:
+        wait_until(lambda: bool(server.control_ports), 5, "the control connection")
+        data.bind(("", 20))
+        with pytest.raises(ConnectionRefusedError):
+            data.connect((GATEWAY_V4, server.control_ports[0]))
+
+
+# -- bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "reply", "log"),
+    [
+        (
+            b"RETR " + b"x" * 20_000 + b"\r\n",
+            b"500 ",
+            "the client: a command of more than 8192 octets",
+        ),
+        (b"RE\0TR file\r\n", b"501 ", "the client: a NUL in a command"),
+        (b"\x80\r\n", b"500 ", ""),
+        (b"EPRT |2|::1|5282|\r\n", b"501 ", "the client: a data connection to somebody else"),
+    ],
+    ids=["long", "NUL", "no command", "somebody else"],
+)
+def test_a_bad_command_is_told_off_and_the_session_goes_on(
+    lab: ThreeHosts, server: FtpServer, start: Start, said: bytes, reply: bytes, log: str
+) -> None:
+    faithd = start("ftp")
+    with dialogue(lab) as control:
+        assert ask(control, said).startswith(reply)
+        faithd.wait_said(log)
+        assert_served(lab, control)
+
+
+def assert_served(lab: ThreeHosts, control: socket.socket) -> None:
+    """A transfer works."""
+    port = port_of(ask(control, b"EPSV\r\n"))
+    with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+        control.sendall(b"RETR file\r\n")
+        assert read_all(data) == FILE
+
+
+def test_negotiation_without_end_is_the_end(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    faithd = start("ftp")
+    with dialogue(lab) as control:
+        control.sendall(b"".join(b"\xff\xfb%c" % option for option in range(200)) * 5)
+        assert read_all(control).endswith(
+            b"421 Service not available, closing control connection\r\n"
+        )
+    faithd.wait_said("the client: Telnet negotiation without end")
+    assert not server.heard
+    with dialogue(lab) as control:
+        assert_served(lab, control)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["227 Come in ({},7)", "227 Come in (192,0,2,80,0,0)", "227 Come in (1,2,3,4,5,256)", "227 In"],
+)
+def test_a_227_without_six_good_numbers(
+    lab: ThreeHosts, server: FtpServer, start: Start, reply: str
+) -> None:
+    faithd = start("ftp")
+    with dialogue(lab) as control:
+        good, server.reply_227 = server.reply_227, reply
+        assert ask(control, b"EPSV\r\n") == b"425 Can't open data connection\r\n"
+        faithd.wait_said("the server: no port in a reply 227")
+        server.reply_227 = good
+        assert_served(lab, control)
+
+
+def test_a_reply_without_end_is_passed_on(lab: ThreeHosts, server: FtpServer, start: Start) -> None:
+    start("ftp")
+    server.replies["SITE"] = "200 " + "x" * 100_000
+    with dialogue(lab) as control:
+        assert ask(control, b"SITE\r\n") == server.replies["SITE"].encode() + b"\r\n"
+        assert_served(lab, control)
 
 
 # -- how it ends ---------------------------------------------------------------------------------
@@ -511,6 +621,21 @@ def test_a_port_can_be_ftps_or_not(lab: ThreeHosts, server: FtpServer, start: St
     with dialogue(lab) as control:
         assert refuses(lab, port_of(ask(control, b"EPSV\r\n")))
         assert server.heard == [b"EPSV\r\n"]
+
+
+@pytest.mark.parametrize("passive", [True, False], ids=["EPSV", "EPRT"])
+def test_another_port_can_be_ftps(lab: ThreeHosts, start: Start, passive: bool) -> None:
+    start("--alg=ftp", "2121")
+    server = FtpServer(lab.server, 2121)
+    server.files["file"] = FILE
+    with lab.client.inside(), ftplib.FTP(timeout=10) as connection:
+        connection.connect(lab.mapped(), 2121)
+        connection.login("me", "secret")
+        connection.set_pasv(passive)
+        assert fetch(connection) == FILE
+        connection.storbinary("STOR copy", io.BytesIO(FILE))
+    assert server.files["copy"] == FILE
+    server.close()
 
 
 # -- other programs ------------------------------------------------------------------------------

@@ -67,6 +67,17 @@ def start(server: Server, site: Site) -> Path:
     return files
 
 
+def start_elsewhere(port: int, site: Site) -> Path:
+    """pyftpdlib at another *port*; returns the directory that it serves."""
+    files = site.directory / "files"
+    files.mkdir()
+    _write_certificate(site)
+    program = Path(__file__).with_name("pyftpd.py")
+    arguments = (program, str(port), USER, PASSWORD, files, site.directory / "pem")
+    site.serve(port, sys.executable, *arguments)
+    return files
+
+
 def _write_etc(directory: Path) -> None:
     users = Path("/etc/passwd").read_text()
     visitor = f"{USER}:{_HASH}:{_UID}:{_GID}::{_HOME}:/bin/sh\n"
@@ -130,7 +141,7 @@ def _inetutils_ftpd(site: Site) -> list[str | Path]:
 
 def _pyftpdlib(site: Site) -> list[str | Path]:
     program = Path(__file__).with_name("pyftpd.py")
-    return [sys.executable, program, USER, PASSWORD, _HOME, site.directory / "pem"]
+    return [sys.executable, program, str(FTP), USER, PASSWORD, _HOME, site.directory / "pem"]
 
 
 SERVERS = (
