@@ -109,6 +109,8 @@ def _addresses(reply: Answer, kind: int) -> list[int]:
 def _without(reply: Answer, kind: int, unwanted: Callable[[int], bool]) -> Answer:
     if not any(map(unwanted, _addresses(reply, kind))):
         return reply
-    return Answer(
+    found = Answer(
         objects.without(reply.message, kind, lambda data: unwanted(int.from_bytes(data, "big")))
     )
+    found.lifetime = reply.lifetime  # also of a "no" that this makes, and no SOA record is in
+    return found

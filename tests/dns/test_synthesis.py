@@ -327,6 +327,7 @@ def test_a_records_can_be_hidden() -> None:
     chain = f"{NAME} 300 IN CNAME cdn.example."
     found = without_a(reply(NAME, "A", answer=f"{chain}\ncdn.example. 60 IN A 192.0.2.1"))
     assert (found.rcode, lines(found)) == (NOERROR, [chain])
+    assert found.lifetime == 60, "so that it need not be hidden again for every asker"
 
 
 def test_hiding_nothing_changes_nothing() -> None:
