@@ -24,6 +24,24 @@ def test_the_example_in_the_manual_of_bird() -> None:
     assert option.hex(":") == "0e:10:20:01:0d:b8:00:0a:00:0b:00:00:00:00"
 
 
+@pytest.mark.parametrize(
+    ("text", "lifetime", "octets"),
+    [
+        ("64:ff9b::/96", 1800, "0708 0064ff9b 00000000 00000000"),
+        ("2001:db8:64::/64", 1, "0009 20010db8 00640000 00000000"),
+        ("2001:db8:122:300::/56", 0, "0002 20010db8 01220300 00000000"),
+        ("2001:db8:122::/48", 1793, "070b 20010db8 01220000 00000000"),
+        ("2001:db8:100::/40", 65528, "fffc 20010db8 01000000 00000000"),
+        ("2001:db8::/32", 600, "025d 20010db8 00000000 00000000"),
+    ],
+)
+def test_octets_that_wireshark_reads_as_they_are_meant(
+    text: str, lifetime: int, octets: str
+) -> None:
+    """By Wireshark 4.0: scaled lifetimes of 225, 1, 0, 225, 8191 and 75, and these lengths."""
+    assert pref64.value(Prefix.parse(text, RFC6052), lifetime) == bytes.fromhex(octets)
+
+
 @given(st.integers(0, pref64.LONGEST))
 def test_4_1_a_lifetime_is_told_in_units_of_eight_seconds(lifetime: int) -> None:
     option = pref64.value(Prefix.parse("64:ff9b::/96"), lifetime)
