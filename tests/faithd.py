@@ -55,10 +55,10 @@ class Faithd:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return list(map(int, children.read_text().split()))
 
-    def wait_said(self, text: str, times: int = 1) -> None:
+    def wait_said(self, text: str, times: int = 1, seconds: float = 5) -> None:
         wait_until(
             lambda: self.said.count(text) >= times or self.process.poll() is not None,
-            5,
+            seconds,
             f"faithd saying {text!r}",
         )
         assert self.said.count(text) >= times, self.said

@@ -192,6 +192,19 @@ def check_file(
     return 0
 
 
+@app.command("upgrade")
+def upgrade_daemons(
+    pids: Annotated[
+        list[int] | None, typer.Argument(metavar="PID", help="These, not every faithd.")
+    ] = None,
+) -> None:
+    """Have every faithd go on as the program that is installed now; sessions go on, too."""
+    from faith.cli import upgrade
+
+    for line in upgrade.upgrade(pids or ()):
+        print(line)
+
+
 @app.command("demo")
 def run_demo(
     keep: Annotated[

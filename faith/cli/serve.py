@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from faith.daemon import admin, config
 from faith.daemon.background import Background, is_supervised
+from faith.daemon.legacy import Legacy
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS, Log, open_sink
 from faith.daemon.records import Recording
@@ -61,15 +62,20 @@ def main(arguments: list[str]) -> int:
             parser.error(str(error))
         print(f"faithd: {error}", file=sys.stderr)
         return 1
+    try:
+        legacy = Legacy.found()
+    except FaithError as error:
+        print(f"faithd: {error}", file=sys.stderr)
+        return 1
     foreground = options.foreground or is_supervised()
-    background = Background() if foreground else Background.enter()
+    background = Background() if foreground else Background.enter(again=legacy is not None)
     ident = "faithd" if options.config else f"faithd {options.service}"
     told = _open_log(ident, settings.log, foreground=foreground)
     log.setLevel(logging.DEBUG if options.debug else logging.INFO)
     if settings.relay.rsh or settings.relay.rlogin:
         log.warning("%s", TRUST)
     try:
-        Supervisor(settings, told, background, reread).run()
+        Supervisor(settings, told, background, reread, legacy).run()
     except FaithError as error:
         log.error("%s", error)
         return 1

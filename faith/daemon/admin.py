@@ -116,7 +116,8 @@ class Admin:
     """The listener on *address*, and the process that answers there, as *user*.
 
     *leave* is called in that process, to let go of what is the supervisor's.  The last place of
-    *area* has the daemon's condition.  Raises SetupError.
+    *area* has the daemon's condition.  *descriptor* is the listener, where the program
+    before this one has left it.  Raises SetupError.
     """
 
     def __init__(
@@ -126,12 +127,20 @@ class Admin:
         area: Area,
         user: str,
         leave: Callable[[], object],
+        descriptor: int | None = None,
     ) -> None:
         self._area = area
         self._user = user
         self._leave = leave
-        self._sock = _listening(*address)
+        self._sock = (
+            _listening(*address) if descriptor is None else socket.socket(fileno=descriptor)
+        )
+        self._sock.setblocking(False)
         self.crew = Crew(loop, self._work, {}, "admin listener")
+
+    def fileno(self) -> int:
+        """The listener's descriptor."""
+        return self._sock.fileno()
 
     def start(self) -> None:
         """Fork the process.  Raises SetupError, from here or from the loop."""
@@ -175,7 +184,6 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise SetupError(f"listen on {host} port {port}", str(error.strerror)) from error
-    sock.setblocking(False)
     return sock
 
 

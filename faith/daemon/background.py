@@ -28,11 +28,15 @@ class Background:
         self._told = told
 
     @classmethod
-    def enter(cls) -> Background:
+    def enter(cls, *, again: bool = False) -> Background:
         """Return in a process in the background; the caller stays in the foreground and waits.
 
-        It exits once :meth:`served` is called (0) or this process has ended (1).
+        It exits once :meth:`served` is called (0) or this process has ended (1).  *Again* is for a
+        program whose process is in the background already.
         """
+        if again:
+            os.chdir("/")
+            return cls()
         heard, told = os.pipe()
         if os.fork():
             os.close(told)

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 _LONGEST = 65536
-_SPACE = socket.CMSG_SPACE(array("i", [0]).itemsize)  # for one descriptor; the rest is closed
 
 
 class Channel:
-    """One end; neither end ever waits for the other."""
+    """One end; neither end ever waits for the other.
 
-    def __init__(self, sock: socket.socket) -> None:
+    With a message come *most* descriptors; what is more is closed.
+    """
+
+    def __init__(self, sock: socket.socket, most: int = 1) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._space = socket.CMSG_SPACE(most * array("i").itemsize)
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
@@ -40,7 +43,7 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send *message*; the receiver gets copies of *descriptors*, of which there is one at most.
+        """Send *message*; the receiver gets copies of *descriptors*, if it has room for them.
 
         Raises BlockingIOError when the other end has stopped reading, BrokenPipeError when it is
         gone.
@@ -55,7 +58,9 @@ class Channel:
         descriptors = array("i")
         try:
             # Not socket.recv_fds(): it drops the flags, and programs would inherit what came.
-            data, ancillary, _, _ = self._socket.recvmsg(_LONGEST, _SPACE, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._socket.recvmsg(
+                _LONGEST, self._space, socket.MSG_CMSG_CLOEXEC
+            )
         except ConnectionResetError:  # the other end died with messages of ours unread
             return None
         for level, kind, value in ancillary:

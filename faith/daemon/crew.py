@@ -16,7 +16,7 @@ from faith.daemon.channel import Channel
 from faith.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from faith.daemon.channel import Message
     from faith.daemon.loop import Loop
@@ -29,7 +29,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds before a worker is replaced: doubled every time, until one has lived for the longest."""
 
 _STEP = "start a worker"
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that a terminal or systemd sends to all of us: they are for the supervisor to act on."""
 
 
@@ -103,6 +103,19 @@ class Crew:
             except OSError as error:
                 raise SetupError(_STEP, str(error.strerror)) from error
 
+    def adopt(self, members: Iterable[Member]) -> None:
+        """Have *members* that were forked by the program before this one; none is replaced."""
+        self._starting = False
+        self._retired = True
+        for member in members:
+            self._members[member.pid] = member
+            self._loop.watch(member.channel, partial(self._hear, member))
+
+    @property
+    def members(self) -> list[Member]:
+        """Those that live, by their numbers."""
+        return sorted(self._members.values(), key=attrgetter("number"))
+
     @property
     def pids(self) -> list[int]:
         """The processes."""
@@ -112,11 +125,6 @@ class Crew:
     def serving(self) -> int:
         """How many of them serve."""
         return sum(member.ready for member in self._members.values())
-
-    @property
-    def members(self) -> list[Member]:
-        """Those that live, by their numbers."""
-        return sorted(self._members.values(), key=attrgetter("number"))
 
     def hear(self, hearings: Mapping[str, Hearing]) -> None:
         """Have *hearings* called as well."""

@@ -15,6 +15,7 @@ from faith.translation.prefix import Prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from faith.daemon.channel import Message
     from faith.daemon.crew import Hearing, Member
@@ -45,6 +46,34 @@ class DataConnections:
             "steer": self._steer,
             "unsteer": self._unsteer,
         }
+
+    def state(self) -> dict[str, Any]:
+        """What the next program of this process goes on from: `resume`."""
+        return {
+            "doors": self._doors.descriptors if self._doors else [],
+            "pairs": self._pairs and self._pairs.state(),
+            "listening": [*self._listening],
+        }
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that are in the state."""
+        return [fd for one in (self._doors, self._pairs) if one for fd in one.descriptors]
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on with what the program before this one has left."""
+        if state["doors"]:
+            self._doors = Doors.resume(state["doors"])
+            self._undo.callback(self._doors.close)
+        if state["pairs"]:
+            self._pairs = Pairs.resume(state["pairs"])
+            self._undo.callback(self._pairs.close)
+        self._listening = set(state["listening"])
+
+    def succeed(self, heir: Member, old: Member) -> None:
+        """*heir* gets the sessions of *old*, and with them the listener that it may have."""
+        if old.pid in self._listening:
+            self._listening.add(heir.pid)
 
     def forget(self, member: Member) -> None:
         """Undo what was done for a worker that has ended."""

@@ -46,16 +46,25 @@ class Running:
     sessions: int = 0
     draining: bool = False
     control: str | None = None
+    programs: int = 1
+    """How many programs have served in this process: one more after each upgrade."""
+    failed: int = 0
+    """Upgrades that this program has outlived, because they failed."""
 
 
 class Announcement:
     """Answers whoever asks with what *state* says then; the socket goes at ``close()``.
 
-    Wait for ``fileno()`` to become readable, then call ``answer()``.
+    Wait for ``fileno()`` to become readable, then call ``answer()``.  *descriptor* is the socket
+    that the program before this one has left.
     """
 
-    def __init__(self, state: Callable[[], Running]) -> None:
+    def __init__(self, state: Callable[[], Running], descriptor: int | None = None) -> None:
         self._state = state
+        if descriptor is not None:
+            self._socket = socket.socket(fileno=descriptor)
+            self._socket.setblocking(False)
+            return
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setblocking(False)
         self._socket.bind(_free_name())
@@ -79,9 +88,9 @@ class Announcement:
         self._socket.close()
 
 
-def announce(state: Callable[[], Running]) -> Announcement:
+def announce(state: Callable[[], Running], descriptor: int | None = None) -> Announcement:
     """Be found by :func:`running`; see :class:`Announcement`."""
-    return Announcement(state)
+    return Announcement(state, descriptor)
 
 
 def _free_name() -> str:

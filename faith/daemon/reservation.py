@@ -19,18 +19,20 @@ log = logging.getLogger("faith.supervisor")
 
 
 @contextmanager
-def reservation(prefix: Prefix) -> Iterator[bool]:
+def reservation(prefix: Prefix, *, ours: bool = False) -> Iterator[bool]:
     """Within the block *prefix* is reserved and guarded; true when that was not so anyway.
+
+    It is *ours* already when the program before this one in the process has left it so.
 
     What ``faith -e`` has reserved stays afterwards, and so does what another faithd still holds:
     the last one takes it away.  Raises SetupError.
     """
-    if prefix in routes.reserved() and not _held(prefix):
+    if prefix in routes.reserved() and not ours and not _held(prefix):
         yield False
         return
     check(prefix, routes.reserved())
     with ExitStack() as undo:
-        undo.callback(_release, prefix)
+        undo.callback(release, prefix)
         _reserve(prefix)
         yield True
 
@@ -47,6 +49,7 @@ def _reserve(prefix: Prefix) -> None:
     keep_guarded()
 
 
-def _release(prefix: Prefix) -> None:
+def release(prefix: Prefix) -> None:
+    """Take *prefix* away, unless another faithd holds it."""
     if not _held(prefix) and routes.release(prefix):
         keep_guarded()

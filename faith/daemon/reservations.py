@@ -21,10 +21,13 @@ class Reservations:
         self.set_up: list[Prefix] = []
         """Those that nobody else had reserved."""
 
-    def hold(self, prefix: Prefix) -> None:
-        """Reserve *prefix*, unless somebody has.  Raises SetupError."""
+    def hold(self, prefix: Prefix, *, ours: bool = False) -> None:
+        """Reserve *prefix*, unless somebody has.  Raises SetupError.
+
+        It is *ours* when the program before this one in the process held it.
+        """
         with ExitStack() as undo:
-            if undo.enter_context(reservation(prefix)):
+            if undo.enter_context(reservation(prefix, ours=ours)):
                 self.set_up.append(prefix)
             self._held[prefix] = undo.pop_all()
 

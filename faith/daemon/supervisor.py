@@ -15,6 +15,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faith.daemon import condition, presence, systemd
@@ -31,14 +32,17 @@ from faith.daemon.loop import Loop
 from faith.daemon.names import Names
 from faith.daemon.orders import Orders
 from faith.daemon.policy import Parts, Rules
+from faith.daemon.predecessors import Predecessors, as_left
 from faith.daemon.reload import Reload
+from faith.daemon.reservation import release
 from faith.daemon.reservations import Reservations
+from faith.daemon.upgrade import Upgrade
 from faith.daemon.worker import Task, work
 from faith.dns import counters as dns_counters
 from faith.errors import FaithError, SetupError
 from faith.kernel import routes
 from faith.kernel.sockets import reset
-from faith.kernel.steering import bring_in
+from faith.kernel.steering import bring_in, taken_over
 from faith.kernel.tally import Area
 from faith.relay import counters
 from faith.relay.admission import Admission, Tables
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from faith.daemon.channel import Channel, Message
     from faith.daemon.control import Request
     from faith.daemon.crew import Hearing, Member
+    from faith.daemon.legacy import Legacy, Values
     from faith.daemon.log import Log
     from faith.daemon.settings import Settings
     from faith.kernel.steering import Steering
@@ -84,9 +89,11 @@ class Supervisor:
         told: Log,
         background: Background,
         reread: Callable[[], Settings],
+        legacy: Legacy | None = None,
     ) -> None:
         self._settings = settings
         self._reread = reread
+        self._legacy = legacy
         self._log = told
         self._background = background
         self._loop = Loop()
@@ -98,7 +105,7 @@ class Supervisor:
         self._crew = Crew(self._loop, self._work, hearings)
         self._census = Census(self._loop, self._crew)
         self._control: Control | None = None
-        self._crew.on_gone = self._loop.stop
+        self._crew.on_gone = self._all_gone
         self._crew.on_end = self._member_gone
         self._crew.on_serve = self._workers_changed
         layouts = counters.LAYOUT, dns_counters.LAYOUT, condition.LAYOUT
@@ -108,7 +115,14 @@ class Supervisor:
         self._admin: Admin | None = None
         self._names = Names(self._loop, self._leave, self._dns_counters)
         self._reload: Reload | None = None
-        self._started = time.time()
+        self._upgrade = Upgrade(self._loop, self._left)
+        left = legacy["workers"] if legacy and not legacy.on_trial else ()
+        self._predecessors = Predecessors(self._loop, hearings, left)
+        self._predecessors.crew.on_gone = self._all_gone
+        self._serves = legacy is None  # else not before all workers are ready to
+        self._upgrade_again = False  # when the last upgrade is over
+        self._programs = legacy["programs"] if legacy else 1
+        self._started = legacy["started"] if legacy else time.time()
         self._condition.started(self._started)
         self._reservations = Reservations()
         self._stopping = False
@@ -123,58 +137,89 @@ class Supervisor:
             signal.SIGINT: self._handle_sigterm,
             signal.SIGHUP: self._handle_sighup,
             signal.SIGUSR1: self._handle_sigusr1,
+            signal.SIGUSR2: self._handle_sigusr2,
             signal.SIGCHLD: self._handle_sigchld,
         }
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
             undo.callback(self._data.close)
+            undo.callback(self._upgrade.close)
+            undo.callback(self._let_predecessors_end)
             self._set_up(undo)
+            if self._on_trial:
+                undo.callback(self._crew.kill)
+                self._crew.start(self._settings.workers, self._loop.stop)
+                self._loop.run()
+                return
             if self._admin:
                 undo.callback(self._admin.close)
                 self._admin.start()
             undo.callback(self._crew.kill)
             undo.callback(self._names.kill)
             self._names.start(self._settings, self._relay)
+            self._handle_sigchld()  # for whom the program before this one could not reap any more
             self._loop.run()
         log.log(NOTICE, "stopped")
+
+    @property
+    def _on_trial(self) -> bool:
+        return self._legacy is not None and self._legacy.on_trial
 
     # -- start -------------------------------------------------------------------------------
 
     def _set_up(self, undo: ExitStack) -> None:
-        """Do every step that can fail, each with its inverse."""
+        """Do every step that can fail, each with its inverse.
+
+        What the program before this one has left is taken over instead.
+        """
         settings = self._settings
+        legacy = self._legacy
+        if legacy:
+            legacy.demand(self._same())
         rules = Rules.of(settings)
         settings.check_local_servers()
         self._refuse_taken_ports()
         if settings.metrics:
+            listener = legacy["metrics"].get(str(settings.metrics)) if legacy else None
             self._admin = Admin(
                 self._loop,
                 settings.metrics,
                 self._area,
                 settings.user,
                 lambda: self._leave(keep=self._admin),
+                listener,
             )
         undo.callback(self._reservations.close)
+        ours = legacy.prefixes("sets_up") if legacy else ()
         for prefix in settings.prefixes:
-            self._reservations.hold(prefix)
+            if prefix not in ours or not self._on_trial:  # else the old program has it
+                self._reservations.hold(prefix, ours=prefix in ours)
         # Watched before they are read, so that no change falls in between.
         self._watch = undo.enter_context(routes.watch())
         self._parts = Parts.gather(rules)
         if not self._parts.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
-        self._steering = undo.enter_context(
-            bring_in(
-                settings.via,
-                settings.ports,
-                self._parts.prefixes,
-                settings.workers,
-                own=settings.local_ports,
+        if legacy:
+            self._steering = undo.enter_context(taken_over(legacy["steering"]))
+            self._data.resume(legacy["data"])
+        else:
+            self._steering = undo.enter_context(
+                bring_in(
+                    settings.via,
+                    settings.ports,
+                    self._parts.prefixes,
+                    settings.workers,
+                    own=settings.local_ports,
+                )
             )
-        )
-        self._steering_changed()
-        self._presence = presence.announce(self._state)
+        self._presence = presence.announce(self._state, legacy["presence"] if legacy else None)
         undo.callback(self._presence.close)
+        if self._on_trial:
+            return
+        if legacy:
+            self._steering.set_prefixes(self._parts.prefixes)
+        self._steering_changed()
         undo.enter_context(pid_file(settings.pid_file))
         if settings.control:
             self._control = Control(self._loop, settings.control, self._commands())
@@ -183,6 +228,8 @@ class Supervisor:
         self._loop.watch(self._presence, self._presence.answer)
 
     def _refuse_taken_ports(self) -> None:
+        if self._legacy:
+            return  # they are the same
         for other in presence.running():
             taken = self._settings.ports & Ports.parse(other.ports, socket.getservbyname)
             if taken:
@@ -197,6 +244,8 @@ class Supervisor:
     def _serving(self) -> None:
         """Every worker serves."""
         self._background.served()
+        if self._legacy:
+            self._take_over(self._legacy)
         self._tell_systemd()
         self._keep_watchdog(systemd.watchdog_interval())
         log.log(NOTICE, "serving %s", self._description())
@@ -223,6 +272,7 @@ class Supervisor:
             self._counters(number),
             Admission(settings.relay.limits, self._tables, number),
             settings.recording,
+            self._serves,
         )
         work(task, channel, self._log)
 
@@ -235,11 +285,90 @@ class Supervisor:
             self._control.forsake()
         if self._admin and self._admin is not keep:
             self._admin.forsake()
+        self._predecessors.crew.forsake()
         self._presence.close()
         self._watch.close()
         self._loop.close()
         self._data.close()
         return self._steering.after_fork(number)
+
+    # -- from one program to the next --------------------------------------------------------
+
+    def _handle_sigusr2(self) -> None:
+        """Have the program that is on disk now take over."""
+        if self._stopping or not self._crew.serving:
+            log.warning("not upgraded: nobody serves, or not for long")
+        elif self._predecessors.crew.pids:
+            self._upgrade_again = True
+        else:
+            self._upgrade.begin()
+
+    def _same(self) -> dict[str, str]:
+        """What an upgrade cannot change, because sockets of before are to do for it."""
+        settings = self._settings
+        return {
+            "ports": str(settings.ports),
+            "ports with a local server": str(settings.local_ports),
+            "way": settings.via,
+            "workers": str(settings.workers),
+        }
+
+    def _left(self) -> tuple[Values, list[int]]:
+        """What the next program gets, and the descriptors in it."""
+        members = self._predecessors.crew.members + self._crew.members
+        names = [member for crew in self._names.crews() for member in crew.members]
+        admin = self._admin
+        values = {
+            "same": self._same(),
+            "steering": self._steering.state(),
+            "data": self._data.state(),
+            "presence": self._presence.fileno(),
+            "metrics": {str(self._settings.metrics): admin.fileno()} if admin else {},
+            "sets_up": [(str(prefix), prefix.layout) for prefix in self._reservations.set_up],
+            "workers": as_left(members),
+            "until served": [member.channel.fileno() for member in names],
+            "started": self._started,
+            "programs": self._programs,
+            "files": self._files(),
+        }
+        descriptors = [*self._steering.descriptors, *self._data.descriptors]
+        descriptors += [member.channel.fileno() for member in members + names]
+        descriptors += [self._presence.fileno(), *([admin.fileno()] if admin else [])]
+        return values, descriptors
+
+    def _take_over(self, legacy: Legacy) -> None:
+        """Serve, all workers at once, and have the old ones hand over their sessions."""
+        self._serves = True
+        self._crew.tell("serve")
+        self._programs += 1
+        for file in {*legacy["files"]} - {*self._files()}:
+            Path(file).unlink(missing_ok=True)
+        for prefix in legacy.prefixes("sets_up") - {*self._reservations.set_up}:
+            release(prefix)
+        for channel in legacy["until served"]:
+            os.close(channel)  # for the processes behind it a sign to end
+        for old, heir in self._predecessors.hand_over(self._crew.members):
+            self._data.succeed(heir, old)
+
+    def _files(self) -> list[str]:
+        """Those that are there for as long as the daemon is."""
+        return [str(file) for file in (self._settings.pid_file, self._settings.control) if file]
+
+    def _let_predecessors_end(self) -> None:
+        """If this program fails before they have handed over, their sessions may go on."""
+        if self._stopping:
+            self._predecessors.crew.kill()
+
+    def _all_gone(self) -> None:
+        """The workers have ended, or the old ones have: whichever there are no more of."""
+        if self._stopping:
+            if not self._predecessors.crew.pids and not self._crew.pids:
+                self._loop.stop()
+        else:
+            log.log(NOTICE, "upgraded to program %d: all is handed over", self._programs)
+            if self._upgrade_again:
+                self._upgrade_again = False
+                self._upgrade.begin()
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -361,11 +490,13 @@ class Supervisor:
                 return
             if not pid:
                 return
+            if self._upgrade.reaped(pid, status):
+                continue
             if not any(crew.reaped(pid, status) for crew in self._crews()) and status:
                 log.warning("child %d %s", pid, how_it_ended(status))
 
     def _crews(self) -> Iterator[Crew]:
-        yield self._crew
+        yield from (self._crew, self._predecessors.crew)
         yield from self._names.crews()
         if self._admin:
             yield self._admin.crew
@@ -394,6 +525,8 @@ class Supervisor:
             sessions=self._open_sessions(),
             draining=self._stopping,
             control=str(self._settings.control) if self._control else None,
+            programs=self._programs,
+            failed=self._upgrade.failures,
         )
 
     def _description(self) -> str:
@@ -429,6 +562,7 @@ class Supervisor:
     def _drain(self, seconds: float | None) -> None:
         """Take no more connections, and end with the last session, or after *seconds*."""
         self._stopping = True
+        self._upgrade.close()
         self._condition.drain()
         systemd.notify("STOPPING=1")
         limit = "all the time they want" if seconds is None else f"{seconds:g} s"
@@ -438,6 +572,7 @@ class Supervisor:
         for listeners in self._steering.listeners:
             for listener in listeners:
                 listener.close()
+        self._predecessors.crew.tell("drain")
         self._crew.tell("drain")
         self._names.stop()
         if seconds is not None:
@@ -445,6 +580,7 @@ class Supervisor:
         self._crew.retire()
 
     def _reset_sessions(self) -> None:
+        self._predecessors.crew.tell("stop")
         self._crew.tell("stop")
         self._loop.later(GRACE, self._loop.stop)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from faith.daemon.channel import from_memory
+from faith.daemon.handover import Giver, Taker
 from faith.daemon.listing import Listing
 from faith.daemon.log import NOTICE
 from faith.daemon.orders import Orders
@@ -21,6 +22,7 @@ from faith.daemon.records import Records
 from faith.errors import FaithError
 from faith.kernel import capabilities
 from faith.kernel.sockets import reset
+from faith.relay.counters import Totals
 from faith.relay.ftp import Supervised
 from faith.relay.record import endpoint
 from faith.relay.relay import Relay
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.daemon.channel import Channel, Message
+    from faith.daemon.handover import Part
     from faith.daemon.log import Log
     from faith.daemon.records import Recording
     from faith.relay.admission import Admission
@@ -49,7 +52,7 @@ class Task:
     """What a worker serves, and as whom.
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
-    mapped address.
+    mapped address.  It *serves* from its start on, or else when it is told to.
     """
 
     listeners: Sequence[_socket.socket]
@@ -61,6 +64,7 @@ class Task:
     counters: Counters
     admission: Admission
     recording: Recording
+    serves: bool = True
 
 
 def work(task: Task, channel: Channel, told: Log) -> None:
@@ -109,6 +113,9 @@ class Worker:
             "drain": self._drain,
             "socket": self._take_socket,
             "done": self._take_answer,
+            "serve": self._serve,
+            "give": self._give,
+            "take": self._take,
             "stop": loop.stop,
         }
         self._records = Records(loop, task.recording, told.record)
@@ -128,7 +135,12 @@ class Worker:
             task.admission,
         )
         self._relay.on_idle = loop.stop
-        self._relay.listen(task.listeners, task.redirected)
+        self._parts: dict[str, Part] = {
+            "sessions": self._relay.handover,
+            "counters": Totals(task.counters),
+        }
+        if task.serves:
+            self._serve()
         loop.set_exception_handler(_report)
         loop.add_reader(channel.fileno(), self._hear)
 
@@ -223,8 +235,35 @@ class Worker:
         with suppress(OSError):
             self._channel.send({"kind": "killed", "question": question, "found": bool(found)})
 
+    # -- from one program to the next --------------------------------------------------------
+
+    def _serve(self) -> None:
+        self._relay.listen(self._listeners, self._redirected)
+
+    def _give(self, descriptor: int) -> None:
+        """Hand over to a worker of the next program."""
+        self._relay.prepare()
+        self._close_listeners()
+        Giver(self._loop, descriptor, self._parts, self._given)
+
+    def _given(self, good: bool) -> None:
+        if good:
+            self._loop.stop()
+            return
+        log.warning("sessions that nobody took go on here")
+        self._relay.stay()
+        self._relay.on_idle = self._loop.stop
+        self._drain()
+
+    def _take(self, descriptor: int) -> None:
+        """Take over from a worker of the program before."""
+        Taker(self._loop, descriptor, self._parts, self._loop.stop)
+
     def _drain(self) -> None:
         self._relay.stop_listening()
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
         for listener in self._listeners:
             listener.close()
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing import Any, Self
 
 # uapi/linux/bpf.h
 _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _LINK_CREATE = 0, 2, 3, 5, 28
@@ -69,6 +69,14 @@ class Descriptor:
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.fd
+
+    def state(self) -> Any:
+        """What the program after this one needs of it, fit for JSON."""
+        return self.fd
+
     def close(self) -> None:
         """Close it; the kernel drops what nothing refers to any more."""
         os.close(self.fd)
@@ -91,6 +99,13 @@ class Map(Descriptor):
     ) -> None:
         attributes = struct.pack("=7I16s", kind, key, value, entries, flags, 0, 0, name.encode())
         super().__init__(_bpf(_MAP_CREATE, attributes))
+
+    @classmethod
+    def resume(cls, fd: int) -> Self:
+        """The map that the program before this one has left open at *fd*."""
+        made = cls.__new__(cls)
+        made.fd = fd
+        return made
 
     def update(self, key: bytes, value: bytes) -> None:
         """Set *key* to *value*."""

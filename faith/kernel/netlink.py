@@ -82,6 +82,14 @@ class Netlink:
 
     __slots__ = ("_sequence", "_socket")
 
+    @classmethod
+    def resume(cls, fd: int) -> Self:
+        """The one whose descriptor came from the program before this one."""
+        made = cls.__new__(cls)
+        made._sequence = 0
+        made._socket = _socket.socket(fileno=fd)
+        return made
+
     def __init__(self, protocol: int, groups: int = 0) -> None:
         self._sequence = 0
         self._socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, protocol)

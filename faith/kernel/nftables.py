@@ -62,14 +62,18 @@ _RANGES_IN_A_MESSAGE = 500  # an attribute holds 64 KiB
 class Nftables:
     """The nftables of this network namespace."""
 
-    def __init__(self) -> None:
-        self._netlink = Netlink(NETLINK_NETFILTER)
+    def __init__(self, netlink: Netlink | None = None) -> None:
+        self._netlink = netlink or Netlink(NETLINK_NETFILTER)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._netlink.fileno()
 
     def close(self) -> None:
         """Close the socket; the kernel deletes what `create` made."""

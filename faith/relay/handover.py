@@ -55,6 +55,11 @@ class Handover:
         self._numbers: dict[Session, int] = {}  # of those that have gone: others name their parent
         self._came: dict[int, Session] = {}  # by the number that they had where they came from
 
+    @property
+    def left(self) -> bool:
+        """Whether there is more to give, be it not at this moment."""
+        return self._home.open_sessions > 0
+
     def give(self, room: int) -> tuple[list[State], list[int]]:
         """Some sessions: states fit for JSON, and at most *room* descriptors, now the caller's.
 

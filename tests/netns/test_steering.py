@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -13,7 +14,9 @@ from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
-    from tests.netns.conftest import Arrive
+    from collections.abc import Callable
+
+    from tests.netns.conftest import Arrive, Fork
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("gateway")]
 by_bpf = pytest.mark.usefixtures("bpf_allowed")
@@ -120,3 +123,37 @@ def test_without_bpf_auto_goes_on_to_tproxy(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(bpf, "Map", denied)
     with steering.bring_in("auto", RANGE, [PREFIX], 1) as steered:
         assert steered.way == "tproxy"
+
+
+def test_the_next_program_takes_it_over_without_a_gap(arrive: Arrive, fork: Fork, way: str) -> None:
+    """The child stands for it: what it has open is what this process had."""
+    other = Prefix.parse("2001:db8:fffe::/96")
+    subprocess.run(["ip", "route", "add", "local", str(other), "dev", "lo"], check=True)
+    steered = steering.bring_in(way, HTTP, [PREFIX], 2, own=HTTP)
+    state = json.loads(json.dumps(steered.state()))
+    go_on, tell = os.pipe()
+
+    def go_on_with_it(report: Callable[[object], None]) -> object:
+        taken = steering.taken_over(state)
+        report("taken")
+        assert os.read(go_on, 1)
+        everyone = [sock for listeners in taken.listeners for sock in listeners]
+        _, accepted = arrive(everyone, MAPPED, 80)
+        assert destination(taken, accepted) == (MAPPED, 80)
+        taken.set_prefixes([PREFIX, other])
+        _, accepted = arrive(everyone, "2001:db8:fffe::c633:6402", 80)
+        assert destination(taken, accepted) == ("2001:db8:fffe::c633:6402", 80)
+        _, accepted = arrive(everyone, OWN, 80)
+        accepted.close()
+        taken.close()
+        return taken.way
+
+    child = fork(go_on_with_it)
+    assert child.report() == "taken"
+    steered.close()
+    os.write(tell, b"1")
+    assert child.report() == way
+    with pytest.raises(ConnectionRefusedError):
+        arrive([], MAPPED, 80)
+    for descriptor in (go_on, tell):
+        os.close(descriptor)

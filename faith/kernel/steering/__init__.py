@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faith.errors import SetupError
 from faith.kernel.steering import redirect, route, sk_lookup, tproxy
@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["WAYS", "Steering", "bring_in"]
+__all__ = ["WAYS", "Steering", "bring_in", "taken_over"]
 
 _STARTS = {
     "route": route.start,
     "sk_lookup": sk_lookup.start,
     "tproxy": tproxy.start,
     "redirect": redirect.start,
+}
+_RESUMES = {
+    "route": route.resume,
+    "sk_lookup": sk_lookup.resume,
+    "tproxy": tproxy.resume,
+    "redirect": redirect.resume,
 }
 WAYS = tuple(_STARTS)
 """Every way, in the order in which "auto" tries them."""
@@ -55,6 +61,14 @@ def bring_in(
     if steering.way != "route":
         _listen_too(steering, own)
     return steering
+
+
+def taken_over(state: dict[str, Any]) -> Steering:
+    """What the program before this one in this process brought in, from its `Steering.state`.
+
+    Nothing changes in the kernel: what lives by a descriptor has never been without one.
+    """
+    return _RESUMES[state["way"]](state["listeners"], state["held"])
 
 
 def _first_fit(ports: Ports, prefixes: tuple[Prefix, ...], workers: int) -> Steering:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import _socket
+import itertools
+from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.kernel import sockets
 
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import ExitStack
     from types import TracebackType
@@ -16,11 +17,17 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 
-class Closable(Protocol):
-    """Something that holds descriptors."""
+class Held(Protocol):
+    """Something that holds descriptors, and kernel state by them."""
 
     def close(self) -> None:
         """Close them."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+    def state(self) -> Any:
+        """What makes another like it in the program after this one, fit for JSON."""
 
 
 class Steering:
@@ -41,7 +48,7 @@ class Steering:
         groups: Sequence[Sequence[_socket.socket]],
         undo: ExitStack,
         *,
-        held: Iterable[Closable] = (),
+        held: Iterable[Held] = (),
         set_prefixes: Callable[[Iterable[Prefix]], None] | None = None,
         redirected: bool = False,
     ) -> None:
@@ -59,6 +66,23 @@ class Steering:
         """
         if self._set_prefixes:
             self._set_prefixes(prefixes)
+
+    def state(self) -> dict[str, Any]:
+        """What makes another like it in the next program of this process, fit for JSON.
+
+        Descriptors are in it by their numbers.
+        """
+        return {
+            "way": self.way,
+            "listeners": [[sock.fileno() for sock in worker] for worker in self.listeners],
+            "held": [thing.state() for thing in self._held],
+        }
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that are in the state."""
+        things = (*itertools.chain(*self.listeners), *self._held)
+        return [thing.fileno() for thing in things]
 
     def listen(self, port: int) -> None:
         """Have every worker listen on *port* of the host's own addresses too."""
@@ -96,6 +120,15 @@ class Steering:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def resume_groups(undo: ExitStack, listeners: list[list[int]]) -> list[list[_socket.socket]]:
+    """The groups of a `Steering.state`'s listeners; *undo* closes them."""
+    groups = [[_socket.socket(fileno=fd) for fd in group] for group in zip(*listeners, strict=True)]
+    for listener in itertools.chain(*groups):
+        undo.callback(listener.close)
+        listener.setblocking(False)
+    return groups
 
 
 def listen(

@@ -17,7 +17,8 @@ from faith.kernel.assembler import assemble
 from faith.kernel.steering.lookup_program import DOOR_KEY, doors_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from typing import Self
 
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
 MOST_DOORS = 16384
@@ -44,11 +45,27 @@ class Doors:
                     )
                 )
                 code = assemble(doors_program(self._listeners.fd))
-                undo.enter_context(bpf.at_socket_lookup("faith_doors", code))
+                self._link = undo.enter_context(bpf.at_socket_lookup("faith_doors", code))
             except OSError as error:
                 step = "open doors for FTP data"
                 raise capabilities.refusal(step, error, *CAPABILITIES) from error
             self._undo = undo.pop_all()
+
+    @classmethod
+    def resume(cls, descriptors: Iterable[int]) -> Self:
+        """Those whose `descriptors` the program before this one has left; they stay open."""
+        listeners, link = descriptors
+        made = cls.__new__(cls)
+        with ExitStack() as undo:
+            made._listeners = undo.enter_context(bpf.Map.resume(listeners))
+            made._link = undo.enter_context(bpf.Descriptor(link))
+            made._undo = undo.pop_all()
+        return made
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that all of them live by."""
+        return [self._listeners.fileno(), self._link.fileno()]
 
     def open(self, client: str, listener: int, ours: Callable[[int], object]) -> None:
         """Have *client* reach the listener that is open at this descriptor.

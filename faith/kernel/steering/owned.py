@@ -8,12 +8,13 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from faith.kernel.expressions import daddr_in, dport_in, leave, socket_of_its_own
-from faith.kernel.netlink import setup_error
+from faith.kernel.netlink import Netlink, setup_error
 from faith.kernel.nftables import Nftables
 from faith.kernel.ruleset import Rule, Set, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any, Self
 
     from faith.kernel.ruleset import Chain, Map
     from faith.translation.ports import Ports
@@ -65,6 +66,24 @@ class Owned:
             undo.callback(self._nft.close)
             self._create()
             undo.pop_all()
+
+    @classmethod
+    def resume(cls, state: Any) -> Self:
+        """The one whose `state` the program before this one has left."""
+        fd, name, step = state
+        made = cls.__new__(cls)
+        made._step = step
+        made._table = Table(name, (), (), ())
+        made._nft = Nftables(Netlink.resume(fd))
+        return made
+
+    def fileno(self) -> int:
+        """The descriptor that it lives by."""
+        return self._nft.fileno()
+
+    def state(self) -> Any:
+        """What the next program needs of it: the table is the socket's, not the process's."""
+        return [self.fileno(), self._table.name, self._step]
 
     def _create(self) -> None:
         try:

@@ -13,6 +13,7 @@ from faith.kernel.steering.lookup_program import PAIR_SIZE, SLOT, pairs_program
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
+    from typing import Any, Self
 
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
 MOST_PAIRS = 65536
@@ -31,6 +32,25 @@ class PairProgram:
                 raise capabilities.refusal("load a BPF program", error, *CAPABILITIES) from error
             self._undo = undo.pop_all()
 
+    @classmethod
+    def resume(cls, state: Any) -> Self:
+        """The one whose `state` the program before this one has left."""
+        made = cls.__new__(cls)
+        with ExitStack() as undo:
+            made._map = undo.enter_context(bpf.Map.resume(state[0]))
+            made._link = undo.enter_context(bpf.Descriptor(state[1]))
+            made._undo = undo.pop_all()
+        return made
+
+    def state(self) -> Any:
+        """What makes another like it in the next program of this process."""
+        return self.descriptors
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that it lives by."""
+        return [self._map.fileno(), self._link.fileno()]
+
     def _attach(self, undo: ExitStack, listeners: Sequence[_socket.socket]) -> None:
         self._map = undo.enter_context(
             bpf.Map(bpf.MAP_HASH, "faith_pairs", key=PAIR_SIZE, value=SLOT.size, entries=MOST_PAIRS)
@@ -41,7 +61,7 @@ class PairProgram:
             for number, listener in enumerate(listeners):
                 slots.update(SLOT.pack(number), struct.pack("=Q", listener.fileno()))
             code = assemble(pairs_program(self._map.fd, slots.fd))
-            undo.enter_context(bpf.at_socket_lookup("faith_pairs", code))
+            self._link = undo.enter_context(bpf.at_socket_lookup("faith_pairs", code))
 
     def put(self, pair: bytes, listener: int) -> None:
         """Have *pair* come to the listener of that number, and to no other.  Raises OSError."""

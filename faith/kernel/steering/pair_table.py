@@ -22,6 +22,7 @@ from faith.kernel.steering.owned import CAPABILITIES, Owned
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
+    from typing import Any, Self
 
 __all__ = ["CAPABILITIES", "PairTable"]
 
@@ -54,6 +55,25 @@ class PairTable(Owned):
         super().__init__("steer by tproxy", [chain], maps=[_PAIRS], suffix="-data")
         self._ports = [listener.getsockname()[1].to_bytes(2, "big") for listener in listeners]
         self._there: set[bytes] = set()
+
+    @classmethod
+    def resume(cls, state: Any) -> Self:
+        """The one whose `state` the program before this one has left."""
+        owned, ports, there = state
+        made = super().resume(owned)
+        made._ports = list(map(bytes.fromhex, ports))
+        made._there = set(map(bytes.fromhex, there))
+        return made
+
+    def state(self) -> Any:
+        """What makes another like it in the next program of this process."""
+        ports = [port.hex() for port in self._ports]
+        return [super().state(), ports, [pair.hex() for pair in self._there]]
+
+    @property
+    def descriptors(self) -> list[int]:
+        """The one that it lives by."""
+        return [self.fileno()]
 
     def put(self, pair: bytes, listener: int) -> None:
         """Have *pair* come to the listener of that number, and to no other.  Raises OSError."""

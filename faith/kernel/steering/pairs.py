@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _socket
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.errors import SetupError
 from faith.kernel.steering.base import listen
@@ -17,11 +17,15 @@ from faith.kernel.steering.pair_table import PairTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     Pair = tuple[str, str]
     """A client's and a mapped address, as text without an interface."""
 
 _STEP = "steer the data of encrypted FTP"
+_KINDS: dict[str, type[PairProgram] | type[PairTable]] = {
+    kind.way: kind for kind in (PairProgram, PairTable)
+}
 
 
 class Steered(Protocol):
@@ -29,6 +33,11 @@ class Steered(Protocol):
 
     way: str
 
+    @classmethod
+    def resume(cls, state: Any) -> Self: ...
+    def state(self) -> Any: ...
+    @property
+    def descriptors(self) -> list[int]: ...
     def put(self, pair: bytes, listener: int) -> None: ...
     def take(self, pair: bytes) -> None: ...
     def close(self) -> None: ...
@@ -52,6 +61,35 @@ class Pairs:
     def way(self) -> str:
         """How it is done."""
         return self._steered.way
+
+    @classmethod
+    def resume(cls, state: dict[str, Any]) -> Self:
+        """The one whose `state` the program before this one has left."""
+        made = cls.__new__(cls)
+        made._holders = {(client, mapped): its for client, mapped, its in state["holders"]}
+        with ExitStack() as undo:
+            made.listeners = [_socket.socket(fileno=fd) for fd in state["listeners"]]
+            for listener in made.listeners:
+                undo.callback(listener.close)
+            made._steered = _KINDS[state["way"]].resume(state["steered"])
+            undo.callback(made._steered.close)
+            made._undo = undo.pop_all()
+        return made
+
+    def state(self) -> dict[str, Any]:
+        """What makes another like it in the next program of this process, fit for JSON."""
+        return {
+            "holders": [[*pair, its] for pair, its in self._holders.items()],
+            "listeners": [listener.fileno() for listener in self.listeners],
+            "way": self.way,
+            "steered": self._steered.state(),
+        }
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that are in the state."""
+        listeners = [listener.fileno() for listener in self.listeners]
+        return listeners + self._steered.descriptors
 
     def steer(self, pair: Pair, worker: int) -> None:
         """Have *pair* come to *worker*, or to one that asked for it before.  Raises OSError."""
@@ -84,7 +122,7 @@ class Pairs:
 
 def _first_fit(listeners: Sequence[_socket.socket]) -> Steered:
     refusals = []
-    for start in (PairProgram, PairTable):
+    for start in _KINDS.values():
         try:
             return start(listeners)
         except SetupError as error:

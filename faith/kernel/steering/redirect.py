@@ -7,11 +7,11 @@ their destination; the original one comes from `faith.kernel.sockets.original_de
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faith.kernel.expressions import redirect as to
 from faith.kernel.ruleset import Chain, Hook, Rule
-from faith.kernel.steering.base import Steering, listen
+from faith.kernel.steering.base import Steering, listen, resume_groups
 from faith.kernel.steering.owned import (
     CAPABILITIES,
     DOORS,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["CAPABILITIES", "start"]
+__all__ = ["CAPABILITIES", "resume", "start"]
 
 _DSTNAT = -100
 
@@ -48,6 +48,22 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         return Steering(
             "redirect",
             [group],
+            undo.pop_all(),
+            held=[table],
+            set_prefixes=table.set_prefixes,
+            redirected=True,
+        )
+
+
+def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
+    """What `start` gave the program before this one, from its `Steering.state`."""
+    with ExitStack() as undo:
+        groups = resume_groups(undo, listeners)
+        table = OwnedTable.resume(held[0])
+        undo.callback(table.close)
+        return Steering(
+            "redirect",
+            groups,
             undo.pop_all(),
             held=[table],
             set_prefixes=table.set_prefixes,

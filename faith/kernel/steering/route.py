@@ -7,10 +7,10 @@ further help.  It is the cheapest way and takes the port from everyone else on t
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faith.errors import SetupError
-from faith.kernel.steering.base import Steering, listen
+from faith.kernel.steering.base import Steering, listen, resume_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +33,13 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     check_number(ports)
     with ExitStack() as undo:
         groups = [listen(undo, "::", port, workers) for port in ports]
+        return Steering("route", groups, undo.pop_all())
+
+
+def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
+    """What `start` gave the program before this one, from its `Steering.state`."""
+    with ExitStack() as undo:
+        groups = resume_groups(undo, listeners)
         return Steering("route", groups, undo.pop_all())
 
 

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import struct
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faith.errors import SetupError
 from faith.kernel import bpf, capabilities
 from faith.kernel.assembler import assemble
-from faith.kernel.steering.base import Steering, listen
+from faith.kernel.steering.base import Steering, listen, resume_groups
 from faith.kernel.steering.lookup_program import BITMAP_SIZE, PREFIX_KEY, SLOT, bitmap, program
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Iterable, Iterator
+    from typing import Self
 
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
@@ -56,8 +57,34 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         )
 
 
+def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
+    """What `start` gave the program before this one, from its `Steering.state`."""
+    with ExitStack() as undo:
+        groups = resume_groups(undo, listeners)
+        steered = undo.enter_context(_Prefixes.resume(held[0]))
+        link = undo.enter_context(bpf.Descriptor(held[1]))
+        return Steering(
+            "sk_lookup",
+            groups,
+            undo.pop_all(),
+            held=[steered, link],
+            set_prefixes=steered.replace,
+        )
+
+
 class _Prefixes(bpf.Map):
     """The prefixes that the program knows."""
+
+    @classmethod
+    def resume(cls, state: Any) -> Self:
+        """The map whose `state` the program before this one has left."""
+        fd, current = state
+        made = super().resume(fd)
+        made._current = set(map(bytes.fromhex, current))
+        return made
+
+    def state(self) -> Any:
+        return [self.fd, [key.hex() for key in self._current]]
 
     def __init__(self) -> None:
         super().__init__(

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faith.kernel.expressions import accept
 from faith.kernel.expressions import tproxy as to
 from faith.kernel.ruleset import Chain, Hook, Rule
-from faith.kernel.steering.base import Steering, listen
+from faith.kernel.steering.base import Steering, listen, resume_groups
 from faith.kernel.steering.owned import (
     CAPABILITIES,
     DOORS,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["CAPABILITIES", "start"]
+__all__ = ["CAPABILITIES", "resume", "start"]
 
 _ADDRESS = "::1"
 _MANGLE = -150
@@ -49,6 +49,17 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         undo.callback(table.close)
         return Steering(
             "tproxy", [group], undo.pop_all(), held=[table], set_prefixes=table.set_prefixes
+        )
+
+
+def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
+    """What `start` gave the program before this one, from its `Steering.state`."""
+    with ExitStack() as undo:
+        groups = resume_groups(undo, listeners)
+        table = OwnedTable.resume(held[0])
+        undo.callback(table.close)
+        return Steering(
+            "tproxy", groups, undo.pop_all(), held=[table], set_prefixes=table.set_prefixes
         )
 
 

@@ -1,0 +1,289 @@
+"""An upgrade under load: sessions of every kind in transfer, none of which loses a byte.
+
+FAITH_UPGRADE_SESSIONS says how many there are; the output has the longest pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ftplib
+import hashlib
+import os
+import random
+import resource
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+
+from faith.lab.topology import PREFIX
+from tests.faithd import Faithd
+from tests.netns.ftp_server import FtpServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from faith.lab import ThreeHosts
+
+pytestmark = pytest.mark.netns
+
+SESSIONS = int(os.environ.get("FAITH_UPGRADE_SESSIONS", "500"))
+PORT, SLOW_PORT = 2323, 2324
+BULK = 4
+"""Of the sessions, those that send as fast as they can."""
+DIALLING = 3
+POOL = random.Random(6).randbytes(1 << 20)
+FILE = random.Random(21).randbytes(2_000_000)
+BEFORE, AFTER = 1.0, 2.0
+"""Seconds of load before the upgrade, and after it."""
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Both ends of every session are in this process."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * SESSIONS + 1000
+    if most < wanted:
+        pytest.skip(f"it takes {wanted} descriptors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+class Load:
+    """The sessions, and what became of them."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.kinds = (self.idle, self.echo, self.forth, self.back, self.both, self.half_closed)
+        self.longest = 0.0
+        self.moved = 0
+
+    async def idle(
+        self, client: socket.socket, server: socket.socket, chance: random.Random
+    ) -> None:
+        """Nothing, and then a word each way."""
+        await self.over.wait()
+        loop = asyncio.get_running_loop()
+        for one, other in ((client, server), (server, client)):
+            await loop.sock_sendall(one, b"still there?")
+            assert await loop.sock_recv(other, 100) == b"still there?"
+
+    async def echo(
+        self, client: socket.socket, server: socket.socket, chance: random.Random
+    ) -> None:
+        """A word, and another back; the longest wait is noted."""
+        loop = asyncio.get_running_loop()
+        while not self.over.is_set():
+            begun = time.monotonic()
+            await loop.sock_sendall(client, b"ping")
+            assert await loop.sock_recv(server, 100) == b"ping"
+            await loop.sock_sendall(server, b"pong")
+            assert await loop.sock_recv(client, 100) == b"pong"
+            self.longest = max(self.longest, time.monotonic() - begun)
+            await asyncio.sleep(chance.uniform(0.01, 0.1))
+
+    async def forth(
+        self, client: socket.socket, server: socket.socket, chance: random.Random
+    ) -> None:
+        """From the client, as it goes."""
+        await self._move(client, server, chance)
+
+    async def back(
+        self, client: socket.socket, server: socket.socket, chance: random.Random
+    ) -> None:
+        """From the server."""
+        await self._move(server, client, chance)
+
+    async def both(
+        self, client: socket.socket, server: socket.socket, chance: random.Random
+    ) -> None:
+        """Both ways at once."""
+        await asyncio.gather(self._move(client, server, chance), self._move(server, client, chance))
+
+    async def half_closed(
+        self, client: socket.socket, server: socket.socket, chance: random.Random
+    ) -> None:
+        """The client has ended; the server has not."""
+        client.shutdown(socket.SHUT_WR)
+        assert await asyncio.get_running_loop().sock_recv(server, 1) == b""
+        await self._move(server, client, chance)
+
+    async def bulk(
+        self, client: socket.socket, server: socket.socket, chance: random.Random
+    ) -> None:
+        """From the client, as fast as it goes."""
+        await self._move(client, server, chance, pause=0)
+
+    async def _move(
+        self, source: socket.socket, sink: socket.socket, chance: random.Random, pause: float = 0.3
+    ) -> None:
+        said, heard = hashlib.blake2b(), hashlib.blake2b()
+        await asyncio.gather(self._say(source, chance, pause, said), self._hear(sink, heard))
+        assert heard.digest() == said.digest()
+
+    async def _say(
+        self, sock: socket.socket, chance: random.Random, pause: float, said: hashlib.blake2b
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while not self.over.is_set():
+            size = chance.choice([1, 1000, 16_000, 64_000]) if pause else 256_000
+            start = chance.randrange(len(POOL) - size)
+            data = POOL[start : start + size]
+            await loop.sock_sendall(sock, data)
+            said.update(data)
+            self.moved += size
+            await asyncio.sleep(chance.uniform(0, pause))
+        sock.shutdown(socket.SHUT_WR)
+
+    async def _hear(self, sock: socket.socket, heard: hashlib.blake2b) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await loop.sock_recv(sock, 1 << 18):
+            heard.update(data)
+
+
+def connections(lab: ThreeHosts, count: int) -> list[tuple[socket.socket, socket.socket]]:
+    """Both ends of *count* connections through the gateway."""
+    with lab.server.inside():
+        listener = socket.create_server(("", PORT), backlog=4096)
+    pairs = []
+    with listener:
+        listener.settimeout(10)
+        for _ in range(count):
+            with lab.client.inside():
+                client = socket.create_connection((lab.mapped(), PORT), 10)
+            server, _ = listener.accept()
+            for sock in (client, server):
+                sock.setblocking(False)
+            pairs.append((client, server))
+    return pairs
+
+
+class SlowServer:
+    """One whose backlog is full: it answers none of the dials that come, until it accepts."""
+
+    def __init__(self, lab: ThreeHosts) -> None:
+        self._lab = lab
+        self._listener = lab.server.call(lambda: socket.create_server(("", SLOW_PORT), backlog=0))
+        self._fill = lab.server.call(socket.create_connection, ("127.0.0.1", SLOW_PORT), 5)
+        self.clients: list[socket.socket] = []
+
+    def dial(self) -> None:
+        """Have clients wait for it."""
+        with self._lab.client.inside():
+            address = self._lab.mapped(), SLOW_PORT
+            self.clients = [socket.create_connection(address, 5) for _ in range(DIALLING)]
+
+    def answer(self) -> None:
+        """Accept now: what the clients have said meanwhile is there."""
+        for client in self.clients:
+            client.sendall(b"patience")
+        self._listener.settimeout(40)  # SYNs are sent after 1, 3, 7, 15, 31 s
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._listener)
+            stack.enter_context(self._fill)
+            stack.enter_context(self._listener.accept()[0])
+            for client in self.clients:
+                stack.enter_context(client)
+                server = stack.enter_context(self._listener.accept()[0])
+                server.settimeout(20)
+                assert server.recv(100) == b"patience"
+
+
+class Fetch(threading.Thread):
+    """An FTP client that takes a file slowly, and another one with the same control connection."""
+
+    def __init__(self, lab: ThreeHosts, *, passive: bool) -> None:
+        super().__init__()
+        self._lab = lab
+        self._passive = passive
+        self.fetched: list[bytes] = []
+        self.begun = threading.Event()
+
+    def run(self) -> None:
+        with self._lab.client.inside(), ftplib.FTP(timeout=20) as ftp:
+            ftp.connect(self._lab.mapped(), 21)
+            ftp.login("me", "secret")
+            ftp.set_pasv(self._passive)
+            for delay in (0.02, 0.0):
+                pieces: list[bytes] = []
+                ftp.retrbinary("RETR file", self._slowly(pieces, delay), 16_384)
+                self.fetched.append(b"".join(pieces))
+
+    def _slowly(self, pieces: list[bytes], delay: float) -> Callable[[bytes], None]:
+        def take(piece: bytes) -> None:
+            pieces.append(piece)
+            self.begun.set()
+            time.sleep(delay)
+
+        return take
+
+
+async def play(
+    load: Load,
+    pairs: list[tuple[socket.socket, socket.socket]],
+    faithd: Faithd,
+    slow: SlowServer,
+) -> None:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        for number, pair in enumerate(pairs):
+            kind = load.bulk if number < BULK else load.kinds[number % len(load.kinds)]
+            group.create_task(kind(*pair, random.Random(number)))
+        await asyncio.sleep(BEFORE)
+        slow.dial()
+        await asyncio.sleep(0.2)
+        usual, load.longest = load.longest, 0.0
+        begun = time.monotonic()
+        faithd.signal(signal.SIGUSR2)
+        while "upgraded to program 2" not in faithd.said:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        took = time.monotonic() - begun
+        await asyncio.sleep(AFTER)
+        print(
+            f"\n{len(pairs)} sessions, {load.moved / 1e6:.0f} MB: upgraded in {took:.2f} s,"
+            f" longest round trip {1000 * load.longest:.0f} ms (before {1000 * usual:.0f} ms)"
+        )
+        load.over.set()
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_no_byte_and_no_session_is_lost(lab: ThreeHosts, tmp_path: Path) -> None:
+    faithd = Faithd(
+        lab.gateway,
+        tmp_path / "log",
+        "--connect-timeout",
+        "60",
+        "-P",
+        PREFIX,
+        f"21,{PORT},{SLOW_PORT}",
+    )
+    faithd.wait_said("serving")
+    ftp = FtpServer(lab.server)
+    ftp.files["file"] = FILE
+    slow = SlowServer(lab)
+    fetches = [Fetch(lab, passive=passive) for passive in (True, True, False)]
+    for fetch in fetches:
+        fetch.start()
+        assert fetch.begun.wait(10)
+    pairs = connections(lab, SESSIONS)
+    loop = uvloop.new_event_loop()
+    load = Load()
+    loop.run_until_complete(play(load, pairs, faithd, slow))
+    loop.close()
+    for sock in (sock for pair in pairs for sock in pair):
+        sock.close()
+    slow.answer()
+    for fetch in fetches:
+        fetch.join(60)
+        assert fetch.fetched == [FILE, FILE]
+    ftp.close()
+    faithd.wait_said("end=closed", SESSIONS, seconds=30)
+    assert faithd.stop(20) == 0
+    ends = {line.partition("end=")[2] for line in faithd.said.splitlines() if "end=" in line}
+    assert ends == {"closed"}

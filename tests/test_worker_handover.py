@@ -1,0 +1,137 @@
+"""A worker that hands over to another, by a socket: in lots, and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.daemon.handover import ROOM, Giver, Taker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Store:
+    """A part with things that have a pipe each; its face is that of what relays have."""
+
+    def __init__(self, count: int = 0, patience: int = 0) -> None:
+        self.things = [(number, os.pipe()[0]) for number in range(count)]
+        self.lots: list[int] = []
+        self.breaks = False
+        self._patience = patience  # times that nothing can go
+
+    @property
+    def left(self) -> bool:
+        return bool(self.things)
+
+    def give(self, room: int) -> tuple[list[Any], list[int]]:
+        if self._patience:
+            self._patience -= 1
+            return [], []
+        lot, self.things = self.things[:room], self.things[room:]
+        return [number for number, _ in lot], [descriptor for _, descriptor in lot]
+
+    def take(self, states: list[Any], descriptors: list[int]) -> None:
+        if self.breaks:
+            raise ValueError("nonsense")
+        self.lots.append(len(states))
+        self.things += zip(states, descriptors, strict=True)
+
+    @property
+    def numbers(self) -> list[int]:
+        return [number for number, _ in self.things]
+
+    def close(self) -> None:
+        for _, descriptor in self.things:
+            os.close(descriptor)
+
+
+class Meeting:
+    """A giver, a taker, and what they said of it."""
+
+    def __init__(self, given: dict[str, Store], taken: dict[str, Store]) -> None:
+        self.loop = asyncio.new_event_loop()
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.given: list[bool] = []
+        self.failed = 0
+        self.far = far
+        self._taken = taken
+        self.taker: Taker | None = None
+        Giver(self.loop, near.detach(), given, self.given.append)
+
+    def meet(self) -> None:
+        """Let the taker come, too."""
+        self.taker = Taker(self.loop, self.far.detach(), self._taken, self._fail)
+
+    def _fail(self) -> None:
+        self.failed += 1
+
+    def run(self) -> None:
+        async def wait() -> None:
+            async with asyncio.timeout(5):
+                while not self.given:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)  # for the other to hear of the end
+
+        self.loop.run_until_complete(wait())
+        self.loop.close()
+
+
+@pytest.fixture
+def stores() -> Iterator[list[Store]]:
+    made: list[Store] = []
+    yield made
+    for store in made:
+        store.close()
+
+
+def test_all_of_every_part_comes_in_lots_and_in_order(stores: list[Store]) -> None:
+    many, few, there, here = Store(2 * ROOM + 7, patience=3), Store(2), Store(), Store()
+    stores += [there, here]
+    descriptors = set(os.listdir("/proc/self/fd"))
+    meeting = Meeting({"many": many, "few": few}, {"many": there, "few": here})
+    meeting.meet()
+    meeting.run()
+    assert meeting.given == [True]
+    assert there.numbers == [*range(2 * ROOM + 7)]
+    assert there.lots == [ROOM, ROOM, 7]
+    assert here.numbers == [0, 1]
+    assert not many.left
+    assert len(set(os.listdir("/proc/self/fd"))) == len(descriptors)
+
+
+def test_what_comes_is_not_inherited_by_programs(stores: list[Store]) -> None:
+    there = Store()
+    stores.append(there)
+    meeting = Meeting({"one": Store(1)}, {"one": there})
+    meeting.meet()
+    meeting.run()
+    assert not any(os.get_inheritable(descriptor) for _, descriptor in there.things)
+
+
+def test_a_taker_that_dies_leaves_everything_with_the_giver(stores: list[Store]) -> None:
+    mine = Store(5)
+    stores.append(mine)
+    meeting = Meeting({"mine": mine}, {})
+    meeting.far.close()
+    meeting.run()
+    assert meeting.given == [False]
+    assert mine.numbers == [*range(5)]
+    for _, descriptor in mine.things:
+        os.fstat(descriptor)
+
+
+def test_a_taker_that_makes_no_sense_of_it_says_so_and_takes_nothing(stores: list[Store]) -> None:
+    mine, theirs = Store(5), Store()
+    theirs.breaks = True
+    stores.append(mine)
+    meeting = Meeting({"mine": mine}, {"mine": theirs})
+    meeting.meet()
+    meeting.run()
+    assert meeting.given == [False]
+    assert meeting.failed == 1
+    assert mine.numbers == [*range(5)]
