@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import profile, report, syscalls
+from bench import instructions, profile, report, syscalls
 from bench.comparison import Comparison
 from bench.contenders import CONTENDERS
 from bench.descriptors import allow_many, most_sessions
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="instead of a comparison", metavar="COMMAND")
     for name, run, what in (
         ("syscalls", syscalls.run, "count the system calls per connection"),
+        ("instructions", instructions.run, "count the instructions per connection"),
         ("profile", profile.run, "show where the CPU time goes"),
     ):
         command = commands.add_parser(name, help=what)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bench.bed import Bed, near
-from bench.contenders import CONTENDERS
+from bench.counting import compare
 from bench.errors import MeasureError
-from bench.loads import needs, serve, work
-from bench.placement import apart
-from bench.programs import STRACE, lacking, path
+from bench.programs import STRACE, path
 from bench.table import NOTHING, table
 from faith.lab import wait_until
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from bench.contenders.base import Contender, Running
-    from bench.scale import Scale
-
-    Counts = dict[str, float]
+    from bench.contenders.base import Running
+    from bench.counting import Counts
 
 _LEAST = 0.005
 """Calls that are worth a line."""
@@ -30,30 +27,22 @@ _LEAST = 0.005
 
 def run(options: argparse.Namespace) -> int:
     """Print a table of calls by name and contender; returns the exit status."""
-    counted, unit = {}, ""
-    for contender in CONTENDERS:
-        if contender.name in options.only:
-            if missing := lacking((*contender.needs, STRACE, *needs(options.load))):
-                print(f"{contender.name} is skipped: without {', '.join(missing)}")
-            else:
-                counts, unit = count(contender, options.load, options.scale)
-                counted[contender.name] = counts
+    counted, unit = compare(options, STRACE, _counting)
     print(f"System calls per {unit}:\n\n{_table(counted)}")
     return 0
 
 
-def count(contender: Contender, load: str, scale: Scale) -> tuple[Counts, str]:
-    """The calls of each kind for one of what comes second.  Raises MeasureError."""
-    with Bed(near, apart(), scale.congestion) as bed, contender.start(bed) as running:
-        serve(bed, load)
-        summary = bed.directory / "calls"
-        tracer = _attach(running, summary) if running.programs else None
-        done = work(bed, running.target, load, scale)
-        if tracer is None:
-            return {}, done.what
+@contextmanager
+def _counting(running: Running, file: Path) -> Iterator[Counts]:
+    """Count within the block; the counts are there after it."""
+    counts: Counts = {}
+    tracer = _attach(running, file)
+    try:
+        yield counts
+    finally:
         tracer.send_signal(signal.SIGINT)
         tracer.communicate(timeout=10)
-        return {name: calls / done.amount for name, calls in _parse(summary).items()}, done.what
+    counts.update(_parse(file))
 
 
 def _attach(running: Running, summary: Path) -> subprocess.Popen[str]:
@@ -68,9 +57,9 @@ def _attach(running: Running, summary: Path) -> subprocess.Popen[str]:
     return tracer
 
 
-def _parse(summary: Path) -> dict[str, int]:
+def _parse(summary: Path) -> Counts:
     """Calls by name; the columns: % time, seconds, usecs/call, calls, errors or nothing, name."""
-    calls = {}
+    calls: Counts = {}
     for line in summary.read_text().splitlines():
         words = line.split()
         if len(words) >= 5 and words[3].isdigit():
