@@ -45,9 +45,7 @@ def compare(
     return counted, unit
 
 
-def _count(
-    contender: Contender, load: str, scale: Scale, counting: Counter
-) -> tuple[Counts, str]:
+def _count(contender: Contender, load: str, scale: Scale, counting: Counter) -> tuple[Counts, str]:
     with Bed(near, apart(), scale.congestion) as bed, contender.start(bed) as running:
         serve(bed, load)
         if not running.programs:

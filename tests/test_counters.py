@@ -16,7 +16,6 @@ from faith.relay.counters import (
     SESSIONS,
     Counters,
 )
-from faith.relay.session import Session
 from faith.translation.destination import DENIED
 
 if TYPE_CHECKING:
@@ -36,9 +35,7 @@ class Counted(Counters):
 
 
 def session(end: str = "", sent: int = 0, received: int = 0) -> Any:
-    one: Any = SimpleNamespace(end=end, moved=(sent, received), counted=(0, 0))
-    one.fresh = lambda: Session.fresh(one)
-    return one
+    return SimpleNamespace(end=end, moved=(sent, received), counted=(0, 0))
 
 
 def test_a_session_is_open_until_it_has_ended() -> None:

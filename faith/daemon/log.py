@@ -62,6 +62,7 @@ _NOT_PERMITTED = frozenset((DENIED, NO_RULE, SPECIAL, OWN, NOT_GLOBAL, SOURCE_MA
 _NO_FIELDS: Fields = {}
 _LENGTH = struct.Struct("<Q")
 _PENDING = 1 << 18  # octets of unwritten lines kept for a slow reader of standard error
+_LINES = 512  # of one turn, before they are made octets
 _RETRY = 0.2  # seconds until they are tried again
 
 
@@ -108,6 +109,7 @@ class Log(logging.Handler):
 
     @form.setter
     def form(self, form: str) -> None:
+        self._sink.flush()  # what it keeps is of the old form
         self._json = form == "json"
         self._sink.bare = self._json
 
@@ -143,15 +145,19 @@ class Log(logging.Handler):
         self._sink.close()
 
     def _write(self, level: int, text: str, fields: Fields) -> None:
-        if self._lost and self._send(LOG_WARNING, f"{self._lost} messages were lost", _NO_FIELDS):
-            self._lost = 0
-        if not self._send(level, text, fields):
-            self._lost += 1
-
-    def _send(self, level: int, text: str, fields: Fields) -> bool:
         if self._json:
             text = self._object(level, text, fields)
-        return self._sink.write(level, text, fields)
+        if self._lost:
+            self._tell_lost()
+        if not self._sink.write(level, text, fields):
+            self._lost += 1
+
+    def _tell_lost(self) -> None:
+        text = f"{self._lost} messages were lost"
+        if self._json:
+            text = self._object(LOG_WARNING, text, _NO_FIELDS)
+        if self._sink.write(LOG_WARNING, text, _NO_FIELDS):
+            self._lost = 0
 
     def _object(self, level: int, text: str, fields: Fields) -> str:
         now = time.time()
@@ -268,7 +274,8 @@ class Stderr:
     def __init__(self, ident: str, descriptor: int = 2) -> None:
         self._ident = ident
         self._descriptor = _without_waiting(descriptor)
-        self._pending = bytearray()
+        self._lines: list[str] = []  # of this turn
+        self._pending = bytearray()  # lines as they are written
         self._loop: AbstractEventLoop | None = None
         self._scheduled = False
 
@@ -278,15 +285,13 @@ class Stderr:
 
     def write(self, priority: int, text: str, fields: Fields) -> bool:
         """Write or keep a line; False when too much is kept already."""
+        if len(self._lines) >= _LINES:
+            self._gather()
         if len(self._pending) > _PENDING:
             self.flush()
             if len(self._pending) > _PENDING:
                 return False
-        if not self.bare:
-            text = (
-                f"{_stamp('%Y-%m-%d %H:%M:%S', int(time.time()))} {self._ident}[{_pid()}]: {text}"
-            )
-        self._pending += text.encode() + b"\n"
+        self._lines.append(text)
         if self._loop is None:
             self.flush()
         elif not self._scheduled:
@@ -297,6 +302,7 @@ class Stderr:
     def flush(self) -> None:
         """Write what is kept; what cannot be written now, for whatever reason, is kept on."""
         self._scheduled = False
+        self._gather()
         try:
             while self._pending:
                 del self._pending[: os.write(self._descriptor, self._pending)]
@@ -304,6 +310,18 @@ class Stderr:
             if self._loop is not None and not self._loop.is_closed():
                 self._scheduled = True
                 self._loop.call_later(_RETRY, self.flush)
+
+    def _gather(self) -> None:
+        """Give the lines of this turn their time and name, all at once: there can be many."""
+        if not self._lines:
+            return
+        head = ""
+        if not self.bare:
+            stamp = _stamp("%Y-%m-%d %H:%M:%S", int(time.time()))
+            head = f"{stamp} {self._ident}[{_pid()}]: "
+        lines = f"\n{head}".join(self._lines)
+        self._pending += f"{head}{lines}\n".encode()
+        self._lines.clear()
 
     def close(self) -> None:
         """Close the descriptor, which is not the caller's."""

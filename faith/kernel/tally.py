@@ -76,8 +76,9 @@ class Buckets:
 
     def add(self, seconds: float) -> None:
         """One more that took so long."""
-        self._cells[self._start + bisect_left(self._bounds, seconds)] += 1
-        self._cells[self._sum] += int(seconds * _MICRO)
+        cells = self._cells
+        cells[self._start + bisect_left(self._bounds, seconds)] += 1
+        cells[self._sum] += int(seconds * _MICRO)
 
 
 @overload

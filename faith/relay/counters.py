@@ -124,9 +124,11 @@ class Counters:
 
     def moved(self, session: Session) -> None:
         """Add what *session* has moved since this was called last."""
-        to_server, to_client = session.fresh()
-        self._cells[_TO_SERVER] += to_server
-        self._cells[_TO_CLIENT] += to_client
+        cells = self._cells
+        told = session.counted
+        to_server, to_client = session.counted = session.moved
+        cells[_TO_SERVER] += to_server - told[0]
+        cells[_TO_CLIENT] += to_client - told[1]
 
     def handed_over(self, session: Session) -> None:
         """*session* goes on elsewhere, and is counted there."""
@@ -135,8 +137,9 @@ class Counters:
 
     def ended(self, session: Session) -> None:
         """*session* is over."""
-        self._cells[_OPEN] -= 1
-        self._cells[_end(session.end or OTHER)] += 1
+        cells = self._cells
+        cells[_OPEN] -= 1
+        cells[_ENDS[CLOSED] if session.end == CLOSED else _end(session.end or OTHER)] += 1
         self.moved(session)
 
     def refused(self, why: str) -> None:

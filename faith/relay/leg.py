@@ -79,7 +79,3 @@ class Leg:
         for name in self.HANDED_OVER:
             setattr(self, name, state.get(name, getattr(self, name)))
         self.held = None if state["held"] is None else b64decode(state["held"])
-
-    def release(self) -> None:
-        """Let go of peer and session, so that no garbage collector has to find them."""
-        del self.peer, self.session

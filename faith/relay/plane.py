@@ -126,9 +126,10 @@ class Plane:
             return
         session.end = how
         session.reset = reset
+        table = self._table
         for leg in (session.client, session.server):
-            if leg.fd < len(self._table) and self._table[leg.fd] is leg:
-                self._table[leg.fd] = None
+            if leg.fd < len(table) and table[leg.fd] is leg:
+                table[leg.fd] = None
         self._dead.append(session)
         if not self._turning:
             self._soon()
@@ -424,11 +425,13 @@ class Plane:
         """Close what ended: only now, so that no event of this turn meets a reused descriptor."""
         dead, self._dead = self._dead, []
         for session in dead:
-            for leg in (session.client, session.server):
-                self._release(leg)
+            legs = session.client, session.server
+            for leg in legs:
+                if leg.pipe is not None:
+                    self._release(leg)
                 if session.reset:
                     leg.sock.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
             self._ended(session)
-            for leg in (session.client, session.server):
+            for leg in legs:
                 leg.sock.close()
-                leg.release()
+                del leg.peer, leg.session  # so that no garbage collector has to find them

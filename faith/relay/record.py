@@ -61,10 +61,11 @@ class Record:
 
     def text(self) -> str:
         """One line of ``key=value``; a value with spaces stands in quotes."""
-        legs = "".join([f" {name}={address}" for name, address in self._legs()])
+        end = f'"{self.end}"' if " " in self.end else self.end
         return (
-            f"client={endpoint(self.client)}{legs} sent={self.sent} received={self.received}"
-            f" started={self.started:.3f} seconds={self.seconds:.3f} end={_quoted(self.end)}"
+            f"client={endpoint(self.client)}{self._legs_text()} sent={self.sent}"
+            f" received={self.received} started={self.started:.3f} seconds={self.seconds:.3f}"
+            f" end={end}"
         )
 
     def fields(self) -> dict[str, str | int | float]:
@@ -79,15 +80,24 @@ class Record:
             "end": self.end,
         }
 
+    def _legs_text(self) -> str:
+        if self.discreet or not self.source or not self.server:
+            return "".join([f" {name}={address}" for name, address in self._legs()])
+        # At once, the families being known: most records are of this kind, and short connections
+        # notice what theirs cost.
+        mapped, mapped_port = self.mapped
+        source, source_port = self.source
+        server, server_port = self.server
+        return (
+            f" mapped=[{mapped}]:{mapped_port} source={source}:{source_port}"
+            f" server={server}:{server_port}"
+        )
+
     def _legs(self) -> list[tuple[str, str]]:
         legs = [("mapped", endpoint(self.mapped))]
         if self.source and self.server:
             legs += [("source", endpoint(self.source)), ("server", endpoint(self.server))]
         return [leg for leg in legs if leg[0] == "source"] if self.discreet else legs
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text
 
 
 def endpoint(address: Endpoint) -> str:

@@ -110,6 +110,7 @@ class Relay:
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._silences = [Silence(loop, self._plane, *times, self.counters.moved)]
         self._ftp: Ftp | None = None
+        self._spoken_ports = _spoken_ports(settings)
         if supervised is not None:
             self._ftp = Ftp(loop, self._plane, self._routing, settings.ftp, supervised, self)
             self._silences.append(Silence(loop, self._ftp, *times, self.counters.moved))
@@ -139,6 +140,7 @@ class Relay:
     def settings(self, settings: Settings) -> None:
         self._settings = settings
         self._reserved = settings.reserved
+        self._spoken_ports = _spoken_ports(settings)
         self._dialling.limit(settings.connect_timeout)
         for silence in self._silences:
             silence.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
@@ -290,7 +292,7 @@ class Relay:
             self.counters.dialled(self._loop.time() - session.started)
             if self._steps:
                 log.debug("connected to %s for %s", session.route.server, session.client_host)
-            alg = self._alg(session)
+            alg = self._alg(session) if session.port in self._spoken_ports else None
             if alg is None:
                 self._plane.start(leg, events)
             else:
@@ -413,6 +415,11 @@ class Relay:
     def _recovered(self) -> None:
         log.warning("%d connections were refused for want of resources", self._shedding)
         self._shedding = 0
+
+
+def _spoken_ports(settings: Settings) -> frozenset[int]:
+    """Those with an ALG, as a set: every connection asks, and ranges are slow to answer."""
+    return frozenset((*settings.ftp, *settings.rsh))
 
 
 def _failure(leg: Leg, error: int) -> str:

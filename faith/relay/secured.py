@@ -35,8 +35,8 @@ class Secured:
 
         What comes until it is steered no more may be for a session of another worker's.
         """
-        pair = _pair(session)
-        if self.hand_over(session):
+        if self._sessions and self.hand_over(session):
+            pair = _pair(session)
             self._ended.setdefault(pair, []).append(session)
             self._ask("unsteer", *pair, lambda: self._forget(pair, session))
 

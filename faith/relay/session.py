@@ -83,7 +83,7 @@ class Session:
         self.quiet_since = now  # no byte and no FIN since then, as far as the last look saw
         self.seen = 0  # what had moved at that look
         self.looked_at = False
-        self.counted = (0, 0)  # what fresh() has told of
+        self.counted = (0, 0)  # what of `moved` the counters have
         self.end: str | None = None
         self.reset = False
 
@@ -91,11 +91,6 @@ class Session:
     def moved(self) -> tuple[int, int]:
         """Bytes delivered to the server and to the client."""
         return self.client.moved, self.server.moved
-
-    def fresh(self) -> tuple[int, int]:
-        """What of `moved` this has not told before."""
-        told, self.counted = self.counted, self.moved
-        return self.counted[0] - told[0], self.counted[1] - told[1]
 
     def fields(self, now: float) -> dict[str, str | int | float]:
         """What is told of it while it goes on; like a record's fields, but without a call."""
