@@ -200,6 +200,8 @@ def descriptors(faithd: Faithd) -> list[int]:
 def test_no_byte_is_lost_under_abuse(lab: ThreeHosts, tmp_path: Path, seed: int) -> None:
     faithd = Faithd(lab.gateway, tmp_path / "log", "-P", lab.prefix, str(PORT))
     faithd.wait_said("serving")
+    # A worker's loop opens two when it begins to run, which can be after "serving".
+    wait_until(lambda: len(set(descriptors(faithd))) == 1, 5, "both workers' loops")
     before = descriptors(faithd)
     chance = random.Random(seed)
     cases = [Case.at_random(chance) for _ in range(SESSIONS)]
