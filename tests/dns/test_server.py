@@ -273,7 +273,7 @@ class TestStreams:
                     sock.shutdown(socket.SHUT_WR)
                     await asyncio.sleep(0.1)
                     assert len(found._streams) == 1
-                    await asyncio.sleep(0.6)
+                    await asyncio.sleep(1)
                     assert not found._streams
 
         run(main)

@@ -162,7 +162,7 @@ class TestSeveral:
             assert ask(site.lab, f"{name}.example").rcode() == dns.rcode.NOERROR
             took.append(time.monotonic() - began)
         assert max(took) < 2
-        assert min(took[4:]) < 0.2
+        assert min(took[4:]) < 0.5, "less than it takes to lose patience"
         found.wait_said(f"server {SILENT}:53 fails")
 
     def test_one_by_tls_and_one_without(self, site: Site, start: Start) -> None:
