@@ -44,9 +44,12 @@ class Device(NamedTuple):
         return self.name
 
 
+DNSMASQ = Program("dnsmasq", "dnsmasq-base", "-v")
+DNSPERF = Program("dnsperf", "dnsperf", "-h")
 GO = Program("go", "golang-go", "version")
 HAPROXY = Program("haproxy", "haproxy", "-v")
 IPERF3 = Program("iperf3", "iperf3")
+NAMED = Program("named", "bind9", "-v")
 NGINX = Program("nginx", "nginx", "-v")
 NGINX_STREAM = Program("nginx", "libnginx-mod-stream", "-v")
 PERF = Program("perf", "linux-perf")
@@ -54,6 +57,7 @@ PY_SPY = Program("py-spy", "py-spy of PyPI")
 SOCAT = Program("socat", "socat", "-V")
 STRACE = Program("strace", "strace")
 TUN = Device("/dev/net/tun")
+UNBOUND = Program("unbound", "unbound", "-V")
 WRK = Program("wrk", "wrk", "-v")
 
 

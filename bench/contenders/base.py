@@ -63,7 +63,7 @@ class Running:
         self.target = target
         self._programs = programs
         try:
-            wait_until(lambda: self._serves(bed), _START, f"the echo by way of {target}")
+            wait_until(lambda: self._serves(bed), _START, f"service at {target}")
         except BaseException:
             self.stop()
             raise
