@@ -95,6 +95,25 @@ def answer_names(
     authorities: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Trust these certificates only.")
     ] = None,
+    pool: Annotated[
+        Texts,
+        typer.Option(
+            metavar="IPV4",
+            help="Lend addresses in this network to servers without any, for IPv4 clients.",
+        ),
+    ] = None,
+    pool_client: Annotated[
+        Texts,
+        typer.Option(
+            metavar="NETWORK", help="Tell these clients of lent addresses, not all on IPv4."
+        ),
+    ] = None,
+    pool_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep there who was lent which, not in /var/lib/faith/pool."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Serve by N processes.")] = 1,
     user: Annotated[str, typer.Option(metavar="USER", help="Serve as this user.")] = "nobody",
 ) -> None:
@@ -121,6 +140,9 @@ def answer_names(
         serve_stale,
         mixed_case,
         authorities,
+        pool or (),
+        pool_client or (),
+        pool_file,
     ).settings()
     forwarder.run(settings, workers, user)
 

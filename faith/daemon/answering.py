@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.channel import Channel
     from faith.daemon.loop import Loop
+    from faith.dns.book import Book
     from faith.dns.counters import Counters
     from faith.dns.service import Settings
 
@@ -30,6 +31,7 @@ class Answering:
     """Processes that answer by *settings*, as *user*; *leave* is called in each of them first.
 
     It is to let go of what is the supervisor's.  *counters* gives those of each, by its number.
+    *book* has the leases of the settings' pool; then there may be one process only.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class Answering:
         user: str,
         leave: Callable[[], object],
         counters: Callable[[int], Counters],
+        book: Book | None = None,
     ) -> None:
         self._settings = settings
         self._user = user
         self._leave = leave
         self._counters = counters
+        self._book = book
         self.crew = Crew(loop, self._work, {}, "name server")
 
     def start(self, workers: int, on_ready: Callable[[], None]) -> None:
@@ -82,4 +86,5 @@ class Answering:
 
         loop.add_reader(channel.fileno(), stop)
         with suppress(asyncio.CancelledError):
-            await serve(self._settings, lambda: channel.send({"kind": "ready"}), counters)
+            ready = {"kind": "ready"}
+            await serve(self._settings, lambda: channel.send(ready), counters, self._book)

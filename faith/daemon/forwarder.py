@@ -13,7 +13,9 @@ from faith.daemon.answering import Answering
 from faith.daemon.log import NOTICE, Log, open_sink
 from faith.daemon.loop import Loop
 from faith.daemon.systemd import notify
+from faith.dns.book import Book
 from faith.dns.counters import Counters
+from faith.errors import ConfigError
 
 if TYPE_CHECKING:
     from faith.dns.service import Settings
@@ -33,16 +35,22 @@ def run(settings: Settings, workers: int, user: str) -> None:
     told = Log(open_sink(IDENT, foreground=True), IDENT)
     logging.getLogger().addHandler(told)
     logging.getLogger("faith").setLevel(logging.INFO)
-    _Forwarder(settings, workers, user).run()
+    if settings.pool and workers > 1:
+        raise ConfigError("the leases of a pool have one owner: it takes one worker")
+    with ExitStack() as undo:
+        book = Book(settings.pool_file, settings.pool) if settings.pool else None
+        if book:
+            undo.callback(book.close)
+        _Forwarder(settings, workers, user, book).run()
 
 
 class _Forwarder:
-    def __init__(self, settings: Settings, workers: int, user: str) -> None:
+    def __init__(self, settings: Settings, workers: int, user: str, book: Book | None) -> None:
         self._workers = workers
         self._loop = Loop()
         settings = replace(settings, shared=workers > 1)
         self._answering = Answering(
-            self._loop, settings, user, self._loop.close, lambda number: Counters()
+            self._loop, settings, user, self._loop.close, lambda number: Counters(), book
         )
         self._crew = self._answering.crew
         self._crew.on_gone = self._loop.stop

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns.answer import failure
 from faith.dns.cache import Cache
+from faith.dns.lending import Lending
 from faith.dns.resolver import Resolver
 from faith.dns.responder import Responder
 from faith.dns.wire import WireError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from faith.dns.answer import Answer
     from faith.dns.counters import Counters
     from faith.dns.options import Options
+    from faith.dns.pool import Pool
     from faith.dns.resolver import Servers
     from faith.dns.responder import Miss
     from faith.dns.tasks import Tasks
@@ -27,7 +29,7 @@ log = logging.getLogger("faith.dns")
 class Names:
     """Answers for clients in *served* (see Responder), by *servers*; *stale* is for Cache.
 
-    *counters* count.
+    *counters* count.  *pool* has the addresses for those who are to be lent some.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class Names:
         tasks: Tasks,
         stale: int = 0,
         counters: Counters | None = None,
+        pool: Pool | None = None,
     ) -> None:
         cache = Cache(stale=stale)
         self._responder = Responder(options, cache, served)
-        self._resolver = Resolver(options, cache, servers, tasks, counters)
+        lending = None if pool is None else Lending(options, pool, stale)
+        self._resolver = Resolver(options, cache, servers, tasks, counters, lending)
         self.respond = self._responder.respond
         self.serves = self._responder.serves
 

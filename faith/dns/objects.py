@@ -40,14 +40,35 @@ def synthesised(message: bytes, addresses: Addresses, ttl_limit: int) -> bytes:
 
     All but the A records of the answer, and the signatures on them, stays what it is.
     """
+    return _converted(message, _A, _AAAA, lambda given: _mapped(given, addresses, ttl_limit))
+
+
+def lent(message: bytes, v4: bytes, ttl_limit: int) -> bytes:
+    """The reply to an AAAA query made one to an A query, with *v4* for all of its addresses."""
+    address = dns.rdata.from_wire(dns.rdataclass.IN, _A, v4, 0, len(v4))
+    return _converted(
+        message,
+        _AAAA,
+        _A,
+        lambda given: dns.rrset.from_rdata(given.name, min(given.ttl, ttl_limit), address),
+    )
+
+
+def _converted(
+    message: bytes,
+    old: dns.rdatatype.RdataType,
+    new: dns.rdatatype.RdataType,
+    convert: Callable[[dns.rrset.RRset], dns.rrset.RRset],
+) -> bytes:
+    """The reply to a query of type *old* made one to *new*; sets that are empty then are left out.
+
+    What had signatures has none any more, and nobody vouches for it.
+    """
     with _parsed(message) as reply:
-        reply.question = [dns.rrset.RRset(reply.question[0].name, dns.rdataclass.IN, _AAAA)]
-        reply.answer = [
-            rrset
-            for given in _without_signatures(reply.answer, _A)
-            for rrset in ([_mapped(given, addresses, ttl_limit)] if _is(given, _A) else [given])
-            if rrset
-        ]
+        reply.question = [dns.rrset.RRset(reply.question[0].name, dns.rdataclass.IN, new)]
+        unsigned = _without_signatures(reply.answer, old)
+        answer = [convert(given) if _is(given, old) else given for given in unsigned]
+        reply.answer = [rrset for rrset in answer if rrset]
         reply.flags &= ~dns.flags.AD
         return _written(reply)
 

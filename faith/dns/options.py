@@ -39,11 +39,13 @@ class Rule(Enum):
 class View:
     """What a client gets: the *prefixes* to synthesise under, none for nothing synthetic.
 
-    *filter_a* hides A records from those who can only be misled by them.
+    *filter_a* hides A records from those who can only be misled by them; *lends*: a name without
+    any gets one with a lent address.
     """
 
     prefixes: tuple[Prefix, ...] = ()
     filter_a: bool = False
+    lends: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,17 @@ class Options:
     """All that decides about synthesis, replaced as one value on any change.
 
     A client gets the prefixes of the smallest network in *clients* that holds its address, else
-    *prefixes*; and no A records if it is in *filter_a*.  (Clients' networks are of 128 bits, IPv4
-    ones at ::ffff:0:0/96.)  IPv4 addresses in *ranges* are mapped under the prefixes given there
-    instead of the client's (RFC 6147 §5).  AAAA records in *exclude* count as absent (§5.1.4), and
-    A records in *exclude_v4* too.  *names* are domains on the wire, in lower case; the longest that
-    a name ends in has its rule.
+    *prefixes*; no A records if it is in *filter_a*, and lent ones if in *borrowers*.  (Clients'
+    networks are of 128 bits, IPv4 ones at ::ffff:0:0/96.)  IPv4 addresses in *ranges* are mapped
+    under the prefixes given there instead of the client's (RFC 6147 §5).  AAAA records in *exclude*
+    count as absent (§5.1.4), and A records in *exclude_v4* too.  *names* are domains on the wire,
+    in lower case; the longest that a name ends in has its rule.
     """
 
     prefixes: tuple[Prefix, ...]
     clients: Mapping[Network, tuple[Prefix, ...]] = field(default_factory=dict)
     filter_a: Networks = NO_NETWORKS
+    borrowers: Networks = NO_NETWORKS
     ranges: Mapping[Network, tuple[Prefix, ...]] = field(default_factory=dict)
     exclude: Networks = EXCLUDED
     exclude_v4: Networks = SPECIAL_DESTINATIONS
@@ -70,7 +73,7 @@ class Options:
         """What the client at *client* (128 bits) gets."""
         network = self._client_networks.find(client)
         prefixes = self.clients[network] if network else self.prefixes
-        return View(prefixes, client in self.filter_a)
+        return View(prefixes, client in self.filter_a, client in self.borrowers)
 
     def rule(self, name: bytes) -> Rule:
         """The rule for *name*, on the wire in lower case."""

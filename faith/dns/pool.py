@@ -55,19 +55,23 @@ class Pool:
 
     What has been lent once keeps its meaning until its address is needed for another server; of
     the addresses that may be taken then, it is the one whose lease ended first.  *told* is called
-    with every lease that is made or runs longer than before, before anybody else knows of it.
+    with every lease that is made or runs longer than before, and `now`, before `lend` returns it.
     """
 
     def __init__(
-        self, networks: Iterable[Network], told: Callable[[Lease], object] | None = None
+        self, networks: Iterable[Network], told: Callable[[Lease, float], object] | None = None
     ) -> None:
-        self._spans = [_hosts(*network) for network in networks]
+        self._spans = [hosts(*network) for network in networks]
         self._never_lent: Iterator[int] = chain.from_iterable(self._spans)
         self._by_v4: dict[int, Lease] = {}
         self._by_v6: dict[int, Lease] = {}
         # Every lease without sessions is in here once, by a time that it does not end before.
         self._ends: list[tuple[float, int]] = []
         self.told = told
+
+    def __len__(self) -> int:
+        """How many addresses there are."""
+        return sum(map(len, self._spans))
 
     def __contains__(self, v4: int) -> bool:
         return any(v4 in span for span in self._spans)
@@ -84,9 +88,9 @@ class Pool:
         until = now + seconds + GRACE
         lease = self._by_v6.get(v6)
         if lease:
-            return self._extend(lease, until)
+            return self._extend(lease, until, now)
         v4 = self._free(now)
-        return None if v4 is None else self._enter(Lease(v4, v6, until))
+        return None if v4 is None else self._tell(self._enter(Lease(v4, v6, until)), now)
 
     def find(self, v4: int) -> Lease | None:
         """What *v4* stands for; None for an address that was never lent."""
@@ -100,24 +104,24 @@ class Pool:
         """Take note of its end."""
         lease = self._by_v4[v4]
         lease.sessions -= 1
-        self._extend(lease, now + GRACE)
+        self._extend(lease, now + GRACE, now)
 
     def _enter(self, lease: Lease) -> Lease:
         self._by_v4[lease.v4] = self._by_v6[lease.v6] = lease
         heapq.heappush(self._ends, (lease.until, lease.v4))
-        self._tell(lease)
         return lease
 
-    def _extend(self, lease: Lease, until: float) -> Lease:
+    def _extend(self, lease: Lease, until: float, now: float) -> Lease:
         """Let *lease* run until then, unless it runs longer already."""
         if until > lease.until:
             lease.until = until
-            self._tell(lease)
+            self._tell(lease, now)
         return lease
 
-    def _tell(self, lease: Lease) -> None:
+    def _tell(self, lease: Lease, now: float) -> Lease:
         if self.told:
-            self.told(lease)
+            self.told(lease, now)
+        return lease
 
     def _free(self, now: float) -> int | None:
         """An address for another server, without a meaning."""
@@ -165,7 +169,7 @@ class Pool:
             self._enter(lease)
 
 
-def _hosts(network: int, length: int) -> range:
+def hosts(network: int, length: int) -> range:
     """The addresses of a network, but for its first and last, which some hosts take for special."""
     size = 1 << (32 - length)
     edge = 1 if size > 2 else 0

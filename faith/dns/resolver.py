@@ -11,10 +11,13 @@ from faith.dns.answer import Answer, failure
 from faith.dns.counters import Counters
 from faith.dns.question import Question
 from faith.dns.synthesis import Synthesis, without_a
-from faith.dns.wire import IN, NOERROR, NXDOMAIN, A
+from faith.dns.wire import AAAA, IN, NOERROR, NXDOMAIN, A
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from faith.dns.cache import Cache
+    from faith.dns.lending import Lending, LentName
     from faith.dns.options import Options, View
     from faith.dns.tasks import Tasks
 
@@ -35,7 +38,10 @@ class Servers(Protocol):
 
 
 class Resolver:
-    """Finds answers in *cache* or by *servers*, which *tasks* are spent on; *counters* count."""
+    """Finds answers in *cache* or by *servers*, which *tasks* are spent on; *counters* count.
+
+    *lending* makes A records for those who are to get them.
+    """
 
     def __init__(
         self,
@@ -44,12 +50,14 @@ class Resolver:
         servers: Servers,
         tasks: Tasks,
         counters: Counters | None = None,
+        lending: Lending | None = None,
     ) -> None:
         self._counters = counters or Counters()
         self.options = options
         self._cache = cache
         self._servers = servers
         self._tasks = tasks
+        self._lending = lending
         self._asked: dict[bytes, asyncio.Task[Answer]] = {}
 
     async def resolve(self, question: Question, view: View) -> Answer:
@@ -60,11 +68,12 @@ class Resolver:
             return named.known() or named.answer(await self._look_up(named.v4_question()))
         synthesis = Synthesis(self.options, view, question)
         if synthesis.applies():
-            try:
-                async with asyncio.timeout(DEADLINE):
-                    return await self._synthesise(question, synthesis)
-            except TimeoutError:
-                return failure(question)
+            return await _in_time(question, self._synthesise(question, synthesis))
+        if lending := self._lending:
+            if lending.applies(question, view):
+                return await _in_time(question, self._lend(question, lending))
+            if lent := lending.named(question):
+                return await self._name(lent)
         answer = await self._look_up(question)
         return without_a(answer) if _hides(view, question) else answer
 
@@ -86,6 +95,17 @@ class Resolver:
         if synthesis.made:
             self._counters.synthesised()
         return concluded
+
+    async def _lend(self, question: Question, lending: Lending) -> Answer:
+        reply = await asyncio.shield(self._look_up(question))
+        if not lending.needs_aaaa(reply):
+            return reply
+        aaaa_reply = await asyncio.shield(self._look_up(question.of_type(AAAA)))
+        return lending.concluded(question, reply, aaaa_reply, time.monotonic())
+
+    async def _name(self, lent: LentName) -> Answer:
+        asked = lent.v6_question()
+        return lent.answer(await self._look_up(asked) if asked else None, time.monotonic())
 
     async def _is_bogus(self, question: Question) -> bool:
         """Whether a question that failed for no stated reason is answered to who does not check.
@@ -116,6 +136,15 @@ class Resolver:
         answer = await self._servers.ask(question)
         self._cache.put(question, _AS_IT_CAME, answer, time.monotonic())
         return answer
+
+
+async def _in_time(question: Question, answer: Coroutine[None, None, Answer]) -> Answer:
+    """The *answer*, or a failure when several questions take longer together than one may."""
+    try:
+        async with asyncio.timeout(DEADLINE):
+            return await answer
+    except TimeoutError:
+        return failure(question)
 
 
 def _hides(view: View, question: Question) -> bool:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _IP6_ARPA = b"\3ip6\4arpa\0"
 _IN_ADDR_ARPA = b"\7in-addr\4arpa\0"
 _NIBBLES = 32
+_OCTETS = 4
+_DECIMAL = frozenset(b"%d" % octet for octet in range(256))
 _HEX = b"0123456789abcdef"
 
 
@@ -43,9 +45,7 @@ class Reverse:
 
     def v4_question(self) -> Question:
         """The question to ask instead."""
-        octets = [b"%d" % octet for octet in self.v4.to_bytes(4, "little")]
-        name = b"".join(bytes([len(octet)]) + octet for octet in octets) + _IN_ADDR_ARPA
-        return Question(name + TYPE_CLASS.pack(PTR, IN))
+        return Question(v4_name(self.v4) + TYPE_CLASS.pack(PTR, IN))
 
     def answer(self, reply: Answer) -> Answer:
         """The answer, by the *reply* to that question.  Raises WireError."""
@@ -79,3 +79,28 @@ def address(name: bytes) -> int | None:
     if name[end:] != _IP6_ARPA or name[:end:2] != b"\1" * _NIBBLES or nibbles.strip(_HEX):
         return None
     return int(nibbles[::-1], 16)
+
+
+def v4_name(v4: int) -> bytes:
+    """The reverse name of an IPv4 address (RFC 1035 §3.5)."""
+    octets = [b"%d" % octet for octet in v4.to_bytes(4, "little")]
+    return b"".join(bytes([len(octet)]) + octet for octet in octets) + _IN_ADDR_ARPA
+
+
+def v4_address(name: bytes) -> int | None:
+    """The IPv4 address with the reverse name *name*, which is in lower case."""
+    labels: list[bytes] = []
+    at = 0
+    while name[at] and len(labels) < _OCTETS:
+        labels.append(name[at + 1 : at + 1 + name[at]])
+        at += name[at] + 1
+    if name[at:] != _IN_ADDR_ARPA or not all(map(_DECIMAL.__contains__, labels)):
+        return None
+    return int.from_bytes(map(int, labels), "little")
+
+
+def v6_question(v6: int) -> Question:
+    """The PTR query for an IPv6 address."""
+    nibbles = b"%032x" % v6
+    name = b"".join(b"\1%c" % nibble for nibble in reversed(nibbles)) + _IP6_ARPA
+    return Question(name + TYPE_CLASS.pack(PTR, IN))

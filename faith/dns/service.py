@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
+    from faith.dns.book import Book
     from faith.dns.endpoint import Endpoint
+    from faith.dns.pool import Network, Pool
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 _LINK_LOCAL = (0xFE80 << 112, 10)
@@ -41,7 +44,8 @@ class Settings:
     *reserved*: everybody gets the prefixes reserved on this host, instead of those in *options*.
     *listen* empty is every address of the host, *forward* empty the servers in resolv.conf(5),
     and *served* None the networks that the host's interfaces connect to.  *authorities* are
-    certificates to trust, as PEM; *stale* as in Cache, *mixed_case* as in Request.
+    certificates to trust, as PEM; *stale* as in Cache, *mixed_case* as in Request.  The addresses
+    of *pool* are lent to the borrowers in *options*, and *pool_file* says which to whom.
     """
 
     options: Options
@@ -54,21 +58,30 @@ class Settings:
     authorities: str | None = None
     shared: bool = False
     """Several processes are to serve on the same sockets' addresses."""
+    pool: tuple[Network, ...] = ()
+    pool_file: Path = Path("/var/lib/faith/pool")
 
 
 async def serve(
-    settings: Settings, ready: Callable[[], object], counters: Counters | None = None
+    settings: Settings,
+    ready: Callable[[], object],
+    counters: Counters | None = None,
+    book: Book | None = None,
 ) -> None:
     """Serve until cancelled; *ready* is called once that has begun, and *counters* count.
 
-    Raises ConfigError and SetupError.
+    *book* has the addresses to lend, which no other process may.  Raises ConfigError and
+    SetupError.
     """
     async with AsyncExitStack() as undo:
+        pool = book.pool(time.monotonic()) if book else None
+        if book and pool:
+            undo.callback(lambda: book.save(pool, time.monotonic()))
         tasks = Tasks()
         counters = counters or Counters()
         upstreams = Upstreams(_exchanges(settings), tasks, counters)
         undo.callback(upstreams.close)
-        service = _Service(settings, upstreams, tasks, counters)
+        service = _Service(settings, upstreams, tasks, counters, pool)
         undo.callback(service.server.close)
         undo.push_async_callback(tasks.close)
         watch = undo.enter_context(routes.watch())
@@ -84,10 +97,16 @@ class _Service:
     """A server that follows what it depends on."""
 
     def __init__(
-        self, settings: Settings, upstreams: Upstreams, tasks: Tasks, counters: Counters
+        self,
+        settings: Settings,
+        upstreams: Upstreams,
+        tasks: Tasks,
+        counters: Counters,
+        pool: Pool | None,
     ) -> None:
         self._tasks = tasks
         self._counters = counters
+        self._pool = pool
         self._settings = settings
         self._upstreams = upstreams
         self._basis = _basis(settings)
@@ -99,7 +118,15 @@ class _Service:
         settings = self._settings
         options, connected = self._basis
         served = settings.served or Networks(128, connected)
-        return Names(options, served, self._upstreams, self._tasks, settings.stale, self._counters)
+        return Names(
+            options,
+            served,
+            self._upstreams,
+            self._tasks,
+            settings.stale,
+            self._counters,
+            self._pool,
+        )
 
     async def refresh(self) -> None:
         """Serve the prefixes, clients and addresses of this moment.  Raises SetupError."""

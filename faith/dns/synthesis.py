@@ -72,7 +72,7 @@ class Synthesis:
             return self._without_excluded(reply)
         if a_reply.rcode != NOERROR:
             return a_reply.asked_for(AAAA)  # §5.1.6
-        if any(self._addresses(v4) for v4 in _addresses(a_reply, A)):
+        if any(self._addresses(v4) for v4 in addresses(a_reply, A)):
             self.made = True
             return to_aaaa(a_reply, self._addresses, self._ttl_limit(reply))
         if reply.rcode == NOERROR:
@@ -80,7 +80,7 @@ class Synthesis:
         return without_a(a_reply).asked_for(AAAA)
 
     def _has_real(self, reply: Answer) -> bool:
-        return any(v6 not in self._options.exclude for v6 in _addresses(reply, AAAA))
+        return any(v6 not in self._options.exclude for v6 in addresses(reply, AAAA))
 
     def _without_excluded(self, reply: Answer) -> Answer:
         return _without(reply, AAAA, lambda v6: v6 in self._options.exclude)
@@ -97,7 +97,7 @@ def without_a(reply: Answer) -> Answer:
     return _without(reply, A, lambda v4: True)
 
 
-def _addresses(reply: Answer, kind: int) -> list[int]:
+def addresses(reply: Answer, kind: int) -> list[int]:
     """The addresses in the answer section, of type A or AAAA."""
     return [
         int.from_bytes(reply.message[record.data : record.end], "big")
@@ -107,7 +107,7 @@ def _addresses(reply: Answer, kind: int) -> list[int]:
 
 
 def _without(reply: Answer, kind: int, unwanted: Callable[[int], bool]) -> Answer:
-    if not any(map(unwanted, _addresses(reply, kind))):
+    if not any(map(unwanted, addresses(reply, kind))):
         return reply
     found = Answer(
         objects.without(reply.message, kind, lambda data: unwanted(int.from_bytes(data, "big")))

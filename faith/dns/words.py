@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import dns.exception
 import dns.name
 
-from faith.dns import endpoint
+from faith.dns import book, endpoint
 from faith.dns.exchange import tls_context
-from faith.dns.options import EXCLUDED, V4_MAPPED, Options, Rule
+from faith.dns.options import EXCLUDED, NO_NETWORKS, V4_MAPPED, Options, Rule
 from faith.dns.service import Settings
 from faith.errors import ConfigError
 from faith.translation.destination import SPECIAL_DESTINATIONS
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Network = tuple[int, int]
 
 NONE = "none"
+_V4_CLIENTS = (V4_MAPPED, 96)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Words:
     stale: int = 0
     mixed_case: bool = False
     authorities: Path | None = None
+    pool: Sequence[str] = ()
+    pool_client: Sequence[str] = ()
+    pool_file: Path | None = None
 
     def settings(self) -> Settings:
         """The settings of the server.  Raises ConfigError."""
@@ -57,7 +61,22 @@ class Words:
             stale=self.stale,
             mixed_case=self.mixed_case,
             authorities=_certificates(self.authorities) if self.authorities else None,
+            pool=self._pool(),
+            pool_file=self.pool_file or Settings.pool_file,
         )
+
+    def _pool(self) -> tuple[Network, ...]:
+        if not self.pool and (self.pool_client or self.pool_file):
+            raise ConfigError("there is nothing to lend without --pool")
+        networks = tuple(map(_v4_network, self.pool))
+        if sum(1 << 32 - length for _, length in networks) > book.LIMIT:
+            raise ConfigError(f"a pool has {book.LIMIT} addresses at most")
+        return networks
+
+    def _borrowers(self) -> Networks:
+        if not self.pool:
+            return NO_NETWORKS
+        return _networks(self.pool_client) if self.pool_client else Networks(128, [_V4_CLIENTS])
 
     def _options(self) -> Options:
         exclude_v4 = Networks(32, map(_v4_network, self.exclude_v4))
@@ -68,6 +87,7 @@ class Words:
                 for network, to in map(_pair, self.client)
             },
             filter_a=_networks(self.filter_a),
+            borrowers=self._borrowers(),
             ranges={
                 _v4_network(network): self._prefixes(to.split(","))
                 for network, to in map(_pair, self.map)

@@ -209,7 +209,7 @@ class TestTelling:
     def test_of_every_lease_that_is_made_or_extended(self) -> None:
         heard: list[tuple[int, float]] = []
 
-        def told(lease: Lease) -> None:
+        def told(lease: Lease, now: float) -> None:
             heard.append((lease.v4 - NETWORK[0], lease.until - GRACE))
 
         found = Pool([NETWORK], told)

@@ -136,3 +136,22 @@ def test_rfc8880_7_2_1_the_addresses_of_ipv4only_arpa(v4: int) -> None:
 
 def test_rfc8880_7_2_1_all_others_are_asked_for() -> None:
     assert asked().known() is None
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_names_of_ipv4_addresses_are_those_of_rfc1035_3_5(v4: int) -> None:
+    owner = dns.reversename.from_address(str(IPv4Address(v4))).to_text()
+    assert reverse.v4_name(v4) == name(owner)
+    assert reverse.v4_address(name(owner)) == v4
+
+
+@given(st.integers(0, 2**128 - 1))
+def test_the_question_for_the_name_of_an_ipv6_address(v6: int) -> None:
+    assert reverse.v6_question(v6).section == question(ptr_name(v6), "PTR").section
+
+
+@given(st.lists(st.binary(min_size=1, max_size=63), max_size=3))
+def test_no_name_is_taken_for_an_ipv4_address_that_is_none(labels: list[bytes]) -> None:
+    owner = b"".join(bytes([len(label)]) + label for label in labels)
+    assert reverse.v4_address(owner + b"\0") is None
+    assert reverse.v4_address(owner + reverse.v4_name(0)[8:]) is None

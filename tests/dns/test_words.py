@@ -116,6 +116,32 @@ def test_certificates_are_read_at_once(tmp_path: Path, need: Callable[[str], str
     assert authorities.endswith(text)
 
 
+def test_a_pool_is_for_clients_on_ipv4() -> None:
+    settings = Words(pool=["198.51.100.0/24", "203.0.113.0/25"]).settings()
+    assert settings.pool == (
+        (int(ip_address("198.51.100.0")), 24),
+        (int(ip_address("203.0.113.0")), 25),
+    )
+    assert settings.options.view(number("192.0.2.9")).lends
+    assert not settings.options.view(number("2001:db8::1")).lends
+    assert str(settings.pool_file) == "/var/lib/faith/pool"
+
+
+def test_or_for_others() -> None:
+    settings = Words(
+        pool=["198.51.100.0/24"], pool_client=["192.0.2.0/28"], pool_file=Path("/tmp/pool")
+    ).settings()
+    assert settings.options.view(number("192.0.2.9")).lends
+    assert not settings.options.view(number("192.0.2.99")).lends
+    assert settings.pool_file == Path("/tmp/pool")
+
+
+def test_without_a_pool_nobody_borrows() -> None:
+    settings = Words().settings()
+    assert not settings.pool
+    assert not settings.options.view(number("192.0.2.9")).lends
+
+
 def test_names() -> None:
     options = (
         Words(rules={Rule.NEVER: ["Example.COM", "."], Rule.ALWAYS: ["www.example.com."]})
@@ -140,6 +166,10 @@ def test_names() -> None:
         Words(client=["2001:db8:7::/48="]),
         Words(map=["2001:db8::/32=64:ff9b::/96"]),
         Words(exclude_v4=["2001:db8::/32"]),
+        Words(pool=["2001:db8::/96"]),
+        Words(pool=["10.0.0.0/15"]),
+        Words(pool_client=["192.0.2.0/24"]),
+        Words(pool_file=Path("/tmp/pool")),
         Words(rules={Rule.NEVER: ["a..b"]}),
         Words(rules={Rule.NEVER: ["x" * 64]}),
         Words(authorities=Path("/nowhere")),

@@ -16,6 +16,7 @@ import dns.flags
 import dns.message
 import dns.query
 import dns.rcode
+import dns.reversename
 import pytest
 
 from faith.kernel import guard, routes
@@ -38,18 +39,24 @@ ZONE = f"""$ORIGIN example.
 www 60 IN A {SERVER}
 v6 60 IN AAAA 2001:db8:6::80
 global 60 IN A 198.41.0.4
+other 60 IN AAAA 2001:db8:6::81
+"""
+REVERSE_V6 = """$ORIGIN 8.b.d.0.1.0.0.2.ip6.arpa.
+@ 300 IN SOA ns host 1 3600 1200 604800 60
+0.8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.0.0.0 60 IN PTR v6.example.
 """
 REVERSE = """$ORIGIN 192.in-addr.arpa.
 @ 300 IN SOA ns host 1 3600 1200 604800 60
 80.2.0 60 IN PTR www.example.
 """
+POOL, LENT, NEXT_LENT = "198.51.100.0/24", "198.51.100.1", "198.51.100.2"
 OTHER_PREFIX = "2001:db8:eeee::/96"
 
 
 @pytest.fixture
 def zones(lab: ThreeHosts) -> Iterator[NameServer]:
     """The name server that the gateway asks: on the IPv4-only server."""
-    server = lab.server.call(lambda: NameServer(Zones(ZONE, REVERSE), SERVER, 53))
+    server = lab.server.call(lambda: NameServer(Zones(ZONE, REVERSE, REVERSE_V6), SERVER, 53))
     with server:
         yield server
 
@@ -291,6 +298,66 @@ def test_the_well_known_prefix_is_used_where_none_is_reserved(
     assert addresses(ask(lab.client, "global.example.")) == ["64:ff9b::c629:4"]
     assert addresses(ask(lab.client, "ipv4only.arpa.")) == ["64:ff9b::c000:aa", "64:ff9b::c000:ab"]
     assert not ask(lab.client, "www.example.").answer
+
+
+@pytest.mark.usefixtures("reserved")
+class TestPool:
+    """IPv4 clients get addresses for IPv6-only names (DNS46)."""
+
+    @pytest.fixture
+    def lend(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], tmp_path: Path
+    ) -> Callable[..., FaithDns]:
+        file = tmp_path / "state" / "pool"
+        return lambda *words: start("--pool", POOL, "--pool-file", str(file), *words)
+
+    def asks(self, lab: ThreeHosts, owner: str = "v6.example.") -> list[str]:
+        return addresses(ask(lab.server, owner, "A", server=GATEWAY_V4))
+
+    def test_on_ipv4_and_nobody_else(
+        self, lab: ThreeHosts, lend: Callable[..., FaithDns], tmp_path: Path
+    ) -> None:
+        lend()
+        assert self.asks(lab) == [LENT]
+        assert self.asks(lab, "www.example.") == [SERVER]
+        assert addresses(ask(lab.client, "v6.example.", "A")) == []
+        assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+        assert f"{LENT} 2001:db8:6::80 " in (tmp_path / "state" / "pool").read_text()
+
+    def test_the_address_has_the_name_of_the_server(
+        self, lab: ThreeHosts, lend: Callable[..., FaithDns]
+    ) -> None:
+        lend()
+        assert self.asks(lab) == [LENT]
+        for address, names in ((LENT, ["v6.example."]), (NEXT_LENT, [])):
+            owner = dns.reversename.from_address(address)
+            assert addresses(ask(lab.server, str(owner), "PTR", server=GATEWAY_V4)) == names
+
+    def test_leases_outlive_who_lends(self, lab: ThreeHosts, lend: Callable[..., FaithDns]) -> None:
+        found = lend()
+        assert self.asks(lab, "other.example.") == [LENT]
+        (worker,) = found.workers
+        lab.gateway.run(["kill", "-KILL", str(worker)])
+        wait_until(lambda: is_answered(lab, GATEWAY_V6), 8, "another worker")
+        assert self.asks(lab) == [NEXT_LENT]
+        found.process.send_signal(signal.SIGTERM)
+        assert found.process.wait(5) == 0
+        lend()
+        assert self.asks(lab) == [NEXT_LENT]
+        assert self.asks(lab, "other.example.") == [LENT]
+
+    def test_there_is_one_owner(
+        self, lab: ThreeHosts, lend: Callable[..., FaithDns], tmp_path: Path
+    ) -> None:
+        lend()
+        file = str(tmp_path / "state" / "pool")
+        for words, why in (
+            (["--pool-file", file, "--listen", "::1:5353"], "another process lends by it"),
+            (["--workers", "2"], "it takes one worker"),
+        ):
+            with pytest.raises(subprocess.CalledProcessError) as caught:
+                lab.gateway.run([*FAITH_DNS, "--pool", POOL, *words], env=ENVIRONMENT)
+            assert why in caught.value.stderr
 
 
 class TestTrouble:

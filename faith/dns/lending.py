@@ -1,0 +1,136 @@
+"""What IPv4 clients get for names of IPv6 servers: addresses out of a pool (RFC 2766 §4.1).
+
+For a question that `applies` is true of, ask for its own type; if `needs_aaaa` then says so, ask
+for type AAAA as well; `concluded` is what the client gets.  Pool addresses have the names of what
+they stand for.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from faith.dns import objects, reverse, zone
+from faith.dns.answer import Answer, failure
+from faith.dns.cache import STALE_TTL
+from faith.dns.options import Rule
+from faith.dns.synthesis import TTL_WITHOUT_SOA, addresses
+from faith.dns.wire import AAAA, IN, NOERROR, NXDOMAIN, PTR, A
+from faith.translation.networks import Networks
+
+if TYPE_CHECKING:
+    from faith.dns.options import Options, View
+    from faith.dns.pool import Lease, Pool
+    from faith.dns.question import Question
+
+TTL = 300
+"""Seconds that records with lent addresses live at most."""
+UNLENT_TTL = 5
+"""Seconds for which it may be believed that an address has no name: it may have one soon."""
+COMPLAINT_PAUSE = 60.0
+"""Seconds from one complaint that the pool is exhausted to the next."""
+
+_UNREACHABLE = Networks(128, [(0, 96), (0xFE80 << 112, 10), (0xFF << 120, 8)])
+"""Nothing that a relay could connect to: ::, ::1 and their like, link-local, multicast."""
+
+log = logging.getLogger("faith.dns")
+
+
+class Lending:
+    """Answers with addresses of *pool*; *stale* is for how long they may be told past their time.
+
+    ``now`` is the pool's.
+    """
+
+    def __init__(self, options: Options, pool: Pool, stale: int = 0) -> None:
+        self._options = options
+        self._pool = pool
+        self._seconds = TTL + (stale + STALE_TTL if stale else 0)
+        self._quiet_until = float("-inf")
+
+    def applies(self, question: Question, view: View) -> bool:
+        """Whether an address may be lent: to those who want A records, and do not validate."""
+        return (
+            (question.kind, question.klass) == (A, IN)
+            and view.lends
+            and not view.filter_a
+            and not (question.dnssec_ok and question.unchecked)
+            and self._options.rule(question.name) is not Rule.NEVER
+        )
+
+    def needs_aaaa(self, reply: Answer) -> bool:
+        """Whether it takes AAAA records to conclude: the name exists, and has no A records."""
+        return reply.rcode == NOERROR and not addresses(reply, A)
+
+    def concluded(self, question: Question, no: Answer, reply: Answer, now: float) -> Answer:
+        """The answer, by the "no" to *question* and the *reply* to the one for AAAA records.
+
+        One address is lent for a name: that of its lowest AAAA record, whatever their order is.
+        SERVFAIL when there is none left.  Raises WireError.
+        """
+        if reply.rcode not in (NOERROR, NXDOMAIN):
+            return reply.asked_for(A)
+        servers = [v6 for v6 in addresses(reply, AAAA) if self._is_of_use(v6)]
+        if not servers:
+            return no
+        lease = self._pool.lend(min(servers), self._seconds, now)
+        if lease is None:
+            self._complain(now)
+            return failure(question)
+        limit = TTL_WITHOUT_SOA if no.negative_ttl is None else no.negative_ttl
+        return Answer(objects.lent(reply.message, lease.v4.to_bytes(4, "big"), min(limit, TTL)))
+
+    def _is_of_use(self, v6: int) -> bool:
+        options = self._options
+        return not (
+            v6 in options.exclude
+            or v6 in _UNREACHABLE
+            or options.all_prefixes.find(v6)  # the IPv4 server itself is nearer
+        )
+
+    def _complain(self, now: float) -> None:
+        if now >= self._quiet_until:
+            self._quiet_until = now + COMPLAINT_PAUSE
+            log.error("all %d addresses of the pool are lent", len(self._pool))
+
+    def named(self, question: Question) -> LentName | None:
+        """What *question* means if it is a PTR query for an address of the pool."""
+        if (question.kind, question.klass) != (PTR, IN):
+            return None
+        v4 = reverse.v4_address(question.name)
+        if v4 is None or v4 not in self._pool:
+            return None
+        return LentName(question, self._pool.find(v4))
+
+
+class LentName:
+    """A PTR query for an address of the pool, which is lent by *lease* or not at all."""
+
+    __slots__ = ("_lease", "_question")
+
+    def __init__(self, question: Question, lease: Lease | None) -> None:
+        self._question = question
+        self._lease = lease
+
+    def v6_question(self) -> Question | None:
+        """The question to ask instead, if there is one."""
+        return reverse.v6_question(self._lease.v6) if self._lease else None
+
+    def answer(self, reply: Answer | None, now: float) -> Answer:
+        """The answer, by the *reply* to that question.  It holds no longer than the lease.
+
+        Raises WireError.
+        """
+        question = self._question
+        if reply is None or self._lease is None:
+            return self._negative(NXDOMAIN, UNLENT_TTL)
+        if reply.rcode not in (NOERROR, NXDOMAIN):
+            return failure(question, reply.rcode)
+        ttl = max(0, min(reply.lifetime, int(self._lease.left(now)), TTL))
+        if data := objects.data_of(reply.message, PTR):
+            return zone.answer(question, data, ttl)
+        return self._negative(reply.rcode, ttl)
+
+    def _negative(self, rcode: int, ttl: int) -> Answer:
+        name = self._question.name
+        return zone.negative(self._question, rcode, name[name[0] + 1 :], ttl)
