@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from faith.daemon import condition
 from faith.daemon.exposition import Exposition
+from faith.dns import counters as dns_counters
 from faith.kernel.tally import Area
 from faith.relay import counters
 from faith.relay.counters import Counters
@@ -18,10 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+RULES = Path(__file__).parents[1] / "contrib/prometheus/faith.rules.yml"
+
+
 @pytest.fixture
 def area() -> Area:
     """Two workers and a supervisor."""
-    return Area([counters.LAYOUT, condition.LAYOUT], places=3)
+    return Area([counters.LAYOUT, dns_counters.LAYOUT, condition.LAYOUT], places=3)
 
 
 def sample(text: str, name: str, **labels: str) -> float:
@@ -69,6 +75,16 @@ def test_who_asks_for_openmetrics_gets_that(area: Area) -> None:
     body, content_type = Exposition(area).text("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+
+
+def test_alerts_are_about_metrics_that_there_are(area: Area) -> None:
+    named = set(re.findall(r"\bfaith_\w+", RULES.read_text()))
+    samples = {sample.name for family in parse(text(area)) for sample in family.samples}
+    assert named <= samples
+
+
+def test_promtool_reads_the_alerts(need: Callable[[str], str]) -> None:
+    subprocess.run([need("promtool"), "check", "rules", str(RULES)], check=True)
 
 
 def test_promtool_finds_nothing_to_say(area: Area, need: Callable[[str], str]) -> None:

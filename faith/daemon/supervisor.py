@@ -37,6 +37,7 @@ from faith.daemon.reload import Reload
 from faith.daemon.reservation import release
 from faith.daemon.reservations import Reservations
 from faith.daemon.upgrade import Upgrade
+from faith.daemon.upkeep import Upkeep
 from faith.daemon.worker import Task, work
 from faith.dns import counters as dns_counters
 from faith.errors import FaithError, SetupError
@@ -125,6 +126,7 @@ class Supervisor:
         self._started = legacy["started"] if legacy else time.time()
         self._condition.started(self._started)
         self._reservations = Reservations()
+        self._upkeep = Upkeep(self._loop, self._reservations, self._condition)
         self._stopping = False
 
     def run(self) -> None:
@@ -224,6 +226,7 @@ class Supervisor:
         if settings.control:
             self._control = Control(self._loop, settings.control, self._commands())
             undo.callback(self._control.close)
+        self._upkeep.start()
         self._loop.watch(self._watch, self._tables_changed)
         self._loop.watch(self._presence, self._presence.answer)
 
@@ -376,6 +379,7 @@ class Supervisor:
         """Follow prefixes that come and go, and the gateway's own addresses."""
         if not self._watch.drain():
             return
+        self._upkeep.look()
         before = self._parts.prefixes
         try:
             self._decide_by(Parts.gather(self._parts.rules))

@@ -1,0 +1,71 @@
+"""What others take from the kernel's tables, by ``nft flush ruleset`` or ``ip route``, put back."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from faith.errors import FaithError
+from faith.kernel import guard, routes
+from faith.kernel.reservation import keep_guarded
+from faith.translation.ports import NO_PORTS
+
+if TYPE_CHECKING:
+    from faith.daemon.condition import Condition
+    from faith.daemon.loop import Loop
+    from faith.daemon.reservations import Reservations
+
+log = logging.getLogger("faith.supervisor")
+
+INTERVAL = 2.0
+"""Seconds between looks: for so long, at most, is a prefix without its guard."""
+
+
+class Upkeep:
+    """Looks after the prefixes in *reservations*, and the guard of all; *condition* is told."""
+
+    def __init__(self, loop: Loop, reservations: Reservations, condition: Condition) -> None:
+        self._loop = loop
+        self._reservations = reservations
+        self._condition = condition
+        self._guarded = False  # there was a guard as it should be
+        self._open_ports = NO_PORTS  # in it
+        self._complaint = ""
+
+    def start(self) -> None:
+        """Look now, and again and again."""
+        self.look()
+        self._loop.later(INTERVAL, self.start)
+
+    def look(self) -> None:
+        """Put back what is gone."""
+        try:
+            self._keep_reserved()
+            self._keep_guarded()
+            self._complaint = ""
+        except guard.NoNftables:
+            return  # which was said when the prefix was reserved
+        except (FaithError, OSError) as error:
+            if str(error) != self._complaint:  # once, not at every look
+                self._complaint = str(error)
+                self._condition.repaired(good=False)
+                log.error("what somebody took away cannot be put back: %s", error)
+
+    def _keep_reserved(self) -> None:
+        present = set(routes.reserved())
+        for prefix in self._reservations.set_up:
+            if prefix not in present:
+                routes.reserve(prefix)
+                self._condition.repaired(good=True)
+                log.warning("somebody deleted the route of %s; it is reserved again", prefix)
+
+    def _keep_guarded(self) -> None:
+        state = guard.inspect()
+        if state.intact and all(map(state.covers, routes.reserved())):
+            self._guarded = True
+            self._open_ports = state.open_ports
+        elif self._guarded:
+            self._guarded = False  # until it is seen again: no repair is tried twice
+            keep_guarded(open_ports=state.open_ports or self._open_ports)
+            self._condition.repaired(good=True)
+            log.warning("somebody altered the guard of the prefixes; it is as it was again")

@@ -1,0 +1,240 @@
+"""What goes wrong in the life of a gateway, and what becomes of it: docs/faults.rst."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.kernel import guard, routes
+from faith.lab import wait_until
+from faith.lab.topology import PREFIX, SERVER
+from faith.translation.prefix import Prefix
+from tests.faithd import ENVIRONMENT, FAITHD
+from tests.netns.service import PORT, answers, connect, refuses, relays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from faith.lab import ThreeHosts
+    from tests.faithd import Faithd
+    from tests.netns.conftest import Start
+
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("echo")]
+
+CLIENTS = int(os.environ.get("FAITH_FAULTS_CLIENTS", "400"))
+"""In a flood: docs/faults.rst has the figures of 10,000."""
+SLOW = int(os.environ.get("FAITH_FAULTS_SLOW", "20"))
+"""Clients that do not read."""
+BLACK_HOLE = "192.0.2.99"
+BUFFER = 1 << 20
+"""Bytes that the kernel may keep for a socket, each way."""
+HELD = 10 << 20
+"""Bytes that the server has for each slow client."""
+RESET = struct.pack("ii", 1, 0)
+
+
+@pytest.fixture(autouse=True)
+def descriptors() -> Iterator[None]:
+    """Room for a flood in this process and those it starts."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def rss(faithd: Faithd) -> int:
+    """Bytes of memory that the supervisor and its workers have, the shared ones often."""
+    pages = 0
+    for pid in (faithd.process.pid, *faithd.workers):
+        pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def open_descriptors(faithd: Faithd) -> int:
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in faithd.workers)
+
+
+def at_rest(faithd: Faithd) -> int:
+    """The descriptors of the workers when they have nothing to do."""
+    found = -1
+    while found != (found := open_descriptors(faithd)):
+        time.sleep(0.3)
+    return found
+
+
+# -- clients -------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("reserved")
+def test_a_flood_of_connections_to_a_black_hole_is_cut_at_the_deadline(
+    lab: ThreeHosts, start: Start
+) -> None:
+    faithd = start("--connect-timeout", "3", str(PORT))
+    idle, before = at_rest(faithd), rss(faithd)
+    flood = [connect(lab, lab.mapped(BLACK_HOLE)) for _ in range(CLIENTS)]
+    growth = (rss(faithd) - before) / CLIENTS
+    assert relays(lab), "others are served meanwhile"
+    print(f"{CLIENTS} half-open sessions: {growth:.0f} bytes of the daemon's each")
+    assert growth < 16_000
+    for session in flood:
+        with session, contextlib.suppress(ConnectionError):
+            session.settimeout(10)
+            assert session.recv(1) == b""
+    wait_until(lambda: open_descriptors(faithd) == idle, 5, "every descriptor given back")
+    assert relays(lab)
+
+
+@pytest.mark.usefixtures("reserved")
+def test_a_flood_of_idle_sessions_costs_little_and_leaves_nothing(
+    lab: ThreeHosts, start: Start
+) -> None:
+    faithd = start(f"{PORT},9999")
+    idle, before = at_rest(faithd), rss(faithd)
+    with (
+        contextlib.ExitStack() as stack,
+        lab.server.call(socket.create_server, (SERVER, 9999)) as listener,
+    ):
+        for _ in range(CLIENTS):
+            stack.enter_context(connect(lab, port=9999))
+            stack.enter_context(listener.accept()[0])
+        assert relays(lab), "others are served meanwhile"
+        growth = (rss(faithd) - before) / CLIENTS
+        print(f"{CLIENTS} idle sessions: {growth:.0f} bytes of the daemon's each")
+        assert growth < 16_000
+    wait_until(lambda: open_descriptors(faithd) == idle, 10, "every descriptor given back")
+    assert relays(lab)
+
+
+@pytest.mark.usefixtures("reserved")
+def test_slow_readers_hold_no_memory_of_the_daemons(lab: ThreeHosts, start: Start) -> None:
+    """What they leave unread waits in pipes and sockets, which the kernel bounds, or unsent."""
+    for host in (lab.client, lab.gateway, lab.server):
+        for buffer in ("rmem", "wmem"):
+            host.sysctl(f"net.ipv4.tcp_{buffer}", f"4096 65536 {BUFFER}")
+    faithd = start("9999")
+    with lab.server.call(socket.create_server, (SERVER, 9999)) as listener:
+        before = rss(faithd)
+        slow, sending = [], []
+        for _ in range(SLOW):
+            slow.append(connect(lab, port=9999))
+            server, _ = listener.accept()
+            server.setblocking(False)
+            sending.append(server)
+        sent = pour(sending)
+        growth = (rss(faithd) - before) / SLOW
+        print(
+            f"{SLOW} slow readers: {growth:.0f} bytes of the daemon's each,"
+            f" {sum(sent) / SLOW / 1e6:.1f} MB taken of each server's {HELD / 1e6:.1f}",
+        )
+        assert growth < 300_000
+        assert max(sent) < HELD, "the server is held back"
+        for sock in (*slow, *sending):
+            sock.close()
+
+
+def pour(sockets: list[socket.socket]) -> list[int]:
+    """Send what each takes, of HELD bytes, until none has taken anything for a while."""
+    sent = [0] * len(sockets)
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < 0.7:
+        for number, sock in enumerate(sockets):
+            with contextlib.suppress(BlockingIOError):
+                if sent[number] < HELD:
+                    sent[number] += sock.send(bytes(1 << 16))
+                    quiet_since = time.monotonic()
+        time.sleep(0.001)
+    return sent
+
+
+@pytest.mark.usefixtures("reserved")
+def test_a_storm_of_resets_leaves_nothing_behind(lab: ThreeHosts, start: Start) -> None:
+    faithd = start("--record-refusals", "1", str(PORT))
+    idle = at_rest(faithd)
+    with connect(lab) as bystander:
+        for number in range(CLIENTS):
+            session = connect(lab)
+            if number % 2:
+                session.sendall(b"hello")
+            session.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            session.close()
+        assert answers(bystander)
+    wait_until(lambda: open_descriptors(faithd) == idle, 10, "every descriptor given back")
+    assert relays(lab)
+
+
+# -- the host ------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("reserved")
+def test_a_log_without_room_costs_messages_and_nothing_else(lab: ThreeHosts) -> None:
+    with open("/dev/full", "wb") as full:
+        faithd = lab.gateway.popen([*FAITHD, "-F", str(PORT)], stderr=full, env=ENVIRONMENT)
+    lab.gateway.wait_listening(PORT)
+    for _ in range(20):
+        assert relays(lab)
+    faithd.terminate()
+    assert faithd.wait(5) == 0
+
+
+@pytest.mark.usefixtures("reserved")
+def test_a_clock_that_jumps_moves_no_limit(
+    lab: ThreeHosts, start: Start, need: Callable[[str], str]
+) -> None:
+    """Limits are measured on the monotonic clock: only the records have the day's time."""
+    source = Path(routes.__file__).parents[1]
+    users = [
+        path.name
+        for path in (*source.glob("relay/*.py"), *source.glob("daemon/*.py"))
+        if "time.time()" in path.read_text()
+    ]
+    assert set(users) == {"inetd.py", "log.py", "relay.py", "session.py", "supervisor.py"}
+    start("--idle-timeout", "2", str(PORT))
+    with connect(lab) as session:
+        assert answers(session)
+        session.settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert session.recv(1) == b""
+
+
+# -- others, at the kernel's tables ---------------------------------------------------------------
+
+
+def test_a_route_that_somebody_deletes_is_put_back(lab: ThreeHosts, start: Start) -> None:
+    faithd = start("-P", PREFIX, str(PORT))
+    assert relays(lab)
+    lab.gateway.run(["ip", "-6", "route", "del", "local", PREFIX, "dev", "lo", "table", "local"])
+    faithd.wait_said(f"somebody deleted the route of {PREFIX}; it is reserved again")
+    wait_until(lambda: relays_now(lab), 5, "relaying as before")
+    assert faithd.stop() == 0
+    assert not list(lab.gateway.call(routes.reserved))
+
+
+@pytest.mark.parametrize("via", ["route", "tproxy", "redirect"])
+def test_a_flushed_ruleset_is_put_back(
+    lab: ThreeHosts, start: Start, need: Callable[[str], str], via: str
+) -> None:
+    faithd = start("-P", PREFIX, "--via", via, str(PORT))
+    lab.gateway.run([need("nft"), "flush", "ruleset"])
+    assert not lab.gateway.call(guard.inspect).present
+    faithd.wait_said("somebody altered the guard of the prefixes; it is as it was again")
+    state = lab.gateway.call(guard.inspect)
+    assert state.intact
+    assert state.covers(Prefix.parse(PREFIX))
+    assert relays(lab)
+    with lab.gateway.call(lambda: socket.create_server(("::", 80), family=socket.AF_INET6)):
+        assert refuses(lab, 80), "a bystander is guarded again"
+    assert faithd.stop() == 0
+
+
+def relays_now(lab: ThreeHosts) -> bool:
+    with contextlib.suppress(OSError):
+        return relays(lab)
+    return False
