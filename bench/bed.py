@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 ECHO, HTTP, BULK = 7, 80, 5201
 """The origin's ports, and those on which contenders listen."""
-FTP = 21
-"""One of the origin's, on which they do not."""
+FTP, FILE = 21, 8021
+"""Others of the origin's: a file by FTP, and the same as it is."""
 FIRST_CALLER = "2001:db8:6:100::1"
 """The first of many addresses that the client may call from."""
 CONNECTIONS = 50
@@ -147,8 +147,8 @@ class Bed:
         self._serve(BULK, [path(IPERF3), "-s", "-p", str(BULK)])
 
     def serve_file(self, octets: int) -> None:
-        """Have the origin serve a file of so many, by FTP and, in the place of iperf3, plainly."""
-        self._serve(FTP, ends.command("ftpd", SERVER, FTP, BULK, octets))
+        """Have the origin serve a file of so many, by FTP and plainly."""
+        self._serve(FTP, ends.command("ftpd", SERVER, FTP, FILE, octets))
 
     def _serve(self, port: int, argv: list[str]) -> None:
         if port not in self._serving:

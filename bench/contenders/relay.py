@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import faith
-from bench.bed import BULK, ECHO, FTP, HTTP
+from bench.bed import BULK, ECHO, FILE, FTP, HTTP
 from bench.contenders.base import MANY, Running
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Relay:
     """faithd on the ports of the bed.
 
     *reserves*: it sets up the lab's prefix itself.  *rules* is the text of its access file.  With
-    *ftp* it has that port too.
+    *ftp* it has the ports of the file too.
     """
 
     name = "relay"
@@ -38,7 +38,7 @@ class Relay:
     scales = True
 
     def __init__(self, *, reserves: bool = True, rules: str = "", ftp: bool = False) -> None:
-        self._ports = [ECHO, HTTP, BULK, *([FTP] if ftp else [])]
+        self._ports = [ECHO, HTTP, BULK, *([FTP, FILE] if ftp else [])]
         self._reserves = reserves
         self._rules = rules
 

@@ -1,6 +1,6 @@
 """Fetch the file of ftpd.py: ``fetch.py ADDRESS FTP PLAIN``, and print how many octets came.
 
-FTP is port 21's, say, or 0 to connect to PLAIN instead.
+They are the ports of that program; with 0 for FTP it is fetched from PLAIN.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import ends
-from bench.bed import BULK, FTP, near
+from bench.bed import FILE, FTP, near
 from bench.contenders.relay import Relay
 from bench.errors import MeasureError
 from bench.measures.base import Row
@@ -56,7 +56,7 @@ class Retrieval:
 def _cost(bed: Bed, running: Running, ftp: int, octets: int) -> float:
     """Seconds of CPU to fetch the file once."""
     with spending(running.programs) as spent:
-        came = bed.lab.client.run(ends.command("fetch", running.target, ftp, BULK), timeout=60)
+        came = bed.lab.client.run(ends.command("fetch", running.target, ftp, FILE), timeout=60)
     if came.stdout != f"{octets}\n":
         raise MeasureError(f"{octets} octets were to come, and there came {came.stdout}")
     return spent.contender

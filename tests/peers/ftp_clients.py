@@ -254,7 +254,7 @@ class _FtpTls(ftplib.FTP_TLS):
 
 
 def _ftplib(visit: Visit) -> None:
-    visit.meeting.client.host.call(_talk, visit)
+    visit.meeting.client.host.call(_talk, visit, timeout=VISIT)
 
 
 def _talk(visit: Visit) -> None:
