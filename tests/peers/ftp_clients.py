@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import ssl
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,9 @@ Half of it is lftp's, which pure-ftpd leaves without a reply to an ABOR behind T
 
 VISIT = 150
 """Seconds for a whole visit."""
+
+_BEGUN = 0.3
+"""Seconds after which a transfer that was announced is under way."""
 
 _SILENCE = 3.0
 """Seconds after which no reply is taken for none."""
@@ -191,6 +195,11 @@ def _tnftp(visit: Visit) -> None:
         if visit.synch:
             terminal.type(f"get {ENDLESS} /dev/null\n")
             wait_for("\n1")
+            line = wait_for("\n")
+            if line[2] == "-":  # it ends the session when it is interrupted within a reply
+                wait_for(f"1{line[:2]} ")
+                wait_for("\n")
+            time.sleep(_BEGUN)
             terminal.program.send_signal(signal.SIGINT)
             wait_for("receive aborted")
             wait_for(prompt)
