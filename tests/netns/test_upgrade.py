@@ -16,7 +16,8 @@ from faith.cli.faith import main
 from faith.kernel import routes
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX
-from tests.faithd import Faithd
+from tests.faithd import WITHOUT_BPF, Faithd
+from tests.netns.ftp_server import FtpServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,3 +211,29 @@ def test_it_can_be_stopped_while_a_program_is_on_trial(
     with lab.gateway.inside():
         assert routes.reserved() == []
     wait_until(lambda: "upgraded to" not in faithd.said, 1, "no upgrade")
+
+
+@pytest.mark.parametrize("by", [(), WITHOUT_BPF], ids=["BPF", "nftables"])
+def test_encrypted_ftp_has_its_data_connections_afterwards(
+    lab: ThreeHosts, tmp_path: Path, by: tuple[str, ...]
+) -> None:
+    server = FtpServer(lab.server)
+    faithd = Faithd(lab.gateway, tmp_path / "log", "-P", PREFIX, "21", by=by)
+    faithd.wait_said("serving")
+    control: socket.socket = lab.client.call(socket.create_connection, (lab.mapped(), 21), 5)
+    data: socket.socket = lab.server.call(socket.create_server, ("", 40000))
+    data.settimeout(5)
+    with control, data, control.makefile("rb") as replies:
+        assert [replies.readline()[:4] for _ in range(2)] == [b"220-", b"220 "]
+        control.sendall(b"AUTH TLS\r\n")
+        assert replies.readline() == b"234 Go ahead\r\n"
+        for number in (2, 3):
+            faithd.signal(signal.SIGUSR2)
+            faithd.wait_said(f"upgraded to program {number}", seconds=30)
+            with lab.client.call(socket.create_connection, (lab.mapped(), 40000), 5) as client:
+                peer, _ = data.accept()
+                with peer:
+                    peer.sendall(b"a list")
+                    assert client.recv(100) == b"a list"
+    server.close()
+    assert faithd.stop() == 0
