@@ -17,7 +17,7 @@ from faith.daemon import condition
 from faith.daemon.condition import Condition
 from faith.daemon.crew import Crew
 from faith.errors import FaithError, SetupError
-from faith.kernel import capabilities
+from faith.kernel import capabilities, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,6 +165,7 @@ class Admin:
         self._leave()
         try:
             capabilities.drop(self._user)
+            sandbox.confine(connects=False)
         except (FaithError, OSError) as error:
             channel.send({"kind": "failed", "why": str(error)})
             return

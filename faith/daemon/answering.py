@@ -12,7 +12,7 @@ import uvloop
 from faith.daemon.crew import Crew
 from faith.dns.service import serve
 from faith.errors import FaithError
-from faith.kernel import capabilities
+from faith.kernel import capabilities, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +70,7 @@ class Answering:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
+            sandbox.confine()
             uvloop.run(self._serve(channel, self._counters(number)))
         except (FaithError, OSError) as error:
             channel.send({"kind": "failed", "why": str(error)})

@@ -20,7 +20,7 @@ from faith.daemon.orders import Orders
 from faith.daemon.policy import Parts
 from faith.daemon.records import Records
 from faith.errors import FaithError
-from faith.kernel import capabilities
+from faith.kernel import capabilities, sandbox
 from faith.kernel.sockets import reset
 from faith.relay.counters import Totals
 from faith.relay.ftp import Supervised
@@ -92,7 +92,8 @@ def _prepare(task: Task) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else []
-    log.debug("%r, up to %d descriptors", capabilities.drop(task.user, keep), most)
+    dropped = capabilities.drop(task.user, keep)
+    log.debug("%r, Landlock %d, up to %d descriptors", dropped, sandbox.confine(), most)
 
 
 class Worker:

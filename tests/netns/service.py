@@ -46,4 +46,6 @@ def refuses(lab: ThreeHosts, port: int = PORT) -> bool:
         connect(lab, port=port).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it came to a listener that was just being closed
+        return False
     return False

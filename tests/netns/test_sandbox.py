@@ -1,0 +1,92 @@
+"""What a confined process can still do, and what not, by the kernel's word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.kernel import capabilities, sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.netns.conftest import Fork, Report
+
+pytestmark = pytest.mark.netns
+
+
+def outcome(action: Callable[[], object]) -> str:
+    try:
+        action()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+
+
+def confined(fork: Fork, *actions: Callable[[], object], **how: bool) -> tuple[int, list[str]]:
+    """The version of Landlock, and what became of *actions* in a process that is confined."""
+
+    def run(report: Report) -> Any:
+        capabilities.drop("nobody")
+        version = sandbox.confine(**how)
+        return version, [outcome(action) for action in actions]
+
+    version, outcomes = fork(run).report()
+    if not version:
+        pytest.skip("this kernel has no Landlock")
+    return version, outcomes
+
+
+def test_files_can_be_read_and_nothing_else(fork: Fork, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:2]:  # pytest's, for its user alone
+        parent.chmod(0o755)
+    file = tmp_path / "file"
+    file.write_text("before")
+    file.chmod(0o666)
+    beneath = file.open("a")
+    _, outcomes = confined(
+        fork,
+        file.read_text,
+        lambda: file.write_text("x"),
+        lambda: (tmp_path / "new").write_text("x"),
+        file.unlink,
+        lambda: os.mkdir(tmp_path / "directory"),
+        lambda: os.execv("/bin/true", ["true"]),
+        lambda: os.memfd_create("memory"),
+        lambda: os.write(beneath.fileno(), b" and after"),
+    )
+    beneath.close()
+    denied = "PermissionError"
+    assert outcomes == ["done", denied, denied, denied, denied, denied, "done", "done"]
+    assert file.read_text() == "before and after"
+
+
+def test_nobody_is_signalled(fork: Fork) -> None:
+    child = fork(lambda report: signal.pause())
+    version, outcomes = confined(
+        fork, lambda: os.kill(child.pid, 0), lambda: os.kill(os.getpid(), 0)
+    )
+    if version < 6 and os.geteuid():
+        pytest.skip("the kernel's Landlock leaves signals alone")
+    assert outcomes == ["PermissionError", "done"]
+
+
+@pytest.mark.parametrize(("connects", "expected"), [(True, "done"), (False, "PermissionError")])
+def test_who_need_not_connect_cannot(fork: Fork, connects: bool, expected: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        version, outcomes = confined(
+            fork,
+            lambda: socket.socket().connect(address),
+            lambda: socket.socket().bind(("127.0.0.1", 0)),
+            connects=connects,
+        )
+    if version < 4:
+        pytest.skip("the kernel's Landlock leaves connections alone")
+    assert outcomes == [expected, expected]
