@@ -14,6 +14,15 @@ def presences(processes: int) -> list[Presence]:
     return [Presence(tables, mine) for mine in range(processes)]
 
 
+def count(presence: Presence, key: bytes) -> int:
+    return next(n for n in range(1000) if not presence.reaches(cells_of(key), n + 1))
+
+
+def holds(pace: Pace, cells: tuple[int, ...], level: float, now: float) -> bool:
+    """Whether it is *level*, nearly."""
+    return pace.exceeds(cells, level - 0.01, now) and not pace.exceeds(cells, level + 0.01, now)
+
+
 def paces(processes: int, seconds: float = 5.0) -> list[Pace]:
     tables = [[0.0] * STAMPED for _ in range(processes)]
     return [Pace(tables, mine, seconds) for mine in range(processes)]
@@ -32,9 +41,9 @@ def test_all_processes_count_together_and_each_takes_back_its_own() -> None:
     cells = cells_of(b"client")
     one.change(cells, 2)
     other.change(cells, 1)
-    assert one.count(cells) == other.count(cells) == 3
+    assert count(one, b"client") == count(other, b"client") == 3
     one.change(cells, -2)
-    assert other.count(cells) == 1
+    assert count(other, b"client") == 1
 
 
 def test_a_count_is_never_too_low_and_seldom_too_high() -> None:
@@ -43,7 +52,7 @@ def test_a_count_is_never_too_low_and_seldom_too_high() -> None:
     keys = [chance.randbytes(16) for _ in range(20_000)]
     for key in keys:
         presence.change(cells_of(key), 1)
-    counts = [presence.count(cells_of(key)) for key in keys]
+    counts = [count(presence, key) for key in keys]
     assert min(counts) >= 1
     assert sum(count > 1 for count in counts) < 0.12 * len(keys)
     assert sum(count > 3 for count in counts) < 0.001 * len(keys)
@@ -55,7 +64,7 @@ def test_a_burst_fits_and_then_the_rate_does() -> None:
     rate, now, let_in = 10, 1000.0, [0, 0]
     for step in range(60_000):
         now = 1000.0 + step / 1000
-        if pace.level(cells, now) <= rate * 5 - 1:
+        if not pace.exceeds(cells, rate * 5 - 1, now):
             pace.add(cells, now)
             let_in[step >= 30_000] += 1
     assert let_in[1] == pytest.approx(300, abs=12), "ten a second, in the second half minute"
@@ -68,12 +77,13 @@ def test_buckets_of_processes_add_up() -> None:
     for _ in range(4):
         one.add(cells, 100.0)
         other.add(cells, 100.0)
-    assert one.level(cells, 100.0) == other.level(cells, 100.0) == 8
-    assert one.level(cells, 105.0) == pytest.approx(8 / 2.71828, rel=0.001)
-    assert one.level(cells, 1000.0) < 1e-9
+    assert holds(one, cells, 8, 100.0)
+    assert holds(other, cells, 8, 100.0)
+    assert holds(one, cells, 8 / 2.71828, 105.0)
+    assert not one.exceeds(cells, 1e-9, 1000.0)
 
 
 def test_a_clock_that_lags_behind_another_process_does_no_harm() -> None:
     one, other = paces(2)
     one.add(ALL, 100.002)
-    assert other.level(ALL, 100.0) == 1
+    assert holds(other, ALL, 1, 100.0)

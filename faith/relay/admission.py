@@ -18,8 +18,8 @@ from faith.translation.sketch import ALL, COUNTS, STAMPED, Pace, Presence, cells
 if TYPE_CHECKING:
     from faith.translation.sketch import Cells
 
-    Seat = tuple[Cells, Cells, Cells]
-    """Where a session is counted: for all clients, for its client's address and its prefix."""
+    Seat = tuple[Cells, Cells, Cells, Cells]
+    """Where a session counts: for all clients, its client, its prefix; and all these together."""
 
 # Why a connection is refused, in records and metrics.
 TOTAL = "too many sessions"
@@ -130,10 +130,10 @@ class Admission:
         """Why there may be no more sessions of *client*, an IPv6 address; None if there may."""
         seat = self.seat(client)
         for part, why, most in self._most:
-            if self._presence.count(seat[part]) >= most:
+            if self._presence.reaches(seat[part], most):
                 return why
         for part, why, most in self._fastest:
-            if self._pace.level(seat[part], now) > most - _ONE:
+            if self._pace.exceeds(seat[part], most - _ONE, now):
                 return why
         return None
 
@@ -141,21 +141,18 @@ class Admission:
         """A session of *client* begins; `leave` is to be called with what is returned."""
         seat = self.keep(client)
         if self._fastest:
-            for cells in seat:
-                self._pace.add(cells, now)
+            self._pace.add(seat[-1], now)
         return seat
 
     def keep(self, client: str) -> Seat:
         """The same for one that is not new, and was not counted here."""
         seat = self.seat(client)
-        for cells in seat:
-            self._presence.change(cells, 1)
+        self._presence.change(seat[-1], 1)
         return seat
 
     def leave(self, seat: Seat) -> None:
         """The session that took *seat* is over."""
-        for cells in seat:
-            self._presence.change(cells, -1)
+        self._presence.change(seat[-1], -1)
 
     def seat(self, client: str) -> Seat:
         """Where sessions of *client* are counted."""
@@ -165,8 +162,8 @@ class Admission:
                 self._seats.clear()
             address = inet_pton(AF_INET6, client.partition("%")[0])
             prefix = int.from_bytes(address, "big") >> (128 - self._length)
-            seat = ALL, cells_of(address), cells_of(prefix.to_bytes(17, "big"))
-            self._seats[client] = seat
+            own, whole = cells_of(address), cells_of(prefix.to_bytes(17, "big"))
+            seat = self._seats[client] = ALL, own, whole, ALL + own + whole
         return seat
 
 

@@ -44,9 +44,15 @@ class Presence:
         self._tables = tables
         self._mine = tables[mine]
 
-    def count(self, cells: Cells) -> int:
-        """How many there are, by all processes."""
-        return min([sum([table[cell] for table in self._tables]) for cell in cells])
+    def reaches(self, cells: Cells, most: float) -> bool:
+        """Whether there are at least so many, by all processes."""
+        for cell in cells:
+            count = 0
+            for table in self._tables:
+                count += table[cell]
+            if count < most:  # and the smallest of the rows counts
+                return False
+        return True
 
     def change(self, cells: Cells, by: int) -> None:
         """So many more, or less."""
@@ -68,11 +74,16 @@ class Pace:
         self._mine = tables[mine]
         self._leak: float = 2.718281828459045 ** (-1 / seconds)
 
-    def level(self, cells: Cells, now: float) -> float:
-        """What the bucket holds *now*, by all processes."""
-        return min(
-            [sum([self._left(table, 2 * cell, now) for table in self._tables]) for cell in cells]
-        )
+    def exceeds(self, cells: Cells, most: float, now: float) -> bool:
+        """Whether the bucket holds more *now*, by all processes."""
+        for cell in cells:
+            level = 0.0
+            for table in self._tables:
+                if table[2 * cell]:
+                    level += self._left(table, 2 * cell, now)
+            if level <= most:
+                return False
+        return True
 
     def add(self, cells: Cells, now: float) -> None:
         """It has happened once more."""
