@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_LOOK, _LOOKS = 0.2, 50
+"""Seconds from one look at whether a program is at rest to the next, and how many there are."""
+_AT_REST = 0.01
+"""The part of a CPU that a program at rest may use."""
 _SETTLE = 0.05
 """Seconds that work already begun, closing sockets for instance, may still take."""
 
@@ -57,6 +61,19 @@ def machine_cpu() -> float:
 
 def _first_line(path: str) -> list[str]:
     return Path(path).read_text().splitlines()[0].split()[1:]
+
+
+def settle(pids: Iterable[int]) -> None:
+    """Wait, some seconds at most, until *pids* and what descends from them have come to rest.
+
+    A program may serve before all of its start is done.
+    """
+    spent = cpu(family(pids))
+    for _ in range(_LOOKS):
+        time.sleep(_LOOK)
+        before, spent = spent, cpu(family(pids))
+        if spent - before < _LOOK * _AT_REST:
+            return
 
 
 class Spent:

@@ -15,7 +15,7 @@ from bench.contenders.relay import Relay
 from bench.measures.base import Row
 from bench.measures.idle import holding
 from bench.placement import apart
-from bench.usage import spending
+from bench.usage import settle, spending
 from faith.kernel.routes import release, reserve
 from faith.lab.topology import SERVER
 from faith.translation.prefix import Prefix
@@ -113,6 +113,7 @@ def rules(number: int) -> str:
 def _cost(bed: Bed, running: Running, calls: int, prefixes: int = 1) -> float:
     """Microseconds of CPU per call, the calls going to so many prefixes in turn."""
     words = (calls, ECHO, running.target, _STEP, prefixes, FIRST_CALLER)
+    settle(running.programs)
     with spending(running.programs) as spent:
         bed.lab.client.run(ends.command("call", *words), timeout=120)
     return spent.contender / calls * 1e6
