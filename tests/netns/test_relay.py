@@ -17,6 +17,8 @@ import uvloop
 from faith.kernel import routes
 from faith.kernel.sockets import listener
 from faith.lab import wait_until
+from faith.relay import counters
+from faith.relay.counters import Counters
 from faith.relay.relay import Relay, Settings
 from faith.translation import destination
 from faith.translation.access import Access
@@ -368,7 +370,9 @@ def test_closing_resets_what_is_left(lab: ThreeHosts, server: Server, start: Sta
 def test_out_of_descriptors_sheds_new_work_and_recovers(
     lab: ThreeHosts, server: Server, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
-    start()
+    running = start()
+    cells = [0] * counters.LAYOUT.size
+    running.do(setattr, running.relay, "counters", Counters(cells))
     with connect(lab) as client, server.accept() as peer:
         others = [lab.client.call(socket.socket, socket.AF_INET6) for _ in range(6)]
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -393,6 +397,7 @@ def test_out_of_descriptors_sheds_new_work_and_recovers(
             assert late_peer.recv(20) == b"recovered"
         wait_until(lambda: "6 connections" in caplog.text, 5, "the summary")
     assert caplog.text.count("out of descriptors or memory") == 1
+    assert cells[counters.LAYOUT.cells(counters.REFUSALS)["shed"]] == 6
 
 
 def _is_shed(sock: socket.socket, address: str) -> bool:
