@@ -353,3 +353,47 @@ def test_two_cannot_have_the_same_control_socket(lab: ThreeHosts, start: Start) 
     start()
     with pytest.raises(AssertionError, match="control: Address already in use"):
         start(BASE.replace("8000-8001", "9000").replace("ftp", "22").replace(str(PORT), "24"))
+
+
+@pytest.mark.usefixtures("echo", "zones")
+def test_an_upgrade_takes_all_parts_over_and_what_may_change_of_the_file(
+    lab: ThreeHosts, start: Start
+) -> None:
+    faithd = start(BASE + DNS + '[metrics]\nlisten = "[::1]:9064"\n')
+    session = connect(lab)
+    assert answers(session)
+    relayed = scrape(lab)
+    assert relayed("faith_sessions_open") >= 1
+    text = BASE + DNS + '[metrics]\nlisten = "[::1]:9064"\n'
+    faithd.write(text.replace("[dns]", "[timeouts]\nidle = 60\n[dns]"))
+    for number in (2, 3):
+        faithd.signal(signal.SIGUSR2)
+        faithd.wait_said(f"upgraded to program {number}", seconds=30)
+        assert answers(session)
+        assert asked(lab) == [lab.mapped()]
+        assert relays(lab)
+        with connect(lab, GATEWAY_V6) as own:
+            assert answers(own, b"cat says it again")
+        wait_until(lambda: scrape(lab)("faith_sessions_open") == 1, 5, "one session counted")
+        told = subprocess.check_output(
+            [sys.executable, "-m", "faith.cli.faith", "sessions", "--json", "--control",
+             str(faithd.control)],
+            env=ENVIRONMENT,
+        )  # fmt: skip
+        assert len(json.loads(told)) == 1
+    session.close()
+    assert faithd.stop() == 0
+    assert not faithd.control.exists()
+
+
+def scrape(lab: ThreeHosts) -> Callable[[str], float]:
+    """The metrics, each by its name."""
+
+    def read() -> bytes:
+        with socket.create_connection(("::1", 9064), timeout=5) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            with sock.makefile("rb") as answer:
+                return answer.read()
+
+    lines = lab.gateway.call(read).decode().splitlines()
+    return lambda name: sum(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
