@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 FIRST, LAST = "\nA walk-through\n", "\nInstallation\n"
 TYPED = re.compile(r" {4}(\w+)[#$] (.+)")
 PROCESS = re.compile(r"(?<=pid )\d+")
-CHANGING = re.compile(r"(?<=pid )\d+|\d+ workers?|(?<=, by )\w+|(?<=, for )\d+ s")
+CHANGING = re.compile(r"(?<=pid )\d+|\d+ workers?|\d+ sessions?|(?<=, by )\w+|(?<=, for )\d+ s")
 """What another machine may show otherwise; sk_lookup takes rights that not every root has."""
 
 
