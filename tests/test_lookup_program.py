@@ -7,6 +7,10 @@ from hypothesis import strategies as st
 from faith.kernel.assembler import R0, Instruction, Label, leave, put
 from faith.kernel.steering.lookup_program import (
     BITMAP_SIZE,
+    TCP4,
+    TCP6,
+    UDP4,
+    UDP6,
     bitmap,
     doors_program,
     pairs_program,
@@ -22,7 +26,17 @@ def test_the_bitmap_has_the_bits_of_its_ports_and_no_others(ports: set[int]) -> 
     assert all(bits[port >> 3] >> (port & 7) & 1 for port in ports)
 
 
-@pytest.mark.parametrize("code", [program(3, 4, 5), pairs_program(3, 4), doors_program(3)])
+FLOWS = TCP4, TCP6, UDP4, UDP6
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(program(flow, 3, 4, 5) for flow in FLOWS),
+        *(doors_program(flow, 3) for flow in FLOWS),
+        pairs_program(3, 4),
+    ],
+)
 def test_every_part_leaves_to_the_kernels_own_search_and_nothing_drops(
     code: list[Instruction | Label],
 ) -> None:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from faith.kernel import bpf, capabilities
 from faith.kernel.assembler import assemble
-from faith.kernel.steering.lookup_program import DOOR_KEY, doors_program
+from faith.kernel.steering.lookup_program import TCP6, doors_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Self
+
+    from faith.kernel.steering.lookup_program import Flow
 
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
 MOST_DOORS = 16384
@@ -27,24 +29,25 @@ _LOWEST_PORT = 1024
 
 
 class Doors:
-    """Opens such doors; each goes with its listener, all of them with the process.
+    """Opens such doors of one *flow*; each goes with its listener, all of them with the process.
 
     Raises SetupError when the kernel cannot do it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, flow: Flow = TCP6) -> None:
+        self._flow = flow
         with ExitStack() as undo:
             try:
                 self._listeners = undo.enter_context(
                     bpf.Map(
                         bpf.MAP_SOCKHASH,
                         "faith_doors",
-                        key=DOOR_KEY.size,
+                        key=flow.door_key.size,
                         value=8,
                         entries=MOST_DOORS,
                     )
                 )
-                code = assemble(doors_program(self._listeners.fd))
+                code = assemble(doors_program(flow, self._listeners.fd))
                 self._link = undo.enter_context(bpf.at_socket_lookup("faith_doors", code))
             except OSError as error:
                 step = "open doors for FTP data"
@@ -52,10 +55,11 @@ class Doors:
             self._undo = undo.pop_all()
 
     @classmethod
-    def resume(cls, descriptors: Iterable[int]) -> Self:
+    def resume(cls, descriptors: Iterable[int], flow: Flow = TCP6) -> Self:
         """Those whose `descriptors` the program before this one has left; they stay open."""
         listeners, link = descriptors
         made = cls.__new__(cls)
+        made._flow = flow
         with ExitStack() as undo:
             made._listeners = undo.enter_context(bpf.Map.resume(listeners))
             made._link = undo.enter_context(bpf.Descriptor(link))
@@ -74,10 +78,11 @@ class Doors:
         """
         with closing(_socket.socket(fileno=os.dup(listener))) as sock:
             address, port = sock.getsockname()[:2]
-        packed = _socket.inet_pton(_socket.AF_INET6, address)
+        family = self._flow.family
+        packed = _socket.inet_pton(family, address)
         if port < _LOWEST_PORT or not ours(int.from_bytes(packed, "big")):
-            raise PermissionError(f"no door may be at [{address}]:{port}")
-        key = DOOR_KEY.pack(_socket.inet_pton(_socket.AF_INET6, client), packed, port)
+            raise PermissionError(f"no door may be at {address} port {port}")
+        key = self._flow.door_key.pack(_socket.inet_pton(family, client), packed, port)
         self._listeners.update(key, struct.pack("=Q", listener))
 
     def close(self) -> None:

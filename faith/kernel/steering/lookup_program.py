@@ -1,10 +1,10 @@
-"""The program of `faith.kernel.steering.sk_lookup`, and the shape of the maps it reads."""
+"""Programs for the kernel's socket lookup, and the shape of the maps that they read."""
 
 from __future__ import annotations
 
 import _socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from faith.kernel.assembler import (
     R0,
@@ -37,17 +37,11 @@ from faith.kernel.assembler import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PREFIX_KEY = struct.Struct("=I16s")
-"""The key of the prefixes (struct bpf_lpm_trie_key): length and address; the value is a slot."""
-
 SLOT = struct.Struct("=I")
 """Where in its map a listener is; also the key of the only value of the ports, the bitmap."""
 
 PAIR_SIZE = 2 * 16
 """Octets of the key of the pairs: the client's address and ours; the value is a slot."""
-
-DOOR_KEY = struct.Struct("=16s16sI")
-"""The key of the doors: the client's address, ours and our port; the value is a listener."""
 
 BITMAP_SIZE = 65536 // 8
 """Octets of the ports' value."""
@@ -55,11 +49,53 @@ BITMAP_SIZE = 65536 // 8
 Code = list[Instruction | Label]
 
 # struct bpf_sk_lookup (uapi/linux/bpf.h): where the context has what we ask for.
-_FAMILY, _PROTOCOL, _REMOTE_IP6, _LOCAL_IP6, _LOCAL_PORT = 8, 12, 20, 44, 60
+_FAMILY, _PROTOCOL, _LOCAL_PORT = 8, 12, 60
+_REMOTE_IP4, _REMOTE_IP6, _LOCAL_IP4, _LOCAL_IP6 = 16, 20, 40, 44
 # Helpers.
 _MAP_LOOKUP_ELEM, _SK_RELEASE, _SK_ASSIGN = 1, 86, 124
 _SK_PASS = 1
 _REPLACE = 1  # BPF_SK_LOOKUP_F_REPLACE
+
+
+class Flow(NamedTuple):
+    """What a program is for: a *family* of addresses and a *protocol*, as socket(2) has them."""
+
+    family: int
+    protocol: int
+
+    @property
+    def octets(self) -> int:
+        """Of an address."""
+        return 4 if self.family == _socket.AF_INET else 16
+
+    @property
+    def network_key(self) -> struct.Struct:
+        """The key of the networks (struct bpf_lpm_trie_key): length and address.
+
+        The value is a slot.
+        """
+        return struct.Struct(f"=I{self.octets}s")
+
+    @property
+    def door_key(self) -> struct.Struct:
+        """The key of the doors: the client's address, ours, our port; the value is a listener."""
+        return struct.Struct(f"={self.octets}s{self.octets}sI")
+
+    @property
+    def remote(self) -> int:
+        """Where the context has the address of who sends."""
+        return _REMOTE_IP4 if self.family == _socket.AF_INET else _REMOTE_IP6
+
+    @property
+    def local(self) -> int:
+        """Where the context has the address that it is for."""
+        return _LOCAL_IP4 if self.family == _socket.AF_INET else _LOCAL_IP6
+
+
+TCP6 = Flow(_socket.AF_INET6, _socket.IPPROTO_TCP)
+TCP4 = Flow(_socket.AF_INET, _socket.IPPROTO_TCP)
+UDP6 = Flow(_socket.AF_INET6, _socket.IPPROTO_UDP)
+UDP4 = Flow(_socket.AF_INET, _socket.IPPROTO_UDP)
 
 
 def bitmap(ports: Iterable[int]) -> bytes:
@@ -70,19 +106,19 @@ def bitmap(ports: Iterable[int]) -> bytes:
     return bytes(bits)
 
 
-def program(prefixes: int, ports: int, listeners: int) -> Code:
-    """The program, on the maps that are open at these descriptors.
+def program(flow: Flow, networks: int, ports: int, sockets: int) -> Code:
+    """The program for *flow*, on the maps that are open at these descriptors.
 
-    Each part goes on to the next, or to its *otherwise* when the connection is not for it.  More
+    Each part goes on to the next, or to its *otherwise* when the packet is not for it.  More
     ways for a port to be ours can be put between the port's test and "pass".
     """
     return [
         copy(R6, R1),  # the context
-        *_tcp_over_ipv6(otherwise="pass"),
-        *_find_prefix(prefixes, otherwise="pass"),
-        copy(R7, R0),  # the listener's slot
+        *_is_of(flow, otherwise="pass"),
+        *_find_network(flow, networks, otherwise="pass"),
+        copy(R7, R0),  # the socket's slot
         *_test_port(ports, otherwise="pass"),
-        *_assign(listeners, otherwise="pass"),
+        *_assign(sockets, otherwise="pass"),
         Label("pass"),  # to the kernel's own search, which heeds what was assigned
         put(R0, _SK_PASS),
         leave(),
@@ -93,7 +129,7 @@ def pairs_program(pairs: int, listeners: int) -> Code:
     """The program for `faith.kernel.steering.pairs`, on the maps open at these descriptors."""
     return [
         copy(R6, R1),  # the context
-        *_tcp_over_ipv6(otherwise="pass"),
+        *_is_of(TCP6, otherwise="pass"),
         load32(R2, R6, _LOCAL_PORT),
         shift_right_by(R2, 10),
         jump_if(R2, 0, "pass"),  # a port below 1024
@@ -106,18 +142,19 @@ def pairs_program(pairs: int, listeners: int) -> Code:
     ]
 
 
-def doors_program(doors: int) -> Code:
+def doors_program(flow: Flow, doors: int) -> Code:
     """The program for `faith.kernel.steering.doors`, on the map open at this descriptor.
 
     What programs before it chose gives way, and those after it keep to its choice.
     """
-    key = -DOOR_KEY.size
+    key = -flow.door_key.size
     return [
         copy(R6, R1),  # the context
-        *_tcp_over_ipv6(otherwise="pass"),
-        *_store_addresses(key),
+        *_is_of(flow, otherwise="pass"),
+        *_store(flow, flow.remote, key),
+        *_store(flow, flow.local, key + flow.octets),
         load32(R2, R6, _LOCAL_PORT),
-        store32(STACK, key + PAIR_SIZE, R2),
+        store32(STACK, key + 2 * flow.octets, R2),
         load_map(R1, doors),
         copy(R2, STACK),
         add_value(R2, key),
@@ -130,13 +167,11 @@ def doors_program(doors: int) -> Code:
     ]
 
 
-def _store_addresses(key: int) -> Code:
-    """The client's address and ours on the stack, from *key* on."""
+def _store(flow: Flow, address: int, where: int) -> Code:
+    """The *address* of the context on the stack, from *where* on."""
     stored: Code = []
-    for number, address in enumerate((_REMOTE_IP6, _LOCAL_IP6)):
-        for word in range(0, 16, 4):
-            stored.append(load32(R2, R6, address + word))
-            stored.append(store32(STACK, key + 16 * number + word, R2))
+    for word in range(0, flow.octets, 4):
+        stored += [load32(R2, R6, address + word), store32(STACK, where + word, R2)]
     return stored
 
 
@@ -144,7 +179,8 @@ def _find_pair(pairs: int, otherwise: str) -> Code:
     """R0 = where the slot for the two addresses is."""
     key = -PAIR_SIZE
     return [
-        *_store_addresses(key),
+        *_store(TCP6, TCP6.remote, key),
+        *_store(TCP6, TCP6.local, key + TCP6.octets),
         load_map(R1, pairs),
         copy(R2, STACK),
         add_value(R2, key),
@@ -153,25 +189,22 @@ def _find_pair(pairs: int, otherwise: str) -> Code:
     ]
 
 
-def _tcp_over_ipv6(otherwise: str) -> Code:
+def _is_of(flow: Flow, otherwise: str) -> Code:
     return [
         load32(R2, R6, _FAMILY),
-        jump_unless(R2, _socket.AF_INET6, otherwise),
+        jump_unless(R2, flow.family, otherwise),
         load32(R2, R6, _PROTOCOL),
-        jump_unless(R2, _socket.IPPROTO_TCP, otherwise),
+        jump_unless(R2, flow.protocol, otherwise),
     ]
 
 
-def _find_prefix(prefixes: int, otherwise: str) -> Code:
-    """R0 = where the slot for the destination's prefix is."""
+def _find_network(flow: Flow, networks: int, otherwise: str) -> Code:
+    """R0 = where the slot for the destination's network is."""
     key = -24
-    address: Code = []
-    for word in range(0, 16, 4):
-        address += [load32(R2, R6, _LOCAL_IP6 + word), store32(STACK, key + 4 + word, R2)]
     return [
-        store32_value(STACK, key, 128),
-        *address,
-        load_map(R1, prefixes),
+        store32_value(STACK, key, 8 * flow.octets),
+        *_store(flow, flow.local, key + 4),
+        load_map(R1, networks),
         copy(R2, STACK),
         add_value(R2, key),
         call(_MAP_LOOKUP_ELEM),
@@ -205,13 +238,13 @@ def _test_port(ports: int, otherwise: str) -> Code:
     ]
 
 
-def _assign(listeners: int, otherwise: str) -> Code:
-    """Choose the listener in the slot that R7 points to.
+def _assign(sockets: int, otherwise: str) -> Code:
+    """Choose the socket in the slot that R7 points to; of a slot with none, *otherwise*.
 
     Without flags: what an earlier program chose stays, and a reuseport group has its say.
     """
     return [
-        load_map(R1, listeners),
+        load_map(R1, sockets),
         copy(R2, R7),
         call(_MAP_LOOKUP_ELEM),
         jump_if(R0, 0, otherwise),
@@ -220,7 +253,7 @@ def _assign(listeners: int, otherwise: str) -> Code:
 
 
 def _choose(flags: int) -> Code:
-    """Choose the listener in R0, and let go of it."""
+    """Choose the socket in R0, and let go of it."""
     return [
         copy(R7, R0),
         copy(R1, R6),
