@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "faith.toml"
 SERVICE = '[[service]]\nports = "80"\n'
+MAP = "[[map]]\nv4 = '198.51.100.1'\nv6 = '2001:db8:a::2'\n"
 
 
 def read(text: str) -> Settings:
@@ -94,6 +95,16 @@ def test_all_of_it_arrives() -> None:
         never = ["example.net"]
         always = ["example.org"]
         workers = 2
+        [[map]]
+        v4 = "198.51.100.16/28"
+        v6 = "2001:db8:c::/124"
+        protocols = ["tcp", "icmp"]
+        direction = "out"
+        [[map]]
+        v4 = "198.51.100.1"
+        v6 = "2001:db8:a::2"
+        ports = "8080"
+        to_port = 80
         [log]
         format = "json"
         sample = 100
@@ -110,6 +121,10 @@ def test_all_of_it_arrives() -> None:
     )
     assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
     assert settings.recording == Recording(sample=100, destinations=False)
+    assert [*map(str, settings.maps)] == [
+        "198.51.100.16/28 2001:db8:c::/124 protocols=tcp,icmp direction=out",
+        "198.51.100.1 2001:db8:a::2 ports=8080 to_port=80",
+    ]
     assert settings.dns
     assert settings.dns.options.prefixes == (prefix,)
     assert len(settings.dns.options.names) == 2
@@ -174,7 +189,17 @@ def test_all_of_it_arrives() -> None:
         ),
         ("[access]\nrules = ['']", 2, "says something"),
         ("[access]\nrules = ['#']", 2, "one rule, and no more"),
+        ("[[map]]\nv4 = '198.51.100.1'", 1, "map: v6 is missing"),
+        ("[[map]]\nv4 = '198.51.100'", 2, "map.v4: '198.51.100' is not an IPv4 address"),
+        (f"{MAP}ports = '80'\nto_port = 0", 5, "0 is not a number from 1 to 65535"),
+        (f"{MAP}protocols = ['tcp',\n'icpm']", 5, "is icmp meant?"),
+        (f"{MAP}protocols = []", 4, "there is nothing in it"),
+        (f"{MAP}direction = 'inn'", 4, "is in meant?"),
+        (f"\n{MAP}to_port = 80", 2, "map: to_port is the other side of one port"),
+        ("[maps]\nfile = 'maps'", 2, "not an absolute path"),
         # clashes
+        (f"{MAP}\n{MAP}", 5, r"the same map is there already \(line 1\)"),
+        (f"[[prefix]]\naddress = '2001:db8:a::'\n{MAP}", 3, "under 2001:db8:a::/96, addresses"),
         ("", None, r"nothing to relay without a \[\[service\]\]"),
         (
             f"{SERVICE}[[service]]\nports = '70-90'",
@@ -210,6 +235,21 @@ def test_a_mistake_in_the_access_file_is_told_of_that(tmp_path: Path) -> None:
     assert (told.value.file, told.value.line) == (str(rules), 2)
 
 
+def test_maps_come_from_their_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "maps"
+    file.write_text("198.51.100.2 2001:db8:a::3\n")
+    settings = read(f"{SERVICE}{MAP}[maps]\nfile = '{file}'")
+    assert [(str(one), one.file, one.line) for one in settings.maps] == [
+        ("198.51.100.1 2001:db8:a::2", "faith.toml", 3),
+        ("198.51.100.2 2001:db8:a::3", str(file), 1),
+    ]
+    assert settings.maps_file == file
+    file.write_text("\n198.51.100.1 2001:db8:a::3\n")
+    with pytest.raises(ConfigError, match=r"2001:db8:a::2 already \(faith.toml:3\)") as told:
+        read(f"{SERVICE}{MAP}[maps]\nfile = '{file}'")
+    assert (told.value.file, told.value.line) == (str(file), 2)
+
+
 @pytest.mark.parametrize(("octets", "says"), [(None, "No such file"), (b"\xff", "not a text file")])
 def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: str) -> None:
     file = tmp_path / "faith.toml"
@@ -226,6 +266,7 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
         "service  port 21, FTP on 21",
         "steered  by the first way that fits",
         "access   1 rule in access.rules",
+        "maps     1, IPv4 addresses of them: 1",
         "workers  2, as nobody",
         "limits   sessions 100000, sessions_per_client 1000",
         "timeouts connect 10 s, idle 7440 s, half-closed 300 s, lifetime 0 s, drain 30 s",

@@ -29,6 +29,9 @@ def lines(settings: Settings) -> Iterator[str]:
     count = len(rules.access().rules)
     counted = "1 rule" if count == 1 else f"{count} rules"
     yield f"access   {f'{counted} in {rules.file}' if count else 'everybody is permitted'}"
+    if settings.maps:
+        addresses = sum(1 << 32 - length for _, length in settings.maps.networks)
+        yield f"maps     {len(settings.maps)}, IPv4 addresses of them: {addresses}"
     yield f"workers  {settings.workers}, as {settings.user}"
     relay = settings.relay
     if relay.limits:

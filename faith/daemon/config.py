@@ -8,7 +8,7 @@ import socket
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon import admin
+from faith.daemon import admin, mapping
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS
 from faith.daemon.policy import Rules
@@ -22,10 +22,13 @@ from faith.kernel.steering import WAYS, route
 from faith.relay.admission import MOST, Limits
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.access import Access
+from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
+from faith.translation.maps import Maps
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from faith.daemon.tables import Reader, Table
@@ -46,6 +49,8 @@ KEYS = {
     "": ("workers", "user", "control", "pid_file"),
     "prefix": ("address", "layout", "via"),
     "service": ("ports", "alg", "server"),
+    "map": ("v4", "v6", *mapping.OPTIONS),
+    "maps": ("file",),
     "access": ("file", "rules"),
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
@@ -54,7 +59,7 @@ KEYS = {
     "log": ("format", *(field.name for field in fields(Recording))),
 }
 """Every key there is, by its table."""
-SEVERAL = ("prefix", "service")
+SEVERAL = ("prefix", "service", "map")
 """Tables of which there can be several."""
 
 
@@ -73,15 +78,19 @@ def read(toml: str, file: str) -> Settings:
     document = Document(toml, file, KEYS, SEVERAL)
     top, timeouts = document.top, document.table("timeouts")
     services = _services(document)
-    prefixes = document.tables("prefix")
+    tables = document.tables("prefix")
+    prefixes = _prefixes(tables)
     access_file, access_rules = _access(document.table("access"))
+    maps_file = document.table("maps").take("file", path, None)
     usual = RelaySettings()
     return Settings(
         services=services,
-        via=_via(prefixes),
-        prefixes=_prefixes(prefixes),
+        via=_via(tables),
+        prefixes=prefixes,
         access_file=access_file,
         access_rules=access_rules,
+        maps=_maps(document.tables("map"), maps_file, prefixes),
+        maps_file=maps_file,
         workers=top.take("workers", whole(1, MOST_WORKERS), len(os.sched_getaffinity(0))),
         user=top.take("user", parsed(_user), Settings.user),
         drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
@@ -174,6 +183,35 @@ def _service(table: Table) -> Service:
 
 def _on(table: Table, key: str) -> str:
     return f"on line {table.line(key)}"
+
+
+# -- maps ---------------------------------------------------------------------------------------
+
+
+def _maps(tables: list[Table], file: Path | None, prefixes: Iterable[Prefix]) -> Maps:
+    maps = Maps([*map(_map, tables), *(mapping.read(file) if file else ())])
+    mapping.check(maps, prefixes)
+    return maps
+
+
+def _map(table: Table) -> Map:
+    v4 = table.need("v4", parsed(mapping.network4))
+    v6 = table.need("v6", parsed(mapping.network6))
+    ports = table.take("ports", parsed(mapping.ports), None)
+    to_port = table.take("to_port", whole(1, 65535), None)
+    protocols = table.take("protocols", _protocols, None)
+    direction = table.take("direction", choice(DIRECTIONS), None)
+    try:
+        return Map(v4, v6, ports, to_port, protocols, direction, table.file, table.line())
+    except ConfigError as error:
+        raise table.fault(error.message) from error
+
+
+def _protocols(value: Any) -> frozenset[str]:
+    found = several(choice(PROTOCOLS))(value)
+    if not found:
+        raise ConfigError("there is nothing in it")
+    return frozenset(found)
 
 
 # -- the rest ----------------------------------------------------------------------------------

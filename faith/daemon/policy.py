@@ -11,11 +11,17 @@ from faith.errors import ConfigError
 from faith.kernel import routes
 from faith.translation.access import Access
 from faith.translation.destination import Policy
+from faith.translation.map import Map
+from faith.translation.maps import NO_MAPS
 from faith.translation.networks import Networks
+from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix, Prefixes
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from faith.daemon.settings import Settings
+    from faith.translation.maps import Maps
 
 ACCESS_FILE = Path("/etc/faithd.conf")
 """The access rules, when no other file is named; it need not exist."""
@@ -70,27 +76,57 @@ class Parts:
     rules: Rules
     prefixes: tuple[Prefix, ...]
     own: tuple[tuple[int, int], ...]
+    maps: Maps = NO_MAPS
 
     @classmethod
-    def gather(cls, rules: Rules) -> Parts:
-        """*rules*, and what the kernel has now.  Raises OSError."""
-        return cls(rules, tuple(Prefixes(routes.reserved())), tuple(sorted(routes.own_ipv4())))
+    def gather(cls, rules: Rules, maps: Maps = NO_MAPS) -> Parts:
+        """*rules* and *maps*, and what the kernel has now.  Raises OSError."""
+        prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
+        return cls(rules, tuple(prefixes), tuple(own), maps)
 
     def policy(self) -> Policy:
         """The policy they make."""
-        return Policy(Prefixes(self.prefixes), Networks(32, self.own), self.rules.access())
+        own = Networks(32, self.own)
+        return Policy(Prefixes(self.prefixes), own, self.rules.access(), self.maps)
 
-    def dumps(self) -> str:
-        """Them as text, for :meth:`loads` in another process."""
+    def dumps(self, known: Maps = NO_MAPS) -> str:
+        """Them as text, for :meth:`loads` in another process, where these maps are *known*.
+
+        There can be very many, of which few change at a time.
+        """
         prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
-        return json.dumps([self.rules.text, self.rules.file, prefixes, self.own])
+        maps = _difference(known, self.maps)
+        return json.dumps([self.rules.text, self.rules.file, prefixes, self.own, maps])
 
     @classmethod
-    def loads(cls, dumped: str) -> Parts:
+    def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
         """What :meth:`dumps` wrote."""
-        text, file, prefixes, own = json.loads(dumped)
+        text, file, prefixes, own, (gone, new) = json.loads(dumped)
         return cls(
             Rules(text, file),
             tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
             tuple((network, length) for network, length in own),
+            known.changed(map(_map, gone), map(_map, new)) if gone or new else known,
         )
+
+
+def _difference(before: Maps, after: Maps) -> tuple[list[Any], list[Any]]:
+    """The maps that are gone, and those that are new."""
+    if before == after:
+        return [], []
+    old, new = set(before), set(after)
+    return (
+        [_dumped(one) for one in before if one not in new],
+        [_dumped(one) for one in after if one not in old],
+    )
+
+
+def _dumped(one: Map) -> list[Any]:
+    ports = None if one.ports is None else one.ports.ranges
+    return [one.v4, one.v6, ports, one.to_port, [*one.protocols], one.direction]
+
+
+def _map(dumped: Any) -> Map:
+    v4, v6, ports, to_port, protocols, direction = dumped
+    ports = None if ports is None else Ports(map(tuple, ports))
+    return Map(tuple(v4), tuple(v6), ports, to_port, frozenset(protocols), direction)

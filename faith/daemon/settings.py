@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.log import FORMS
 from faith.daemon.records import Recording
 from faith.relay.relay import Settings as RelaySettings
+from faith.translation.maps import NO_MAPS, Maps
 from faith.translation.ports import NO_PORTS, Ports
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Settings:
 
     No port belongs to two *services*.  *prefixes* are those to set up for as long as it runs.
     *access_rules* go before *access_file*, which None makes the usual file, if it exists.
-    *metrics* is the admin listener's address and port.
+    *maps_file* is where those of the *maps* are that can be changed from outside.  *metrics* is the
+    admin listener's address and port.
     """
 
     services: tuple[Service, ...]
@@ -78,6 +80,8 @@ class Settings:
     prefixes: tuple[Prefix, ...] = ()
     access_file: Path | None = None
     access_rules: str | None = None
+    maps: Maps = NO_MAPS
+    maps_file: Path | None = None
     workers: int = 1
     user: str = "nobody"
     drain_timeout: float = 5.0

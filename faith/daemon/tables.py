@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
 from faith.daemon.lines import Place, lines
@@ -27,7 +28,7 @@ class Document:
     """
 
     def __init__(self, text: str, name: str, keys: Keys, several: Sequence[str] = ()) -> None:
-        self._name = name
+        self.name = name
         self._text = text
         try:
             self._values = tomllib.loads(text)
@@ -51,14 +52,18 @@ class Document:
     def fault(self, message: str, place: Place) -> ConfigError:
         """The error that *message* tells of what is at *place*."""
         called = ".".join(part for part in place if isinstance(part, str))
-        return ConfigError(f"{called}: {message}", self._name, self.line(place))
+        return ConfigError(f"{called}: {message}", self.name, self.line(place))
 
     def line(self, place: Place) -> int | None:
         """The line of what is at *place*, or of what that is in."""
-        known = lines(self._text)
+        known = self._lines
         while place and place not in known:
             place = place[:-1]
         return known.get(place)
+
+    @cached_property
+    def _lines(self) -> dict[Place, int]:
+        return lines(self._text)
 
     # -- keys --------------------------------------------------------------------------------
 
@@ -92,6 +97,11 @@ class Table:
         self._document = document
         self._place = place
         self._values = values
+
+    @property
+    def file(self) -> str:
+        """The name of the document."""
+        return self._document.name
 
     def __contains__(self, key: str) -> bool:
         return key in self._values

@@ -6,11 +6,13 @@ is refused unless a rule of the operator's names it.
 
 from __future__ import annotations
 
+from faith.translation.maps import NO_MAPS
 from faith.translation.networks import Networks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from faith.translation.access import Access
+    from faith.translation.maps import Maps
     from faith.translation.prefix import Prefix, Prefixes
 
 # Why a connection is refused: these words stand in records and, later, in metrics.
@@ -76,12 +78,15 @@ class Policy:
     *own* are the networks the gateway answers for on IPv4, as its kernel's local table has them.
     """
 
-    __slots__ = ("access", "own", "prefixes")
+    __slots__ = ("access", "maps", "own", "prefixes")
 
-    def __init__(self, prefixes: Prefixes, own: Networks, access: Access) -> None:
+    def __init__(
+        self, prefixes: Prefixes, own: Networks, access: Access, maps: Maps = NO_MAPS
+    ) -> None:
         self.prefixes = prefixes
         self.own = own
         self.access = access
+        self.maps = maps
 
     def admit(self, client: int, destination: int, prefix: Prefix) -> Verdict:
         """Judge *client* (128 bits) towards *destination* (32 bits), reached through *prefix*."""

@@ -1,0 +1,195 @@
+"""Static maps as people write them: a file of them, one a line, and what the daemon asks of them.
+
+A line is ``IPV4[/LENGTH] IPV6[/LENGTH] [KEY=VALUE …]``, with the keys of ``[[map]]`` in
+faith.toml(5).  Addresses are read by the C library: a file may have very many.
+"""
+
+from __future__ import annotations
+
+import difflib
+import socket
+from typing import TYPE_CHECKING
+
+from faith.errors import ConfigError
+from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, text4, text6
+from faith.translation.networks import Networks
+from faith.translation.ports import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from faith.translation.map import Network
+    from faith.translation.prefix import Prefix
+
+FORM = "IPV4[/LENGTH] IPV6[/LENGTH] [KEY=VALUE ...]"
+OPTIONS = ("ports", "to_port", "protocols", "direction")
+"""What can be said of a map, apart from its addresses."""
+
+_BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
+_NAMES = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
+_SUCH_AS = {socket.AF_INET: "198.51.100.102", socket.AF_INET6: "2001:db8:a::2"}
+
+
+def read(path: Path) -> list[Map]:
+    """The maps in the file *path*.  Raises ConfigError, naming file and line."""
+    file = str(path)
+    try:
+        return parse(path.read_text(encoding="utf-8"), file)
+    except FileNotFoundError:
+        raise ConfigError("no such file (one that is empty will do)", file) from None
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), file) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not a text file: {error.reason}", file) from error
+
+
+def parse(text: str, file: str | None = None) -> list[Map]:
+    """The maps in the *text* of a file.  Raises ConfigError, naming *file* and line."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if words:
+            try:
+                found.append(_of_line(words, file, number))
+            except ConfigError as error:
+                raise ConfigError(error.message, file, number) from None
+    return found
+
+
+def of_words(v4: str, v6: str, options: Mapping[str, str], file: str | None = None) -> Map:
+    """The map of two networks and of what else is said of it.  Raises ConfigError."""
+    return _of_line([v4, v6, *map("=".join, options.items())], file, None)
+
+
+def _of_line(words: list[str], file: str | None, number: int | None) -> Map:
+    if len(words) < 2:
+        raise ConfigError(f"a map has two addresses: {FORM}")
+    v4, v6 = network4(words[0]), network6(words[1])
+    if len(words) == 2:
+        return Map(v4, v6, file=file, line=number)
+    options = _options(words[2:])
+    return Map(
+        v4,
+        v6,
+        ports(options["ports"]) if "ports" in options else None,
+        port(options["to_port"]) if "to_port" in options else None,
+        protocols(options["protocols"].split(",")) if "protocols" in options else None,
+        direction(options["direction"]) if "direction" in options else None,
+        file,
+        number,
+    )
+
+
+def _options(words: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in OPTIONS:
+            raise ConfigError(f"{word!r} is none of {_alternatives(key, OPTIONS)}: {FORM}")
+        if key in found:
+            raise ConfigError(f"{key} is there twice")
+        found[key] = value
+    return found
+
+
+def network4(text: str) -> Network:
+    """An IPv4 network, or an address.  Raises ConfigError."""
+    return _network(text, socket.AF_INET)
+
+
+def network6(text: str) -> Network:
+    """The same of IPv6."""
+    return _network(text, socket.AF_INET6)
+
+
+def _network(text: str, family: socket.AddressFamily) -> Network:
+    address, slash, length = text.partition("/")
+    try:
+        number = int.from_bytes(socket.inet_pton(family, address), "big")
+    except (OSError, ValueError):
+        raise ConfigError(_no_address(text, address, family)) from None
+    bits = _BITS[family]
+    if not slash:
+        return number, bits
+    if not (length.isascii() and length.isdigit() and int(length) <= bits):
+        raise ConfigError(f"{text}: {length!r} is not a prefix length from 0 to {bits}")
+    return number, int(length)
+
+
+def _no_address(text: str, address: str, family: socket.AddressFamily) -> str:
+    """What is wrong with *address*, which is none of *family*."""
+    (other,) = _BITS.keys() - {family}
+    try:
+        socket.inet_pton(other, address)
+    except (OSError, ValueError):
+        return f"{text!r} is not an {_NAMES[family]} address (such as {_SUCH_AS[family]})"
+    return f"{text} is {_NAMES[other]}, and {_NAMES[family]} belongs here: IPv4 first, then IPv6"
+
+
+def ports(text: str) -> Ports:
+    """A list of ports, as a service has it.  Raises ConfigError."""
+    return Ports.parse(text, socket.getservbyname)
+
+
+def port(text: str) -> int:
+    """One port.  Raises ConfigError."""
+    found = ports(text)
+    if len(found) != 1:
+        raise ConfigError(f"{text} is not one port")
+    return found.ranges[0][0]
+
+
+def protocols(words: Iterable[str]) -> frozenset[str]:
+    """Some protocols.  Raises ConfigError."""
+    return frozenset(_one_of(word.strip(), PROTOCOLS) for word in words)
+
+
+def direction(word: str) -> str:
+    """A direction.  Raises ConfigError."""
+    return _one_of(word, DIRECTIONS)
+
+
+def _one_of(word: str, words: tuple[str, ...]) -> str:
+    if word not in words:
+        raise ConfigError(f"{word!r} is none of {_alternatives(word, words)}")
+    return word
+
+
+def _alternatives(word: str, words: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(word, words, 1)
+    return f"{', '.join(words)}{f'; is {near[0]} meant?' if near else ''}"
+
+
+def check(maps: Iterable[Map], prefixes: Iterable[Prefix], own: Iterable[Network] = ()) -> None:
+    """Raise ConfigError for a map that leads to, or stands for, what is the gateway's already.
+
+    *own* are the networks it answers for on IPv4.
+    """
+    found = tuple(maps)
+    met = _meeting([one.v6 for one in found], [(p.address, p.length) for p in prefixes], 128)
+    if met:
+        one, (network, length) = found[met[0]], met[1]
+        what = f"{text6(*one.v6)}: under {text6(network, length)}, addresses stand for IPv4 hosts"
+        raise ConfigError(what, one.file, one.line)
+    met = _meeting([one.v4 for one in found], tuple(own), 32)
+    if met:
+        one, (network, length) = found[met[0]], met[1]
+        what = f"{text4(*one.v4)}: the gateway itself answers for {text4(network, length)}"
+        raise ConfigError(what, one.file, one.line)
+
+
+def _meeting(
+    networks: Sequence[Network], others: Sequence[Network], bits: int
+) -> tuple[int, Network] | None:
+    """The position of a network that overlaps one of *others*, and which; None if none does."""
+    if not networks or not others:
+        return None
+    holding, within = Networks(bits, others), Networks(bits, networks)
+    for position, (network, _) in enumerate(networks):
+        if other := holding.find(network):
+            return position, other
+    for other in others:
+        if one := within.find(other[0]):
+            return networks.index(one), other
+    return None

@@ -1,0 +1,167 @@
+"""One static map between IPv4 and IPv6 addresses: an explicit address mapping of RFC 7757."""
+
+from __future__ import annotations
+
+from faith.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from faith.translation.ports import Ports
+
+    Network = tuple[int, int]
+
+TCP = "tcp"
+UDP = "udp"
+ICMP = "icmp"
+"""Echo, of ICMP on the one side and ICMPv6 on the other."""
+PROTOCOLS = (TCP, UDP, ICMP)
+
+BOTH = "both"
+IN = "in"
+"""From IPv4 to IPv6 only."""
+OUT = "out"
+"""From IPv6 to IPv4 only."""
+DIRECTIONS = (BOTH, IN, OUT)
+
+_NEVER4 = ((0, 8), (127 << 24, 8), (224 << 24, 3))
+"""No host's addresses: "this network", loopback, multicast and beyond."""
+_NEVER6 = ((0, 96), (0xFFFF << 32, 96), (0xFE80 << 112, 10), (0xFF << 120, 8))
+"""None beyond its link: loopback and IPv4-compatible, IPv4-mapped, link-local, multicast."""
+
+
+class Map:
+    """One map, of the IPv4 network *v4* and the IPv6 network *v6*, both ``(network, length)``.
+
+    Inwards, it is for connections of *protocols* to *ports* (None: all), which are made to
+    *to_port* if that is said; outwards, for the IPv6 hosts' own connections from any port.  Unless
+    said, a map with ports is for TCP and UDP, and inwards only; one without is for everything.
+    *file* and *line* say where it was read.  Raises ConfigError for what contradicts itself.
+    """
+
+    __slots__ = ("direction", "file", "line", "ports", "protocols", "to_port", "v4", "v6")
+
+    def __init__(
+        self,
+        v4: Network,
+        v6: Network,
+        ports: Ports | None = None,
+        to_port: int | None = None,
+        protocols: frozenset[str] | None = None,
+        direction: str | None = None,
+        file: str | None = None,
+        line: int | None = None,
+    ) -> None:
+        self.v4 = v4
+        self.v6 = v6
+        self.ports = ports
+        self.to_port = to_port
+        self.protocols = protocols or (_ALL if ports is None else _WITH_PORTS)
+        self.direction = direction or (BOTH if ports is None else IN)
+        self.file = file
+        self.line = line
+        fault = _fault_of_addresses(v4, v6) or _fault_of_ports(self)
+        if fault:
+            raise ConfigError(fault, file, line)
+
+    @property
+    def inward(self) -> bool:
+        """Whether connections come in by it, from IPv4 to IPv6."""
+        return self.direction != OUT
+
+    @property
+    def outward(self) -> bool:
+        """Whether IPv6 hosts' own connections go out by it."""
+        return self.direction != IN
+
+    def to_v6(self, v4: int) -> int:
+        """The IPv6 address for *v4*, an address of the IPv4 network (RFC 7757 §3.3.1)."""
+        return self.v6[0] | (v4 ^ self.v4[0]) << (96 + self.v4[1] - self.v6[1])
+
+    def to_v4(self, v6: int) -> int:
+        """The IPv4 address for *v6*, an address of the IPv6 network (RFC 7757 §3.3.2)."""
+        return self.v4[0] | (v6 ^ self.v6[0]) >> (96 + self.v4[1] - self.v6[1])
+
+    def key(self) -> tuple[Any, ...]:
+        """What makes it the same as another, wherever that was read."""
+        return self.v4, self.v6, self.ports, self.to_port, self.protocols, self.direction
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Map) and self.key() == other.key()
+
+    def __hash__(self) -> int:
+        return hash(self.key())
+
+    def __str__(self) -> str:
+        """As a line of a file of maps has it, what goes without saying left out."""
+        words = [text4(*self.v4), text6(*self.v6)]
+        if self.protocols != (_ALL if self.ports is None else _WITH_PORTS):
+            words.append(f"protocols={','.join(p for p in PROTOCOLS if p in self.protocols)}")
+        if self.ports is not None:
+            words.append(f"ports={self.ports}")
+        if self.to_port is not None:
+            words.append(f"to_port={self.to_port}")
+        if self.direction != (BOTH if self.ports is None else IN):
+            words.append(f"direction={self.direction}")
+        return " ".join(words)
+
+    def __repr__(self) -> str:
+        return f"<Map {self}>"
+
+
+_ALL = frozenset(PROTOCOLS)
+_WITH_PORTS = frozenset((TCP, UDP))
+_TO_PORT = "to_port is the other side of one port: say in ports which"
+
+
+def _fault_of_addresses(v4: Network, v6: Network) -> str | None:
+    """What is wrong with a map of the two networks, if anything is."""
+    (network4, length4), (network6, length6) = v4, v6
+    if network4 & (1 << 32 - length4) - 1:
+        shown = text4(network4 >> 32 - length4 << 32 - length4, length4)
+        return f"{text4(*v4)}: host bits are set; did you mean {shown}?"
+    if network6 & (1 << 128 - length6) - 1:
+        shown = text6(network6 >> 128 - length6 << 128 - length6, length6)
+        return f"{text6(*v6)}: host bits are set; did you mean {shown}?"
+    if length6 - length4 > 96:
+        return (
+            f"{text6(*v6)} has {128 - length6} bits for the hosts of {text4(*v4)}, who need"
+            f" {32 - length4}; did you mean /{96 + length4}?"
+        )
+    if any(overlap(v4, never, 32) for never in _NEVER4):
+        return f"{text4(*v4)} has addresses that are no host's"
+    if network6 >> 125 != 1 and any(overlap(v6, never, 128) for never in _NEVER6):
+        return f"{text6(*v6)} has addresses that are of no host beyond this one's links"
+    return None
+
+
+def _fault_of_ports(one: Map) -> str | None:
+    """The same of its ports, and what they are together with."""
+    if one.ports is None:
+        return None if one.to_port is None else _TO_PORT
+    if ICMP in one.protocols:
+        return "ICMP has no ports; a map of tcp and udp has"
+    if not one.inward:
+        return "ports are those that IPv4 clients connect to: they cannot limit direction out"
+    return None if one.to_port is None or len(one.ports) == 1 else _TO_PORT
+
+
+def overlap(one: Network, other: Network, bits: int) -> bool:
+    """Whether one of two networks, whose addresses have so many *bits*, holds the other."""
+    shift = bits - min(one[1], other[1])
+    return one[0] >> shift == other[0] >> shift
+
+
+def text4(network: int, length: int = 32) -> str:
+    """An IPv4 network as people write it; of one address, only that."""
+    from ipaddress import IPv4Address
+
+    return f"{IPv4Address(network)}" if length == 32 else f"{IPv4Address(network)}/{length}"
+
+
+def text6(network: int, length: int = 128) -> str:
+    """The same for IPv6."""
+    from ipaddress import IPv6Address
+
+    return f"{IPv6Address(network)}" if length == 128 else f"{IPv6Address(network)}/{length}"

@@ -1,0 +1,110 @@
+"""Static maps as people write them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+
+from faith.daemon import mapping
+from faith.errors import ConfigError
+from faith.translation.maps import Maps
+from faith.translation.prefix import Prefix
+from tests.test_maps import one_map
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faith.translation.map import Map
+
+
+def test_a_file_has_one_a_line() -> None:
+    found = mapping.parse(
+        """
+        # The web server
+        198.51.100.102    2001:db8:a::2    ports=80,https  protocols=tcp
+        198.51.100.16/28  2001:db8:c::/124 direction=in  # and its neighbours
+        """,
+        "maps",
+    )
+    assert [(str(one), one.file, one.line) for one in found] == [
+        ("198.51.100.102 2001:db8:a::2 protocols=tcp ports=80,443", "maps", 3),
+        ("198.51.100.16/28 2001:db8:c::/124 direction=in", "maps", 4),
+    ]
+
+
+@given(one_map())
+def test_what_a_map_says_of_itself_is_that_map(one: Map) -> None:
+    assert mapping.parse(str(one)) == [one]
+
+
+def test_of_words() -> None:
+    words = {"ports": "8080", "to_port": "80"}
+    one = mapping.of_words("198.51.100.1", "2001:db8::1", words)
+    assert str(one) == "198.51.100.1 2001:db8::1 ports=8080 to_port=80"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("198.51.100.1", "a map has two addresses: IPV4"),
+        ("198.51.100.1.1 2001:db8::1", r"'198\.51\.100\.1\.1' is not an IPv4 address \(such as"),
+        ("2001:db8::1 198.51.100.1", "2001:db8::1 is IPv6, and IPv4 belongs here"),
+        ("198.51.100.1 198.51.100.2", r"198\.51\.100\.2 is IPv4, and IPv6 belongs here"),
+        ("198.51.100.1 fe80::1%lo", "is not an IPv6 address"),
+        ("198.51.100.1 2001:db8::1\0", "is not an IPv6 address"),
+        ("198.51.100.0/33 2001:db8::", "'33' is not a prefix length from 0 to 32"),
+        ("198.51.100.0/ 2001:db8::", "'' is not a prefix length"),
+        ("198.51.100.0 2001:db8::/-1", "'-1' is not a prefix length from 0 to 128"),
+        ("198.51.100.1/24 2001:db8::/120", r"did you mean 198\.51\.100\.0/24\?"),
+        ("198.51.100.1 2001:db8::1 80", "'80' is none of ports, to_port"),
+        ("198.51.100.1 2001:db8::1 protocol=tcp", "is protocols meant?"),
+        ("198.51.100.1 2001:db8::1 ports=1 ports=2", "ports is there twice"),
+        ("198.51.100.1 2001:db8::1 ports=0", "port 0 is not between"),
+        ("198.51.100.1 2001:db8::1 ports=1 to_port=2-3", "2-3 is not one port"),
+        ("198.51.100.1 2001:db8::1 protocols=", "'' is none of tcp, udp, icmp"),
+        ("198.51.100.1 2001:db8::1 protocols=tcp,ucp", "is udp meant?"),
+        ("198.51.100.1 2001:db8::1 direction=inwards", "'inwards' is none of both, in, out"),
+        ("127.0.0.1 2001:db8::1", "no host's"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as told:
+        mapping.parse(f"\n{line}", "maps")
+    assert (told.value.file, told.value.line) == ("maps", 2)
+
+
+@pytest.mark.parametrize(
+    ("octets", "says"),
+    [(None, r"no such file \(one that is empty will do\)"), (b"\xff", "not a text file")],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: str) -> None:
+    file = tmp_path / "maps"
+    if octets is not None:
+        file.write_bytes(octets)
+    with pytest.raises(ConfigError, match=says):
+        mapping.read(file)
+    with pytest.raises(ConfigError, match="Is a directory"):
+        mapping.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("198.51.100.1 2001:db8:ffff::1", "2001:db8:ffff::1: under 2001:db8:ffff::/96"),
+        ("198.51.100.0/28 2001:db8::/32", "2001:db8::/32: under 2001:db8:ffff::/96"),
+        ("192.0.2.1 2001:db8::1", r"192\.0\.2\.1: the gateway itself answers for 192\.0\.2\.1$"),
+        ("192.0.2.0/24 2001:db8::/64", r"192\.0\.2\.0/24: the gateway itself answers for 192"),
+        ("203.0.113.7 2001:db8::1", r"the gateway itself answers for 203\.0\.113\.0/24"),
+    ],
+)
+def test_what_is_the_gateways_is_not_mapped(line: str, says: str) -> None:
+    prefixes = [Prefix.parse("2001:db8:ffff::/96")]
+    own = [mapping.network4("192.0.2.1"), mapping.network4("203.0.113.0/24")]
+    mapping.check([], prefixes, own)
+    others = "198.51.100.77 2001:db8:1::77\n"
+    mapping.check(mapping.parse(others), prefixes, own)
+    with pytest.raises(ConfigError, match=says) as told:
+        mapping.check(Maps(mapping.parse(others + line, "maps")), prefixes, own)
+    assert (told.value.file, told.value.line) == ("maps", 2)
