@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from faith.daemon import legacy
-from faith.daemon.legacy import VARIABLE, Legacy, left
+from faith.daemon.legacy import VARIABLE, Legacy, demand, left
 from faith.errors import SetupError
 from faith.translation.prefix import RFC6052, Prefix
 
@@ -83,7 +83,7 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_must_be_the_same_is_demanded() -> None:
-    found = Legacy({"same": {"ports": "80", "way": "auto"}}, on_trial=False)
-    found.demand({"ports": "80", "way": "auto"})
+    before = {"ports": "80", "way": "auto"}
+    demand(before, {"ports": "80", "way": "auto"})
     with pytest.raises(SetupError, match=r"ports: 80-81 instead of 80 \(restart faithd"):
-        found.demand({"ports": "80-81", "way": "auto"})
+        demand(before, {"ports": "80-81", "way": "auto"})

@@ -32,6 +32,7 @@ SERVED = replace(TELNET, local_server=LocalServer("/bin/true", ("true",)))
         {"relay": RelaySettings(idle_timeout=3)},
         {"drain_timeout": 3.0},
         {"log": "json"},
+        {"metrics": ("::1", 1)},
         {"access_rules": ""},
     ],
 )
@@ -47,7 +48,6 @@ def test_what_may_change(change: Mapping[str, Any]) -> None:
         ({"via": "tproxy"}, "prefix.via"),
         ({"services": (HTTP,)}, "service.ports"),
         ({"services": (HTTP, SERVED)}, "service.server"),
-        ({"metrics": ("::1", 1)}, "metrics.listen"),
         ({"relay": RelaySettings(rsh=Ports([(514, 514)]))}, "service.alg"),
     ],
 )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.daemon import condition
 from faith.daemon.condition import Condition
@@ -116,8 +117,8 @@ class Admin:
     """The listener on *address*, and the process that answers there, as *user*.
 
     *leave* is called in that process, to let go of what is the supervisor's.  The last place of
-    *area* has the daemon's condition.  *descriptor* is the listener, where the program
-    before this one has left it.  Raises SetupError.
+    *area* has the daemon's condition.  *left* is the `state` of the one that the program before
+    this one has left.  Raises SetupError.
     """
 
     def __init__(
@@ -127,33 +128,38 @@ class Admin:
         area: Area,
         user: str,
         leave: Callable[[], object],
-        descriptor: int | None = None,
+        left: list[Any] | None = None,
     ) -> None:
+        self._address = address
         self._area = area
         self._user = user
         self._leave = leave
-        self._sock = (
-            _listening(*address) if descriptor is None else socket.socket(fileno=descriptor)
-        )
+        self._sock = _inherited(address, left) or _listening(*address)
         self._sock.setblocking(False)
         self.crew = Crew(loop, self._work, {}, "admin listener")
 
-    def fileno(self) -> int:
-        """The listener's descriptor."""
-        return self._sock.fileno()
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Fork the process; *on_ready* is called when it serves.
 
-    def start(self) -> None:
-        """Fork the process.  Raises SetupError, from here or from the loop."""
-        self.crew.start(1, lambda: None)
+        Raises SetupError, from here or from the loop.
+        """
+        self.crew.start(1, on_ready)
 
-    def close(self) -> None:
-        """End it, in the supervisor."""
-        self.crew.kill()
-        self._sock.close()
+    def stop(self) -> None:
+        """Have it end, and replace it no more."""
+        self.crew.tell("stop")
+        self.crew.retire()
 
-    def forsake(self) -> None:
-        """Let go of it, in a process that was forked for something else."""
-        self.crew.forsake()
+    def state(self) -> list[Any]:
+        """The address and the listener, for the next program."""
+        return [*self._address, self._sock.fileno()]
+
+    def descriptors(self) -> list[int]:
+        """The listener's."""
+        return [self._sock.fileno()]
+
+    def release(self) -> None:
+        """Close the listener, in this process."""
         self._sock.close()
 
     # -- in its process ----------------------------------------------------------------------
@@ -162,6 +168,7 @@ class Admin:
         # What it imports is for this process only; the next user may not be able to read it.
         from faith.daemon.exposition import Exposition
 
+        sock = self._sock.dup()
         self._leave()
         try:
             capabilities.drop(self._user)
@@ -170,7 +177,14 @@ class Admin:
             channel.send({"kind": "failed", "why": str(error)})
             return
         told = Condition(self._area.slab(self._area.places - 1, condition.LAYOUT))
-        asyncio.run(_serve(self._sock, Pages(Exposition(self._area), told), channel))
+        asyncio.run(_serve(sock, Pages(Exposition(self._area), told), channel))
+
+
+def _inherited(address: tuple[str, int], left: list[Any] | None) -> socket.socket | None:
+    """A copy of the listener that was left, if it is one on *address*."""
+    if left is None or tuple(left[:-1]) != address:
+        return None
+    return socket.socket(fileno=os.dup(left[-1]))
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -189,7 +203,7 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 async def _serve(sock: socket.socket, pages: Pages, channel: Channel) -> None:
-    """Answer until the supervisor is gone, which says nothing before."""
+    """Answer until the supervisor says "stop", its only word, or is gone."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
     loop.add_reader(channel.fileno(), gone.set)

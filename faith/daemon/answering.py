@@ -28,39 +28,52 @@ BIND = "CAP_NET_BIND_SERVICE"
 
 
 class Answering:
-    """Processes that answer by *settings*, as *user*; *leave* is called in each of them first.
+    """So many processes that answer by *settings*, as *user*.
 
-    It is to let go of what is the supervisor's.  *counters* gives those of each, by its number.
-    *book* has the leases of the settings' pool; then there may be one process only.
+    *leave* is called in each of them first, to let go of what is the supervisor's.  *counters*
+    gives those of each, by its number.  *book* has the leases of the settings' pool; then there
+    may be one process only.
     """
 
     def __init__(
         self,
         loop: Loop,
         settings: Settings,
+        workers: int,
         user: str,
         leave: Callable[[], object],
         counters: Callable[[int], Counters],
         book: Book | None = None,
     ) -> None:
         self._settings = settings
+        self._workers = workers
         self._user = user
         self._leave = leave
         self._counters = counters
         self._book = book
         self.crew = Crew(loop, self._work, {}, "name server")
 
-    def start(self, workers: int, on_ready: Callable[[], None]) -> None:
+    def start(self, on_ready: Callable[[], None]) -> None:
         """Fork them; *on_ready* is called when all of them serve.
 
         Raises SetupError, from here or from the loop.
         """
-        self.crew.start(workers, on_ready)
+        self.crew.start(self._workers, on_ready)
 
     def stop(self) -> None:
         """Tell them to end, and start no other."""
         self.crew.tell("stop")
         self.crew.retire()
+
+    def state(self) -> None:
+        """Nothing: every process has sockets of its own, which the next ones share the ports of."""
+
+    def descriptors(self) -> tuple[()]:
+        """None."""
+        return ()
+
+    def release(self) -> None:
+        """Nothing is held for them."""
 
     # -- in such a process -------------------------------------------------------------------
 

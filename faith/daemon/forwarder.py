@@ -46,11 +46,10 @@ def run(settings: Settings, workers: int, user: str) -> None:
 
 class _Forwarder:
     def __init__(self, settings: Settings, workers: int, user: str, book: Book | None) -> None:
-        self._workers = workers
         self._loop = Loop()
         settings = replace(settings, shared=workers > 1)
         self._answering = Answering(
-            self._loop, settings, user, self._loop.close, lambda number: Counters(), book
+            self._loop, settings, workers, user, self._loop.close, lambda number: Counters(), book
         )
         self._crew = self._answering.crew
         self._crew.on_gone = self._loop.stop
@@ -66,7 +65,7 @@ class _Forwarder:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
             undo.callback(self._crew.kill)
-            self._answering.start(self._workers, self._serving)
+            self._answering.start(self._serving)
             self._loop.run()
 
     def _serving(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Values = dict[str, Any]
 
 VARIABLE = "FAITH_LEGACY"
-VERSION = 1
+VERSION = 2
 """Of the names and shapes in what is left; who changes one of them counts on."""
 
 _STEP = "take over from the old program"
@@ -71,13 +71,14 @@ class Legacy:
         """Those that were left as text and layout."""
         return {Prefix.parse(*prefix) for prefix in self._values[name]}
 
-    def demand(self, same: Mapping[str, str]) -> None:
-        """Raise SetupError unless all that is in *same* is as it was for the old program."""
-        for name, now in same.items():
-            before = self._values["same"].get(name)
-            if before != now:
-                hint = "restart faithd to change that"
-                raise SetupError(_STEP, f"{name}: {now or 'none'} instead of {before}", hint)
+
+def demand(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise SetupError unless all is *now* as it was *before*, for the old program."""
+    for name, value in now.items():
+        if before.get(name) != value:
+            hint = "restart faithd to change that"
+            text = f"{name}: {value or 'none'} instead of {before.get(name)}"
+            raise SetupError(_STEP, text, hint)
 
 
 @contextmanager

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 class Predecessors:
     """The old workers, which still are children of this process.
 
-    *left* is what :func:`as_left` made of them; *hearings* are called with what they ask for.
+    *hearings* are called with what they ask for.
     """
 
-    def __init__(
-        self, loop: Loop, hearings: Mapping[str, Hearing], left: Iterable[Sequence[int]]
-    ) -> None:
+    def __init__(self, loop: Loop, hearings: Mapping[str, Hearing]) -> None:
         self.crew = Crew(loop, _forks_none, {**_LATE, **hearings}, "old worker")
+
+    def adopt(self, left: Iterable[Sequence[int]]) -> None:
+        """Have those that :func:`as_left` described."""
         self.crew.adopt(
             Member(number, pid, Channel(socket.socket(fileno=fd)), time.monotonic(), ready=True)
             for number, pid, fd in left

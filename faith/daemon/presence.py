@@ -74,6 +74,14 @@ class Announcement:
         """The descriptor to wait on."""
         return self._socket.fileno()
 
+    def state(self) -> int:
+        """The descriptor, for the next program."""
+        return self._socket.fileno()
+
+    def descriptors(self) -> tuple[int]:
+        """The descriptor."""
+        return (self._socket.fileno(),)
+
     def answer(self) -> None:
         """Answer all who wait."""
         with suppress(OSError):  # none is left, or one that left again

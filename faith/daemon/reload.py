@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from faith.daemon import systemd
 from faith.daemon.policy import Rules
 from faith.errors import ConfigError, FaithError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faith.daemon.names import Names
+    from faith.daemon.companions import Companions
+    from faith.daemon.condition import Condition
     from faith.daemon.reservations import Reservations
     from faith.daemon.settings import Settings
 
     Take = Callable[[Settings, Rules], None]
-    Refuse = Callable[[FaithError], None]
+    Ended = Callable[[FaithError | None], None]
+
+log = logging.getLogger("faith.supervisor")
 
 _FIXED: dict[str, Callable[[Settings], object]] = {
     "workers": lambda settings: settings.workers,
@@ -26,51 +31,59 @@ _FIXED: dict[str, Callable[[Settings], object]] = {
     "service.ports": lambda settings: settings.ports,
     "service.alg": lambda settings: settings.relay.reserved,
     "service.server": lambda settings: settings.local_ports,
-    "metrics.listen": lambda settings: settings.metrics,
 }
 """What sockets, processes and rights of before are to do with, by its key."""
 
 
 class Reload:
-    """Turns *current* settings into others, with what has to be ready before they are taken."""
+    """Turns *current* settings into those that *reread* returns.
 
-    def __init__(self, current: Settings, names: Names, reservations: Reservations) -> None:
+    What can fail is done before anything is taken: *companions* get ready and *reservations* are
+    made.  Then *take* is called with the settings and their rules.
+    """
+
+    def __init__(
+        self,
+        current: Settings,
+        reread: Callable[[], Settings],
+        companions: Companions,
+        reservations: Reservations,
+        take: Take,
+    ) -> None:
         self._current = current
-        self._names = names
+        self._reread = reread
+        self._companions = companions
         self._reservations = reservations
+        self._take = take
         self._over = False
 
-    def start(self, reread: Callable[[], Settings], take: Take, refuse: Refuse) -> None:
-        """Call *take* with what *reread* returns and its rules, now or later; or *refuse*.
-
-        *refuse* is told why, and everything is as it was.
-        """
+    def start(self, ended: Ended) -> None:
+        """Call *ended* now or later: with None, or why everything is as it was."""
 
         def fail(error: FaithError) -> None:
             if not self._over:
                 self.abandon()
-                refuse(error)
+                ended(error)
 
         def ready() -> None:
+            if self._over:
+                return
             try:
                 self._reservations.change(settings.prefixes)
             except FaithError as error:
                 fail(error)
                 return
             self._over = True
-            if self._changes_names(settings):
-                self._names.take()
-            take(settings, rules)
+            self._companions.take()
+            self._take(settings, rules)
+            ended(None)
 
         try:
-            settings = reread()
+            settings = self._reread()
             check_fixed(self._current, settings)
             settings.check_local_servers()
             rules = Rules.of(settings)
-            if self._changes_names(settings):
-                self._names.prepare(settings, ready, fail)
-            else:
-                ready()
+            self._companions.prepare(settings, ready, fail)
         except FaithError as error:
             fail(error)
 
@@ -78,11 +91,38 @@ class Reload:
         """Take nothing any more; nothing when it is over."""
         if not self._over:
             self._over = True
-            self._names.drop()
+            self._companions.drop()
 
-    def _changes_names(self, settings: Settings) -> bool:
-        before, after = self._current, settings
-        return (before.dns, before.dns_workers) != (after.dns, after.dns_workers)
+
+class Reloads:
+    """One reload after another; a new one ends the one that is under way.
+
+    *begin* makes one, *condition* is told of each, and *ready* called after it.
+    """
+
+    def __init__(
+        self, begin: Callable[[], Reload], condition: Condition, ready: Callable[[], object]
+    ) -> None:
+        self._begin = begin
+        self._condition = condition
+        self._ready = ready
+        self._last: Reload | None = None
+
+    def start(self, ended: Ended) -> None:
+        """Reload; *ended* is called as by `Reload.start`."""
+
+        def over(error: FaithError | None) -> None:
+            self._condition.reloaded(good=error is None)
+            if error:
+                log.error("%s; everything stays as it was", error)
+            self._ready()
+            ended(error)
+
+        systemd.reloading()
+        if self._last:
+            self._last.abandon()
+        self._last = self._begin()
+        self._last.start(over)
 
 
 def check_fixed(current: Settings, settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from faith.daemon.reservation import reservation
+from faith.daemon.reservation import release, reservation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +43,19 @@ class Reservations:
             self._let_go(self._held.keys() - before)
             raise
         self._let_go(self._held.keys() - wanted.keys())
+
+    def state(self) -> list[tuple[str, str]]:
+        """Those that nobody else had reserved, for the next program: address and layout."""
+        return [(str(prefix), prefix.layout) for prefix in self.set_up]
+
+    def descriptors(self) -> tuple[()]:
+        """None."""
+        return ()
+
+    def release_others(self, left: Iterable[Prefix]) -> None:
+        """Let go of what the program before this one had set up, and this one has not."""
+        for prefix in {*left} - {*self.set_up}:
+            release(prefix)
 
     def close(self) -> None:
         """Let go of all, the last first."""

@@ -195,7 +195,7 @@ def test_a_clock_that_jumps_moves_no_limit(
         for path in (*source.glob("relay/*.py"), *source.glob("daemon/*.py"))
         if "time.time()" in path.read_text()
     ]
-    assert set(users) == {"inetd.py", "log.py", "relay.py", "session.py", "supervisor.py"}
+    assert set(users) == {"inetd.py", "log.py", "relay.py", "session.py", "succession.py"}
     start("--idle-timeout", "2", str(PORT))
     with connect(lab) as session:
         assert answers(session)

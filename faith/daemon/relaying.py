@@ -1,0 +1,283 @@
+"""Relaying, from the supervisor's side: what steers connections, and the workers they come to."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon.census import Census
+from faith.daemon.channel import in_memory
+from faith.daemon.crew import Crew
+from faith.daemon.data import DataConnections
+from faith.daemon.legacy import demand
+from faith.daemon.local_service import LocalService
+from faith.daemon.log import NOTICE
+from faith.daemon.orders import Orders
+from faith.daemon.policy import Parts
+from faith.daemon.predecessors import Predecessors, as_left
+from faith.daemon.worker import Task, work
+from faith.errors import FaithError
+from faith.kernel.steering import bring_in, taken_over
+from faith.relay.admission import Admission, Tables
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterable, Iterator
+
+    from faith.daemon.channel import Channel
+    from faith.daemon.crew import Member
+    from faith.daemon.log import Log
+    from faith.daemon.loop import Loop
+    from faith.daemon.places import Places
+    from faith.daemon.policy import Rules
+    from faith.daemon.settings import Settings
+    from faith.kernel.steering import Steering
+    from faith.translation.prefix import Prefix
+
+log = logging.getLogger("faith.supervisor")
+
+
+class Relaying:
+    """The workers, of this program and of the one before it, and what they relay by.
+
+    *leave* is called in each worker, to let go of what else is the supervisor's; *told* gets its
+    messages.
+    """
+
+    parts: Parts
+    """What the workers decide by."""
+    steering: Steering
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        places: Places,
+        leave: Callable[[], object],
+        told: Log,
+    ) -> None:
+        self._settings = settings
+        self._places = places
+        self._leave = leave
+        self._log = told
+        self.on_policy: Callable[[Parts], None] = lambda parts: None
+        """Called with what is decided by from now on."""
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the last worker has ended after `drain`."""
+        self.on_handed_over: Callable[[], None] = lambda: None
+        """Called when those of the program before this one have handed over, and ended."""
+        self._undo = ExitStack()
+        self._data = DataConnections(settings.workers, lambda: self.parts.prefixes)
+        self._undo.callback(self._data.close)
+        hearings = {**self._data.hearings, **LocalService(lambda: self._settings).hearings}
+        self.crew = Crew(loop, self._work, hearings)
+        self.crew.on_gone = self._ended
+        self.crew.on_end = self._member_gone
+        self.crew.on_serve = self._workers_changed
+        self.census = Census(loop, self.crew)
+        self._predecessors = Predecessors(loop, hearings)
+        self._predecessors.crew.on_gone = self._predecessors_gone
+        self._undo.callback(self._let_predecessors_end)
+        self._tables = Tables(settings.workers)
+        self._serves = True  # else not before all workers are ready to
+        self._draining = False
+
+    # -- from its start to its end -----------------------------------------------------------
+
+    def set_up(self, rules: Rules, left: Any, *, on_trial: bool) -> None:
+        """Bring the connections in, or go on with the *left* `state` of the program before.
+
+        Raises SetupError.
+        """
+        settings = self._settings
+        if left:
+            demand(left["same"], settings.lasting)
+        if left and not on_trial:
+            self._predecessors.adopt(left["workers"])
+        self.parts = Parts.gather(rules)
+        if not self.parts.prefixes:
+            log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
+        if left:
+            self._serves = False
+            self.steering = self._undo.enter_context(taken_over(left["steering"]))
+            self._data.resume(left["data"])
+        else:
+            own = settings.local_ports
+            self.steering = self._undo.enter_context(
+                bring_in(
+                    settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own
+                )
+            )
+        if on_trial:
+            return
+        if left:
+            self.steering.set_prefixes(self.parts.prefixes)
+        self._steering_changed()
+
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Start the workers; *on_ready* is called when all of them could serve.
+
+        Raises SetupError, from here or from the loop.
+        """
+        self.crew.start(self._settings.workers, on_ready)
+
+    def serve(self) -> None:
+        """Where workers of the program before serve: serve instead, and have them hand over."""
+        if self._serves:
+            return
+        self._serves = True
+        self.crew.tell("serve")
+        for old, heir in self._predecessors.hand_over(self.crew.members):
+            self._data.succeed(heir, old)
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether there are workers of the program before this one."""
+        return bool(self._predecessors.crew.pids)
+
+    def drain(self) -> None:
+        """Take no more connections; `on_end` is called after the last session."""
+        self._draining = True
+        # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
+        # them stays, established sessions may depend on it.
+        for listeners in self.steering.listeners:
+            for listener in listeners:
+                listener.close()
+        self._predecessors.crew.tell("drain")
+        self.crew.tell("drain")
+        self.crew.retire()
+
+    def reset_sessions(self) -> None:
+        """End what sessions there are."""
+        self._predecessors.crew.tell("stop")
+        self.crew.tell("stop")
+
+    def close(self) -> None:
+        """End the workers at once, and take everything back."""
+        self.crew.kill()
+        self._undo.close()
+
+    # -- changes -----------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Go by the prefixes and the addresses that the kernel has now."""
+        before = self.parts.prefixes
+        try:
+            self._decide_by(Parts.gather(self.parts.rules))
+            if self.parts.prefixes != before:
+                # The workers know them already when the first connection comes.
+                self.steering.set_prefixes(self.parts.prefixes)
+                self._steering_changed()
+                log.log(NOTICE, "prefixes: %s", _listed(self.parts.prefixes))
+        except (FaithError, OSError) as error:
+            log.error("a change of the prefixes is not followed: %s", error)
+
+    def take(self, settings: Settings, rules: Rules) -> None:
+        """Go by other settings, and other rules."""
+        self._settings = settings
+        orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
+        with in_memory(orders.dumps()) as descriptor:
+            self.crew.tell("orders", [descriptor])
+        self._decide_by(replace(self.parts, rules=rules))
+
+    def _decide_by(self, parts: Parts) -> None:
+        if parts != self.parts:
+            self.parts = parts
+            with in_memory(parts.dumps()) as descriptor:
+                self.crew.tell("policy", [descriptor])
+            self.on_policy(parts)
+
+    # -- the workers -------------------------------------------------------------------------
+
+    def crews(self) -> Iterable[Crew]:
+        """All who may have processes."""
+        return self.crew, self._predecessors.crew
+
+    def forsake(self, worker: int | None = None) -> list[_socket.socket]:
+        """In another process, let go of everything but a *worker*'s listeners, which it returns."""
+        self.crew.forsake()
+        self._predecessors.crew.forsake()
+        self._data.close()
+        return self.steering.after_fork(worker)
+
+    def _work(self, number: int, channel: Channel) -> None:
+        """Be a worker, in a process of its own."""
+        self._leave()
+        settings = self._settings
+        task = Task(
+            self.forsake(number),
+            self.steering.redirected,
+            self.parts,
+            settings.user,
+            settings.relay,
+            settings.local_ports,
+            self._places.worker(number),
+            Admission(settings.relay.limits, self._tables, number),
+            settings.recording,
+            self._serves,
+        )
+        work(task, channel, self._log)
+
+    def _member_gone(self, member: Member) -> None:
+        self._places.worker(member.number).lost()
+        self._tables.clear(member.number)
+        self._workers_changed()
+        self._data.forget(member)
+        self.census.gone(member)
+
+    def _workers_changed(self) -> None:
+        self._places.condition.serving(self.crew.serving, self.crew.restarts)
+
+    def _steering_changed(self) -> None:
+        self._places.condition.steered([self.steering.way], len(self.parts.prefixes))
+
+    def _ended(self) -> None:
+        if not self.handing_over and not self.crew.pids:
+            self.on_end()
+
+    def _predecessors_gone(self) -> None:
+        if self._draining:
+            self._ended()
+        else:
+            self.on_handed_over()
+
+    def _let_predecessors_end(self) -> None:
+        """If this program fails before they have handed over, their sessions may go on."""
+        if self._draining:
+            self._predecessors.crew.kill()
+
+    # -- told --------------------------------------------------------------------------------
+
+    def description(self) -> str:
+        """What is relayed, how and from where, and by which processes."""
+        settings = self._settings
+        return (
+            f"{settings.name} (port {settings.ports}) by {self.steering.way},"
+            f" prefixes: {_listed(self.parts.prefixes)}, workers:"
+            f" {' '.join(map(str, self.crew.pids))}"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What the next program of this process goes on from, fit for JSON."""
+        return {
+            "same": self._settings.lasting,
+            "steering": self.steering.state(),
+            "data": self._data.state(),
+            "workers": as_left(self._members()),
+        }
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that are in the state."""
+        yield from self.steering.descriptors
+        yield from self._data.descriptors
+        for member in self._members():
+            yield member.channel.fileno()
+
+    def _members(self) -> list[Member]:
+        return self._predecessors.crew.members + self.crew.members
+
+
+def _listed(prefixes: Iterable[Prefix]) -> str:
+    return ", ".join(map(str, prefixes)) or "none"

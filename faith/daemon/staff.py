@@ -1,0 +1,41 @@
+"""Every companion of a daemon, and what each goes by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from faith.daemon.admin import Admin
+from faith.daemon.answering import Answering
+from faith.daemon.companions import Companions
+from faith.daemon.shifts import Shifts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from faith.daemon.loop import Loop
+    from faith.daemon.places import Places
+    from faith.daemon.settings import Settings
+
+
+def companions(loop: Loop, places: Places, leave: Callable[[], object]) -> Companions:
+    """All of them; each process has its *places*, and calls *leave* first."""
+
+    def admin(settings: Settings, left: Any) -> Admin | None:
+        if settings.metrics is None:
+            return None
+        return Admin(loop, settings.metrics, places.area, settings.user, leave, left)
+
+    def names(settings: Settings, left: Any) -> Answering | None:
+        if settings.dns is None:
+            return None
+        dns, workers = replace(settings.dns, shared=True), settings.dns_workers
+        return Answering(loop, dns, workers, settings.user, leave, places.name_server)
+
+    return Companions(
+        {
+            "admin": Shifts(admin, lambda settings: settings.metrics, to_the_end=True),
+            "names": Shifts(names, lambda settings: (settings.dns, settings.dns_workers)),
+        }
+    )
