@@ -14,6 +14,7 @@ from faith.kernel.netlink import attribute, attributes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+ICMP = 1
 TCP = 6
 UDP = 17
 ICMPV6 = 58
@@ -24,6 +25,9 @@ ACK = 0x10
 ECHO_REQUEST = 128
 ADMIN_PROHIBITED = 1  # codes of ICMPv6 type 1, destination unreachable
 PORT_UNREACHABLE = 4
+ECHO_REQUEST4 = 8
+ADMIN_PROHIBITED4 = 13  # codes of ICMP type 3, destination unreachable
+PORT_UNREACHABLE4 = 3
 
 _LIST_ELEM = 1
 _EXPR_NAME = 1
@@ -39,7 +43,7 @@ _REG_3 = 3
 _NETWORK_HEADER = 1
 _TRANSPORT_HEADER = 2
 
-_AF_INET6 = 10
+_AF_INET, _AF_INET6 = 2, 10
 _META_L4PROTO = 16
 _SOCKET_TRANSPARENT, _SOCKET_WILDCARD = 0, 2
 _NOT_LESS = 5  # of cmp
@@ -64,6 +68,11 @@ def string(kind: int, text: str) -> bytes:
 def daddr_in(name: str) -> bytes:
     """``ip6 daddr @name``"""
     return _load(_NETWORK_HEADER, 24, 16) + _in_set(name)
+
+
+def daddr4_in(name: str) -> bytes:
+    """``ip daddr @name``"""
+    return _load(_NETWORK_HEADER, 16, 4) + _in_set(name)
 
 
 def l4proto(protocol: int) -> bytes:
@@ -96,6 +105,11 @@ def icmpv6_type(kind: int) -> bytes:
     return l4proto(ICMPV6) + _load(_TRANSPORT_HEADER, 0, 1) + _equal(bytes([kind]))
 
 
+def icmp_type(kind: int) -> bytes:
+    """``icmp type kind``"""
+    return l4proto(ICMP) + _load(_TRANSPORT_HEADER, 0, 1) + _equal(bytes([kind]))
+
+
 def socket_not_transparent() -> bytes:
     """``socket transparent 0``: the socket the packet would reach exists and is an ordinary one."""
     return _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes(1))
@@ -118,7 +132,7 @@ def reject_with_reset() -> bytes:
 
 
 def reject(code: int) -> bytes:
-    """``reject with icmpv6 code``"""
+    """``reject with icmpv6 code``, or ``icmp code`` in a table of IPv4"""
     return _expression("reject", _REJECT_ICMP_UNREACH, bytes([code]))
 
 
@@ -138,9 +152,10 @@ def jump(chain: str) -> bytes:
 
 
 def tproxy(address: bytes, port: int) -> bytes:
-    """``tproxy to [address]:port``"""
+    """``tproxy to [address]:port``, or ``address:port`` of IPv4; *address* in octets"""
     values = _value(_REG_1, address) + _value(_REG_2, port.to_bytes(2, "big"))
-    return values + _expression("tproxy", _AF_INET6, _REG_1, _REG_2)
+    family = _AF_INET if len(address) == 4 else _AF_INET6
+    return values + _expression("tproxy", family, _REG_1, _REG_2)
 
 
 def port_of_pair(name: str) -> bytes:

@@ -14,7 +14,6 @@ A connection request in fragments brings its whole TCP header in the first one, 
 from __future__ import annotations
 
 import errno
-import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,7 @@ from faith.kernel.expressions import (
 )
 from faith.kernel.netlink import setup_error
 from faith.kernel.nftables import Nftables
-from faith.kernel.ruleset import Chain, Hook, Rule, Set, Table
+from faith.kernel.ruleset import ADDRESS, Chain, Hook, Rule, Set, Table, networks_of
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
@@ -158,9 +157,7 @@ def _networks(ranges: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
     return frozenset(
         (int(network.network_address), network.prefixlen)
         for first, last in ranges
-        for network in ipaddress.summarize_address_range(
-            ipaddress.IPv6Address(first), ipaddress.IPv6Address(last)
-        )
+        for network in networks_of(ADDRESS, first, last)
     )
 
 

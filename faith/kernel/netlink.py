@@ -55,6 +55,7 @@ _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _BUFFER = 1 << 16  # the kernel fills at most 32 KiB of a dump at a time
 _LARGE = 1 << 17  # safely below the smallest send buffer a system starts with
 _DUMP_ATTEMPTS = 10
+_MANY = 100  # so many errors fit into the smallest receive buffer
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -116,6 +117,29 @@ class Netlink:
         """Do one thing and wait until it is done; the bodies of what the kernel answered."""
         self._socket.send(self._message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body))
         return self._answers()[0]
+
+    def requests(
+        self, kind: int, bodies: Iterable[bytes], flags: int = 0, ignored: tuple[int, ...] = ()
+    ) -> None:
+        """Do the same with each of *bodies*, many at a time.
+
+        What can be done is done.  Raises the first error afterwards, of those not *ignored*.
+        """
+        several = list(bodies)
+        failed: OSError | None = None
+        for start in range(0, len(several), _MANY):
+            some = several[start : start + _MANY]
+            self._socket.send(b"".join(self._message(kind, NLM_F_REQUEST | flags, b) for b in some))
+            # As in a batch: all is done when send() returns, and a success has no answer.
+            for told, told_flags, _, body in list(self._pending()):
+                try:
+                    if told == _NLMSG_ERROR:
+                        _check(body, told_flags, _CODE.size + _HEADER.size)
+                except OSError as error:
+                    if error.errno not in ignored:
+                        failed = failed or error
+        if failed:
+            raise failed
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
         """The bodies of all objects that *body* asks for, as they were at one moment.

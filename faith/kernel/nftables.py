@@ -1,11 +1,12 @@
 """nftables in the kernel: tables made, refilled, compared and deleted, each in one transaction.
 
-All tables are of the family ip6.  No nft program is needed.  Everything here, reading too, needs
-CAP_NET_ADMIN; what the kernel refuses is an OSError.
+No nft program is needed.  Everything here, reading too, needs CAP_NET_ADMIN; what the kernel
+refuses is an OSError.
 """
 
 from __future__ import annotations
 
+import _socket
 import errno
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from faith.kernel.netlink import (
     attribute,
     attributes,
 )
-from faith.kernel.ruleset import Map
+from faith.kernel.ruleset import IP, IP6, Map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from faith.kernel.ruleset import Chain, Range, Set, Table
 
 _SUBSYSTEM = 10
-_NFGENMSG = bytes([10, 0, 0, 0])  # AF_INET6, version 0
+_NFGENMSG = 4  # octets of struct nfgenmsg: the family, version 0, no resource
 
 _NEWTABLE, _GETTABLE, _DELTABLE = 0, 1, 2
 _NEWCHAIN, _GETCHAIN = 3, 4
 _NEWRULE, _GETRULE = 6, 7
 _NEWSET = 9
 _NEWSETELEM, _GETSETELEM, _DELSETELEM = 12, 13, 14
+_GETGEN = 16
 
 # The attributes of each kind of object, by their names in linux/netfilter/nf_tables.h.
 _TABLE_NAME, _TABLE_FLAGS = 1, 2
@@ -49,6 +51,7 @@ _SET_DATA_TYPE, _SET_DATA_LEN = 6, 7
 _ELEM_LIST_TABLE, _ELEM_LIST_SET, _ELEM_LIST_ELEMENTS = 1, 2, 3
 _LIST_ELEM, _ELEM_KEY, _ELEM_DATA, _ELEM_FLAGS = 1, 1, 2, 3
 _DATA_VALUE = 1
+_GEN_ID = 1
 
 _TABLE_F_DORMANT = 1
 _TABLE_F_OWNER = 2
@@ -56,14 +59,16 @@ _SET_INTERVAL, _SET_MAP = 4, 8
 _ELEM_INTERVAL_END = 1
 _POLICY_ACCEPT = 1
 _HOOKS = {"prerouting": 0, "input": 1, "output": 3}
+_FAMILIES = {IP: _socket.AF_INET, IP6: _socket.AF_INET6}
 _RANGES_IN_A_MESSAGE = 500  # an attribute holds 64 KiB
 
 
 class Nftables:
-    """The nftables of this network namespace."""
+    """The nftables of this network namespace, as far as they are of *family*."""
 
-    def __init__(self, netlink: Netlink | None = None) -> None:
+    def __init__(self, netlink: Netlink | None = None, family: str = IP6) -> None:
         self._netlink = netlink or Netlink(NETLINK_NETFILTER)
+        self._header = bytes([_FAMILIES[family], 0, 0, 0])
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +114,16 @@ class Nftables:
         empty = _command(_DELSETELEM, _elements_of(table, new))
         self._batch([empty, *_elements(table, new)])
 
+    def change(self, table: str, of: Set, added: Iterable[Range], removed: Iterable[Range]) -> None:
+        """Have the set of that name and kind hold *added* and no longer *removed*, in one step."""
+        old = _elements(table, of.of(removed), _DELSETELEM, 0)
+        self._batch([*old, *_elements(table, of.of(added))])
+
+    def generation(self) -> int:
+        """A number that every change of anything in nftables makes another one."""
+        (found,) = self._netlink.request(_kind(_GETGEN), self._header)
+        return int.from_bytes(_told(found)[_GEN_ID], "big")
+
     def put(self, table: str, of: Map, key: bytes, value: bytes, *, again: bool) -> None:
         """Have *key* lead to *value* in a map; *again* when it leads to another one now."""
         new = _entry(key) + attribute(_ELEM_DATA, attribute(_DATA_VALUE, value))
@@ -153,7 +168,7 @@ class Nftables:
         """The flags of a table, None when there is none of that name."""
         try:
             (found,) = self._netlink.request(
-                _kind(_GETTABLE), _NFGENMSG + string(_TABLE_NAME, table)
+                _kind(_GETTABLE), self._header + string(_TABLE_NAME, table)
             )
         except OSError as error:
             if error.errno == errno.ENOENT:
@@ -178,10 +193,11 @@ class Nftables:
         }
 
     def _batch(self, commands: Iterable[Command]) -> None:
-        self._netlink.batch(_SUBSYSTEM, commands)
+        headed = ((kind, flags, self._header + body) for kind, flags, body in commands)
+        self._netlink.batch(_SUBSYSTEM, headed)
 
     def _dump(self, message: int, wanted: bytes) -> list[dict[int, bytes]]:
-        found = self._netlink.dump(_kind(message), _NFGENMSG + wanted)
+        found = self._netlink.dump(_kind(message), self._header + wanted)
         return [_told(body) for body in found]
 
 
@@ -230,12 +246,14 @@ def _base(chain: Chain) -> tuple[bytes, ...]:
     return where, _POLICY_ACCEPT.to_bytes(4, "big"), hook.kind.encode() + bytes(1)
 
 
-def _elements(table: str, new: Set) -> Iterator[Command]:
-    for start in range(0, len(new.ranges), _RANGES_IN_A_MESSAGE):
-        some = new.ranges[start : start + _RANGES_IN_A_MESSAGE]
-        elements = b"".join(_interval(new, *ends) for ends in some)
-        body = _elements_of(table, new) + attribute(_ELEM_LIST_ELEMENTS, elements)
-        yield _command(_NEWSETELEM, body, NLM_F_CREATE)
+def _elements(
+    table: str, of: Set, message: int = _NEWSETELEM, flags: int = NLM_F_CREATE
+) -> Iterator[Command]:
+    for start in range(0, len(of.ranges), _RANGES_IN_A_MESSAGE):
+        some = of.ranges[start : start + _RANGES_IN_A_MESSAGE]
+        elements = b"".join(_interval(of, *ends) for ends in some)
+        body = _elements_of(table, of) + attribute(_ELEM_LIST_ELEMENTS, elements)
+        yield _command(message, body, flags)
 
 
 def _change_of(message: int, table: str, of: Map, entry: bytes, flags: int = 0) -> Command:
@@ -284,7 +302,7 @@ def _intervals(points: Iterable[tuple[int, bool]], top: int) -> Iterator[Range]:
 
 
 def _command(message: int, body: bytes, flags: int = 0) -> Command:
-    return _kind(message), flags, _NFGENMSG + body
+    return _kind(message), flags, body
 
 
 def _kind(message: int) -> int:
@@ -292,7 +310,7 @@ def _kind(message: int) -> int:
 
 
 def _told(body: bytes) -> dict[int, bytes]:
-    return dict(attributes(body[len(_NFGENMSG) :]))
+    return dict(attributes(body[_NFGENMSG:]))
 
 
 def _name(told: dict[int, bytes], kind: int) -> str:

@@ -107,12 +107,17 @@ def _ours(route: Route) -> bool:
 def own_ipv4() -> list[tuple[int, int]]:
     """The ``(network, length)`` pairs that this host answers for on IPv4.
 
-    Its addresses, their broadcasts, 127.0.0.0/8 and whatever else is in its local table.
+    Its addresses, their broadcasts, 127.0.0.0/8 and whatever else is in its local table, but for
+    the networks that a faithd has mapped.
     """
     kinds = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
     with Netlink(NETLINK_ROUTE) as netlink:
         found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL)
-        return [(route.network, route.length) for route in found if route.kind in kinds]
+        return [
+            (route.network, route.length)
+            for route in found
+            if route.kind in kinds and route.protocol != PROTOCOL
+        ]
 
 
 def conflicts(prefix: Prefix) -> str | None:

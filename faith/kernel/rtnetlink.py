@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from _socket import inet_ntoa
 
 from faith.kernel.netlink import Netlink, attribute, attributes
 
@@ -28,7 +29,7 @@ RTM_GETROUTE = 26
 
 TABLE_MAIN = 254
 TABLE_LOCAL = 255
-SCOPE_UNIVERSE = 0
+SCOPE_UNIVERSE, SCOPE_HOST = 0, 254
 UNICAST = 1
 LOCAL = 2
 BROADCAST = 3
@@ -152,9 +153,13 @@ def route_to(netlink: Netlink, family: int, address: int) -> Route:
 
 
 def local_route(network: bytes, length: int, protocol: int, metric: int) -> bytes:
-    """The body of RTM_NEWROUTE or RTM_DELROUTE for an IPv6 ``local … dev lo table local``."""
+    """The body of RTM_NEWROUTE or RTM_DELROUTE for a ``local … dev lo table local``.
+
+    Its family is that of *network*, in octets.
+    """
+    family, scope = (AF_INET, SCOPE_HOST) if len(network) == 4 else (AF_INET6, SCOPE_UNIVERSE)
     return (
-        _RTMSG.pack(AF_INET6, length, 0, 0, TABLE_LOCAL, protocol, SCOPE_UNIVERSE, LOCAL, 0)
+        _RTMSG.pack(family, length, 0, 0, TABLE_LOCAL, protocol, scope, LOCAL, 0)
         + attribute(_RTA_DST, network)
         + attribute(_RTA_OIF, struct.pack("=I", LOOPBACK))
         + attribute(_RTA_PRIORITY, struct.pack("=I", metric))
@@ -183,6 +188,11 @@ def is_local(kind: int, body: bytes) -> bool:
 def text(network: int, length: int) -> str:
     """An IPv6 network, as one writes it."""
     return f"{address_text(network)}/{length}"
+
+
+def text4(network: int, length: int) -> str:
+    """An IPv4 network, as one writes it."""
+    return f"{inet_ntoa(network.to_bytes(4, 'big'))}/{length}"
 
 
 def address_text(v6: int) -> str:

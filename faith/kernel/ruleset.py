@@ -30,7 +30,11 @@ class Kind:
         return (1 << 8 * self.octets) - 1
 
 
+IP, IP6 = "ip", "ip6"
+"""Families of tables, as nft calls them."""
+
 ADDRESS = Kind("ipv6_addr", 8, 16)
+ADDRESS4 = Kind("ipv4_addr", 7, 4)
 PORT = Kind("inet_service", 13, 2)
 TWO_ADDRESSES = Kind("ipv6_addr . ipv6_addr", 8 << 6 | 8, 32)
 
@@ -58,6 +62,10 @@ class Set:
         """A set of ports."""
         return cls(name, PORT, ports.ranges)
 
+    def of(self, ranges: Iterable[Range]) -> Set:
+        """The same set with other ranges in it."""
+        return Set(self.name, self.kind, tuple(ranges))
+
     def text(self) -> str:
         """The set as nft lists it."""
         lines = [f"\tset {self.name} {{", f"\t\ttype {self.kind.name}", "\t\tflags interval"]
@@ -70,8 +78,19 @@ class Set:
             if self.kind == PORT:
                 yield str(first) if first == last else f"{first}-{last}"
             else:
-                ends = ipaddress.IPv6Address(first), ipaddress.IPv6Address(last)
-                yield from map(str, ipaddress.summarize_address_range(*ends))
+                yield from map(str, networks_of(self.kind, first, last))
+
+
+def networks_of(
+    kind: Kind, first: int, last: int
+) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """The networks that make up a range of addresses."""
+    if kind == ADDRESS4:
+        four = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
+        yield from ipaddress.summarize_address_range(*four)
+    else:
+        six = ipaddress.IPv6Address(first), ipaddress.IPv6Address(last)
+        yield from ipaddress.summarize_address_range(*six)
 
 
 @dataclass(frozen=True)
@@ -131,6 +150,7 @@ class Table:
     sets: tuple[Set, ...]
     chains: tuple[Chain, ...]
     maps: tuple[Map, ...] = ()
+    family: str = IP6
 
     @property
     def containers(self) -> tuple[Set | Map, ...]:
@@ -140,5 +160,5 @@ class Table:
     def text(self) -> str:
         """A script for ``nft -f -`` that makes the table, in the place of one that is there."""
         parts = [s.text() for s in self.containers] + [chain.text() for chain in self.chains]
-        name = f"table ip6 {self.name}"
+        name = f"table {self.family} {self.name}"
         return "\n".join([name, f"delete {name}", f"{name} {{", "\n\n".join(parts), "}", ""])

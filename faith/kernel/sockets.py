@@ -16,6 +16,7 @@ import struct
 from faith.errors import PermissionNeeded, SetupError
 
 # linux/in6.h, linux/in.h and linux/netfilter_ipv6/ip6_tables.h; not all in Python 3.11's socket.
+IP_TRANSPARENT = 19
 IPV6_TRANSPARENT = 75
 IPV6_FREEBIND = 78
 IP6T_SO_ORIGINAL_DST = 80
@@ -32,6 +33,10 @@ _LISTENER_OPTIONS = (
     (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE),
     (_socket.SOL_SOCKET, _socket.SO_OOBINLINE),
 )
+_TRANSPARENT = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, IP_TRANSPARENT),
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
+}
 _SOCKADDR_IN6 = struct.Struct("!2xH4x16s4x")
 _RESERVED = range(512, 1024)  # as rresvport(3) and KAME's -p have it
 _ABORT = struct.pack("=ii", 1, 0)
@@ -40,7 +45,9 @@ _ABORT = struct.pack("=ii", 1, 0)
 def listener(
     address: str, port: int, *, transparent: bool, reuseport: bool = False, backlog: int = BACKLOG
 ) -> _socket.socket:
-    """A non-blocking, close-on-exec IPv6 socket listening on *address* and *port* (0: any).
+    """A non-blocking, close-on-exec socket listening on *address* and *port* (0: any).
+
+    It is of IPv4 if the address is, else of IPv6 alone.
 
     Accepted sockets inherit TCP_NODELAY, SO_KEEPALIVE and SO_OOBINLINE.  *transparent* lets it
     answer for addresses that are not the host's, and past the guard; it takes CAP_NET_ADMIN.
@@ -49,51 +56,41 @@ def listener(
 
     Raises SetupError, which says who holds the port when that can be found out.
     """
-    options = list(_LISTENER_OPTIONS)
-    if reuseport:
-        options.append((_socket.SOL_SOCKET, _socket.SO_REUSEPORT))
-    if transparent:
-        options.append((_socket.IPPROTO_IPV6, IPV6_TRANSPARENT))
+    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
     try:
-        return _listening(address, port, options, backlog)
+        sock = stream_socket(family, transparent=transparent, reuseport=reuseport)
+        try:
+            sock.bind((address, port))
+            sock.listen(backlog)
+        except BaseException:
+            sock.close()
+            raise
     except OSError as error:
-        raise _refused(f"listen on [{address}]:{port}", port, error) from error
+        where = f"[{address}]:{port}" if family == _socket.AF_INET6 else f"{address}:{port}"
+        raise _refused(f"listen on {where}", port, error) from error
+    return sock
 
 
-def stream_socket(family: int, *, transparent: bool = False) -> _socket.socket:
+def stream_socket(
+    family: int, *, transparent: bool = False, reuseport: bool = False
+) -> _socket.socket:
     """A TCP socket like a `listener`, bound to no address yet.
 
-    *transparent*, which is for AF_INET6, takes CAP_NET_ADMIN; binding it then takes nothing.
-    Raises OSError.
+    *transparent* takes CAP_NET_ADMIN; binding it then takes nothing.  Raises OSError.
     """
     options = [
         (level, option)
         for level, option in _LISTENER_OPTIONS
         if level != _socket.IPPROTO_IPV6 or family == _socket.AF_INET6
     ]
+    if reuseport:
+        options.append((_socket.SOL_SOCKET, _socket.SO_REUSEPORT))
     if transparent:
-        options.append((_socket.IPPROTO_IPV6, IPV6_TRANSPARENT))
-    return _stream_socket(family, options)
-
-
-def _stream_socket(family: int, options: list[tuple[int, int]]) -> _socket.socket:
+        options.append(_TRANSPARENT[family])
     sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
     try:
         for level, option in options:
             sock.setsockopt(level, option, 1)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _listening(
-    address: str, port: int, options: list[tuple[int, int]], backlog: int
-) -> _socket.socket:
-    sock = _stream_socket(_socket.AF_INET6, options)
-    try:
-        sock.bind((address, port))
-        sock.listen(backlog)
     except BaseException:
         sock.close()
         raise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from faith.kernel.expressions import daddr_in, dport_in, leave, socket_of_its_own
 from faith.kernel.netlink import Netlink, setup_error
 from faith.kernel.nftables import Nftables
-from faith.kernel.ruleset import Rule, Set, Table
+from faith.kernel.ruleset import IP6, Rule, Set, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ DOORS = Rule(
 
 
 class Owned:
-    """A table ``ip6 faith-<pid>``, with a *suffix*, made to do *step*.
+    """A table ``faith-<pid>`` of *family*, with a *suffix*, made to do *step*.
 
     It lasts until `close`, or until the last process that inherited the descriptor is gone: a
     forked worker closes its copy.  ``nft flush ruleset`` passes it over, and nobody else can
@@ -57,12 +57,13 @@ class Owned:
         sets: Iterable[Set] = (),
         maps: Iterable[Map] = (),
         suffix: str = "",
+        family: str = IP6,
     ) -> None:
         self._step = step
         name = f"faith-{os.getpid()}{suffix}"
-        self._table = Table(name, tuple(sets), tuple(chains), tuple(maps))
+        self._table = Table(name, tuple(sets), tuple(chains), tuple(maps), family)
         with ExitStack() as undo, self._explained():
-            self._nft = Nftables()
+            self._nft = Nftables(family=family)
             undo.callback(self._nft.close)
             self._create()
             undo.pop_all()
@@ -70,11 +71,11 @@ class Owned:
     @classmethod
     def resume(cls, state: Any) -> Self:
         """The one whose `state` the program before this one has left."""
-        fd, name, step = state
+        fd, name, step, *family = state
         made = cls.__new__(cls)
         made._step = step
-        made._table = Table(name, (), (), ())
-        made._nft = Nftables(Netlink.resume(fd))
+        made._table = Table(name, (), (), (), *family)
+        made._nft = Nftables(Netlink.resume(fd), *family)
         return made
 
     def fileno(self) -> int:
@@ -83,7 +84,7 @@ class Owned:
 
     def state(self) -> Any:
         """What the next program needs of it: the table is the socket's, not the process's."""
-        return [self.fileno(), self._table.name, self._step]
+        return [self.fileno(), self._table.name, self._step, self._table.family]
 
     def _create(self) -> None:
         try:
@@ -92,7 +93,8 @@ class Owned:
             if not self._nft.exists(self._table.name):
                 raise
             raise FileExistsError(
-                errno.EEXIST, f"the table ip6 {self._table.name} belongs to another process"
+                errno.EEXIST,
+                f"the table {self._table.family} {self._table.name} belongs to another process",
             ) from None
 
     def close(self) -> None:

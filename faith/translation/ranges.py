@@ -1,0 +1,42 @@
+"""Sets of addresses as ranges, first and last, ascending and apart."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Network = tuple[int, int]
+    """An address and a length."""
+    Range = tuple[int, int]
+
+
+def ranges(networks: Iterable[Network], bits: int) -> list[Range]:
+    """The fewest ranges that hold what *networks* of addresses *bits* wide hold."""
+    found: list[Range] = []
+    for first, length in sorted(networks):
+        last = first | (1 << (bits - length)) - 1
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(last, found[-1][1])
+        else:
+            found.append((first, last))
+    return found
+
+
+def without(some: Iterable[Range], holes: Iterable[Range]) -> list[Range]:
+    """*some* without what is in *holes*; both as `ranges` gives them."""
+    left: list[Range] = []
+    waiting = list(holes)[::-1]
+    for first, last in some:
+        while waiting and waiting[-1][1] < first:
+            waiting.pop()
+        start = first
+        for hole in reversed(waiting):
+            if hole[0] > last:
+                break
+            if hole[0] > start:
+                left.append((start, hole[0] - 1))
+            start = hole[1] + 1
+        if start <= last:
+            left.append((start, last))
+    return left
