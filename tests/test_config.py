@@ -199,7 +199,7 @@ def test_all_of_it_arrives() -> None:
         ("[maps]\nfile = 'maps'", 2, "not an absolute path"),
         # clashes
         (f"{MAP}\n{MAP}", 5, r"the same map is there already \(line 1\)"),
-        (f"[[prefix]]\naddress = '2001:db8:a::'\n{MAP}", 3, "under 2001:db8:a::/96, addresses"),
+        (f"[[prefix]]\naddress = '2001:db8:a::'\n{MAP}", 3, "is under the prefix 2001:db8:a::/96"),
         ("", None, r"nothing to relay without a \[\[service\]\]"),
         (
             f"{SERVICE}[[service]]\nports = '70-90'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,14 +10,18 @@ from hypothesis import given
 
 from faith.daemon import mapping
 from faith.errors import ConfigError
-from faith.translation.maps import Maps
-from faith.translation.prefix import Prefix
+from faith.translation.networks import Networks
+from faith.translation.prefix import Prefix, Prefixes
 from tests.test_maps import one_map
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.translation.map import Map
+
+OTHER = "198.51.100.77 2001:db8:1::77\n"
+PREFIXES = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
+OWN = Networks(32, [mapping.network4("192.0.2.1"), mapping.network4("203.0.113.0/24")])
 
 
 def test_a_file_has_one_a_line() -> None:
@@ -92,19 +97,25 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("198.51.100.1 2001:db8:ffff::1", "2001:db8:ffff::1: under 2001:db8:ffff::/96"),
-        ("198.51.100.0/28 2001:db8::/32", "2001:db8::/32: under 2001:db8:ffff::/96"),
-        ("192.0.2.1 2001:db8::1", r"192\.0\.2\.1: the gateway itself answers for 192\.0\.2\.1$"),
-        ("192.0.2.0/24 2001:db8::/64", r"192\.0\.2\.0/24: the gateway itself answers for 192"),
-        ("203.0.113.7 2001:db8::1", r"the gateway itself answers for 203\.0\.113\.0/24"),
+        (
+            "198.51.100.1 2001:db8:ffff::1",
+            "2001:db8:ffff::1 is under the prefix 2001:db8:ffff::/96",
+        ),
+        ("198.51.100.0/28 2001:db8::/32", "2001:db8::/32 has the prefix 2001:db8:ffff::/96 in it"),
+        ("192.0.2.1 2001:db8::1", r"192\.0\.2\.1 is the gateway's own$"),
+        ("203.0.113.7 2001:db8::1", r"203\.0\.113\.7 is the gateway's own, by 203\.0\.113\.0/24"),
     ],
 )
 def test_what_is_the_gateways_is_not_mapped(line: str, says: str) -> None:
-    prefixes = [Prefix.parse("2001:db8:ffff::/96")]
-    own = [mapping.network4("192.0.2.1"), mapping.network4("203.0.113.0/24")]
-    mapping.check([], prefixes, own)
-    others = "198.51.100.77 2001:db8:1::77\n"
-    mapping.check(mapping.parse(others), prefixes, own)
     with pytest.raises(ConfigError, match=says) as told:
-        mapping.check(Maps(mapping.parse(others + line, "maps")), prefixes, own)
+        mapping.check(mapping.parse(OTHER + line, "maps"), PREFIXES, OWN)
     assert (told.value.file, told.value.line) == ("maps", 2)
+
+
+def test_a_mapped_network_may_have_the_gateways_address_in_it() -> None:
+    mapping.check(mapping.parse(OTHER + "192.0.2.0/24 2001:db8:1::/64"), PREFIXES, OWN)
+
+
+@given(one_map())
+def test_a_map_arrives_as_it_was(one: Map) -> None:
+    assert mapping.loaded(json.loads(json.dumps(mapping.dumped(one)))) == one

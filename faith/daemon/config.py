@@ -24,8 +24,9 @@ from faith.relay.relay import Settings as RelaySettings
 from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.maps import Maps
+from faith.translation.networks import Networks
 from faith.translation.ports import Ports
-from faith.translation.prefix import LAYOUTS, LOW32, Prefix
+from faith.translation.prefix import LAYOUTS, LOW32, Prefix, Prefixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -190,7 +191,7 @@ def _on(table: Table, key: str) -> str:
 
 def _maps(tables: list[Table], file: Path | None, prefixes: Iterable[Prefix]) -> Maps:
     maps = Maps([*map(_map, tables), *(mapping.read(file) if file else ())])
-    mapping.check(maps, prefixes)
+    mapping.check(maps, Prefixes(prefixes), Networks(32))
     return maps
 
 

@@ -11,16 +11,17 @@ import socket
 from typing import TYPE_CHECKING
 
 from faith.errors import ConfigError
-from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, text4, text6
-from faith.translation.networks import Networks
+from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, overlap, text4, text6
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+    from typing import Any
 
     from faith.translation.map import Network
-    from faith.translation.prefix import Prefix
+    from faith.translation.networks import Networks
+    from faith.translation.prefix import Prefixes
 
 FORM = "IPV4[/LENGTH] IPV6[/LENGTH] [KEY=VALUE ...]"
 OPTIONS = ("ports", "to_port", "protocols", "direction")
@@ -161,35 +162,36 @@ def _alternatives(word: str, words: tuple[str, ...]) -> str:
     return f"{', '.join(words)}{f'; is {near[0]} meant?' if near else ''}"
 
 
-def check(maps: Iterable[Map], prefixes: Iterable[Prefix], own: Iterable[Network] = ()) -> None:
+def check(maps: Iterable[Map], prefixes: Prefixes, own: Networks) -> None:
     """Raise ConfigError for a map that leads to, or stands for, what is the gateway's already.
 
-    *own* are the networks it answers for on IPv4.
+    *own* are the networks it answers for on IPv4.  A mapped network may have some of them in it:
+    there, the gateway goes on to answer for itself.
     """
-    found = tuple(maps)
-    met = _meeting([one.v6 for one in found], [(p.address, p.length) for p in prefixes], 128)
-    if met:
-        one, (network, length) = found[met[0]], met[1]
-        what = f"{text6(*one.v6)}: under {text6(network, length)}, addresses stand for IPv4 hosts"
-        raise ConfigError(what, one.file, one.line)
-    met = _meeting([one.v4 for one in found], tuple(own), 32)
-    if met:
-        one, (network, length) = found[met[0]], met[1]
-        what = f"{text4(*one.v4)}: the gateway itself answers for {text4(network, length)}"
-        raise ConfigError(what, one.file, one.line)
+    for one in maps:
+        if prefix := prefixes.find(one.v6[0]):
+            raise _fault(one, f"{text6(*one.v6)} is under the prefix {prefix}, not a host's")
+        network = own.find(one.v4[0])
+        if network and network[1] <= one.v4[1]:
+            what = f"{text4(*one.v4)} is the gateway's own"
+            raise _fault(one, what if network == one.v4 else f"{what}, by {text4(*network)}")
+        for prefix in prefixes:
+            if prefix.length > one.v6[1] and overlap(one.v6, (prefix.address, prefix.length), 128):
+                raise _fault(one, f"{text6(*one.v6)} has the prefix {prefix} in it")
 
 
-def _meeting(
-    networks: Sequence[Network], others: Sequence[Network], bits: int
-) -> tuple[int, Network] | None:
-    """The position of a network that overlaps one of *others*, and which; None if none does."""
-    if not networks or not others:
-        return None
-    holding, within = Networks(bits, others), Networks(bits, networks)
-    for position, (network, _) in enumerate(networks):
-        if other := holding.find(network):
-            return position, other
-    for other in others:
-        if one := within.find(other[0]):
-            return networks.index(one), other
-    return None
+def _fault(one: Map, what: str) -> ConfigError:
+    return ConfigError(what, one.file, one.line)
+
+
+def dumped(one: Map) -> list[Any]:
+    """A map for JSON, without where it was read."""
+    ports = None if one.ports is None else one.ports.ranges
+    return [one.v4, one.v6, ports, one.to_port, [*one.protocols], one.direction]
+
+
+def loaded(fields: list[Any], file: str | None = None) -> Map:
+    """What `dumped` made of a map."""
+    v4, v6, ports, to_port, protocols, direction = fields
+    ports = None if ports is None else Ports(map(tuple, ports))
+    return Map(tuple(v4), tuple(v6), ports, to_port, frozenset(protocols), direction, file)

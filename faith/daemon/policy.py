@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.daemon import mapping
 from faith.errors import ConfigError
 from faith.kernel import routes
 from faith.translation.access import Access
 from faith.translation.destination import Policy
-from faith.translation.map import Map
 from faith.translation.maps import NO_MAPS
 from faith.translation.networks import Networks
-from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix, Prefixes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from faith.daemon.settings import Settings
@@ -95,38 +95,35 @@ class Parts:
         There can be very many, of which few change at a time.
         """
         prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
-        maps = _difference(known, self.maps)
+        maps = difference(known, self.maps)
         return json.dumps([self.rules.text, self.rules.file, prefixes, self.own, maps])
 
     @classmethod
     def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
         """What :meth:`dumps` wrote."""
-        text, file, prefixes, own, (gone, new) = json.loads(dumped)
+        text, file, prefixes, own, maps = json.loads(dumped)
         return cls(
             Rules(text, file),
             tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
             tuple((network, length) for network, length in own),
-            known.changed(map(_map, gone), map(_map, new)) if gone or new else known,
+            changed(known, maps),
         )
 
 
-def _difference(before: Maps, after: Maps) -> tuple[list[Any], list[Any]]:
-    """The maps that are gone, and those that are new."""
+def difference(before: Maps, after: Maps) -> tuple[list[Any], list[Any]]:
+    """The maps that are gone, and those that are new, for JSON."""
     if before == after:
         return [], []
     old, new = set(before), set(after)
     return (
-        [_dumped(one) for one in before if one not in new],
-        [_dumped(one) for one in after if one not in old],
+        [mapping.dumped(one) for one in before if one not in new],
+        [mapping.dumped(one) for one in after if one not in old],
     )
 
 
-def _dumped(one: Map) -> list[Any]:
-    ports = None if one.ports is None else one.ports.ranges
-    return [one.v4, one.v6, ports, one.to_port, [*one.protocols], one.direction]
-
-
-def _map(dumped: Any) -> Map:
-    v4, v6, ports, to_port, protocols, direction = dumped
-    ports = None if ports is None else Ports(map(tuple, ports))
-    return Map(tuple(v4), tuple(v6), ports, to_port, frozenset(protocols), direction)
+def changed(before: Maps, difference: Sequence[list[Any]]) -> Maps:
+    """What the maps *before* have become by the `difference`.  Raises ConfigError."""
+    gone, new = difference
+    if not gone and not new:
+        return before
+    return before.changed(map(mapping.loaded, gone), map(mapping.loaded, new))
