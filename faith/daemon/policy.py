@@ -89,6 +89,10 @@ class Parts:
         own = Networks(32, self.own)
         return Policy(Prefixes(self.prefixes), own, self.rules.access(), self.maps)
 
+    def check_maps(self) -> None:
+        """Raise ConfigError for a map of what is the gateway's."""
+        mapping.check(self.maps, Prefixes(self.prefixes), Networks(32, self.own))
+
     def dumps(self, known: Maps = NO_MAPS) -> str:
         """Them as text, for :meth:`loads` in another process, where these maps are *known*.
 

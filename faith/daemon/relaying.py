@@ -15,10 +15,10 @@ from faith.daemon.legacy import demand
 from faith.daemon.local_service import LocalService
 from faith.daemon.log import NOTICE
 from faith.daemon.orders import Orders
-from faith.daemon.policy import Parts
+from faith.daemon.policy import Parts, changed, difference
 from faith.daemon.predecessors import Predecessors, as_left
 from faith.daemon.worker import Task, work
-from faith.errors import FaithError
+from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import bring_in, taken_over
 from faith.relay.admission import Admission, Tables
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from faith.daemon.policy import Rules
     from faith.daemon.settings import Settings
     from faith.kernel.steering import Steering
+    from faith.translation.maps import Maps
     from faith.translation.prefix import Prefix
 
 log = logging.getLogger("faith.supervisor")
@@ -96,7 +97,8 @@ class Relaying:
             demand(left["same"], settings.lasting)
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
-        self.parts = Parts.gather(rules)
+        self.parts = Parts.gather(rules, self._maps(left))
+        self.parts.check_maps()
         if not self.parts.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
         if left:
@@ -115,6 +117,15 @@ class Relaying:
         if left:
             self.steering.set_prefixes(self.parts.prefixes)
         self._steering_changed()
+
+    def _maps(self, left: Any) -> Maps:
+        """Those of the settings, with the changes that the program before this one had."""
+        maps = self._settings.maps
+        try:
+            return changed(maps, left["maps"]) if left else maps
+        except ConfigError as error:
+            log.warning("changes of the maps that are in no file are over: %s", error)
+            return maps
 
     def start(self, on_ready: Callable[[], None]) -> None:
         """Start the workers; *on_ready* is called when all of them could serve.
@@ -165,7 +176,7 @@ class Relaying:
         """Go by the prefixes and the addresses that the kernel has now."""
         before = self.parts.prefixes
         try:
-            self._decide_by(Parts.gather(self.parts.rules))
+            self._decide_by(Parts.gather(self.parts.rules, self.parts.maps))
             if self.parts.prefixes != before:
                 # The workers know them already when the first connection comes.
                 self.steering.set_prefixes(self.parts.prefixes)
@@ -176,16 +187,22 @@ class Relaying:
 
     def take(self, settings: Settings, rules: Rules) -> None:
         """Go by other settings, and other rules."""
+        if self.parts.maps != self._settings.maps:
+            log.log(NOTICE, "changes of the maps that are in no file are over")
         self._settings = settings
         orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
         with in_memory(orders.dumps()) as descriptor:
             self.crew.tell("orders", [descriptor])
-        self._decide_by(replace(self.parts, rules=rules))
+        self._decide_by(replace(self.parts, rules=rules, maps=settings.maps))
+
+    def map(self, maps: Maps) -> None:
+        """Go by other maps, until other settings come."""
+        self._decide_by(replace(self.parts, maps=maps))
 
     def _decide_by(self, parts: Parts) -> None:
         if parts != self.parts:
-            self.parts = parts
-            with in_memory(parts.dumps()) as descriptor:
+            known, self.parts = self.parts.maps, parts
+            with in_memory(parts.dumps(known)) as descriptor:
                 self.crew.tell("policy", [descriptor])
             self.on_policy(parts)
 
@@ -265,6 +282,7 @@ class Relaying:
             "same": self._settings.lasting,
             "steering": self.steering.state(),
             "data": self._data.state(),
+            "maps": difference(self._settings.maps, self.parts.maps),
             "workers": as_left(self._members()),
         }
 

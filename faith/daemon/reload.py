@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from faith.daemon import systemd
-from faith.daemon.policy import Rules
+from faith.daemon.policy import Parts, Rules
 from faith.errors import ConfigError, FaithError
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Reload:
             check_fixed(self._current, settings)
             settings.check_local_servers()
             rules = Rules.of(settings)
+            Parts.gather(rules, settings.maps).check_maps()
             self._companions.prepare(settings, ready, fail)
         except FaithError as error:
             fail(error)

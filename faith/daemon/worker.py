@@ -173,7 +173,7 @@ class Worker:
             self._drain()
 
     def _take_policy(self, descriptor: int) -> None:
-        parts = Parts.loads(from_memory(descriptor))
+        parts = Parts.loads(from_memory(descriptor), self._relay.policy.maps)
         self._relay.policy = parts.policy()
         log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
 
