@@ -13,6 +13,7 @@ from faith.daemon import control
 from faith.daemon.channel import Channel
 from faith.daemon.control import Control, Request
 from faith.daemon.loop import Loop
+from faith.daemon.waiting import Waiting
 from faith.errors import SetupError
 
 if TYPE_CHECKING:
@@ -157,3 +158,23 @@ def test_a_file_is_not_taken_away(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="Address already in use"):
         Daemon(path)
     assert path.read_text() == "precious"
+
+
+def test_a_request_can_be_taken_and_answered_when_its_time_is_over(
+    daemon: Daemon, connect: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "PATIENCE", 0.05)
+    channel = Channel(connect)
+    channel.send({"command": "later"})
+    daemon.turn(0.02)
+    (request,) = daemon.kept
+    before = Waiting()
+    before.add(request)
+    daemon.turn(0.1)
+    with pytest.raises(BlockingIOError):
+        channel.receive()
+    after = Waiting([os.dup(fd) for fd in before.state()])
+    before.forsake()
+    after.answer(programs=2)
+    assert channel.receive() == ({"programs": 2}, [])
+    assert channel.receive() is None

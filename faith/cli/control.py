@@ -19,12 +19,14 @@ PATIENCE = 15.0
 """Seconds to wait for an answer."""
 
 
-def ask(path: Path | None, command: str, **words: Any) -> Message:
+def ask(path: Path | None, command: str, *, patience: float = PATIENCE, **words: Any) -> Message:
     """The answer to *command* of the faithd at *path*, or of the only one that runs here.
 
-    Raises FaithError with what it says when it could not be done.
+    It may take *patience* seconds.  Raises FaithError with what it says when it could not be done.
     """
-    return next((message for message, _ in _answers(path, command, words)), {})
+    for message, _ in _answers(path, command, words, patience):
+        return message
+    raise FaithError(f"{command}: it has ended without an answer; its log tells why")
 
 
 def gather(path: Path | None, command: str, **words: Any) -> Iterator[tuple[Message, str]]:
@@ -34,7 +36,7 @@ def gather(path: Path | None, command: str, **words: Any) -> Iterator[tuple[Mess
 
 
 def _answers(
-    path: Path | None, command: str, words: Message
+    path: Path | None, command: str, words: Message, patience: float = PATIENCE
 ) -> Iterator[tuple[Message, list[int]]]:
     path = path or _only()
     step = f"ask the faithd at {path}"
@@ -42,14 +44,14 @@ def _answers(
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             sock.connect(str(path))
             channel = Channel(sock)
-            sock.settimeout(PATIENCE)
+            sock.settimeout(patience)
             channel.send({"command": command, **words})
             while received := channel.receive():
                 if "error" in received[0]:
                     raise FaithError(received[0]["error"])
                 yield received
     except TimeoutError as error:
-        raise SetupError(step, f"no answer within {PATIENCE:g} s") from error
+        raise SetupError(step, f"no answer within {patience:g} s") from error
     except OSError as error:
         raise SetupError(step, error.strerror or str(error)) from error
 

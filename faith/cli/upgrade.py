@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.cli import control
 from faith.daemon import presence
 from faith.daemon.upgrade import PATIENCE
 from faith.errors import FaithError
@@ -36,6 +38,8 @@ def upgrade(pids: Collection[int] = ()) -> Iterator[str]:
 
 def _upgrade(faithd: Running) -> str:
     who = f"faithd {faithd.service} (pid {faithd.pid})"
+    if faithd.control:
+        return _ask(Path(faithd.control), who)
     try:
         os.kill(faithd.pid, signal.SIGUSR2)
         after = _after(faithd)
@@ -46,6 +50,15 @@ def _upgrade(faithd: Running) -> str:
     if after is None or after.programs == faithd.programs:
         raise FaithError(f"{who} is the program that it was; its log tells why")
     return f"upgraded {who}"
+
+
+def _ask(path: Path, who: str) -> str:
+    """Have it done by the control socket, which tells why when it is not."""
+    try:
+        answer = control.ask(path, "upgrade", patience=3 * PATIENCE)
+    except FaithError as error:
+        raise FaithError(f"{who}: {error}") from None
+    return f"upgraded {who}: program {answer['programs']}, all is handed over"
 
 
 def _after(before: Running) -> Running | None:

@@ -35,10 +35,14 @@ _CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
 class Request:
     """What somebody asks: *words* has it all.  Answered once, now or later, from anywhere."""
 
-    def __init__(self, channel: Channel, end: Callable[[], None]) -> None:
+    def __init__(
+        self, channel: Channel, end: Callable[[], None], take: Callable[[], Channel]
+    ) -> None:
         self.words: Message = {}
         self.end = end
         """Close the connection; a no-op the second time."""
+        self.take = take
+        """Get the connection, to answer there in any time; the request is over with that."""
         self._channel = channel
 
     def answer(self, **fields: Any) -> None:
@@ -105,7 +109,7 @@ class Control:
             self._loop.later(PATIENCE, partial(self._end, channel))
 
     def _hear(self, channel: Channel) -> None:
-        request = Request(channel, partial(self._end, channel))
+        request = Request(channel, partial(self._end, channel), partial(self._give, channel))
         try:
             received = channel.receive()
             if received is None:
@@ -123,11 +127,14 @@ class Control:
         self._loop.forget(channel)  # one request is all there is
         command(request)
 
+    def _give(self, channel: Channel) -> Channel:
+        self._clients.discard(channel)
+        self._loop.forget(channel)
+        return channel
+
     def _end(self, channel: Channel) -> None:
         if channel in self._clients:
-            self._clients.remove(channel)
-            self._loop.forget(channel)
-            channel.close()
+            self._give(channel).close()
 
 
 def _is_trusted(sock: socket.socket) -> bool:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.daemon.log import NOTICE
 from faith.daemon.upgrade import Upgrade
+from faith.daemon.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from faith.daemon.control import Request
     from faith.daemon.legacy import Legacy, Values
     from faith.daemon.loop import Loop
+    from faith.errors import FaithError
+
+    Failed = Callable[[FaithError], None]
 
 log = logging.getLogger("faith.supervisor")
 
@@ -38,9 +44,11 @@ class Succession:
     def __init__(
         self, loop: Loop, legacy: Legacy | None, things: Callable[[], Mapping[str, Heritable]]
     ) -> None:
-        self._upgrade = Upgrade(loop, self._left)
+        self._upgrade = Upgrade(loop, self._left, self._stay)
         self._things = things
-        self._again = False
+        self._waiting = Waiting(legacy["waiting"] if legacy and not legacy.on_trial else ())
+        self._failed: list[Failed] = []
+        self._later: list[Callable[[], None]] = []
         self._is_next = legacy is not None
         self.programs: int = legacy["programs"] if legacy else 1
         """How many have served, this one included."""
@@ -56,19 +64,34 @@ class Succession:
         """This program serves."""
         self.programs += self._is_next
 
-    def begin(self, *, later: bool = False) -> None:
-        """Have the program that is on disk now take over, or *later*, when `handed_over`."""
+    def begin(
+        self, request: Request | None = None, failed: Failed | None = None, *, later: bool = False
+    ) -> None:
+        """Have the program that is on disk now take over, or *later*, when `handed_over`.
+
+        *request* is answered when it has, or told why it has not; *failed* is called for the
+        latter.
+        """
         if later:
-            self._again = True
-        else:
-            self._upgrade.begin()
+            self._later.append(partial(self.begin, request, failed))
+            return
+        if request:
+            self._waiting.add(request)
+        if failed:
+            self._failed.append(failed)
+        self._upgrade.begin()
 
     def handed_over(self) -> None:
         """This program has all that the one before it had."""
         log.log(NOTICE, "upgraded to program %d: all is handed over", self.programs)
-        if self._again:
-            self._again = False
-            self._upgrade.begin()
+        self._waiting.answer(programs=self.programs)
+        later, self._later = self._later, []
+        for begin in later:
+            begin()
+
+    def forsake(self) -> None:
+        """Let go of who waits, in a process that was forked for something else."""
+        self._waiting.forsake()
 
     def reaped(self, pid: int, status: int) -> bool:
         """Take note of a process that ended; False when it was no program on trial."""
@@ -77,9 +100,16 @@ class Succession:
     def close(self) -> None:
         """Try no other program any more."""
         self._upgrade.close()
+        self._waiting.answer(error="it is being stopped")
+
+    def _stay(self, error: FaithError) -> None:
+        self._waiting.answer(error=f"not upgraded: {error}")
+        failed, self._failed = self._failed, []
+        for told in failed:
+            told(error)
 
     def _left(self) -> tuple[Values, list[int]]:
-        things = self._things()
+        things = {"waiting": self._waiting, **self._things()}
         values = {name: thing.state() for name, thing in things.items()}
         descriptors = [fd for thing in things.values() for fd in thing.descriptors()]
         return {"programs": self.programs, "started": self.started, **values}, descriptors

@@ -31,7 +31,7 @@ from faith.daemon.reservations import Reservations
 from faith.daemon.staff import companions
 from faith.daemon.succession import Succession
 from faith.daemon.upkeep import Upkeep
-from faith.errors import SetupError
+from faith.errors import FaithError, SetupError
 from faith.kernel import routes
 from faith.translation.ports import Ports
 
@@ -193,6 +193,7 @@ class Supervisor:
         self._companions.forsake()
         if self._control:
             self._control.forsake()
+        self._succession.forsake()
         self._presence.close()
         self._watch.close()
         self._loop.close()
@@ -238,10 +239,21 @@ class Supervisor:
 
     def _handle_sigusr2(self) -> None:
         """Have the program that is on disk now take over."""
+        try:
+            self._upgrade()
+        except FaithError as error:
+            log.warning("not upgraded: %s", error)
+
+    def _answer_upgrade(self, request: Request) -> None:
+        try:
+            self._upgrade(request)
+        except FaithError as error:
+            request.fail(error)
+
+    def _upgrade(self, request: Request | None = None) -> None:
         if self._stopping or not self._relaying.crew.serving:
-            log.warning("not upgraded: nobody serves, or not for long")
-        else:
-            self._succession.begin(later=self._relaying.handing_over)
+            raise FaithError("nobody serves, or not for long")
+        self._succession.begin(request, later=self._relaying.handing_over)
 
     def _left(self) -> Mapping[str, Heritable]:
         return {
@@ -261,6 +273,7 @@ class Supervisor:
             "kill": self._relaying.census.kill,
             "reload": self._answer_reload,
             "drain": self._answer_drain,
+            "upgrade": self._answer_upgrade,
         }
 
     def _state(self) -> presence.Running:

@@ -14,6 +14,7 @@ from faith.daemon import systemd
 from faith.daemon.crew import how_it_ended
 from faith.daemon.legacy import left
 from faith.daemon.log import NOTICE
+from faith.errors import FaithError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,23 +39,30 @@ class Upgrade:
 
     On trial, in a child, it comes up to the point at which its workers could serve: it reads its
     configuration, takes over copies of every descriptor, and forks its workers, which drop their
-    privileges.  What fails there changes nothing.  *leave* gives what is left to it, and the
-    descriptors it needs.
+    privileges.  What fails there changes nothing, and *failed* is told why.  *leave* gives what is
+    left to it, and the descriptors it needs.
     """
 
-    def __init__(self, loop: Loop, leave: Callable[[], tuple[Values, Sequence[int]]]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        leave: Callable[[], tuple[Values, Sequence[int]]],
+        failed: Callable[[FaithError], None],
+    ) -> None:
         self._loop = loop
         self._leave = leave
+        self._failed = failed
         self.failures = 0
         """How often it came to nothing."""
         self._trial: subprocess.Popen[bytes] | None = None
         self._said = -1
 
     def begin(self) -> None:
-        """Try the next program; if it does, this never returns to the caller's loop."""
-        if self._trial:
-            log.warning("an upgrade is under way already")
-            return
+        """Try the next program; if it does, the caller's loop never goes on after that.
+
+        A trial that is under way ends without a verdict.
+        """
+        self.close()
         log.log(NOTICE, "upgrading: the new program is tried")
         values, descriptors = self._leave()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
@@ -95,6 +103,7 @@ class Upgrade:
             self._trial.kill()
             self._trial.wait()
             self._trial = None
+            os.close(self._said)
 
     def _give_up(self, trial: subprocess.Popen[bytes]) -> None:
         if trial is self._trial:
@@ -105,10 +114,15 @@ class Upgrade:
         size = os.fstat(self._said).st_size
         said = os.pread(self._said, _LONGEST, max(0, size - _LONGEST)).decode(errors="replace")
         os.close(self._said)
-        self.failures += 1
-        log.error("not upgraded: the new program %s", why)
-        for line in said.splitlines()[-10:]:
+        lines = said.splitlines()[-10:]
+        self._fail(": ".join([f"the new program {why}", *lines[-1:]]))
+        for line in lines:
             log.error("the new program said: %s", line)
+
+    def _fail(self, why: str) -> None:
+        self.failures += 1
+        log.error("not upgraded: %s", why)
+        self._failed(FaithError(why))
 
     def _execute(self) -> None:
         """Become the next program; returns only when the kernel refuses."""
@@ -123,12 +137,11 @@ class Upgrade:
                 os.chdir(_STARTED_IN)
                 os.execve(sys.executable, _command(), environment)
         except OSError as error:
-            self.failures += 1
-            log.error("not upgraded: %s", error.strerror)
-            systemd.notify("READY=1")
             for one in descriptors:
                 with suppress(OSError):
                     os.set_inheritable(one, False)
+            systemd.notify("READY=1")
+            self._fail(error.strerror or str(error))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -397,3 +397,36 @@ def scrape(lab: ThreeHosts) -> Callable[[str], float]:
 
     lines = lab.gateway.call(read).decode().splitlines()
     return lambda name: sum(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
+@pytest.mark.usefixtures("echo")
+def test_an_upgrade_that_is_asked_for_tells_how_it_went(lab: ThreeHosts, start: Start) -> None:
+    faithd = start()
+    with connect(lab) as session:
+        assert answers(session)
+        assert "program 2, all is handed over" in faith(lab, "upgrade")
+        assert answers(session)
+        faithd.write(BASE + "nonsense = 1")
+        with pytest.raises(subprocess.CalledProcessError) as told:
+            faith(lab, "upgrade")
+        assert "not upgraded: the new program exited with 1" in told.value.stderr
+        assert "service.nonsense: no such key" in told.value.stderr
+        faithd.write(BASE)
+        assert "program 3" in faith(lab, "upgrade", str(faithd.process.pid))
+        assert answers(session)
+    assert faithd.stop() == 0
+
+
+def test_one_that_is_stopped_tells_who_waits_for_an_upgrade(
+    lab: ThreeHosts, start: Start, tmp_path: Path
+) -> None:
+    faithd = start()
+    with (tmp_path / "told").open("w+") as told:
+        waiting = lab.gateway.popen(
+            [sys.executable, "-m", "faith.cli.faith", "upgrade"], env=ENVIRONMENT, stderr=told
+        )
+        faithd.wait_said("is tried")
+        assert faithd.stop() == 0
+        assert waiting.wait(5) == 1
+        told.seek(0)
+        assert "it is being stopped" in told.read()
