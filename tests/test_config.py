@@ -80,6 +80,7 @@ def test_all_of_it_arrives() -> None:
         [[service]]
         ports = "telnet"
         server = ["/usr/sbin/telnetd", "telnetd", "-h"]
+        proxy = "v2"
         [timeouts]
         connect = 1.5
         idle = 0
@@ -117,7 +118,14 @@ def test_all_of_it_arrives() -> None:
     assert (settings.control, settings.pid_file) == (Path("/run/other"), Path("/run/pid"))
     assert settings.local_server(23) == LocalServer("/usr/sbin/telnetd", ("telnetd", "-h"))
     assert settings.relay == RelaySettings(
-        1.5, 0, 7, False, 11, Limits(sessions=12, rate_per_client=1.5), Ports([(2121, 2121)])
+        1.5,
+        0,
+        7,
+        False,
+        11,
+        Limits(sessions=12, rate_per_client=1.5),
+        Ports([(2121, 2121)]),
+        proxy_v2=Ports([(23, 23)]),
     )
     assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
     assert settings.recording == Recording(sample=100, destinations=False)
@@ -175,6 +183,12 @@ def test_all_of_it_arrives() -> None:
         ("[[service]]\nalg = 'ftp'", 1, "service: ports is missing"),
         ("[[service]]\nports = '90-80'", 2, "write 80-90"),
         (f"{SERVICE}alg = 'sip'", 3, "'sip' is not one of auto, ftp, rsh, rlogin, none"),
+        (f"{SERVICE}proxy = 'v3'", 3, "'v3' is not one of v1, v2"),
+        (
+            "[[service]]\nports = '1-99'\nproxy = 'v1'",
+            3,
+            "service.proxy: port 21 is relayed as FTP",
+        ),
         (f"{SERVICE}server = ['telnetd']", 3, "the absolute path of a program"),
         (f"{SERVICE}server = []", 3, "the absolute path of a program"),
         ("[[service]]\nports = '1-99'\nserver = ['/x']", 3, "64 is the most"),

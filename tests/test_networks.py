@@ -24,3 +24,13 @@ def test_finds_the_longest_as_ipaddress_would(networks: list[IPv4Network], addre
     expected = longest and (int(longest.network_address), longest.prefixlen)
     assert table.find(address) == expected
     assert (address in table) == (longest is not None)
+
+
+@given(st.lists(networks4, max_size=5), st.integers(0, 2**32 - 1), st.integers(0, 300))
+def test_finds_the_first_that_none_holds(
+    networks: list[IPv4Network], first: int, count: int
+) -> None:
+    table = Networks(32, ((int(n.network_address), n.prefixlen) for n in networks))
+    last = min(first + count, 2**32 - 1)
+    outside = (address for address in range(first, last + 1) if address not in table)
+    assert table.first_outside(first, last) == next(outside, None)

@@ -14,6 +14,8 @@ def test_what_is_carried_is_what_arrives() -> None:
         ftp=Ports([(21, 21), (2000, 2100)]),
         rsh=Ports([(514, 514)]),
         rlogin=Ports([(513, 513)]),
+        proxy_v1=Ports([(80, 81)]),
+        proxy_v2=Ports([(443, 443)]),
     )
     for orders in (
         Orders(relay, Recording(sample=3), Ports([(23, 23)]), "json"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 from faith.daemon.policy import Rules
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from faith.daemon.settings import Service, Settings
     from faith.dns.service import Settings as DnsSettings
     from faith.relay.admission import Limits
+    from faith.translation.sources import Source
 
 
 def lines(settings: Settings) -> Iterator[str]:
@@ -32,6 +34,7 @@ def lines(settings: Settings) -> Iterator[str]:
     if settings.maps:
         addresses = sum(1 << 32 - length for _, length in settings.maps.networks)
         yield f"maps     {len(settings.maps)}, IPv4 addresses of them: {addresses}"
+    yield from (f"source   {_source(source)}" for source in settings.sources.sources)
     yield f"workers  {settings.workers}, as {settings.user}"
     relay = settings.relay
     if relay.limits:
@@ -56,7 +59,16 @@ def _service(service: Service) -> str:
         parts.append(f"FTP on {service.ftp}")
     if service.local_server:
         parts.append(f"local server {service.local_server.path}")
+    if service.proxy:
+        parts.append(f"told their clients by PROXY {service.proxy}")
     return ", ".join(parts)
+
+
+def _source(source: Source) -> str:
+    clients = ", ".join(str(IPv6Network(network)) for network in source.clients)
+    count = len(source.addresses)
+    how = "one for each client of" if source.one_to_one else "shared by"
+    return f"{count} address{'es' * (count > 1)}, {how} {clients}"
 
 
 def _limits(limits: Limits) -> str:

@@ -27,6 +27,7 @@ from faith.relay.admission import Limits
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
+from faith.translation.proxy import V1, V2, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +123,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         ports=Ports.parse(options.service, socket.getservbyname),
         alg=options.alg,
         local_server=_local_server(options.server),
+        proxy=options.proxy,
     )
     return Settings(
         services=(service,),
@@ -149,6 +151,8 @@ def _settings(options: argparse.Namespace) -> Settings:
             ftp=service.ftp,
             rsh=service.rsh,
             rlogin=service.rlogin,
+            proxy_v1=service.introduced(V1),
+            proxy_v2=service.introduced(V2),
         ),
     )
 
@@ -207,6 +211,11 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="what to know of the protocol: auto is ftp for port 21, rsh and rlogin for shell and"
         " login (%(default)s)",
+    )
+    add(
+        "--proxy",
+        choices=VERSIONS,
+        help="tell servers their clients, by the PROXY protocol that they must expect",
     )
     add(
         "--workers",

@@ -8,7 +8,7 @@ import socket
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon import admin, mapping
+from faith.daemon import admin, mapping, pools
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS
 from faith.daemon.policy import Rules
@@ -27,6 +27,7 @@ from faith.translation.maps import Maps
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix, Prefixes
+from faith.translation.proxy import V1, V2, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,10 +50,11 @@ _DNS_LISTS = (
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
     "prefix": ("address", "layout", "via"),
-    "service": ("ports", "alg", "server"),
+    "service": ("ports", "alg", "server", "proxy"),
     "map": ("v4", "v6", *mapping.OPTIONS),
     "maps": ("file",),
     "access": ("file", "rules"),
+    "source": pools.KEYS,
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
     "dns": (*_DNS_LISTS, "layout", "serve_stale", "mixed_case", "authorities", "workers"),
@@ -60,7 +62,7 @@ KEYS = {
     "log": ("format", *(field.name for field in fields(Recording))),
 }
 """Every key there is, by its table."""
-SEVERAL = ("prefix", "service", "map")
+SEVERAL = ("prefix", "service", "map", "source")
 """Tables of which there can be several."""
 
 
@@ -92,6 +94,7 @@ def read(toml: str, file: str) -> Settings:
         access_rules=access_rules,
         maps=_maps(document.tables("map"), maps_file, prefixes),
         maps_file=maps_file,
+        sources=pools.read(document.tables("source")),
         workers=top.take("workers", whole(1, MOST_WORKERS), len(os.sched_getaffinity(0))),
         user=top.take("user", parsed(_user), Settings.user),
         drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
@@ -108,6 +111,8 @@ def read(toml: str, file: str) -> Settings:
             ftp=union(service.ftp for service in services),
             rsh=union(service.rsh for service in services),
             rlogin=union(service.rlogin for service in services),
+            proxy_v1=union(service.introduced(V1) for service in services),
+            proxy_v2=union(service.introduced(V2) for service in services),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
         dns=_dns(document.table("dns")) if "dns" in top else None,
@@ -174,12 +179,12 @@ def _service(table: Table) -> Service:
             route.check_number(ports)
         except SetupError as error:
             raise table.fault(str(error), "server") from error
-    return Service(
-        name=name,
-        ports=ports,
-        alg=table.take("alg", choice(ALGS), ALGS[0]),
-        local_server=LocalServer.of(words) if words else None,
-    )
+    alg = table.take("alg", choice(ALGS), ALGS[0])
+    proxy = table.take("proxy", choice(VERSIONS), None)
+    try:
+        return Service(name, ports, alg, LocalServer.of(words) if words else None, proxy)
+    except ConfigError as error:
+        raise table.fault(error.message, "proxy") from error
 
 
 def _on(table: Table, key: str) -> str:

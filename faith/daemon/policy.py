@@ -15,6 +15,7 @@ from faith.translation.destination import Policy
 from faith.translation.maps import NO_MAPS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
+from faith.translation.sources import NO_SOURCES, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,17 +78,18 @@ class Parts:
     prefixes: tuple[Prefix, ...]
     own: tuple[tuple[int, int], ...]
     maps: Maps = NO_MAPS
+    sources: Sources = NO_SOURCES
 
     @classmethod
-    def gather(cls, rules: Rules, maps: Maps = NO_MAPS) -> Parts:
-        """*rules* and *maps*, and what the kernel has now.  Raises OSError."""
+    def gather(cls, rules: Rules, maps: Maps = NO_MAPS, sources: Sources = NO_SOURCES) -> Parts:
+        """*rules*, *maps* and *sources*, and what the kernel has now.  Raises OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
-        return cls(rules, tuple(prefixes), tuple(own), maps)
+        return cls(rules, tuple(prefixes), tuple(own), maps, sources)
 
     def policy(self) -> Policy:
         """The policy they make."""
-        own = Networks(32, self.own)
-        return Policy(Prefixes(self.prefixes), own, self.rules.access(), self.maps)
+        own, access = Networks(32, self.own), self.rules.access()
+        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources)
 
     def check_maps(self) -> None:
         """Raise ConfigError for a map of what is the gateway's."""
@@ -99,18 +101,19 @@ class Parts:
         There can be very many, of which few change at a time.
         """
         prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
-        maps = difference(known, self.maps)
-        return json.dumps([self.rules.text, self.rules.file, prefixes, self.own, maps])
+        maps, sources = difference(known, self.maps), self.sources.values()
+        return json.dumps([self.rules.text, self.rules.file, prefixes, self.own, maps, sources])
 
     @classmethod
     def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
         """What :meth:`dumps` wrote."""
-        text, file, prefixes, own, maps = json.loads(dumped)
+        text, file, prefixes, own, maps, sources = json.loads(dumped)
         return cls(
             Rules(text, file),
             tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
             tuple((network, length) for network, length in own),
             changed(known, maps),
+            Sources.of(sources),
         )
 
 

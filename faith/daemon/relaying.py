@@ -97,7 +97,7 @@ class Relaying:
             demand(left["same"], settings.lasting)
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
-        self.parts = Parts.gather(rules, self._maps(left))
+        self.parts = Parts.gather(rules, self._maps(left), settings.sources)
         self.parts.check_maps()
         if not self.parts.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
@@ -176,7 +176,8 @@ class Relaying:
         """Go by the prefixes and the addresses that the kernel has now."""
         before = self.parts.prefixes
         try:
-            self._decide_by(Parts.gather(self.parts.rules, self.parts.maps))
+            parts = self.parts
+            self._decide_by(Parts.gather(parts.rules, parts.maps, parts.sources))
             if self.parts.prefixes != before:
                 # The workers know them already when the first connection comes.
                 self.steering.set_prefixes(self.parts.prefixes)
@@ -193,7 +194,9 @@ class Relaying:
         orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
         with in_memory(orders.dumps()) as descriptor:
             self.crew.tell("orders", [descriptor])
-        self._decide_by(replace(self.parts, rules=rules, maps=settings.maps))
+        self._decide_by(
+            replace(self.parts, rules=rules, maps=settings.maps, sources=settings.sources)
+        )
 
     def map(self, maps: Maps) -> None:
         """Go by other maps, until other settings come."""

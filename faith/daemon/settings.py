@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from faith.daemon.log import FORMS
 from faith.daemon.records import Recording
+from faith.errors import ConfigError
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.maps import NO_MAPS, Maps
 from faith.translation.ports import NO_PORTS, Ports
+from faith.translation.sources import NO_SOURCES, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,13 +36,27 @@ _NAMES = {"rsh": {"shell", "cmd"}, "rlogin": {"login"}}  # those of services(5)
 class Service:
     """Ports that are relayed alike; *name* is what the operator called them.
 
-    *local_server* serves connections to the gateway's own addresses.
+    *local_server* serves connections to the gateway's own addresses.  Servers of these ports learn
+    their client by that version of the PROXY protocol, if *proxy* says one.  Raises ConfigError.
     """
 
     name: str
     ports: Ports
     alg: str = "auto"
     local_server: LocalServer | None = None
+    proxy: str | None = None
+
+    def __post_init__(self) -> None:
+        spoken = self.ftp | self.rsh
+        if self.proxy and spoken:
+            raise ConfigError(
+                f"port {spoken} is relayed as FTP or rsh, whose servers make connections to their"
+                ' client, so that they must not know another than us; with alg "none" they may'
+            )
+
+    def introduced(self, version: str) -> Ports:
+        """Its ports whose servers speak that *version* of the PROXY protocol."""
+        return self.ports if self.proxy == version else NO_PORTS
 
     @property
     def ftp(self) -> Ports:
@@ -72,7 +88,8 @@ class Settings:
     No port belongs to two *services*.  *prefixes* are those to set up for as long as it runs.
     *access_rules* go before *access_file*, which None makes the usual file, if it exists.
     *maps_file* is where those of the *maps* are that can be changed from outside.  *metrics* is the
-    admin listener's address and port.
+    admin listener's address and port.  *sources* are what clients connect from where no rule says
+    it.
     """
 
     services: tuple[Service, ...]
@@ -82,6 +99,7 @@ class Settings:
     access_rules: str | None = None
     maps: Maps = NO_MAPS
     maps_file: Path | None = None
+    sources: Sources = NO_SOURCES
     workers: int = 1
     user: str = "nobody"
     drain_timeout: float = 5.0

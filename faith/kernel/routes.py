@@ -111,6 +111,15 @@ def own_ipv4() -> list[tuple[int, int]]:
     the networks that a faithd has mapped.
     """
     kinds = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
+    return _local_table(*kinds)
+
+
+def local_ipv4() -> list[tuple[int, int]]:
+    """The ``(network, length)`` pairs of IPv4 addresses that this host can connect from."""
+    return _local_table(rtnetlink.LOCAL)
+
+
+def _local_table(*kinds: int) -> list[tuple[int, int]]:
     with Netlink(NETLINK_ROUTE) as netlink:
         found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL)
         return [

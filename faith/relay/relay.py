@@ -19,14 +19,16 @@ from faith.relay.admission import NO_LIMITS, Admission, Limits
 from faith.relay.counters import Counters
 from faith.relay.ftp import Ftp
 from faith.relay.handover import Handover
+from faith.relay.introduction import introduce
 from faith.relay.limits import Deadlines, Silence
 from faith.relay.listener import Listener, Reserve, adopt
 from faith.relay.plane import ERR, HUP, Plane
-from faith.relay.record import Record
+from faith.relay.record import Record, broken
 from faith.relay.routing import Routing
 from faith.relay.rsh import Rsh
 from faith.relay.session import Session
 from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
+from faith.translation.proxy import V1, V2
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -51,7 +53,8 @@ class Settings:
 
     *limits* hold where the relay has the tables for them, its *admission*.  Idle sessions live 2 h
     4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp*, *rsh* and
-    *rlogin* are served by somebody who knows the protocol.  *reserved_port* is KAME's ``-p``.
+    *rlogin* are served by somebody who knows the protocol.  *reserved_port* is KAME's ``-p``.  To
+    the servers of *proxy_v1* and *proxy_v2* the client is introduced, by the PROXY protocol.
     """
 
     connect_timeout: float = 10.0
@@ -63,11 +66,17 @@ class Settings:
     ftp: Ports = NO_PORTS
     rsh: Ports = NO_PORTS
     rlogin: Ports = NO_PORTS
+    proxy_v1: Ports = NO_PORTS
+    proxy_v2: Ports = NO_PORTS
 
     @property
     def reserved(self) -> Ports:
         """The ports to which connections are made from a port below 1024."""
         return ALL_PORTS if self.reserved_port else self.rsh | self.rlogin
+
+    def proxy(self, port: int) -> str | None:
+        """The version of the PROXY protocol that servers at *port* expect, if any."""
+        return V2 if port in self.proxy_v2 else V1 if port in self.proxy_v1 else None
 
 
 class Relay:
@@ -292,19 +301,27 @@ class Relay:
             self.counters.dialled(self._loop.time() - session.started)
             if self._steps:
                 log.debug("connected to %s for %s", session.route.server, session.client_host)
-            alg = self._alg(session) if session.port in self._spoken_ports else None
-            if alg is None:
-                self._plane.start(leg, events)
+            if session.port in self._spoken_ports and session.parent is None:
+                self._speak(session, events)
             else:
-                alg.take_over(session)
+                self._plane.start(leg, events)
 
-    def _alg(self, session: Session) -> Ftp | Rsh | None:
-        """Who knows what is said in *session*; nobody does of data connections."""
-        if session.parent is not None:
-            return None
-        if session.port in self._settings.rsh:
-            return self._rsh
-        return self._ftp if session.port in self._settings.ftp else None
+    def _speak(self, session: Session, events: int) -> None:
+        """Have *session* served by who knows its protocol, or introduce the client first."""
+        settings = self._settings
+        if session.port in settings.rsh:
+            self._rsh.take_over(session)
+        elif self._ftp and session.port in settings.ftp:
+            self._ftp.take_over(session)
+        else:
+            version = settings.proxy(session.port)
+            try:
+                if version:
+                    introduce(session, version)
+            except OSError as error:
+                self._plane.end(session, broken("server", error.errno), reset=True)
+            else:
+                self._plane.start(session.server, events)
 
     def _dial_timeout(self, session: Session) -> None:
         self._dial_failed(session, dial.TIMEOUT)
@@ -418,8 +435,8 @@ class Relay:
 
 
 def _spoken_ports(settings: Settings) -> frozenset[int]:
-    """Those with an ALG, as a set: every connection asks, and ranges are slow to answer."""
-    return frozenset((*settings.ftp, *settings.rsh))
+    """Those where we have a say, as a set: every connection asks, and ranges are slow to answer."""
+    return frozenset((*settings.ftp, *settings.rsh, *settings.proxy_v1, *settings.proxy_v2))
 
 
 def _failure(leg: Leg, error: int) -> str:

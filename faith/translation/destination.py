@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from faith.translation.maps import NO_MAPS
 from faith.translation.networks import Networks
+from faith.translation.sources import NO_SOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from faith.translation.access import Access
     from faith.translation.maps import Maps
     from faith.translation.prefix import Prefix, Prefixes
+    from faith.translation.sources import Sources
 
 # Why a connection is refused: these words stand in records and, later, in metrics.
 DENIED = "denied by a rule"
@@ -76,17 +78,24 @@ class Policy:
     """Everything that decides about a connection, replaced as one value on any change.
 
     *own* are the networks the gateway answers for on IPv4, as its kernel's local table has them.
+    *sources* say what a client connects from where no rule does.
     """
 
-    __slots__ = ("access", "maps", "own", "prefixes")
+    __slots__ = ("access", "maps", "own", "prefixes", "sources")
 
     def __init__(
-        self, prefixes: Prefixes, own: Networks, access: Access, maps: Maps = NO_MAPS
+        self,
+        prefixes: Prefixes,
+        own: Networks,
+        access: Access,
+        maps: Maps = NO_MAPS,
+        sources: Sources = NO_SOURCES,
     ) -> None:
         self.prefixes = prefixes
         self.own = own
         self.access = access
         self.maps = maps
+        self.sources = sources
 
     def admit(self, client: int, destination: int, prefix: Prefix) -> Verdict:
         """Judge *client* (128 bits) towards *destination* (32 bits), reached through *prefix*."""
@@ -104,4 +113,5 @@ class Policy:
             return Verdict(SPECIAL)
         if destination in self.own and not rule.names((destination, 32)):
             return Verdict(OWN)
-        return Verdict(None, rule.source4)
+        source = rule.source4
+        return Verdict(None, self.sources.find(client) if source is None else source)

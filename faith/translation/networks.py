@@ -30,5 +30,15 @@ class Networks:
                 return address >> shift << shift, length
         return None
 
+    def first_outside(self, first: int, last: int) -> int | None:
+        """The first address from *first* to *last* that none of them holds, or None."""
+        while first <= last:
+            found = self.find(first)
+            if found is None:
+                return first
+            network, length = found
+            first = network + (1 << (self._bits - length))
+        return None
+
     def __contains__(self, address: int) -> bool:
         return self.find(address) is not None

@@ -1,0 +1,37 @@
+"""The PROXY protocol, versions 1 and 2: the first bytes to a server say who its client really is.
+
+The specification is HAProxy's (haproxy.org/download/3.0/doc/proxy-protocol.txt).  It has no room
+for two families in one header, so the destination told is the address that the client connected to.
+"""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Endpoint = tuple[str, int]
+    """An address as text, IPv4 or IPv6, which may name its interface, and a port."""
+
+V1, V2 = "v1", "v2"
+VERSIONS = (V1, V2)
+
+_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_PROXY = 0x21  # version 2; not for a health check of the proxy's own
+_STREAM = 1
+_HEAD = struct.Struct(">12sBBH")
+_PORTS = struct.Struct(">HH")
+
+
+def header(version: str, client: Endpoint, destination: Endpoint) -> bytes:
+    """What a server is told of a TCP connection from *client* to *destination*, of one family."""
+    from ipaddress import ip_address  # most connections have no header
+
+    source, target = (ip_address(host.partition("%")[0]) for host, _ in (client, destination))
+    ports = client[1], destination[1]
+    if version == V1:
+        family = "TCP6" if source.version == 6 else "TCP4"
+        return f"PROXY {family} {source} {target} {ports[0]} {ports[1]}\r\n".encode()
+    addresses = source.packed + target.packed + _PORTS.pack(*ports)
+    family_and_kind = (2 if source.version == 6 else 1) << 4 | _STREAM
+    return _HEAD.pack(_SIGNATURE, _PROXY, family_and_kind, len(addresses)) + addresses

@@ -1,0 +1,172 @@
+"""Servers see clients at the addresses that [[source]] gives them."""
+
+from __future__ import annotations
+
+import contextlib
+import ftplib
+import io
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.lab.topology import CLIENT, PREFIX, SERVER
+from tests.netns.ftp_server import FtpServer
+from tests.netns.service import PORT
+from tests.netns.test_faith_toml import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from faith.lab import ThreeHosts
+
+    Start = Callable[[str], Gateway]
+
+pytestmark = pytest.mark.netns
+
+ADDRESSES = "192.0.2.128/26"
+"""What the gateway has beside its own 192.0.2.1."""
+BASE = f"""
+workers = 2
+[[prefix]]
+address = "{PREFIX}"
+[[service]]
+ports = "{PORT},ftp"
+"""
+POOL = """
+[[source]]
+addresses = ["192.0.2.130-192.0.2.133", "192.0.2.140"]
+"""
+POOLED = {f"192.0.2.{last}" for last in (130, 131, 132, 133, 140)}
+ONE_TO_ONE = f"""
+[[source]]
+clients = ["2001:db8:6::100/122"]
+addresses = ["{ADDRESSES}"]
+one_to_one = true
+"""
+
+
+@pytest.fixture(autouse=True)
+def addresses(lab: ThreeHosts) -> None:
+    lab.gateway.run(["ip", "route", "add", "local", ADDRESSES, "dev", "lo"])
+    for last in (*range(0x100, 0x110), 0x13F, 0x140):
+        lab.client.links.add_address("to-gateway", f"2001:db8:6::{last:x}/64")
+
+
+@pytest.fixture
+def listener(lab: ThreeHosts) -> Iterator[socket.socket]:
+    with lab.server.call(socket.create_server, (SERVER, PORT)) as listener:
+        listener.settimeout(5)
+        yield listener
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, tmp_path: Path) -> Start:
+    return lambda text: Gateway(lab, tmp_path, BASE + text)
+
+
+def seen(lab: ThreeHosts, listener: socket.socket, client: str = CLIENT) -> str:
+    """The address that the server sees when *client* connects."""
+    address = lab.mapped(), PORT
+    with lab.client.call(lambda: socket.create_connection(address, 5, (client, 0))):
+        connection, peer = listener.accept()
+        connection.close()
+        return str(peer[0])
+
+
+def test_clients_share_a_pool_each_with_one_address(
+    lab: ThreeHosts, start: Start, listener: socket.socket
+) -> None:
+    start(POOL)
+    addresses = {}
+    for last in range(0x100, 0x110):
+        client = f"2001:db8:6::{last:x}"
+        # Two workers serve them, and neither knows what the other did.
+        (addresses[client],) = {seen(lab, listener, client) for _ in range(4)}
+    assert set(addresses.values()) <= POOLED
+    assert len(set(addresses.values())) > 2
+
+
+def test_each_client_has_its_own(lab: ThreeHosts, start: Start, listener: socket.socket) -> None:
+    start(ONE_TO_ONE)
+    for client, source in (("100", "128"), ("101", "129"), ("10f", "143"), ("13f", "191")):
+        assert seen(lab, listener, f"2001:db8:6::{client}") == f"192.0.2.{source}"
+    assert seen(lab, listener, "2001:db8:6::140") == "192.0.2.1"
+
+
+def test_a_rule_goes_first_and_a_reload_changes_both(
+    lab: ThreeHosts, start: Start, listener: socket.socket
+) -> None:
+    named, others = "2001:db8:6::101 permit 0.0.0.0/0 192.0.2.190", "::/0 permit 0.0.0.0/0"
+    faithd = start(f'{ONE_TO_ONE}[access]\nrules = ["{named}", "{others}"]')
+    assert seen(lab, listener, "2001:db8:6::101") == "192.0.2.190"
+    assert seen(lab, listener, "2001:db8:6::102") == "192.0.2.130"
+    faithd.write(BASE + ONE_TO_ONE.replace(ADDRESSES, "192.0.2.160-192.0.2.191"))
+    faithd.signal(signal.SIGHUP)
+    faithd.wait_said("everything stays as it was")
+    assert "64 clients of 128 bits cannot have an address each of 32" in faithd.said
+    assert seen(lab, listener, "2001:db8:6::102") == "192.0.2.130"
+    faithd.write(BASE + POOL)
+    faithd.signal(signal.SIGHUP)
+    faithd.wait_said("read again")
+    assert seen(lab, listener, "2001:db8:6::101") in POOLED
+
+
+def test_an_address_that_the_gateway_has_not_is_refused(
+    lab: ThreeHosts, tmp_path: Path, start: Start
+) -> None:
+    with pytest.raises(
+        AssertionError, match=r"faith.toml:\d+: source.addresses: 192.0.2.192 is no"
+    ):
+        start(POOL.replace("192.0.2.140", "192.0.2.190-192.0.2.192"))
+
+
+@pytest.mark.parametrize("passive", [True, False])
+def test_rfc6384_ftp_keeps_the_sessions_address(
+    lab: ThreeHosts, start: Start, passive: bool
+) -> None:
+    start(ONE_TO_ONE)
+    server = FtpServer(lab.server)
+    server.files["file"] = b"octets"
+    received = io.BytesIO()
+
+    def fetch() -> None:
+        with ftplib.FTP(timeout=10, source_address=("2001:db8:6::105", 0)) as ftp:
+            ftp.connect(lab.mapped(), 21)
+            ftp.login("me", "secret")
+            ftp.set_pasv(passive)
+            ftp.retrbinary("RETR file", received.write)
+
+    with contextlib.closing(server):
+        lab.client.call(fetch)
+    assert received.getvalue() == b"octets"
+    assert server.control_peers == server.data_peers == ["192.0.2.133"]
+
+
+def test_when_its_ports_are_taken_a_client_is_refused(
+    lab: ThreeHosts, start: Start, listener: socket.socket
+) -> None:
+    """RFC 7857 §4: it does not get another address."""
+    lab.gateway.sysctl("net.ipv4.ip_local_port_range", "40000 40003")
+    faithd = start(ONE_TO_ONE)
+    client, other = "2001:db8:6::101", "2001:db8:6::102"
+
+    def connect(source: str) -> socket.socket:
+        return lab.client.call(
+            lambda: socket.create_connection((lab.mapped(), PORT), 5, (source, 0))
+        )
+
+    # The servers' ends are closed first, or else the ports would rest in TIME_WAIT here.
+    with contextlib.ExitStack() as clients, contextlib.ExitStack() as servers:
+        for _ in range(4):
+            clients.enter_context(connect(client))
+            server = servers.enter_context(listener.accept()[0])
+            assert server.getpeername()[0] == "192.0.2.129"
+        with contextlib.suppress(ConnectionResetError), connect(client) as one_more:
+            assert not one_more.recv(1)
+        faithd.wait_said("no free source port")
+        assert seen(lab, listener, other) == "192.0.2.130"
+    faithd.wait_said("source=192.0.2.129", 4)
+    assert seen(lab, listener, client) == "192.0.2.129"
