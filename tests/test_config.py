@@ -138,6 +138,13 @@ def test_all_of_it_arrives() -> None:
     assert len(settings.dns.options.names) == 2
 
 
+def test_what_is_written_the_same_is_the_same() -> None:
+    """A reload that finds the [dns] of before leaves those alone who answer, and their cache."""
+    text = f"{SERVICE}[dns]\nallow = ['2001:db8::/32']\nfilter_a = ['::/0']\nnever = ['example']\n"
+    assert read(text) == read(text)
+    assert read(text).dns != read(text.replace("/32", "/33")).dns
+
+
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [

@@ -34,3 +34,12 @@ def test_finds_the_first_that_none_holds(
     last = min(first + count, 2**32 - 1)
     outside = (address for address in range(first, last + 1) if address not in table)
     assert table.first_outside(first, last) == next(outside, None)
+
+
+@given(st.lists(networks4, max_size=5), st.lists(networks4, max_size=5), st.sampled_from([32, 128]))
+def test_are_equal_when_they_hold_the_same(
+    some: list[IPv4Network], others: list[IPv4Network], bits: int
+) -> None:
+    one, other = ({(int(n.network_address), n.prefixlen) for n in few} for few in (some, others))
+    assert (Networks(32, one) == Networks(bits, other)) == (one == other and bits == 32)
+    assert hash(Networks(32, one)) == hash(Networks(32, [*one, *one]))

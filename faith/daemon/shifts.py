@@ -147,6 +147,8 @@ class Shifts:
         for shift in self._shifts():
             shift.crew.forsake()
             shift.release()
+        for channel in self._old:
+            os.close(channel)  # or whoever is behind it would never hear that it is over
 
     def close(self) -> None:
         """End all at once."""

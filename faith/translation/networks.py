@@ -42,3 +42,11 @@ class Networks:
 
     def __contains__(self, address: int) -> bool:
         return self.find(address) is not None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Networks):
+            return NotImplemented
+        return (self._bits, self._tables) == (other._bits, other._tables)
+
+    def __hash__(self) -> int:
+        return hash((self._bits, *(length for length, _ in self._tables)))
