@@ -24,8 +24,9 @@ from faith.kernel import routes
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
-from tests.faithd import ENVIRONMENT, Faithd
+from tests.faithd import ENVIRONMENT
 from tests.netns.ftp_server import FtpServer
+from tests.netns.gateway import Gateway, metrics, reread
 from tests.netns.service import PORT, answers, connect, refuses, relays
 
 if TYPE_CHECKING:
@@ -57,21 +58,6 @@ DNS = f"""
 listen = ["[{GATEWAY_V6}]:53"]
 forward = ["{SERVER}"]
 """
-
-
-class Gateway(Faithd):
-    """A faithd by a file, which can be written anew."""
-
-    def __init__(self, lab: ThreeHosts, directory: Path, text: str, **environment: str) -> None:
-        self.lab = lab
-        self.file = directory / "faith.toml"
-        self.control = directory / "control"
-        self.write(text)
-        super().__init__(lab.gateway, directory / "log", "--config", str(self.file), **environment)
-        self.wait_said("serving")
-
-    def write(self, text: str) -> None:
-        self.file.write_text(f'control = "{self.control}"\n{text}')
 
 
 @pytest.fixture
@@ -152,14 +138,6 @@ def test_names_that_cannot_be_served_keep_it_from_starting(lab: ThreeHosts, tmp_
 
 
 # -- read again ----------------------------------------------------------------------------------
-
-
-def reread(faithd: Gateway, text: str, says: str) -> None:
-    """Have *faithd* read *text*, and wait for what it says then."""
-    times = faithd.said.count(says)
-    faithd.write(text)
-    faithd.signal(signal.SIGHUP)
-    faithd.wait_said(says, times + 1)
 
 
 def relays_now(lab: ThreeHosts) -> bool:
@@ -362,8 +340,8 @@ def test_an_upgrade_takes_all_parts_over_and_what_may_change_of_the_file(
     faithd = start(BASE + DNS + '[metrics]\nlisten = "[::1]:9064"\n')
     session = connect(lab)
     assert answers(session)
-    relayed = scrape(lab)
-    assert relayed("faith_sessions_open") >= 1
+    assert metrics(lab)["faith_sessions_open"] >= 1
+    processes = len(faithd.workers)
     text = BASE + DNS + '[metrics]\nlisten = "[::1]:9064"\n'
     faithd.write(text.replace("[dns]", "[timeouts]\nidle = 60\n[dns]"))
     for number in (2, 3):
@@ -374,7 +352,8 @@ def test_an_upgrade_takes_all_parts_over_and_what_may_change_of_the_file(
         assert relays(lab)
         with connect(lab, GATEWAY_V6) as own:
             assert answers(own, b"cat says it again")
-        wait_until(lambda: scrape(lab)("faith_sessions_open") == 1, 5, "one session counted")
+        wait_until(lambda: metrics(lab)["faith_sessions_open"] == 1, 5, "one session counted")
+        wait_until(lambda: len(faithd.workers) == processes, 5, "nobody of the old program left")
         told = subprocess.check_output(
             [sys.executable, "-m", "faith.cli.faith", "sessions", "--json", "--control",
              str(faithd.control)],
@@ -384,19 +363,6 @@ def test_an_upgrade_takes_all_parts_over_and_what_may_change_of_the_file(
     session.close()
     assert faithd.stop() == 0
     assert not faithd.control.exists()
-
-
-def scrape(lab: ThreeHosts) -> Callable[[str], float]:
-    """The metrics, each by its name."""
-
-    def read() -> bytes:
-        with socket.create_connection(("::1", 9064), timeout=5) as sock:
-            sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-            with sock.makefile("rb") as answer:
-                return answer.read()
-
-    lines = lab.gateway.call(read).decode().splitlines()
-    return lambda name: sum(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
 @pytest.mark.usefixtures("echo")

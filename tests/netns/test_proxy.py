@@ -13,8 +13,8 @@ import pytest
 from faith.lab.topology import CLIENT, PREFIX, SERVER
 from faith.translation.proxy import V1, V2, header
 from tests.netns.ftp_server import FtpServer
+from tests.netns.gateway import Gateway
 from tests.netns.service import PORT, connect
-from tests.netns.test_faith_toml import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,205 @@
+"""Ill-behaved sessions, each with a client and a server who tell whether all bytes have come."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import random
+import socket
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faith.lab import ThreeHosts
+
+PORT = 7
+
+
+@dataclass
+class Side:
+    """What one end does: writes *size* bytes in *piece*s, and how it reads, pauses and ends."""
+
+    size: int
+    piece: int
+    seed: int
+    pause: float = 0.0  # before every read
+    cork: bool = False  # the last data and the FIN leave in one segment
+    reset_after: int | None = None  # bytes written before it aborts
+    wait_for_end: bool = False  # it ends its own stream only when the other's has ended
+    wrote: int = 0
+    got: int = 0
+    digest_in: bytes = b""
+    end: str = ""
+
+    @classmethod
+    def at_random(cls, chance: random.Random) -> Side:
+        size = chance.choice([0, 1, 50, 1000, 65_536, 100_000, 700_000])
+        reset = chance.random() < 0.15
+        return cls(
+            size=size,
+            piece=1 if size <= 50 else chance.choice([100, 4096, 65_536, 1 << 20]),
+            pause=0.01 if chance.random() < 0.2 else 0.0,
+            cork=chance.random() < 0.3,
+            reset_after=chance.randint(0, size) if reset else None,
+            wait_for_end=chance.random() < 0.3,
+            seed=chance.getrandbits(32),
+        )
+
+
+CUT = (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
+"""What a system call says of a connection that the other end has aborted."""
+
+
+class Reset(Exception):
+    """This end has aborted the connection on purpose."""
+
+
+async def write(sock: socket.socket, side: Side, other_ended: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    data = random.Random(side.seed).randbytes(side.size)
+    side.digest_in = hashlib.sha256(data).digest()
+    while side.wrote < side.size:
+        piece = data[side.wrote : side.wrote + side.piece]
+        if side.reset_after is not None and side.wrote + len(piece) > side.reset_after:
+            break
+        last = side.wrote + len(piece) == side.size
+        if last and side.cork:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        await loop.sock_sendall(sock, piece)
+        side.wrote += len(piece)
+    if side.reset_after is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise Reset
+    if side.wait_for_end:
+        await other_ended.wait()
+    sock.shutdown(socket.SHUT_WR)
+
+
+async def read(sock: socket.socket, side: Side, ended: asyncio.Event) -> bytes:
+    loop = asyncio.get_running_loop()
+    digest = hashlib.sha256()
+    while True:
+        if side.pause:
+            await asyncio.sleep(side.pause)
+        data = await loop.sock_recv(sock, 20_000 if side.pause else 1 << 18)
+        if not data:
+            ended.set()
+            return digest.digest()
+        side.got += len(data)
+        digest.update(data)
+
+
+async def live(sock: socket.socket, side: Side) -> bytes:
+    """Be one end of a session; returns the digest of what was read, if it came to its end."""
+    ended = asyncio.Event()
+    with sock:
+        try:
+            async with asyncio.TaskGroup() as both:
+                reading = both.create_task(read(sock, side, ended))
+                both.create_task(write(sock, side, ended))
+        except* Reset:
+            side.end = "reset it"
+        except* OSError as errors:
+            cut = all(isinstance(e, OSError) and e.errno in CUT for e in errors.exceptions)
+            side.end = "was reset" if cut else repr(errors.exceptions)
+        else:
+            side.end = "closed"
+            return reading.result()
+    return b""
+
+
+@dataclass
+class Case:
+    client: Side
+    server: Side
+    client_read: bytes = b""
+    server_read: bytes = b""
+    port: int = 0
+    """The client's."""
+
+    @classmethod
+    def request(cls, chance: random.Random) -> Case:
+        """A word, and a page back."""
+        asked, told = chance.randint(1, 1000), chance.randint(1, 20_000)
+        client = Side(asked, asked, chance.getrandbits(32))
+        return cls(client, Side(told, told, chance.getrandbits(32), wait_for_end=True))
+
+    @classmethod
+    def bulk(cls, chance: random.Random, size: int) -> Case:
+        """*size* bytes each way, as fast as they go."""
+        client, server = (Side(size, 1 << 18, chance.getrandbits(32)) for _ in range(2))
+        return cls(client, server)
+
+    @classmethod
+    def at_random(cls, chance: random.Random) -> Case:
+        case = cls(Side.at_random(chance), Side.at_random(chance))
+        if case.client.wait_for_end:
+            case.server.wait_for_end = False  # or they would wait for each other
+        return case
+
+    @property
+    def must_be_reset(self) -> bool:
+        return self.client.reset_after is not None or self.server.reset_after is not None
+
+    def check(self) -> None:
+        assert {self.client.end, self.server.end} <= {"closed", "reset it", "was reset"}
+        if not self.must_be_reset:
+            assert (self.client.end, self.server.end) == ("closed", "closed")
+            assert self.server_read == self.client.digest_in
+            assert self.client_read == self.server.digest_in
+        assert self.server.got <= self.client.size
+        assert self.client.got <= self.server.size
+
+
+class Abuse:
+    """The cases, matched at the server by the number each client sends first."""
+
+    def __init__(self, lab: ThreeHosts, cases: list[Case]) -> None:
+        self.lab = lab
+        self.cases = cases
+        self.listener: socket.socket = lab.server.call(socket.create_server, ("", PORT))
+        self.listener.setblocking(False)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.accept(tasks))
+            for number in range(len(self.cases)):
+                tasks.create_task(self.client(number))
+
+    async def accept(self, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in self.cases:
+            sock, _ = await loop.sock_accept(self.listener)
+            sock.setblocking(False)
+            tasks.create_task(self.server(sock))
+
+    async def server(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with sock:
+            number = b""
+            while len(number) < 4:
+                piece = await loop.sock_recv(sock, 4 - len(number))
+                if not piece:
+                    raise ConnectionAbortedError(f"the client has said {number!r} and no more")
+                number += piece
+            case = self.cases[int.from_bytes(number, "big")]
+            await loop.sock_sendall(sock, b"!")
+            case.server_read = await live(sock, case.server)
+
+    async def client(self, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        case = self.cases[number]
+        sock: socket.socket = self.lab.client.call(socket.socket, socket.AF_INET6)
+        sock.setblocking(False)
+        with sock:
+            await loop.sock_connect(sock, (self.lab.mapped(), PORT))
+            case.port = sock.getsockname()[1]
+            try:
+                await loop.sock_sendall(sock, number.to_bytes(4, "big"))
+                assert await loop.sock_recv(sock, 1) == b"!"
+            except ConnectionResetError:  # the server's reset may overtake its first word
+                case.client.end = "was reset"
+                return
+            case.client_read = await live(sock, case.client)

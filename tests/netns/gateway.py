@@ -1,0 +1,51 @@
+"""A faithd by a file, and what it tells of itself."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+from tests.faithd import Faithd
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from faith.lab import ThreeHosts
+
+
+class Gateway(Faithd):
+    """A faithd by a file, which can be written anew."""
+
+    def __init__(self, lab: ThreeHosts, directory: Path, text: str, **environment: str) -> None:
+        self.lab = lab
+        self.file = directory / "faith.toml"
+        self.control = directory / "control"
+        self.write(text)
+        super().__init__(lab.gateway, directory / "log", "--config", str(self.file), **environment)
+        self.wait_said("serving")
+
+    def write(self, text: str) -> None:
+        self.file.write_text(f'control = "{self.control}"\n{text}')
+
+
+def metrics(lab: ThreeHosts) -> dict[str, float]:
+    """The numbers at :9064, by names with their labels: ``faith_sessions_total{end="closed"}``."""
+
+    def read() -> bytes:
+        with socket.create_connection(("::1", 9064), timeout=5) as sock:
+            sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+            with sock.makefile("rb") as answer:
+                return answer.read()
+
+    _, _, text = lab.gateway.call(read).decode().partition("\r\n\r\n")
+    pairs = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(number) for name, _, number in pairs}
+
+
+def reread(faithd: Gateway, text: str, says: str) -> None:
+    """Have *faithd* read *text*, and wait for what it says then."""
+    times = faithd.said.count(says)
+    faithd.write(text)
+    faithd.signal(signal.SIGHUP)
+    faithd.wait_said(says, times + 1)
