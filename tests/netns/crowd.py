@@ -1,0 +1,192 @@
+"""Clients of all kinds that use one gateway for a long time, at a bounded rate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ftplib
+import io
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import dns.exception
+import dns.message
+import dns.query
+
+from faith.errors import FaithError
+from faith.lab.topology import GATEWAY_V6
+from tests.netns import abuse, load
+from tests.netns.outcomes import Outcome
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from faith.lab import ThreeHosts
+    from tests.netns.outcomes import Tally
+
+RATE, AT_ONCE = 12, 100
+"""Short sessions: new ones a second, and the most at a time."""
+BULK_EVERY, BULK = 40, 4 << 20
+"""Of so many short sessions one is long, with so many bytes each way."""
+FILE = random.Random(21).randbytes(300_007)
+"""What goes by FTP."""
+FAILURES = (OSError, EOFError, AssertionError, ftplib.Error, FaithError, dns.exception.DNSException)
+"""What is raised by something that did not go as it should."""
+
+
+class Visits(abuse.Abuse):
+    """Short sessions, one after the other: requests, bulk, and those that behave ill."""
+
+    def __init__(self, lab: ThreeHosts, tally: Tally) -> None:
+        super().__init__(lab, [])
+        self._tally = tally
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._begun: list[tuple[abuse.Case, float, float]] = []
+
+    async def run_for(self, seconds: float) -> None:
+        """Have them begin for so long, and wait for the last to end."""
+        chance = random.Random(3142)
+        end = time.monotonic() + seconds
+        async with asyncio.TaskGroup() as servers:
+            accepting = servers.create_task(self.accept(servers))
+            async with asyncio.TaskGroup() as clients:
+                while time.monotonic() < end:
+                    await self._room.acquire()
+                    self.cases.append(_case(chance, len(self.cases)))
+                    clients.create_task(self._visit(len(self.cases) - 1))
+                    await asyncio.sleep(1 / RATE)
+            accepting.cancel()
+        for case, *times in self._begun:
+            self._tally.outcomes.append(_judged(case, *times))
+
+    async def accept(self, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(self.listener)
+            sock.setblocking(False)
+            tasks.create_task(self.server(sock))
+
+    async def server(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the case tells
+            await super().server(sock)
+
+    async def _visit(self, number: int) -> None:
+        begun = time.monotonic()
+        with contextlib.suppress(OSError, AssertionError):
+            await self.client(number)
+        self._begun.append((self.cases[number], begun, time.monotonic()))
+        self._room.release()
+
+
+def _case(chance: random.Random, number: int) -> abuse.Case:
+    if number % BULK_EVERY == 0:
+        return abuse.Case.bulk(chance, BULK)
+    return abuse.Case.request(chance) if number % 4 else abuse.Case.at_random(chance)
+
+
+def _judged(case: abuse.Case, begun: float, ended: float) -> Outcome:
+    kind = "reset on purpose" if case.must_be_reset else "short sessions"
+    try:
+        case.check()
+    except AssertionError as error:
+        error.add_note(str(case))
+        return Outcome(kind, begun, (case.port, abuse.PORT), ended, error)
+    return Outcome(kind, begun, (case.port, abuse.PORT), ended)
+
+
+class Stays:
+    """Sessions that last, a sixth of them idle and others in transfer, until `end`."""
+
+    def __init__(self, lab: ThreeHosts, tally: Tally) -> None:
+        self._lab = lab
+        self._tally = tally
+        self._load = load.Load()
+
+    @property
+    def moved(self) -> int:
+        """Bytes that have been sent."""
+        return self._load.moved
+
+    def end(self) -> None:
+        """Have all of them come to their good end."""
+        self._load.over.set()
+
+    async def begin(self, count: int, group: asyncio.TaskGroup) -> None:
+        """Have so many more."""
+        pairs = await asyncio.to_thread(load.connections, self._lab, count)
+        for number, pair in enumerate(pairs):
+            group.create_task(self._stay(number, *pair))
+
+    async def _stay(self, number: int, client: socket.socket, server: socket.socket) -> None:
+        kind = self._load.kinds[number % len(self._load.kinds)]
+        ports = client.getsockname()[1], load.PORT
+        outcome = Outcome("sessions that stayed", time.monotonic(), ports)
+        with client, server:
+            try:
+                await kind(client, server, random.Random(number))
+            except (OSError, AssertionError) as error:
+                outcome.error = error
+        outcome.ended = time.monotonic()
+        self._tally.outcomes.append(outcome)
+
+
+class Clients:
+    """What clients do one after the other, each with a thread of its own."""
+
+    def __init__(self, lab: ThreeHosts, tally: Tally) -> None:
+        self._lab = lab
+        self._tally = tally
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._asked = 0
+
+    def repeat(self, what: str, visit: Callable[[int, Outcome], None], every: float) -> None:
+        """Have it done until :meth:`stop`, with a pause of so many seconds after each time."""
+        thread = threading.Thread(target=self._repeat, args=(what, visit, every))
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _repeat(self, what: str, visit: Callable[[int, Outcome], None], every: float) -> None:
+        number = 0
+        while not self._over.wait(every):
+            number += 1
+            outcome = Outcome(what, time.monotonic())
+            try:
+                visit(number, outcome)
+            except FAILURES as error:
+                outcome.error = error
+            outcome.ended = time.monotonic()
+            self._tally.outcomes.append(outcome)
+
+    def transfer(self, number: int, outcome: Outcome) -> None:
+        """A file by FTP, passive and active by turns, and every other time there and back."""
+        with self._lab.client.inside(), ftplib.FTP(timeout=20) as ftp:
+            ftp.connect(self._lab.mapped(), 21)
+            assert ftp.sock
+            outcome.ports = ftp.sock.getsockname()[1], 21
+            ftp.login("me", "secret")
+            ftp.set_pasv(bool(number & 1))
+            if number & 2:
+                ftp.storbinary("STOR file", io.BytesIO(FILE))
+            received = io.BytesIO()
+            ftp.retrbinary("RETR file", received.write)
+            assert received.getvalue() == FILE, "the file is not as it was"
+
+    def question(self, number: int, outcome: Outcome) -> None:
+        """A name, whose time in the cache is a second."""
+        query = dns.message.make_query("www.example.", "AAAA")
+        with self._lab.client.inside():
+            try:
+                reply = dns.query.udp(query, GATEWAY_V6, timeout=2)
+            except dns.exception.Timeout:  # a datagram may be lost with the socket of a program
+                outcome.what = "questions asked twice"
+                reply = dns.query.udp(query, GATEWAY_V6, timeout=2)
+        assert [str(rdata) for rrset in reply.answer for rdata in rrset] == [self._lab.mapped()]

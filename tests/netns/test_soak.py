@@ -1,0 +1,260 @@
+"""Everything at once for a long time: nothing is lost, and nothing grows.
+
+FAITH_SOAK_SECONDS says how long; the output has the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.cli import control, sessions, upgrade
+from faith.lab import wait_until
+from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
+from tests.dns.zones import NameServer, Zones
+from tests.netns import abuse, load
+from tests.netns.crowd import FAILURES, FILE, Clients, Stays, Visits
+from tests.netns.footprint import Footprint, connections, sockets
+from tests.netns.ftp_server import FtpServer
+from tests.netns.gateway import Gateway, metrics, reread
+from tests.netns.outcomes import NO_PORTS, Death, Outcome, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from faith.lab import ThreeHosts
+
+SECONDS = float(os.environ.get("FAITH_SOAK_SECONDS", "120"))
+"""How long the load lasts: docs/faults.rst has the figures of half an hour."""
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(SECONDS + 180)]
+
+KILL, UPGRADE, STEADY = 0.12, 0.2, 0.4
+"""At which shares of the time a worker is killed, the program upgraded, and memory compared."""
+STAYING = 24
+"""Sessions that are there from the beginning to the end, a sixth of them idle."""
+DRIFT = 1 << 20
+"""Bytes that a process may have more at the end: docs/faults.rst says why."""
+STOCK = 3
+"""Sockets by which a worker's stock may be smaller than at first."""
+SILENT_PORT = 9
+"""Of the server: it says nothing."""
+ZONE = f"""$ORIGIN example.
+@ 300 IN SOA ns host 1 3600 1200 604800 60
+www 1 IN A {SERVER}
+"""
+FAITH_TOML = f"""
+workers = 2
+[[prefix]]
+address = "{PREFIX}"
+[[service]]
+ports = "ftp"
+[[service]]
+ports = "{abuse.PORT},{SILENT_PORT},{load.PORT}"
+[limits]
+sessions = 5000
+sessions_per_client = 5000
+rate_per_prefix = 1000
+[dns]
+listen = ["[{GATEWAY_V6}]:53"]
+forward = ["{SERVER}"]
+[metrics]
+listen = "[::1]:9064"
+[log]
+sample = 1000
+"""
+CHANGES = (
+    "",
+    '[access]\nrules = ["2001:db8:6::/48 permit 192.0.2.0/24"]\n',
+    "[timeouts]\nidle = 600\nhalf_closed = 600\n",
+    "[timeouts]\nidel = 600\n",
+)
+"""What the file has besides, by turns; the last is a mistake."""
+EXPECTED = (
+    "end=",
+    "serving ",
+    "read again; ",
+    "; everything stays as it was",
+    "upgrading: the new program is tried",
+    "upgraded to program 2",
+    "was killed by SIGKILL; another takes its place",
+)
+
+
+class Operator(threading.Thread):
+    """Asks, reloads, ends sessions, kills a worker and upgrades the program."""
+
+    def __init__(self, lab: ThreeHosts, faithd: Gateway, tally: Tally) -> None:
+        super().__init__()
+        self.upgraded = threading.Event()
+        self.failure: BaseException | None = None
+        self.commands = 0
+        self._lab = lab
+        self._faithd = faithd
+        self._tally = tally
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except (*FAILURES, pytest.fail.Exception) as error:
+            self.failure = error
+
+    def stop(self) -> None:
+        """Do no more; raises what has gone wrong."""
+        self._over.set()
+        self.join(60)
+        if self.failure:
+            raise self.failure
+
+    def _work(self) -> None:
+        begun = time.monotonic()
+        due = [(KILL, self._kill_a_worker), (UPGRADE, self._upgrade)]
+        while not self._over.wait(2):
+            if due and time.monotonic() - begun >= due[0][0] * SECONDS:
+                due.pop(0)[1]()
+            self._reload(CHANGES[self.commands % len(CHANGES)])
+            self._end_a_session()
+            self.commands += 1
+        assert not due
+
+    def _reload(self, change: str) -> None:
+        says = "everything stays as it was" if "idel" in change else "read again"
+        reread(self._faithd, FAITH_TOML + change, says)
+
+    def _end_a_session(self) -> None:
+        """Find it by its client, and kill it by its name."""
+        path = self._faithd.control
+        with self._lab.client.inside():
+            sock = socket.create_connection((self._lab.mapped(), SILENT_PORT), 5)
+        with sock:
+            mine = sock.getsockname()[1], SILENT_PORT
+
+            def found() -> list[sessions.Session]:
+                return [one for one in sessions.read(path) if _ports(one) == mine]
+
+            wait_until(lambda: len(found()) == 1, 5, "the session to be listed")
+            control.ask(path, "kill", session=found()[0]["id"])
+            with pytest.raises(ConnectionResetError):
+                sock.recv(1)
+        assert control.ask(path, "status")["pid"] == self._faithd.process.pid
+
+    def _kill_a_worker(self) -> None:
+        """Halt it first, so that it is known which sessions are its own."""
+        named = Footprint(self._lab, self._faithd).processes()
+        pid = named["worker 1"]
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: _state(pid) == "T", 5, "it standing still")
+        own = sockets(pid)
+        had = (one for one in connections(self._lab) if one.inode in own)
+        ports = frozenset((one.peer, one.port) for one in had)
+        self._tally.death = Death(time.monotonic(), ports)
+        os.kill(pid, signal.SIGKILL)
+        self._faithd.wait_said("another takes its place")
+        wait_until(lambda: metrics(self._lab)["faith_workers"] == 2, 10, "another worker")
+
+    def _upgrade(self) -> None:
+        with self._lab.gateway.inside():
+            assert len(list(upgrade.upgrade([self._faithd.process.pid]))) == 1
+        self._faithd.wait_said("upgraded to program 2", seconds=30)
+        self.upgraded.set()
+
+
+def _ports(session: sessions.Session) -> tuple[int, int]:
+    client, to = (int(session[key].rpartition(":")[2]) for key in ("client", "mapped"))
+    return client, to
+
+
+def _state(pid: int) -> str:
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(") ")[2][0]
+
+
+async def play(lab: ThreeHosts, tally: Tally, visits: Visits, operator: Operator) -> None:
+    """Short sessions, and some that stay: new ones after the upgrade for those that were cut."""
+    stays = Stays(lab, tally)
+
+    async def replace_the_cut(group: asyncio.TaskGroup) -> None:
+        await asyncio.to_thread(operator.upgraded.wait, SECONDS)
+        await stays.begin(STAYING // 2, group)
+
+    async with asyncio.timeout(SECONDS + 90), asyncio.TaskGroup() as group:
+        await stays.begin(STAYING, group)
+        group.create_task(replace_the_cut(group))
+        await visits.run_for(SECONDS)
+        stays.end()
+    print(f"{stays.moved / 1e6:,.0f} MB in sessions that stayed")
+
+
+@pytest.fixture
+def servers(lab: ThreeHosts) -> Iterator[None]:
+    """The server's: for files, for names, and one that says nothing."""
+    ftp = FtpServer(lab.server)
+    ftp.files["file"] = FILE
+    silent = lab.server.call(lambda: socket.create_server(("", SILENT_PORT), backlog=4096))
+    names = lab.server.call(lambda: NameServer(Zones(ZONE), SERVER, 53))
+    with contextlib.closing(ftp), names, silent:
+        yield
+
+
+@pytest.mark.usefixtures("servers")
+def test_nothing_is_lost_and_nothing_grows(lab: ThreeHosts, tmp_path: Path) -> None:
+    tally = Tally()
+    faithd = Gateway(lab, tmp_path, FAITH_TOML)
+    footprint = Footprint(lab, faithd)
+    clients = Clients(lab, tally)
+    operator = Operator(lab, faithd, tally)
+    clients.transfer(1, Outcome("", 0))  # the first makes what later ones share
+    descriptors = footprint.at_rest()
+    begun = time.monotonic()
+    clients.repeat("FTP visits", clients.transfer, 0.5)
+    clients.repeat("FTP visits", clients.transfer, 0.5)
+    clients.repeat("questions", clients.question, 0.2)
+    clients.repeat("looks", lambda number, outcome: footprint.look(), 1)
+    operator.start()
+    visits = Visits(lab, tally)
+    try:
+        with visits.listener:
+            asyncio.run(play(lab, tally, visits, operator))
+    finally:
+        clients.stop()
+        operator.stop()
+    print(f"{tally.text()}; {operator.commands} rounds of commands")
+    assert tally.lost() == []
+    unexpected = [line for line in faithd.said.splitlines() if not any(w in line for w in EXPECTED)]
+    assert unexpected == []
+    check_counted(metrics(lab), tally, operator)
+    check_footprint(footprint, descriptors, begun)
+    assert faithd.stop(20) == 0
+
+
+def check_counted(told: dict[str, float], tally: Tally, operator: Operator) -> None:
+    """Every session is counted once, by whichever program and worker."""
+    ended = sum(number for name, number in told.items() if name.startswith("faith_sessions_total"))
+    ftp = sum(n for name, n in told.items() if name.startswith("faith_ftp_connections_total"))
+    others = [one for one in tally.outcomes if one.ports != NO_PORTS and one.ports[1] != 21]
+    assert ended == len(others) + operator.commands + ftp
+    assert not any(n for name, n in told.items() if name.startswith("faith_refusals_total"))
+    victims = [one for one in tally.outcomes if tally.death.took(one)]
+    assert told['faith_sessions_total{end="worker died"}'] >= len(victims) > 0
+    assert told["faith_sessions_open"] == 0
+
+
+def check_footprint(footprint: Footprint, descriptors: dict[str, int], begun: float) -> None:
+    """No process has more descriptors than at first, nor, once it is warm, much more memory."""
+    growth = footprint.growth(begun + STEADY * SECONDS, begun + SECONDS)
+    for name, (first, last) in growth.items():
+        print(f"{name}: {first / 1024:,.0f} KiB at first, {last / 1024:,.0f} KiB at last")
+    after = footprint.at_rest()
+    assert after.keys() == descriptors.keys()
+    for name, count in after.items():
+        assert 0 <= descriptors[name] - count <= (STOCK if "worker" in name else 0), name
+    assert all(last - first <= DRIFT for first, last in growth.values()), growth
