@@ -18,6 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from faith.cli import faith, prefixes, serve, status
+from faith.cli.setup import command
 from faith.daemon import config, forwarder
 from faith.daemon.loop import Loop
 from faith.relay import inetd
@@ -200,6 +201,7 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(faith, "_change", Mock())
     monkeypatch.setattr(status, "read", lambda: status.Status((), None, ()))
     monkeypatch.setattr(forwarder, "run", Mock())
+    monkeypatch.setattr(command, "run", Mock(return_value=0))
     assert faith.main(shlex.split(words)) == 0
 
 

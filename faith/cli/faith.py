@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from io import TextIOWrapper
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,6 +42,8 @@ _Layout = Annotated[
         help="Where the IPv4 address sits: the last 32 bits, or as RFC 6052 has it.",
     ),
 ]
+CONFIGURATION = Path("/etc/faith.toml")
+"""Where the unit of systemd looks for it."""
 _Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -190,6 +192,21 @@ def check_file(
     except ConfigError as error:
         return _failed(error)
     return 0
+
+
+@app.command("setup")
+def set_up(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write.")] = CONFIGURATION,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Ask nothing: take what is proposed.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over FILE.")] = False,
+    show: Annotated[bool, typer.Option("--print", help="Show the file; write nothing.")] = False,
+) -> int:
+    """Make a configuration for this host by questions, each with a proposal."""
+    from faith.cli.setup import command
+
+    return command.run(file.absolute(), defaults=defaults, force=force, show=show)
 
 
 @app.command("upgrade")

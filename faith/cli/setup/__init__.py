@@ -1,0 +1,1 @@
+"""``faith setup``: a configuration by questions, as naptd-confmaker made one."""

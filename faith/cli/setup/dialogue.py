@@ -1,0 +1,79 @@
+"""The questions put to somebody, one after the other, until there is an answer to each."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+from faith.cli.setup.questions import QUESTIONS
+from faith.cli.setup.template import NO, YES
+from faith.errors import ConfigError, FaithError
+
+if TYPE_CHECKING:
+    from faith.cli.setup.host import Host
+    from faith.cli.setup.questions import Question
+    from faith.cli.setup.template import Answers
+
+_WIDTH = 79
+
+
+def without_asking(host: Host) -> Answers:
+    """What is proposed.  Raises ConfigError if that will not do here."""
+    answers: Answers = {}
+    for question in QUESTIONS:
+        if question.applies(host, answers) and not question.repeated:
+            try:
+                answers = question.accept(host, answers, question.proposal(host, answers))
+            except ConfigError as error:
+                raise ConfigError(f"{question.asks}: {error.message}") from error
+    return answers
+
+
+def by_asking(host: Host) -> Answers:
+    """What was answered on standard input.  Raises FaithError when that ends."""
+    answers: Answers = {}
+    for question in QUESTIONS:
+        if question.applies(host, answers):
+            tell(f"\n{textwrap.fill(question.about, _WIDTH)}")
+            answers = _asked(host, answers, question)
+    return answers
+
+
+def agreed(question: str) -> bool:
+    """Whether the answer to *question* is yes, as it is if there is none.  Raises FaithError."""
+    while True:
+        answer = _hear(question, YES)
+        if answer in (YES, NO):
+            return answer == YES
+        tell(f"  {YES} or {NO}")
+
+
+def tell(text: str) -> None:
+    """Say something that is no part of the result."""
+    print(text, file=sys.stderr)
+
+
+def _asked(host: Host, answers: Answers, question: Question) -> Answers:
+    """*answers*, with those to *question*."""
+    proposal = question.proposal(host, answers)
+    while True:
+        answer = _hear(question.asks, proposal)
+        if question.repeated and not answer:
+            return answers
+        try:
+            answers = question.accept(host, answers, answer)
+        except ConfigError as error:
+            tell(textwrap.fill(error.message, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+            continue
+        if not question.repeated:
+            return answers
+
+
+def _hear(asks: str, proposal: str) -> str:
+    proposed = f" [{proposal}]" if proposal else ""
+    print(f"{asks}{proposed}: ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise FaithError("there are no more answers; nothing was written")
+    return line.strip() or proposal

@@ -1,0 +1,230 @@
+"""The questions: what each asks, what it proposes, and when an answer to it will do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from faith.cli.setup.template import (
+    EVERYBODY,
+    KERNEL,
+    LAYOUT,
+    NO,
+    NONE,
+    SHARED,
+    YES,
+    render,
+    words,
+)
+from faith.daemon import config
+from faith.errors import ConfigError
+from faith.kernel import routes
+from faith.relay.relay import Settings as RelaySettings
+from faith.translation.prefix import LAYOUTS, Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faith.cli.setup.host import Host
+    from faith.cli.setup.template import Answers
+
+LOCAL_USE = "64:ff9b:1::/96"
+"""RFC 8215: for translation within a network, so that nobody needs a prefix of his own."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question; *about* explains it.
+
+    *proposal* is what an empty answer means; of one that is *repeated*, that there is no more.
+    *check* raises ConfigError for what the file itself could not tell, and it is only asked if it
+    *applies* after what was answered before.
+    """
+
+    name: str
+    asks: str
+    about: str
+    proposal: Callable[[Host, Answers], str] = lambda host, answers: ""
+    check: Callable[[Host, str], None] = lambda host, answer: None
+    applies: Callable[[Host, Answers], bool] = lambda host, answers: True
+    repeated: bool = False
+
+    def accept(self, host: Host, answers: Answers, answer: str) -> Answers:
+        """*answers* with this one more.  Raises ConfigError for one that will not do."""
+        answer = " ".join(answer.split())
+        self.check(host, answer)
+        if self.repeated and self.name in answers:
+            answer = f"{answers[self.name]}\n{answer}"
+        extended = {**answers, self.name: answer}
+        config.read(render(extended), "faith.toml")
+        return extended
+
+
+# -- what they propose, and check ----------------------------------------------------------------
+
+
+def _known_prefix(host: Host, answers: Answers) -> str:
+    return str(host.reserved[0]) if host.reserved else LOCAL_USE
+
+
+def _check_prefix(host: Host, answer: str) -> None:
+    prefix = Prefix.parse(answer, LAYOUT)
+    if any((prefix.address, prefix.length) == (one.address, one.length) for one in host.reserved):
+        return
+    conflict = routes.conflicts(prefix)
+    if conflict:
+        raise ConfigError(f"{prefix} cannot be reserved here: {conflict}")
+
+
+def _has_layouts(host: Host, answers: Answers) -> bool:
+    return Prefix.parse(answers["prefix"], LAYOUT).length != 96
+
+
+def _known_layout(host: Host, answers: Answers) -> str:
+    chosen = Prefix.parse(answers["prefix"], LAYOUT)
+    for known in host.reserved:
+        if (known.address, known.length) == (chosen.address, chosen.length):
+            return known.layout
+    return LAYOUT
+
+
+def _check_interfaces(host: Host, answer: str) -> None:
+    for name in words(answer):
+        if name not in host.addresses:
+            known = ", ".join(host.addresses) or "none"
+            raise ConfigError(f"there is no interface {name}; there are {known}")
+
+
+def _client_networks(host: Host, answers: Answers) -> str:
+    networks = dict.fromkeys(str(own.network) for own in host.own(words(answers["inside"]), 6))
+    return ", ".join(networks) or EVERYBODY
+
+
+def _check_networks(host: Host, answer: str) -> None:
+    if not words(answer):
+        raise ConfigError(f"networks, or {EVERYBODY}")
+
+
+def _pool(host: Host, answers: Answers) -> str:
+    found = [str(own.address) for own in host.own(words(answers["outside"]), 4)]
+    return ", ".join(found) if len(found) > 1 else KERNEL
+
+
+def _dns_listen(host: Host, answers: Answers) -> str:
+    found = host.own(words(answers["inside"]), 6)
+    return ", ".join(f"[{own.address}]:53" for own in found)
+
+
+def _yes_or_no(host: Host, answer: str) -> None:
+    if answer not in (YES, NO):
+        raise ConfigError(f"{YES} or {NO}")
+
+
+def _check_server(host: Host, answer: str) -> None:
+    try:
+        IPv4Address(answer)
+    except ValueError:
+        if answer != NONE:
+            raise ConfigError(f"{answer!r} is not an IPv4 address; {NONE} will do") from None
+
+
+def _answers_names(host: Host, answers: Answers) -> bool:
+    return answers["dns"] == YES
+
+
+QUESTIONS = (
+    Question(
+        "prefix",
+        "Prefix",
+        "Clients reach the IPv4 address a.b.c.d as PREFIX::a.b.c.d.  Any IPv6 prefix will do that"
+        " is routed to this host; 64:ff9b:1::/48 is for such use within a network (RFC 8215).",
+        _known_prefix,
+        _check_prefix,
+    ),
+    Question(
+        "layout",
+        "Layout",
+        f"Where the IPv4 address sits in that prefix: {' or '.join(LAYOUTS)}.",
+        _known_layout,
+        applies=_has_layouts,
+    ),
+    Question(
+        "ports",
+        "Ports",
+        "The TCP services to relay: names, ports and ranges.",
+        lambda host, answers: "1-65535",
+    ),
+    Question(
+        "inside",
+        "Inside interfaces",
+        "Where the IPv6 clients are.",
+        lambda host, answers: ", ".join(host.inside()),
+        _check_interfaces,
+    ),
+    Question(
+        "clients",
+        "Clients",
+        f"The IPv6 networks that may use this gateway, or {EVERYBODY}.",
+        _client_networks,
+        _check_networks,
+    ),
+    Question(
+        "outside",
+        "Outside interfaces",
+        "Where IPv4 is.",
+        lambda host, answers: ", ".join(host.towards_ipv4()),
+        _check_interfaces,
+    ),
+    Question(
+        "addresses",
+        "Pool",
+        "The IPv4 addresses that servers see: addresses, networks and ranges that this host has, or"
+        f" {KERNEL} for the one that the kernel takes.",
+        _pool,
+    ),
+    Question(
+        "share",
+        "Clients of the pool",
+        f"{SHARED}: all share the pool.  Or the length of the networks that have an address each:"
+        " 128 for hosts, 64 for subnets.",
+        lambda host, answers: SHARED,
+        applies=lambda host, answers: answers["addresses"] != KERNEL,
+    ),
+    Question(
+        "tcp",
+        "TCP timeout",
+        "Seconds after which a session ends in which nothing moves.  RFC 5382 asks for 7440.",
+        lambda host, answers: f"{RelaySettings().idle_timeout:g}",
+    ),
+    Question(
+        "dns",
+        "DNS",
+        "Shall this gateway answer for names, with addresses under the prefix (DNS64)?",
+        lambda host, answers: YES if host.servers and _dns_listen(host, answers) else NO,
+        _yes_or_no,
+    ),
+    Question(
+        "listen",
+        "DNS addresses",
+        "Where clients ask it.",
+        _dns_listen,
+        applies=_answers_names,
+    ),
+    Question(
+        "forward",
+        "DNS servers",
+        "Whom it asks itself.",
+        lambda host, answers: ", ".join(host.servers),
+        applies=_answers_names,
+    ),
+    Question(
+        "server",
+        "IPv4 DNS server",
+        f"One that clients ask through this gateway, or {NONE}; you are told its address for them.",
+        lambda host, answers: next((one for one in host.servers if ":" not in one), NONE),
+        _check_server,
+        applies=lambda host, answers: answers["dns"] == NO,
+    ),
+)
+"""All of them, in their order."""

@@ -1,0 +1,145 @@
+"""The file that answers make: a faith.toml(5) with comments, of the questions answered so far."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from faith.translation.prefix import LOW32
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    Answers = Mapping[str, str]
+    """What was answered, by the names of the questions."""
+
+YES, NO = "yes", "no"
+EVERYBODY = "everybody"
+KERNEL = "kernel"
+SHARED = "shared"
+NONE = "none"
+LAYOUT = LOW32
+"""Unless said."""
+
+_HEAD = """\
+# A gateway's configuration, made by `faith setup`.  faith.toml(5) explains all that is possible.
+# `faith check` shows what this file asks for, and `faith reload` has it read again."""
+
+
+def render(answers: Answers) -> str:
+    """The text of the file."""
+    return "\n\n".join([_HEAD, *_parts(answers)]) + "\n"
+
+
+def words(answer: str) -> list[str]:
+    """The parts of an answer, with commas, blanks or both between them."""
+    return answer.replace(",", " ").split()
+
+
+def _parts(answers: Answers) -> Iterator[str]:
+    if "prefix" in answers:
+        yield _prefix(answers)
+    yield _service(answers)
+    if answers.get("clients", EVERYBODY) != EVERYBODY:
+        yield _access(answers)
+    if answers.get("addresses", KERNEL) != KERNEL:
+        yield _source(answers)
+    yield from map(_map, answers.get("maps", "").splitlines())
+    if "tcp" in answers:
+        yield _timeouts(answers)
+    if answers.get("dns") == YES:
+        yield _dns(answers)
+
+
+def _prefix(answers: Answers) -> str:
+    lines = [
+        "# Clients reach an IPv4 address under this prefix.  It is reserved while faithd runs.",
+        "[[prefix]]",
+        f"address = {_text(answers['prefix'])}",
+    ]
+    if "layout" in answers:
+        lines.append(f"layout = {_text(answers['layout'])}")
+    return "\n".join(lines)
+
+
+def _service(answers: Answers) -> str:
+    return "\n".join(
+        [
+            "# What is relayed; on port 21, FTP is understood.",
+            "[[service]]",
+            f"ports = {_text(answers.get('ports', '1-65535'))}",
+        ]
+    )
+
+
+def _access(answers: Answers) -> str:
+    rules = [f"{network} permit 0.0.0.0/0" for network in words(answers["clients"])]
+    inside = answers.get("inside", "")
+    where = f": those of {inside}, unless others were named" if inside else ""
+    return "\n".join(
+        [f"# Who may use it{where}.", "[access]", f"rules = {_list(rules, apart=True)}"]
+    )
+
+
+def _source(answers: Answers) -> str:
+    share = answers.get("share", SHARED)
+    lines = ["[[source]]", f"addresses = {_list(words(answers['addresses']))}"]
+    if share == SHARED:
+        comment = "# Connections come from these addresses; a client has always the same one."
+    else:
+        comment = "# Each client, a network of so many bits, has an address of its own."
+        lines += [f"client_length = {_number(share)}", "one_to_one = true"]
+        if answers.get("clients", EVERYBODY) != EVERYBODY:
+            lines.insert(1, f"clients = {_list(words(answers['clients']))}")
+    return "\n".join([comment, *lines])
+
+
+def _map(line: str) -> str:
+    v4, _, v6 = line.partition(" ")
+    return "\n".join(
+        [
+            "# An IPv4 address that stands for an IPv6 host.",
+            "[[map]]",
+            f"v4 = {_text(v4)}",
+            f"v6 = {_text(v6.strip())}",
+        ]
+    )
+
+
+def _timeouts(answers: Answers) -> str:
+    return "\n".join(
+        [
+            "# Seconds after which a session ends in which nothing moves; 0 is no limit.",
+            "[timeouts]",
+            f"idle = {_number(answers['tcp'])}",
+        ]
+    )
+
+
+def _dns(answers: Answers) -> str:
+    lines = ["# Names (DNS64): clients are told addresses under the prefix.", "[dns]"]
+    if "listen" in answers:
+        lines.append(f"listen = {_list(words(answers['listen']))}")
+    if "forward" in answers:
+        lines.append(f"forward = {_list(words(answers['forward']))}")
+    return "\n".join(lines)
+
+
+def _text(answer: str) -> str:
+    """As TOML has it; JSON is the same here."""
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _number(answer: str) -> str:
+    """A number as it is, so that who reads the file says what is wrong with any other word."""
+    try:
+        return str(int(answer))
+    except ValueError:
+        return _text(answer)
+
+
+def _list(texts: Iterable[str], *, apart: bool = False) -> str:
+    quoted = [_text(text) for text in texts]
+    if apart:
+        return "".join(["[\n", *(f"    {text},\n" for text in quoted), "]"])
+    return f"[{', '.join(quoted)}]"

@@ -1,0 +1,96 @@
+"""``faith setup`` as somebody meets it: on a terminal, with Ctrl-C at hand, on a real host."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.lab.topology import GATEWAY_V6, PREFIX
+from tests.faithd import Faithd
+from tests.netns.service import relays
+from tests.peers.site import Site
+from tests.peers.terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from faith.lab import ThreeHosts
+
+pytestmark = pytest.mark.netns
+
+QUESTIONS = {
+    "Prefix [64:ff9b:1::/96]: ": PREFIX,
+    "Ports [1-65535]: ": "",
+    "Inside interfaces [to-client]: ": "",
+    "Clients [2001:db8:6::/64]: ": "",
+    "Outside interfaces [to-server]: ": "",
+    "Pool [kernel]: ": "192.0.2.1",
+    "Clients of the pool [shared]: ": "",
+    "TCP timeout [7440]: ": "600",
+    "DNS [": "yes",
+    "DNS addresses [": "",
+    "DNS servers [": "192.0.2.80",
+    "faith.toml? [yes]: ": "",
+}
+"""What is asked on the lab's gateway, and answers."""
+
+
+@pytest.fixture
+def site(lab: ThreeHosts, tmp_path: Path, need: Callable[[str], str]) -> Site:
+    (tmp_path / "etc").mkdir()
+    return Site(lab.gateway, tmp_path, need)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "etc" / "faith.toml"
+
+
+@pytest.fixture
+def setup(site: Site, file: Path) -> Iterator[Terminal]:
+    """On a terminal of its own that can interrupt it."""
+    command = sys.executable, "-m", "faith.cli.faith", "setup", str(file)
+    with Terminal(site, "setsid", "--ctty", "--wait", *command) as terminal:
+        yield terminal
+
+
+@pytest.mark.usefixtures("echo")
+def test_the_file_makes_a_gateway(
+    lab: ThreeHosts, setup: Terminal, file: Path, tmp_path: Path
+) -> None:
+    for question, answer in QUESTIONS.items():
+        setup.wait_for(question)
+        setup.type(f"{answer}\n")
+    setup.wait_for(f"Their name server: [{GATEWAY_V6}]:53")
+    setup.wait_for(f"The next command: faithd --config {file}")
+    assert setup.program.wait(10) == 0
+    control = tmp_path / "control"
+    file.write_text(f'control = "{control}"\n{file.read_text()}')
+    faithd = Faithd(lab.gateway, tmp_path / "log", "--config", str(file))
+    faithd.wait_said("serving")
+    assert relays(lab)
+    assert faithd.stop() == 0
+    assert "source=192.0.2.1:" in faithd.said
+
+
+@pytest.mark.parametrize("number", range(len(QUESTIONS)))
+def test_ctrl_c_leaves_nothing_behind(setup: Terminal, file: Path, number: int) -> None:
+    for question, answer in list(QUESTIONS.items())[:number]:
+        setup.wait_for(question)
+        setup.type(f"{answer}\n")
+    setup.wait_for(list(QUESTIONS)[number])
+    setup.type("half an ans\x03")
+    setup.wait_for("nothing was written")
+    assert setup.program.wait(10) == 130
+    assert not list(file.parent.iterdir())
+
+
+def test_an_end_of_input_leaves_nothing_behind(setup: Terminal, file: Path) -> None:
+    setup.wait_for("Prefix [")
+    setup.type("\x04")
+    setup.wait_for("there are no more answers; nothing was written")
+    assert setup.program.wait(10) == 1
+    assert not list(file.parent.iterdir())

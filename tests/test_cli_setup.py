@@ -1,0 +1,333 @@
+"""``faith setup``: what it proposes, what it takes for an answer, and what it makes of all."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from faith.cli import check, faith
+from faith.cli.setup import dialogue, writing
+from faith.cli.setup.host import Host
+from faith.cli.setup.questions import QUESTIONS
+from faith.cli.setup.template import render
+from faith.daemon import config
+from faith.errors import ConfigError, FaithError
+from faith.kernel import routes
+from faith.translation.prefix import RFC6052, Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+    from pathlib import Path
+
+    from faith.cli.setup.template import Answers
+    from faith.daemon.settings import Settings
+    from faith.kernel.interfaces import Own
+
+BY_NAME = {question.name: question for question in QUESTIONS}
+
+
+@dataclass(frozen=True)
+class Address:
+    """As of faith.kernel.interfaces.Own."""
+
+    address: IPv4Address | IPv6Address
+    network: IPv4Network | IPv6Network
+
+
+def addresses(*texts: str) -> list[Own]:
+    found = [ip_interface(text) for text in texts]
+    return cast("list[Own]", [Address(one.ip, one.network) for one in found])
+
+
+HOST = Host(
+    {
+        "lan": addresses("192.168.0.1/24", "2001:db8:6::1/64", "fd00:6::1/48"),
+        "wan": addresses("192.0.2.1/24", "2001:db8:1::1/64"),
+        "spare": [],
+    },
+    ("wan",),
+    (),
+    ("2001:db8:1::53", "192.0.2.53"),
+)
+
+
+@pytest.fixture(autouse=True)
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that has 192.0.2.0/24 and no routes that would be in the way."""
+    monkeypatch.setattr(routes, "local_ipv4", lambda: [(0xC0000200, 24)])
+    monkeypatch.setattr(routes, "conflicts", lambda prefix: None)
+    monkeypatch.setattr(routes, "forwarding_warnings", list)
+    monkeypatch.setattr(Host, "look", lambda: HOST)
+
+
+def read(answers: Answers) -> Settings:
+    return config.read(render(answers), "faith.toml")
+
+
+def proposals(host: Host) -> Answers:
+    return dialogue.without_asking(host)
+
+
+# -- proposals -----------------------------------------------------------------------------------
+
+
+def test_it_proposes_what_it_sees() -> None:
+    assert proposals(HOST) == {
+        "prefix": "64:ff9b:1::/96",
+        "ports": "1-65535",
+        "inside": "lan",
+        "clients": "2001:db8:6::/64, fd00:6::/48",
+        "outside": "wan",
+        "addresses": "kernel",
+        "tcp": "7440",
+        "dns": "yes",
+        "listen": "[2001:db8:6::1]:53, [fd00:6::1]:53",
+        "forward": "2001:db8:1::53, 192.0.2.53",
+    }
+
+
+def test_a_prefix_that_is_reserved_is_proposed_with_its_layout() -> None:
+    host = replace(HOST, reserved=(Prefix.parse("2001:db8:100::/40", RFC6052),))
+    answers = proposals(host)
+    assert (answers["prefix"], answers["layout"]) == ("2001:db8:100::/40", "rfc6052")
+    assert read(answers).prefixes == host.reserved
+
+
+def test_several_outside_addresses_are_a_pool() -> None:
+    wan = addresses("192.0.2.1/24", "192.0.2.9/24")
+    host = replace(HOST, addresses={**HOST.addresses, "wan": wan})
+    answers = proposals(host)
+    assert (answers["addresses"], answers["share"]) == ("192.0.2.1, 192.0.2.9", "shared")
+    assert len(read(answers).sources.sources[0].addresses) == 2
+
+
+@pytest.mark.parametrize(
+    "host",
+    [Host({}), Host({"one": addresses("2001:db8::1/64", "192.0.2.1/24")}, ("one",)), HOST],
+    ids=["nothing", "one interface", "two"],
+)
+@pytest.mark.parametrize("servers", [(), ("192.0.2.53",), ("fe80::53%one",)])
+def test_what_is_proposed_will_do_on_any_host(host: Host, servers: tuple[str, ...]) -> None:
+    host = replace(host, servers=servers)
+    answers = proposals(host)
+    read(answers)
+    assert (answers["dns"] == "yes") == bool(servers and host.addresses)
+
+
+# -- answers -------------------------------------------------------------------------------------
+
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "prefix": ("64:ff9b::/96", "2001:db8:ff00::/40"),
+    "layout": ("low32", "rfc6052"),
+    "ports": ("80,443", "telnet, 8000-8100"),
+    "inside": ("", "lan, wan"),
+    "clients": ("everybody", "2001:db8:6:1::/64 2001:db8:7::/64"),
+    "outside": ("wan",),
+    "addresses": ("kernel", "192.0.2.1", "192.0.2.8/30, 192.0.2.20 192.0.2.30-192.0.2.39"),
+    "share": ("shared",),
+    "tcp": ("0", "86400"),
+    "dns": ("yes", "no"),
+    "listen": ("[::]:53",),
+    "forward": ("tls://192.0.2.53#ns.example.net, 2001:db8::53",),
+    "server": ("192.0.2.53", "none"),
+}
+
+
+def combinations() -> Iterator[dict[str, str]]:
+    for chosen in itertools.product(*ANSWERS.values()):
+        yield dict(zip(ANSWERS, chosen, strict=True))
+
+
+def answered(given: dict[str, str]) -> Answers:
+    answers: Answers = {}
+    for question in QUESTIONS:
+        if question.applies(HOST, answers):
+            answers = question.accept(HOST, answers, given[question.name])
+    return answers
+
+
+def test_whatever_is_answered_makes_a_good_file() -> None:
+    texts = set()
+    for given in itertools.islice(combinations(), 0, None, 7):
+        text = render(answered(given))
+        if text not in texts:
+            texts.add(text)
+            assert list(check.lines(config.read(text, "faith.toml")))
+    assert len(texts) > 50
+
+
+def test_every_question_has_an_answer_here() -> None:
+    assert list(ANSWERS) == list(BY_NAME)
+
+
+def test_the_answers_are_in_the_file() -> None:
+    settings = read(
+        answered(
+            {name: several[-1] for name, several in ANSWERS.items()}
+            | {
+                "addresses": "192.0.2.8/30",
+                "share": "64",
+                "clients": "2001:db8:6::/62",
+                "dns": "yes",
+            }
+        )
+    )
+    assert settings.prefixes == (Prefix.parse("2001:db8:ff00::/40", RFC6052),)
+    assert str(settings.ports) == "23,8000-8100"
+    assert settings.access_rules == "2001:db8:6::/62 permit 0.0.0.0/0"
+    (source,) = settings.sources.sources
+    assert source.one_to_one
+    assert settings.relay.idle_timeout == 86400
+    assert settings.dns
+    assert list(map(str, settings.dns.forward)) == [
+        "tls://192.0.2.53:853#ns.example.net",
+        "[2001:db8::53]:53",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "says"),
+    [
+        ("prefix", "", "not an IPv6"),
+        ("prefix", "2001:db8::1/96", "did you mean 2001:db8::/96"),
+        ("prefix", '"', "not an IPv6"),
+        ("layout", "rfc", "is rfc6052 meant"),
+        ("ports", "99999", "not between 1 and 65535"),
+        ("inside", "eth7", "there is no interface eth7; there are lan, wan, spare"),
+        ("clients", "", "networks, or everybody"),
+        ("clients", "2001:db8::1/64", "did you mean 2001:db8::/64"),
+        ("clients", "192.0.2.0/24", "is IPv4"),
+        ("addresses", "198.51.100.1", "198.51.100.1 is no address of this host"),
+        ("share", "many", "not a whole number"),
+        ("share", "128", "cannot have an address each"),
+        ("tcp", "an hour", "not a number from 0"),
+        ("dns", "perhaps", "yes or no"),
+        ("listen", "port 53", "not an address"),
+        ("forward", "tls://192.0.2.53", "TLS needs the name"),
+        ("server", "2001:db8::53", "not an IPv4 address; none will do"),
+    ],
+)
+def test_a_bad_answer_is_told_at_once(name: str, answer: str, says: str) -> None:
+    before = {
+        "prefix": "2001:db8:ff00::/40",
+        "clients": "2001:db8:6::/64",
+        "addresses": "192.0.2.1",
+        "inside": "lan",
+        "dns": "yes",
+    }
+    before.pop(name, None)
+    with pytest.raises(ConfigError, match=says):
+        BY_NAME[name].accept(HOST, before, answer)
+
+
+def test_a_prefix_that_cannot_be_reserved_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "conflicts", lambda prefix: "it is somebody's")
+    with pytest.raises(ConfigError, match="64:ff9b::/96 cannot be reserved here: it is somebody's"):
+        BY_NAME["prefix"].accept(HOST, {}, "64:ff9b::/96")
+    host = replace(HOST, reserved=(Prefix.parse("64:ff9b::/96"),))
+    assert BY_NAME["prefix"].accept(host, {}, "64:ff9b::/96")
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+def test_it_writes_and_tells_the_next_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "faith.toml"
+    assert faith.main(["setup", "--defaults", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(file.read_text())
+    assert printed.endswith(f"The next command: faithd --config {file}\n")
+    assert "Their name server: [2001:db8:6::1]:53, [fd00:6::1]:53" in printed
+    config.load(file)
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_without_names_it_tells_the_servers_mapped_address(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n" * 7 + "no\n192.0.2.53\n\n"))
+    assert faith.main(["setup", str(tmp_path / "faith.toml")]) == 0
+    told = capsys.readouterr()
+    assert "The name server 192.0.2.53 has the address 64:ff9b:1::c000:235 for them." in told.out
+
+
+def test_it_asks_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "faith.toml"
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 8 + "ja\nyes\n")
+    )
+    assert faith.main(["setup", str(file)]) == 0
+    told = capsys.readouterr().err
+    assert told.count("Prefix [64:ff9b:1::/96]: ") == 2
+    assert "port 99999 is not between 1 and 65535" in told
+    assert "  yes or no" in told
+    assert str(config.load(file).ports) == "80"
+
+
+@pytest.mark.parametrize(("answers", "status"), [("\n" * 9, 1), ("\n" * 10 + "no\n", 1)])
+def test_what_is_not_agreed_to_is_not_written(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answers: str,
+    status: int,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answers))
+    assert faith.main(["setup", str(tmp_path / "faith.toml")]) == status
+    assert "nothing was written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_print_only_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert faith.main(["setup", "--defaults", "--print", str(tmp_path / "nowhere" / "file")]) == 0
+    config.read(capsys.readouterr().out, "faith.toml")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_exists_stays_unless_forced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "faith.toml"
+    file.write_text("mine")
+    assert faith.main(["setup", "--defaults", str(file)]) == 1
+    assert "is there already: name another file, or write over it" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    assert faith.main(["setup", "--defaults", "--force", str(file)]) == 0
+    config.load(file)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_one_that_comes_meanwhile_stays_too(tmp_path: Path) -> None:
+    file = tmp_path / "faith.toml"
+    writing.refuse(file, force=False)
+    file.write_text("somebody's")
+    with pytest.raises(FaithError, match="is there already"):
+        writing.write(file, "mine", force=False)
+    assert file.read_text() == "somebody's"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_directory_that_is_none_is_told_before_any_question(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert faith.main(["setup", str(tmp_path / "no" / "faith.toml")]) == 1
+    assert "no is no directory" in capsys.readouterr().err
+
+
+def test_what_is_proposed_may_not_do_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(routes, "conflicts", lambda prefix: "it is somebody's")
+    assert faith.main(["setup", "--defaults", str(tmp_path / "faith.toml")]) == 2
+    assert "Prefix: 64:ff9b:1::/96 cannot be reserved here" in capsys.readouterr().err
