@@ -12,6 +12,7 @@ from faith.cli import check, serve
 from faith.daemon import config
 from faith.daemon.local import LocalServer
 from faith.daemon.records import Recording
+from faith.datagram.ping import Settings as PingSettings
 from faith.errors import ConfigError
 from faith.relay.admission import Limits
 from faith.relay.relay import Settings as RelaySettings
@@ -61,6 +62,13 @@ def test_a_service_alone_is_what_the_command_line_makes_of_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("table", "answered"), [("", False), ("[ping]", True), ("[ping]\nenabled = false", False)]
+)
+def test_pings_are_answered_when_the_file_says_so(table: str, answered: bool) -> None:
+    assert (read(f"{SERVICE}{table}").ping is not None) == answered
+
+
 def test_all_of_it_arrives() -> None:
     settings = read(
         """
@@ -106,6 +114,9 @@ def test_all_of_it_arrives() -> None:
         v6 = "2001:db8:a::2"
         ports = "8080"
         to_port = 80
+        [ping]
+        timeout = 90
+        rate = 0
         [log]
         format = "json"
         sample = 100
@@ -128,6 +139,7 @@ def test_all_of_it_arrives() -> None:
         proxy_v2=Ports([(23, 23)]),
     )
     assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
+    assert settings.ping == PingSettings(timeout=90, rate=0)
     assert settings.recording == Recording(sample=100, destinations=False)
     assert [*map(str, settings.maps)] == [
         "198.51.100.16/28 2001:db8:c::/124 protocols=tcp,icmp direction=out",
@@ -202,6 +214,9 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ("[dns]\nlisten = [\n'::',\n'::x']", 4, "dns.listen: ::x: '::x' is not an address"),
         ("[dns]\nclient = ['::/0']", 2, "dns.client: ::/0: it takes NETWORK=PREFIX"),
         ("[dns]\nnever = ['a..b']", 2, "is not a domain"),
+        ("[ping]\ntimeout = 59", 2, "ping.timeout: RFC 5508 demands 60 seconds at least"),
+        ("[ping]\nrate = 0.5", 2, "ping.rate: it is 1 at least, or 0 for no limit"),
+        ("[ping]\nenabled = 1", 2, "1 is not true or false"),
         ("[metrics]\nlisten = 'x'", 2, "'x' is not an address"),
         (
             "[access]\nrules = ['::/0 permit 0.0.0.0/0',\n'::/0 allow 0.0.0.0/0']",
@@ -292,6 +307,7 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
         "limits   sessions 100000, sessions_per_client 1000",
         "timeouts connect 10 s, idle 7440 s, half-closed 300 s, lifetime 0 s, drain 30 s",
         "dns      on [::]:53, asking 192.0.2.53:53",
+        "ping     1000 a second, 100 of a client, identifiers kept 60 s",
         "metrics  on ::1 port 9064",
         "control  /run/faith/control.sock",
         "log      as text",

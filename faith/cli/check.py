@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.records import Recording
     from faith.daemon.settings import Service, Settings
+    from faith.datagram.ping import Settings as PingSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.relay.admission import Limits
     from faith.translation.sources import Source
@@ -46,6 +47,8 @@ def lines(settings: Settings) -> Iterator[str]:
     )
     if settings.dns:
         yield f"dns      {_names(settings.dns)}"
+    if settings.ping:
+        yield f"ping     {_ping(settings.ping)}"
     if settings.metrics:
         yield f"metrics  on {settings.metrics[0]} port {settings.metrics[1]}"
     yield f"control  {settings.control}"
@@ -69,6 +72,11 @@ def _source(source: Source) -> str:
     count = len(source.addresses)
     how = "one for each client of" if source.one_to_one else "shared by"
     return f"{count} address{'es' * (count > 1)}, {how} {clients}"
+
+
+def _ping(ping: PingSettings) -> str:
+    rates = (f"{rate:g}" if rate else "any number" for rate in (ping.rate, ping.rate_per_client))
+    return f"{next(rates)} a second, {next(rates)} of a client, identifiers kept {ping.timeout:g} s"
 
 
 def _limits(limits: Limits) -> str:

@@ -16,6 +16,8 @@ from faith.daemon.readers import choice, flag, number, parsed, path, seconds, se
 from faith.daemon.records import Recording
 from faith.daemon.settings import ALGS, Service, Settings, union
 from faith.daemon.tables import Document
+from faith.datagram.identifiers import TIMEOUT
+from faith.datagram.ping import Settings as PingSettings
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.steering import WAYS, route
@@ -58,6 +60,7 @@ KEYS = {
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
     "dns": (*_DNS_LISTS, "layout", "serve_stale", "mixed_case", "authorities", "workers"),
+    "ping": ("enabled", *(field.name for field in fields(PingSettings))),
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
 }
@@ -116,6 +119,7 @@ def read(toml: str, file: str) -> Settings:
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
         dns=_dns(document.table("dns")) if "dns" in top else None,
+        ping=_ping(document.table("ping")) if "ping" in top else None,
         dns_workers=document.table("dns").take("workers", whole(1, MOST_WORKERS), 1),
     )
 
@@ -271,6 +275,21 @@ def _recording(table: Table) -> Recording:
         destinations=table.take("destinations", flag, usual.destinations),
         refusals=table.take("refusals", whole(0, MOST - 1), usual.refusals),
     )
+
+
+def _ping(table: Table) -> PingSettings | None:
+    usual = PingSettings()
+    settings = PingSettings(
+        timeout=table.take("timeout", seconds, usual.timeout),
+        rate=table.take("rate", number, usual.rate),
+        rate_per_client=table.take("rate_per_client", number, usual.rate_per_client),
+    )
+    if settings.timeout < TIMEOUT:
+        raise table.fault(f"RFC 5508 demands {TIMEOUT:g} seconds at least", "timeout")
+    for key in ("rate", "rate_per_client"):
+        if 0 < getattr(settings, key) < 1:
+            raise table.fault("it is 1 at least, or 0 for no limit", key)
+    return settings if table.take("enabled", flag, True) else None
 
 
 def _metrics(written: str) -> tuple[str, int]:

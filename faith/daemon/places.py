@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from faith.daemon import condition
 from faith.daemon.condition import Condition
+from faith.datagram import ping_counters
 from faith.dns import counters as dns_counters
 from faith.kernel.tally import Area
 from faith.relay import counters
@@ -21,7 +22,7 @@ class Places:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        layouts = counters.LAYOUT, dns_counters.LAYOUT, condition.LAYOUT
+        layouts = counters.LAYOUT, dns_counters.LAYOUT, ping_counters.LAYOUT, condition.LAYOUT
         self.area = Area(layouts, workers + NAME_SERVERS + 1)
         """All of it, for who only reads."""
         self.condition = Condition(self.area.slab(self.area.places - 1, condition.LAYOUT))
@@ -34,6 +35,10 @@ class Places:
         """Those of a process that answers for names."""
         place = self._workers + number % NAME_SERVERS
         return dns_counters.Counters(self.area.slab(place, dns_counters.LAYOUT))
+
+    def ping(self) -> ping_counters.Counters:
+        """Those of the process that answers pings; nobody else has any of that kind."""
+        return ping_counters.Counters(self.area.slab(0, ping_counters.LAYOUT))
 
     def open_sessions(self) -> int:
         """The sessions of all workers."""

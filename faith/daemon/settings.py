@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.daemon.local import LocalServer
+    from faith.datagram.ping import Settings as PingSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.translation.prefix import Prefix
 
@@ -111,6 +112,7 @@ class Settings:
     relay: RelaySettings = field(default_factory=RelaySettings)
     dns: DnsSettings | None = None
     dns_workers: int = 1
+    ping: PingSettings | None = None
 
     @property
     def name(self) -> str:

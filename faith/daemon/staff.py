@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.admin import Admin
 from faith.daemon.answering import Answering
 from faith.daemon.companions import Companions
+from faith.daemon.pinging import Pinging
 from faith.daemon.shifts import Shifts
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def companions(loop: Loop, places: Places, leave: Callable[[], object]) -> Compa
     return Companions(
         {
             "admin": Shifts(admin, lambda settings: settings.metrics, to_the_end=True),
+            "ping": Pinging(loop, places, leave),
             "names": Shifts(names, lambda settings: (settings.dns, settings.dns_workers)),
         }
     )

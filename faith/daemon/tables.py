@@ -135,6 +135,8 @@ class Table:
 def _unknown(key: str, table: str, keys: Keys) -> str:
     """What is likely meant by an unknown *key* of *table*."""
     own = [*keys[table], *filter(None, keys)] if not table else list(keys[table])
+    if not table and (near := difflib.get_close_matches(key, filter(None, keys), 1, 0.8)):
+        return f"no such key; is {near[0]} meant?"  # a table's name is nearer than a key elsewhere
     home = next((name for name, others in keys.items() if key in others), None)
     if home is not None:
         where = f"in [{home}]" if home else "at the top, before the first table"

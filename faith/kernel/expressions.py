@@ -50,6 +50,7 @@ _NOT_LESS = 5  # of cmp
 _REJECT_ICMP_UNREACH = 0
 _REJECT_TCP_RST = 1
 
+_DROP = 0
 _ACCEPT = 1
 _JUMP = -3
 _RETURN = -5
@@ -73,6 +74,11 @@ def daddr_in(name: str) -> bytes:
 def daddr4_in(name: str) -> bytes:
     """``ip daddr @name``"""
     return _load(_NETWORK_HEADER, 16, 4) + _in_set(name)
+
+
+def daddr_is(address: bytes) -> bytes:
+    """``ip6 daddr address``"""
+    return _load(_NETWORK_HEADER, 24, 16) + _equal(address)
 
 
 def l4proto(protocol: int) -> bytes:
@@ -134,6 +140,17 @@ def reject_with_reset() -> bytes:
 def reject(code: int) -> bytes:
     """``reject with icmpv6 code``, or ``icmp code`` in a table of IPv4"""
     return _expression("reject", _REJECT_ICMP_UNREACH, bytes([code]))
+
+
+def log(group: int, threshold: int) -> bytes:
+    """``log group group queue-threshold threshold``"""
+    numbers = group.to_bytes(2, "big"), threshold.to_bytes(2, "big")
+    return _expression("log", numbers[0], None, None, numbers[1])
+
+
+def drop() -> bytes:
+    """``drop``"""
+    return _verdict(_DROP)
 
 
 def accept() -> bytes:

@@ -197,7 +197,7 @@ class Netlink:
         found: list[bytes] = []
         interrupted = False
         while True:
-            for kind, flags, sequence, body in _messages(self._socket.recv(_BUFFER)):
+            for kind, flags, sequence, body in messages(self._socket.recv(_BUFFER)):
                 if sequence != self._sequence:
                     continue  # left over from a request that ended in an error
                 interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
@@ -213,10 +213,10 @@ class Netlink:
                 data = self._socket.recv(_BUFFER, _socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            yield from _messages(data)
+            yield from messages(data)
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
     """The ``(kind, flags, sequence, body)`` of each message in one datagram."""
     at = 0
     while at + _HEADER.size <= len(data):

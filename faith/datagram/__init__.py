@@ -1,0 +1,1 @@
+"""What comes in datagrams: UDP and ping."""

@@ -1,0 +1,168 @@
+"""ICMP and ICMPv6 messages, and what an error of the one is in the other (RFC 7915 §4.2, §5.2)."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from faith.datagram.checksum import checksum
+
+ECHO_V4, ECHO_REPLY_V4 = 8, 0
+ECHO_V6, ECHO_REPLY_V6 = 128, 129
+
+UNREACHABLE_V4, TIME_EXCEEDED_V4, PARAMETER_PROBLEM_V4 = 3, 11, 12
+ERRORS_V4 = (UNREACHABLE_V4, TIME_EXCEEDED_V4, PARAMETER_PROBLEM_V4)
+UNREACHABLE_V6, TOO_BIG_V6, TIME_EXCEEDED_V6, PARAMETER_PROBLEM_V6 = 1, 2, 3, 4
+ERRORS_V6 = (UNREACHABLE_V6, TOO_BIG_V6, TIME_EXCEEDED_V6, PARAMETER_PROBLEM_V6)
+
+LEAST_MTU_V6 = 1280
+HEADERS_DIFFER_BY = 20
+"""Octets that an IPv6 header has more than an IPv4 one."""
+
+_MESSAGE = struct.Struct("!BBHI")
+HEADER = _MESSAGE.size
+
+_FRAGMENTATION_NEEDED, _PROTOCOL_UNREACHABLE = 4, 2
+_NO_ROUTE, _PROHIBITED, _PORT_UNREACHABLE = 0, 1, 4
+_CODES_TO_V6 = {
+    **dict.fromkeys((0, 1, 5, 6, 7, 8, 11, 12), _NO_ROUTE),
+    **dict.fromkeys((9, 10, 13, 15), _PROHIBITED),
+    3: _PORT_UNREACHABLE,
+}
+_CODES_TO_V4 = {0: 1, 1: 10, 2: 1, 3: 1, 4: 3}
+_NEXT_HEADER = 6  # where it stands in an IPv6 header
+
+# RFC 7915, figures 3 and 6: where a field of the one header stands in the other.
+_POINTERS_TO_V6 = {
+    **dict(zip((0, 1, 2, 3, 8, 9), (0, 1, 4, 4, 7, 6), strict=True)),
+    **dict.fromkeys(range(12, 16), 8),
+    **dict.fromkeys(range(16, 20), 24),
+}
+_POINTERS_TO_V4 = {
+    **dict(zip((0, 1, 4, 5, 6, 7), (0, 1, 2, 2, 9, 8), strict=True)),
+    **dict.fromkeys(range(8, 24), 12),
+    **dict.fromkeys(range(24, 40), 16),
+}
+# RFC 1191 §7, down to what IPv6 demands of every path.
+_PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, LEAST_MTU_V6)
+
+
+class Message(NamedTuple):
+    """A message: *word* is the second half of its header, *body* what follows."""
+
+    kind: int
+    code: int
+    word: int
+    body: bytes
+
+    @property
+    def identifier(self) -> int:
+        """That of an echo request or reply."""
+        return self.word >> 16
+
+    @property
+    def sequence(self) -> int:
+        """The number of an echo request or reply."""
+        return self.word & 0xFFFF
+
+    @property
+    def mtu(self) -> int:
+        """Of ICMP: what IPv4's "fragmentation needed" says, 0 for nothing."""
+        return self.word & 0xFFFF
+
+
+class Error(NamedTuple):
+    """The header of an error: type, code, and MTU or pointer as it stands there."""
+
+    kind: int
+    code: int
+    word: int = 0
+
+
+NO_ROUTE_V6 = Error(UNREACHABLE_V6, _NO_ROUTE)
+PROHIBITED_V6 = Error(UNREACHABLE_V6, _PROHIBITED)
+HOPS_EXCEEDED_V6 = Error(TIME_EXCEEDED_V6, 0)
+UNREACHABLE_HOST_V4 = Error(UNREACHABLE_V4, 1)
+PROHIBITED_V4 = Error(UNREACHABLE_V4, 13)
+HOPS_EXCEEDED_V4 = Error(TIME_EXCEEDED_V4, 0)
+
+
+def read(octets: bytes) -> Message | None:
+    """The message that *octets* are; its checksum is not looked at."""
+    if len(octets) < HEADER:
+        return None
+    kind, code, _, word = _MESSAGE.unpack_from(octets)
+    return Message(kind, code, word, octets[HEADER:])
+
+
+def echo(kind: int, identifier: int, sequence: int, body: bytes, pseudo: int = 0) -> bytes:
+    """An echo request or reply of that type; *pseudo* is the sum of ICMPv6's pseudo-header."""
+    return write(Message(kind, 0, identifier << 16 | sequence, body), pseudo)
+
+
+def write(message: Message, pseudo: int = 0) -> bytes:
+    """The octets of *message*."""
+    kind, code, word, body = message
+    found = checksum(_MESSAGE.pack(kind, code, 0, word) + body, pseudo)
+    return _MESSAGE.pack(kind, code, found, word) + body
+
+
+def to_v6(error: Message, total: int) -> Error | None:
+    """What an ICMP error is in ICMPv6; None for one that has no like there.
+
+    *total* is the length of the packet that it is about.
+    """
+    kind, code, word, _ = error
+    if kind == UNREACHABLE_V4:
+        return _unreachable_to_v6(code, error.mtu, total)
+    if kind == TIME_EXCEEDED_V4:
+        return Error(TIME_EXCEEDED_V6, code)
+    if kind == PARAMETER_PROBLEM_V4 and code in (0, 2):
+        pointer = _POINTERS_TO_V6.get(word >> 24)
+        return None if pointer is None else Error(PARAMETER_PROBLEM_V6, 0, pointer)
+    return None
+
+
+def _unreachable_to_v6(code: int, mtu: int, total: int) -> Error | None:
+    if code == _FRAGMENTATION_NEEDED:
+        mtu = mtu or next((size for size in _PLATEAUS if size < total), LEAST_MTU_V6)
+        return Error(TOO_BIG_V6, 0, max(mtu + HEADERS_DIFFER_BY, LEAST_MTU_V6))
+    if code == _PROTOCOL_UNREACHABLE:
+        return Error(PARAMETER_PROBLEM_V6, 1, _NEXT_HEADER)
+    found = _CODES_TO_V6.get(code)
+    return None if found is None else Error(UNREACHABLE_V6, found)
+
+
+def to_v4(error: Message) -> Error | None:
+    """What an ICMPv6 error is in ICMP; None for one that has no like there."""
+    kind, code, word, _ = error
+    if kind == UNREACHABLE_V6:
+        found = _CODES_TO_V4.get(code)
+        return None if found is None else Error(UNREACHABLE_V4, found)
+    if kind == TOO_BIG_V6:
+        mtu = min(max(word - HEADERS_DIFFER_BY, 0), 0xFFFF)
+        return Error(UNREACHABLE_V4, _FRAGMENTATION_NEEDED, mtu)
+    if kind == TIME_EXCEEDED_V6:
+        return Error(TIME_EXCEEDED_V4, code)
+    if (kind, code) == (PARAMETER_PROBLEM_V6, 0):
+        pointer = _POINTERS_TO_V4.get(word)
+        return None if pointer is None else Error(PARAMETER_PROBLEM_V4, 0, pointer << 24)
+    if (kind, code) == (PARAMETER_PROBLEM_V6, 1):
+        return Error(UNREACHABLE_V4, _PROTOCOL_UNREACHABLE)
+    return None
+
+
+def original_v4(error: Message) -> bytes:
+    """The beginning of the packet that an ICMP error is about, without extensions (RFC 4884)."""
+    return _without_extensions(error.body, (error.word >> 16 & 0xFF) * 4)
+
+
+def original_v6(error: Message) -> bytes:
+    """The same of an ICMPv6 error."""
+    if error.kind not in (UNREACHABLE_V6, TIME_EXCEEDED_V6):
+        return error.body  # the octet is part of an MTU or a pointer
+    return _without_extensions(error.body, (error.word >> 24) * 8)
+
+
+def _without_extensions(body: bytes, length: int) -> bytes:
+    return body[:length] if length >= 128 else body

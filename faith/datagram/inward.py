@@ -1,0 +1,171 @@
+"""Pings of IPv4 clients to mapped addresses, as values: packets in, messages to send out.
+
+The IPv6 host is asked from prefix + client, so it can tell clients apart, and identifiers rarely
+need to change.  Whatever `faith.datagram.outward` promises holds here too.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from faith.datagram import icmp
+from faith.datagram.checksum import adjusted, holds, ones_sum, pseudo_v6
+from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v4
+from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER, NO_MAP
+from faith.datagram.send import Send
+from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
+
+if TYPE_CHECKING:
+    from faith.datagram.icmp import Error, Message
+    from faith.datagram.identifiers import Identifiers
+    from faith.datagram.pace import Paces
+    from faith.datagram.ping_counters import Counters
+    from faith.translation.destination import Policy
+    from faith.translation.prefix import Prefix
+
+QUOTED = 576 - 20 - icmp.HEADER
+"""Octets of a packet that an ICMP error has of it at most (RFC 1812 §4.3.2.3)."""
+
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
+
+
+class Inward:
+    """Judges by *policy* and *paces*, with *identifiers* to lend."""
+
+    def __init__(
+        self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: Counters
+    ) -> None:
+        self.policy = policy
+        self._identifiers = identifiers
+        self._paces = paces
+        self._counters = counters
+
+    def asked(self, octets: bytes, now: float) -> Send | None:
+        """What becomes of an echo request in a whole IPv4 packet."""
+        packet = read_v4(octets)
+        request = _request(packet)
+        if packet is None or request is None:
+            return self._refuse(BROKEN)
+        client = packet.source.to_bytes(4, "big")
+        if why := self._paces.refuses(client, now):
+            return self._refuse(why)
+        target = self.policy.maps.inward(packet.destination, "icmp", 0)
+        prefix = self._prefix(packet.source)
+        if target is None or prefix is None:
+            return self._refuse(NO_MAP, _tell(packet, octets, icmp.PROHIBITED_V4))
+        if packet.hops <= 1:
+            return self._refuse(HOPS, _tell(packet, octets, icmp.HOPS_EXCEEDED_V4))
+        host, _ = target
+        near = packet.source, packet.destination, request.identifier
+        domain = host, packet.source
+        identifier = self._identifiers.lend(near, host, request.identifier, now, domain)
+        if identifier is None:  # RFC 5508 REQ-8
+            return self._refuse(NO_IDENTIFIER, _tell(packet, octets, icmp.PROHIBITED_V4))
+        self._counters.asked("v6")
+        message = icmp.echo(icmp.ECHO_V6, identifier, request.sequence, request.body)
+        source = prefix.map(packet.source)
+        return Send(True, source, host, message, packet.hops - 1, packet.traffic_class)
+
+    def unsent(self, octets: bytes, error: OSError) -> Send | None:
+        """What the client is told when what `asked` made of *octets* could not be sent."""
+        packet = read_v4(octets)
+        if packet is None:
+            return None
+        no_way = error.errno in _NO_WAY
+        why = icmp.UNREACHABLE_HOST_V4 if no_way else icmp.PROHIBITED_V4
+        return _tell(packet, octets, why)
+
+    def heard(self, packet: Packet, now: float) -> Send | None:
+        """What becomes of an echo reply or an error, in an ICMPv6 packet with a right checksum."""
+        message = icmp.read(packet.payload)
+        if message is None:
+            return None
+        if message.kind == icmp.ECHO_REPLY_V6:
+            return self._replied(packet, message, now)
+        if message.kind in icmp.ERRORS_V6:
+            return self._failed(packet, message, now)
+        return None
+
+    def _replied(self, packet: Packet, reply: Message, now: float) -> Send | None:
+        found = self._whose(packet.destination, reply.identifier, packet.source, now)
+        if found is None:
+            return None
+        client, mapped, identifier = found
+        self._counters.replied("v6")
+        message = icmp.echo(icmp.ECHO_REPLY_V4, identifier, reply.sequence, reply.body)
+        hops = max(packet.hops - 1, 1)
+        return Send(False, mapped, client, message, hops, packet.traffic_class)
+
+    def _failed(self, packet: Packet, error: Message, now: float) -> Send | None:
+        """An error about a request of ours, about which the client's kernel is to hear."""
+        inner = read_v6(icmp.original_v6(error))
+        request = icmp.read(inner.payload) if inner and inner.protocol == ICMPV6 else None
+        if inner is None or request is None or request.kind != icmp.ECHO_V6:
+            return None
+        found = self._whose(inner.source, request.identifier, inner.destination, now)
+        translated = icmp.to_v4(error)
+        if found is None or translated is None:
+            return None
+        client, mapped, identifier = found
+        self._counters.failed("v6")
+        about = write_v4(_original(inner, client, mapped, identifier))
+        message = icmp.write(icmp.Message(*translated, about[:QUOTED]))
+        source = self.policy.maps.outward(packet.source, "icmp")
+        return Send(False, source, client, message, max(packet.hops - 1, 1))
+
+    def _whose(
+        self, ours: int, identifier: int, host: int, now: float
+    ) -> tuple[int, int, int] | None:
+        """Which client, by which mapped address and identifier, has asked *host* from *ours*."""
+        prefix = self.policy.prefixes.find(ours)
+        if prefix is None:
+            return None
+        domain = host, prefix.unmap(ours)
+        near = self._identifiers.whose(identifier, host, now, domain)
+        return (near[0], near[1], near[2]) if near else None
+
+    def _prefix(self, client: int) -> Prefix | None:
+        """The prefix that *client* appears under; not 64:ff9b::/96 if it is not global."""
+        for prefix in self.policy.prefixes:
+            if not (prefix.well_known and client in NOT_GLOBAL_DESTINATIONS):
+                return prefix
+        return None
+
+    def _refuse(self, why: str, told: Send | None = None) -> Send | None:
+        self._counters.refused(why)
+        return told
+
+
+def _request(packet: Packet | None) -> Message | None:
+    """The echo request that *packet* is."""
+    if packet is None or packet.protocol != ICMP or not packet.whole:
+        return None
+    message = icmp.read(packet.payload)
+    if message is None or not _may_ask(packet.source) or not holds(packet.payload):
+        return None
+    return message if message.kind == icmp.ECHO_V4 and not message.code else None
+
+
+def _may_ask(v4: int) -> bool:
+    """Whether *v4* is a host's own address: not 0/8, nor 224/3."""
+    return v4 >> 24 != 0 and v4 >> 29 != 7
+
+
+def _tell(packet: Packet, octets: bytes, error: Error) -> Send:
+    """*error* about *packet*, for whoever has sent it."""
+    message = icmp.write(icmp.Message(*error, octets[:QUOTED]))
+    return Send(False, None, packet.source, message)
+
+
+def _original(inner: Packet, client: int, mapped: int, identifier: int) -> Packet:
+    """The client's request, by what an error has of ours: maybe not the end of it."""
+    ours, rest = inner.payload[: icmp.HEADER], inner.payload[icmp.HEADER :]
+    sum_ours = int.from_bytes(ours[2:4], "big")
+    theirs = bytes([icmp.ECHO_V4, 0, 0, 0]) + identifier.to_bytes(2, "big") + ours[6:]
+    pseudo = pseudo_v6(inner.source, inner.destination, inner.length, ICMPV6)
+    right = adjusted(sum_ours, ones_sum(ours) - sum_ours + pseudo, ones_sum(theirs))
+    theirs = theirs[:2] + right.to_bytes(2, "big") + theirs[4:]
+    return Packet(
+        client, mapped, inner.hops, inner.traffic_class, ICMP, inner.length, theirs + rest
+    )

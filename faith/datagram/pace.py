@@ -1,0 +1,46 @@
+"""How many datagrams a second one client, and all of them, may send."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.kernel.tally import shared
+from faith.translation.sketch import ALL, STAMPED, Pace, cells_of
+
+if TYPE_CHECKING:
+    from faith.translation.sketch import Cells
+
+BURST = 1.0
+"""Seconds' worth of a rate that may come at once."""
+
+# Why one is too much.
+RATE = "too many"
+CLIENT_RATE = "too many of the client"
+
+_ONE = 0.999  # must fit: of a bucket that was full, something is left for ever
+
+
+class Paces:
+    """At most *rate* a second in all, and *rate_per_client*; 0 for no limit."""
+
+    def __init__(self, rate: float, rate_per_client: float) -> None:
+        self._pace = Pace([shared("d", STAMPED)], 0, BURST)
+        self.limit(rate, rate_per_client)
+
+    def limit(self, rate: float, rate_per_client: float) -> None:
+        """Have other limits from now on."""
+        self._rate = rate * BURST
+        self._rate_per_client = rate_per_client * BURST
+
+    def refuses(self, client: bytes, now: float) -> str | None:
+        """Why one more of *client*'s is too much; None if it is not, and then it counts."""
+        cells = cells_of(client)
+        if self._exceeds(cells, self._rate_per_client, now):
+            return CLIENT_RATE
+        if self._exceeds(ALL, self._rate, now):
+            return RATE
+        self._pace.add(ALL + cells, now)
+        return None
+
+    def _exceeds(self, cells: Cells, most: float, now: float) -> bool:
+        return bool(most) and self._pace.exceeds(cells, most - _ONE, now)

@@ -1,0 +1,81 @@
+"""What pings have come to, in numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.datagram.pace import CLIENT_RATE, RATE
+from faith.kernel.tally import GAUGE, Family, Layout
+
+if TYPE_CHECKING:
+    from faith.kernel.tally import Cells
+
+# Why a request was refused; other reasons are those of connections.
+NO_IDENTIFIER = "no identifier left"
+HOPS = "hop limit"
+BROKEN = "broken"
+NO_MAP = "no map"
+OTHER = "denied"
+
+REQUESTS = Family("faith_ping_requests", "Echo requests sent on.", label="to", values=("v4", "v6"))
+REPLIES = Family("faith_ping_replies", "Echo replies sent back.", label="from", values=("v4", "v6"))
+ERRORS = Family(
+    "faith_ping_errors",
+    "Errors about echo requests that were told whoever had asked.",
+    label="from",
+    values=("v4", "v6"),
+)
+REFUSALS = Family(
+    "faith_ping_refusals",
+    "Echo requests that were not sent on, by why.",
+    label="reason",
+    values=(RATE, CLIENT_RATE, NO_IDENTIFIER, HOPS, BROKEN, NO_MAP, OTHER),
+)
+IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers that are lent.", GAUGE)
+LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS)
+
+_REQUESTS = LAYOUT.cells(REQUESTS)
+_REPLIES = LAYOUT.cells(REPLIES)
+_ERRORS = LAYOUT.cells(ERRORS)
+_REFUSALS = LAYOUT.cells(REFUSALS)
+_IDENTIFIERS = LAYOUT.start(IDENTIFIERS)
+
+
+class Counters:
+    """Counts in *cells*, which are the caller's, of `LAYOUT`, or else nobody's."""
+
+    def __init__(self, cells: Cells | None = None) -> None:
+        self._cells = [0] * LAYOUT.size if cells is None else cells
+
+    def asked(self, leg: str) -> None:
+        """A request goes to "v4" or "v6"."""
+        self._cells[_REQUESTS[leg]] += 1
+
+    def replied(self, leg: str) -> None:
+        """A reply has come from "v4" or "v6", and goes back."""
+        self._cells[_REPLIES[leg]] += 1
+
+    def failed(self, leg: str) -> None:
+        """An error has come from "v4" or "v6", and goes back."""
+        self._cells[_ERRORS[leg]] += 1
+
+    def refused(self, why: str) -> None:
+        """A request is not sent on."""
+        self._cells[_REFUSALS.get(why, _REFUSALS[OTHER])] += 1
+
+    def lent(self, identifiers: int) -> None:
+        """So many identifiers are lent now."""
+        self._cells[_IDENTIFIERS] = identifiers
+
+    def totals(self) -> dict[str, list[int]]:
+        """Every family that only grows, by its name."""
+        grow = (family for family in LAYOUT.families if family is not IDENTIFIERS)
+        return {family.name: list(LAYOUT.of(family, self._cells)) for family in grow}
+
+    def add(self, totals: dict[str, list[int]]) -> None:
+        """Count what others have counted as well; a family of another size is left out."""
+        for family in LAYOUT.families:
+            counted = totals.get(family.name, [])
+            if len(counted) == family.size:
+                for cell, count in enumerate(counted, LAYOUT.start(family)):
+                    self._cells[cell] += count

@@ -1,0 +1,307 @@
+"""Ping through a daemon, by the real programs: who answers, and what else is told."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.lab import wait_until
+from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from tests.faithd import Faithd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faith.lab import Host, ThreeHosts
+
+pytestmark = pytest.mark.netns
+
+SILENT = "192.0.2.81"
+FAR = "198.51.100.1"
+METRICS = 9064
+BASE = f"""
+workers = 1
+[[prefix]]
+address = "{PREFIX}"
+[[service]]
+ports = "2323"
+[metrics]
+listen = "127.0.0.1:{METRICS}"
+"""
+PING = "[ping]\n"
+
+
+class Pinger:
+    """What ping(8) of a host says."""
+
+    def __init__(self, host: Host, ping: str) -> None:
+        self.host = host
+        self.program = ping
+
+    def says(self, address: str, *options: str, count: int = 1, wait: int = 1) -> str:
+        argv = [self.program, "-n", "-i", "0.1", "-c", str(count), "-W", str(wait), *options]
+        return self.host.run([*argv, address], check=False).stdout
+
+    def answered(self, address: str, *options: str, count: int = 1) -> int:
+        return int(_RECEIVED.findall(self.says(address, *options, count=count))[0])
+
+
+_RECEIVED = re.compile(r"(\d+) received")
+
+
+class Gateway(Faithd):
+    """A faithd by a file that can be written anew."""
+
+    def __init__(self, lab: ThreeHosts, directory: Path, text: str) -> None:
+        self.host = lab.gateway
+        self.file = directory / "faith.toml"
+        self.control = directory / "control"
+        self.write(text)
+        super().__init__(lab.gateway, directory / "log", "--config", str(self.file))
+        self.wait_said("serving")
+
+    def write(self, text: str) -> None:
+        self.file.write_text(f'control = "{self.control}"\n{text}')
+
+    def reload(self, text: str, times: int = 1) -> None:
+        self.write(text)
+        self.signal(signal.SIGHUP)
+        self.wait_said("read again", times)
+
+    def counted(self, name: str) -> dict[str, float]:
+        """The numbers of a metric by what its label says."""
+
+        def read() -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{METRICS}/metrics") as answer:
+                return str(answer.read().decode())
+
+        line = rf'^{name}(?:{{\w+="(.*)"}})? (\S+)$'
+        found = re.findall(line, self.host.call(read), re.MULTILINE)
+        return {label: float(number) for label, number in found}
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, tmp_path: Path) -> Callable[[str], Gateway]:
+    return lambda text: Gateway(lab, tmp_path, text)
+
+
+@pytest.fixture
+def client(lab: ThreeHosts, need: Callable[[str], str]) -> Pinger:
+    return Pinger(lab.client, need("ping"))
+
+
+def holds_raw_socket(pid: int) -> bool:
+    """Whether the process is the one that pings: no other has ICMP sockets."""
+    listed = Path(f"/proc/{pid}/net/raw6").read_text().splitlines()[1:]
+    inodes = {line.split()[9] for line in listed}
+    held = (os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())
+    return any(name == f"socket:[{inode}]" for name in held for inode in inodes)
+
+
+def prohibited(said: str) -> bool:
+    return "Administratively prohibited" in said
+
+
+class TestToIPv4:
+    def test_an_answer_comes_from_who_was_asked(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        gateway = start(BASE + PING)
+        said = client.says(lab.mapped(), count=3)
+        assert said.count(f"64 bytes from {lab.mapped()}: icmp_seq=") == 3
+        assert said.count("ttl=63") == 3
+        assert gateway.counted("faith_ping_requests_total") == {"v4": 3, "v6": 0}
+        assert gateway.counted("faith_ping_replies_total") == {"v4": 3, "v6": 0}
+        assert gateway.counted("faith_ping_identifiers") == {"": 1}
+
+    def test_who_does_not_answer_is_not_answered_for(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        start(BASE + PING)
+        lab.server.sysctl("net.ipv4.icmp_echo_ignore_all", 1)
+        assert client.answered(lab.mapped(), count=2) == 0
+
+    def test_a_host_that_is_not_there_is_unreachable(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        start(BASE + PING)
+        said = client.says(lab.mapped(SILENT), wait=5)
+        assert f"From {GATEWAY_V6} icmp_seq=1 Destination unreachable: No route" in said
+
+    def test_a_network_without_a_route_is_unreachable_at_once(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        start(BASE + PING)
+        assert "Destination unreachable: No route" in client.says(lab.mapped(FAR))
+
+    def test_what_the_rules_or_the_defaults_deny_is_refused(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        rules = f'[access]\nrules = ["::/0 deny {SILENT}/32", "::/0 permit 0.0.0.0/0"]\n'
+        start(BASE + PING + rules)
+        for denied in (SILENT, GATEWAY_V4, "127.0.0.1"):
+            assert prohibited(client.says(lab.mapped(denied)))
+        assert client.answered(lab.mapped()) == 1
+
+    @pytest.mark.parametrize("size", [1400, 3000, 60000])
+    def test_large_ones_go_in_fragments(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger, size: int
+    ) -> None:
+        start(BASE + PING)
+        assert client.answered(lab.mapped(), "-s", str(size), count=2) == 2
+
+    def test_the_payload_stays_what_it_is(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        start(BASE + PING)
+        said = client.says(lab.mapped(), "-p", "a55a17", "-s", "200")
+        assert "1 received" in said
+        assert "wrong data" not in said
+
+    def test_a_probe_of_one_hop_sees_the_gateway_and_one_of_two_the_server(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        start(BASE + PING)
+        exceeded = f"From {GATEWAY_V6} icmp_seq=1 Time exceeded: Hop limit"
+        assert exceeded in client.says(lab.mapped(), "-t", "1")
+        assert client.answered(lab.mapped(), "-t", "2") == 1
+
+    def test_traceroute_names_the_hops(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, need: Callable[[str], str]
+    ) -> None:
+        start(BASE + PING)
+        traceroute = [need("traceroute"), "-6", "-n", "-q", "1", "-w", "1", "-m", "5", "-I"]
+        said = lab.client.run([*traceroute, lab.mapped()]).stdout
+        assert re.findall(r"^ *(\d+) +(\S+)", said, re.MULTILINE)[-2:] == [
+            ("1", GATEWAY_V6),
+            ("2", lab.mapped()),
+        ]
+
+    def test_what_a_router_reports_comes_from_its_address_under_the_prefix(
+        self,
+        start: Callable[[str], Gateway],
+        lab: ThreeHosts,
+        client: Pinger,
+        need: Callable[[str], str],
+    ) -> None:
+        router, far = lab.server, lab.network.host("far")
+        router.sysctl("net.ipv4.conf.all.forwarding", 1)
+        lab.network.link(router, far, ["198.51.100.1/24"], ["198.51.100.2/24"])
+        far.links.add_route("default", "198.51.100.1")
+        lab.gateway.links.add_route("198.51.100.0/24", SERVER)
+        gateway = start(BASE + PING)
+        to = lab.mapped("198.51.100.2")
+        assert f"From {lab.mapped()} icmp_seq=1 Time exceeded" in client.says(to, "-t", "2")
+        argv = [need("traceroute"), "-6", "-n", "-q", "1", "-w", "1", "-m", "5", "-I", to]
+        found = re.findall(r"^ *(\d+) +(\S+)", lab.client.run(argv).stdout, re.MULTILINE)
+        assert found[-3:] == [("1", GATEWAY_V6), ("2", lab.mapped()), ("3", to)]
+        assert gateway.counted("faith_ping_errors_total")["v4"] >= 2
+        absent = lab.mapped("198.51.100.3")
+        said = client.says(absent, wait=5)
+        assert f"From {lab.mapped()} icmp_seq=1 Destination unreachable: No route" in said
+
+    def test_hosts_with_the_same_identifier_do_not_get_each_others_answers(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        gateway = start(BASE + PING)
+        other = "2001:db8:6::77"
+        lab.client.links.add_address("to-gateway", f"{other}/64")
+        for address in (CLIENT, other):
+            said = client.says(lab.mapped(), "-e", "7", "-I", address, count=2)
+            assert "2 received" in said
+        assert gateway.counted("faith_ping_identifiers") == {"": 2}
+
+    def test_the_gateway_itself_can_ask(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        start(BASE + PING)
+        assert Pinger(lab.gateway, client.program).answered(lab.mapped()) == 1
+
+
+class TestWhoServes:
+    def test_without_the_table_the_guard_refuses(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        start(BASE)
+        assert prohibited(client.says(lab.mapped()))
+
+    def test_after_kill_9_the_guard_refuses(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        gateway = start(BASE + PING)
+        assert client.answered(lab.mapped()) == 1
+        gateway.process.kill()
+        wait_until(lambda: prohibited(client.says(lab.mapped())), 5, "the guard refusing")
+
+    def test_nothing_stays_behind(
+        self,
+        start: Callable[[str], Gateway],
+        lab: ThreeHosts,
+        client: Pinger,
+        need: Callable[[str], str],
+    ) -> None:
+        def state() -> str:
+            return lab.gateway.run([need("nft"), "list", "ruleset"]).stdout
+
+        before = state()
+        gateway = start(BASE + PING)
+        assert "-ping" in state()
+        assert client.answered(lab.mapped()) == 1
+        assert gateway.stop() == 0
+        assert state() == before
+
+    def test_it_comes_and_goes_with_the_file(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        gateway = start(BASE)
+        gateway.reload(BASE + PING)
+        assert client.answered(lab.mapped()) == 1
+        gateway.reload(BASE + PING + "enabled = false\n", 2)
+        assert prohibited(client.says(lab.mapped()))
+        gateway.reload(BASE + PING, 3)
+        assert client.answered(lab.mapped()) == 1
+
+    def test_another_process_takes_the_place_of_a_dead_one(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        gateway = start(BASE + PING)
+        (server,) = [pid for pid in gateway.workers if holds_raw_socket(pid)]
+        os.kill(server, signal.SIGKILL)
+        gateway.wait_said(f"ping server {server} ")
+        wait_until(lambda: client.answered(lab.mapped()) == 1, 10, "pings answered again")
+
+    def test_an_upgrade_loses_no_ping(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        gateway = start(BASE + PING)
+        pinging = lab.client.popen(
+            [client.program, "-n", "-i", "0.01", "-c", "300", "-W", "3", lab.mapped()],
+            stdout=-1,
+        )
+        wait_until(lambda: gateway.counted("faith_ping_replies_total")["v4"] > 20, 5, "pings")
+        gateway.signal(signal.SIGUSR2)
+        gateway.wait_said("upgraded to program 2", seconds=15)
+        said, _ = pinging.communicate(timeout=15)
+        assert "300 received" in said
+        assert gateway.counted("faith_ping_replies_total")["v4"] == 300
+        assert gateway.counted("faith_ping_identifiers") == {"": 1}
+
+
+class TestLimits:
+    def test_a_client_has_its_rate(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        gateway = start(BASE + PING + "rate_per_client = 5\n")
+        answered = client.answered(lab.mapped(), "-i", "0.01", count=30)
+        assert 5 <= answered <= 10
+        why = "too many of the client"
+        assert gateway.counted("faith_ping_refusals_total")[why] == 30 - answered
+        gateway.reload(BASE + PING + "rate = 3\n")
+        client.answered(lab.mapped(), "-i", "0.01", count=10)
+        assert gateway.counted("faith_ping_refusals_total")["too many"] > 0
