@@ -25,11 +25,13 @@ def test_defaults() -> None:
 
 
 def test_options_end_where_the_server_begins() -> None:
-    options = inetd.parse(["-dp", "-f", "conf", "--idle-timeout=5", "ftpd", "-l", "--help"])
+    words = ["-dp", "-f", "conf", "--idle-timeout=5", "--proxy", "v2", "ftpd", "-l", "--help"]
+    options = inetd.parse(words)
     assert options.debug
     assert options.reserved_port
     assert options.conf == "conf"
     assert options.idle_timeout == 5
+    assert options.proxy == "v2"
     assert options.server == ["ftpd", "-l", "--help"]
     assert not options.help
 
@@ -43,6 +45,7 @@ def test_options_end_where_the_server_begins() -> None:
         (["--debug"], "--debug is not an option"),
         (["-f"], "-f needs a value"),
         (["--connect-timeout", "-1"], "--connect-timeout -1: give seconds"),
+        (["--proxy", "v3"], "--proxy v3: give one of v1, v2"),
         (["--connect-timeout=nan"], "--connect-timeout nan: give seconds"),
     ],
 )

@@ -60,7 +60,7 @@ def test_addresses_are_single_ones_networks_and_ranges_in_their_order() -> None:
         ("127.0.0.1", "no connection to another host can come from there"),
         ("0.0.0.0/0", "no connection to another host"),
         ("223.0.0.0-224.0.0.1", "no connection to another host"),
-        ("198.51.100.0/30", "198.51.100.0/30: there is an address in it twice"),
+        ("198.51.100.0/30", "198.51.100.0/30: an address in it is there twice"),
     ],
 )
 def test_what_is_no_address_is_told(text: str, says: str) -> None:

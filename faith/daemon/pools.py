@@ -54,11 +54,11 @@ def _check_clients(found: list[Source], tables: list[Table]) -> None:
     seen: dict[tuple[int, int], Table] = {}
     for source, table in zip(found, tables, strict=True):
         for number, network in enumerate(source.clients):
-            before = seen.setdefault(network, table)
-            if before is not table or source.clients.index(network) != number:
-                where = before.line("clients") or before.line()
+            if network in seen:
+                where = seen[network].line("clients") or seen[network].line()
                 message = f"these clients have a source on line {where} already"
                 raise table.fault(message, "clients", number)
+            seen[network] = table
 
 
 def _check_addresses(found: list[Source], tables: list[Table]) -> None:

@@ -20,23 +20,26 @@ from faith.errors import ConfigError, FaithError, SetupError
 from faith.kernel.routes import own_ipv4, reserved
 from faith.relay import dial
 from faith.relay.pair import Pair
-from faith.relay.record import CLOSED, Record, endpoint
+from faith.relay.record import CLOSED, Record, broken, endpoint
 from faith.relay.routing import route_of
 from faith.relay.syslog import Syslog
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefixes
+from faith.translation.proxy import VERSIONS, header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from faith.relay.routing import Route
 
 USAGE = """\
-usage: faithd --inetd [-dp] [-f conf] [--connect-timeout seconds] [--idle-timeout seconds]
-              [--half-closed-timeout seconds] [serverpath [serverargs]]
+usage: faithd --inetd [-dp] [-f conf] [--proxy v1|v2] [--connect-timeout seconds]
+              [--idle-timeout seconds] [--half-closed-timeout seconds]
+              [serverpath [serverargs]]
 """
 SERVER_DIRECTORIES = ("/usr/libexec", "/usr/sbin", "/usr/bin", "/sbin")
 """Where a serverpath without a slash is looked for; KAME's faithd knew the first."""
@@ -52,6 +55,7 @@ class Options:
         self.help = False
         self.reserved_port = False
         self.conf = ""
+        self.proxy = ""
         self.connect_timeout = 10.0
         self.idle_timeout = 7440.0
         self.half_closed_timeout = 300.0
@@ -64,6 +68,7 @@ _VALUES = {
     "--connect-timeout": "connect_timeout",
     "--half-closed-timeout": "half_closed_timeout",
     "--idle-timeout": "idle_timeout",
+    "--proxy": "proxy",
 }
 
 
@@ -86,7 +91,7 @@ def parse(arguments: list[str]) -> Options:
             raise ConfigError(f"{word} needs a value")
         else:
             value = value or words.pop(0)
-            setattr(options, _VALUES[name], value if name == "-f" else _seconds(name, value))
+            setattr(options, _VALUES[name], _READERS.get(name, _seconds)(name, value))
     options.server = words
     return options
 
@@ -99,6 +104,20 @@ def _seconds(name: str, value: str) -> float:
     if not 0 <= seconds < 1e6:
         raise ConfigError(f"{name} {value}: give seconds, or 0 for no limit")
     return seconds
+
+
+def _conf(_: str, value: str) -> str:
+    return value
+
+
+def _version(name: str, value: str) -> str:
+    if value not in VERSIONS:
+        raise ConfigError(f"{name} {value}: give one of {', '.join(VERSIONS)}")
+    return value
+
+
+_READERS: dict[str, Callable[[str, str], str | float]] = {"-f": _conf, "--proxy": _version}
+"""Of the options whose value is no time."""
 
 
 def main(arguments: list[str]) -> int:
@@ -245,9 +264,19 @@ def _relay(
         log.debug(f"connected from {endpoint(record.source)}")
         server.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
         pair = Pair(_ready(client), server, options.idle_timeout, options.half_closed_timeout)
-        record.end = _run(pair)
+        record.end = _introduce(server, record, options.proxy) or _run(pair)
         record.sent, record.received = pair.client.moved, pair.server.moved
     record.seconds = time.monotonic() - started
+
+
+def _introduce(server: _socket.socket, record: Record, version: str) -> str | None:
+    """Tell *server* its client, if there is a *version* to do so; why that failed, or None."""
+    try:
+        if version:
+            server.send(header(version, record.client, record.mapped))
+    except OSError as error:
+        return broken("server", error.errno)
+    return None
 
 
 def _connected(server: _socket.socket, limit: float) -> int:

@@ -50,12 +50,12 @@ class Addresses:
         ranges: list[tuple[int, int]] = []
         for number, text in enumerate(texts, 1):
             try:
-                first, last = _range(text)
-                if any(first <= b and a <= last for a, b in ranges):
-                    raise ConfigError(f"{text}: there is an address in it twice")
+                ranges.append(_range(text))
             except ConfigError as error:
                 raise ConfigError(error.message, line=number) from None
-            ranges.append((first, last))
+        again = _overlapping(ranges)
+        if again is not None:
+            raise ConfigError(f"{texts[again]}: an address in it is there twice", line=again + 1)
         return cls(ranges)
 
     def __len__(self) -> int:
@@ -202,6 +202,17 @@ def client_network(text: str) -> Client:
     return int(found.ip), found.network.prefixlen
 
 
+def _overlapping(ranges: list[tuple[int, int]]) -> int | None:
+    """The place of one that has an address of another in it."""
+    from itertools import pairwise
+
+    in_order = sorted((*one, place) for place, one in enumerate(ranges))
+    for (_, last, one), (first, _, other) in pairwise(in_order):
+        if first <= last:
+            return max(one, other)
+    return None
+
+
 def _range(text: str) -> tuple[int, int]:
     from ipaddress import IPv4Address, IPv4Interface
 
@@ -209,6 +220,8 @@ def _range(text: str) -> tuple[int, int]:
     try:
         if dash:
             found = int(IPv4Address(first.strip())), int(IPv4Address(last.strip()))
+        elif "/" not in text:
+            found = int(IPv4Address(text)), int(IPv4Address(text))
         else:
             found = _network_range(IPv4Interface(text))
     except ValueError:

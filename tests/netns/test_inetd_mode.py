@@ -23,6 +23,7 @@ import faith
 from faith.kernel.routes import reserve
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, SERVER
 from faith.translation.prefix import Prefix
+from faith.translation.proxy import header
 
 if TYPE_CHECKING:
     import subprocess
@@ -134,6 +135,17 @@ def is_reset(sock: socket.socket) -> bool:
     poll.register(sock, 0)
     poll.poll(10_000)
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE  # RST after FIN
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_server_is_told_its_client(inetd: Inetd, version: str) -> None:
+    client, server = inetd.session("--proxy", version)
+    client.sendall(b"hello")
+    client.shutdown(socket.SHUT_WR)
+    told = header(version, (CLIENT, client.getsockname()[1]), (inetd.lab.mapped(), PORT))
+    assert read_all(server) == told + b"hello"
+    server.close()
+    assert " sent=5 " in inetd.ended("closed", 0)
 
 
 def reset(sock: socket.socket) -> None:
