@@ -22,6 +22,7 @@ from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.steering import WAYS, route
 from faith.relay.admission import MOST, Limits
+from faith.relay.relay import INWARD_SOURCES
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
@@ -54,7 +55,7 @@ KEYS = {
     "prefix": ("address", "layout", "via"),
     "service": ("ports", "alg", "server", "proxy"),
     "map": ("v4", "v6", *mapping.OPTIONS),
-    "maps": ("file",),
+    "maps": ("file", "source", "proxy", "ftp"),
     "access": ("file", "rules"),
     "source": pools.KEYS,
     "limits": tuple(field.name for field in fields(Limits)),
@@ -87,7 +88,8 @@ def read(toml: str, file: str) -> Settings:
     tables = document.tables("prefix")
     prefixes = _prefixes(tables)
     access_file, access_rules = _access(document.table("access"))
-    maps_file = document.table("maps").take("file", path, None)
+    maps = document.table("maps")
+    maps_file = maps.take("file", path, None)
     usual = RelaySettings()
     return Settings(
         services=services,
@@ -116,6 +118,9 @@ def read(toml: str, file: str) -> Settings:
             rlogin=union(service.rlogin for service in services),
             proxy_v1=union(service.introduced(V1) for service in services),
             proxy_v2=union(service.introduced(V2) for service in services),
+            inward_ftp=maps.take("ftp", parsed(mapping.ports), usual.inward_ftp),
+            inward_source=maps.take("source", choice(INWARD_SOURCES), usual.inward_source),
+            inward_proxy=maps.take("proxy", choice(VERSIONS), None),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
         dns=_dns(document.table("dns")) if "dns" in top else None,

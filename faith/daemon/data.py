@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 from faith.errors import FaithError, SetupError
 from faith.kernel.sockets import stream_socket
 from faith.kernel.steering.doors import Doors
+from faith.kernel.steering.lookup_program import TCP4, TCP6
 from faith.kernel.steering.pairs import Pairs
+from faith.translation.networks import Networks
 from faith.translation.prefix import Prefixes
 
 if TYPE_CHECKING:
@@ -19,25 +22,33 @@ if TYPE_CHECKING:
 
     from faith.daemon.channel import Message
     from faith.daemon.crew import Hearing, Member
+    from faith.kernel.steering.lookup_program import Flow
     from faith.translation.prefix import Prefix
 
 log = logging.getLogger("faith.supervisor")
 
 
 class DataConnections:
-    """Hears what workers ask for; *prefixes* are those whose addresses they may have it for.
+    """Hears what workers ask for.
 
-    What the kernel has to have for it is set up for the first that needs it.
+    They may have it for the addresses of *prefixes* and of mapped IPv4 *networks*.  What the kernel
+    has to have for it is set up for the first that needs it.
     """
 
-    def __init__(self, workers: int, prefixes: Callable[[], tuple[Prefix, ...]]) -> None:
+    def __init__(
+        self,
+        workers: int,
+        prefixes: Callable[[], tuple[Prefix, ...]],
+        networks: Callable[[], tuple[tuple[int, int], ...]],
+    ) -> None:
         self._workers = workers
         self._prefixes = prefixes
+        self._networks = networks
         self._known: tuple[Prefix, ...] = ()
         self._found = Prefixes(())
         self._undo = ExitStack()
         self._pairs: Pairs | None = None
-        self._doors: Doors | None = None
+        self._doors: dict[Flow, Doors] = {}
         self._no_doors = False
         self._listening: set[int] = set()  # processes that have their listener of the pairs
         self.hearings: dict[str, Hearing] = {
@@ -50,7 +61,7 @@ class DataConnections:
     def state(self) -> dict[str, Any]:
         """What the next program of this process goes on from: `resume`."""
         return {
-            "doors": self._doors.descriptors if self._doors else [],
+            "doors": {flow.family: doors.descriptors for flow, doors in self._doors.items()},
             "pairs": self._pairs and self._pairs.state(),
             "listening": [*self._listening],
         }
@@ -58,13 +69,14 @@ class DataConnections:
     @property
     def descriptors(self) -> list[int]:
         """Those that are in the state."""
-        return [fd for one in (self._doors, self._pairs) if one for fd in one.descriptors]
+        return [fd for one in (*self._doors.values(), self._pairs) if one for fd in one.descriptors]
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on with what the program before this one has left."""
-        if state["doors"]:
-            self._doors = Doors.resume(state["doors"])
-            self._undo.callback(self._doors.close)
+        for flow in (TCP4, TCP6):
+            if left := state["doors"].get(str(int(flow.family))):
+                self._doors[flow] = Doors.resume(left, flow)
+                self._undo.callback(self._doors[flow].close)
         if state["pairs"]:
             self._pairs = Pairs.resume(state["pairs"])
             self._undo.callback(self._pairs.close)
@@ -87,38 +99,44 @@ class DataConnections:
 
     def _give_sockets(self, member: Member, message: Message, descriptors: list[int]) -> None:
         """Transparent sockets, as many as it asks for; it is told of those that cannot be made."""
+        family = message["family"]
         for _ in range(message["count"]):
             try:
-                sock = stream_socket(socket.AF_INET6, transparent=True)
+                sock = stream_socket(family, transparent=True)
             except OSError as error:
                 log.error("no socket for FTP data connections: %s", error.strerror)
-                member.tell("socket")
+                member.tell("socket", descriptor=None, family=family)
             else:
                 with closing(sock):
-                    member.tell("socket", [sock.fileno()])
+                    member.tell("socket", [sock.fileno()], family=family)
 
     # -- in clear ----------------------------------------------------------------------------
 
     def _open_door(self, member: Member, message: Message, descriptors: list[int]) -> None:
         """Have a client reach a worker's listener, whoever steers its port."""
         try:
-            if doors := self._opened():
-                for listener in descriptors:
-                    doors.open(message["client"], listener, self._is_mapped)
+            for listener in descriptors:
+                flow = _flow(listener)
+                if doors := self._opened(flow):
+                    ours = self._is_mapped if flow == TCP6 else self._is_mapped_ipv4
+                    doors.open(message["client"], listener, ours)
         except OSError as error:
             log.error("a port for FTP data may be another faithd's: %s", error)
         member.tell("done")
 
-    def _opened(self) -> Doors | None:
+    def _opened(self, flow: Flow) -> Doors | None:
         """The doors; None where there can be none, which is told once."""
-        if self._doors is None and not self._no_doors:
+        if flow not in self._doors and not self._no_doors:
             try:
-                self._doors = Doors()
-                self._undo.callback(self._doors.close)
+                self._doors[flow] = Doors(flow)
+                self._undo.callback(self._doors[flow].close)
             except SetupError as error:
                 self._no_doors = True
                 log.info("a port for FTP data may be one that another faithd steers: %s", error)
-        return self._doors
+        return self._doors.get(flow)
+
+    def _is_mapped_ipv4(self, address: int) -> bool:
+        return address in Networks(32, self._networks())
 
     def _is_mapped(self, address: int) -> bool:
         if self._known is not self._prefixes():
@@ -155,3 +173,8 @@ class DataConnections:
         if self._pairs is not None:
             self._pairs.unsteer((message["client"], message["mapped"]), member.number)
         member.tell("done")
+
+
+def _flow(listener: int) -> Flow:
+    with closing(socket.socket(fileno=os.dup(listener))) as sock:
+        return TCP4 if sock.family == socket.AF_INET else TCP6

@@ -10,7 +10,7 @@ from faith.relay.admission import Limits
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
 
-_PORTS = ("ftp", "rsh", "rlogin", "proxy_v1", "proxy_v2")
+_PORTS = ("ftp", "rsh", "rlogin", "proxy_v1", "proxy_v2", "inward_ftp")
 
 
 @dataclass(frozen=True)

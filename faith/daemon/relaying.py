@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from faith.daemon.census import Census
 from faith.daemon.channel import in_memory
 from faith.daemon.crew import Crew
 from faith.daemon.data import DataConnections
+from faith.daemon.inward import Inward
 from faith.daemon.legacy import demand
 from faith.daemon.local_service import LocalService
 from faith.daemon.log import NOTICE
@@ -24,7 +25,7 @@ from faith.relay.admission import Admission, Tables
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from faith.daemon.channel import Channel
     from faith.daemon.crew import Member
@@ -70,8 +71,12 @@ class Relaying:
         self.on_handed_over: Callable[[], None] = lambda: None
         """Called when those of the program before this one have handed over, and ended."""
         self._undo = ExitStack()
-        self._data = DataConnections(settings.workers, lambda: self.parts.prefixes)
+        self._data = DataConnections(
+            settings.workers, lambda: self.parts.prefixes, lambda: self.parts.maps.networks
+        )
         self._undo.callback(self._data.close)
+        self.inward = Inward(settings.via, settings.workers, self._share_out)
+        self._undo.callback(self.inward.close)
         hearings = {**self._data.hearings, **LocalService(lambda: self._settings).hearings}
         self.crew = Crew(loop, self._work, hearings)
         self.crew.on_gone = self._ended
@@ -105,6 +110,7 @@ class Relaying:
             self._serves = False
             self.steering = self._undo.enter_context(taken_over(left["steering"]))
             self._data.resume(left["data"])
+            self.inward.take_over(left["inward"])
         else:
             own = settings.local_ports
             self.steering = self._undo.enter_context(
@@ -117,6 +123,8 @@ class Relaying:
         if left:
             self.steering.set_prefixes(self.parts.prefixes)
         self._steering_changed()
+        self.inward.start()
+        self.inward.follow(self.parts.maps.networks, self.parts.own)
 
     def _maps(self, left: Any) -> Maps:
         """Those of the settings, with the changes that the program before this one had."""
@@ -156,6 +164,7 @@ class Relaying:
         for listeners in self.steering.listeners:
             for listener in listeners:
                 listener.close()
+        self.inward.stop_listening()
         self._predecessors.crew.tell("drain")
         self.crew.tell("drain")
         self.crew.retire()
@@ -176,6 +185,7 @@ class Relaying:
         """Go by the prefixes and the addresses that the kernel has now."""
         before = self.parts.prefixes
         try:
+            self.inward.look_at_routes()
             parts = self.parts
             self._decide_by(Parts.gather(parts.rules, parts.maps, parts.sources))
             if self.parts.prefixes != before:
@@ -194,20 +204,40 @@ class Relaying:
         orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
         with in_memory(orders.dumps()) as descriptor:
             self.crew.tell("orders", [descriptor])
-        self._decide_by(
-            replace(self.parts, rules=rules, maps=settings.maps, sources=settings.sources)
-        )
+        try:
+            self._decide_by(
+                replace(self.parts, rules=rules, maps=settings.maps, sources=settings.sources)
+            )
+        except (FaithError, OSError) as error:
+            log.error("mapped networks are not those of the maps: %s", error)
 
     def map(self, maps: Maps) -> None:
-        """Go by other maps, until other settings come."""
-        self._decide_by(replace(self.parts, maps=maps))
+        """Go by other maps, until other settings come.
+
+        Raises SetupError, and then the old ones stay.
+        """
+        before = self.parts
+        try:
+            self._decide_by(replace(before, maps=maps))
+        except FaithError:
+            with suppress(FaithError):
+                self._decide_by(before)
+            raise
 
     def _decide_by(self, parts: Parts) -> None:
-        if parts != self.parts:
-            known, self.parts = self.parts.maps, parts
-            with in_memory(parts.dumps(known)) as descriptor:
-                self.crew.tell("policy", [descriptor])
-            self.on_policy(parts)
+        if parts == self.parts:
+            return
+        before, self.parts = self.parts, parts
+        with in_memory(parts.dumps(before.maps)) as descriptor:
+            self.crew.tell("policy", [descriptor])
+        self.on_policy(parts)
+        if (parts.maps, parts.own) != (before.maps, before.own):
+            self.inward.follow(parts.maps.networks, parts.own)
+
+    def _share_out(self, listeners: Sequence[_socket.socket]) -> None:
+        """Have each worker that is there already serve its own of *listeners* as well."""
+        for member in self.crew.members:
+            member.tell("listen", [listeners[member.number].fileno()])
 
     # -- the workers -------------------------------------------------------------------------
 
@@ -220,7 +250,7 @@ class Relaying:
         self.crew.forsake()
         self._predecessors.crew.forsake()
         self._data.close()
-        return self.steering.after_fork(worker)
+        return self.steering.after_fork(worker) + self.inward.forsake(worker)
 
     def _work(self, number: int, channel: Channel) -> None:
         """Be a worker, in a process of its own."""
@@ -285,6 +315,7 @@ class Relaying:
             "same": self._settings.lasting,
             "steering": self.steering.state(),
             "data": self._data.state(),
+            "inward": self.inward.state(),
             "maps": difference(self._settings.maps, self.parts.maps),
             "workers": as_left(self._members()),
         }
@@ -293,6 +324,7 @@ class Relaying:
         """Those that are in the state."""
         yield from self.steering.descriptors
         yield from self._data.descriptors
+        yield from self.inward.descriptors()
         for member in self._members():
             yield member.channel.fileno()
 

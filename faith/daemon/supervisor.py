@@ -75,7 +75,8 @@ class Supervisor:
         self._relaying = Relaying(self._loop, settings, self._places, self._forsake, told)
         self._companions = companions(self._loop, self._places, self._forsake_all)
         self._reservations = Reservations()
-        self._upkeep = Upkeep(self._loop, self._reservations, self._places.condition)
+        others = (self._relaying.inward.look,)
+        self._upkeep = Upkeep(self._loop, self._reservations, self._places.condition, others)
         self._reloads = Reloads(self._reload, self._places.condition, self._tell_systemd)
         self._succession = Succession(self._loop, legacy, self._left)
         self._control: Control | None = None

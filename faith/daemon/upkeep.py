@@ -11,6 +11,8 @@ from faith.kernel.reservation import keep_guarded
 from faith.translation.ports import NO_PORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from faith.daemon.condition import Condition
     from faith.daemon.loop import Loop
     from faith.daemon.reservations import Reservations
@@ -22,11 +24,21 @@ INTERVAL = 2.0
 
 
 class Upkeep:
-    """Looks after the prefixes in *reservations*, and the guard of all; *condition* is told."""
+    """Looks after the prefixes in *reservations*, and the guard of all; *condition* is told.
 
-    def __init__(self, loop: Loop, reservations: Reservations, condition: Condition) -> None:
+    So it is of what *others* put back: True when they had to.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        reservations: Reservations,
+        condition: Condition,
+        others: Iterable[Callable[[], bool]] = (),
+    ) -> None:
         self._loop = loop
         self._reservations = reservations
+        self._others = tuple(others)
         self._condition = condition
         self._guarded = False  # there was a guard as it should be
         self._open_ports = NO_PORTS  # in it
@@ -42,6 +54,9 @@ class Upkeep:
         try:
             self._keep_reserved()
             self._keep_guarded()
+            for other in self._others:
+                if other():
+                    self._condition.repaired(good=True)
             self._complaint = ""
         except guard.NoNftables:
             return  # which was said when the prefix was reserved

@@ -104,6 +104,7 @@ class Worker:
         self._channel = channel
         self._listeners = task.listeners
         self._redirected = task.redirected
+        self._serves = False
         self._local = task.local
         self._told = told
         self._orders: dict[str, Callable[..., None]] = {
@@ -112,6 +113,7 @@ class Worker:
             "sessions": self._list_sessions,
             "kill": self._kill_session,
             "drain": self._drain,
+            "listen": self._listen,
             "socket": self._take_socket,
             "done": self._take_answer,
             "serve": self._serve,
@@ -120,7 +122,8 @@ class Worker:
             "stop": loop.stop,
         }
         self._records = Records(loop, task.recording, told.record)
-        self._stock = Stock(self._ask_for_sockets)
+        self._stock = Stock(partial(self._ask_for_sockets, _socket.AF_INET6))
+        self._stock4 = Stock(partial(self._ask_for_sockets, _socket.AF_INET))
         if task.relay.ftp:
             self._stock.fill()
         self._requests = Requests(loop.call_soon)
@@ -131,7 +134,7 @@ class Worker:
             task.relay,
             self._records,
             self._not_mapped,
-            Supervised(self._stock, secured, self._ask_for_door),
+            Supervised(self._stock, self._stock4, secured, self._ask_for_door),
             task.counters,
             task.admission,
         )
@@ -164,6 +167,7 @@ class Worker:
     def _go_on_alone(self) -> None:
         """The supervisor has died, and the steering with it: let what can end well do so."""
         self._stock.close()
+        self._stock4.close()
         self._requests.give_up()
         if self._redirected:
             log.log(NOTICE, "the supervisor is gone, and the redirection: sessions are reset")
@@ -186,16 +190,17 @@ class Worker:
         if orders.relay.ftp:
             self._stock.fill()
 
-    def _ask_for_sockets(self, count: int) -> None:
+    def _ask_for_sockets(self, family: int, count: int) -> None:
         try:
-            self._channel.send({"kind": "sockets", "count": count})
+            self._channel.send({"kind": "sockets", "family": family, "count": count})
         except OSError as error:
             log.error("no sockets for FTP data connections: %s", error.strerror)
             for _ in range(count):
-                self._loop.call_soon(self._stock.add, None)
+                self._loop.call_soon(self._take_socket, None, family)
 
-    def _take_socket(self, descriptor: int | None = None) -> None:
-        self._stock.add(None if descriptor is None else _socket.socket(fileno=descriptor))
+    def _take_socket(self, descriptor: int | None = None, family: int = _socket.AF_INET6) -> None:
+        stock = self._stock4 if family == _socket.AF_INET else self._stock
+        stock.add(None if descriptor is None else _socket.socket(fileno=descriptor))
 
     def _ask_for_steering(
         self, kind: str, client: str, mapped: str, then: Callable[[], None]
@@ -239,7 +244,16 @@ class Worker:
     # -- from one program to the next --------------------------------------------------------
 
     def _serve(self) -> None:
+        self._serves = True
         self._relay.listen(self._listeners, self._redirected)
+
+    def _listen(self, descriptor: int) -> None:
+        """Serve one more listener, once the others are served."""
+        listener = _socket.socket(fileno=descriptor)
+        listener.setblocking(False)
+        self._listeners = [*self._listeners, listener]
+        if self._serves:
+            self._relay.listen([listener])
 
     def _give(self, descriptor: int) -> None:
         """Hand over to a worker of the next program."""

@@ -127,7 +127,7 @@ class Admission:
         )
 
     def refuses(self, client: str, now: float) -> str | None:
-        """Why there may be no more sessions of *client*, an IPv6 address; None if there may."""
+        """Why there may be no more sessions of *client*, an address; None if there may."""
         seat = self.seat(client)
         for part, why, most in self._most:
             if self._presence.reaches(seat[part], most):
@@ -160,11 +160,21 @@ class Admission:
         if seat is None:
             if len(self._seats) >= REMEMBERED:
                 self._seats.clear()
-            address = inet_pton(AF_INET6, client.partition("%")[0])
-            prefix = int.from_bytes(address, "big") >> (128 - self._length)
+            address, length = _known(client, self._length)
+            prefix = int.from_bytes(address, "big") >> (128 - length)
             own, whole = cells_of(address), cells_of(prefix.to_bytes(17, "big"))
             seat = self._seats[client] = ALL, own, whole, ALL + own + whole
         return seat
+
+
+def _known(client: str, length: int) -> tuple[bytes, int]:
+    """The IPv6 address that stands for *client* here, and the *length* of its prefix.
+
+    An IPv4 address has a prefix to itself: behind one there are as many as in a subnet of IPv6.
+    """
+    if ":" in client:
+        return inet_pton(AF_INET6, client.partition("%")[0]), length
+    return inet_pton(AF_INET6, f"::ffff:{client}"), 128
 
 
 def _rules(*rules: tuple[str, float]) -> list[tuple[int, str, float]]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.ftp import (
+    V4_TO_V6,
     V6_TO_V4,
     CloseData,
     GoTransparent,
@@ -89,11 +90,12 @@ class Control:
         self._client = _Side("client", session.client)
         self._server = _Side("server", session.server)
         self.source: str = session.server.sock.getsockname()[0]
+        self._inward = bool(session.route.port)
         self._alg = Translator(
-            V6_TO_V4,
+            V4_TO_V6 if self._inward else V6_TO_V4,
             client=number(session.client_host),
             mapped=number(session.route.mapped),
-            source=int.from_bytes(_socket.inet_aton(self.source), "big"),
+            source=number(self.source),
         )
         self._doorways: dict[int, _Expected] = {}
         self._secured = False
@@ -160,8 +162,8 @@ class Control:
         for listener, passive, to, at, until in state["doorways"]:
             sock = adopt(next(descriptors))
             self._expect(listener, sock, to, at, passive=passive, until=until)
-            if passive:
-                self._ftp.open_door(sock, self.session.client_host, lambda: None)
+            if passive or self._inward:
+                self._ftp.open_door(sock, self._host(passive=passive), lambda: None)
         self._secured = state["secured"]
         self._hanging_up = state["hanging_up"]
         self._watch_legs()
@@ -226,14 +228,19 @@ class Control:
                 case ToServer(data, urgent):
                     self._server.outbox.put(data, urgent=urgent)
                 case OpenPassive():
-                    self._ftp.stock.take(partial(self._open_passive, event))
+                    stock = self._ftp.stock4 if self._inward else self._ftp.stock
+                    stock.take(partial(self._open_passive, event))
+                case OpenActive() if self._inward:
+                    self._ftp.stock.take(partial(self._open_inward_active, event))
                 case OpenActive():
                     self._open_active(event)
                 case CloseData(listener):
                     self._close_doorway(listener)
                 case GoTransparent():
-                    self._secured = self._steering = True
-                    self._ftp.secured.add(self.session, self._steered)
+                    self._secured = True
+                    if not self._inward:  # else every port of the address comes to us anyway
+                        self._steering = True
+                        self._ftp.secured.add(self.session, self._steered)
                 case Hangup():
                     self._hanging_up = True
                 case Log(peer, text, detail):
@@ -256,22 +263,37 @@ class Control:
 
     def _open_passive(self, event: OpenPassive, sock: _socket.socket | None) -> None:
         """Listen for the client on *sock*; None if there is no transparent socket to be had."""
-        session = self.session
         port = event.port if event.same_port else 0
-        if session.end is not None:
+        self._open(event, (self.session.route.mapped, port), sock)
+
+    def _open_inward_active(self, event: OpenActive, sock: _socket.socket | None) -> None:
+        """Listen for the server on *sock*, at the address of a prefix by which it knows us."""
+        self._open(event, (self.source, 0), sock)
+
+    def _open(
+        self,
+        event: OpenPassive | OpenActive,
+        address: tuple[str, int],
+        sock: _socket.socket | None,
+    ) -> None:
+        passive = isinstance(event, OpenPassive)
+        if self.session.end is not None:
             if sock is not None:
                 sock.close()
         elif sock is None:
             self._do(self._alg.refused("no transparent socket"))
             self._settle()
-        elif self._listen(sock, (session.route.mapped, port), event, passive=True):
+        elif self._listen(sock, address, event, passive=passive):
             opened = partial(self._opened, sock.getsockname()[1])
-            self._ftp.open_door(sock, session.client_host, opened)
+            if passive or self.source == self.session.route.source:
+                self._ftp.open_door(sock, self._host(passive=passive), opened)
+            else:  # an address of the gateway's own, where nobody steers
+                opened()
         else:
             self._settle()
 
     def _opened(self, port: int) -> None:
-        """The client may hear of *port*: it gets there."""
+        """The peer may hear of *port*: it gets there."""
         if self.session.end is None:
             self._do(self._alg.listening(port))
             self._settle()
@@ -317,10 +339,14 @@ class Control:
         until: float | None = None,
     ) -> None:
         """Let in the client if *passive*, else the server, *at* that port of *sock*'s."""
-        host = self.session.client_host if passive else self.session.route.server
+        host = self._host(passive=passive)
         came = partial(self._client_came if passive else self._server_came, to, at)
         doorway = Doorway(self._ftp.loop, self._plane, sock, host, came, self._turned_away, until)
         self._doorways[listener] = _Expected(doorway, passive, to, at)
+
+    def _host(self, *, passive: bool) -> str:
+        """Who comes: the client if *passive*, else the server."""
+        return self.session.client_host if passive else self.session.route.server
 
     def _close_doorway(self, listener: int) -> None:
         expected = self._doorways.pop(listener, None)

@@ -11,6 +11,7 @@ from faith.relay.session import Session
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
     from faith.relay.counters import Counters
     from faith.relay.leg import Leg
@@ -57,7 +58,7 @@ class DataConnections:
             self._connecting.refuse(client, peer, mapped, at, route.refused)
             return False
         try:
-            server, error = dial.connect(route, to, reserved_port=False)
+            server, error = _to_server(route)(route.source, route.server, to, reserved_port=False)
         except OSError as failure:
             self._connecting.refuse(client, peer, mapped, at, failure)
             return False
@@ -77,7 +78,7 @@ class DataConnections:
     ) -> bool:
         """The server has come: connect it to port *to* of the client's, as the mapped address.
 
-        *reserved_port* as in dial.connect.  False if it was refused.
+        *reserved_port* as in `dial`.  False if it was refused.
         """
         peer = parent.client_host, to, 0, 0
         mapped = parent.route.mapped
@@ -86,9 +87,8 @@ class DataConnections:
             self._connecting.refuse(server, peer, mapped, server_port, route.refused)
             return False
         try:
-            client, error = dial.connect_client(
-                mapped, parent.client_host, to, reserved_port=reserved_port
-            )
+            connect = dial.to_v4 if route.port else dial.to_v6
+            client, error = connect(mapped, parent.client_host, to, reserved_port=reserved_port)
         except OSError as failure:
             self._connecting.refuse(server, peer, mapped, server_port, failure)
             return False
@@ -99,15 +99,28 @@ class DataConnections:
 
     def _route(self, parent: Session) -> Route:
         """As for a connection of its own; but the server is to see one address of ours."""
-        route = self._routing.find(parent.client_host, parent.route.mapped)
+        route = self._judged(parent)
         if route.local:  # the prefix has gone meanwhile
             return Route(route.mapped, refused="prefix gone")
         if parent.end is not None:
             return route
         source = parent.server.sock.getsockname()[0]
-        return Route(route.mapped, route.server, source, route.refused)
+        return Route(route.mapped, route.server, source, route.refused, port=route.port)
+
+    def _judged(self, parent: Session) -> Route:
+        """What a control connection like *parent* would get now."""
+        old = parent.route
+        if not old.port:
+            return self._routing.find(parent.client_host, old.mapped)
+        new = self._routing.find_inward(parent.client_host, old.mapped, parent.mapped_port)
+        refused = new.refused or (None if new.server == old.server else "map gone")
+        return Route(old.mapped, old.server, old.source, refused, port=old.port)
 
     def _begin(self, parent: Session, session: Session, dialled: Leg, error: int) -> None:
         session.parent = parent
         parent.data += 1
         self._connecting.begin(session, dialled, error)
+
+
+def _to_server(route: Route) -> Callable[..., tuple[_socket.socket, int]]:
+    return dial.to_v6 if route.port else dial.to_v4

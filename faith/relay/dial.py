@@ -1,4 +1,4 @@
-"""Connecting to the IPv4 server, without waiting for it."""
+"""Connecting to the other side, without waiting for it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,6 @@ from faith.kernel.sockets import (
     stream_socket,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from faith.relay.routing import Route
-
 REFUSED, UNREACHABLE, TIMEOUT = "refused", "unreachable", "timeout"
 NO_PORT = "no free source port"
 """How a dial can fail, as records say it."""
@@ -28,36 +24,39 @@ _KINDS = {
 }
 
 
-def connect(route: Route, port: int, *, reserved_port: bool) -> tuple[_socket.socket, int]:
-    """Begin a connection along *route*; returns the socket and connect(2)'s errno.
+def to_v4(
+    source: str | None, host: str, port: int, *, reserved_port: bool
+) -> tuple[_socket.socket, int]:
+    """Begin a connection from *source* to IPv4 *host*; returns the socket and connect(2)'s errno.
 
-    That is EINPROGRESS (or 0) when it is under way.  *reserved_port* asks for a source port below
-    1024 (KAME's ``-p``).  Raises OSError when there is no descriptor or no such source address.
+    That is EINPROGRESS (or 0) when it is under way.  *source* None is the kernel's choice.
+    *reserved_port* asks for a source port below 1024 (KAME's ``-p``).  Raises OSError when there is
+    no descriptor or no such source address.
     """
     sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
     try:
-        # Small messages leave at once, and an urgent byte keeps its place in the stream.  The
-        # client's leg has these from its listener.
+        # Small messages leave at once, and an urgent byte keeps its place in the stream.  What is
+        # accepted has these from its listener.
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
         if reserved_port:
-            bind_reserved(sock, route.source or "0.0.0.0")
-        elif route.source:
+            bind_reserved(sock, source or "0.0.0.0")
+        elif source:
             # The port is chosen by connect(2), for this server only: 64k to each, not in all.
             sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((route.source, 0))
-        return sock, sock.connect_ex((route.server, port))
+            sock.bind((source, 0))
+        return sock, sock.connect_ex((host, port))
     except OSError:
         sock.close()
         raise
 
 
-def connect_client(
-    source: str, client: str, port: int, *, reserved_port: bool
+def to_v6(
+    source: str | None, host: str, port: int, *, reserved_port: bool
 ) -> tuple[_socket.socket, int]:
-    """Begin a connection to *client* from *source*, a mapped address.
+    """Begin a connection from *source*, which may be a mapped address, to IPv6 *host*.
 
-    *reserved_port*, what is returned, and OSError are as with :func:`connect`.
+    The rest is as with :func:`to_v4`.
     """
     sock = stream_socket(_socket.AF_INET6)
     try:
@@ -65,11 +64,11 @@ def connect_client(
         sock.setsockopt(_socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         if reserved_port:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 0)
-            bind_reserved(sock, source)
-        else:
+            bind_reserved(sock, source or "::")
+        elif source:
             sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
-        return sock, sock.connect_ex((client, port))
+        return sock, sock.connect_ex((host, port))
     except OSError:
         sock.close()
         raise

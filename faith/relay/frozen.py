@@ -35,6 +35,7 @@ def freeze(session: Session) -> tuple[State, list[int]]:
     state = {
         "session": {name: getattr(session, name) for name in Session.HANDED_OVER},
         "route": [route.mapped, route.server, route.source],
+        "inward": route.port,
         "legs": [leg.state() for leg in legs],
     }
     pipes = [descriptor for leg in legs for descriptor in leg.pipe or ()]
@@ -49,9 +50,8 @@ def thaw(state: State, descriptors: Iterator[int]) -> Session:
     client, server = adopt(next(descriptors)), adopt(next(descriptors))
     fields = state["session"]
     peer = fields["client_host"], fields["client_port"], 0, 0
-    session = Session(
-        client, server, peer, Route(*state["route"]), fields["port"], fields["started"]
-    )
+    route = Route(*state["route"], port=state.get("inward", 0))
+    session = Session(client, server, peer, route, fields["port"], fields["started"])
     for name in Session.HANDED_OVER:
         setattr(session, name, fields.get(name, getattr(session, name)))
     for leg, told in zip((session.client, session.server), state["legs"], strict=True):

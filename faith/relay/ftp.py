@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 class Supervised(NamedTuple):
     """What only the privileged can do for FTP.
 
-    *open_door* is called with a listener at a mapped address, the host that is to reach it
-    whatever other faithds steer, and what to call when that is so.
+    *stock* has sockets of IPv6, *stock4* of IPv4.  *open_door* is called with a listener at a
+    mapped address, the host that is to reach it whatever other faithds steer, and what to call when
+    that is so.
     """
 
     stock: Stock
+    stock4: Stock
     secured: Secured
     open_door: OpenDoor
 
@@ -52,7 +54,7 @@ class Ftp:
     ) -> None:
         self.loop = loop
         self.plane = plane
-        self.stock, self.secured, self.open_door = supervised
+        self.stock, self.stock4, self.secured, self.open_door = supervised
         self._ports = ports
         self._connecting = connecting
         self._data = DataConnections(loop, routing, connecting)
@@ -93,6 +95,7 @@ class Ftp:
     def close(self) -> None:
         """Reset every control connection that is left."""
         self.stock.close()
+        self.stock4.close()
         for session in self.sessions():
             self.end(session, "stopped", reset=True)
 

@@ -251,7 +251,9 @@ def _relay(
     record.server = route.server, record.mapped[1]
     log.debug(f"connecting to {endpoint(record.server)} from {route.source or 'any address'}")
     try:
-        server, error = dial.connect(route, record.mapped[1], reserved_port=options.reserved_port)
+        server, error = dial.to_v4(
+            route.source, route.server, record.mapped[1], reserved_port=options.reserved_port
+        )
     except OSError as failure:
         record.end = f"no source: {failure.strerror}".lower()
         return

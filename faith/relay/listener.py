@@ -12,8 +12,8 @@ from faith.kernel.sockets import reset
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Peer = tuple[str, int, int, int]
-    """An IPv6 peer as accept(2) names it: address, port, flow label, scope."""
+    Peer = tuple[str, int, int, int] | tuple[str, int]
+    """A peer as accept(2) names it: address and port; of IPv6 also flow label and scope."""
 
 BATCH = 16
 """Connections accepted in one wake-up before established ones have their turn."""
@@ -105,8 +105,8 @@ class Listener:
         self._batch = min(2 * self._batch, BATCH)
 
 
-def adopt(fd: int) -> _socket.socket:
-    """The socket of a connection that was accepted from an IPv6 listener; it does not block."""
-    client = _socket.socket(_socket.AF_INET6, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd)
+def adopt(fd: int, family: int = _socket.AF_INET6) -> _socket.socket:
+    """The socket of a connection that a listener of *family* accepted; it does not block."""
+    client = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0, fd)
     client.setblocking(False)
     return client

@@ -18,7 +18,7 @@ class Record:
     """One connection, accept to end.
 
     *client*, *mapped* (what the client asked for), *source* and *server* are ``(host, port)``; the
-    last two are None when there was no IPv4 leg.  *started* is Unix time, *seconds* the duration;
+    last two are None when there was no second leg.  *started* is Unix time, *seconds* the duration;
     *sent* counts bytes from the client that the server's socket took, *received* the other way;
     *end* says why it ended.  A *discreet* record does not tell where it went.
     """
@@ -88,6 +88,8 @@ class Record:
         mapped, mapped_port = self.mapped
         source, source_port = self.source
         server, server_port = self.server
+        if ":" in server:
+            return "".join([f" {name}={address}" for name, address in self._legs()])
         return (
             f" mapped=[{mapped}]:{mapped_port} source={source}:{source_port}"
             f" server={server}:{server_port}"

@@ -27,6 +27,7 @@ from faith.relay.record import Record, broken
 from faith.relay.routing import Routing
 from faith.relay.rsh import Rsh
 from faith.relay.session import Session
+from faith.translation.inward import NO_PREFIX
 from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
 from faith.translation.proxy import V1, V2
 
@@ -43,6 +44,13 @@ log = logging.getLogger("faith.relay")
 
 PAUSE = 0.1
 """Seconds a listener rests when a connection could not even be refused."""
+FTP = Ports([(21, 21)])
+CLIENT, GATEWAY, EITHER = INWARD_SOURCES = "client", "gateway", "either"
+"""Where IPv6 servers see clients of IPv4 come from.
+
+An address that stands for the client, without which it is refused; the gateway's own; or that where
+there is none for the client.
+"""
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
 
@@ -55,6 +63,9 @@ class Settings:
     4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp*, *rsh* and
     *rlogin* are served by somebody who knows the protocol.  *reserved_port* is KAME's ``-p``.  To
     the servers of *proxy_v1* and *proxy_v2* the client is introduced, by the PROXY protocol.
+
+    For clients of IPv4, *inward_ftp* are the servers' ports of FTP, *inward_source* is one of
+    `INWARD_SOURCES`, and *inward_proxy* is the version by which servers expect to be told of them.
     """
 
     connect_timeout: float = 10.0
@@ -68,6 +79,9 @@ class Settings:
     rlogin: Ports = NO_PORTS
     proxy_v1: Ports = NO_PORTS
     proxy_v2: Ports = NO_PORTS
+    inward_ftp: Ports = FTP
+    inward_source: str = CLIENT
+    inward_proxy: str | None = None
 
     @property
     def reserved(self) -> Ports:
@@ -213,10 +227,13 @@ class Relay:
         """Accept from *listeners*: non-blocking, listening, with kernel.sockets.listener's options.
 
         *redirected* listeners learn the original destination from SO_ORIGINAL_DST, the others
-        have it as the local address of what they accept.
+        have it as the local address of what they accept, and so have all that are of IPv4: what
+        comes to these goes by the maps.
         """
-        accepted = self._accepted_redirected if redirected else self._accepted
         for sock in listeners:
+            accepted = self._accepted_redirected if redirected else self._accepted
+            if sock.family == _socket.AF_INET:
+                accepted = self._accepted_inward
             listener = Listener(sock, accepted, self._exhausted, self._reserve)
             self._listeners.append(listener)
             self._plane.watch(sock.fileno(), listener)
@@ -241,6 +258,11 @@ class Relay:
         local = client.getsockname()
         self.connect(client, peer, local[0], local[1])
 
+    def _accepted_inward(self, fd: int, peer: Peer) -> None:
+        client = adopt(fd, _socket.AF_INET)
+        mapped, port = client.getsockname()
+        self.connect_inward(client, peer, mapped, port)
+
     def _accepted_redirected(self, fd: int, peer: Peer) -> None:
         client = adopt(fd)
         try:
@@ -264,13 +286,12 @@ class Relay:
         if route.refused:
             self.refuse(client, peer, mapped, port, route.refused)
             return
-        if self._judging is not None:
-            excess = self._judging.refuses(peer[0], self._loop.time())
-            if excess:
-                self.refuse(client, peer, mapped, port, excess)
-                return
+        if self._judging is not None and self._exceeds(client, peer, mapped, port):
+            return
         try:
-            server, error = dial.connect(route, port, reserved_port=port in self._reserved)
+            server, error = dial.to_v4(
+                route.source, route.server, port, reserved_port=port in self._reserved
+            )
         except OSError as failure:
             self.refuse(client, peer, mapped, port, failure)
             return
@@ -278,6 +299,41 @@ class Relay:
         if self._judging is not None:
             session.seat = self._judging.take(peer[0], session.started)
         self.begin(session, session.server, error)
+
+    def connect_inward(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
+        """The same for a *client* of IPv4, by the maps."""
+        route = self._routing.find_inward(peer[0], mapped, port)
+        if self._steps:
+            log.debug("a client from %s for %s port %d: %s", peer[0], mapped, port, route)
+        wanted = self._settings.inward_source
+        source = None if wanted == GATEWAY else route.source
+        refused = route.refused
+        if source is None and wanted == CLIENT:
+            refused = refused or NO_PREFIX
+        if refused:
+            self.refuse(client, peer, mapped, port, refused)
+            return
+        if self._judging is not None and self._exceeds(client, peer, mapped, port):
+            return
+        to = route.port
+        try:
+            server, error = dial.to_v6(source, route.server, to, reserved_port=to in self._reserved)
+        except OSError as failure:
+            self.refuse(client, peer, mapped, port, failure)
+            return
+        session = Session(client, server, peer, route, to, self._loop.time())
+        session.mapped_port = port
+        if self._judging is not None:
+            session.seat = self._judging.take(peer[0], session.started)
+        self.begin(session, session.server, error)
+
+    def _exceeds(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> bool:
+        """Whether *client* is refused because there are too many; then that is done."""
+        assert self._judging
+        excess = self._judging.refuses(peer[0], self._loop.time())
+        if excess:
+            self.refuse(client, peer, mapped, port, excess)
+        return bool(excess)
 
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
         """Have *session*, of which *dialled* connects, with connect(2)'s *error* so far."""
@@ -309,12 +365,13 @@ class Relay:
     def _speak(self, session: Session, events: int) -> None:
         """Have *session* served by who knows its protocol, or introduce the client first."""
         settings = self._settings
-        if session.port in settings.rsh:
+        inward = session.route.port != 0
+        if session.port in settings.rsh and not inward:  # theirs is a second connection
             self._rsh.take_over(session)
-        elif self._ftp and session.port in settings.ftp:
+        elif self._ftp and session.port in (settings.inward_ftp if inward else settings.ftp):
             self._ftp.take_over(session)
         else:
-            version = settings.proxy(session.port)
+            version = settings.inward_proxy if inward else settings.proxy(session.port)
             try:
                 if version:
                     introduce(session, version)
@@ -436,7 +493,17 @@ class Relay:
 
 def _spoken_ports(settings: Settings) -> frozenset[int]:
     """Those where we have a say, as a set: every connection asks, and ranges are slow to answer."""
-    return frozenset((*settings.ftp, *settings.rsh, *settings.proxy_v1, *settings.proxy_v2))
+    if settings.inward_proxy:
+        return frozenset(ALL_PORTS)
+    return frozenset(
+        (
+            *settings.ftp,
+            *settings.rsh,
+            *settings.proxy_v1,
+            *settings.proxy_v2,
+            *settings.inward_ftp,
+        )
+    )
 
 
 def _failure(leg: Leg, error: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from _socket import AF_INET6, inet_ntoa, inet_pton
+from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
+
+from faith.translation.inward import inward
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +18,11 @@ class Route:
     """Where a connection goes: to *server*, from *source*; or *refused* says why not.
 
     *mapped* is the address the client asked for.  *local* is True for one of the gateway's own
-    addresses.  Addresses are texts, *source* None for the kernel's choice.
+    addresses.  Addresses are texts, *source* None for the kernel's choice.  For a client of IPv4 it
+    says the server's *port* too, which is 0 for others: theirs is the one they asked for.
     """
 
-    __slots__ = ("local", "mapped", "refused", "server", "source")
+    __slots__ = ("local", "mapped", "port", "refused", "server", "source")
 
     def __init__(
         self,
@@ -29,8 +32,10 @@ class Route:
         refused: str | None = None,
         *,
         local: bool = False,
+        port: int = 0,
     ) -> None:
         self.mapped = mapped
+        self.port = port
         self.server = server
         self.source = source
         self.refused = refused
@@ -47,6 +52,7 @@ class Routing:
 
     def __init__(self, policy: Policy) -> None:
         self._routes: dict[tuple[str, str], Route] = {}
+        self._inward: dict[tuple[str, str, int], Route] = {}
         self._policy = policy
 
     @property
@@ -58,6 +64,7 @@ class Routing:
     def policy(self, policy: Policy) -> None:
         self._policy = policy
         self._routes.clear()
+        self._inward.clear()
 
     def find(self, client: str, mapped: str) -> Route:
         """The route of a connection from *client* to *mapped*, both IPv6 addresses as text."""
@@ -68,6 +75,25 @@ class Routing:
                 self._routes.clear()
             route = self._routes[key] = route_of(self._policy, client, mapped)
         return route
+
+    def find_inward(self, client: str, mapped: str, port: int) -> Route:
+        """The route of a connection from *client* to *port* of *mapped*, IPv4 addresses as text."""
+        key = client, mapped, port
+        route = self._inward.get(key)
+        if route is None:
+            if len(self._inward) >= REMEMBERED:
+                self._inward.clear()
+            route = self._inward[key] = inward_route_of(self._policy, client, mapped, port)
+        return route
+
+
+def inward_route_of(policy: Policy, client: str, mapped: str, port: int) -> Route:
+    """As :meth:`Routing.find_inward`, with nothing remembered."""
+    found = inward(policy, number(client), number(mapped), port)
+    if found.refused:
+        return Route(mapped, refused=found.refused)
+    source = None if found.source is None else _text6(found.source)
+    return Route(mapped, _text6(found.server), source, port=found.port)
 
 
 def route_of(policy: Policy, client: str, mapped: str) -> Route:
@@ -83,9 +109,14 @@ def route_of(policy: Policy, client: str, mapped: str) -> Route:
 
 
 def number(address: str) -> int:
-    """An IPv6 address, which may name its interface, as a number."""
-    return int.from_bytes(inet_pton(AF_INET6, address.partition("%")[0]), "big")
+    """An address, which may name its interface, as a number of its family's width."""
+    family = AF_INET6 if ":" in address else AF_INET
+    return int.from_bytes(inet_pton(family, address.partition("%")[0]), "big")
 
 
 def _text(v4: int) -> str:
     return inet_ntoa(v4.to_bytes(4, "big"))
+
+
+def _text6(v6: int) -> str:
+    return inet_ntop(AF_INET6, v6.to_bytes(16, "big"))

@@ -112,7 +112,7 @@ class Session:
             (self.route.mapped, self.mapped_port),
             self.end or "",
             time.time() - seconds,
-            self.server.sock.getsockname(),
+            self.server.sock.getsockname()[:2],
             (self.route.server, self.port),
             seconds,
             self.client.moved,
