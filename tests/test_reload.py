@@ -1,4 +1,4 @@
-"""What a reload refuses by itself; tests/netns/test_faith_toml.py has daemons do it."""
+"""What a reload takes and refuses by itself; tests/netns/test_faith_toml.py has daemons do it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.daemon.local import LocalServer
-from faith.daemon.reload import check_fixed
+from faith.daemon.reload import changed_for_good, check_way
 from faith.daemon.settings import Service, Settings
 from faith.errors import ConfigError
 from faith.relay.relay import Settings as RelaySettings
@@ -36,8 +36,10 @@ SERVED = replace(TELNET, local_server=LocalServer("/bin/true", ("true",)))
         {"access_rules": ""},
     ],
 )
-def test_what_may_change(change: Mapping[str, Any]) -> None:
-    check_fixed(NOW, replace(NOW, **change))
+def test_what_processes_follow_while_they_live(change: Mapping[str, Any]) -> None:
+    settings = replace(NOW, **change)
+    check_way(NOW, settings)
+    assert not changed_for_good(NOW, settings)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +47,15 @@ def test_what_may_change(change: Mapping[str, Any]) -> None:
     [
         ({"workers": 7}, "workers"),
         ({"user": "daemon", "pid_file": Path("/run/x")}, "user, pid_file"),
-        ({"via": "tproxy"}, "prefix.via"),
         ({"services": (HTTP,)}, "service.ports"),
         ({"services": (HTTP, SERVED)}, "service.server"),
         ({"relay": RelaySettings(rsh=Ports([(514, 514)]))}, "service.alg"),
     ],
 )
-def test_what_may_not(change: Mapping[str, Any], keys: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{keys}: to change this, faithd must be started anew"):
-        check_fixed(NOW, replace(NOW, **change))
+def test_what_takes_other_processes(change: Mapping[str, Any], keys: str) -> None:
+    assert ", ".join(changed_for_good(NOW, replace(NOW, **change))) == keys
+
+
+def test_the_way_in_stays() -> None:
+    with pytest.raises(ConfigError, match=r"^prefix.via: to change this, faithd must be started"):
+        check_way(NOW, replace(NOW, via="tproxy"))

@@ -44,6 +44,9 @@ class Waiting:
         self.crew.tell("stop")
         self.crew.retire()
 
+    def is_as(self, left: Any) -> bool:
+        return left is not None
+
     def state(self) -> int:
         return self.held
 

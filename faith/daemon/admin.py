@@ -150,6 +150,10 @@ class Admin:
         self.crew.tell("stop")
         self.crew.retire()
 
+    def is_as(self, left: list[Any] | None) -> bool:
+        """It is, as it listens already."""
+        return True
+
     def state(self) -> list[Any]:
         """The address and the listener, for the next program."""
         return [*self._address, self._sock.fileno()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -65,8 +65,13 @@ class Answering:
         self.crew.tell("stop")
         self.crew.retire()
 
-    def state(self) -> None:
-        """Nothing: every process has sockets of its own, which the next ones share the ports of."""
+    def state(self) -> list[list[Any]]:
+        """What they listen on, by sockets of their own, which the next ones share the ports of."""
+        return [[*endpoint] for endpoint in self._settings.listen]
+
+    def is_as(self, left: list[list[Any]] | None) -> bool:
+        """Whether those of the `state` *left* listen on the same."""
+        return left == self.state()
 
     def descriptors(self) -> tuple[()]:
         """None."""

@@ -36,14 +36,13 @@ class Request:
     """What somebody asks: *words* has it all.  Answered once, now or later, from anywhere."""
 
     def __init__(
-        self, channel: Channel, end: Callable[[], None], take: Callable[[], Channel]
+        self, channel: Channel, end: Callable[[], None], give: Callable[[], Channel]
     ) -> None:
         self.words: Message = {}
         self.end = end
         """Close the connection; a no-op the second time."""
-        self.take = take
-        """Get the connection, to answer there in any time; the request is over with that."""
-        self._channel = channel
+        self._give = give
+        self._channel: Channel | None = channel
 
     def answer(self, **fields: Any) -> None:
         """Answer by *fields*, and that is it."""
@@ -56,10 +55,17 @@ class Request:
 
     def tell(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Answer by *message*, and more to come; who does not read, or is gone, gets no more."""
+        if self._channel is None:
+            return
         try:
             self._channel.send(message, descriptors)
         except OSError:
             self.end()
+
+    def take(self) -> Channel:
+        """The connection, to be answered there in any time: this request is over."""
+        self._channel = None
+        return self._give()
 
 
 class Control:

@@ -19,8 +19,8 @@ from faith.daemon.orders import Orders
 from faith.daemon.policy import Parts, changed, difference
 from faith.daemon.predecessors import Predecessors, as_left
 from faith.daemon.worker import Task, work
-from faith.errors import ConfigError, FaithError
-from faith.kernel.steering import bring_in, taken_over
+from faith.errors import ConfigError, FaithError, SetupError
+from faith.kernel.steering import bring_in, change_ports, taken_over
 from faith.relay.admission import Admission, Tables
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Relaying:
         self._predecessors.crew.on_gone = self._predecessors_gone
         self._undo.callback(self._let_predecessors_end)
         self._tables = Tables(settings.workers)
+        self._change_ports: Callable[[], None] = lambda: None
         self._serves = True  # else not before all workers are ready to
         self._draining = False
 
@@ -99,7 +100,7 @@ class Relaying:
         """
         settings = self._settings
         if left:
-            demand(left["same"], settings.lasting)
+            demand(left["same"], self._same(left["data"]))
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
         self.parts = Parts.gather(rules, self._maps(left), settings.sources)
@@ -109,6 +110,8 @@ class Relaying:
         if left:
             self._serves = False
             self.steering = self._undo.enter_context(taken_over(left["steering"]))
+            self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
+            self.steering.deal(settings.workers)
             self._data.resume(left["data"])
             self.inward.take_over(left["inward"])
         else:
@@ -125,6 +128,13 @@ class Relaying:
         self._steering_changed()
         self.inward.start()
         self.inward.follow(self.parts.maps.networks, self.parts.own)
+
+    def _same(self, data: dict[str, Any]) -> dict[str, str]:
+        """What no upgrade can change, because sockets of before are to do for it."""
+        same = {"way": self._settings.via}
+        if data["pairs"]:
+            same["workers, when there has been encrypted FTP"] = str(self._settings.workers)
+        return same
 
     def _maps(self, left: Any) -> Maps:
         """Those of the settings, with the changes that the program before this one had."""
@@ -148,6 +158,10 @@ class Relaying:
             return
         self._serves = True
         self.crew.tell("serve")
+        try:
+            self._change_ports()
+        except SetupError as error:
+            log.error("the ports stay what they were: %s", error)
         for old, heir in self._predecessors.hand_over(self.crew.members):
             self._data.succeed(heir, old)
 
@@ -312,7 +326,7 @@ class Relaying:
     def state(self) -> dict[str, Any]:
         """What the next program of this process goes on from, fit for JSON."""
         return {
-            "same": self._settings.lasting,
+            "same": self._same(self._data.state()),
             "steering": self.steering.state(),
             "data": self._data.state(),
             "inward": self.inward.state(),

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from faith.daemon import systemd
+from faith.daemon.log import NOTICE
 from faith.daemon.policy import Parts, Rules
 from faith.errors import ConfigError, FaithError
 
@@ -14,32 +15,35 @@ if TYPE_CHECKING:
 
     from faith.daemon.companions import Companions
     from faith.daemon.condition import Condition
+    from faith.daemon.control import Request
     from faith.daemon.reservations import Reservations
     from faith.daemon.settings import Settings
 
     Take = Callable[[Settings, Rules], None]
     Ended = Callable[[FaithError | None], None]
+    Failed = Callable[[FaithError], None]
 
 log = logging.getLogger("faith.supervisor")
 
-_FIXED: dict[str, Callable[[Settings], object]] = {
+_BY_UPGRADE: dict[str, Callable[[Settings], object]] = {
     "workers": lambda settings: settings.workers,
     "user": lambda settings: settings.user,
     "control": lambda settings: settings.control,
     "pid_file": lambda settings: settings.pid_file,
-    "prefix.via": lambda settings: settings.via,
     "service.ports": lambda settings: settings.ports,
     "service.alg": lambda settings: settings.relay.reserved,
     "service.server": lambda settings: settings.local_ports,
 }
-"""What sockets, processes and rights of before are to do with, by its key."""
+"""What listeners, processes and rights go by from their start, by its key."""
 
 
 class Reload:
     """Turns *current* settings into those that *reread* returns.
 
     What can fail is done before anything is taken: *companions* get ready and *reservations* are
-    made.  Then *take* is called with the settings and their rules.
+    made.  Then *take* is called with the settings and their rules.  For what processes go by from
+    their start *upgrade* is called instead: a program that starts with these settings takes over,
+    if it comes up, and else what it was given is called.
     """
 
     def __init__(
@@ -49,16 +53,21 @@ class Reload:
         companions: Companions,
         reservations: Reservations,
         take: Take,
+        upgrade: Callable[[Failed], None],
     ) -> None:
         self._current = current
         self._reread = reread
         self._companions = companions
         self._reservations = reservations
         self._take = take
+        self._upgrade = upgrade
         self._over = False
 
     def start(self, ended: Ended) -> None:
-        """Call *ended* now or later: with None, or why everything is as it was."""
+        """Call *ended* now or later: with None, or why everything is as it was.
+
+        After an upgrade it is not: the next program knows.
+        """
 
         def fail(error: FaithError) -> None:
             if not self._over:
@@ -80,11 +89,15 @@ class Reload:
 
         try:
             settings = self._reread()
-            check_fixed(self._current, settings)
+            check_way(self._current, settings)
             settings.check_local_servers()
             rules = Rules.of(settings)
             Parts.gather(rules, settings.maps).check_maps()
-            self._companions.prepare(settings, ready, fail)
+            if keys := changed_for_good(self._current, settings):
+                log.log(NOTICE, "%s: another program takes over to change that", ", ".join(keys))
+                self._upgrade(fail)
+            else:
+                self._companions.prepare(settings, ready, fail)
         except FaithError as error:
             fail(error)
 
@@ -102,15 +115,21 @@ class Reloads:
     """
 
     def __init__(
-        self, begin: Callable[[], Reload], condition: Condition, ready: Callable[[], object]
+        self,
+        begin: Callable[[Request | None], Reload],
+        condition: Condition,
+        ready: Callable[[], object],
     ) -> None:
         self._begin = begin
         self._condition = condition
         self._ready = ready
         self._last: Reload | None = None
 
-    def start(self, ended: Ended) -> None:
-        """Reload; *ended* is called as by `Reload.start`."""
+    def start(self, ended: Ended, request: Request | None = None) -> None:
+        """Reload; *ended* is called as by `Reload.start`.
+
+        *request* waits for an upgrade, if it comes to that.
+        """
 
         def over(error: FaithError | None) -> None:
             self._condition.reloaded(good=error is None)
@@ -122,12 +141,16 @@ class Reloads:
         systemd.reloading()
         if self._last:
             self._last.abandon()
-        self._last = self._begin()
+        self._last = self._begin(request)
         self._last.start(over)
 
 
-def check_fixed(current: Settings, settings: Settings) -> None:
-    """Raise ConfigError for what cannot become of *current* settings while they are in force."""
-    changed = [key for key, value in _FIXED.items() if value(current) != value(settings)]
-    if changed:
-        raise ConfigError(f"{', '.join(changed)}: to change this, faithd must be started anew")
+def check_way(current: Settings, settings: Settings) -> None:
+    """Raise ConfigError when connections are to come in another way than by *current* settings."""
+    if current.via != settings.via:
+        raise ConfigError("prefix.via: to change this, faithd must be started anew")
+
+
+def changed_for_good(current: Settings, settings: Settings) -> list[str]:
+    """The keys of what takes other processes than those that went by *current* settings."""
+    return [key for key, value in _BY_UPGRADE.items() if value(current) != value(settings)]

@@ -129,16 +129,6 @@ class Settings:
         """The ports that have a local server."""
         return union(service.ports for service in self.services if service.local_server)
 
-    @property
-    def lasting(self) -> dict[str, str]:
-        """What sockets have to do with that outlive a program: no upgrade can change it."""
-        return {
-            "ports": str(self.ports),
-            "ports with a local server": str(self.local_ports),
-            "way": self.via,
-            "workers": str(self.workers),
-        }
-
     def check_local_servers(self) -> None:
         """Raise SetupError for one that cannot be executed."""
         for service in self.services:

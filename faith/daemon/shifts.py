@@ -25,6 +25,9 @@ class Shift(Protocol):
         Raises SetupError, from here or from the loop.
         """
 
+    def is_as(self, left: Any) -> bool:
+        """Whether they come up if the one that *left* such a `state` has."""
+
     def stop(self) -> None:
         """Have them end, and be replaced by none."""
 
@@ -64,19 +67,21 @@ class Shifts:
         self._leaving: list[Shift] = []
         self._old: list[int] = []
         self._on_trial = False
+        self._left: Any = None
 
     def set_up(self, settings: Settings, left: Any, *, on_trial: bool) -> None:
         """Make the first shift.  Raises SetupError."""
         self._on_trial = on_trial
         self._old = left["channels"] if left else []
         self._going_by = self._by(settings)
-        self._now = self._make(settings, left and left["shift"])
+        self._left = left and left["shift"]
+        self._now = self._make(settings, self._left)
         for descriptor in left["held"] if left else ():
             os.close(descriptor)
 
     def start(self, on_ready: Then) -> None:
-        """Start it, unless those of the program before this one are to go on."""
-        if self._now is None or self._on_trial:
+        """Start it; on trial only if it might not come up."""
+        if self._now is None or (self._on_trial and self._now.is_as(self._left)):
             on_ready()
         else:
             self._now.start(on_ready)

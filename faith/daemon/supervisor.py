@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from faith.daemon.legacy import Legacy
     from faith.daemon.log import Log
     from faith.daemon.settings import Settings
-    from faith.daemon.succession import Heritable
+    from faith.daemon.succession import Failed, Heritable
 
 log = logging.getLogger("faith.supervisor")
 
@@ -146,9 +146,9 @@ class Supervisor:
             self._be_found(undo)
 
     def _refuse_taken_ports(self) -> None:
-        if self._legacy:
-            return  # they are the same
         for other in presence.running():
+            if self._on_trial and other.pid == os.getppid():
+                continue  # it leaves them to us
             taken = self._settings.ports & Ports.parse(other.ports, socket.getservbyname)
             if taken:
                 raise SetupError(
@@ -225,11 +225,18 @@ class Supervisor:
         if self._stopping:
             request.fail("it is being stopped")
         else:
-            self._reloads.start(lambda error: request.fail(error) if error else request.answer())
+            self._reloads.start(
+                lambda error: request.fail(error) if error else request.answer(), request
+            )
 
-    def _reload(self) -> Reload:
+    def _reload(self, request: Request | None) -> Reload:
         return Reload(
-            self._settings, self._reread, self._companions, self._reservations, self._take
+            self._settings,
+            self._reread,
+            self._companions,
+            self._reservations,
+            self._take,
+            partial(self._upgrade, request),
         )
 
     def _take(self, settings: Settings, rules: Rules) -> None:
@@ -251,10 +258,10 @@ class Supervisor:
         except FaithError as error:
             request.fail(error)
 
-    def _upgrade(self, request: Request | None = None) -> None:
+    def _upgrade(self, request: Request | None = None, failed: Failed | None = None) -> None:
         if self._stopping or not self._relaying.crew.serving:
             raise FaithError("nobody serves, or not for long")
-        self._succession.begin(request, later=self._relaying.handing_over)
+        self._succession.begin(request, failed, later=self._relaying.handing_over)
 
     def _left(self) -> Mapping[str, Heritable]:
         return {

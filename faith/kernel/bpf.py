@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 # uapi/linux/bpf.h
-_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _LINK_CREATE = 0, 2, 3, 5, 28
+_MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _LINK_CREATE, _LINK_UPDATE = 0, 2, 3, 5, 28, 29
 MAP_HASH, MAP_ARRAY, MAP_LPM_TRIE, MAP_SOCKMAP, MAP_SOCKHASH = 1, 2, 11, 15, 18
 PROGRAM_SK_LOOKUP, ATTACH_SK_LOOKUP = 30, 36
 NO_PREALLOC = 1  # for MAP_LPM_TRIE, which insists on it
@@ -177,6 +177,15 @@ def at_socket_lookup(name: str, code: bytes) -> Descriptor:
         open("/proc/thread-self/ns/net", "rb") as namespace,
     ):
         return link(loaded, namespace.fileno(), ATTACH_SK_LOOKUP)
+
+
+def change_at_socket_lookup(attached: Descriptor, name: str, code: bytes) -> None:
+    """Put the program *code* in the place of the one that the link *attached* attaches.
+
+    No lookup finds neither.  Raises what `load` does, and OSError.
+    """
+    with load(PROGRAM_SK_LOOKUP, name, code, ATTACH_SK_LOOKUP) as loaded:
+        _bpf(_LINK_UPDATE, struct.pack("=4I", attached.fd, loaded.fd, 0, 0))
 
 
 def _address(data: bytes) -> int:

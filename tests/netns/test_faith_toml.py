@@ -172,11 +172,7 @@ def test_a_good_file_is_taken_under_traffic(lab: ThreeHosts, start: Start) -> No
     [
         (BASE.replace("8000", "x"), ":9: service.ports: 'x-8001' is not a TCP service"),
         (BASE + "[timeouts]\nidel = 1", ":12: timeouts.idel: no such key; is idle meant?"),
-        (
-            BASE.replace("8000", "7999"),
-            "service.ports, service.server: to change this, faithd must",
-        ),
-        (BASE.replace("= 2", "= 3"), "workers: to change this, faithd must be started anew"),
+        (BASE.replace("]]", ']]\nvia = "tproxy"', 1), "prefix.via: to change this"),
         (BASE + "[access]\nfile = '/nonsense'", "/nonsense: no such file"),
         (BASE.replace("/bin/cat", "/bin/no"), "local server /bin/no: no such file"),
         (BASE + '[[prefix]]\naddress = "64:ff9b:1::/120"', "64:ff9b:1::/120"),

@@ -304,7 +304,7 @@ class TestSteering:
         ready, _, _ = select.select(listeners, [], [], 1)
         if not ready:
             return None
-        fd, _ = ready[0]._accept()
+        fd, _ = ready[0]._accept()  # type: ignore[attr-defined]
         with socket.socket(fileno=fd) as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             address, port = accepted.getsockname()

@@ -10,12 +10,12 @@ from faith.kernel.steering.base import Steering
 from faith.translation.ports import NO_PORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["WAYS", "Steering", "bring_in", "taken_over"]
+__all__ = ["WAYS", "Steering", "bring_in", "change_ports", "taken_over"]
 
 _STARTS = {
     "route": route.start,
@@ -61,6 +61,12 @@ def bring_in(
     if steering.way != "route":
         _listen_too(steering, own)
     return steering
+
+
+def change_ports(steering: Steering, ports: Ports, own: Ports) -> Callable[[], None]:
+    """`Steering.change_ports`; raises SetupError too when there would be too many listeners."""
+    route.check_number(ports if steering.way == "route" else own)
+    return steering.change_ports(ports, own)
 
 
 def taken_over(state: dict[str, Any]) -> Steering:

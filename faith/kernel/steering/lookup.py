@@ -37,6 +37,7 @@ CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
 
 MOST_NETWORKS = 1 << 18
 
+_NAME = "faith"
 _OURS = SLOT.pack(0)
 _NOBODYS = SLOT.pack(1)  # no socket is there: the kernel goes on as if there were no program
 
@@ -56,17 +57,19 @@ class Lookup:
         networks: Iterable[Network],
         holes: Iterable[Network] = (),
     ) -> None:
-        flow = flow_of(sock)
+        self._sock = sock
         with ExitStack() as undo, explained("bring in the sk_lookup program"):
-            self.networks = undo.enter_context(NetworkMap(flow))
+            self.networks = undo.enter_context(NetworkMap(flow_of(sock)))
             self.networks.replace(networks, holes)
-            self.link = undo.enter_context(_attach(flow, self.networks, ports, sock))
+            with _program(sock, self.networks, ports) as code:
+                self.link = undo.enter_context(bpf.at_socket_lookup(_NAME, code))
             self._undo = undo.pop_all()
 
     @classmethod
     def resume(cls, sock: _socket.socket, state: Any) -> Self:
         """The one whose `state` the program before this one has left, of the same socket."""
         made = cls.__new__(cls)
+        made._sock = sock
         networks, link = state
         with ExitStack() as undo:
             made.networks = undo.enter_context(NetworkMap.take(flow_of(sock), networks))
@@ -89,6 +92,14 @@ class Lookup:
         What stays is steered all the while.  Raises SetupError.
         """
         self.networks.replace(networks, holes)
+
+    def set_ports(self, ports: Ports) -> None:
+        """Have it for *ports*, and no others, in one step.  Raises SetupError."""
+        with (
+            explained("steer the ports"),
+            _program(self._sock, self.networks, ports) as code,
+        ):
+            bpf.change_at_socket_lookup(self.link, _NAME, code)
 
     def close(self) -> None:
         """Steer nothing any more; in a forked process, only let go of it."""
@@ -158,11 +169,9 @@ def flow_of(sock: _socket.socket) -> Flow:
     return Flow(sock.family, sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PROTOCOL))
 
 
-def _attach(flow: Flow, networks: bpf.Map, ports: Ports, sock: _socket.socket) -> bpf.Descriptor:
-    """Load the program and attach it to this thread's network namespace.
-
-    The link keeps the program, and that its maps.
-    """
+@contextmanager
+def _program(sock: _socket.socket, networks: bpf.Map, ports: Ports) -> Iterator[bytes]:
+    """The program for *sock*; once it is loaded, it keeps the maps that this block has open."""
     with (
         bpf.Map(
             bpf.MAP_ARRAY, "faith_ports", key=SLOT.size, value=BITMAP_SIZE, entries=1
@@ -171,8 +180,7 @@ def _attach(flow: Flow, networks: bpf.Map, ports: Ports, sock: _socket.socket) -
     ):
         port_set.update(_OURS, bitmap(ports))
         sockets.update(_OURS, struct.pack("=Q", sock.fileno()))
-        code = assemble(program(flow, networks.fd, port_set.fd, sockets.fd))
-        return bpf.at_socket_lookup("faith", code)
+        yield assemble(program(flow_of(sock), networks.fd, port_set.fd, sockets.fd))
 
 
 @contextmanager

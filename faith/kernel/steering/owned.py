@@ -129,3 +129,8 @@ class OwnedTable(Owned):
         """
         with self._explained():
             self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
+
+    def set_ports(self, ports: Ports) -> None:
+        """Steer *ports* and no others, in one step; else as `set_prefixes`."""
+        with self._explained():
+            self._nft.refill(self._table.name, Set.of_ports("ports", ports))

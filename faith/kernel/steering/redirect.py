@@ -51,6 +51,7 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
             undo.pop_all(),
             held=[table],
             set_prefixes=table.set_prefixes,
+            set_ports=table.set_ports,
             redirected=True,
         )
 
@@ -67,6 +68,7 @@ def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
             undo.pop_all(),
             held=[table],
             set_prefixes=table.set_prefixes,
+            set_ports=table.set_ports,
             redirected=True,
         )
 

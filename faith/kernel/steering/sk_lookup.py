@@ -47,6 +47,7 @@ def _steering(
         undo.pop_all(),
         held=[lookup.networks, lookup.link],
         set_prefixes=lambda prefixes: lookup.replace(_networks(prefixes)),
+        set_ports=lookup.set_ports,
     )
 
 

@@ -48,7 +48,12 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         table = OwnedTable("tproxy", ports, prefixes, [chain])
         undo.callback(table.close)
         return Steering(
-            "tproxy", [group], undo.pop_all(), held=[table], set_prefixes=table.set_prefixes
+            "tproxy",
+            [group],
+            undo.pop_all(),
+            held=[table],
+            set_prefixes=table.set_prefixes,
+            set_ports=table.set_ports,
         )
 
 
@@ -59,7 +64,12 @@ def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
         table = OwnedTable.resume(held[0])
         undo.callback(table.close)
         return Steering(
-            "tproxy", groups, undo.pop_all(), held=[table], set_prefixes=table.set_prefixes
+            "tproxy",
+            groups,
+            undo.pop_all(),
+            held=[table],
+            set_prefixes=table.set_prefixes,
+            set_ports=table.set_ports,
         )
 
 
