@@ -86,6 +86,8 @@ def test_it_proposes_what_it_sees() -> None:
         "outside": "wan",
         "addresses": "kernel",
         "tcp": "7440",
+        "ping": "yes",
+        "icmp": "60",
         "dns": "yes",
         "listen": "[2001:db8:6::1]:53, [fd00:6::1]:53",
         "forward": "2001:db8:1::53, 192.0.2.53",
@@ -131,7 +133,10 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "outside": ("wan",),
     "addresses": ("kernel", "192.0.2.1", "192.0.2.8/30, 192.0.2.20 192.0.2.30-192.0.2.39"),
     "share": ("shared",),
+    "maps": ("192.0.2.102 2001:db8:6::2",),
     "tcp": ("0", "86400"),
+    "ping": ("yes", "no"),
+    "icmp": ("60",),
     "dns": ("yes", "no"),
     "listen": ("[::]:53",),
     "forward": ("tls://192.0.2.53#ns.example.net, 2001:db8::53",),
@@ -154,7 +159,7 @@ def answered(given: dict[str, str]) -> Answers:
 
 def test_whatever_is_answered_makes_a_good_file() -> None:
     texts = set()
-    for given in itertools.islice(combinations(), 0, None, 7):
+    for given in itertools.islice(combinations(), 0, None, 11):
         text = render(answered(given))
         if text not in texts:
             texts.add(text)
@@ -184,6 +189,7 @@ def test_the_answers_are_in_the_file() -> None:
     (source,) = settings.sources.sources
     assert source.one_to_one
     assert settings.relay.idle_timeout == 86400
+    assert len(settings.maps) == 1
     assert settings.dns
     assert list(map(str, settings.dns.forward)) == [
         "tls://192.0.2.53:853#ns.example.net",
@@ -206,6 +212,10 @@ def test_the_answers_are_in_the_file() -> None:
         ("addresses", "198.51.100.1", "198.51.100.1 is no address of this host"),
         ("share", "many", "not a whole number"),
         ("share", "128", "cannot have an address each"),
+        ("maps", "192.0.2.102", "two addresses, IPv4 and IPv6"),
+        ("maps", "2001:db8:6::2, 192.0.2.102", "IPv4 belongs here"),
+        ("ping", "", "yes or no"),
+        ("icmp", "30", "60"),
         ("tcp", "an hour", "not a number from 0"),
         ("dns", "perhaps", "yes or no"),
         ("listen", "port 53", "not an address"),
@@ -219,6 +229,7 @@ def test_a_bad_answer_is_told_at_once(name: str, answer: str, says: str) -> None
         "clients": "2001:db8:6::/64",
         "addresses": "192.0.2.1",
         "inside": "lan",
+        "ping": "yes",
         "dns": "yes",
     }
     before.pop(name, None)
@@ -254,7 +265,7 @@ def test_it_writes_and_tells_the_next_command(
 def test_without_names_it_tells_the_servers_mapped_address(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n" * 7 + "no\n192.0.2.53\n\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n" * 10 + "no\n192.0.2.53\n\n"))
     assert faith.main(["setup", str(tmp_path / "faith.toml")]) == 0
     told = capsys.readouterr()
     assert "The name server 192.0.2.53 has the address 64:ff9b:1::c000:235 for them." in told.out
@@ -265,7 +276,7 @@ def test_it_asks_again(
 ) -> None:
     file = tmp_path / "faith.toml"
     monkeypatch.setattr(
-        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 8 + "ja\nyes\n")
+        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 11 + "ja\nyes\n")
     )
     assert faith.main(["setup", str(file)]) == 0
     told = capsys.readouterr().err
@@ -275,7 +286,7 @@ def test_it_asks_again(
     assert str(config.load(file).ports) == "80"
 
 
-@pytest.mark.parametrize(("answers", "status"), [("\n" * 9, 1), ("\n" * 10 + "no\n", 1)])
+@pytest.mark.parametrize(("answers", "status"), [("\n" * 12, 1), ("\n" * 13 + "no\n", 1)])
 def test_what_is_not_agreed_to_is_not_written(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

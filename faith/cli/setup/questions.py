@@ -18,6 +18,7 @@ from faith.cli.setup.template import (
     words,
 )
 from faith.daemon import config
+from faith.datagram.ping import Settings as PingSettings
 from faith.errors import ConfigError
 from faith.kernel import routes
 from faith.relay.relay import Settings as RelaySettings
@@ -111,6 +112,11 @@ def _pool(host: Host, answers: Answers) -> str:
     return ", ".join(found) if len(found) > 1 else KERNEL
 
 
+def _check_pair(host: Host, answer: str) -> None:
+    if len(words(answer)) != 2:
+        raise ConfigError("two addresses, IPv4 and IPv6")
+
+
 def _dns_listen(host: Host, answers: Answers) -> str:
     found = host.own(words(answers["inside"]), 6)
     return ", ".join(f"[{own.address}]:53" for own in found)
@@ -192,10 +198,32 @@ QUESTIONS = (
         applies=lambda host, answers: answers["addresses"] != KERNEL,
     ),
     Question(
+        "maps",
+        "Static map",
+        "For IPv4 clients: an IPv4 address, which this host is to answer for, and the IPv6 address"
+        " that it stands for.  One pair at a time, and an empty answer when there are no more.",
+        check=_check_pair,
+        repeated=True,
+    ),
+    Question(
         "tcp",
         "TCP timeout",
         "Seconds after which a session ends in which nothing moves.  RFC 5382 asks for 7440.",
         lambda host, answers: f"{RelaySettings().idle_timeout:g}",
+    ),
+    Question(
+        "ping",
+        "Pings",
+        "Shall they be passed on, so that a mapped address answers if its host does?",
+        lambda host, answers: YES,
+        _yes_or_no,
+    ),
+    Question(
+        "icmp",
+        "ICMP timeout",
+        "Seconds for which replies to a series of pings find their way.  RFC 5508 asks for 60.",
+        lambda host, answers: f"{PingSettings().timeout:g}",
+        applies=lambda host, answers: answers["ping"] == YES,
     ),
     Question(
         "dns",

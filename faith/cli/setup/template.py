@@ -47,6 +47,8 @@ def _parts(answers: Answers) -> Iterator[str]:
     yield from map(_map, answers.get("maps", "").splitlines())
     if "tcp" in answers:
         yield _timeouts(answers)
+    if answers.get("ping") == YES:
+        yield _ping(answers)
     if answers.get("dns") == YES:
         yield _dns(answers)
 
@@ -95,13 +97,13 @@ def _source(answers: Answers) -> str:
 
 
 def _map(line: str) -> str:
-    v4, _, v6 = line.partition(" ")
+    v4, v6 = words(line)
     return "\n".join(
         [
             "# An IPv4 address that stands for an IPv6 host.",
             "[[map]]",
             f"v4 = {_text(v4)}",
-            f"v6 = {_text(v6.strip())}",
+            f"v6 = {_text(v6)}",
         ]
     )
 
@@ -114,6 +116,13 @@ def _timeouts(answers: Answers) -> str:
             f"idle = {_number(answers['tcp'])}",
         ]
     )
+
+
+def _ping(answers: Answers) -> str:
+    lines = ["# Pings are answered if the host behind the gateway answers.", "[ping]"]
+    if "icmp" in answers:
+        lines.append(f"timeout = {_number(answers['icmp'])}")
+    return "\n".join(lines)
 
 
 def _dns(answers: Answers) -> str:
