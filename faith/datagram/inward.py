@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.checksum import adjusted, holds, ones_sum, pseudo_v6
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v4
-from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER, NO_MAP
+from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
 from faith.datagram.send import Send
-from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
+from faith.translation.inward import NO_PREFIX, inward
 
 if TYPE_CHECKING:
     from faith.datagram.icmp import Error, Message
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from faith.datagram.pace import Paces
     from faith.datagram.ping_counters import Counters
     from faith.translation.destination import Policy
-    from faith.translation.prefix import Prefix
 
 QUOTED = 576 - 20 - icmp.HEADER
 """Octets of a packet that an ICMP error has of it at most (RFC 1812 §4.3.2.3)."""
@@ -50,13 +49,13 @@ class Inward:
         client = packet.source.to_bytes(4, "big")
         if why := self._paces.refuses(client, now):
             return self._refuse(why)
-        target = self.policy.maps.inward(packet.destination, "icmp", 0)
-        prefix = self._prefix(packet.source)
-        if target is None or prefix is None:
-            return self._refuse(NO_MAP, _tell(packet, octets, icmp.PROHIBITED_V4))
+        route = inward(self.policy, packet.source, packet.destination, 0, "icmp")
+        if route.refused or route.source is None:
+            why = route.refused or NO_PREFIX
+            return self._refuse(why, _tell(packet, octets, icmp.PROHIBITED_V4))
         if packet.hops <= 1:
             return self._refuse(HOPS, _tell(packet, octets, icmp.HOPS_EXCEEDED_V4))
-        host, _ = target
+        host = route.server
         near = packet.source, packet.destination, request.identifier
         domain = host, packet.source
         identifier = self._identifiers.lend(near, host, request.identifier, now, domain)
@@ -64,8 +63,7 @@ class Inward:
             return self._refuse(NO_IDENTIFIER, _tell(packet, octets, icmp.PROHIBITED_V4))
         self._counters.asked("v6")
         message = icmp.echo(icmp.ECHO_V6, identifier, request.sequence, request.body)
-        source = prefix.map(packet.source)
-        return Send(True, source, host, message, packet.hops - 1, packet.traffic_class)
+        return Send(True, route.source, host, message, packet.hops - 1, packet.traffic_class)
 
     def unsent(self, octets: bytes, error: OSError) -> Send | None:
         """What the client is told when what `asked` made of *octets* could not be sent."""
@@ -124,13 +122,6 @@ class Inward:
         domain = host, prefix.unmap(ours)
         near = self._identifiers.whose(identifier, host, now, domain)
         return (near[0], near[1], near[2]) if near else None
-
-    def _prefix(self, client: int) -> Prefix | None:
-        """The prefix that *client* appears under; not 64:ff9b::/96 if it is not global."""
-        for prefix in self.policy.prefixes:
-            if not (prefix.well_known and client in NOT_GLOBAL_DESTINATIONS):
-                return prefix
-        return None
 
     def _refuse(self, why: str, told: Send | None = None) -> Send | None:
         self._counters.refused(why)

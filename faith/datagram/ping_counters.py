@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from faith.datagram.pace import CLIENT_RATE, RATE
 from faith.kernel.tally import GAUGE, Family, Layout
+from faith.translation.inward import NOT_MAPPED
 
 if TYPE_CHECKING:
     from faith.kernel.tally import Cells
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 NO_IDENTIFIER = "no identifier left"
 HOPS = "hop limit"
 BROKEN = "broken"
-NO_MAP = "no map"
 OTHER = "denied"
 
 REQUESTS = Family("faith_ping_requests", "Echo requests sent on.", label="to", values=("v4", "v6"))
@@ -29,7 +29,7 @@ REFUSALS = Family(
     "faith_ping_refusals",
     "Echo requests that were not sent on, by why.",
     label="reason",
-    values=(RATE, CLIENT_RATE, NO_IDENTIFIER, HOPS, BROKEN, NO_MAP, OTHER),
+    values=(RATE, CLIENT_RATE, NO_IDENTIFIER, HOPS, BROKEN, NOT_MAPPED, OTHER),
 )
 IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers that are lent.", GAUGE)
 LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS)

@@ -18,7 +18,6 @@ NOT_MAPPED = "not mapped"
 LOOP = "mapped into a prefix"
 NO_PREFIX = "no prefix for the client"
 
-_TCP = "tcp"
 _IPV4_MAPPED = 0xFFFF << 32
 
 
@@ -40,9 +39,9 @@ class Inward:
         self.source = source
 
 
-def inward(policy: Policy, client: int, mapped: int, port: int) -> Inward:
-    """Judge *client* towards *port* of *mapped*, both of 32 bits."""
-    found = policy.maps.inward(mapped, _TCP, port)
+def inward(policy: Policy, client: int, mapped: int, port: int, protocol: str = "tcp") -> Inward:
+    """Judge *client* towards *port* of *mapped*, both of 32 bits; the port of a ping is 0."""
+    found = policy.maps.inward(mapped, protocol, port)
     if found is None:
         return Inward(NOT_MAPPED)
     server, to = found

@@ -50,8 +50,10 @@ MAPS = Maps(
 
 
 class Bench:
-    def __init__(self, paces: Paces | None = None, *prefixes: Prefix) -> None:
-        policy = Policy(Prefixes(prefixes or (PREFIX,)), Networks(32, ()), Access.parse(""), MAPS)
+    def __init__(self, paces: Paces | None = None, *prefixes: Prefix, rules: str = "") -> None:
+        policy = Policy(
+            Prefixes(prefixes or (PREFIX,)), Networks(32, ()), Access.parse(rules), MAPS
+        )
         self.cells = [0] * LAYOUT.size
         self.inward = Inward(
             policy, Identifiers(60, 100), paces or Paces(0, 0), Counters(self.cells)
@@ -139,7 +141,12 @@ class TestRequests:
     def test_what_no_map_is_for_is_refused(self, to: int) -> None:
         bench = Bench()
         assert told(bench.ask(request(to=to))) == (3, 13)
-        assert bench.refused() == {"no map"}
+        assert bench.refused() == {"not mapped"}
+
+    def test_the_rules_are_those_of_connections(self) -> None:
+        bench = Bench(None, PREFIX, rules="::ffff:192.0.2.9/128 deny 198.51.100.102/32")
+        assert told(bench.ask(request())) == (3, 13)
+        assert bench.refused() == {"denied"}
 
     def test_the_gateway_is_a_hop(self) -> None:
         bench = Bench()

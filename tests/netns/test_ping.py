@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,13 @@ ports = "2323"
 listen = "127.0.0.1:{METRICS}"
 """
 PING = "[ping]\n"
+MAPPED = "192.0.2.102"
+MAP = f"""
+[[map]]
+v4 = "{MAPPED}"
+v6 = "{CLIENT}"
+"""
+ECHO_REQUEST = 128
 
 
 class Pinger:
@@ -222,6 +230,79 @@ class TestToIPv4:
     ) -> None:
         start(BASE + PING)
         assert Pinger(lab.gateway, client.program).answered(lab.mapped()) == 1
+
+
+class TestFromIPv4:
+    """The lab's hosts change their parts: its server, which has no IPv6, is the client."""
+
+    @pytest.fixture
+    def node(self, lab: ThreeHosts, client: Pinger) -> Pinger:
+        return Pinger(lab.server, client.program)
+
+    def test_an_answer_comes_from_who_stands_behind_the_address(
+        self, start: Callable[[str], Gateway], node: Pinger
+    ) -> None:
+        gateway = start(BASE + PING + MAP)
+        said = node.says(MAPPED, count=3)
+        assert said.count(f"64 bytes from {MAPPED}: icmp_seq=") == 3
+        assert said.count("ttl=63") == 3
+        assert gateway.counted("faith_ping_replies_total") == {"v4": 0, "v6": 3}
+
+    def test_the_host_sees_prefix_and_client(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, node: Pinger
+    ) -> None:
+        start(BASE + PING + MAP)
+        with lab.client.inside():
+            listener = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        with listener:
+            listener.settimeout(5)
+            assert node.answered(MAPPED) == 1
+            while (heard := listener.recvfrom(2000))[0][0] != ECHO_REQUEST:
+                continue
+        assert heard[1][0] == lab.mapped(SERVER)
+
+    def test_who_does_not_answer_is_not_answered_for(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, node: Pinger
+    ) -> None:
+        start(BASE + PING + MAP)
+        lab.client.sysctl("net.ipv6.icmp.echo_ignore_all", 1)
+        assert node.answered(MAPPED, count=2) == 0
+
+    def test_a_host_that_is_not_there_is_unreachable(
+        self, start: Callable[[str], Gateway], node: Pinger
+    ) -> None:
+        start(BASE + PING + MAP.replace(CLIENT, f"{CLIENT}222"))
+        said = node.says(MAPPED, wait=5)
+        assert f"From {GATEWAY_V4} icmp_seq=1 Destination Host Unreachable" in said
+
+    @pytest.mark.parametrize("size", [1472, 3000, 60000])
+    def test_large_ones_go_in_fragments(
+        self, start: Callable[[str], Gateway], node: Pinger, size: int
+    ) -> None:
+        start(BASE + PING + MAP)
+        assert node.answered(MAPPED, "-s", str(size), count=2) == 2
+
+    def test_a_probe_of_one_hop_sees_the_gateway_and_one_of_two_the_host(
+        self, start: Callable[[str], Gateway], node: Pinger
+    ) -> None:
+        start(BASE + PING + MAP)
+        assert f"From {GATEWAY_V4} icmp_seq=1 Time to live exceeded" in node.says(MAPPED, "-t", "1")
+        assert node.answered(MAPPED, "-t", "2") == 1
+
+    def test_a_map_without_icmp_is_refused(
+        self, start: Callable[[str], Gateway], node: Pinger
+    ) -> None:
+        start(BASE + PING + MAP + 'protocols = ["tcp"]\n')
+        assert "Packet filtered" in node.says(MAPPED)
+
+    def test_maps_that_come_and_go_are_followed(
+        self, start: Callable[[str], Gateway], node: Pinger
+    ) -> None:
+        gateway = start(BASE + PING)
+        gateway.reload(BASE + PING + MAP)
+        assert node.answered(MAPPED) == 1
+        gateway.process.kill()
+        wait_until(lambda: "Packet filtered" in node.says(MAPPED), 5, "the guard refusing")
 
 
 class TestWhoServes:
