@@ -10,14 +10,16 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import Mock
 
 import pytest
+from typer.models import TyperInfo
 from typer.testing import CliRunner
 
-from faith.cli import faith, prefixes, serve, status
+from faith.cli import control, faith, prefixes, serve, status
 from faith.cli.setup import command
 from faith.daemon import config, forwarder
 from faith.daemon.loop import Loop
@@ -43,7 +45,13 @@ TEST = re.compile(r"\btests/[\w/]+\.py(?:::\w+)+")
 LINK = re.compile(r"`[^`<]+ <([^`:>]+)>`_")
 TYPED = re.compile(r"(?:[#$] |^ExecStart=\S*/)(faithd?)\b *(.*)$", re.MULTILINE)
 RULE = re.compile(r"^ *[\da-f]+:[\da-f:/]* +\w+ +\d[\d./]*(?: +[\d.]+)?$", re.MULTILINE)
-COMMANDS = [command.name for command in faith.app.registered_commands if command.name]
+COMMANDS = [
+    f"{group.name or ''} {command.name}".strip()
+    for group in (TyperInfo(faith.app), *faith.app.registered_groups)
+    if group.typer_instance
+    for command in group.typer_instance.registered_commands
+    if command.name
+]
 
 
 def each(paths: list[Path]) -> pytest.MarkDecorator:
@@ -136,7 +144,7 @@ def help_of_faith(*command: str) -> Callable[[], str]:
     ("manual", "section", "help_text"),
     [
         ("faith.8", "Options", help_of_faith()),
-        *(("faith.8", name, help_of_faith(name)) for name in COMMANDS),
+        *(("faith.8", name, help_of_faith(*name.split())) for name in COMMANDS),
         ("faithd.8", "Options", lambda: serve._parser().format_help()),
         ("faithd.8", "Inetd mode", lambda: f"{inetd.USAGE}[-h] [--help]"),
     ],
@@ -202,6 +210,8 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(status, "read", lambda: status.Status((), None, ()))
     monkeypatch.setattr(forwarder, "run", Mock())
     monkeypatch.setattr(command, "run", Mock(return_value=0))
+    monkeypatch.setattr(control, "ask", lambda path, command, **words: defaultdict(str))
+    monkeypatch.setattr(control, "gather", lambda path, command, **words: ())
     assert faith.main(shlex.split(words)) == 0
 
 

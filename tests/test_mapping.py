@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,15 +11,16 @@ from hypothesis import given
 
 from faith.daemon import mapping
 from faith.errors import ConfigError
+from faith.translation.map import TCP
+from faith.translation.maps import Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 from tests.test_maps import one_map
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from faith.translation.map import Map
 
+MANY = 100_000
 OTHER = "198.51.100.77 2001:db8:1::77\n"
 PREFIXES = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
 OWN = Networks(32, [mapping.network4("192.0.2.1"), mapping.network4("203.0.113.0/24")])
@@ -63,7 +65,7 @@ def test_of_words() -> None:
         ("198.51.100.0/ 2001:db8::", "'' is not a prefix length"),
         ("198.51.100.0 2001:db8::/-1", "'-1' is not a prefix length from 0 to 128"),
         ("198.51.100.1/24 2001:db8::/120", r"did you mean 198\.51\.100\.0/24\?"),
-        ("198.51.100.1 2001:db8::1 80", "'80' is none of ports, to_port"),
+        ("198.51.100.1 2001:db8::1 80", "'80' is no KEY=VALUE"),
         ("198.51.100.1 2001:db8::1 protocol=tcp", "is protocols meant?"),
         ("198.51.100.1 2001:db8::1 ports=1 ports=2", "ports is there twice"),
         ("198.51.100.1 2001:db8::1 ports=0", "port 0 is not between"),
@@ -78,20 +80,6 @@ def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as told:
         mapping.parse(f"\n{line}", "maps")
     assert (told.value.file, told.value.line) == ("maps", 2)
-
-
-@pytest.mark.parametrize(
-    ("octets", "says"),
-    [(None, r"no such file \(one that is empty will do\)"), (b"\xff", "not a text file")],
-)
-def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: str) -> None:
-    file = tmp_path / "maps"
-    if octets is not None:
-        file.write_bytes(octets)
-    with pytest.raises(ConfigError, match=says):
-        mapping.read(file)
-    with pytest.raises(ConfigError, match="Is a directory"):
-        mapping.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -119,3 +107,19 @@ def test_a_mapped_network_may_have_the_gateways_address_in_it() -> None:
 @given(one_map())
 def test_a_map_arrives_as_it_was(one: Map) -> None:
     assert mapping.loaded(json.loads(json.dumps(mapping.dumped(one)))) == one
+
+
+def test_a_hundred_thousand_maps() -> None:
+    lines = (
+        f"198.{18 + (host >> 16)}.{host >> 8 & 255}.{host & 255}"
+        f" 2001:db8:{host >> 16:x}:{host & 0xFFFF:x}::1"
+        for host in range(MANY)
+    )
+    maps = Maps(mapping.parse("\n".join(lines)))
+    mapping.check(maps, PREFIXES, OWN)
+    assert len(maps) == MANY
+    for host in random.Random(1).choices(range(MANY), k=100):
+        v4, v6 = (198 << 24 | 18 << 16) + host, (0x20010DB8 << 32 | host) << 64 | 1
+        assert maps.inward(v4, TCP, 80) == (v6, 80)
+        assert maps.outward(v6, TCP) == v4
+    assert sum(1 << 32 - length for _, length in maps.networks) == MANY

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faith.cli import addr, check, listeners, names, prefixes, running, status
+from faith.cli import addr, check, listeners, maps, names, prefixes, running, status
 from faith.errors import ConfigError, FaithError
 from faith.kernel import routes
 from faith.translation.ports import Ports
@@ -241,6 +241,7 @@ def run_demo(
 
 names.join(app)
 running.join(app)
+app.add_typer(maps.app, name="map")
 
 if __name__ == "__main__":
     sys.exit(main())

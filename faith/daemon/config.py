@@ -8,7 +8,7 @@ import socket
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon import admin, mapping, pools
+from faith.daemon import admin, mapping, maps_file, pools
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS
 from faith.daemon.policy import Rules
@@ -89,7 +89,7 @@ def read(toml: str, file: str) -> Settings:
     prefixes = _prefixes(tables)
     access_file, access_rules = _access(document.table("access"))
     maps = document.table("maps")
-    maps_file = maps.take("file", path, None)
+    file_of_maps = maps.take("file", path, None)
     usual = RelaySettings()
     return Settings(
         services=services,
@@ -97,8 +97,8 @@ def read(toml: str, file: str) -> Settings:
         prefixes=prefixes,
         access_file=access_file,
         access_rules=access_rules,
-        maps=_maps(document.tables("map"), maps_file, prefixes),
-        maps_file=maps_file,
+        maps=_maps(document.tables("map"), file_of_maps, prefixes),
+        maps_file=file_of_maps,
         sources=pools.read(document.tables("source")),
         workers=top.take("workers", whole(1, MOST_WORKERS), len(os.sched_getaffinity(0))),
         user=top.take("user", parsed(_user), Settings.user),
@@ -204,7 +204,7 @@ def _on(table: Table, key: str) -> str:
 
 
 def _maps(tables: list[Table], file: Path | None, prefixes: Iterable[Prefix]) -> Maps:
-    maps = Maps([*map(_map, tables), *(mapping.read(file) if file else ())])
+    maps = Maps([*map(_map, tables), *(maps_file.read(file) if file else ())])
     mapping.check(maps, Prefixes(prefixes), Networks(32))
     return maps
 

@@ -15,8 +15,7 @@ from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, overlap, text4, te
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from faith.translation.map import Network
@@ -30,19 +29,6 @@ OPTIONS = ("ports", "to_port", "protocols", "direction")
 _BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
 _NAMES = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
 _SUCH_AS = {socket.AF_INET: "198.51.100.102", socket.AF_INET6: "2001:db8:a::2"}
-
-
-def read(path: Path) -> list[Map]:
-    """The maps in the file *path*.  Raises ConfigError, naming file and line."""
-    file = str(path)
-    try:
-        return parse(path.read_text(encoding="utf-8"), file)
-    except FileNotFoundError:
-        raise ConfigError("no such file (one that is empty will do)", file) from None
-    except OSError as error:
-        raise ConfigError(error.strerror or str(error), file) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not a text file: {error.reason}", file) from error
 
 
 def parse(text: str, file: str | None = None) -> list[Map]:
@@ -60,38 +46,32 @@ def parse(text: str, file: str | None = None) -> list[Map]:
 
 def of_words(v4: str, v6: str, options: Mapping[str, str], file: str | None = None) -> Map:
     """The map of two networks and of what else is said of it.  Raises ConfigError."""
-    return _of_line([v4, v6, *map("=".join, options.items())], file, None)
+    return Map(network4(v4), network6(v6), **values(options), file=file)
 
 
-def _of_line(words: list[str], file: str | None, number: int | None) -> Map:
+def _of_line(words: list[str], file: str | None, number: int) -> Map:
     if len(words) < 2:
         raise ConfigError(f"a map has two addresses: {FORM}")
-    v4, v6 = network4(words[0]), network6(words[1])
-    if len(words) == 2:
-        return Map(v4, v6, file=file, line=number)
-    options = _options(words[2:])
-    return Map(
-        v4,
-        v6,
-        ports(options["ports"]) if "ports" in options else None,
-        port(options["to_port"]) if "to_port" in options else None,
-        protocols(options["protocols"].split(",")) if "protocols" in options else None,
-        direction(options["direction"]) if "direction" in options else None,
-        file,
-        number,
-    )
+    v4, v6, *rest = words
+    options = values(_options(rest)) if rest else {}
+    return Map(network4(v4), network6(v6), **options, file=file, line=number)
 
 
 def _options(words: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or key not in OPTIONS:
-            raise ConfigError(f"{word!r} is none of {_alternatives(key, OPTIONS)}: {FORM}")
+        if not equals:
+            raise ConfigError(f"{word!r} is no KEY=VALUE: {FORM}")
         if key in found:
             raise ConfigError(f"{key} is there twice")
         found[key] = value
     return found
+
+
+def values(options: Mapping[str, str]) -> dict[str, Any]:
+    """What is said of a map, as that has it.  Raises ConfigError."""
+    return {_one_of(key, OPTIONS): _READERS[key](text) for key, text in options.items()}
 
 
 def network4(text: str) -> Network:
@@ -113,7 +93,7 @@ def _network(text: str, family: socket.AddressFamily) -> Network:
     bits = _BITS[family]
     if not slash:
         return number, bits
-    if not (length.isascii() and length.isdigit() and int(length) <= bits):
+    if not (length.isascii() and length.isdigit() and len(length) < 4 and int(length) <= bits):
         raise ConfigError(f"{text}: {length!r} is not a prefix length from 0 to {bits}")
     return number, int(length)
 
@@ -133,21 +113,18 @@ def ports(text: str) -> Ports:
     return Ports.parse(text, socket.getservbyname)
 
 
-def port(text: str) -> int:
-    """One port.  Raises ConfigError."""
+def _port(text: str) -> int:
     found = ports(text)
     if len(found) != 1:
         raise ConfigError(f"{text} is not one port")
     return found.ranges[0][0]
 
 
-def protocols(words: Iterable[str]) -> frozenset[str]:
-    """Some protocols.  Raises ConfigError."""
-    return frozenset(_one_of(word.strip(), PROTOCOLS) for word in words)
+def _protocols(text: str) -> frozenset[str]:
+    return frozenset(_one_of(word.strip(), PROTOCOLS) for word in text.split(","))
 
 
-def direction(word: str) -> str:
-    """A direction.  Raises ConfigError."""
+def _direction(word: str) -> str:
     return _one_of(word, DIRECTIONS)
 
 
@@ -160,6 +137,14 @@ def _one_of(word: str, words: tuple[str, ...]) -> str:
 def _alternatives(word: str, words: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(word, words, 1)
     return f"{', '.join(words)}{f'; is {near[0]} meant?' if near else ''}"
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "ports": ports,
+    "to_port": _port,
+    "protocols": _protocols,
+    "direction": _direction,
+}
 
 
 def check(maps: Iterable[Map], prefixes: Prefixes, own: Networks) -> None:
@@ -186,12 +171,20 @@ def _fault(one: Map, what: str) -> ConfigError:
 
 def dumped(one: Map) -> list[Any]:
     """A map for JSON, without where it was read."""
-    ports = None if one.ports is None else one.ports.ranges
-    return [one.v4, one.v6, ports, one.to_port, [*one.protocols], one.direction]
+    said = one.said()
+    if "ports" in said:
+        said["ports"] = one.ports and one.ports.ranges
+    if "protocols" in said:
+        said["protocols"] = [*one.protocols]
+    return [*one.v4, *one.v6, said] if said else [*one.v4, *one.v6]
 
 
 def loaded(fields: list[Any], file: str | None = None) -> Map:
     """What `dumped` made of a map."""
-    v4, v6, ports, to_port, protocols, direction = fields
-    ports = None if ports is None else Ports(map(tuple, ports))
-    return Map(tuple(v4), tuple(v6), ports, to_port, frozenset(protocols), direction, file)
+    network4, length4, network6, length6, *rest = fields
+    said = rest[0] if rest else {}
+    if "ports" in said:
+        said["ports"] = Ports(map(tuple, said["ports"]))
+    if "protocols" in said:
+        said["protocols"] = frozenset(said["protocols"])
+    return Map((network4, length4), (network6, length6), **said, file=file)

@@ -18,10 +18,11 @@ from faith.translation.prefix import Prefix, Prefixes
 from faith.translation.sources import NO_SOURCES, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from faith.daemon.settings import Settings
+    from faith.translation.map import Map
     from faith.translation.maps import Maps
 
 ACCESS_FILE = Path("/etc/faithd.conf")
@@ -91,9 +92,9 @@ class Parts:
         own, access = Networks(32, self.own), self.rules.access()
         return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources)
 
-    def check_maps(self) -> None:
-        """Raise ConfigError for a map of what is the gateway's."""
-        mapping.check(self.maps, Prefixes(self.prefixes), Networks(32, self.own))
+    def check(self, maps: Iterable[Map]) -> None:
+        """Raise ConfigError for a map of what is the gateway's own."""
+        mapping.check(maps, Prefixes(self.prefixes), Networks(32, self.own))
 
     def dumps(self, known: Maps = NO_MAPS) -> str:
         """Them as text, for :meth:`loads` in another process, where these maps are *known*.
@@ -101,7 +102,7 @@ class Parts:
         There can be very many, of which few change at a time.
         """
         prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
-        maps, sources = difference(known, self.maps), self.sources.values()
+        maps, sources = _difference(known, self.maps), self.sources.values()
         return json.dumps([self.rules.text, self.rules.file, prefixes, self.own, maps, sources])
 
     @classmethod
@@ -112,24 +113,22 @@ class Parts:
             Rules(text, file),
             tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
             tuple((network, length) for network, length in own),
-            changed(known, maps),
+            _changed(known, maps),
             Sources.of(sources),
         )
 
 
-def difference(before: Maps, after: Maps) -> tuple[list[Any], list[Any]]:
+def _difference(before: Maps, after: Maps) -> tuple[list[Any], list[Any]]:
     """The maps that are gone, and those that are new, for JSON."""
     if before == after:
         return [], []
-    old, new = set(before), set(after)
-    return (
-        [mapping.dumped(one) for one in before if one not in new],
-        [mapping.dumped(one) for one in after if one not in old],
-    )
+    old, now = set(before), set(after) if before else ()
+    gone = [mapping.dumped(one) for one in before if one not in now]
+    return gone, [mapping.dumped(one) for one in after if one not in old]
 
 
-def changed(before: Maps, difference: Sequence[list[Any]]) -> Maps:
-    """What the maps *before* have become by the `difference`.  Raises ConfigError."""
+def _changed(before: Maps, difference: Sequence[list[Any]]) -> Maps:
+    """What the maps *before* have become by the difference.  Raises ConfigError."""
     gone, new = difference
     if not gone and not new:
         return before

@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from faith.daemon import unsaved
 from faith.daemon.census import Census
 from faith.daemon.channel import in_memory
 from faith.daemon.crew import Crew
@@ -16,7 +17,7 @@ from faith.daemon.legacy import demand
 from faith.daemon.local_service import LocalService
 from faith.daemon.log import NOTICE
 from faith.daemon.orders import Orders
-from faith.daemon.policy import Parts, changed, difference
+from faith.daemon.policy import Parts
 from faith.daemon.predecessors import Predecessors, as_left
 from faith.daemon.worker import Task, work
 from faith.errors import ConfigError, FaithError, SetupError
@@ -104,7 +105,7 @@ class Relaying:
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
         self.parts = Parts.gather(rules, self._maps(left), settings.sources)
-        self.parts.check_maps()
+        self.parts.check(self.parts.maps)
         if not self.parts.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
         if left:
@@ -140,7 +141,7 @@ class Relaying:
         """Those of the settings, with the changes that the program before this one had."""
         maps = self._settings.maps
         try:
-            return changed(maps, left["maps"]) if left else maps
+            return unsaved.resumed(maps, left["maps"]) if left else maps
         except ConfigError as error:
             log.warning("changes of the maps that are in no file are over: %s", error)
             return maps
@@ -212,9 +213,9 @@ class Relaying:
 
     def take(self, settings: Settings, rules: Rules) -> None:
         """Go by other settings, and other rules."""
-        if self.parts.maps != self._settings.maps:
-            log.log(NOTICE, "changes of the maps that are in no file are over")
         self._settings = settings
+        for one in set(unsaved.added(self.parts.maps)).difference(settings.maps):
+            log.log(NOTICE, "map over, for it is in no file: %s", one)
         orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
         with in_memory(orders.dumps()) as descriptor:
             self.crew.tell("orders", [descriptor])
@@ -239,9 +240,9 @@ class Relaying:
             raise
 
     def _decide_by(self, parts: Parts) -> None:
-        if parts == self.parts:
-            return
         before, self.parts = self.parts, parts
+        if parts == before:
+            return
         with in_memory(parts.dumps(before.maps)) as descriptor:
             self.crew.tell("policy", [descriptor])
         self.on_policy(parts)
@@ -330,7 +331,7 @@ class Relaying:
             "steering": self.steering.state(),
             "data": self._data.state(),
             "inward": self.inward.state(),
-            "maps": difference(self._settings.maps, self.parts.maps),
+            "maps": unsaved.state(self._settings.maps, self.parts.maps),
             "workers": as_left(self._members()),
         }
 

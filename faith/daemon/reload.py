@@ -92,7 +92,7 @@ class Reload:
             check_way(self._current, settings)
             settings.check_local_servers()
             rules = Rules.of(settings)
-            Parts.gather(rules, settings.maps).check_maps()
+            Parts.gather(rules).check(settings.maps)
             if keys := changed_for_good(self._current, settings):
                 log.log(NOTICE, "%s: another program takes over to change that", ", ".join(keys))
                 self._upgrade(fail)

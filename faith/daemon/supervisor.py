@@ -22,6 +22,7 @@ from faith.daemon.control import Control
 from faith.daemon.files import Files
 from faith.daemon.log import NOTICE
 from faith.daemon.loop import Loop
+from faith.daemon.map_commands import MapCommands
 from faith.daemon.places import Places
 from faith.daemon.policy import Rules
 from faith.daemon.reaping import reap
@@ -282,6 +283,7 @@ class Supervisor:
             "reload": self._answer_reload,
             "drain": self._answer_drain,
             "upgrade": self._answer_upgrade,
+            **MapCommands(lambda: self._settings, self._relaying).commands,
         }
 
     def _state(self) -> presence.Running:

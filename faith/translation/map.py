@@ -25,8 +25,6 @@ OUT = "out"
 """From IPv6 to IPv4 only."""
 DIRECTIONS = (BOTH, IN, OUT)
 
-_NEVER4 = ((0, 8), (127 << 24, 8), (224 << 24, 3))
-"""No host's addresses: "this network", loopback, multicast and beyond."""
 _NEVER6 = ((0, 96), (0xFFFF << 32, 96), (0xFE80 << 112, 10), (0xFF << 120, 8))
 """None beyond its link: loopback and IPv4-compatible, IPv4-mapped, link-local, multicast."""
 
@@ -83,6 +81,19 @@ class Map:
         """The IPv4 address for *v6*, an address of the IPv6 network (RFC 7757 §3.3.2)."""
         return self.v4[0] | (v6 ^ self.v6[0]) >> (96 + self.v4[1] - self.v6[1])
 
+    def said(self) -> dict[str, Any]:
+        """What is not as it is for a map of which nothing more is said, by its name."""
+        found: dict[str, Any] = {}
+        if self.protocols != (_ALL if self.ports is None else _WITH_PORTS):
+            found["protocols"] = self.protocols
+        if self.ports is not None:
+            found["ports"] = self.ports
+        if self.to_port is not None:
+            found["to_port"] = self.to_port
+        if self.direction != (BOTH if self.ports is None else IN):
+            found["direction"] = self.direction
+        return found
+
     def key(self) -> tuple[Any, ...]:
         """What makes it the same as another, wherever that was read."""
         return self.v4, self.v6, self.ports, self.to_port, self.protocols, self.direction
@@ -94,17 +105,12 @@ class Map:
         return hash(self.key())
 
     def __str__(self) -> str:
-        """As a line of a file of maps has it, what goes without saying left out."""
-        words = [text4(*self.v4), text6(*self.v6)]
-        if self.protocols != (_ALL if self.ports is None else _WITH_PORTS):
-            words.append(f"protocols={','.join(p for p in PROTOCOLS if p in self.protocols)}")
-        if self.ports is not None:
-            words.append(f"ports={self.ports}")
-        if self.to_port is not None:
-            words.append(f"to_port={self.to_port}")
-        if self.direction != (BOTH if self.ports is None else IN):
-            words.append(f"direction={self.direction}")
-        return " ".join(words)
+        """As a line of a file of maps has it."""
+        said = self.said()
+        if "protocols" in said:
+            said["protocols"] = ",".join(word for word in PROTOCOLS if word in self.protocols)
+        words = (f"{key}={value}" for key, value in said.items())
+        return " ".join([text4(*self.v4), text6(*self.v6), *words])
 
     def __repr__(self) -> str:
         return f"<Map {self}>"
@@ -129,7 +135,8 @@ def _fault_of_addresses(v4: Network, v6: Network) -> str | None:
             f"{text6(*v6)} has {128 - length6} bits for the hosts of {text4(*v4)}, who need"
             f" {32 - length4}; did you mean /{96 + length4}?"
         )
-    if any(overlap(v4, never, 32) for never in _NEVER4):
+    first, last = network4 >> 24, (network4 | (1 << 32 - length4) - 1) >> 24
+    if first == 0 or first <= 127 <= last or last >= 224:  # this network, loopback, multicast
         return f"{text4(*v4)} has addresses that are no host's"
     if network6 >> 125 != 1 and any(overlap(v6, never, 128) for never in _NEVER6):
         return f"{text6(*v6)} has addresses that are of no host beyond this one's links"

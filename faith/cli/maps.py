@@ -1,0 +1,146 @@
+"""``faith map``: the static maps of a running faithd, shown and changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from faith.cli import control
+from faith.daemon import mapping
+from faith.translation.map import DIRECTIONS, PROTOCOLS, text4, text6
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from faith.translation.map import Map
+
+COLUMNS = ("v4", "v6", "protocols", "ports", "to_port", "direction", "file")
+"""What is told of a map, in the order of its columns."""
+
+app = typer.Typer(help="Show and change the static maps of a running faithd.")
+
+_V4 = Annotated[str, typer.Argument(metavar="IPV4", help="The address or network.")]
+_V6 = Annotated[str, typer.Argument(metavar="IPV6", help="What it stands for.")]
+_Ports = Annotated[
+    str | None, typer.Option("--ports", metavar="PORTS", help="These ports: 80,8000-8100.")
+]
+_ToPort = Annotated[
+    str | None, typer.Option("--to-port", metavar="PORT", help="The IPv6 host's, of one port.")
+]
+_Protocols = Annotated[
+    list[str] | None,
+    typer.Option("--protocol", metavar="|".join(PROTOCOLS), help="This protocol (repeatable)."),
+]
+_Direction = Annotated[
+    str | None,
+    typer.Option("--direction", metavar="|".join(DIRECTIONS), help="Who begins: in is IPv4."),
+]
+_Control = Annotated[
+    Path | None,
+    typer.Option(
+        "--control", metavar="FILE", help="The faithd's control socket, if several run here."
+    ),
+]
+
+
+@app.command("add")
+def add(
+    v4: _V4,
+    v6: _V6,
+    ports: _Ports = None,
+    to_port: _ToPort = None,
+    protocols: _Protocols = None,
+    direction: _Direction = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Also write it to the file of maps, to stay.")
+    ] = False,
+    at: _Control = None,
+) -> None:
+    """Have faithd map one more IPv4 address or network; other connections go on."""
+    options = _options(ports, to_port, protocols, direction)
+    mapping.of_words(v4, v6, options)
+    done = control.ask(at, "map", v4=v4, v6=v6, options=options, save=save)
+    until = f"saved in {done['file']}" if done["file"] else "until faithd reads its files again"
+    print(f"added, {until}: {done['map']}")
+
+
+@app.command("del")
+def delete(
+    v4: _V4,
+    v6: Annotated[str, typer.Argument(metavar="IPV6", help="What it stands for.")] = "",
+    ports: _Ports = None,
+    to_port: _ToPort = None,
+    protocols: _Protocols = None,
+    direction: _Direction = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Also take it out of the file of maps.")
+    ] = False,
+    at: _Control = None,
+) -> None:
+    """Have faithd map an IPv4 address or network no more; say what tells the map from others."""
+    options = _options(ports, to_port, protocols, direction)
+    done = control.ask(at, "unmap", v4=v4, v6=v6, options=options, save=save)
+    until = f", until faithd reads {done['file']} again" if done["file"] else ""
+    print(f"deleted{until}: {done['map']}")
+
+
+@app.command("list")
+def show(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    at: _Control = None,
+) -> None:
+    """Show the maps that are in force, and the file that each is in."""
+    found = [fields(one) for one in read(at)]
+    print(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
+
+
+def _options(
+    ports: str | None, to_port: str | None, protocols: list[str] | None, direction: str | None
+) -> dict[str, str]:
+    said = {
+        "ports": ports,
+        "to_port": to_port,
+        "protocols": ",".join(protocols or ()) or None,
+        "direction": direction,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def read(path: Path | None) -> list[Map]:
+    """The maps of the faithd at *path*, by their IPv4 addresses.  Raises FaithError."""
+    found = [
+        mapping.loaded(*json.loads(line))
+        for _, text in control.gather(path, "maps")
+        for line in text.splitlines()
+    ]
+    return sorted(found, key=lambda one: (one.v4, one.ports.ranges if one.ports else ()))
+
+
+def fields(one: Map) -> dict[str, Any]:
+    """A map by the names that faith.toml(5) has, and the *file* it was read from, for JSON."""
+    return {
+        "v4": text4(*one.v4),
+        "v6": text6(*one.v6),
+        "protocols": [protocol for protocol in PROTOCOLS if protocol in one.protocols],
+        "ports": None if one.ports is None else str(one.ports),
+        "to_port": one.to_port,
+        "direction": one.direction,
+        "file": one.file,
+    }
+
+
+def lines(maps: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A table of maps, its columns as wide as they must be."""
+    rows = [COLUMNS, *(tuple(_cell(one[key]) for key in COLUMNS) for one in maps)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return ",".join(value) if isinstance(value, list) else str(value)
