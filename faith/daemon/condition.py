@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.kernel.steering import WAYS
-from faith.kernel.tally import GAUGE, Family, Layout
+from faith.kernel.tally import STATE, Family, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from faith.kernel.tally import Cells
 
-STARTED = Family("faith_start_time_seconds", "Unix time at which the daemon started.", GAUGE)
-WORKERS = Family("faith_workers", "Workers that serve.", GAUGE)
+STARTED = Family("faith_start_time_seconds", "Unix time at which the daemon started.", STATE)
+WORKERS = Family("faith_workers", "Workers that serve.", STATE)
 RESTARTS = Family("faith_worker_restarts", "Workers that took the place of a dead one.")
-PREFIXES = Family("faith_prefixes", "Reserved prefixes that are relayed from.", GAUGE)
+PREFIXES = Family("faith_prefixes", "Reserved prefixes that are relayed from.", STATE)
 STEERING = Family(
     "faith_steering",
     "Whether connections are brought in this way.",
-    GAUGE,
+    STATE,
     label="way",
     values=WAYS,
 )
@@ -29,7 +29,7 @@ REPAIRS = Family(
     label="result",
     values=("repaired", "failed"),
 )
-DRAINING = Family("faith_draining", "Whether no new connections are taken any more.", GAUGE)
+DRAINING = Family("faith_draining", "Whether no new connections are taken any more.", STATE)
 RELOADS = Family(
     "faith_reloads",
     "Times that the configuration was read again; a failed one changes nothing.",

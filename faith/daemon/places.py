@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from faith.daemon import condition
 from faith.daemon.condition import Condition
 from faith.datagram import ping_counters
 from faith.dns import counters as dns_counters
+from faith.kernel.past import Past
 from faith.kernel.tally import Area
 from faith.relay import counters
 from faith.relay.counters import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
 NAME_SERVERS = 64
 """Places of processes that answer for names; when these are more, some share."""
@@ -17,15 +24,22 @@ NAME_SERVERS = 64
 class Places:
     """Those of so many *workers*, of name servers, and of the supervisor, which comes last.
 
-    Whoever takes the place of another goes on with its numbers.
+    Whoever takes the place of another goes on with its numbers.  What the program before this one
+    has *left*, its `state`, is counted as well: the processes of that one still write there, those
+    of the one before it do not.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, left: Sequence[Mapping[str, Any]] = ()) -> None:
         self._workers = workers
         layouts = counters.LAYOUT, dns_counters.LAYOUT, ping_counters.LAYOUT, condition.LAYOUT
-        self.area = Area(layouts, workers + NAME_SERVERS + 1)
+        pasts = [Past(one, layouts) for one in left]
+        self._past = pasts.pop() if pasts else None
+        self.area = Area(layouts, workers + NAME_SERVERS + 1, self._past)
         """All of it, for who only reads."""
         self.condition = Condition(self.area.slab(self.area.places - 1, condition.LAYOUT))
+        for past in pasts:
+            self.area.settle(past)
+            past.forsake()
 
     def worker(self, number: int) -> Counters:
         """Those of a worker."""
@@ -43,3 +57,31 @@ class Places:
     def open_sessions(self) -> int:
         """The sessions of all workers."""
         return self.area.total(counters.LAYOUT, counters.LAYOUT.start(counters.OPEN))
+
+    def old_worker_gone(self, number: int) -> None:
+        """A worker of the program before this one has ended, with what sessions it still had."""
+        if self._past is not None:
+            layout = counters.LAYOUT
+            lost = layout.cells(counters.SESSIONS)[counters.LOST]
+            self._past.move(number, layout, layout.start(counters.OPEN), lost)
+
+    # -- from one program to the next --------------------------------------------------------
+
+    def state(self) -> list[Mapping[str, Any]]:
+        """What the next program goes on counting from, fit for JSON."""
+        return [one.state() for one in self._parts()]
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that are in the state."""
+        for one in self._parts():
+            yield from one.descriptors()
+
+    def forsake(self) -> None:
+        """Let go of what is there for the next program, in a process that only counts."""
+        for one in self._parts():
+            one.forsake()
+
+    def _parts(self) -> Iterator[Past | Area]:
+        if self._past is not None:
+            yield self._past
+        yield self.area

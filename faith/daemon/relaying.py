@@ -86,6 +86,7 @@ class Relaying:
         self.census = Census(loop, self.crew)
         self._predecessors = Predecessors(loop, hearings)
         self._predecessors.crew.on_gone = self._predecessors_gone
+        self._predecessors.crew.on_end = lambda old: places.old_worker_gone(old.number)
         self._undo.callback(self._let_predecessors_end)
         self._tables = Tables(settings.workers)
         self._change_ports: Callable[[], None] = lambda: None

@@ -72,7 +72,7 @@ class Supervisor:
         self._log = told
         self._background = background
         self._loop = Loop()
-        self._places = Places(settings.workers)
+        self._places = Places(settings.workers, legacy["numbers"] if legacy else ())
         self._relaying = Relaying(self._loop, settings, self._places, self._forsake, told)
         self._companions = companions(self._loop, self._places, self._forsake_all)
         self._reservations = Reservations()
@@ -192,6 +192,7 @@ class Supervisor:
     def _forsake(self) -> None:
         """In a worker, let go of what is the supervisor's or its companions'."""
         self._background.detach()
+        self._places.forsake()
         self._companions.forsake()
         if self._control:
             self._control.forsake()
@@ -266,6 +267,7 @@ class Supervisor:
 
     def _left(self) -> Mapping[str, Heritable]:
         return {
+            "numbers": self._places,
             "companions": self._companions,
             "relaying": self._relaying,
             "presence": self._presence,

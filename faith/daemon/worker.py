@@ -22,7 +22,6 @@ from faith.daemon.records import Records
 from faith.errors import FaithError
 from faith.kernel import capabilities, sandbox
 from faith.kernel.sockets import reset
-from faith.relay.counters import Totals
 from faith.relay.ftp import Supervised
 from faith.relay.record import endpoint
 from faith.relay.relay import Relay
@@ -139,10 +138,7 @@ class Worker:
             task.admission,
         )
         self._relay.on_idle = loop.stop
-        self._parts: dict[str, Part] = {
-            "sessions": self._relay.handover,
-            "counters": Totals(task.counters),
-        }
+        self._parts: dict[str, Part] = {"sessions": self._relay.handover}
         if task.serves:
             self._serve()
         loop.set_exception_handler(_report)

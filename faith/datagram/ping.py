@@ -165,7 +165,7 @@ class Ping:
 
 
 class Lent:
-    """The identifiers of *ping* and its counts, for the ping of another process to go on with."""
+    """The identifiers of *ping*, for the ping of another process to go on with."""
 
     def __init__(self, ping: Ping) -> None:
         self._ping = ping
@@ -177,13 +177,12 @@ class Lent:
         if not self.left:
             return [], []
         self.left = False
-        return [[self._ping.identifiers.dumps(), self._ping.counters.totals()]], []
+        return [self._ping.identifiers.dumps()], []
 
     def take(self, states: list[Any], descriptors: list[int]) -> None:
         """Go on with them, and serve."""
-        for identifiers, totals in states:
+        for identifiers in states:
             self._ping.identifiers.load(identifiers)
-            self._ping.counters.add(totals)
         self._ping.serve()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.datagram.pace import CLIENT_RATE, RATE
-from faith.kernel.tally import GAUGE, Family, Layout
+from faith.kernel.tally import STATE, Family, Layout
 from faith.translation.inward import NOT_MAPPED
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ REFUSALS = Family(
     label="reason",
     values=(RATE, CLIENT_RATE, NO_IDENTIFIER, HOPS, BROKEN, NOT_MAPPED, OTHER),
 )
-IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers that are lent.", GAUGE)
+IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers that are lent.", STATE)
 LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS)
 
 _REQUESTS = LAYOUT.cells(REQUESTS)
@@ -66,16 +66,3 @@ class Counters:
     def lent(self, identifiers: int) -> None:
         """So many identifiers are lent now."""
         self._cells[_IDENTIFIERS] = identifiers
-
-    def totals(self) -> dict[str, list[int]]:
-        """Every family that only grows, by its name."""
-        grow = (family for family in LAYOUT.families if family is not IDENTIFIERS)
-        return {family.name: list(LAYOUT.of(family, self._cells)) for family in grow}
-
-    def add(self, totals: dict[str, list[int]]) -> None:
-        """Count what others have counted as well; a family of another size is left out."""
-        for family in LAYOUT.families:
-            counted = totals.get(family.name, [])
-            if len(counted) == family.size:
-                for cell, count in enumerate(counted, LAYOUT.start(family)):
-                    self._cells[cell] += count

@@ -5,19 +5,26 @@ Every process has a *slab* of its own in one piece of memory that they share, an
 
 from __future__ import annotations
 
+import fcntl
 import mmap
+import os
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, MutableSequence, Sequence
+    from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+    from typing import Any
+
+    from faith.kernel.past import Past
 
     Cells = MutableSequence[int] | memoryview[int]
     """Counters; where nobody else is to see them, a list."""
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+STATE = "state"
+"""A gauge that each program sets for itself, so that those of two are never added up."""
 
 _WIDTH = 8  # octets of a cell: the kernel's pages keep them aligned
 _MICRO = 1_000_000
@@ -41,7 +48,12 @@ class Family:
     @property
     def size(self) -> int:
         """Its cells."""
-        return len(self.bounds) + 2 if self.bounds else len(self.values)
+        return len(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What tells its cells apart, in other programs as well."""
+        return (*map(str, self.bounds), "above", "sum") if self.bounds else self.values
 
 
 class Layout:
@@ -96,15 +108,18 @@ def shared(form: Literal["q", "d"], count: int) -> memoryview[int] | memoryview[
 class Area:
     """Slabs of *places* processes, each with room for *layouts*; zeros at first.
 
-    The memory goes with the last process that was forked from its maker.
+    The memory goes with the last process that was forked from its maker.  Totals have what is in
+    the *past* too: what the program before this one has counted.
     """
 
-    def __init__(self, layouts: Iterable[Layout], places: int) -> None:
-        *offsets, self._width = accumulate((one.size for one in layouts), initial=0)
-        self._offsets = {id(one): start for one, start in zip(layouts, offsets, strict=True)}
+    def __init__(self, layouts: Iterable[Layout], places: int, past: Past | None = None) -> None:
         self.layouts = tuple(layouts)
         self.places = places
-        self._cells = shared("q", self._width * places)
+        self._past = past
+        *offsets, self._width = accumulate((one.size for one in self.layouts), initial=0)
+        self._offsets = {id(one): start for one, start in zip(self.layouts, offsets, strict=True)}
+        self._file = _memory(self._width * places * _WIDTH)
+        self._cells = memoryview(mmap.mmap(self._file, 0)).cast("q")
 
     def slab(self, place: int, layout: Layout) -> memoryview[int]:
         """The cells of one process for *layout*."""
@@ -114,8 +129,48 @@ class Area:
     def total(self, layout: Layout, cell: int) -> int:
         """One cell of *layout*, of all places together."""
         start = self._offsets[id(layout)] + cell
-        return sum(self._cells[start :: self._width])
+        before = 0 if self._past is None else self._past.total(layout, cell)
+        return before + sum(self._cells[start :: self._width])
 
     def totals(self, layout: Layout) -> list[int]:
         """Every cell of *layout*, of all places together."""
         return [self.total(layout, cell) for cell in range(layout.size)]
+
+    # -- from one program to the next --------------------------------------------------------
+
+    def settle(self, past: Past) -> None:
+        """Count in the first place what was counted in a *past* that nobody adds to any more."""
+        for layout in self.layouts:
+            cells = self.slab(0, layout)
+            for family in layout.families:
+                if family.kind in (COUNTER, HISTOGRAM):
+                    first = layout.start(family)
+                    for cell in range(first, first + family.size):
+                        cells[cell] += past.total(layout, cell)
+
+    def state(self) -> dict[str, Any]:
+        """What `Past` is made of in the next program, fit for JSON."""
+        families = {
+            family.name: [self._offsets[id(layout)] + layout.start(family), family.names]
+            for layout in self.layouts
+            for family in layout.families
+            if family.kind != STATE
+        }
+        return {"memory": self._file, "width": self._width, "families": families}
+
+    def descriptors(self) -> Iterator[int]:
+        """The one in the state."""
+        yield self._file
+
+    def forsake(self) -> None:
+        """Let go of what only the maker needs, in a process that was forked from it."""
+        os.close(self._file)
+
+
+def _memory(size: int) -> int:
+    """A file of so many zeros in memory, which nobody who has it can make smaller."""
+    descriptor = os.memfd_create("faith-numbers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size)
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor

@@ -19,7 +19,6 @@ from faith.translation.destination import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from faith.kernel.tally import Cells
     from faith.relay.session import Session
@@ -150,44 +149,10 @@ class Counters:
         """The FTP ALG has a connection more."""
         self._cells[_FTP[kind]] += 1
 
-    def totals(self) -> dict[str, list[int]]:
-        """Every family that only grows, by its name."""
-        grow = (family for family in LAYOUT.families if family is not OPEN)
-        return {family.name: list(LAYOUT.of(family, self._cells)) for family in grow}
-
-    def add(self, totals: dict[str, list[int]]) -> None:
-        """Count what others have counted as well; a family of another size is left out."""
-        for family in LAYOUT.families:
-            counted = totals.get(family.name, [])
-            if len(counted) == family.size:
-                for cell, count in enumerate(counted, LAYOUT.start(family)):
-                    self._cells[cell] += count
-
     def lost(self) -> None:
         """The process whose cells these are is dead, and its sessions with it."""
         self._cells[_ENDS[LOST]] += self.open
         self._cells[_OPEN] = 0
-
-
-class Totals:
-    """What *counters* have counted, for those of another process to go on from."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-        self.left = True
-        """Whether it has not been given yet."""
-
-    def give(self, room: int) -> tuple[list[Any], list[int]]:
-        """The counts by their names; sessions that are open are counted where they go."""
-        if not self.left:
-            return [], []
-        self.left = False
-        return [self._counters.totals()], []
-
-    def take(self, states: list[Any], descriptors: list[int]) -> None:
-        """Add them to ours."""
-        for totals in states:
-            self._counters.add(totals)
 
 
 def _end(end: str) -> int:
