@@ -15,6 +15,8 @@ from faith.errors import ConfigError
 from faith.kernel import routes
 from faith.translation.access import Access
 from faith.translation.destination import Policy
+from faith.translation.map import PROTOCOLS, Map
+from faith.translation.maps import Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 
@@ -32,6 +34,10 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
     own = [(int(IPv4Address("198.51.100.0")), 25), (int(IPv4Address("198.51.100.128")), 26)]
     own += [(int(IPv4Address(f"198.51.100.{last}")), 32) for last in range(192, 255)]
     monkeypatch.setattr(routes, "local_ipv4", lambda: own)
+
+
+def v4(text: str) -> int:
+    return int(IPv4Address(text))
 
 
 def read(text: str) -> Sources:
@@ -116,6 +122,15 @@ def test_a_mistake_is_told(text: str, line: int, says: str) -> None:
     assert (told.value.file, told.value.line) == ("faith.toml", line)
 
 
+def test_addresses_that_are_set_up_need_not_be_there() -> None:
+    sources = read('[[source]]\naddresses = ["203.0.113.7-203.0.113.9"]\nset_up = true')
+    assert found(sources, "2001:db8::1") in {f"203.0.113.{last}" for last in (7, 8, 9)}
+    maps = Maps([Map((v4("203.0.113.10"), 31), (int(IPv6Address("2001:db8:a::")), 127))])
+    parts = Parts(Rules("", "none"), (), (), maps, sources)
+    assert parts.networks == ((v4("203.0.113.7"), 32), (v4("203.0.113.8"), 30))
+    assert Parts(Rules("", "none"), (), (), maps).networks is maps.networks
+
+
 def test_sources_may_share_addresses_that_are_shared_anyway() -> None:
     read(
         "[[source]]\naddresses = ['198.51.100.0/28']\n"
@@ -135,6 +150,23 @@ def test_a_rules_own_source_goes_first() -> None:
 
     assert source("2001:db8:6::1") == "198.51.100.77"
     assert source("2001:db8:7::1") == "198.51.100.9"
+
+
+def test_a_map_goes_before_sources() -> None:
+    sources = read('[[source]]\naddresses = ["198.51.100.9"]')
+    maps = Maps([Map((v4("203.0.113.10"), 32), (int(IPv6Address("2001:db8:a::2")), 128))])
+    rules = Access.parse("2001:db8:a::/48 permit 8.0.0.0/8 198.51.100.77\n::/0 permit 0.0.0.0/0")
+    policy = Policy(Prefixes([PREFIX]), Networks(32), rules, maps, sources)
+
+    def source(client: str, server: int, protocol: str) -> str:
+        verdict = policy.admit(int(IPv6Address(client)), server, PREFIX, protocol)
+        assert verdict.source4 is not None
+        return str(IPv4Address(verdict.source4))
+
+    for protocol in PROTOCOLS:
+        assert source("2001:db8:a::2", SERVER, protocol) == "203.0.113.10"
+        assert source("2001:db8:a::2", v4("8.8.8.8"), protocol) == "198.51.100.77"
+        assert source("2001:db8:a::3", SERVER, protocol) == "198.51.100.9"
 
 
 def test_they_arrive_in_the_workers() -> None:

@@ -71,7 +71,8 @@ def _source(source: Source) -> str:
     clients = ", ".join(str(IPv6Network(network)) for network in source.clients)
     count = len(source.addresses)
     how = "one for each client of" if source.one_to_one else "shared by"
-    return f"{count} address{'es' * (count > 1)}, {how} {clients}"
+    set_up = ", set up" if source.set_up else ""
+    return f"{count} address{'es' * (count > 1)}{set_up}, {how} {clients}"
 
 
 def _ping(ping: PingSettings) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from contextlib import ExitStack, closing
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from faith.errors import FaithError, SetupError
@@ -117,8 +118,10 @@ class DataConnections:
         try:
             for listener in descriptors:
                 flow = _flow(listener)
+                ours = self._is_mapped if flow == TCP6 else self._is_mapped_ipv4
+                if flow == TCP4 and not ours(_ipv4_of(listener)):
+                    continue  # an address of the gateway's own, where nobody steers
                 if doors := self._opened(flow):
-                    ours = self._is_mapped if flow == TCP6 else self._is_mapped_ipv4
                     doors.open(message["client"], listener, ours)
         except OSError as error:
             log.error("a port for FTP data may be another faithd's: %s", error)
@@ -173,6 +176,11 @@ class DataConnections:
         if self._pairs is not None:
             self._pairs.unsteer((message["client"], message["mapped"]), member.number)
         member.tell("done")
+
+
+def _ipv4_of(listener: int) -> int:
+    with closing(socket.socket(fileno=os.dup(listener))) as sock:
+        return int(IPv4Address(sock.getsockname()[0]))
 
 
 def _flow(listener: int) -> Flow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_address_range
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,17 @@ class Parts:
         """The policy they make."""
         own, access = Networks(32, self.own), self.rules.access()
         return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources)
+
+    @property
+    def networks(self) -> tuple[tuple[int, int], ...]:
+        """The IPv4 networks that the gateway is to have beside its own."""
+        to_set_up = self.sources.to_set_up()
+        if not to_set_up:
+            return self.maps.networks
+        ends = ((IPv4Address(first), IPv4Address(last)) for first, last in to_set_up)
+        found = [one for pair in ends for one in summarize_address_range(*pair)]
+        found += [IPv4Network(one) for one in self.maps.networks]
+        return tuple((int(one.network_address), one.prefixlen) for one in collapse_addresses(found))
 
     def check(self, maps: Iterable[Map]) -> None:
         """Raise ConfigError for a map of what is the gateway's own."""

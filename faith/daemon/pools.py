@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.tables import Table
 
-KEYS = ("clients", "addresses", "client_length", "one_to_one")
+KEYS = ("clients", "addresses", "client_length", "one_to_one", "set_up")
 
 _EVERYBODY: tuple[tuple[int, int], ...] = ((0, 0),)
 
@@ -40,7 +40,7 @@ def _source(table: Table) -> Source:
     length = table.take("client_length", whole(1, 128), 128)
     one_to_one = table.take("one_to_one", flag, False)
     try:
-        return Source(clients, addresses, length, one_to_one)
+        return Source(clients, addresses, length, one_to_one, table.take("set_up", flag, False))
     except ConfigError as error:
         raise table.fault(error.message) from error
 
@@ -84,12 +84,13 @@ def _check_addresses(found: list[Source], tables: list[Table]) -> None:
 
 def _check_presence(found: list[Source], tables: list[Table], own: Networks) -> None:
     for source, table in zip(found, tables, strict=True):
-        for number, (first, last) in enumerate(source.addresses.ranges):
+        for number, (first, last) in enumerate(() if source.set_up else source.addresses.ranges):
             missing = own.first_outside(first, last)
             if missing is not None:
                 address = IPv4Address(missing)
                 message = (
                     f"{address} is no address of this host, so nothing can be connected from it;"
-                    f" add it to an interface (ip address add {address}/32 dev lo)"
+                    f" add it to an interface (ip address add {address}/32 dev lo), or say"
+                    " set_up = true"
                 )
                 raise table.fault(message, "addresses", number)

@@ -73,7 +73,7 @@ class Relaying:
         """Called when those of the program before this one have handed over, and ended."""
         self._undo = ExitStack()
         self._data = DataConnections(
-            settings.workers, lambda: self.parts.prefixes, lambda: self.parts.maps.networks
+            settings.workers, lambda: self.parts.prefixes, lambda: self.parts.networks
         )
         self._undo.callback(self._data.close)
         self.inward = Inward(settings.via, settings.workers, self._share_out)
@@ -129,7 +129,7 @@ class Relaying:
             self.steering.set_prefixes(self.parts.prefixes)
         self._steering_changed()
         self.inward.start()
-        self.inward.follow(self.parts.maps.networks, self.parts.own)
+        self.inward.follow(self.parts.networks, self.parts.own)
 
     def _same(self, data: dict[str, Any]) -> dict[str, str]:
         """What no upgrade can change, because sockets of before are to do for it."""
@@ -247,8 +247,8 @@ class Relaying:
         with in_memory(parts.dumps(before.maps)) as descriptor:
             self.crew.tell("policy", [descriptor])
         self.on_policy(parts)
-        if (parts.maps, parts.own) != (before.maps, before.own):
-            self.inward.follow(parts.maps.networks, parts.own)
+        if (parts.maps, parts.own, parts.sources) != (before.maps, before.own, before.sources):
+            self.inward.follow(parts.networks, parts.own)
 
     def _share_out(self, listeners: Sequence[_socket.socket]) -> None:
         """Have each worker that is there already serve its own of *listeners* as well."""

@@ -15,6 +15,7 @@ from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_
 from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
 from faith.datagram.send import Send
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
+from faith.translation.map import ICMP as PING
 
 if TYPE_CHECKING:
     from faith.datagram.icmp import Error, Message
@@ -54,7 +55,7 @@ class Outward:
         if prefix is None:
             return None  # it has just gone
         server = prefix.unmap(packet.destination)
-        verdict = self.policy.admit(packet.source, server, prefix)
+        verdict = self.policy.admit(packet.source, server, prefix, PING)
         if verdict.refused:
             return self._refuse(verdict.refused, _tell(packet, octets, scope, icmp.PROHIBITED_V6))
         if packet.hops <= 1:

@@ -162,7 +162,7 @@ class Control:
         for listener, passive, to, at, until in state["doorways"]:
             sock = adopt(next(descriptors))
             self._expect(listener, sock, to, at, passive=passive, until=until)
-            if passive or self._inward:
+            if passive or self._has_source:
                 self._ftp.open_door(sock, self._host(passive=passive), lambda: None)
         self._secured = state["secured"]
         self._hanging_up = state["hanging_up"]
@@ -230,8 +230,9 @@ class Control:
                 case OpenPassive():
                     stock = self._ftp.stock4 if self._inward else self._ftp.stock
                     stock.take(partial(self._open_passive, event))
-                case OpenActive() if self._inward:
-                    self._ftp.stock.take(partial(self._open_inward_active, event))
+                case OpenActive() if self._has_source:
+                    stock = self._ftp.stock if self._inward else self._ftp.stock4
+                    stock.take(partial(self._open_at_source, event))
                 case OpenActive():
                     self._open_active(event)
                 case CloseData(listener):
@@ -266,8 +267,13 @@ class Control:
         port = event.port if event.same_port else 0
         self._open(event, (self.session.route.mapped, port), sock)
 
-    def _open_inward_active(self, event: OpenActive, sock: _socket.socket | None) -> None:
-        """Listen for the server on *sock*, at the address of a prefix by which it knows us."""
+    @property
+    def _has_source(self) -> bool:
+        """Whether the server knows us by an address that somebody may steer."""
+        return self._inward or self.session.route.source is not None
+
+    def _open_at_source(self, event: OpenActive, sock: _socket.socket | None) -> None:
+        """Listen for the server on *sock*, at such an address."""
         self._open(event, (self.source, 0), sock)
 
     def _open(

@@ -6,13 +6,14 @@ is refused unless a rule of the operator's names it.
 
 from __future__ import annotations
 
+from faith.translation.map import TCP
 from faith.translation.maps import NO_MAPS
 from faith.translation.networks import Networks
 from faith.translation.sources import NO_SOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from faith.translation.access import Access
+    from faith.translation.access import Access, Rule
     from faith.translation.maps import Maps
     from faith.translation.prefix import Prefix, Prefixes
     from faith.translation.sources import Sources
@@ -78,7 +79,7 @@ class Policy:
     """Everything that decides about a connection, replaced as one value on any change.
 
     *own* are the networks the gateway answers for on IPv4, as its kernel's local table has them.
-    *sources* say what a client connects from where no rule does.
+    What a client connects from is said by a rule, else by the *maps*, else by the *sources*.
     """
 
     __slots__ = ("access", "maps", "own", "prefixes", "sources")
@@ -97,8 +98,11 @@ class Policy:
         self.maps = maps
         self.sources = sources
 
-    def admit(self, client: int, destination: int, prefix: Prefix) -> Verdict:
-        """Judge *client* (128 bits) towards *destination* (32 bits), reached through *prefix*."""
+    def admit(self, client: int, destination: int, prefix: Prefix, protocol: str = TCP) -> Verdict:
+        """Judge *client* (128 bits) towards *destination* (32 bits), reached through *prefix*.
+
+        *protocol* is as in maps.
+        """
         if self.prefixes.find(client) is not None:
             return Verdict(SOURCE_MAPPED)  # RFC 6146 §3.5: a loop, or a forged source
         if prefix.well_known and destination in NOT_GLOBAL_DESTINATIONS:
@@ -113,5 +117,10 @@ class Policy:
             return Verdict(SPECIAL)
         if destination in self.own and not rule.names((destination, 32)):
             return Verdict(OWN)
-        source = rule.source4
-        return Verdict(None, self.sources.find(client) if source is None else source)
+        return Verdict(None, self._source(rule, client, protocol))
+
+    def _source(self, rule: Rule, client: int, protocol: str) -> int | None:
+        if rule.source4 is not None:
+            return rule.source4
+        mapped = self.maps.outward(client, protocol)
+        return self.sources.find(client) if mapped is None else mapped

@@ -74,11 +74,11 @@ class Source:
     """Where the connections of some clients come from.
 
     *clients* are networks.  The first *client_length* bits of an address are what makes a client.
-    Without *one_to_one* the clients share the *addresses*, else the n-th of them has the n-th.
-    Raises ConfigError.
+    Without *one_to_one* the clients share the *addresses*, else the n-th of them has the n-th.  The
+    gateway has to have them, or else to *set* them *up*.  Raises ConfigError.
     """
 
-    __slots__ = ("_shift", "addresses", "clients", "one_to_one", "values")
+    __slots__ = ("_shift", "addresses", "clients", "one_to_one", "set_up", "values")
 
     def __init__(
         self,
@@ -86,12 +86,14 @@ class Source:
         addresses: Addresses,
         client_length: int = 128,
         one_to_one: bool = False,
+        set_up: bool = False,
     ) -> None:
         self.clients = tuple(clients)
         self.addresses = addresses
         self.one_to_one = one_to_one
+        self.set_up = set_up
         self._shift = 128 - client_length
-        self.values = (self.clients, addresses.ranges, client_length, one_to_one)
+        self.values = (self.clients, addresses.ranges, client_length, one_to_one, set_up)
         """What another one like it is made of."""
         if not addresses:
             raise ConfigError("there is no address to connect from")
@@ -153,6 +155,10 @@ class Sources:
                 source, base = found
                 return source.pick(client, base)
         return None
+
+    def to_set_up(self) -> list[tuple[int, int]]:
+        """The ranges of addresses, first and last, that the gateway is to have for them."""
+        return [one for source in self.sources if source.set_up for one in source.addresses.ranges]
 
     def __bool__(self) -> bool:
         return bool(self.sources)

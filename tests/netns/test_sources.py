@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.lab import wait_until
 from faith.lab.topology import CLIENT, PREFIX, SERVER
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway
@@ -123,11 +124,47 @@ def test_an_address_that_the_gateway_has_not_is_refused(
         start(POOL.replace("192.0.2.140", "192.0.2.190-192.0.2.192"))
 
 
+SET_UP = """
+[[source]]
+clients = ["2001:db8:6::100/123"]
+addresses = ["192.0.2.32/27"]
+one_to_one = true
+set_up = true
+"""
+
+
+@pytest.mark.parametrize("via", ["auto", "tproxy"])
+def test_addresses_are_set_up_and_taken_back(
+    lab: ThreeHosts, start: Start, listener: socket.socket, via: str
+) -> None:
+    before = lab.gateway.run(["ip", "route", "show", "table", "local"]).stdout
+    steered = f'[[prefix]]\naddress = "2001:db8:eeee::/96"\nvia = "{via}"\n'
+    faithd = start(steered + SET_UP)
+    assert seen(lab, listener, "2001:db8:6::101") == "192.0.2.33"
+    faithd.write(BASE + POOL + steered)
+    faithd.signal(signal.SIGHUP)
+    faithd.wait_said("read again")
+    wait_until(
+        lambda: before == lab.gateway.run(["ip", "route", "show", "table", "local"]).stdout,
+        5,
+        "the addresses gone",
+    )
+
+
+def test_a_mapped_host_comes_from_its_own_address(
+    lab: ThreeHosts, start: Start, listener: socket.socket
+) -> None:
+    start(f'{ONE_TO_ONE}[[map]]\nv4 = "192.0.2.40"\nv6 = "2001:db8:6::101"')
+    assert seen(lab, listener, "2001:db8:6::101") == "192.0.2.40"
+    assert seen(lab, listener, "2001:db8:6::102") == "192.0.2.130"
+
+
+@pytest.mark.parametrize("source", [ONE_TO_ONE, SET_UP], ids=["own", "set up"])
 @pytest.mark.parametrize("passive", [True, False])
 def test_rfc6384_ftp_keeps_the_sessions_address(
-    lab: ThreeHosts, start: Start, passive: bool
+    lab: ThreeHosts, start: Start, passive: bool, source: str
 ) -> None:
-    start(ONE_TO_ONE)
+    start(source)
     server = FtpServer(lab.server)
     server.files["file"] = b"octets"
     received = io.BytesIO()
@@ -142,7 +179,8 @@ def test_rfc6384_ftp_keeps_the_sessions_address(
     with contextlib.closing(server):
         lab.client.call(fetch)
     assert received.getvalue() == b"octets"
-    assert server.control_peers == server.data_peers == ["192.0.2.133"]
+    expected = "192.0.2.133" if source == ONE_TO_ONE else "192.0.2.37"
+    assert server.control_peers == server.data_peers == [expected]
 
 
 def test_when_its_ports_are_taken_a_client_is_refused(
