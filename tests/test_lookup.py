@@ -19,8 +19,9 @@ class Nothing(NetworkMap):
         self._current = {}
         self.changes: list[tuple[str, bytes]] = []
 
-    def update(self, key: bytes, value: bytes) -> None:
-        self.changes.append(("add" if value == bytes(4) else "hole", key))
+    def update_all(self, values: dict[bytes, bytes]) -> None:
+        for key, value in values.items():
+            self.changes.append(("add" if value == bytes(4) else "hole", key))
 
     def delete(self, key: bytes) -> None:
         self.changes.append(("remove", key))

@@ -46,12 +46,14 @@ class Inward:
         self._own: tuple[Network, ...] = ()
         self._held: set[Network] = set()
         self._generation = -1  # of nftables, when the guard was last seen as it should be
+        self._ranges: list[tuple[int, int]] = []  # that were under guard then
         self._unguarded = False
 
     def take_over(self, left: dict[str, Any] | None) -> None:
         """Go on with the steering whose `state` the program before this one has *left*."""
         if left:
             self._steering = inward.taken_over(left)
+            self._steering.deal(self._workers)
 
     # -- following the maps ------------------------------------------------------------------
 
@@ -103,9 +105,13 @@ class Inward:
 
     def _guard(self, coming: Iterable[Network]) -> None:
         """Guard what any process holds, and what is *coming*."""
+        wanted = self._guarded(coming)
         try:
-            mapped_guard.install(self._guarded(coming))
-            self._generation = mapped_guard.generation()
+            untouched = mapped_guard.generation() == self._generation
+            if untouched and wanted == self._ranges:
+                return
+            mapped_guard.install(wanted, self._ranges if untouched else None)
+            self._generation, self._ranges = mapped_guard.generation(), wanted
         except NoNftables:
             if not self._unguarded:
                 log.warning("no nftables here: this host's servers answer at mapped addresses too")
@@ -125,8 +131,8 @@ class Inward:
         if generation == self._generation:
             return False
         wanted = self._guarded()
-        self._generation = generation
         if mapped_guard.is_intact(wanted):
+            self._generation, self._ranges = generation, wanted
             return False
         self._guard(())
         log.warning("somebody altered the guard of the mapped networks; it is as it was again")

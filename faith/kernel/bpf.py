@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 # uapi/linux/bpf.h
 _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _LINK_CREATE, _LINK_UPDATE = 0, 2, 3, 5, 28, 29
+_MAP_UPDATE_BATCH = 26
 MAP_HASH, MAP_ARRAY, MAP_LPM_TRIE, MAP_SOCKMAP, MAP_SOCKHASH = 1, 2, 11, 15, 18
 PROGRAM_SK_LOOKUP, ATTACH_SK_LOOKUP = 30, 36
 NO_PREALLOC = 1  # for MAP_LPM_TRIE, which insists on it
+
+_NO_BATCH = (errno.EINVAL, errno.EOPNOTSUPP, 524)  # the last is ENOTSUPP, the kernel's own
 
 _LICENCE = b"BSD"  # no helper we call is for GPL programs only
 _LOG_SIZE = 1 << 16
@@ -110,6 +113,23 @@ class Map(Descriptor):
     def update(self, key: bytes, value: bytes) -> None:
         """Set *key* to *value*."""
         _bpf(_MAP_UPDATE, struct.pack("=I4xQQQ", self.fd, _address(key), _address(value), 0))
+
+    def update_all(self, values: dict[bytes, bytes]) -> None:
+        """Set every key of *values*, at once where the kernel can do that for this kind of map."""
+        if not values:
+            return
+        keys, octets = b"".join(values), b"".join(values.values())
+        # in_batch, out_batch, keys, values, count, map_fd, elem_flags, flags
+        attributes = struct.pack(
+            "=QQQQIIQQ", 0, 0, _address(keys), _address(octets), len(values), self.fd, 0, 0
+        )
+        try:
+            _bpf(_MAP_UPDATE_BATCH, attributes)
+        except OSError as error:
+            if error.errno not in _NO_BATCH:
+                raise
+            for key, value in values.items():
+                self.update(key, value)
 
     def delete(self, key: bytes) -> None:
         """Remove *key*; ENOENT when it is not there."""

@@ -18,7 +18,7 @@ from faith.kernel.netlink import NETLINK_ROUTE, NLM_F_CREATE, NLM_F_REPLACE, Net
 from faith.kernel.routes import PROTOCOL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     Network = tuple[int, int]
     """An IPv4 address and a length."""
@@ -27,6 +27,7 @@ CAPABILITIES = ("CAP_NET_ADMIN",)
 
 _CONF = Path("/proc/sys/net/ipv4/conf")
 _STEP = "map IPv4 networks"
+_ANY = b"\xff\xff\xff\xff"  # in the place of an address, as nothing else of a route is
 
 
 def held() -> dict[int, set[Network]]:
@@ -36,13 +37,12 @@ def held() -> dict[int, set[Network]]:
     """
     found: dict[int, set[Network]] = {}
     with Netlink(NETLINK_ROUTE) as netlink:
-        routes = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, PROTOCOL)
-        for route in routes:
-            found.setdefault(route.metric, set()).add((route.network, route.length))
+        for network, length, process in rtnetlink.local_ipv4(netlink, PROTOCOL):
+            found.setdefault(process, set()).add((network, length))
     return found
 
 
-def hold(networks: Iterable[Network], process: int) -> None:
+def hold(networks: Collection[Network], process: int) -> None:
     """Make *networks* local for *process*; for what is there already it is a no-op.
 
     Raises SetupError.
@@ -50,16 +50,17 @@ def hold(networks: Iterable[Network], process: int) -> None:
     _change(rtnetlink.RTM_NEWROUTE, networks, process, NLM_F_CREATE | NLM_F_REPLACE)
 
 
-def release(networks: Iterable[Network], process: int) -> None:
+def release(networks: Collection[Network], process: int) -> None:
     """Undo `hold`; what is gone already does not matter.  Raises SetupError."""
     _change(rtnetlink.RTM_DELROUTE, networks, process, 0)
 
 
-def _change(kind: int, networks: Iterable[Network], process: int, flags: int) -> None:
-    bodies = (
-        rtnetlink.local_route(address.to_bytes(4, "big"), length, PROTOCOL, process)
-        for address, length in networks
-    )
+def _change(kind: int, networks: Collection[Network], process: int, flags: int) -> None:
+    of_length = {
+        length: rtnetlink.local_route(_ANY, length, PROTOCOL, process).split(_ANY)
+        for length in {length for _, length in networks}
+    }
+    bodies = (address.to_bytes(4, "big").join(of_length[length]) for address, length in networks)
     try:
         with Netlink(NETLINK_ROUTE) as netlink:
             netlink.requests(kind, bodies, flags, ignored=(errno.ESRCH,))

@@ -67,26 +67,27 @@ _MAPPED = (
 _MISSING = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL)
 
 
-def install(ranges: Iterable[Range]) -> None:
+def install(ranges: Iterable[Range], known: Iterable[Range] | None = None) -> None:
     """Guard *ranges* of addresses, and no others; without any there is no guard.
 
-    What is guarded before and after is guarded all the while.  Raises SetupError.
+    What is guarded before and after is guarded all the while.  *known* is what is guarded now, by a
+    guard of all its rules, for who knows that.  Raises SetupError.
     """
     wanted = _table(ranges)
     try:
         with Nftables(family=IP) as nft:
             if not wanted.sets[0].ranges:
                 nft.delete(TABLE)
-            elif nft.exists(TABLE) and nft.has_rules_of(wanted):
-                _refill(nft, wanted.sets[0])
+            elif known or (nft.exists(TABLE) and nft.has_rules_of(wanted)):
+                _refill(nft, wanted.sets[0], known)
             else:
                 nft.replace(wanted)
     except OSError as error:
         raise _refused(error) from error
 
 
-def _refill(nft: Nftables, wanted: Set) -> None:
-    there, here = set(nft.ranges(TABLE, wanted)), set(wanted.ranges)
+def _refill(nft: Nftables, wanted: Set, known: Iterable[Range] | None) -> None:
+    there, here = set(known or nft.ranges(TABLE, wanted)), set(wanted.ranges)
     if there != here:
         nft.change(TABLE, wanted, sorted(here - there), sorted(there - here))
 

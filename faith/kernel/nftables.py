@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import errno
+from itertools import starmap
 from typing import TYPE_CHECKING
 
 from faith.kernel.expressions import matches, number, string
@@ -23,13 +24,14 @@ from faith.kernel.netlink import (
 from faith.kernel.ruleset import IP, IP6, Map
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Self
 
     from faith.kernel.netlink import Command
-    from faith.kernel.ruleset import Chain, Range, Set, Table
+    from faith.kernel.ruleset import Chain, Kind, Range, Set, Table
 
 _SUBSYSTEM = 10
+_ATTRIBUTE = 4  # octets in front of an attribute's value
 _NFGENMSG = 4  # octets of struct nfgenmsg: the family, version 0, no resource
 
 _NEWTABLE, _GETTABLE, _DELTABLE = 0, 1, 2
@@ -249,9 +251,10 @@ def _base(chain: Chain) -> tuple[bytes, ...]:
 def _elements(
     table: str, of: Set, message: int = _NEWSETELEM, flags: int = NLM_F_CREATE
 ) -> Iterator[Command]:
+    interval = _intervals_of(of.kind)
     for start in range(0, len(of.ranges), _RANGES_IN_A_MESSAGE):
         some = of.ranges[start : start + _RANGES_IN_A_MESSAGE]
-        elements = b"".join(_interval(of, *ends) for ends in some)
+        elements = b"".join(starmap(interval, some))
         body = _elements_of(table, of) + attribute(_ELEM_LIST_ELEMENTS, elements)
         yield _command(message, body, flags)
 
@@ -269,17 +272,29 @@ def _elements_of(table: str, of: Set | Map) -> bytes:
     return string(_ELEM_LIST_TABLE, table) + string(_ELEM_LIST_SET, of.name)
 
 
-def _interval(new: Set, first: int, last: int) -> bytes:
-    """The two elements of an interval; one that reaches the top has no end."""
-    start = attribute(_LIST_ELEM, _key(new, first))
-    if last == new.kind.top:
-        return start
-    end = _key(new, last + 1) + number(_ELEM_FLAGS, _ELEM_INTERVAL_END)
-    return start + attribute(_LIST_ELEM, end)
+def _intervals_of(kind: Kind) -> Callable[[int, int], bytes]:
+    """What makes the two elements of an interval; one that reaches the top has no end.
+
+    There can be very many, of which nothing but the values differs.
+    """
+    octets, top = kind.octets, kind.top
+    nothing = _entry(bytes(octets))
+    at = nothing.rindex(bytes(octets + -octets % 4)) + _ATTRIBUTE
+    first_head, first_tail = _around(attribute(_LIST_ELEM, nothing), at, octets)
+    ended = nothing + number(_ELEM_FLAGS, _ELEM_INTERVAL_END)
+    end_head, end_tail = _around(attribute(_LIST_ELEM, ended), at, octets)
+
+    def interval(first: int, last: int) -> bytes:
+        start = first_head + first.to_bytes(octets, "big") + first_tail
+        if last == top:
+            return start
+        return start + end_head + (last + 1).to_bytes(octets, "big") + end_tail
+
+    return interval
 
 
-def _key(new: Set, value: int) -> bytes:
-    return _entry(value.to_bytes(new.kind.octets, "big"))
+def _around(element: bytes, at: int, octets: int) -> tuple[bytes, bytes]:
+    return element[:at], element[at + octets :]
 
 
 def _points(elements: bytes) -> Iterator[tuple[int, bool]]:

@@ -121,12 +121,8 @@ def local_ipv4() -> list[tuple[int, int]]:
 
 def _local_table(*kinds: int) -> list[tuple[int, int]]:
     with Netlink(NETLINK_ROUTE) as netlink:
-        found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL)
-        return [
-            (route.network, route.length)
-            for route in found
-            if route.kind in kinds and route.protocol != PROTOCOL
-        ]
+        found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, but=PROTOCOL)
+        return [(route.network, route.length) for route in found if route.kind in kinds]
 
 
 def conflicts(prefix: Prefix) -> str | None:

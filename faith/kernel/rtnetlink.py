@@ -46,6 +46,9 @@ _RTA_PRIORITY = 6
 _RTA_MULTIPATH = 9
 _RTA_TABLE = 15
 _RTA_VIA = 18
+# A route's header, and the table, destination and priority, each with its length and kind.
+_LOCAL = struct.Struct("=BBxxBBxB4x HHI HH4s HHI")
+_LOCAL_KINDS = (8, _RTA_TABLE, 8, _RTA_DST, 8, _RTA_PRIORITY)
 
 _IFADDRMSG = struct.Struct("=BBBBI")  # family, length, flags, scope, interface
 _IFA_ADDRESS = 1
@@ -119,26 +122,52 @@ class Link:
         self.neighbours = not flags & _IFF_WITHOUT_NEIGHBOURS
 
 
-def routes(netlink: Netlink, family: int, table: int, protocol: int = 0) -> Iterator[Route]:
+def routes(
+    netlink: Netlink, family: int, table: int, protocol: int = 0, *, but: int = 0
+) -> Iterator[Route]:
     """The routes of one *table* (below 256), and of one *protocol* unless it is 0.
 
-    Exceptions the kernel has cached, of path MTUs and redirects, are no routes here.
+    Those of the protocol *but* are left out, which costs less than to look at them.  Exceptions
+    the kernel has cached, of path MTUs and redirects, are no routes here.
     """
-    wanted = _RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
-    try:
-        found = netlink.dump(RTM_GETROUTE, wanted)
-    except OSError as error:
-        if error.errno != errno.ENOENT:  # a table that nothing was ever put into
-            raise
-        return
-    for body in found:
-        got, *_, flags = _RTMSG.unpack_from(body)
+    for body in _dumped(netlink, family, table, protocol):
+        got, _, _, _, _, by, _, _, flags = _RTMSG.unpack_from(body)
+        if but and by == but:
+            continue
         route = Route(body)
         # Linux before 4.20 does not filter, and a kernel without IPv6 tells of other families.
         if got != family or route.table != table or flags & _RTM_F_CLONED:
             continue
         if protocol in (0, route.protocol):
             yield route
+
+
+def _dumped(netlink: Netlink, family: int, table: int, protocol: int) -> list[bytes]:
+    try:
+        wanted = _RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
+        return netlink.dump(RTM_GETROUTE, wanted)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # a table that nothing was ever put into
+            raise
+        return []
+
+
+def local_ipv4(netlink: Netlink, protocol: int) -> Iterator[tuple[int, int, int]]:
+    """The ``(network, length, metric)`` of the local routes of *protocol*, which may be very many.
+
+    They are read at once where the kernel writes them in its usual order.
+    """
+    usual = AF_INET, TABLE_LOCAL, protocol, LOCAL, *_LOCAL_KINDS
+    for body in _dumped(netlink, AF_INET, TABLE_LOCAL, protocol):
+        if len(body) >= _LOCAL.size:
+            got, length, table, by, kind, *told = _LOCAL.unpack_from(body)
+            (l1, k1, _, l2, k2, network, l3, k3, metric) = told
+            if (got, table, by, kind, l1, k1, l2, k2, l3, k3) == usual:
+                yield int.from_bytes(network, "big"), length, metric
+                continue
+        route = Route(body)
+        if (body[0], route.table, route.protocol, route.kind) == usual[:4]:
+            yield route.network, route.length, route.metric
 
 
 def route_to(netlink: Netlink, family: int, address: int) -> Route:

@@ -144,21 +144,19 @@ class NetworkMap(bpf.Map):
         slots = {key.hex(): SLOT.unpack(slot)[0] for key, slot in self._current.items()}
         return [self.fd, slots]
 
+    def _keys(self, networks: Iterable[Network]) -> Iterator[bytes]:
+        pack, octets = self._flow.network_key.pack, self._flow.octets
+        return (pack(length, address.to_bytes(octets, "big")) for address, length in networks)
+
     def replace(self, networks: Iterable[Network], holes: Iterable[Network] = ()) -> None:
         """Have *networks* and *holes* in it and no others.  Raises SetupError."""
-        pack, octets = self._flow.network_key.pack, self._flow.octets
-        wanted = {
-            pack(length, address.to_bytes(octets, "big")): _OURS for address, length in networks
-        }
-        for address, length in holes:
-            wanted[pack(length, address.to_bytes(octets, "big"))] = _NOBODYS
+        wanted = dict.fromkeys(self._keys(networks), _OURS)
+        wanted |= dict.fromkeys(self._keys(holes), _NOBODYS)
         if len(wanted) > MOST_NETWORKS:
             raise SetupError("steer networks", f"{len(wanted)} are more than {MOST_NETWORKS}")
         with explained("steer networks"):
-            for key, slot in wanted.items():
-                if self._current.get(key) != slot:
-                    self.update(key, slot)
-                    self._current[key] = slot
+            self.update_all(dict(wanted.items() - self._current.items()))
+            self._current |= wanted
             for key in self._current.keys() - wanted.keys():
                 self.delete(key)
                 del self._current[key]
