@@ -10,6 +10,7 @@ CONTRIB = Path(__file__).parents[1] / "contrib" / "systemd"
 UNITS = sorted([*CONTRIB.glob("*.service"), *CONTRIB.glob("*.socket")])
 INSTANCES = {
     "faithd@.service": r"80\x2c8000\x2d8100",
+    "faithd@.socket": "80",
     "faith-prefix@.service": "2001:db8:ffff::-96",
     "faith-inetd@.socket": "80",
     "faith-inetd@.service": "1-7-0",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon import admin, config
+from faith.daemon.activation import Passed
 from faith.daemon.background import Background, is_supervised
 from faith.daemon.legacy import Legacy
 from faith.daemon.local import LocalServer
@@ -63,12 +64,13 @@ def main(arguments: list[str]) -> int:
             parser.error(str(error))
         print(f"faithd: {error}", file=sys.stderr)
         return 1
+    foreground = options.foreground or is_supervised()
     try:
         legacy = Legacy.found()
+        passed = Passed.found()
     except FaithError as error:
         print(f"faithd: {error}", file=sys.stderr)
         return 1
-    foreground = options.foreground or is_supervised()
     background = Background() if foreground else Background.enter(again=legacy is not None)
     ident = "faithd" if options.config else f"faithd {options.service}"
     told = _open_log(ident, settings.log, foreground=foreground)
@@ -76,7 +78,7 @@ def main(arguments: list[str]) -> int:
     if settings.relay.rsh or settings.relay.rlogin:
         log.warning("%s", TRUST)
     try:
-        Supervisor(settings, told, background, reread, legacy).run()
+        Supervisor(settings, told, background, reread, legacy, passed).run()
     except FaithError as error:
         log.error("%s", error)
         return 1

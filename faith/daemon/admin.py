@@ -21,7 +21,7 @@ from faith.errors import FaithError, SetupError
 from faith.kernel import capabilities, sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from faith.daemon.channel import Channel
     from faith.daemon.exposition import Exposition
@@ -118,7 +118,7 @@ class Admin:
 
     *leave* is called in that process, to let go of what is the supervisor's.  The last place of
     *area* has the daemon's condition.  *left* is the `state` of the one that the program before
-    this one has left.  Raises SetupError.
+    this one has left; the first socket that is *given* is used in any case.  Raises SetupError.
     """
 
     def __init__(
@@ -129,12 +129,13 @@ class Admin:
         user: str,
         leave: Callable[[], object],
         left: list[Any] | None = None,
+        given: Sequence[socket.socket] = (),
     ) -> None:
         self._address = address
         self._area = area
         self._user = user
         self._leave = leave
-        self._sock = _inherited(address, left) or _listening(*address)
+        self._sock = given[0] if given else _inherited(address, left) or _listening(*address)
         self._sock.setblocking(False)
         self.crew = Crew(loop, self._work, {}, "admin listener")
 

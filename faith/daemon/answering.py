@@ -15,7 +15,8 @@ from faith.errors import FaithError
 from faith.kernel import capabilities, sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
+    from collections.abc import Callable, Sequence
 
     from faith.daemon.channel import Channel
     from faith.daemon.loop import Loop
@@ -32,7 +33,8 @@ class Answering:
 
     *leave* is called in each of them first, to let go of what is the supervisor's.  *counters*
     gives those of each, by its number.  *book* has the leases of the settings' pool; then there
-    may be one process only.
+    may be one process only.  They answer on the sockets that are *given*, and no others, if there
+    are any.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Answering:
         leave: Callable[[], object],
         counters: Callable[[int], Counters],
         book: Book | None = None,
+        given: Sequence[socket.socket] = (),
     ) -> None:
         self._settings = settings
         self._workers = workers
@@ -51,6 +54,7 @@ class Answering:
         self._leave = leave
         self._counters = counters
         self._book = book
+        self._given = given
         self.crew = Crew(loop, self._work, {}, "name server")
 
     def start(self, on_ready: Callable[[], None]) -> None:
@@ -78,22 +82,27 @@ class Answering:
         return ()
 
     def release(self) -> None:
-        """Nothing is held for them."""
+        """Close what was given, in this process."""
+        for sock in self._given:
+            sock.close()
 
     # -- in such a process -------------------------------------------------------------------
 
     def _work(self, number: int, channel: Channel) -> None:
+        given = [sock.dup() for sock in self._given]
         self._leave()
         try:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
             sandbox.confine()
-            uvloop.run(self._serve(channel, self._counters(number)))
+            uvloop.run(self._serve(channel, self._counters(number), given))
         except (FaithError, OSError) as error:
             channel.send({"kind": "failed", "why": str(error)})
 
-    async def _serve(self, channel: Channel, counters: Counters) -> None:
+    async def _serve(
+        self, channel: Channel, counters: Counters, given: Sequence[socket.socket]
+    ) -> None:
         """Serve until the supervisor says "stop", its only word, or is gone."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -106,4 +115,4 @@ class Answering:
         loop.add_reader(channel.fileno(), stop)
         with suppress(asyncio.CancelledError):
             ready = {"kind": "ready"}
-            await serve(self._settings, lambda: channel.send(ready), counters, self._book)
+            await serve(self._settings, lambda: channel.send(ready), counters, self._book, given)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 def is_supervised() -> bool:
     """Whether whoever started this process watches it: systemd, or a container with it as PID 1."""
+    if os.environ.get("LISTEN_PID") in (str(os.getpid()), str(os.getppid())):  # or on trial
+        return True
     return os.getpid() == 1 or bool(os.environ.keys() & {"NOTIFY_SOCKET", "INVOCATION_ID"})
 
 

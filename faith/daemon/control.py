@@ -71,17 +71,24 @@ class Request:
 class Control:
     """Listens at *path* and has *commands* carried out; the loop calls them.
 
-    Raises SetupError.
+    A socket that is *given* listens there already, and whose it is takes it away.  Raises
+    SetupError.
     """
 
     def __init__(
-        self, loop: Loop, path: Path, commands: Mapping[str, Callable[[Request], None]]
+        self,
+        loop: Loop,
+        path: Path,
+        commands: Mapping[str, Callable[[Request], None]],
+        given: Sequence[socket.socket] = (),
     ) -> None:
         self._loop = loop
         self._path = path
         self._commands = commands
         self._clients: set[Channel] = set()
-        self._socket = _listening(path)
+        self._is_given = bool(given)
+        self._socket = given[0] if given else _listening(path)
+        self._socket.setblocking(False)
         self._loop.watch(self._socket, self._accept)
 
     def fileno(self) -> int:
@@ -90,8 +97,8 @@ class Control:
 
     def close(self) -> None:
         """Listen no more, and take the socket away."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+        if not self._is_given:
+            self._path.unlink(missing_ok=True)
         for channel in list(self._clients):
             self._end(channel)
         self._loop.forget(self._socket)

@@ -21,13 +21,14 @@ from faith.daemon.policy import Parts
 from faith.daemon.predecessors import Predecessors, as_left
 from faith.daemon.worker import Task, work
 from faith.errors import ConfigError, FaithError, SetupError
-from faith.kernel.steering import bring_in, change_ports, taken_over
+from faith.kernel.steering import bring_in, change_ports, route, taken_over
 from faith.relay.admission import Admission, Tables
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from faith.daemon.activation import Passed
     from faith.daemon.channel import Channel
     from faith.daemon.crew import Member
     from faith.daemon.log import Log
@@ -45,8 +46,8 @@ log = logging.getLogger("faith.supervisor")
 class Relaying:
     """The workers, of this program and of the one before it, and what they relay by.
 
-    *leave* is called in each worker, to let go of what else is the supervisor's; *told* gets its
-    messages.
+    Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
+    to let go of what else is the supervisor's; *told* gets its messages.
     """
 
     parts: Parts
@@ -58,10 +59,12 @@ class Relaying:
         loop: Loop,
         settings: Settings,
         places: Places,
+        passed: Passed,
         leave: Callable[[], object],
         told: Log,
     ) -> None:
         self._settings = settings
+        self._passed = passed
         self._places = places
         self._leave = leave
         self._log = told
@@ -113,16 +116,11 @@ class Relaying:
             self._serves = False
             self.steering = self._undo.enter_context(taken_over(left["steering"]))
             self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
-            self.steering.deal(settings.workers)
             self._data.resume(left["data"])
             self.inward.take_over(left["inward"])
         else:
-            own = settings.local_ports
-            self.steering = self._undo.enter_context(
-                bring_in(
-                    settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own
-                )
-            )
+            self.steering = self._undo.enter_context(self._bring_in())
+        self.steering.deal(settings.workers)
         if on_trial:
             return
         if left:
@@ -130,6 +128,16 @@ class Relaying:
         self._steering_changed()
         self.inward.start()
         self.inward.follow(self.parts.networks, self.parts.own)
+
+    def _bring_in(self) -> Steering:
+        settings = self._settings
+        given = self._passed.copies("service")
+        if given:
+            return route.given(given)
+        own = settings.local_ports
+        return bring_in(
+            settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own
+        )
 
     def _same(self, data: dict[str, Any]) -> dict[str, str]:
         """What no upgrade can change, because sockets of before are to do for it."""

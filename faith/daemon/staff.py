@@ -15,24 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from faith.daemon.activation import Passed
     from faith.daemon.loop import Loop
     from faith.daemon.places import Places
     from faith.daemon.settings import Settings
 
 
-def companions(loop: Loop, places: Places, leave: Callable[[], object]) -> Companions:
-    """All of them; each process has its *places*, and calls *leave* first."""
+def companions(
+    loop: Loop, places: Places, passed: Passed, leave: Callable[[], object]
+) -> Companions:
+    """All of them; each process has its *places*, and calls *leave* first.
+
+    They serve on sockets that were *passed*, where there are some for them.
+    """
 
     def admin(settings: Settings, left: Any) -> Admin | None:
         if settings.metrics is None:
             return None
-        return Admin(loop, settings.metrics, places.area, settings.user, leave, left)
+        given = passed.copies("metrics")
+        return Admin(loop, settings.metrics, places.area, settings.user, leave, left, given)
 
     def names(settings: Settings, left: Any) -> Answering | None:
         if settings.dns is None:
             return None
         dns, workers = replace(settings.dns, shared=True), settings.dns_workers
-        return Answering(loop, dns, workers, settings.user, leave, places.name_server)
+        given = passed.copies("dns")
+        return Answering(loop, dns, workers, settings.user, leave, places.name_server, given=given)
 
     return Companions(
         {

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.daemon import presence, systemd
+from faith.daemon.activation import Passed
 from faith.daemon.background import pid_file
 from faith.daemon.control import Control
 from faith.daemon.files import Files
@@ -65,7 +66,10 @@ class Supervisor:
         background: Background,
         reread: Callable[[], Settings],
         legacy: Legacy | None = None,
+        passed: Passed | None = None,
     ) -> None:
+        self._passed = Passed.left(legacy["passed"]) if legacy else passed or Passed()
+        settings = self._passed.fit(settings)
         self._settings = settings
         self._reread = reread
         self._legacy = legacy
@@ -73,8 +77,10 @@ class Supervisor:
         self._background = background
         self._loop = Loop()
         self._places = Places(settings.workers, legacy["numbers"] if legacy else ())
-        self._relaying = Relaying(self._loop, settings, self._places, self._forsake, told)
-        self._companions = companions(self._loop, self._places, self._forsake_all)
+        self._relaying = Relaying(
+            self._loop, settings, self._places, self._passed, self._forsake, told
+        )
+        self._companions = companions(self._loop, self._places, self._passed, self._forsake_all)
         self._reservations = Reservations()
         others = (self._relaying.inward.look,)
         self._upkeep = Upkeep(self._loop, self._reservations, self._places.condition, others)
@@ -160,7 +166,8 @@ class Supervisor:
     def _be_found(self, undo: ExitStack) -> None:
         undo.enter_context(pid_file(self._settings.pid_file))
         if self._settings.control:
-            self._control = Control(self._loop, self._settings.control, self._commands())
+            given = self._passed.copies("control")
+            self._control = Control(self._loop, self._settings.control, self._commands(), given)
             undo.callback(self._control.close)
         self._upkeep.start()
         self._loop.watch(self._watch, self._tables_changed)
@@ -193,6 +200,7 @@ class Supervisor:
         """In a worker, let go of what is the supervisor's or its companions'."""
         self._background.detach()
         self._places.forsake()
+        self._passed.forsake()
         self._companions.forsake()
         if self._control:
             self._control.forsake()
@@ -234,7 +242,7 @@ class Supervisor:
     def _reload(self, request: Request | None) -> Reload:
         return Reload(
             self._settings,
-            self._reread,
+            lambda: self._passed.fit(self._reread()),
             self._companions,
             self._reservations,
             self._take,
@@ -270,6 +278,7 @@ class Supervisor:
             "numbers": self._places,
             "companions": self._companions,
             "relaying": self._relaying,
+            "passed": self._passed,
             "presence": self._presence,
             "reservations": self._reservations,
             "files": Files(self._settings),

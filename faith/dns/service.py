@@ -25,7 +25,7 @@ from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from faith.dns.book import Book
     from faith.dns.endpoint import Endpoint
@@ -67,11 +67,12 @@ async def serve(
     ready: Callable[[], object],
     counters: Counters | None = None,
     book: Book | None = None,
+    given: Iterable[socket.socket] = (),
 ) -> None:
     """Serve until cancelled; *ready* is called once that has begun, and *counters* count.
 
-    *book* has the addresses to lend, which no other process may.  Raises ConfigError and
-    SetupError.
+    *book* has the addresses to lend, which no other process may.  On the sockets that are *given*
+    it listens, if there are any, and on no others.  Raises ConfigError and SetupError.
     """
     async with AsyncExitStack() as undo:
         pool = book.pool(time.monotonic()) if book else None
@@ -85,7 +86,7 @@ async def serve(
         undo.callback(service.server.close)
         undo.push_async_callback(tasks.close)
         watch = undo.enter_context(routes.watch())
-        await service.refresh()
+        await service.start(given)
         loop = asyncio.get_running_loop()
         loop.add_reader(watch.fileno(), service.changed, watch)
         undo.callback(loop.remove_reader, watch.fileno())
@@ -112,6 +113,7 @@ class _Service:
         self._basis = _basis(settings)
         self._sockets: dict[Endpoint, list[socket.socket]] = {}
         self._refreshing = asyncio.Lock()
+        self._is_given = False
         self.server = Server(self._names(), self._tasks, counters)
 
     def _names(self) -> Names:
@@ -128,6 +130,17 @@ class _Service:
             self._pool,
         )
 
+    async def start(self, given: Iterable[socket.socket]) -> None:
+        """Serve on what is *given* or else, for as long as they are there, on all addresses.
+
+        Raises SetupError.
+        """
+        for sock in given:
+            sock.setblocking(False)
+            self._is_given = True
+            await self.server.listen([sock])
+        await self.refresh()
+
     async def refresh(self) -> None:
         """Serve the prefixes, clients and addresses of this moment.  Raises SetupError."""
         async with self._refreshing:
@@ -135,6 +148,8 @@ class _Service:
             if basis != self._basis:
                 self._basis = basis
                 self.server.names = self._names()
+            if self._is_given:
+                return
             wanted = set(self._settings.listen) or listening.own_endpoints()
             for endpoint in self._sockets.keys() - wanted:
                 self.server.forget(self._sockets.pop(endpoint))

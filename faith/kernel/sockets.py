@@ -97,6 +97,13 @@ def stream_socket(
     return sock
 
 
+def fit(sock: _socket.socket) -> None:
+    """Have a listening socket of somebody else's be like a `listener`.  Raises OSError."""
+    for level, option in _LISTENER_OPTIONS[2:]:
+        sock.setsockopt(level, option, 1)
+    sock.setblocking(False)
+
+
 def listeners(address: str, port: int, count: int, *, transparent: bool) -> list[_socket.socket]:
     """*count* listeners among which the kernel spreads the connections to one port.
 

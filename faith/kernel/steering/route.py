@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from faith.errors import SetupError
+from faith.kernel import sockets
 from faith.kernel.steering.base import Steering, listen, resume_groups
 
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Iterable
 
     from faith.translation.ports import Ports
@@ -33,6 +35,17 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     check_number(ports)
     with ExitStack() as undo:
         groups = [listen(undo, "::", port, workers) for port in ports]
+        return Steering("route", groups, undo.pop_all())
+
+
+def given(listeners: Iterable[_socket.socket]) -> Steering:
+    """What `start` gives, with one listener for each port that somebody else has opened."""
+    with ExitStack() as undo:
+        groups = []
+        for listener in listeners:
+            undo.callback(listener.close)
+            sockets.fit(listener)
+            groups.append([listener])
         return Steering("route", groups, undo.pop_all())
 
 
