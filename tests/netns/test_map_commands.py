@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.lab.topology import GATEWAY_V4, PREFIX
+from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX
 from tests.netns.gateway import Gateway, reread
 from tests.netns.service import PORT, answers, connect
 from tests.netns.test_faith_toml import faith
+from tests.netns.test_maps import Echo, relays
+from tests.netns.test_maps import connect as connect_v4
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from faith.lab import ThreeHosts
@@ -29,9 +33,9 @@ address = "{PREFIX}"
 ports = "{PORT}"
 [[map]]
 v4 = "198.51.100.1"
-v6 = "2001:db8:6::2"
+v6 = "2001:db8:6::7"
 """
-ONE = "198.51.100.1 2001:db8:6::2"
+ONE = "198.51.100.1 2001:db8:6::7"
 TWO = "198.51.100.2 2001:db8:6::3"
 
 
@@ -90,7 +94,7 @@ def test_maps_come_and_go_while_others_are_served(
 
         faith(lab, "reload")
         assert maps(lab) == [
-            "198.51.100.1 2001:db8:6::2 None faith.toml",
+            "198.51.100.1 2001:db8:6::7 None faith.toml",
             "198.51.100.2 2001:db8:6::3 80 maps",
         ]
         gateway.wait_said("map over, for it is in no file: 198.51.100.3 ")
@@ -105,7 +109,7 @@ def test_what_is_saved_is_there_after_a_reload(
     assert file.read_text() == f"# saved\n{TWO} ports=80\n198.51.100.3 2001:db8:6::4\n"
     faith(lab, "map", "del", "198.51.100.2", "--ports", "80", "--save")
     assert file.read_text() == "# saved\n198.51.100.3 2001:db8:6::4\n"
-    after = ["198.51.100.1 2001:db8:6::2 None faith.toml", "198.51.100.3 2001:db8:6::4 None maps"]
+    after = ["198.51.100.1 2001:db8:6::7 None faith.toml", "198.51.100.3 2001:db8:6::4 None maps"]
     assert maps(lab) == after
     faith(lab, "reload")
     assert maps(lab) == after
@@ -121,8 +125,8 @@ def test_a_bad_change_changes_nothing(lab: ThreeHosts, gateway: Gateway, file: P
 
     faith(lab, "map", "add", *TWO.split(), "--ports", "81")
     before = maps(lab)
-    assert "stands for 2001:db8:6::2 already" in add("198.51.100.1", "2001:db8:6::9")
-    assert "goes out as 198.51.100.1 already" in add("198.51.100.9", "2001:db8:6::2", "--save")
+    assert "stands for 2001:db8:6::7 already" in add("198.51.100.1", "2001:db8:6::9")
+    assert "goes out as 198.51.100.1 already" in add("198.51.100.9", "2001:db8:6::7", "--save")
     assert "the same map is there already" in add(*ONE.split())
     assert f"{GATEWAY_V4} is the gateway's own" in add(GATEWAY_V4, "2001:db8:6::9")
     assert f"under the prefix {PREFIX}" in add("198.51.100.9", "2001:db8:ffff::1", "--save")
@@ -166,3 +170,38 @@ def test_an_upgrade_keeps_what_is_in_no_file(lab: ThreeHosts, gateway: Gateway) 
     gateway.signal(signal.SIGUSR2)
     gateway.wait_said("upgraded to program 2", seconds=30)
     assert maps(lab) == before
+
+
+NODES = "192.0.2.103"
+"""On the network of the IPv4-only node, which the gateway is to answer for."""
+
+
+@pytest.fixture
+def echo_of_host(lab: ThreeHosts) -> Iterator[Echo]:
+    found = Echo(lab.client, PORT)
+    yield found
+    found.close()
+
+
+@pytest.mark.usefixtures("gateway", "echo_of_host")
+def test_a_map_that_is_added_works_at_once(lab: ThreeHosts) -> None:
+    node = lab.server
+    assert not relays(node, NODES, PORT)
+    faith(lab, "map", "add", NODES, CLIENT)
+    with connect_v4(node, NODES, PORT) as connection:
+        assert answers(connection)
+        faith(lab, "map", "add", "192.0.2.104", "2001:db8:6::9")
+        faith(lab, "map", "del", "192.0.2.104")
+        assert answers(connection), "what has nothing to do with it goes on"
+    faith(lab, "map", "del", NODES)
+    assert not relays(node, NODES, PORT)
+
+
+@pytest.mark.usefixtures("gateway")
+def test_two_ipv6_hosts_meet_by_a_mapped_address(lab: ThreeHosts, echo_of_host: Echo) -> None:
+    """RFC 7757 §4: the one goes to the IPv4 address that stands for the other."""
+    faith(lab, "map", "add", NODES, CLIENT)
+    with connect(lab, lab.mapped(NODES)) as connection:
+        assert answers(connection)
+    (peer,) = echo_of_host.peers
+    assert ip_address(peer) in ip_network(PREFIX), "the answers come back by the gateway"
