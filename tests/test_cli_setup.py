@@ -47,7 +47,7 @@ def addresses(*texts: str) -> list[Own]:
 
 HOST = Host(
     {
-        "lan": addresses("192.168.0.1/24", "2001:db8:6::1/64", "fd00:6::1/48"),
+        "lan": addresses("192.168.0.1/24", "2001:db8:6::1/64", "fd00:6::1/48", "fd00:6::5/128"),
         "wan": addresses("192.0.2.1/24", "2001:db8:1::1/64"),
         "spare": [],
     },
@@ -89,7 +89,7 @@ def test_it_proposes_what_it_sees() -> None:
         "ping": "yes",
         "icmp": "60",
         "dns": "yes",
-        "listen": "[2001:db8:6::1]:53, [fd00:6::1]:53",
+        "listen": "[2001:db8:6::1]:53, [fd00:6::1]:53, [fd00:6::5]:53",
         "forward": "2001:db8:1::53, 192.0.2.53",
     }
 
@@ -256,7 +256,7 @@ def test_it_writes_and_tells_the_next_command(
     printed = capsys.readouterr().out
     assert printed.startswith(file.read_text())
     assert printed.endswith(f"The next command: faithd --config {file}\n")
-    assert "Their name server: [2001:db8:6::1]:53, [fd00:6::1]:53" in printed
+    assert "Their name server: [2001:db8:6::1]:53, [fd00:6::1]:53, [fd00:6::5]:53" in printed
     config.load(file)
     assert file.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [file]

@@ -13,6 +13,7 @@ import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, PREFIX, SERVER
+from tests.faithd import WITHOUT_BPF, Faithd
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway
 from tests.netns.service import PORT
@@ -165,11 +166,26 @@ def test_rfc6384_ftp_keeps_the_sessions_address(
     lab: ThreeHosts, start: Start, passive: bool, source: str
 ) -> None:
     start(source)
+    assert fetch(lab, passive) == (["192.0.2.133"] if source == ONE_TO_ONE else ["192.0.2.37"])
+
+
+@pytest.mark.parametrize("passive", [True, False])
+def test_ftp_keeps_it_without_bpf(lab: ThreeHosts, tmp_path: Path, passive: bool) -> None:
+    file = tmp_path / "faith.toml"
+    file.write_text(f'control = "{tmp_path}/control"\n{BASE}{SET_UP}')
+    faithd = Faithd(lab.gateway, tmp_path / "log", "--config", str(file), by=WITHOUT_BPF)
+    faithd.wait_said("serving")
+    assert "mapped networks are steered by tproxy" in faithd.said
+    assert fetch(lab, passive) == ["192.0.2.37"]
+
+
+def fetch(lab: ThreeHosts, passive: bool) -> list[str]:
+    """Have a client fetch a file by FTP; the addresses that the server has seen."""
     server = FtpServer(lab.server)
     server.files["file"] = b"octets"
     received = io.BytesIO()
 
-    def fetch() -> None:
+    def visit() -> None:
         with ftplib.FTP(timeout=10, source_address=("2001:db8:6::105", 0)) as ftp:
             ftp.connect(lab.mapped(), 21)
             ftp.login("me", "secret")
@@ -177,10 +193,10 @@ def test_rfc6384_ftp_keeps_the_sessions_address(
             ftp.retrbinary("RETR file", received.write)
 
     with contextlib.closing(server):
-        lab.client.call(fetch)
+        lab.client.call(visit)
     assert received.getvalue() == b"octets"
-    expected = "192.0.2.133" if source == ONE_TO_ONE else "192.0.2.37"
-    assert server.control_peers == server.data_peers == [expected]
+    assert server.control_peers == server.data_peers
+    return server.control_peers
 
 
 def test_when_its_ports_are_taken_a_client_is_refused(

@@ -98,8 +98,9 @@ def _check_interfaces(host: Host, answer: str) -> None:
 
 
 def _client_networks(host: Host, answers: Answers) -> str:
-    networks = dict.fromkeys(str(own.network) for own in host.own(words(answers["inside"]), 6))
-    return ", ".join(networks) or EVERYBODY
+    networks = [own.network for own in host.own(words(answers["inside"]), 6)]
+    shared = dict.fromkeys(str(one) for one in networks if one.prefixlen < 128)
+    return ", ".join(shared) or EVERYBODY
 
 
 def _check_networks(host: Host, answer: str) -> None:
