@@ -116,12 +116,17 @@ def answer_names(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, metavar="N", help="Serve by N processes.")] = 1,
     user: Annotated[str, typer.Option(metavar="USER", help="Serve as this user.")] = "nobody",
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS[:PORT]", help="Serve /metrics and health over HTTP there."),
+    ] = None,
 ) -> None:
     """Answer for names, so that IPv6-only clients find IPv4-only servers (DNS64, RFC 6147).
 
     It stays in the foreground.  Options for servers, clients and names may be repeated.
     """
-    from faith.daemon import forwarder
+    from faith.daemon import admin, forwarder
+    from faith.dns import endpoint
     from faith.dns.options import Rule
     from faith.dns.words import Words
 
@@ -144,7 +149,8 @@ def answer_names(
         pool_client or (),
         pool_file,
     ).settings()
-    forwarder.run(settings, workers, user)
+    where = endpoint.parse(metrics, admin.PORT)[:2] if metrics else None
+    forwarder.run(settings, workers, user, where)
 
 
 def show_hosts(

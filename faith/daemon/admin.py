@@ -14,8 +14,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from faith.daemon import condition
-from faith.daemon.condition import Condition
 from faith.daemon.crew import Crew
 from faith.errors import FaithError, SetupError
 from faith.kernel import capabilities, sandbox
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from faith.daemon.channel import Channel
+    from faith.daemon.condition import Life
     from faith.daemon.exposition import Exposition
     from faith.daemon.loop import Loop
     from faith.kernel.tally import Area
@@ -63,7 +62,7 @@ class Response(NamedTuple):
 class Pages:
     """What there is to read: *exposition* of the metrics, and the daemon's *condition*."""
 
-    def __init__(self, exposition: Exposition, condition: Condition) -> None:
+    def __init__(self, exposition: Exposition, condition: Life) -> None:
         self._exposition = exposition
         self._condition = condition
         self._pages: dict[str, Callable[[str], Response]] = {
@@ -116,9 +115,10 @@ def _accepted(lines: list[str]) -> str:
 class Admin:
     """The listener on *address*, and the process that answers there, as *user*.
 
-    *leave* is called in that process, to let go of what is the supervisor's.  The last place of
-    *area* has the daemon's condition.  *left* is the `state` of the one that the program before
-    this one has left; the first socket that is *given* is used in any case.  Raises SetupError.
+    It tells what is in *area*, and by *life* whether the daemon serves.  *leave* is called in that
+    process, to let go of what is the supervisor's.  *left* is the `state` of the one that the
+    program before this one has left; the first socket that is *given* is used in any case.  Raises
+    SetupError.
     """
 
     def __init__(
@@ -126,6 +126,7 @@ class Admin:
         loop: Loop,
         address: tuple[str, int],
         area: Area,
+        life: Life,
         user: str,
         leave: Callable[[], object],
         left: list[Any] | None = None,
@@ -133,6 +134,7 @@ class Admin:
     ) -> None:
         self._address = address
         self._area = area
+        self._life = life
         self._user = user
         self._leave = leave
         self._sock = given[0] if given else _inherited(address, left) or _listening(*address)
@@ -181,8 +183,7 @@ class Admin:
         except (FaithError, OSError) as error:
             channel.send({"kind": "failed", "why": str(error)})
             return
-        told = Condition(self._area.slab(self._area.places - 1, condition.LAYOUT))
-        asyncio.run(_serve(sock, Pages(Exposition(self._area), told), channel))
+        asyncio.run(_serve(sock, Pages(Exposition(self._area), self._life), channel))
 
 
 def _inherited(address: tuple[str, int], left: list[Any] | None) -> socket.socket | None:

@@ -36,16 +36,18 @@ RELOADS = Family(
     label="result",
     values=("good", "failed"),
 )
-LAYOUT = Layout(STARTED, WORKERS, RESTARTS, PREFIXES, STEERING, REPAIRS, DRAINING, RELOADS)
+LIFE = Layout(STARTED, WORKERS, RESTARTS, DRAINING)
+"""What there is to tell of any daemon."""
+LAYOUT = Layout(*LIFE.families, PREFIXES, STEERING, REPAIRS, RELOADS)
+"""What there is to tell of one that relays: the same, and more behind it."""
 
-_STARTED, _WORKERS, _RESTARTS, _PREFIXES, _DRAINING = map(
-    LAYOUT.start, (STARTED, WORKERS, RESTARTS, PREFIXES, DRAINING)
-)
+_STARTED, _WORKERS, _RESTARTS, _DRAINING = map(LIFE.start, LIFE.families)
+_PREFIXES = LAYOUT.start(PREFIXES)
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
 
 
-class Condition:
-    """Told by the supervisor, in *cells* of `LAYOUT`; read by whoever is asked how it is."""
+class Life:
+    """Told by a supervisor, in *cells* of `LIFE`; read by whoever is asked how it is."""
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
@@ -58,6 +60,21 @@ class Condition:
         """So many workers serve now, and so many have taken a dead one's place."""
         self._cells[_WORKERS] = workers
         self._cells[_RESTARTS] = restarts
+
+    def drain(self) -> None:
+        """Nobody new is served from now on."""
+        self._cells[_DRAINING] = 1
+
+    def obstacles(self) -> Iterator[str]:
+        """What keeps somebody new from being served; nothing when they are."""
+        if self._cells[_DRAINING]:
+            yield "draining"
+        if not self._cells[_WORKERS]:
+            yield "no worker serves"
+
+
+class Condition(Life):
+    """Told by the supervisor of a relay, in *cells* of `LAYOUT`."""
 
     def steered(self, ways: Iterable[str], prefixes: int) -> None:
         """Connections to so many *prefixes* are brought in, these *ways* and no others."""
@@ -74,16 +91,9 @@ class Condition:
         """The configuration was read again."""
         self._cells[_RELOADS["good" if good else "failed"]] += 1
 
-    def drain(self) -> None:
-        """No new connections are taken from now on."""
-        self._cells[_DRAINING] = 1
-
     def obstacles(self) -> Iterator[str]:
         """What keeps new connections from being served; nothing when they are."""
-        if self._cells[_DRAINING]:
-            yield "draining"
-        if not self._cells[_WORKERS]:
-            yield "no worker serves"
+        yield from super().obstacles()
         if not any(self._cells[cell] for cell in _STEERING.values()):
             yield "nothing is steered"
         if not self._cells[_PREFIXES]:

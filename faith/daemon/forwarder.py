@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
+import time
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from faith.daemon import condition
+from faith.daemon.admin import Admin
 from faith.daemon.answering import Answering
+from faith.daemon.condition import Life
 from faith.daemon.log import NOTICE, Log, open_sink
 from faith.daemon.loop import Loop
+from faith.daemon.reaping import reap
 from faith.daemon.systemd import notify
+from faith.dns import counters
 from faith.dns.book import Book
 from faith.dns.counters import Counters
 from faith.errors import ConfigError
+from faith.kernel.tally import Area
 
 if TYPE_CHECKING:
     from faith.dns.service import Settings
@@ -27,10 +34,13 @@ GRACE = 2.0
 log = logging.getLogger("faith.dns")
 
 
-def run(settings: Settings, workers: int, user: str) -> None:
+def run(
+    settings: Settings, workers: int, user: str, metrics: tuple[str, int] | None = None
+) -> None:
     """Answer by *settings* in *workers* processes, which run as *user*, until told to end.
 
-    Messages go to the journal or to standard error.  Raises FaithError when it cannot start.
+    Messages go to the journal or to standard error, and *metrics* are served at that address and
+    port.  Raises FaithError when it cannot start.
     """
     told = Log(open_sink(IDENT, foreground=True), IDENT)
     logging.getLogger().addHandler(told)
@@ -41,18 +51,35 @@ def run(settings: Settings, workers: int, user: str) -> None:
         book = Book(settings.pool_file, settings.pool) if settings.pool else None
         if book:
             undo.callback(book.close)
-        _Forwarder(settings, workers, user, book).run()
+        _Forwarder(settings, workers, user, book, metrics).run()
 
 
 class _Forwarder:
-    def __init__(self, settings: Settings, workers: int, user: str, book: Book | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        workers: int,
+        user: str,
+        book: Book | None,
+        metrics: tuple[str, int] | None,
+    ) -> None:
         self._loop = Loop()
+        self._area = Area((counters.LAYOUT, condition.LIFE), workers + 1)
+        self._life = Life(self._area.slab(workers, condition.LIFE))
+        self._life.started(time.time())
         settings = replace(settings, shared=workers > 1)
         self._answering = Answering(
-            self._loop, settings, workers, user, self._loop.close, lambda number: Counters(), book
+            self._loop, settings, workers, user, self._forsake, self._counters, book
         )
         self._crew = self._answering.crew
         self._crew.on_gone = self._loop.stop
+        self._crew.on_serve = self._changed
+        self._crew.on_end = lambda member: self._changed()
+        self._admin = (
+            Admin(self._loop, metrics, self._area, self._life, user, self._forsake)
+            if metrics
+            else None
+        )
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -65,8 +92,27 @@ class _Forwarder:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
             undo.callback(self._crew.kill)
-            self._answering.start(self._serving)
+            if self._admin:
+                undo.callback(self._admin.crew.kill)
+                self._admin.start(partial(self._answering.start, self._serving))
+            else:
+                self._answering.start(self._serving)
             self._loop.run()
+
+    def _counters(self, number: int) -> Counters:
+        return Counters(self._area.slab(number, counters.LAYOUT))
+
+    def _forsake(self) -> None:
+        """In another process, let go of what is the supervisor's."""
+        self._loop.close()
+        self._area.forsake()
+        self._crew.forsake()
+        if self._admin:
+            self._admin.crew.forsake()
+            self._admin.release()
+
+    def _changed(self) -> None:
+        self._life.serving(self._crew.serving, self._crew.restarts)
 
     def _serving(self) -> None:
         notify("READY=1")
@@ -74,15 +120,10 @@ class _Forwarder:
 
     def _handle_sigterm(self) -> None:
         notify("STOPPING=1")
+        self._life.drain()
         self._loop.later(GRACE, self._loop.stop)
         self._answering.stop()
 
     def _handle_sigchld(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            self._crew.reaped(pid, status)
+        crews = [self._crew, *([self._admin.crew] if self._admin else [])]
+        reap(crew.reaped for crew in crews)

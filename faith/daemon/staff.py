@@ -32,8 +32,8 @@ def companions(
     def admin(settings: Settings, left: Any) -> Admin | None:
         if settings.metrics is None:
             return None
-        given = passed.copies("metrics")
-        return Admin(loop, settings.metrics, places.area, settings.user, leave, left, given)
+        area, life, given = places.area, places.condition, passed.copies("metrics")
+        return Admin(loop, settings.metrics, area, life, settings.user, leave, left, given)
 
     def names(settings: Settings, left: Any) -> Answering | None:
         if settings.dns is None:

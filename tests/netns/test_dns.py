@@ -269,6 +269,23 @@ class TestService:
         wait_until(lambda: is_answered(lab, GATEWAY_V6), 8, "another worker")
         assert worker not in found.workers
 
+    def test_it_tells_how_it_is(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], need: Callable[[str], str]
+    ) -> None:
+        daemon = start("--workers", "2", "--metrics", "[::1]:9064")
+
+        def told(path: str) -> str:
+            words = [need("curl"), "-sSg", f"http://[::1]:9064{path}"]
+            return lab.gateway.run(words).stdout
+
+        assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+        assert "faith_dns_synthesised_total 1.0" in told("/metrics")
+        assert "faith_workers 2.0" in told("/metrics")
+        assert "faith_steering" not in told("/metrics")
+        assert told("/readyz") == "ready\n"
+        daemon.process.terminate()
+        assert daemon.process.wait(5) == 0
+
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_it_ends_when_told(
         self, number: signal.Signals, lab: ThreeHosts, start: Callable[..., FaithDns]
