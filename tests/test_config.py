@@ -217,6 +217,15 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ("[ping]\ntimeout = 59", 2, "ping.timeout: RFC 5508 demands 60 seconds at least"),
         ("[ping]\nrate = 0.5", 2, "ping.rate: it is 1 at least, or 0 for no limit"),
         ("[ping]\nenabled = 1", 2, "1 is not true or false"),
+        ("[dns]\npool_client = ['::/0']", 2, "dns.pool_client: there is nothing to lend"),
+        ("[dns]\npool_file = '/x'", 2, "dns.pool_file: there is nothing to lend without a pool"),
+        ("[dns]\npool = ['2001:db8::/64']", 2, "an IPv4 network belongs here"),
+        ("[dns]\npool = ['198.51.100.0/24']\nworkers = 2", 3, "leases of a pool have one owner"),
+        (
+            "[[map]]\nv4 = '198.51.100.9'\nv6 = '2001:db8::9'\n[dns]\npool = ['198.51.100.0/24']",
+            5,
+            "dns.pool: 198.51.100.9 is mapped, and in the pool",
+        ),
         ("[metrics]\nlisten = 'x'", 2, "'x' is not an address"),
         (
             "[access]\nrules = ['::/0 permit 0.0.0.0/0',\n'::/0 allow 0.0.0.0/0']",

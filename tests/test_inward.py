@@ -40,6 +40,17 @@ def policy(rules: str = "", *prefixes: Prefix) -> Policy:
     return Policy(Prefixes(some), Networks(32), Access.parse(rules, "file"), MAPS)
 
 
+def test_what_no_map_is_for_may_be_lent() -> None:
+    pooled, server = v4("203.0.113.5"), int(ipaddress.ip_address("2001:db8:5::5"))
+    lending = policy()
+    lending.lent = {pooled: server}.get
+    for protocol, port in (("tcp", 22), ("icmp", 0)):
+        found = inward(lending, CLIENT, pooled, port, protocol)
+        assert (found.refused, found.server, found.port, found.lent) == (None, server, port, True)
+    assert inward(lending, CLIENT, pooled + 1, 22).refused == NOT_MAPPED
+    assert not inward(lending, CLIENT, MAPPED, 22).lent
+
+
 def test_it_goes_to_the_server_as_prefix_and_client() -> None:
     found = inward(policy(), CLIENT, MAPPED, 22)
     assert (found.refused, found.server, found.port) == (None, SERVER, 22)

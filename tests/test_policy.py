@@ -21,6 +21,15 @@ CLIENT = int(IPv6Address("2001:db8:6::2"))
 SERVER = int(IPv4Address("192.0.2.80"))
 
 
+def test_a_pool_is_among_the_networks() -> None:
+    pool = ((0xC6336400, 24),)
+    parts = Parts(Rules("", "x"), (), (), pool=pool)
+    assert parts.networks == pool
+    assert Parts.loads(parts.dumps()).pool == pool
+    assert parts.policy(lambda v4: 7).lent(1) == 7
+    assert parts.policy().lent(1) is None
+
+
 def test_rules_name_file_and_line_of_a_mistake(tmp_path: Path) -> None:
     file = tmp_path / "faithd.conf"
     file.write_text("::/0 permit 0.0.0.0/0\n::/0 allow 0.0.0.0/0\n")

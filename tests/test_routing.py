@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from faith.relay import routing
@@ -21,6 +22,19 @@ CLIENT = "2001:db8:6::2"
 def policy(rules: str = "") -> Policy:
     prefixes = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
     return Policy(prefixes, Networks(32), Access.parse(rules))
+
+
+def test_what_is_lent_is_not_remembered() -> None:
+    lent = {int(ip_address("198.51.100.7")): 5}
+    lending = policy()
+    lending.lent = lent.get
+    routes = Routing(lending)
+    client, pooled = "192.0.2.9", "198.51.100.7"
+    assert routes.find_inward(client, pooled, 22).server == "::5"
+    lent.clear()
+    assert routes.find_inward(client, pooled, 22).refused
+    lent[int(ip_address(pooled))] = 6
+    assert routes.find_inward(client, pooled, 22).server == "::6"
 
 
 def test_a_mapped_address_leads_to_its_server() -> None:

@@ -89,6 +89,7 @@ class Answering:
     # -- in such a process -------------------------------------------------------------------
 
     def _work(self, number: int, channel: Channel) -> None:
+        book = self._book.copy() if self._book else None
         given = [sock.dup() for sock in self._given]
         self._leave()
         try:
@@ -96,12 +97,16 @@ class Answering:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
             sandbox.confine()
-            uvloop.run(self._serve(channel, self._counters(number), given))
+            uvloop.run(self._serve(channel, self._counters(number), book, given))
         except (FaithError, OSError) as error:
             channel.send({"kind": "failed", "why": str(error)})
 
     async def _serve(
-        self, channel: Channel, counters: Counters, given: Sequence[socket.socket]
+        self,
+        channel: Channel,
+        counters: Counters,
+        book: Book | None,
+        given: Sequence[socket.socket],
     ) -> None:
         """Serve until the supervisor says "stop", its only word, or is gone."""
         loop = asyncio.get_running_loop()
@@ -115,4 +120,4 @@ class Answering:
         loop.add_reader(channel.fileno(), stop)
         with suppress(asyncio.CancelledError):
             ready = {"kind": "ready"}
-            await serve(self._settings, lambda: channel.send(ready), counters, self._book, given)
+            await serve(self._settings, lambda: channel.send(ready), counters, book, given)

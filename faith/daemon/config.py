@@ -48,8 +48,9 @@ MOST_WORKERS = 1024
 _DNS_RULES = ("never", "always", "missing")
 _DNS_LISTS = (
     *("prefix", "listen", "forward", "allow", "client", "map"),
-    *("filter_a", "exclude", "exclude_v4", *_DNS_RULES),
+    *("filter_a", "exclude", "exclude_v4", *_DNS_RULES, "pool", "pool_client"),
 )
+_DNS_SINGLE = ("layout", "serve_stale", "mixed_case", "authorities", "workers", "pool_file")
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
     "prefix": ("address", "layout", "via"),
@@ -60,7 +61,7 @@ KEYS = {
     "source": pools.KEYS,
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
-    "dns": (*_DNS_LISTS, "layout", "serve_stale", "mixed_case", "authorities", "workers"),
+    "dns": (*_DNS_LISTS, *_DNS_SINGLE),
     "ping": ("enabled", *(field.name for field in fields(PingSettings))),
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
@@ -90,6 +91,7 @@ def read(toml: str, file: str) -> Settings:
     access_file, access_rules = _access(document.table("access"))
     maps = document.table("maps")
     file_of_maps = maps.take("file", path, None)
+    static = _maps(document.tables("map"), file_of_maps, prefixes)
     usual = RelaySettings()
     return Settings(
         services=services,
@@ -97,7 +99,7 @@ def read(toml: str, file: str) -> Settings:
         prefixes=prefixes,
         access_file=access_file,
         access_rules=access_rules,
-        maps=_maps(document.tables("map"), file_of_maps, prefixes),
+        maps=static,
         maps_file=file_of_maps,
         sources=pools.read(document.tables("source")),
         workers=top.take("workers", whole(1, MOST_WORKERS), len(os.sched_getaffinity(0))),
@@ -123,7 +125,7 @@ def read(toml: str, file: str) -> Settings:
             inward_proxy=maps.take("proxy", choice(VERSIONS), None),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
-        dns=_dns(document.table("dns")) if "dns" in top else None,
+        dns=_dns(document.table("dns"), static) if "dns" in top else None,
         ping=_ping(document.table("ping")) if "ping" in top else None,
         dns_workers=document.table("dns").take("workers", whole(1, MOST_WORKERS), 1),
     )
@@ -301,7 +303,7 @@ def _metrics(written: str) -> tuple[str, int]:
     return endpoint.parse(written, admin.PORT)[:2]
 
 
-def _dns(table: Table) -> DnsSettings:
+def _dns(table: Table, maps: Maps) -> DnsSettings:
     from faith.dns.words import Words  # takes a while, and most do without
 
     words = Words(
@@ -310,9 +312,19 @@ def _dns(table: Table) -> DnsSettings:
         mixed_case=table.take("mixed_case", flag, False),
         authorities=table.take("authorities", path, None),
     )
+    for key in ("pool_client", "pool_file"):
+        if key in table and "pool" not in table:
+            raise table.fault("there is nothing to lend without a pool", key)
     for key in _DNS_LISTS:
         words = table.take(key, _more_words(words, key), words)
-    return words.settings()
+    settings = replace(words, pool_file=table.take("pool_file", path, None)).settings()
+    if settings.pool and table.take("workers", whole(1, MOST_WORKERS), 1) > 1:
+        raise table.fault("the leases of a pool have one owner", "workers")
+    try:
+        mapping.check_pool(maps, settings.pool)
+    except ConfigError as error:
+        raise table.fault(error.message, "pool") from None
+    return settings
 
 
 def _more_words(words: Words, key: str) -> Reader[Words]:

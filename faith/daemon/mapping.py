@@ -15,7 +15,7 @@ from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, overlap, text4, te
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from faith.translation.map import Network
@@ -163,6 +163,13 @@ def check(maps: Iterable[Map], prefixes: Prefixes, own: Networks) -> None:
         for prefix in prefixes:
             if prefix.length > one.v6[1] and overlap(one.v6, (prefix.address, prefix.length), 128):
                 raise _fault(one, f"{text6(*one.v6)} has the prefix {prefix} in it")
+
+
+def check_pool(maps: Iterable[Map], pool: Sequence[Network]) -> None:
+    """Raise ConfigError for a map of what is lent to names."""
+    for one in maps if pool else ():
+        if any(overlap(one.v4, network, 32) for network in pool):
+            raise _fault(one, f"{text4(*one.v4)} is mapped, and in the pool that is lent to names")
 
 
 def _fault(one: Map, what: str) -> ConfigError:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.channel import Channel
     from faith.datagram.ping_counters import Counters
+    from faith.translation.destination import Lent
 
 log = logging.getLogger("faith.ping")
 
@@ -34,6 +35,7 @@ class Task:
 
     sockets: Sockets
     parts: Parts
+    lent: Lent
     user: str
     settings: Settings
     counters: Counters
@@ -65,7 +67,8 @@ class PingProcess:
     def __init__(self, loop: AbstractEventLoop, task: Task, channel: Channel) -> None:
         self._loop = loop
         self._channel = channel
-        policy = task.parts.policy()
+        self._lent = task.lent
+        policy = task.parts.policy(task.lent)
         self._ping = Ping(loop, task.sockets, policy, task.settings, task.counters)
         self._orders: dict[str, Callable[..., object]] = {
             "policy": self._take_policy,
@@ -89,7 +92,7 @@ class PingProcess:
 
     def _take_policy(self, descriptor: int) -> None:
         parts = Parts.loads(from_memory(descriptor), self._ping.policy.maps)
-        self._ping.policy = parts.policy()
+        self._ping.policy = parts.policy(self._lent)
 
     def _take_settings(self, **settings: Any) -> None:
         self._ping.configure(Settings(**settings))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.channel import Channel
     from faith.daemon.companions import Refuse, Then
+    from faith.daemon.lent import Lent
     from faith.daemon.loop import Loop
     from faith.daemon.places import Places
     from faith.daemon.policy import Parts
@@ -67,7 +68,7 @@ class Gear:
     def decide_by(self, parts: Parts) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
         self.capture.set_prefixes(parts.prefixes)
-        self.capture.set_networks(parts.maps.networks)
+        self.capture.set_networks(parts.networks)
 
     def close(self) -> None:
         """Let go of all; the guard refuses pings again with the last copy."""
@@ -96,12 +97,13 @@ class Post:
 class Pinging:
     """The companion that answers pings, by one process, or by none when nobody wants it.
 
-    *leave* is called in that process, to let go of what is the supervisor's.
+    *leave* is called in that process, to let go of what is the supervisor's; *lent* is the pool.
     """
 
-    def __init__(self, loop: Loop, places: Places, leave: Callable[[], object]) -> None:
+    def __init__(self, loop: Loop, places: Places, lent: Lent, leave: Callable[[], object]) -> None:
         self._loop = loop
         self._places = places
+        self._lent = lent
         self._leave = leave
         self._user = ""
         self._parts: Parts | None = None
@@ -261,7 +263,8 @@ class Pinging:
             sockets = gear.sockets()
             self._leave()
             counters = self._places.ping()
-            task = Task(sockets, self._parts, self._user, post.settings, counters, self._serves)
+            known = self._parts, self._lent.use
+            task = Task(sockets, *known, self._user, post.settings, counters, self._serves)
             work(task, channel)
 
         post = Post(self._loop, gear, settings, be)

@@ -12,7 +12,7 @@ from faith.daemon import mapping
 from faith.errors import ConfigError
 from faith.kernel import routes
 from faith.translation.access import Access
-from faith.translation.destination import Policy
+from faith.translation.destination import Policy, nothing_lent
 from faith.translation.maps import NO_MAPS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.daemon.settings import Settings
+    from faith.translation.destination import Lent
     from faith.translation.map import Map
     from faith.translation.maps import Maps
 
@@ -73,7 +74,8 @@ class Rules:
 class Parts:
     """All that a policy is made of, as plain values.
 
-    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4.
+    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, and *pool* those that
+    it lends addresses of.
     """
 
     rules: Rules
@@ -81,32 +83,41 @@ class Parts:
     own: tuple[tuple[int, int], ...]
     maps: Maps = NO_MAPS
     sources: Sources = NO_SOURCES
+    pool: tuple[tuple[int, int], ...] = ()
 
     @classmethod
-    def gather(cls, rules: Rules, maps: Maps = NO_MAPS, sources: Sources = NO_SOURCES) -> Parts:
-        """*rules*, *maps* and *sources*, and what the kernel has now.  Raises OSError."""
+    def gather(
+        cls,
+        rules: Rules,
+        maps: Maps = NO_MAPS,
+        sources: Sources = NO_SOURCES,
+        pool: tuple[tuple[int, int], ...] = (),
+    ) -> Parts:
+        """All that is given, and what the kernel has now.  Raises OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
-        return cls(rules, tuple(prefixes), tuple(own), maps, sources)
+        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool)
 
-    def policy(self) -> Policy:
-        """The policy they make."""
+    def policy(self, lent: Lent = nothing_lent) -> Policy:
+        """The policy they make, with what is *lent* of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
-        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources)
+        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent)
 
     @property
     def networks(self) -> tuple[tuple[int, int], ...]:
         """The IPv4 networks that the gateway is to have beside its own."""
         to_set_up = self.sources.to_set_up()
         if not to_set_up:
-            return self.maps.networks
+            return self.maps.networks + self.pool
         ends = ((IPv4Address(first), IPv4Address(last)) for first, last in to_set_up)
         found = [one for pair in ends for one in summarize_address_range(*pair)]
-        found += [IPv4Network(one) for one in self.maps.networks]
+        found += [IPv4Network(one) for one in self.maps.networks + self.pool]
         return tuple((int(one.network_address), one.prefixlen) for one in collapse_addresses(found))
 
     def check(self, maps: Iterable[Map]) -> None:
-        """Raise ConfigError for a map of what is the gateway's own."""
-        mapping.check(maps, Prefixes(self.prefixes), Networks(32, self.own))
+        """Raise ConfigError for a map of what is the gateway's own, or lent."""
+        several = tuple(maps)
+        mapping.check(several, Prefixes(self.prefixes), Networks(32, self.own))
+        mapping.check_pool(several, self.pool)
 
     def dumps(self, known: Maps = NO_MAPS) -> str:
         """Them as text, for :meth:`loads` in another process, where these maps are *known*.
@@ -115,18 +126,20 @@ class Parts:
         """
         prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
         maps, sources = _difference(known, self.maps), self.sources.values()
-        return json.dumps([self.rules.text, self.rules.file, prefixes, self.own, maps, sources])
+        rest = self.own, maps, sources, self.pool
+        return json.dumps([self.rules.text, self.rules.file, prefixes, *rest])
 
     @classmethod
     def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
         """What :meth:`dumps` wrote."""
-        text, file, prefixes, own, maps, sources = json.loads(dumped)
+        text, file, prefixes, own, maps, sources, pool = json.loads(dumped)
         return cls(
             Rules(text, file),
             tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
             tuple((network, length) for network, length in own),
             _changed(known, maps),
             Sources.of(sources),
+            tuple((network, length) for network, length in pool),
         )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from faith.daemon.activation import Passed
     from faith.daemon.channel import Channel
     from faith.daemon.crew import Member
+    from faith.daemon.lent import Lent
     from faith.daemon.log import Log
     from faith.daemon.loop import Loop
     from faith.daemon.places import Places
@@ -60,12 +61,14 @@ class Relaying:
         settings: Settings,
         places: Places,
         passed: Passed,
+        lent: Lent,
         leave: Callable[[], object],
         told: Log,
     ) -> None:
         self._settings = settings
         self._passed = passed
         self._places = places
+        self._lent = lent
         self._leave = leave
         self._log = told
         self.on_policy: Callable[[Parts], None] = lambda parts: None
@@ -108,7 +111,8 @@ class Relaying:
             demand(left["same"], self._same(left["data"]))
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
-        self.parts = Parts.gather(rules, self._maps(left), settings.sources)
+        pool = self._lent.networks
+        self.parts = Parts.gather(rules, self._maps(left), settings.sources, pool)
         self.parts.check(self.parts.maps)
         if not self.parts.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
@@ -211,7 +215,7 @@ class Relaying:
         try:
             self.inward.look_at_routes()
             parts = self.parts
-            self._decide_by(Parts.gather(parts.rules, parts.maps, parts.sources))
+            self._decide_by(Parts.gather(parts.rules, parts.maps, parts.sources, parts.pool))
             if self.parts.prefixes != before:
                 # The workers know them already when the first connection comes.
                 self.steering.set_prefixes(self.parts.prefixes)
@@ -290,6 +294,7 @@ class Relaying:
             self._places.worker(number),
             Admission(settings.relay.limits, self._tables, number),
             settings.recording,
+            self._lent.use,
             self._serves,
         )
         work(task, channel, self._log)

@@ -33,6 +33,7 @@ _BY_UPGRADE: dict[str, Callable[[Settings], object]] = {
     "service.ports": lambda settings: settings.ports,
     "service.alg": lambda settings: settings.relay.reserved,
     "service.server": lambda settings: settings.local_ports,
+    "dns.pool": lambda settings: settings.dns and (settings.dns.pool, settings.dns.pool_file),
 }
 """What listeners, processes and rights go by from their start, by its key."""
 

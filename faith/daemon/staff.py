@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.daemon.activation import Passed
+    from faith.daemon.lent import Lent
     from faith.daemon.loop import Loop
     from faith.daemon.places import Places
     from faith.daemon.settings import Settings
 
 
 def companions(
-    loop: Loop, places: Places, passed: Passed, leave: Callable[[], object]
+    loop: Loop, places: Places, passed: Passed, lent: Lent, leave: Callable[[], object]
 ) -> Companions:
     """All of them; each process has its *places*, and calls *leave* first.
 
-    They serve on sockets that were *passed*, where there are some for them.
+    They serve on sockets that were *passed*, where there are some for them.  *lent* is the pool.
     """
 
     def admin(settings: Settings, left: Any) -> Admin | None:
@@ -39,13 +40,14 @@ def companions(
         if settings.dns is None:
             return None
         dns, workers = replace(settings.dns, shared=True), settings.dns_workers
-        given = passed.copies("dns")
-        return Answering(loop, dns, workers, settings.user, leave, places.name_server, given=given)
+        given, book = passed.copies("dns"), lent.book
+        counters = places.name_server
+        return Answering(loop, dns, workers, settings.user, leave, counters, book, given=given)
 
     return Companions(
         {
             "admin": Shifts(admin, lambda settings: settings.metrics, to_the_end=True),
-            "ping": Pinging(loop, places, leave),
+            "ping": Pinging(loop, places, lent, leave),
             "names": Shifts(names, lambda settings: (settings.dns, settings.dns_workers)),
         }
     )

@@ -21,6 +21,7 @@ from faith.daemon.activation import Passed
 from faith.daemon.background import pid_file
 from faith.daemon.control import Control
 from faith.daemon.files import Files
+from faith.daemon.lent import Lent
 from faith.daemon.log import NOTICE
 from faith.daemon.loop import Loop
 from faith.daemon.map_commands import MapCommands
@@ -77,10 +78,10 @@ class Supervisor:
         self._background = background
         self._loop = Loop()
         self._places = Places(settings.workers, legacy["numbers"] if legacy else ())
-        self._relaying = Relaying(
-            self._loop, settings, self._places, self._passed, self._forsake, told
-        )
-        self._companions = companions(self._loop, self._places, self._passed, self._forsake_all)
+        self._lent = Lent()
+        known = self._places, self._passed, self._lent
+        self._relaying = Relaying(self._loop, settings, *known, self._forsake, told)
+        self._companions = companions(self._loop, *known, self._forsake_all)
         self._reservations = Reservations()
         others = (self._relaying.inward.look,)
         self._upkeep = Upkeep(self._loop, self._reservations, self._places.condition, others)
@@ -135,6 +136,8 @@ class Supervisor:
         rules = Rules.of(settings)
         settings.check_local_servers()
         self._refuse_taken_ports()
+        undo.callback(self._lent.close)
+        self._lent.set_up(settings.dns, legacy["lent"] if legacy else None)
         undo.callback(self._companions.close)
         self._companions.set_up(settings, legacy["companions"] if legacy else {}, on_trial=on_trial)
         undo.callback(self._reservations.close)
@@ -205,6 +208,7 @@ class Supervisor:
         if self._control:
             self._control.forsake()
         self._succession.forsake()
+        self._lent.close()
         self._presence.close()
         self._watch.close()
         self._loop.close()
@@ -276,6 +280,7 @@ class Supervisor:
     def _left(self) -> Mapping[str, Heritable]:
         return {
             "numbers": self._places,
+            "lent": self._lent,
             "companions": self._companions,
             "relaying": self._relaying,
             "passed": self._passed,

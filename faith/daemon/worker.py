@@ -21,13 +21,16 @@ from faith.daemon.policy import Parts
 from faith.daemon.records import Records
 from faith.errors import FaithError
 from faith.kernel import capabilities, sandbox
+from faith.kernel.leases import GRACE
 from faith.kernel.sockets import reset
 from faith.relay.ftp import Supervised
 from faith.relay.record import endpoint
 from faith.relay.relay import Relay
 from faith.relay.requests import Requests
+from faith.relay.routing import number
 from faith.relay.secured import Secured
 from faith.relay.stock import Stock
+from faith.translation.destination import nothing_lent
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from faith.relay.admission import Admission
     from faith.relay.counters import Counters
     from faith.relay.relay import Settings
+    from faith.translation.destination import Lent
     from faith.translation.ports import Ports
 
 log = logging.getLogger("faith.worker")
@@ -51,7 +55,8 @@ class Task:
     """What a worker serves, and as whom.
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
-    mapped address.  It *serves* from its start on, or else when it is told to.
+    mapped address.  *lent* says what is lent of a pool.  It *serves* from its start on, or else
+    when it is told to.
     """
 
     listeners: Sequence[_socket.socket]
@@ -63,6 +68,7 @@ class Task:
     counters: Counters
     admission: Admission
     recording: Recording
+    lent: Lent = nothing_lent
     serves: bool = True
 
 
@@ -106,6 +112,7 @@ class Worker:
         self._serves = False
         self._local = task.local
         self._told = told
+        self._lent = task.lent
         self._orders: dict[str, Callable[..., None]] = {
             "policy": self._take_policy,
             "orders": self._take_orders,
@@ -129,7 +136,7 @@ class Worker:
         secured = Secured(self._ask_for_steering)
         self._relay = Relay(
             loop,
-            task.parts.policy(),
+            task.parts.policy(task.lent),
             task.relay,
             self._records,
             self._not_mapped,
@@ -141,6 +148,8 @@ class Worker:
         self._parts: dict[str, Part] = {"sessions": self._relay.handover}
         if task.serves:
             self._serve()
+        if task.parts.pool:
+            self._keep_leases()
         loop.set_exception_handler(_report)
         loop.add_reader(channel.fileno(), self._hear)
 
@@ -174,8 +183,15 @@ class Worker:
 
     def _take_policy(self, descriptor: int) -> None:
         parts = Parts.loads(from_memory(descriptor), self._relay.policy.maps)
-        self._relay.policy = parts.policy()
+        self._relay.policy = parts.policy(self._lent)
         log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
+
+    def _keep_leases(self) -> None:
+        """Let the addresses that sessions use keep their meaning."""
+        for mapped in {session.route.mapped for session in self._relay.sessions()}:
+            if ":" not in mapped:
+                self._lent(number(mapped))
+        self._loop.call_later(GRACE / 4, self._keep_leases)
 
     def _take_orders(self, descriptor: int) -> None:
         orders = Orders.loads(from_memory(descriptor))

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 from faith.dns.pool import FORM, Pool, hosts
 from faith.errors import ConfigError, FaithError, SetupError
+from faith.kernel.leases import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Self
 
     from faith.dns.pool import Lease, Network
+    from faith.kernel.leases import Leases
 
 LIMIT = 1 << 16
 """Addresses that a pool may have."""
@@ -28,14 +31,15 @@ _LINE = 80  # octets: two addresses and the seconds, the longest of each, and th
 class Book:
     """The file *path* for a pool of *networks*, kept by nobody else as long as it is open.
 
-    Processes that are forked off have it too: one of them at a time may lend.  Raises SetupError,
-    and ConfigError when the file has something else in it.
+    Processes that are forked off have it too: one of them at a time may lend.  All see in *leases*
+    what is lent, if there are any.  Raises SetupError, and ConfigError when the file has something
+    else in it.
     """
 
-    def __init__(self, path: Path, networks: Sequence[Network]) -> None:
-        self._networks = networks
-        self._spans = [hosts(*network) for network in networks]
-        self._path = path
+    def __init__(
+        self, path: Path, networks: Sequence[Network], leases: Leases | None = None
+    ) -> None:
+        self._have(path, networks, leases)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -47,6 +51,30 @@ class Book:
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def resume(
+        cls, fd: int, path: Path, networks: Sequence[Network], leases: Leases | None = None
+    ) -> Self:
+        """The one whose descriptor came from the program before this one."""
+        made = cls.__new__(cls)
+        made._have(path, networks, leases)
+        made._file = fd
+        return made
+
+    def _have(self, path: Path, networks: Sequence[Network], leases: Leases | None) -> None:
+        self._networks = networks
+        self._spans = [hosts(*network) for network in networks]
+        self._path = path
+        self._leases = leases
+
+    def copy(self) -> Book:
+        """The same file by another descriptor."""
+        return self.resume(os.dup(self._file), self._path, self._networks, self._leases)
+
+    def fileno(self) -> int:
+        """The descriptor of the file, which is nobody else's for as long as it is open."""
+        return self._file
 
     def _lock(self) -> None:
         try:
@@ -66,13 +94,21 @@ class Book:
         os.ftruncate(self._file, len(text))
 
     def pool(self, now: float) -> Pool:
-        """The pool with the leases in the file, which writes there what it lends from now on."""
+        """The pool with the leases in the file, which writes there what it lends from now on.
+
+        *now* is of the monotonic clock where there are `Leases`, and these have them too.
+        """
         text = os.pread(self._file, os.fstat(self._file).st_size, 0).decode(errors="replace")
         try:
             pool = Pool.loads(text or FORM, self._networks, now)
         except FaithError as error:
             raise ConfigError(f"{self._path}: {error}") from error
         pool.told = self._write
+        if leases := self._leases:
+            for lease in pool:
+                if leases.look(lease.v4) == NOTHING:
+                    leases.put(lease.v4, lease.v6, lease.until)
+            pool.known = leases.look
         return pool
 
     def save(self, pool: Pool, now: float) -> None:
@@ -85,6 +121,8 @@ class Book:
         os.close(self._file)
 
     def _write(self, lease: Lease, now: float) -> None:
+        if self._leases:
+            self._leases.put(lease.v4, lease.v6, lease.until)
         os.pwrite(self._file, _padded(lease.line(now)), _LINE * (1 + self._index(lease.v4)))
 
     def _index(self, v4: int) -> int:

@@ -24,25 +24,24 @@ if TYPE_CHECKING:
     """A 32-bit address and a length."""
 
 GRACE = 120.0
-"""Seconds that a lease outlives its record, or its last session."""
+"""Seconds that a lease outlives its record."""
 FORM = "faith-pool 1"
 """The first line of the text that leases are kept in."""
 
 
 class Lease:
-    """*v4* means *v6* until *until* at least, and while any of its *sessions* is open."""
+    """*v4* means *v6* until *until* at least."""
 
-    __slots__ = ("sessions", "until", "v4", "v6")
+    __slots__ = ("until", "v4", "v6")
 
     def __init__(self, v4: int, v6: int, until: float) -> None:
         self.v4 = v4
         self.v6 = v6
         self.until = until
-        self.sessions = 0
 
     def left(self, now: float) -> float:
         """Seconds that it is promised for; negative since its end."""
-        return max(self.until - now, GRACE) if self.sessions else self.until - now
+        return self.until - now
 
     def line(self, now: float) -> str:
         """The two addresses and the seconds left, no fewer than there are."""
@@ -56,18 +55,24 @@ class Pool:
     What has been lent once keeps its meaning until its address is needed for another server; of
     the addresses that may be taken then, it is the one whose lease ended first.  *told* is called
     with every lease that is made or runs longer than before, and `now`, before `lend` returns it.
+    *known* says what an address stands for by what others know, 0 for nothing, and until when: they
+    may have used it, or lent it, and then it is theirs to say.
     """
 
     def __init__(
-        self, networks: Iterable[Network], told: Callable[[Lease, float], object] | None = None
+        self,
+        networks: Iterable[Network],
+        told: Callable[[Lease, float], object] | None = None,
+        known: Callable[[int], tuple[int, float]] = lambda v4: (0, 0.0),
     ) -> None:
         self._spans = [hosts(*network) for network in networks]
         self._never_lent: Iterator[int] = chain.from_iterable(self._spans)
         self._by_v4: dict[int, Lease] = {}
         self._by_v6: dict[int, Lease] = {}
-        # Every lease without sessions is in here once, by a time that it does not end before.
+        # Every lease is in here, by a time that it does not end before; maybe more than once.
         self._ends: list[tuple[float, int]] = []
         self.told = told
+        self.known = known
 
     def __len__(self) -> int:
         """How many addresses there are."""
@@ -78,7 +83,7 @@ class Pool:
 
     def __iter__(self) -> Iterator[Lease]:
         """All leases, ended ones too, in no order."""
-        return iter(self._by_v4.values())
+        return map(self._updated, list(self._by_v4.values()))
 
     def lend(self, v6: int, seconds: float, now: float) -> Lease | None:
         """The lease of an address that may be told as *v6*'s for *seconds* from now.
@@ -87,27 +92,39 @@ class Pool:
         """
         until = now + seconds + GRACE
         lease = self._by_v6.get(v6)
-        if lease:
+        if lease and self._updated(lease) is lease:
             return self._extend(lease, until, now)
         v4 = self._free(now)
         return None if v4 is None else self._tell(self._enter(Lease(v4, v6, until)), now)
 
     def find(self, v4: int) -> Lease | None:
         """What *v4* stands for; None for an address that was never lent."""
-        return self._by_v4.get(v4)
+        lease = self._by_v4.get(v4)
+        return self._updated(lease) if lease else self._adopted(v4)
 
-    def opened(self, v4: int) -> None:
-        """Take note of a session with *v4*, which has a meaning: it keeps that."""
-        self._by_v4[v4].sessions += 1
+    def _updated(self, lease: Lease) -> Lease:
+        """The lease of the same address, by what others know as well."""
+        v6, until = self.known(lease.v4)
+        if v6 and v6 != lease.v6:
+            self._forget(lease)
+            lease = self._enter(Lease(lease.v4, v6, until))
+        elif v6:
+            lease.until = max(lease.until, until)
+        return lease
 
-    def closed(self, v4: int, now: float) -> None:
-        """Take note of its end."""
-        lease = self._by_v4[v4]
-        lease.sessions -= 1
-        self._extend(lease, now + GRACE, now)
+    def _adopted(self, v4: int) -> Lease | None:
+        """The lease of an address that others have lent."""
+        v6, until = self.known(v4)
+        return self._enter(Lease(v4, v6, until)) if v6 and v4 in self else None
+
+    def _forget(self, lease: Lease) -> None:
+        del self._by_v4[lease.v4]
+        if self._by_v6.get(lease.v6) is lease:
+            del self._by_v6[lease.v6]
 
     def _enter(self, lease: Lease) -> Lease:
-        self._by_v4[lease.v4] = self._by_v6[lease.v6] = lease
+        self._by_v4[lease.v4] = lease
+        self._by_v6.setdefault(lease.v6, lease)
         heapq.heappush(self._ends, (lease.until, lease.v4))
         return lease
 
@@ -126,26 +143,23 @@ class Pool:
     def _free(self, now: float) -> int | None:
         """An address for another server, without a meaning."""
         for v4 in self._never_lent:
-            if v4 not in self._by_v4:
+            if v4 not in self._by_v4 and not self._adopted(v4):
                 return v4
         while self._ends and self._ends[0][0] <= now:
-            end, v4 = self._ends[0]
-            lease = self._by_v4[v4]
-            until = max(lease.until, now + GRACE) if lease.sessions else lease.until
-            if until == end:
-                heapq.heappop(self._ends)
-                del self._by_v4[v4], self._by_v6[lease.v6]
+            end, v4 = heapq.heappop(self._ends)
+            lease = self._by_v4.get(v4)
+            if lease is None or self._updated(lease) is not lease:
+                continue  # another place in the heap is its own
+            if lease.until == end:
+                self._forget(lease)
                 return v4
-            heapq.heapreplace(self._ends, (until, v4))
+            heapq.heappush(self._ends, (lease.until, v4))
         return None
 
     # -- across restarts ---------------------------------------------------------------------
 
     def dumps(self, now: float) -> str:
-        """All leases as text: a line that names the form, then one for each.
-
-        Those with open sessions get what they would get at the end of these.
-        """
+        """All leases as text: a line that names the form, then one for each."""
         return "".join(f"{line}\n" for line in (FORM, *(lease.line(now) for lease in self)))
 
     @classmethod

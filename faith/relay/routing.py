@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 
-from faith.translation.inward import inward
+from faith.translation.inward import NOT_MAPPED, inward
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from faith.translation.destination import Policy
+    from faith.translation.inward import Inward
 
 REMEMBERED = 8192
 """Routes kept; when there are more, all are forgotten at once."""
@@ -81,15 +82,17 @@ class Routing:
         key = client, mapped, port
         route = self._inward.get(key)
         if route is None:
-            if len(self._inward) >= REMEMBERED:
-                self._inward.clear()
-            route = self._inward[key] = inward_route_of(self._policy, client, mapped, port)
+            found = inward(self._policy, number(client), number(mapped), port)
+            route = _inward_route(found, mapped)
+            # An address that nobody was lent may be lent soon.
+            if not found.lent and found.refused != NOT_MAPPED:
+                if len(self._inward) >= REMEMBERED:
+                    self._inward.clear()
+                self._inward[key] = route
         return route
 
 
-def inward_route_of(policy: Policy, client: str, mapped: str, port: int) -> Route:
-    """As :meth:`Routing.find_inward`, with nothing remembered."""
-    found = inward(policy, number(client), number(mapped), port)
+def _inward_route(found: Inward, mapped: str) -> Route:
     if found.refused:
         return Route(mapped, refused=found.refused)
     source = None if found.source is None else _text6(found.source)

@@ -13,10 +13,15 @@ from faith.translation.sources import NO_SOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from faith.translation.access import Access, Rule
     from faith.translation.maps import Maps
     from faith.translation.prefix import Prefix, Prefixes
     from faith.translation.sources import Sources
+
+    Lent = Callable[[int], int | None]
+    """The IPv6 host that a 32-bit address was lent to, or None."""
 
 # Why a connection is refused: these words stand in records and, later, in metrics.
 DENIED = "denied by a rule"
@@ -75,14 +80,21 @@ class Verdict:
         self.source4 = source4
 
 
+def nothing_lent(v4: int) -> int | None:
+    """What any address was lent to where there is no pool: None."""
+    return None
+
+
 class Policy:
     """Everything that decides about a connection, replaced as one value on any change.
 
     *own* are the networks the gateway answers for on IPv4, as its kernel's local table has them.
     What a client connects from is said by a rule, else by the *maps*, else by the *sources*.
+    *lent* says which IPv6 host an IPv4 address stands for that no map is for, if any, and then it
+    does so for a while.
     """
 
-    __slots__ = ("access", "maps", "own", "prefixes", "sources")
+    __slots__ = ("access", "lent", "maps", "own", "prefixes", "sources")
 
     def __init__(
         self,
@@ -91,12 +103,14 @@ class Policy:
         access: Access,
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
+        lent: Lent = nothing_lent,
     ) -> None:
         self.prefixes = prefixes
         self.own = own
         self.access = access
         self.maps = maps
         self.sources = sources
+        self.lent = lent
 
     def admit(self, client: int, destination: int, prefix: Prefix, protocol: str = TCP) -> Verdict:
         """Judge *client* (128 bits) towards *destination* (32 bits), reached through *prefix*.

@@ -25,10 +25,11 @@ class Inward:
     """The answer to one connection: *refused* says why, or is None when it may go on.
 
     It is made to *port* of *server* then, from *source*, which stands for the client; None where
-    no prefix has an address for it.  Both addresses are of 128 bits.
+    no prefix has an address for it.  Both addresses are of 128 bits.  What is *lent* may be
+    otherwise the next time.
     """
 
-    __slots__ = ("port", "refused", "server", "source")
+    __slots__ = ("lent", "port", "refused", "server", "source")
 
     def __init__(
         self, refused: str | None, server: int = 0, port: int = 0, source: int | None = None
@@ -37,14 +38,23 @@ class Inward:
         self.server = server
         self.port = port
         self.source = source
+        self.lent = False
 
 
 def inward(policy: Policy, client: int, mapped: int, port: int, protocol: str = "tcp") -> Inward:
     """Judge *client* towards *port* of *mapped*, both of 32 bits; the port of a ping is 0."""
     found = policy.maps.inward(mapped, protocol, port)
-    if found is None:
+    if found is not None:
+        return _judged(policy, client, mapped, *found)
+    server = policy.lent(mapped)
+    if server is None:
         return Inward(NOT_MAPPED)
-    server, to = found
+    judged = _judged(policy, client, mapped, server, port)
+    judged.lent = True
+    return judged
+
+
+def _judged(policy: Policy, client: int, mapped: int, server: int, port: int) -> Inward:
     if policy.prefixes.find(server) is not None:
         return Inward(LOOP)  # it would come back to us, and go on to some IPv4 host
     rule = policy.access.decide(in_rules(client), mapped)
@@ -53,7 +63,7 @@ def inward(policy: Policy, client: int, mapped: int, port: int, protocol: str = 
     if not rule.permit:
         return Inward(DENIED)
     prefix = standing_for(client, policy.prefixes)
-    return Inward(None, server, to, prefix.map(client) if prefix else None)
+    return Inward(None, server, port, prefix.map(client) if prefix else None)
 
 
 def in_rules(client: int) -> int:

@@ -113,32 +113,71 @@ class TestExhaustion:
         assert {meaning(found, other) for other in others} == set(SERVERS[1:SIZE])
 
 
-class TestSessions:
-    def test_while_one_is_open_its_address_is_not_taken(self) -> None:
-        found = full()
-        v4 = lent(found, 0)
-        found.opened(v4)
+class Others:
+    """What other processes know of a pool's addresses."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.known: dict[int, tuple[int, float]] = {}
+        self.lend_from(pool)
+
+    def lend_from(self, pool: Pool) -> None:
+        pool.known = lambda v4: self.known.get(v4, (0, 0.0))
+        pool.told = lambda lease, now: self.put(lease.v4, lease.v6, lease.until)
+
+    def put(self, v4: int, v6: int, until: float) -> None:
+        before, end = self.known.get(v4, (v6, 0.0))
+        self.known[v4] = v6, max(end, until) if before == v6 else until
+
+    def use(self, v4: int, now: float) -> None:
+        self.put(v4, self.known[v4][0], now + GRACE)
+
+
+class TestOthers:
+    def test_what_they_use_is_not_taken(self) -> None:
+        found = pool()
+        others = Others(found)
+        for server in range(SIZE):
+            lent(found, server, seconds=10)
+        v4 = lent(found, 0, seconds=10)
+        others.use(v4, 10_000)
         taken = {lent(found, SIZE + n, now=10_000) for n in range(SIZE - 1)}
         assert v4 not in taken
-        assert found.lend(SERVERS[15], 60, 20_000 - 1) is not None
         assert meaning(found, v4) == SERVERS[0]
+        assert found.lend(SERVERS[15], 60, 10_000 + GRACE)
 
     def test_nor_soon_after(self) -> None:
         found = Pool([(NETWORK[0], 32)])
+        others = Others(found)
         v4 = lent(found, 0)
-        found.opened(v4)
-        found.opened(v4)
-        found.closed(v4, 5000)
-        assert found.lend(SERVERS[1], 60, 9000) is None
-        found.closed(v4, 9000)
+        others.use(v4, 5000)
+        others.use(v4, 9000)
         assert found.lend(SERVERS[1], 60, 9000 + GRACE - 1) is None
         assert found.lend(SERVERS[1], 60, 9000 + GRACE)
 
-    def test_a_lease_that_has_ended_comes_back_with_a_session(self) -> None:
-        found = Pool([(NETWORK[0], 32)])
+    def test_what_they_lend_has_their_meaning(self) -> None:
+        found = pool()
+        others = Others(found)
+        others.put(NETWORK[0] + 1, SERVERS[7], 500)
+        assert meaning(found, NETWORK[0] + 1) == SERVERS[7]
+        assert lent(found, 0) == NETWORK[0] + 2
+        assert lent(found, 7) == NETWORK[0] + 1
+
+    def test_what_they_lend_otherwise_is_theirs(self) -> None:
+        found = pool()
+        others = Others(found)
         v4 = lent(found, 0)
-        found.opened(v4)
-        assert found.lend(SERVERS[1], 60, 9000) is None
+        others.put(v4, SERVERS[7], 500)
+        assert lent(found, 0, now=400) != v4
+        assert meaning(found, v4) == SERVERS[7]
+
+    def test_two_that_lend_tell_no_two_things_of_an_address(self) -> None:
+        one, other = pool(), pool()
+        others = Others(one)
+        others.lend_from(other)
+        for server in range(SIZE):
+            assert lent(one if server % 2 else other, server) == NETWORK[0] + 1 + server
+        assert one.lend(SERVERS[SIZE], 60, 0) is None
+        assert other.lend(SERVERS[SIZE], 60, 0) is None
 
 
 class TestRestart:
@@ -150,9 +189,10 @@ class TestRestart:
         assert found.lend(SERVERS[SIZE], 60, 7 + 10 + GRACE - 1) is None
         assert found.lend(SERVERS[SIZE], 60, 7 + 10 + GRACE)
 
-    def test_open_sessions_count_as_just_ended(self) -> None:
+    def test_what_is_used_has_that_much_left(self) -> None:
         found = Pool([(NETWORK[0], 32)])
-        found.opened(lent(found, 0))
+        others = Others(found)
+        others.use(lent(found, 0), 5000)
         found = Pool.loads(found.dumps(5000), [(NETWORK[0], 32)], now=0)
         assert found.lend(SERVERS[1], 60, GRACE - 1) is None
         assert found.lend(SERVERS[1], 60, GRACE)
@@ -216,9 +256,8 @@ class TestTelling:
         lent(found, 0)
         lent(found, 0, now=10)
         lent(found, 0, now=20, seconds=1)
-        found.opened(lent(found, 1, now=20))
-        found.closed(NETWORK[0] + 2, now=100)
-        assert heard == [(1, 60), (1, 70), (2, 80), (2, 100)]
+        lent(found, 1, now=20)
+        assert heard == [(1, 60), (1, 70), (2, 80)]
 
 
 class Promises(RuleBasedStateMachine):
@@ -227,9 +266,10 @@ class Promises(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.pool = pool()
+        self.others = Others(self.pool)
         self.now = 0.0
         self.promised: dict[int, tuple[int, float]] = {}
-        self.open: dict[int, int] = {}
+        self.open: set[int] = set()
 
     @rule(server=st.sampled_from(SERVERS), seconds=st.sampled_from([0, 1, 60, 1000]))
     def lend(self, server: int, seconds: int) -> None:
@@ -245,38 +285,36 @@ class Promises(RuleBasedStateMachine):
     def kept(self) -> set[int]:
         """The addresses whose meaning must not change now."""
         running = {v4 for v4, (_, until) in self.promised.items() if self.now < until}
-        return running | {v4 for v4, count in self.open.items() if count}
+        return running | self.open
 
     @rule(seconds=st.sampled_from([1, 59, 119, 500]))
     def wait(self, seconds: int) -> None:
-        self.now += seconds
+        for _ in range(seconds):
+            self.use()  # as often as that: those who use it are alive
+            self.now += 1
 
     @rule(number=st.integers(1, SIZE))
     def open_session(self, number: int) -> None:
         v4 = NETWORK[0] + number
-        server = meaning(self.pool, v4)
-        if server is not None:
-            self.pool.opened(v4)
-            self.open[v4] = self.open.get(v4, 0) + 1
+        if v4 in self.others.known:
+            self.open.add(v4)
+            self.use()
 
     @rule(number=st.integers(1, SIZE))
     def close_session(self, number: int) -> None:
-        v4 = NETWORK[0] + number
-        if self.open.get(v4):
-            self.pool.closed(v4, self.now)
-            self.open[v4] -= 1
+        self.use()
+        self.open.discard(NETWORK[0] + number)
+
+    def use(self) -> None:
+        for v4 in self.open:
+            self.others.use(v4, self.now)
             server, until = self.promised[v4]
             self.promised[v4] = server, max(until, self.now + GRACE)
 
     @rule()
     def restart(self) -> None:
         self.pool = Pool.loads(self.pool.dumps(self.now), [NETWORK], self.now)
-        for v4, count in self.open.items():
-            if count:
-                server, until = self.promised[v4]
-                self.promised[v4] = server, max(until, self.now + GRACE)
-            for _ in range(count):
-                self.pool.opened(v4)
+        self.others.lend_from(self.pool)
 
     @invariant()
     def promises_are_kept(self) -> None:

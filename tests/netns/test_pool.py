@@ -1,0 +1,235 @@
+"""IPv4-only clients ask for an IPv6-only server by name, and reach it.
+
+The lab's hosts change their parts: its server, which has no IPv6, is the client here.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import threading
+from ipaddress import IPv4Network, ip_address
+from typing import TYPE_CHECKING
+
+import dns.message
+import dns.query
+import pytest
+
+from faith.lab import wait_until
+from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX, SERVER
+from tests.dns.zones import NameServer, Zones
+from tests.faithd import Faithd
+from tests.netns.service import answers, serve_echo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from faith.lab import Host, ThreeHosts
+
+pytestmark = pytest.mark.netns
+
+HOST, OTHER = CLIENT, "2001:db8:6::3"
+POOL = "198.51.100.0/29"
+PORT = 2323
+ZONE = f"""$ORIGIN example.
+@ 300 IN SOA ns host 1 3600 1200 604800 60
+www 60 IN AAAA {HOST}
+other 60 IN AAAA {OTHER}
+"""
+NAMES = "".join(f"n{number} 60 IN AAAA 2001:db8:9::{number:x}\n" for number in range(1, 9))
+PAGE = b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"
+
+
+def configuration(directory: Path, more: str = "") -> str:
+    return f"""
+control = "{directory}/control"
+workers = 2
+[[prefix]]
+address = "{PREFIX}"
+[[service]]
+ports = "8000"
+[dns]
+listen = ["{GATEWAY_V4}:53"]
+forward = ["{HOST}"]
+pool = ["{POOL}"]
+pool_file = "{directory}/pool"
+[ping]
+{more}
+"""
+
+
+class Gateway(Faithd):
+    def __init__(self, lab: ThreeHosts, directory: Path) -> None:
+        self.file = directory / "faith.toml"
+        self.file.write_text(configuration(directory))
+        super().__init__(lab.gateway, directory / "log", "--config", str(self.file))
+        self.wait_said("serving")
+
+
+@pytest.fixture
+def node(lab: ThreeHosts) -> Host:
+    """The client, which knows the pool's addresses by its default route."""
+    lab.server.links.add_route("default", GATEWAY_V4)
+    return lab.server
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, tmp_path: Path) -> Callable[[], Gateway]:
+    return lambda: Gateway(lab, tmp_path)
+
+
+@pytest.fixture
+def zones(lab: ThreeHosts) -> Iterator[None]:
+    lab.client.links.add_address("to-gateway", f"{OTHER}/64")
+    with lab.client.call(lambda: NameServer(Zones(ZONE + NAMES), HOST, 53)):
+        yield
+
+
+@pytest.fixture
+def echo(lab: ThreeHosts) -> Iterator[list[str]]:
+    """A server on the IPv6 host that says what it hears."""
+    with lab.client.inside():
+        listener = socket.create_server(("::", PORT), family=socket.AF_INET6)
+    with listener:
+        threading.Thread(target=serve_echo, args=(listener,), daemon=True).start()
+        yield []
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def ask(node: Host, name: str) -> str | None:
+    """The address that *name* has for an IPv4 client; None when the gateway has none."""
+    query = dns.message.make_query(f"{name}.example.", "A")
+    reply = node.call(dns.query.udp, query, GATEWAY_V4, 5)
+    found = [str(record) for answer in reply.answer for record in answer]
+    return found[0] if found else None
+
+
+def connect(node: Host, address: str) -> socket.socket:
+    return node.call(socket.create_connection, (address, PORT), 5)
+
+
+@pytest.mark.usefixtures("zones")
+class TestByName:
+    def test_a_browser_reaches_it(
+        self,
+        start: Callable[[], Gateway],
+        lab: ThreeHosts,
+        node: Host,
+        tmp_path: Path,
+        need: Callable[[str], str],
+    ) -> None:
+        start()
+        resolv_conf = tmp_path / "resolv.conf"
+        resolv_conf.write_text(f"nameserver {GATEWAY_V4}\n")
+        come: list[str] = []
+        with lab.client.inside():
+            listener = socket.create_server(("::", 80), family=socket.AF_INET6)
+
+        def serve() -> None:
+            connection, peer = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(PAGE)
+            come.append(peer[0])
+
+        with listener:
+            threading.Thread(target=serve, daemon=True).start()
+            script = f"mount --bind {resolv_conf} /etc/resolv.conf && curl -sS http://www.example/"
+            done = node.run([need("unshare"), "-m", "sh", "-c", script])
+            assert need("curl")
+            assert done.stdout == "hello\n"
+            wait_until(lambda: bool(come), 5, "the page served")
+        assert come == [lab.mapped(SERVER)]
+
+    @pytest.mark.usefixtures("echo")
+    def test_an_address_works_as_soon_as_it_is_told(
+        self, start: Callable[[], Gateway], node: Host, need: Callable[[str], str]
+    ) -> None:
+        start()
+        for name, mine in (("www", 1), ("other", 2)):
+            address = ask(node, name)
+            assert address == str(IPv4Network(POOL)[mine])
+            with connect(node, address) as connection:
+                assert answers(connection)
+            ping = node.run([need("ping"), "-n", "-c", "1", "-W", "2", address], check=False)
+            assert re.search(rf"64 bytes from {address}: icmp_seq=1 ttl=63", ping.stdout)
+
+    @pytest.mark.usefixtures("echo")
+    def test_an_address_that_nobody_was_told_is_refused(
+        self, start: Callable[[], Gateway], node: Host
+    ) -> None:
+        start()
+        with (
+            pytest.raises((ConnectionRefusedError, ConnectionResetError)),
+            connect(node, str(IPv4Network(POOL)[1])) as connection,
+        ):
+            answers(connection)
+        address = ask(node, "www")
+        assert address
+        with connect(node, address) as connection:
+            assert answers(connection)
+
+    @pytest.mark.usefixtures("echo")
+    def test_another_start_knows_what_was_lent(
+        self, start: Callable[[], Gateway], node: Host
+    ) -> None:
+        gateway = start()
+        address = ask(node, "other")
+        assert address
+        assert gateway.stop() == 0
+        start()
+        with connect(node, address) as connection:
+            assert answers(connection)
+        assert ask(node, "www") != address
+
+    @pytest.mark.usefixtures("echo")
+    def test_an_upgrade_carries_leases_and_sessions(
+        self, start: Callable[[], Gateway], node: Host
+    ) -> None:
+        gateway = start()
+        address = ask(node, "www")
+        assert address
+        with connect(node, address) as connection:
+            assert answers(connection)
+            gateway.signal(signal.SIGUSR2)
+            gateway.wait_said("upgraded to program 2", seconds=15)
+            assert answers(connection)
+            with connect(node, address) as another:
+                assert answers(another)
+            assert ask(node, "www") == address
+            assert ask(node, "other") != address
+
+    def test_when_all_are_lent_nobody_loses_his(
+        self, start: Callable[[], Gateway], node: Host
+    ) -> None:
+        gateway = start()
+        hosts = [str(host) for host in IPv4Network(POOL).hosts()]
+        assert [ask(node, f"n{number}") for number in range(1, 7)] == hosts
+        assert ask(node, "n7") is None
+        gateway.wait_said("all 6 addresses of the pool are lent")
+        assert ask(node, "n1") == hosts[0]
+
+
+@pytest.mark.usefixtures("zones")
+def test_nothing_stays_behind(
+    start: Callable[[], Gateway], lab: ThreeHosts, node: Host, need: Callable[[str], str]
+) -> None:
+    def state() -> tuple[str, list[str]]:
+        return lab.gateway.run([need("nft"), "list", "ruleset"]).stdout, lab.gateway.links.routes()
+
+    before = state()
+    gateway = start()
+    assert ask(node, "www")
+    assert gateway.stop() == 0
+    assert state() == before
+
+
+def test_a_pool_with_an_address_of_the_gateway_is_refused(lab: ThreeHosts, tmp_path: Path) -> None:
+    file = tmp_path / "faith.toml"
+    own = f"{ip_address(GATEWAY_V4)}/32"
+    file.write_text(configuration(tmp_path).replace(POOL, own))
+    faithd = Faithd(lab.gateway, tmp_path / "log", "--config", str(file))
+    assert faithd.process.wait(10) == 1
+    assert f"the pool {GATEWAY_V4} has the gateway's own {GATEWAY_V4}" in faithd.said

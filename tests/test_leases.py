@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import os
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faith.kernel.leases import GRACE, Leases
+
+NETWORKS = [(0xC6336400, 29), (0xC6336500, 30)]
+ADDRESSES = [first + number for first, length in NETWORKS for number in range(1 << 32 - length)]
+SERVER, OTHER = 0x20010DB8 << 96 | 80, 0x20010DB8 << 96 | 81
+
+
+def test_nothing_is_lent_at_first() -> None:
+    leases = Leases(NETWORKS)
+    for v4 in (*ADDRESSES, ADDRESSES[0] - 1, ADDRESSES[-1] + 1):
+        assert leases.look(v4) == (0, 0.0)
+        assert leases.use(v4) is None
+
+
+def test_what_one_process_lends_another_finds() -> None:
+    leases = Leases(NETWORKS)
+    pid = os.fork()
+    if pid == 0:
+        leases.put(ADDRESSES[1], SERVER, 100.0)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert leases.look(ADDRESSES[1]) == (SERVER, 100.0)
+    assert leases.use(ADDRESSES[1]) == SERVER
+
+
+def test_the_memory_can_be_left_to_another_program() -> None:
+    leases = Leases(NETWORKS)
+    leases.put(ADDRESSES[-1], SERVER, 100.0)
+    other = Leases(NETWORKS, os.dup(leases.fileno()))
+    leases.close()
+    assert other.look(ADDRESSES[-1]) == (SERVER, 100.0)
+
+
+def test_who_uses_it_keeps_its_meaning() -> None:
+    leases = Leases(NETWORKS)
+    leases.put(ADDRESSES[1], SERVER, 0.0)
+    leases.use(ADDRESSES[1])
+    _, until = leases.look(ADDRESSES[1])
+    assert 0 <= time.monotonic() + GRACE - until < 5
+
+
+def test_it_never_gets_shorter_but_with_another_meaning() -> None:
+    leases = Leases(NETWORKS)
+    leases.put(ADDRESSES[1], SERVER, 100.0)
+    leases.put(ADDRESSES[1], SERVER, 50.0)
+    assert leases.look(ADDRESSES[1]) == (SERVER, 100.0)
+    leases.put(ADDRESSES[1], OTHER, 50.0)
+    assert leases.look(ADDRESSES[1]) == (OTHER, 50.0)
+
+
+@given(st.dictionaries(st.sampled_from(ADDRESSES), st.integers(1, (1 << 128) - 1)))
+def test_each_address_has_its_own_meaning(lent: dict[int, int]) -> None:
+    leases = Leases(NETWORKS)
+    for v4, v6 in lent.items():
+        leases.put(v4, v6, 1.0)
+    for v4 in ADDRESSES:
+        assert leases.look(v4)[0] == lent.get(v4, 0)
