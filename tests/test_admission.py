@@ -54,6 +54,14 @@ def test_a_prefix_has_so_many_whatever_the_addresses() -> None:
     assert admissions[0].refuses("2001:db8:0:1::1", NOW) is None
 
 
+def test_an_ipv4_address_is_a_client_and_a_prefix_of_its_own() -> None:
+    admissions = workers(sessions_per_client=7, sessions_per_prefix=5)
+    assert fill(admissions, "192.0.2.80") == 5
+    assert fill(admissions, "192.0.2.81") == 5
+    assert admissions[0].refuses("192.0.2.80", NOW) == PREFIX
+    assert admissions[0].refuses("2001:db8::1", NOW) is None
+
+
 def test_the_prefix_has_the_length_that_was_chosen() -> None:
     (admission,) = workers(1, sessions_per_prefix=1, prefix_length=56)
     admission.take("2001:db8:0:aa00::1", NOW)

@@ -243,6 +243,19 @@ def test_what_is_held_for_a_slow_peer_goes_along(homes: tuple[Home, Home]) -> No
     assert other.ended[0].moved == (sent, 0)
 
 
+def test_where_a_client_of_ipv4_goes_is_not_forgotten(homes: tuple[Home, Home]) -> None:
+    one, other = homes
+    _, _, session = one.start()
+    session.route = Route("192.0.2.102", "2001:db8:6::2", "2001:db8:ffff::c000:250", port=22)
+    move(one, other)
+    (session,) = other.plane.sessions()
+    route = session.route
+    assert (route.mapped, route.server, route.source, route.port) == (
+        *("192.0.2.102", "2001:db8:6::2", "2001:db8:ffff::c000:250"),
+        22,
+    )
+
+
 def test_an_urgent_byte_keeps_its_place(homes: tuple[Home, Home]) -> None:
     one, other = homes
     client, server, _ = one.start()

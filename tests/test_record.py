@@ -37,6 +37,22 @@ def test_a_relayed_connection() -> None:
     }
 
 
+def test_a_client_of_ipv4() -> None:
+    record = Record(
+        ("192.0.2.80", 40000),
+        ("192.0.2.102", 8080),
+        "closed",
+        1_700_000_000.0,
+        source=("2001:db8:ffff::c000:250", 50000),
+        server=("2001:db8:6::2", 80),
+    )
+    assert record.text().startswith(
+        "client=192.0.2.80:40000 mapped=192.0.2.102:8080"
+        " source=[2001:db8:ffff::c000:250]:50000 server=[2001:db8:6::2]:80 sent=0"
+    )
+    assert record.fields()["source"] == "[2001:db8:ffff::c000:250]:50000"
+
+
 def test_a_refused_one_has_no_second_leg() -> None:
     record = Record(("::1", 1), ("::2", 2), "no rule permits it", 0.0)
     assert record.text().endswith('end="no rule permits it"')

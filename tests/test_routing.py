@@ -10,6 +10,9 @@ from faith.relay.routing import Routing
 from faith.translation import destination
 from faith.translation.access import Access
 from faith.translation.destination import Policy
+from faith.translation.inward import NOT_MAPPED
+from faith.translation.map import Map
+from faith.translation.maps import NO_MAPS, Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 
@@ -19,9 +22,13 @@ if TYPE_CHECKING:
 CLIENT = "2001:db8:6::2"
 
 
-def policy(rules: str = "") -> Policy:
+NODE, MAPPED = "192.0.2.80", "192.0.2.102"
+MAPS = Maps([Map((0xC0000266, 32), (0x20010DB8_00060000_00000000_00000009, 128))])
+
+
+def policy(rules: str = "", maps: Maps = MAPS) -> Policy:
     prefixes = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
-    return Policy(prefixes, Networks(32), Access.parse(rules))
+    return Policy(prefixes, Networks(32), Access.parse(rules), maps)
 
 
 def test_what_is_lent_is_not_remembered() -> None:
@@ -74,3 +81,27 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         routes.find(CLIENT, f"2001:db8:ffff::c000:{number:x}")
         assert len(routes._routes) <= 10
+
+
+def test_a_client_of_ipv4_goes_by_the_maps() -> None:
+    routes = Routing(policy())
+    route = routes.find_inward(NODE, MAPPED, 22)
+    assert (route.server, route.port, route.refused) == ("2001:db8:6::9", 22, None)
+    assert (route.mapped, route.source) == (MAPPED, "2001:db8:ffff::c000:250")
+    assert routes.find_inward(NODE, MAPPED, 22) is route
+    assert routes.find_inward(NODE, MAPPED, 80).port == 80
+
+
+def test_other_maps_forget_the_old_answers() -> None:
+    routes = Routing(policy())
+    assert routes.find_inward(NODE, MAPPED, 22).refused is None
+    routes.policy = policy(maps=NO_MAPS)
+    assert routes.find_inward(NODE, MAPPED, 22).refused == NOT_MAPPED
+
+
+def test_what_is_remembered_of_ports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "REMEMBERED", 10)
+    routes = Routing(policy())
+    for port in range(1, 100):
+        routes.find_inward(NODE, MAPPED, port)
+        assert len(routes._inward) <= 10

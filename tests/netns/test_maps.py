@@ -21,11 +21,11 @@ from faith.cli import control, sessions
 from faith.kernel import mapped
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
-from tests.faithd import Faithd
+from tests.faithd import WITHOUT_BPF, Faithd
 from tests.netns.service import answers, say_again, serve_echo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from faith.lab import Host, ThreeHosts
@@ -65,11 +65,11 @@ FTPServer(("::", 21), FTPHandler).serve_forever()
 class Gateway(Faithd):
     """A faithd by a file, which can be written anew."""
 
-    def __init__(self, lab: ThreeHosts, directory: Path, text: str) -> None:
+    def __init__(self, lab: ThreeHosts, directory: Path, text: str, by: Sequence[str] = ()) -> None:
         self.file = directory / "faith.toml"
         self.control = directory / "control"
         self.write(text)
-        super().__init__(lab.gateway, directory / "log", "--config", str(self.file))
+        super().__init__(lab.gateway, directory / "log", "--config", str(self.file), by=by)
         self.wait_said("serving")
 
     def write(self, text: str) -> None:
@@ -405,6 +405,12 @@ class TestFtp:
         faithd = start(BASE + MAP + '[maps]\nsource = "gateway"\n')
         assert self.fetch(node, passive=passive) == b"octets" * 1000
         assert "port for FTP data" not in faithd.said
+
+    @pytest.mark.parametrize("passive", [True, False])
+    def test_without_bpf(self, lab: ThreeHosts, node: Host, tmp_path: Path, passive: bool) -> None:
+        faithd = Gateway(lab, tmp_path, BASE + MAP, by=WITHOUT_BPF)
+        assert self.fetch(node, passive=passive) == b"octets" * 1000
+        assert "mapped networks are steered by tproxy" in faithd.said
 
     def test_an_upgrade_between_command_and_data(
         self, start: Callable[..., Gateway], node: Host
