@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import io
+import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def test_a_reload_changes_it(lab: ThreeHosts, start: Start, listener: socket.soc
         client.sendall(b"hello")
         assert server.recv(100) == b"hello"
     faithd.write(f'[[prefix]]\naddress = "{PREFIX}"\n' + service(PORT, 'proxy = "v2"'))
-    faithd.signal(1)
+    faithd.signal(signal.SIGHUP)
     faithd.wait_said("read again")
     with connect(lab) as client, listener.accept()[0] as server:
         expected = introduction(lab, V2, client)
@@ -109,3 +110,24 @@ def test_not_for_what_makes_connections_to_its_client(start: Start, more: str) -
         AssertionError, match=r"faith.toml:\d+: service.proxy: port 21 is relayed as"
     ):
         start(service("ftp", f'{more}\nproxy = "v1"'))
+
+
+def test_it_comes_once_though_another_program_took_over_meanwhile(
+    lab: ThreeHosts, start: Start
+) -> None:
+    faithd = start(service(PORT, 'proxy = "v2"'))
+    # There is room for one connection, so that the next waits until it has been accepted.
+    server = lab.server.call(lambda: socket.create_server((SERVER, PORT), backlog=0))
+    server.settimeout(10)
+    with server, contextlib.ExitStack() as waiting:
+        waiting.enter_context(lab.gateway.call(socket.create_connection, (SERVER, PORT), 5))
+        client = waiting.enter_context(connect(lab))
+        client.sendall(b"hello")
+        faithd.signal(signal.SIGUSR2)
+        faithd.wait_said("upgraded to program 2", seconds=30)
+        server.accept()[0].close()
+        connection = waiting.enter_context(server.accept()[0])
+        expected = introduction(lab, V2, client) + b"hello"
+        client.shutdown(socket.SHUT_WR)
+        assert receive(connection, 1000) == expected
+    faithd.wait_said("sent=5")

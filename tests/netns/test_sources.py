@@ -152,6 +152,24 @@ def test_addresses_are_set_up_and_taken_back(
     )
 
 
+def test_the_next_program_goes_on_with_them(
+    lab: ThreeHosts, start: Start, listener: socket.socket
+) -> None:
+    faithd = start(SET_UP)
+    client = "2001:db8:6::101"
+    with (
+        lab.client.call(
+            lambda: socket.create_connection((lab.mapped(), PORT), 5, (client, 0))
+        ) as before,
+        listener.accept()[0] as server,
+    ):
+        faithd.signal(signal.SIGUSR2)
+        faithd.wait_said("upgraded to program 2", seconds=30)
+        before.sendall(b"still there")
+        assert server.recv(100) == b"still there"
+        assert server.getpeername()[0] == seen(lab, listener, client) == "192.0.2.33"
+
+
 def test_a_mapped_host_comes_from_its_own_address(
     lab: ThreeHosts, start: Start, listener: socket.socket
 ) -> None:
