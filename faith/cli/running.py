@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from faith.cli import control, sessions
+from faith.daemon.upgrade import PATIENCE
 
 _Control = Annotated[
     Path | None,
@@ -58,7 +59,7 @@ def drain(
 
 def reload(at: _Control = None) -> None:
     """Have faithd read its configuration again: all of it is taken, or nothing."""
-    control.ask(at, "reload")
+    control.ask(at, "reload", patience=3 * PATIENCE)  # it may take an upgrade
     print("the configuration has been read again, and is in force")
 
 

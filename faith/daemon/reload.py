@@ -63,6 +63,7 @@ class Reload:
         self._take = take
         self._upgrade = upgrade
         self._over = False
+        self._ended: Ended = lambda error: None
 
     def start(self, ended: Ended) -> None:
         """Call *ended* now or later: with None, or why everything is as it was.
@@ -70,24 +71,20 @@ class Reload:
         After an upgrade it is not: the next program knows.
         """
 
-        def fail(error: FaithError) -> None:
-            if not self._over:
-                self.abandon()
-                ended(error)
-
         def ready() -> None:
             if self._over:
                 return
             try:
                 self._reservations.change(settings.prefixes)
             except FaithError as error:
-                fail(error)
+                self._fail(error)
                 return
             self._over = True
             self._companions.take()
             self._take(settings, rules)
             ended(None)
 
+        self._ended = ended
         try:
             settings = self._reread()
             check_way(self._current, settings)
@@ -96,17 +93,21 @@ class Reload:
             Parts.gather(rules).check(settings.maps)
             if keys := changed_for_good(self._current, settings):
                 log.log(NOTICE, "%s: another program takes over to change that", ", ".join(keys))
-                self._upgrade(fail)
+                self._upgrade(self._fail)
             else:
-                self._companions.prepare(settings, ready, fail)
+                self._companions.prepare(settings, ready, self._fail)
         except FaithError as error:
-            fail(error)
+            self._fail(error)
 
     def abandon(self) -> None:
-        """Take nothing any more; nothing when it is over."""
+        """Take nothing any more, and tell so; nothing when it is over."""
+        self._fail(FaithError("the configuration is read once more before that is over"))
+
+    def _fail(self, error: FaithError) -> None:
         if not self._over:
             self._over = True
             self._companions.drop()
+            self._ended(error)
 
 
 class Reloads:

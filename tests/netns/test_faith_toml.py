@@ -295,6 +295,27 @@ def test_a_reload_that_is_asked_for_tells_how_it_went(lab: ThreeHosts, start: St
     assert relays(lab)
 
 
+@pytest.mark.usefixtures("zones")
+def test_who_asked_for_a_reload_is_told_when_another_comes_first(
+    lab: ThreeHosts, start: Start
+) -> None:
+    faithd = start(BASE)
+    faithd.write(BASE + DNS)  # name servers take a while to come up
+    asking = [
+        lab.gateway.popen(
+            [sys.executable, "-m", "faith.cli.faith", "reload"],
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for _ in range(4)
+    ]
+    told = [one.communicate(timeout=30)[0] for one in asking]
+    assert all("in force" in text or "is read once more" in text for text in told)
+    assert "in force" in "".join(told)
+    assert asked(lab) == [lab.mapped()]
+
+
 @pytest.mark.usefixtures("echo")
 def test_drained_it_ends_with_its_last_session(lab: ThreeHosts, start: Start) -> None:
     faithd = start(BASE + "[timeouts]\ndrain = 0.1")

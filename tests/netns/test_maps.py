@@ -343,6 +343,20 @@ class TestChanges:
         another.wait_said("are released")
         assert not lab.gateway.call(mapped.held)
 
+    def test_another_number_of_workers_keeps_them_too(
+        self, start: Callable[..., Gateway], node: Host, echo: Echo
+    ) -> None:
+        faithd = start()
+        with connect(node) as session:
+            assert answers(session)
+            for workers, programs in ((5, 2), (1, 3)):
+                faithd.write((BASE + MAP).replace("= 2", f"= {workers}"))
+                faithd.signal(signal.SIGHUP)
+                faithd.wait_said(f"upgraded to program {programs}", seconds=30)
+                assert len(faithd.workers) == workers
+                assert answers(session)
+                assert all(relays(node) for _ in range(30))
+
     @pytest.mark.parametrize("maps", [MAP, ""])
     def test_an_upgrade_keeps_sessions_and_maps(
         self, start: Callable[..., Gateway], node: Host, echo: Echo, maps: str
