@@ -89,6 +89,7 @@ def test_it_proposes_what_it_sees() -> None:
         "ping": "yes",
         "icmp": "60",
         "dns": "yes",
+        "pool": "none",
         "listen": "[2001:db8:6::1]:53, [fd00:6::1]:53, [fd00:6::5]:53",
         "forward": "2001:db8:1::53, 192.0.2.53",
     }
@@ -138,6 +139,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "ping": ("yes", "no"),
     "icmp": ("60",),
     "dns": ("yes", "no"),
+    "pool": ("none", "198.51.100.0/25 198.51.100.200"),
     "listen": ("[::]:53",),
     "forward": ("tls://192.0.2.53#ns.example.net, 2001:db8::53",),
     "server": ("192.0.2.53", "none"),
@@ -167,6 +169,12 @@ def test_whatever_is_answered_makes_a_good_file() -> None:
     assert len(texts) > 50
 
 
+def test_who_lends_addresses_is_asked_by_ipv4_too() -> None:
+    before = {"prefix": "64:ff9b::/96", "inside": "lan", "outside": "wan", "dns": "yes"}
+    listen = BY_NAME["listen"].proposal(HOST, {**before, "pool": "198.51.100.0/24"})
+    assert listen.endswith(", 192.0.2.1:53")
+
+
 def test_every_question_has_an_answer_here() -> None:
     assert list(ANSWERS) == list(BY_NAME)
 
@@ -191,6 +199,7 @@ def test_the_answers_are_in_the_file() -> None:
     assert settings.relay.idle_timeout == 86400
     assert len(settings.maps) == 1
     assert settings.dns
+    assert len(settings.dns.pool) == 2
     assert list(map(str, settings.dns.forward)) == [
         "tls://192.0.2.53:853#ns.example.net",
         "[2001:db8::53]:53",
@@ -218,6 +227,7 @@ def test_the_answers_are_in_the_file() -> None:
         ("icmp", "30", "60"),
         ("tcp", "an hour", "not a number from 0"),
         ("dns", "perhaps", "yes or no"),
+        ("pool", "2001:db8::/64", "pool"),
         ("listen", "port 53", "not an address"),
         ("forward", "tls://192.0.2.53", "TLS needs the name"),
         ("server", "2001:db8::53", "not an IPv4 address; none will do"),
@@ -276,7 +286,7 @@ def test_it_asks_again(
 ) -> None:
     file = tmp_path / "faith.toml"
     monkeypatch.setattr(
-        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 11 + "ja\nyes\n")
+        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 12 + "ja\nyes\n")
     )
     assert faith.main(["setup", str(file)]) == 0
     told = capsys.readouterr().err
@@ -286,7 +296,7 @@ def test_it_asks_again(
     assert str(config.load(file).ports) == "80"
 
 
-@pytest.mark.parametrize(("answers", "status"), [("\n" * 12, 1), ("\n" * 13 + "no\n", 1)])
+@pytest.mark.parametrize(("answers", "status"), [("\n" * 13, 1), ("\n" * 14 + "no\n", 1)])
 def test_what_is_not_agreed_to_is_not_written(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

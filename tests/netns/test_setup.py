@@ -35,6 +35,7 @@ QUESTIONS = {
     "Pings [yes]: ": "",
     "ICMP timeout [60]: ": "",
     "DNS [": "yes",
+    "DNS pool [none]: ": "192.0.2.192/28",
     "DNS addresses [": "",
     "DNS servers [": "192.0.2.80",
     "faith.toml? [yes]: ": "",
@@ -71,13 +72,14 @@ def test_the_file_makes_a_gateway(
     setup.wait_for(f"Their name server: [{GATEWAY_V6}]:53")
     setup.wait_for(f"The next command: faithd --config {file}")
     assert setup.program.wait(10) == 0
-    control = tmp_path / "control"
-    file.write_text(f'control = "{control}"\n{file.read_text()}')
+    own = f'pool_file = "{tmp_path}/pool"\npool = '  # and not the machine's
+    text = file.read_text().replace("pool = ", own)
+    file.write_text(f'control = "{tmp_path}/control"\n{text}')
     faithd = Faithd(lab.gateway, tmp_path / "log", "--config", str(file))
     faithd.wait_said("serving")
     assert relays(lab)
     assert faithd.stop() == 0
-    assert "source=192.0.2.1:" in faithd.said
+    assert "source=192.0.2.102:" in faithd.said
 
 
 @pytest.mark.parametrize("number", range(len(QUESTIONS)))

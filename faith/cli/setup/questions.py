@@ -119,8 +119,10 @@ def _check_pair(host: Host, answer: str) -> None:
 
 
 def _dns_listen(host: Host, answers: Answers) -> str:
-    found = host.own(words(answers["inside"]), 6)
-    return ", ".join(f"[{own.address}]:53" for own in found)
+    found = [f"[{own.address}]:53" for own in host.own(words(answers["inside"]), 6)]
+    if answers.get("pool", NONE) != NONE:
+        found += [f"{own.address}:53" for own in host.own(words(answers["outside"]), 4)]
+    return ", ".join(found)
 
 
 def _yes_or_no(host: Host, answer: str) -> None:
@@ -232,6 +234,14 @@ QUESTIONS = (
         "Shall this gateway answer for names, with addresses under the prefix (DNS64)?",
         lambda host, answers: YES if host.servers and _dns_listen(host, answers) else NO,
         _yes_or_no,
+    ),
+    Question(
+        "pool",
+        "DNS pool",
+        "For IPv4 clients: addresses and networks that this gateway lends to names which have IPv6"
+        f" addresses only, and answers for; or {NONE}.",
+        lambda host, answers: NONE,
+        applies=_answers_names,
     ),
     Question(
         "listen",

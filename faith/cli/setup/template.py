@@ -131,6 +131,9 @@ def _dns(answers: Answers) -> str:
         lines.append(f"listen = {_list(words(answers['listen']))}")
     if "forward" in answers:
         lines.append(f"forward = {_list(words(answers['forward']))}")
+    if answers.get("pool", NONE) != NONE:
+        lines.append("# Lent to names that have IPv6 addresses only, for clients of IPv4 (DNS46).")
+        lines.append(f"pool = {_list(words(answers['pool']))}")
     return "\n".join(lines)
 
 
