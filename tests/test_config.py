@@ -245,7 +245,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
         # clashes
         (f"{MAP}\n{MAP}", 5, r"the same map is there already \(line 1\)"),
         (f"[[prefix]]\naddress = '2001:db8:a::'\n{MAP}", 3, "is under the prefix 2001:db8:a::/96"),
-        ("", None, r"nothing to relay without a \[\[service\]\]"),
+        ("", None, r"nothing to relay without a \[\[service\]\] or a \[\[map\]\]"),
         (
             f"{SERVICE}[[service]]\nports = '70-90'",
             4,

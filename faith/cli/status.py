@@ -135,7 +135,10 @@ def _open(state: GuardState) -> str:
 def _serving(faithd: Running) -> str:
     ports = f"port {faithd.ports}" if faithd.ports.isdigit() else f"ports {faithd.ports}"
     named = any(map(str.isalpha, faithd.service))
-    service = f"{faithd.service}, {ports}" if named else ports
+    if not faithd.ports:
+        service = faithd.service
+    else:
+        service = f"{faithd.service}, {ports}" if named else ports
     workers = "1 worker" if faithd.workers == 1 else f"{faithd.workers} workers"
     sessions = "1 session" if faithd.sessions == 1 else f"{faithd.sessions} sessions"
     draining = ", taking no more" if faithd.draining else ""

@@ -164,8 +164,10 @@ def _via(tables: list[Table]) -> str:
 
 def _services(document: Document) -> tuple[Service, ...]:
     tables = document.tables("service")
-    if not tables:
-        raise document.top.fault("there is nothing to relay without a [[service]]", "service")
+    maps = "map" in document.top or "maps" in document.top or "pool" in document.table("dns")
+    if not tables and not maps:
+        what = "there is nothing to relay without a [[service]] or a [[map]]"
+        raise document.top.fault(what, "service")
     found: list[Service] = []
     for table in tables:
         service = _service(table)

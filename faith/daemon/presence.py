@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.translation.ports import NO_PORTS, Ports
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -50,6 +52,11 @@ class Running:
     """How many programs have served in this process: one more after each upgrade."""
     failed: int = 0
     """Upgrades that this program has outlived, because they failed."""
+
+    @property
+    def served(self) -> Ports:
+        """The ports as such."""
+        return Ports.parse(self.ports, socket.getservbyname) if self.ports else NO_PORTS
 
 
 class Announcement:

@@ -332,8 +332,9 @@ class Relaying:
     def description(self) -> str:
         """What is relayed, how and from where, and by which processes."""
         settings = self._settings
+        served = f"{settings.name} (port {settings.ports}) by {self.steering.way}"
         return (
-            f"{settings.name} (port {settings.ports}) by {self.steering.way},"
+            f"{served if settings.services else settings.name},"
             f" prefixes: {_listed(self.parts.prefixes)}, workers:"
             f" {' '.join(map(str, self.crew.pids))}"
         )

@@ -116,8 +116,8 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """What the operator called the services."""
-        return ",".join(service.name for service in self.services)
+        """What the operator called the services; "maps" without any."""
+        return ",".join(service.name for service in self.services) or "maps"
 
     @property
     def ports(self) -> Ports:

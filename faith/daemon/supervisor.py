@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -36,7 +35,6 @@ from faith.daemon.succession import Succession
 from faith.daemon.upkeep import Upkeep
 from faith.errors import FaithError, SetupError
 from faith.kernel import routes
-from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -159,7 +157,7 @@ class Supervisor:
         for other in presence.running():
             if self._on_trial and other.pid == os.getppid():
                 continue  # it leaves them to us
-            taken = self._settings.ports & Ports.parse(other.ports, socket.getservbyname)
+            taken = self._settings.ports & other.served
             if taken:
                 raise SetupError(
                     f"serve {self._settings.name}",

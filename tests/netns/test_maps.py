@@ -232,6 +232,28 @@ def test_limits_hold_for_a_client_of_ipv4(
     wait_until(lambda: relays(node), 5, "room for another")
 
 
+def test_maps_alone_are_enough_and_a_service_can_join_them(
+    lab: ThreeHosts, start: Callable[..., Gateway], node: Host, echo: Echo, tmp_path: Path
+) -> None:
+    alone = BASE.partition("[[service]]")[0]
+    faithd = start(alone + MAP)
+    assert "serving maps, prefixes:" in faithd.said
+    assert relays(node)
+    another = Faithd(lab.gateway, tmp_path / "another", "8000")
+    another.wait_said("serving")
+    status = lab.gateway.run([sys.executable, "-m", "faith.cli.faith", "status"], check=False)
+    assert "maps" in status.stdout
+    assert another.stop() == 0
+    with connect(node) as session:
+        assert answers(session)
+        faithd.write(BASE.replace("8000-8999", "8000") + MAP)
+        faithd.signal(signal.SIGHUP)
+        faithd.wait_said("all is handed over", seconds=20)
+        assert "serving 8000 (port 8000) by route" in faithd.said
+        assert answers(session)
+        assert relays(node)
+
+
 class TestSource:
     NO_PREFIX = BASE.replace(f'[[prefix]]\naddress = "{PREFIX}"\n', "")
 
@@ -449,20 +471,35 @@ class TestFtp:
 
 
 class TestPrograms:
-    def test_curl(
+    def test_what_naptd_did(
         self,
+        lab: ThreeHosts,
         start: Callable[..., Gateway],
         node: Host,
         host: Host,
+        echo: Echo,
         need: Callable[[str], str],
         tmp_path: Path,
     ) -> None:
+        """An IPv4 host pings a mapped IPv6 one, and visits its servers."""
         (tmp_path / "page").write_text("hello")
         command = [sys.executable, "-m", "http.server", "--bind", "::", "80"]
         server = host.popen([*command, "--directory", str(tmp_path)])
         host.wait_listening(80, program=server)
-        start()
+
+        def found() -> tuple[object, str]:
+            ruleset = lab.gateway.run([need("nft"), "list", "ruleset"]).stdout
+            return lab.gateway.links.routes(), ruleset
+
+        before = found()
+        faithd = start(BASE.partition("[[service]]")[0] + MAP + "[ping]\nenabled = true\n")
+        assert "bytes from" in node.run([need("ping"), "-c", "1", "-W", "5", MAPPED]).stdout
         assert node.run([need("curl"), "-sS", f"http://{MAPPED}/page"]).stdout == "hello"
+        assert relays(node)
+        assert set(echo.peers) == {STANDS_FOR_NODE}
+        assert "lladdr" in node.run(["ip", "neigh", "show", MAPPED]).stdout
+        assert faithd.stop() == 0
+        assert found() == before
         server.terminate()
         server.wait(5)
 

@@ -60,7 +60,7 @@ class Steering:
         self.redirected = redirected
         self._groups = [list(group) for group in groups]
         self._leaving: list[list[_socket.socket]] = []
-        self._workers = len(self._groups[0])
+        self._workers = len(self._groups[0]) if self._groups else 1
         self._undo = undo
         self._held = tuple(held)
         self._set_prefixes = set_prefixes
@@ -70,6 +70,8 @@ class Steering:
     def listeners(self) -> list[list[_socket.socket]]:
         """Those of each worker."""
         rows = self._rows()
+        if not rows:
+            return [[] for _ in range(self._workers)]
         if self._workers <= len(rows):
             return [list(chain(*rows[worker :: self._workers])) for worker in range(self._workers)]
         return [rows[worker % len(rows)] for worker in range(self._workers)]
@@ -108,7 +110,7 @@ class Steering:
 
     def listen(self, port: int) -> None:
         """Listen on *port* of the host's own addresses too.  Raises SetupError."""
-        count = len(self._groups[0])
+        count = len(self._groups[0]) if self._groups else self._workers
         group = listen(self._undo, "::", port, count, transparent=not self.redirected)
         self._groups.append(group)
 
