@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 """Seconds that RFC 5508 REQ-2 asks for at least."""
 
+PEERS = 4
+"""How many hosts there are for an identifier on the average, when all are lent."""
+
 _IDENTIFIERS = 1 << 16
 _TRIES = 64
 
@@ -39,13 +42,17 @@ class Lent:
 
 
 class Identifiers:
-    """Lends at most *most* identifiers, each for *seconds* from its last request on."""
+    """Lends at most *most* identifiers, each for *seconds* from its last request on.
+
+    With all of them together `PEERS` times as many hosts are asked at a time.
+    """
 
     def __init__(self, seconds: float, most: int) -> None:
         self.seconds = seconds
         self.most = most
         self._by_near: dict[Near, Lent] = {}  # those that are due first come first
         self._by_identifier: dict[tuple[Domain, int], Lent] = {}
+        self._asked = 0  # the peers of all
 
     def __len__(self) -> int:
         return len(self._by_near)
@@ -58,17 +65,26 @@ class Identifiers:
         None when there is none to be had.
         """
         self.expire(now)
-        lent = self._by_near.pop(near, None) or self._new(near, wanted, domain)
+        lent = self._by_near.get(near)
+        if (lent is None or peer not in lent.peers) and self._asked >= self.most * PEERS:
+            return None
+        lent = lent or self._new(near, wanted, domain)
         if lent is None:
             return None
-        self._by_near[near] = lent
+        self._by_near.pop(near, None)
+        self._by_near[near] = lent  # the last one now
         lent.due = now + self.seconds
+        self._ask(lent, peer, now)
+        return lent.identifier
+
+    def _ask(self, lent: Lent, peer: int, now: float) -> None:
         peers = lent.peers
+        before = len(peers)
         peers.pop(peer, None)
         peers[peer] = lent.due
         while peers[oldest := next(iter(peers))] <= now:
             del peers[oldest]
-        return lent.identifier
+        self._asked += len(peers) - before
 
     def whose(self, identifier: int, peer: int, now: float, domain: Domain = ()) -> Near | None:
         """Who has asked *peer* with *identifier*; None if nobody has, or too long ago."""
@@ -79,6 +95,7 @@ class Identifiers:
         """Forget those that nobody uses any more."""
         while self._by_near and (lent := next(iter(self._by_near.values()))).due <= now:
             del self._by_near[lent.near], self._by_identifier[lent.domain, lent.identifier]
+            self._asked -= len(lent.peers)
 
     def _new(self, near: Near, wanted: int, domain: Domain) -> Lent | None:
         if len(self) >= self.most:
@@ -112,4 +129,5 @@ class Identifiers:
             place = lent.domain, identifier
             if lent.near not in self._by_near and place not in self._by_identifier:
                 self._by_near[lent.near] = self._by_identifier[place] = lent
+                self._asked += len(lent.peers)
         self._by_near = dict(sorted(self._by_near.items(), key=lambda item: item[1].due))

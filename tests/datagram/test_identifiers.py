@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.datagram.identifiers import Identifiers
+from faith.datagram.identifiers import PEERS, Identifiers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,20 @@ def test_there_are_so_many_and_no_more() -> None:
     assert identifiers.lend((3,), SERVER, 3, 2.0) is None
     assert identifiers.lend((1,), OTHER, 1, 2.0) == 1
     assert identifiers.lend((3,), SERVER, 3, 61.0) == 3
+
+
+def test_so_many_hosts_are_asked_and_no_more() -> None:
+    identifiers = lending(2)
+    for server in range(2 * PEERS):
+        assert identifiers.lend(ALICE, server, 7, float(server)) == 7
+    assert identifiers.lend(ALICE, 99, 7, 10.0) is None
+    assert identifiers.lend(BOB, 99, 8, 10.0) is None
+    assert identifiers.lend(ALICE, 0, 7, 10.0) == 7
+    assert identifiers.lend(ALICE, 99, 7, 61.0) is None  # the first to end is 1
+    assert identifiers.lend(ALICE, 0, 7, 61.0) == 7
+    assert identifiers.lend(ALICE, 99, 7, 61.5) == 7
+    identifiers.expire(200.0)
+    assert identifiers.lend(BOB, 99, 8, 200.0) == 8
 
 
 def test_they_differ_within_a_domain_only() -> None:

@@ -295,6 +295,14 @@ class TestFromIPv4:
         start(BASE + PING + MAP + 'protocols = ["tcp"]\n')
         assert "Packet filtered" in node.says(MAPPED)
 
+    def test_an_ipv6_host_reaches_a_mapped_one_by_its_ipv4_address(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
+    ) -> None:
+        start(BASE + PING + MAP)
+        said = client.says(lab.mapped(MAPPED), count=2)
+        assert said.count("ttl=62") == 2
+        assert "Time exceeded: Hop limit" in client.says(lab.mapped(MAPPED), "-t", "2")
+
     def test_maps_that_come_and_go_are_followed(
         self, start: Callable[[str], Gateway], node: Pinger
     ) -> None:
