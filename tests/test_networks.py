@@ -43,3 +43,8 @@ def test_are_equal_when_they_hold_the_same(
     one, other = ({(int(n.network_address), n.prefixlen) for n in few} for few in (some, others))
     assert (Networks(32, one) == Networks(bits, other)) == (one == other and bits == 32)
     assert hash(Networks(32, one)) == hash(Networks(32, [*one, *one]))
+
+
+def test_those_of_others_that_begin_inside() -> None:
+    inside = Networks(32, [(0xC0000200, 24)])
+    assert inside.holding([(0xC0000201, 32), (0xC0000301, 32), (0, 0)]) == [(0xC0000201, 32)]

@@ -18,6 +18,7 @@ from faith.daemon.settings import ALGS, Service, Settings, union
 from faith.daemon.tables import Document
 from faith.datagram.identifiers import TIMEOUT
 from faith.datagram.ping import Settings as PingSettings
+from faith.datagram.udp import flows
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.steering import WAYS, route
@@ -62,6 +63,7 @@ KEYS = {
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
     "dns": (*_DNS_LISTS, *_DNS_SINGLE),
+    "udp": ("enabled", *(field.name for field in fields(flows.Settings))),
     "ping": ("enabled", *(field.name for field in fields(PingSettings))),
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
@@ -127,6 +129,7 @@ def read(toml: str, file: str) -> Settings:
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
         dns=_dns(document.table("dns"), static) if "dns" in top else None,
         ping=_ping(document.table("ping")) if "ping" in top else None,
+        udp=_udp(document.table("udp")) if "udp" in top else None,
         dns_workers=document.table("dns").take("workers", whole(1, MOST_WORKERS), 1),
     )
 
@@ -284,6 +287,31 @@ def _recording(table: Table) -> Recording:
         destinations=table.take("destinations", flag, usual.destinations),
         refusals=table.take("refusals", whole(0, MOST - 1), usual.refusals),
     )
+
+
+def _udp(table: Table) -> flows.Settings | None:
+    usual = flows.Settings()
+    limit = whole(0, MOST - 1)
+    try:
+        settings = flows.Settings(
+            idle=table.take("idle", seconds, usual.idle),
+            short=table.take("short", seconds, usual.short),
+            short_ports=table.take("short_ports", parsed(_udp_ports), usual.short_ports),
+            filtering=table.take("filtering", choice(flows.FILTERINGS), usual.filtering),
+            flows=table.take("flows", limit, usual.flows),
+            flows_per_client=table.take("flows_per_client", limit, usual.flows_per_client),
+            mtu=table.take("mtu", whole(flows.LEAST_MTU, flows.MOST_MTU), usual.mtu),
+        )
+    except ConfigError as error:
+        if error.line is not None:
+            raise
+        key, _, message = error.message.partition(": ")
+        raise table.fault(message, key) from error
+    return settings if table.take("enabled", flag, True) else None
+
+
+def _udp_ports(written: str) -> Ports:
+    return Ports.parse(written, lambda name, _: socket.getservbyname(name, "udp"))
 
 
 def _ping(table: Table) -> PingSettings | None:

@@ -99,8 +99,7 @@ class Inward:
             self._steering = inward.bring_in(self._way, self._workers)
             self._arrived([listener for (listener,) in self._steering.listeners])
             log.info("mapped networks are steered by %s", self._steering.way)
-        inside = Networks(32, self._networks)
-        holes = [one for one in self._own if inside.find(one[0])]
+        holes = Networks(32, self._networks).holding(self._own)
         self._steering.steer(self._networks, holes)
 
     def _guard(self, coming: Iterable[Network]) -> None:

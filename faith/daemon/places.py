@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from faith.daemon import condition
 from faith.daemon.condition import Condition
 from faith.datagram import ping_counters
+from faith.datagram.udp import counters as udp_counters
 from faith.dns import counters as dns_counters
 from faith.kernel.past import Past
 from faith.kernel.tally import Area
@@ -31,7 +32,13 @@ class Places:
 
     def __init__(self, workers: int, left: Sequence[Mapping[str, Any]] = ()) -> None:
         self._workers = workers
-        layouts = counters.LAYOUT, dns_counters.LAYOUT, ping_counters.LAYOUT, condition.LAYOUT
+        layouts = (
+            counters.LAYOUT,
+            dns_counters.LAYOUT,
+            ping_counters.LAYOUT,
+            udp_counters.LAYOUT,
+            condition.LAYOUT,
+        )
         pasts = [Past(one, layouts) for one in left]
         self._past = pasts.pop() if pasts else None
         self.area = Area(layouts, workers + NAME_SERVERS + 1, self._past)
@@ -53,6 +60,10 @@ class Places:
     def ping(self) -> ping_counters.Counters:
         """Those of the process that answers pings; nobody else has any of that kind."""
         return ping_counters.Counters(self.area.slab(0, ping_counters.LAYOUT))
+
+    def udp(self) -> udp_counters.Counters:
+        """Those of the process that relays UDP; nobody else has any of that kind."""
+        return udp_counters.Counters(self.area.slab(0, udp_counters.LAYOUT))
 
     def open_sessions(self) -> int:
         """The sessions of all workers."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.local import LocalServer
     from faith.datagram.ping import Settings as PingSettings
+    from faith.datagram.udp.flows import Settings as UdpSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.translation.prefix import Prefix
 
@@ -113,6 +114,7 @@ class Settings:
     dns: DnsSettings | None = None
     dns_workers: int = 1
     ping: PingSettings | None = None
+    udp: UdpSettings | None = None
 
     @property
     def name(self) -> str:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from faith.daemon.admin import Admin
 from faith.daemon.answering import Answering
 from faith.daemon.companions import Companions
-from faith.daemon.pinging import Pinging
+from faith.daemon.datagrams import Datagrams
+from faith.daemon.ping import PingKind
 from faith.daemon.shifts import Shifts
+from faith.daemon.udp import UdpKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +49,8 @@ def companions(
     return Companions(
         {
             "admin": Shifts(admin, lambda settings: settings.metrics, to_the_end=True),
-            "ping": Pinging(loop, places, lent, leave),
+            "ping": Datagrams(loop, PingKind(places), lent, leave),
+            "udp": Datagrams(loop, UdpKind(places), lent, leave),
             "names": Shifts(names, lambda settings: (settings.dns, settings.dns_workers)),
         }
     )

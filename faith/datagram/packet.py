@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from faith.datagram.checksum import checksum, holds
 
-ICMP, ICMPV6 = 1, 58
+ICMP, UDP, ICMPV6 = 1, 17, 58
 
 _IPV4 = struct.Struct("!BBHHHBBHII")
 _IPV6 = struct.Struct("!IHBB16s16s")

@@ -40,6 +40,10 @@ class Networks:
             first = network + (1 << (self._bits - length))
         return None
 
+    def holding(self, others: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of *others* that begin in one of them."""
+        return [other for other in others if other[0] in self]
+
     def __contains__(self, address: int) -> bool:
         return self.find(address) is not None
 

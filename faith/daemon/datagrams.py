@@ -1,115 +1,109 @@
-"""Ping, from the supervisor's side: what takes the requests, and the process they come to."""
+"""Datagrams, from the supervisor's side: a companion of one process, and what is held for it."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.daemon.channel import in_memory
 from faith.daemon.crew import Crew
-from faith.daemon.ping_process import Task, work
+from faith.daemon.datagram_process import Task, work
 from faith.daemon.predecessors import Predecessors, as_left
-from faith.datagram import icmp
-from faith.datagram.ping import Sockets
 from faith.errors import FaithError
-from faith.kernel.echo_capture import EchoCapture
-from faith.kernel.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Iterable, Iterator
 
     from faith.daemon.channel import Channel
     from faith.daemon.companions import Refuse, Then
+    from faith.daemon.datagram_process import Server
     from faith.daemon.lent import Lent
     from faith.daemon.loop import Loop
-    from faith.daemon.places import Places
     from faith.daemon.policy import Parts
     from faith.daemon.settings import Settings
-    from faith.datagram.ping import Settings as PingSettings
+    from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.supervisor")
 
 
-class Gear:
-    """What a supervisor holds for ping.  Raises SetupError; nothing stays behind then."""
-
-    def __init__(self) -> None:
-        with ExitStack() as undo:
-            self.capture = EchoCapture()
-            undo.callback(self.capture.close)
-            self._v4 = icmp_socket((icmp.ECHO_REPLY_V4, *icmp.ERRORS_V4))
-            undo.callback(self._v4.close)
-            self._v6 = icmpv6_socket((icmp.ECHO_REPLY_V6, *icmp.ERRORS_V6))
-            undo.pop_all()
-
-    @classmethod
-    def resume(cls, state: Any) -> Gear:
-        """That of the program before this one, by its `state`."""
-        capture, v4, v6 = state
-        made = cls.__new__(cls)
-        made.capture = EchoCapture.resume(capture)
-        made._v4, made._v6 = resumed(v4), resumed(v6)
-        return made
+class Gear(Protocol):
+    """What a supervisor holds for such a process: sockets, and what leads datagrams to them."""
 
     def state(self) -> Any:
         """What the next program needs of it, fit for JSON."""
-        return [self.capture.state(), self._v4.fileno(), self._v6.fileno()]
 
-    def descriptors(self) -> Iterator[int]:
+    def descriptors(self) -> Iterable[int]:
         """Those that are in the state."""
-        yield from self.capture.descriptors()
-        yield from (self._v4.fileno(), self._v6.fileno())
 
-    def sockets(self) -> Sockets:
+    def sockets(self) -> Any:
         """Copies of the sockets, for a process that serves."""
-        return Sockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
 
     def decide_by(self, parts: Parts) -> None:
-        """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
-        self.capture.set_prefixes(parts.prefixes)
-        self.capture.set_networks(parts.networks)
+        """Lead here what is for these prefixes and mapped networks.  Raises SetupError."""
 
     def close(self) -> None:
-        """Let go of all; the guard refuses pings again with the last copy."""
-        self.capture.close()
-        self._v4.close()
-        self._v6.close()
+        """Let go of all; in the last process that has it, it is undone."""
+
+
+class Kind(Protocol):
+    """What one such companion serves: pings, or UDP."""
+
+    name: str
+    """What its process is called in the log."""
+
+    def wanted(self, settings: Settings) -> Any:
+        """Its settings among those of the daemon, or None when nobody wants it."""
+
+    def gear(self) -> Gear:
+        """New gear.  Raises SetupError; nothing stays behind then."""
+
+    def resumed(self, state: Any) -> Gear:
+        """That of the program before this one, by its `Gear.state`."""
+
+    def server(self, loop: AbstractEventLoop, policy: Policy, sockets: Any, wanted: Any) -> Server:
+        """What serves by these settings, in its process."""
+
+    def words(self, wanted: Any) -> dict[str, Any]:
+        """Its settings, fit for JSON."""
+
+    def read(self, words: dict[str, Any]) -> Any:
+        """The settings that `words` gave these."""
 
 
 class Post:
-    """The process that pings, and its *gear*."""
+    """A process that goes by *settings*, and its *gear*."""
 
     def __init__(
-        self, loop: Loop, gear: Gear, settings: PingSettings, work: Callable[[int, Channel], None]
+        self, loop: Loop, name: str, gear: Gear, settings: Any, be: Callable[[int, Channel], None]
     ) -> None:
         self.gear = gear
         self.settings = settings
-        self.crew = Crew(loop, work, {}, "ping server")
+        self.crew = Crew(loop, be, {}, name)
 
     def dismiss(self) -> None:
-        """End it; requests are not taken from now on."""
+        """End it; nothing is led to it from now on."""
         self.gear.close()
         self.crew.tell("stop")
         self.crew.retire()
 
 
-class Pinging:
-    """The companion that answers pings, by one process, or by none when nobody wants it.
+class Datagrams:
+    """The companion that serves *kind* by one process, or by none when nobody wants it.
 
     *leave* is called in that process, to let go of what is the supervisor's; *lent* is the pool.
     """
 
-    def __init__(self, loop: Loop, places: Places, lent: Lent, leave: Callable[[], object]) -> None:
+    def __init__(self, loop: Loop, kind: Kind, lent: Lent, leave: Callable[[], object]) -> None:
         self._loop = loop
-        self._places = places
+        self._kind = kind
         self._lent = lent
         self._leave = leave
         self._user = ""
         self._parts: Parts | None = None
         self._now: Post | None = None
-        self._wanted: PingSettings | None = None
-        self._prepared: tuple[PingSettings | None, Post | None] | None = None
+        self._wanted: Any = None
+        self._prepared: tuple[Any, Post | None] | None = None
         self._leaving: list[Post] = []
         self._predecessors = Predecessors(loop, {})
         self._serves = True
@@ -120,21 +114,21 @@ class Pinging:
     def set_up(self, settings: Settings, left: Any, *, on_trial: bool) -> None:
         """Get the gear, or that which the program before has *left*.  Raises SetupError."""
         self._user = settings.user
-        self._wanted = settings.ping
+        self._wanted = wanted = self._kind.wanted(settings)
         self._on_trial = on_trial
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
         if left and left["gear"]:
-            gear = Gear.resume(left["gear"])
-            if settings.ping is None:
+            gear = self._kind.resumed(left["gear"])
+            if wanted is None:
                 gear.close()
                 return
             self._serves = False
-        elif settings.ping is None:
+        elif wanted is None:
             return
         else:
-            gear = Gear()
-        self._now = self._post(gear, settings.ping)
+            gear = self._kind.gear()
+        self._now = self._post(gear, wanted)
 
     def start(self, on_ready: Then) -> None:
         """Start the process, unless that of the program before this one is to go on."""
@@ -163,7 +157,7 @@ class Pinging:
         try:
             self._now.gear.decide_by(parts)
         except FaithError as error:
-            log.error("pings do not follow a change: %s", error)
+            log.error("the %s does not follow a change: %s", self._kind.name, error)
         if before:
             with in_memory(parts.dumps(before.maps)) as descriptor:
                 self._now.crew.tell("policy", [descriptor])
@@ -184,12 +178,12 @@ class Pinging:
 
     def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
         """Start a process if there has to be one and is none.  Raises SetupError."""
-        wanted = settings.ping
+        wanted = self._kind.wanted(settings)
         self._prepared = wanted, None
         if wanted is None or self._now:
             on_ready()
             return
-        gear = Gear()
+        gear = self._kind.gear()
         post = self._post(gear, wanted)
         self._prepared = wanted, post
         post.crew.on_failure = on_failure
@@ -209,7 +203,7 @@ class Pinging:
                 post.gear.decide_by(self._parts)
         elif self._now:
             self._now.settings = self._wanted
-            self._tell("settings", **vars(self._wanted))
+            self._tell("settings", words=self._kind.words(self._wanted))
 
     def drop(self) -> None:
         """Go by those of before."""
@@ -257,17 +251,21 @@ class Pinging:
             yield self._prepared[1]
         yield from self._leaving
 
-    def _post(self, gear: Gear, settings: PingSettings) -> Post:
+    def _post(self, gear: Gear, settings: Any) -> Post:
+        kind = self._kind
+
         def be(number: int, channel: Channel) -> None:
             assert self._parts
             sockets = gear.sockets()
             self._leave()
-            counters = self._places.ping()
-            known = self._parts, self._lent.use
-            task = Task(sockets, *known, self._user, post.settings, counters, self._serves)
-            work(task, channel)
 
-        post = Post(self._loop, gear, settings, be)
+            def make(loop: AbstractEventLoop, policy: Policy) -> Server:
+                return kind.server(loop, policy, sockets, post.settings)
+
+            known = self._parts, self._lent.use
+            work(Task(make, kind.read, *known, self._user, self._serves), channel)
+
+        post = Post(self._loop, kind.name, gear, settings, be)
         return post
 
     def _tell(self, kind: str, **words: object) -> None:

@@ -1,0 +1,1 @@
+"""UDP relayed: flows, both ways, and the errors about them."""

@@ -1,0 +1,175 @@
+"""What clients send by UDP, from which port of ours, and what comes back for it.
+
+An endpoint of a client's, an address and a port, has one port of ours whomever it sends to (RFC
+4787 REQ-1: endpoint-independent mapping, RFC 6146 §3.5.1).  ``now`` is any clock that only goes
+forward, in seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faith.errors import ConfigError
+from faith.translation.ports import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    Key = tuple[int, ...]
+    """What tells a flow from all others: numbers."""
+
+LEAST_IDLE = 120.0
+"""Seconds that RFC 4787 REQ-5 demands for ports that are not well known."""
+LEAST_MTU, MOST_MTU = 1280, 65535
+"""Octets of a packet: RFC 8200 §5, and the most there are."""
+ADDRESS, ENDPOINT = "address", "endpoint"
+FILTERINGS = (ADDRESS, ENDPOINT)
+"""Who is let in: the hosts that were sent to (RFC 4787 §5: address-dependent), or everybody."""
+
+SHORT_PORTS = Ports([(53, 53), (123, 123)])
+"""DNS and NTP."""
+
+# Why a datagram is refused; other reasons are those of connections.
+FULL = "too many flows"
+CLIENT_FULL = "too many flows of the client"
+
+_MOST_PEERS = 4096
+_order = itertools.count()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator may choose; times in seconds, limits 0 for none.
+
+    A flow ends *idle* seconds after the last datagram of its client's, or *short* seconds if all
+    that it has sent was to *short_ports*, where one answer is all that comes.  A client, for
+    *flows_per_client*, is an IPv6 /64 or an IPv4 address.  *mtu* is that of the IPv6 side.  Raises
+    ConfigError.
+    """
+
+    idle: float = 300.0
+    short: float = 10.0
+    short_ports: Ports = SHORT_PORTS
+    filtering: str = ADDRESS
+    flows: int = 32768
+    flows_per_client: int = 1024
+    mtu: int = 1280
+
+    def __post_init__(self) -> None:
+        if self.idle < LEAST_IDLE:
+            raise ConfigError(f"idle: RFC 4787 demands {LEAST_IDLE:g} seconds at least")
+        if self.short <= 0:
+            raise ConfigError("short: a flow has to last for a moment")
+        if not LEAST_MTU <= self.mtu <= MOST_MTU:
+            raise ConfigError(f"mtu: it is from {LEAST_MTU} to {MOST_MTU} octets")
+
+    def lifetime(self, port: int) -> float:
+        """Seconds that a datagram to *port* keeps a flow."""
+        return self.short if port in self.short_ports else self.idle
+
+
+class Flow:
+    """*key* begins with the client's address; *held* is what the flow goes out by.
+
+    It lasts until *due* at least, and those in *peers* were sent to.
+    """
+
+    __slots__ = ("due", "ended", "held", "key", "owner", "peers")
+
+    def __init__(self, key: Key, owner: int, held: Any) -> None:
+        self.key = key
+        self.owner = owner
+        self.held = held
+        self.due = 0.0
+        self.ended = False
+        self.peers: dict[int, float] = {}
+
+
+class Flows:
+    """The flows of all clients, within the limits of *settings*, which may be replaced."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._by_key: dict[Key, Flow] = {}
+        self._of_owner: dict[int, int] = {}
+        # Every flow is in here once, by a time that it does not end before.
+        self._ends: list[tuple[float, int, Flow]] = []
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def __iter__(self) -> Iterator[Flow]:
+        return iter(self._by_key.values())
+
+    def find(self, key: Key) -> Flow | None:
+        """The flow with that key."""
+        return self._by_key.get(key)
+
+    def refuses(self, owner: int) -> str | None:
+        """Why there can be no further flow of *owner*'s, a client as far as limits go."""
+        settings = self.settings
+        if settings.flows and len(self) >= settings.flows:
+            return FULL
+        most = settings.flows_per_client
+        return CLIENT_FULL if most and self._of_owner.get(owner, 0) >= most else None
+
+    def add(self, flow: Flow) -> None:
+        """Have *flow*, which was touched and has a key of its own, until `expire` ends it."""
+        self._by_key[flow.key] = flow
+        self._of_owner[flow.owner] = self._of_owner.get(flow.owner, 0) + 1
+        heapq.heappush(self._ends, (flow.due, next(_order), flow))
+
+    def touch(self, flow: Flow, peer: int, port: int, now: float) -> None:
+        """The client sends to *port* of *peer*: it is to hear from there (RFC 4787 REQ-6)."""
+        due = now + self.settings.lifetime(port)
+        if due > flow.due:
+            flow.due = due
+        peers = flow.peers
+        if peers.get(peer, 0.0) < due:
+            peers[peer] = due
+            if len(peers) > _MOST_PEERS:
+                _forget_some(peers, now)
+
+    def lets_in(self, flow: Flow, peer: int, now: float) -> bool:
+        """Whether what *peer* sends to *flow* is for its client."""
+        return self.settings.filtering == ENDPOINT or flow.peers.get(peer, now) > now
+
+    def expire(self, now: float) -> list[Flow]:
+        """End those that nobody has used for their time."""
+        ended = []
+        while self._ends and self._ends[0][0] <= now:
+            _, order, flow = self._ends[0]
+            if flow.due > now and not flow.ended:
+                heapq.heapreplace(self._ends, (flow.due, order, flow))
+                continue
+            heapq.heappop(self._ends)
+            if not flow.ended:
+                self._remove(flow)
+                ended.append(flow)
+        return ended
+
+    def take(self, most: int) -> list[Flow]:
+        """End some that there are, at most so many, for another process to have them."""
+        taken = list(itertools.islice(self, most))
+        for flow in taken:
+            self._remove(flow)
+        return taken
+
+    def _remove(self, flow: Flow) -> None:
+        flow.ended = True
+        del self._by_key[flow.key]
+        left = self._of_owner[flow.owner] - 1
+        if left:
+            self._of_owner[flow.owner] = left
+        else:
+            del self._of_owner[flow.owner]
+
+
+def _forget_some(peers: dict[int, float], now: float) -> None:
+    """Make room among *peers*: those whose time is over go, or else the first that came."""
+    over: Iterable[int] = [peer for peer, due in peers.items() if due <= now]
+    for peer in over or list(itertools.islice(peers, _MOST_PEERS // 4)):
+        del peers[peer]

@@ -1,0 +1,191 @@
+"""Datagrams of IPv4 clients to mapped addresses: to IPv6 hosts, from prefix + client."""
+
+from __future__ import annotations
+
+import _socket
+from typing import TYPE_CHECKING
+
+from faith.datagram import icmp
+from faith.datagram.packet import UDP, Packet, read_v6, write_v4
+from faith.datagram.send import Send
+from faith.datagram.udp.counters import HOPS
+from faith.datagram.udp.flows import Flow
+from faith.datagram.udp.message import NO_WAY, PROTOCOL, QUOTED_V4, datagram, whole_v4
+from faith.kernel.udp_sockets import from_v4, from_v6, header
+from faith.translation.inward import NO_PREFIX, inward
+
+if TYPE_CHECKING:
+    from faith.datagram.udp.counters import Counters
+    from faith.datagram.udp.flows import Flows
+    from faith.kernel.udp_sockets import Arrival
+    from faith.translation.destination import Policy
+
+Reply = tuple[object, ...]
+"""What an answer's arrival has: its source, no interface, and where it goes."""
+
+
+class Held:
+    """The ends of a flow: *client* and *mapped* of IPv4, *source* and *host* of IPv6.
+
+    Each is an address and a port; the client's port is the same on both sides.
+    """
+
+    __slots__ = ("client", "host", "host_text", "mapped", "source")
+
+    def __init__(
+        self,
+        client: tuple[int, int],
+        mapped: tuple[int, int],
+        source: int,
+        host: tuple[int, int],
+    ) -> None:
+        self.client = client
+        self.mapped = mapped
+        self.source = source
+        self.host = host
+        self.host_text = _socket.inet_ntop(_socket.AF_INET6, host[0].to_bytes(16, "big"))
+
+    @property
+    def reply(self) -> Reply:
+        """How an answer is known."""
+        source = self.source.to_bytes(16, "big")
+        return (self.host_text, self.host[1]), 0, source, self.client[1]
+
+
+class Inward:
+    """Judges by *policy*, and sends by raw sockets, one of each family."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        flows: Flows,
+        v4: _socket.socket,
+        v6: _socket.socket,
+        counters: Counters,
+    ) -> None:
+        self._policy = policy
+        self._flows = flows
+        self._v4 = v4
+        self._v6 = v6
+        self._counters = counters
+        self._judged: dict[tuple[object, ...], Flow] = {}
+        self._replies: dict[Reply, Flow] = {}
+
+    @property
+    def policy(self) -> Policy:
+        """What decides; another one decides about every flow anew."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self._judged.clear()
+
+    # -- from clients ------------------------------------------------------------------------
+
+    def arrived(self, arrival: Arrival, now: float) -> Send | None:
+        """Send a client's datagram on; what it is told if that cannot be."""
+        key = arrival.source, arrival.destination, arrival.port
+        flow = self._judged.get(key)
+        if flow is None or flow.ended:
+            found = self._find(arrival, now)
+            if not isinstance(found, Flow):
+                return found
+            flow = found
+        if arrival.hops <= 1:
+            return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4)
+        held = flow.held
+        self._flows.touch(flow, held.host[0], held.host[1], now)
+        message = [header(held.client[1], held.host[1], len(arrival.payload)), arrival.payload]
+        control = from_v6(held.source.to_bytes(16, "big"), arrival.hops - 1)
+        try:
+            self._v6.sendmsg(message, control, 0, (held.host_text, 0))
+        except OSError as error:
+            self._counters.lost()
+            no_way = error.errno in NO_WAY
+            return self._tell(arrival, icmp.UNREACHABLE_HOST_V4) if no_way else None
+        self._counters.to_v6(len(arrival.payload))
+        return None
+
+    def _find(self, arrival: Arrival, now: float) -> Flow | Send | None:
+        client = int.from_bytes(_socket.inet_aton(arrival.source[0]), "big")
+        mapped = int.from_bytes(arrival.destination, "big")
+        verdict = inward(self._policy, client, mapped, arrival.port, PROTOCOL)
+        refused = verdict.refused or (NO_PREFIX if verdict.source is None else None)
+        if refused or verdict.source is None:
+            return self._refuse(refused or NO_PREFIX, arrival, icmp.PROHIBITED_V4)
+        ends = (client, arrival.source[1]), (mapped, arrival.port)
+        host = verdict.server, verdict.port
+        key = (*ends[0], *ends[1], *host, verdict.source)
+        flow = self._flows.find(key)
+        if flow is None:
+            if why := self._flows.refuses(client):
+                return self._refuse(why, arrival, icmp.PROHIBITED_V4)
+            flow = Flow(key, client, Held(*ends, verdict.source, host))
+            self._flows.touch(flow, host[0], host[1], now)
+            self._flows.add(flow)
+            self.settle(flow)
+        if not verdict.lent:  # else it is asked for each time, and so stays lent
+            self._judged[arrival.source, arrival.destination, arrival.port] = flow
+        return flow
+
+    def settle(self, flow: Flow) -> None:
+        """Have answers for *flow*, new here, reach its client."""
+        self._replies[flow.held.reply] = flow
+
+    def end(self, flow: Flow) -> None:
+        """Let go of one that has ended."""
+        held = flow.held
+        if self._replies.get(held.reply) is flow:
+            del self._replies[held.reply]
+        client = _socket.inet_ntoa(held.client[0].to_bytes(4, "big")), held.client[1]
+        self._judged.pop((client, held.mapped[0].to_bytes(4, "big"), held.mapped[1]), None)
+
+    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error) -> Send:
+        self._counters.refused(why)
+        return self._tell(arrival, error)
+
+    def _tell(self, arrival: Arrival, error: icmp.Error) -> Send:
+        """*error* about *arrival*, for whoever has sent it."""
+        message = icmp.write(icmp.Message(*error, whole_v4(arrival)[:QUOTED_V4]))
+        client = _socket.inet_aton(arrival.source[0])
+        return Send(False, None, int.from_bytes(client, "big"), message)
+
+    # -- from IPv6 hosts ---------------------------------------------------------------------
+
+    def whose(self, arrival: Arrival) -> Flow | None:
+        """The flow that what arrived by IPv6 is the answer to."""
+        return self._replies.get(arrival[1:5])
+
+    def heard(self, flow: Flow, payload: bytes) -> None:
+        """Send an answer on."""
+        held = flow.held
+        control = from_v4(held.mapped[0].to_bytes(4, "big"))
+        to = _socket.inet_ntoa(held.client[0].to_bytes(4, "big")), 0
+        try:
+            self._v4.sendmsg(datagram(held.mapped, held.client, payload), control, 0, to)
+        except OSError:
+            self._counters.lost()
+        else:
+            self._counters.to_v4(len(payload))
+
+    def failed(self, packet: Packet) -> Send | None:
+        """What a client is told when an IPv6 host tells us an ICMPv6 error, in *packet*."""
+        error = icmp.read(packet.payload)
+        inner = read_v6(icmp.original_v6(error)) if error else None
+        if error is None or inner is None or inner.protocol != UDP or len(inner.payload) < 8:
+            return None
+        ours, port = int.from_bytes(inner.payload[:2], "big"), inner.payload[2:4]
+        host = _socket.inet_ntop(_socket.AF_INET6, inner.destination.to_bytes(16, "big"))
+        at = (host, int.from_bytes(port, "big")), 0, inner.source.to_bytes(16, "big"), ours
+        flow, translated = self._replies.get(at), icmp.to_v4(error)
+        if flow is None or translated is None:
+            return None
+        (client, client_port), (mapped, mapped_port) = flow.held.client, flow.held.mapped
+        ports = client_port.to_bytes(2, "big") + mapped_port.to_bytes(2, "big")
+        octets = ports + inner.payload[4:]
+        about = Packet(client, mapped, inner.hops, inner.traffic_class, UDP, inner.length, octets)
+        self._counters.told("v6")
+        message = icmp.write(icmp.Message(*translated, write_v4(about)[:QUOTED_V4]))
+        source = self._policy.maps.outward(packet.source, PROTOCOL)
+        return Send(False, source, client, message, max(packet.hops - 1, 1))

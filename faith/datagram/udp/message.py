@@ -1,0 +1,62 @@
+"""UDP datagrams as octets: for the quotes in ICMP errors, and with IPv4's checksum."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+from typing import TYPE_CHECKING
+
+from faith.datagram.checksum import checksum, pseudo_v6
+from faith.datagram.packet import UDP, Packet, write_v4, write_v6
+from faith.kernel.udp_sockets import header
+
+if TYPE_CHECKING:
+    from faith.kernel.udp_sockets import Arrival
+
+QUOTED_V6 = 1280 - 40 - 8
+"""Octets of a packet that an ICMPv6 error has of it at most (RFC 4443 §2.4)."""
+QUOTED_V4 = 576 - 20 - 8
+"""The same of ICMP (RFC 1812 §4.3.2.3)."""
+
+PROTOCOL = "udp"
+"""As maps have it."""
+NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
+"""What sending fails with when no route leads there."""
+
+_NONE = 0xFFFF
+"""What a checksum of 0 is sent as, because 0 says that there is none (RFC 768)."""
+
+
+def datagram(source: tuple[int, int], destination: tuple[int, int], payload: bytes) -> list[bytes]:
+    """The header, with its checksum, and the payload of a datagram between two endpoints.
+
+    Those are addresses of either family, and ports.
+    """
+    (from_host, from_port), (to_host, to_port) = source, destination
+    length = len(payload)
+    # An IPv4 pseudo-header has the same sum: zeros count for nothing, wherever they stand.
+    pseudo = pseudo_v6(from_host, to_host, length + 8, UDP)
+    found = checksum(header(from_port, to_port, length) + payload, pseudo) or _NONE
+    return [header(from_port, to_port, length, found), payload]
+
+
+def whole_v6(arrival: Arrival) -> bytes:
+    """The packet that *arrival* came in, as far as it is known."""
+    source, to = _v6(arrival.source[0]), int.from_bytes(arrival.destination, "big")
+    octets = b"".join(datagram((source, arrival.source[1]), (to, arrival.port), arrival.payload))
+    return write_v6(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))
+
+
+def whole_v4(arrival: Arrival) -> bytes:
+    """The same of one of IPv4."""
+    source, to = _v4(arrival.source[0]), int.from_bytes(arrival.destination, "big")
+    octets = b"".join(datagram((source, arrival.source[1]), (to, arrival.port), arrival.payload))
+    return write_v4(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))
+
+
+def _v6(host: str) -> int:
+    return int.from_bytes(_socket.inet_pton(_socket.AF_INET6, host), "big")
+
+
+def _v4(host: str) -> int:
+    return int.from_bytes(_socket.inet_aton(host), "big")

@@ -1,0 +1,243 @@
+"""Datagrams of IPv6 clients to IPv4 hosts: a port of ours for each port of a client's."""
+
+from __future__ import annotations
+
+import _socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from faith.datagram import icmp
+from faith.datagram.packet import UDP, Packet, read_v4, write_v6
+from faith.datagram.send import Send
+from faith.datagram.udp.counters import FILTERED, HOPS, NO_SOCKET
+from faith.datagram.udp.flows import Flow
+from faith.datagram.udp.message import NO_WAY, PROTOCOL, QUOTED_V6, whole_v6
+from faith.kernel.udp_sockets import flow_socket, from_v6, header, set_hops
+from faith.translation.destination import OWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faith.datagram.udp.counters import Counters
+    from faith.datagram.udp.flows import Flows
+    from faith.kernel.udp_sockets import Arrival
+    from faith.translation.destination import Policy
+    from faith.translation.prefix import Prefix
+
+MOST_WAYS = 1 << 16
+"""Ways remembered; when there are more, all are forgotten at once."""
+
+
+class Held:
+    """What a flow goes out and comes back by.
+
+    *sock* has *port* at *source*, or at every address of the gateway's if that is None.
+    """
+
+    __slots__ = ("client", "hops", "port", "prefix", "sock", "source")
+
+    def __init__(
+        self, sock: _socket.socket, source: int | None, client: tuple[str, int, int], prefix: Prefix
+    ) -> None:
+        self.sock = sock
+        self.source = source
+        self.port: int = sock.getsockname()[1]
+        self.client = client  # host, port, and the interface of a link-local one
+        self.prefix = prefix
+        self.hops = 0  # as the last datagram had them
+
+
+class Way(NamedTuple):
+    """From one endpoint of a client's to one of an IPv4 host's.
+
+    *twin* is the flow of another client that has the port there (RFC 4787 REQ-9: hairpin).
+    """
+
+    flow: Flow
+    server: int
+    to: tuple[str, int]
+    twin: Flow | None
+
+
+class Outward:
+    """Judges by *policy*, and sends by *sender*, which is raw, what comes back.
+
+    *watch* is called with every new flow, and *forget* with one that has ended, while its socket
+    is open still.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        flows: Flows,
+        sender: _socket.socket,
+        counters: Counters,
+        watch: Callable[[Flow], None],
+        forget: Callable[[Flow], None],
+    ) -> None:
+        self._policy = policy
+        self._flows = flows
+        self._sender = sender
+        self._counters = counters
+        self._watch = watch
+        self._forget = forget
+        self._ways: dict[tuple[object, ...], Way] = {}
+        self._by_endpoint: dict[tuple[int | None, int], Flow] = {}
+
+    @property
+    def policy(self) -> Policy:
+        """What decides; another one decides about everything anew."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self._ways.clear()
+
+    # -- from clients ------------------------------------------------------------------------
+
+    def arrived(self, arrival: Arrival, now: float) -> Send | None:
+        """Send a client's datagram on; what it is told if that cannot be."""
+        key = arrival[1:5]
+        way = self._ways.get(key)
+        if way is None or way.flow.ended or (way.twin and way.twin.ended):
+            found = self._find(arrival, now)
+            if not isinstance(found, Way):
+                return found
+            if len(self._ways) >= MOST_WAYS:
+                self._ways.clear()
+            way = self._ways[key] = found
+        if arrival.hops <= 1:
+            return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6)
+        self._flows.touch(way.flow, way.server, arrival.port, now)
+        if way.twin:
+            held = way.flow.held
+            self.heard(way.twin, arrival.payload, (way.to[0], held.port), now)
+            return None
+        return self._send(way, arrival)
+
+    def _send(self, way: Way, arrival: Arrival) -> Send | None:
+        held = way.flow.held
+        try:
+            if held.hops != arrival.hops - 1:
+                held.hops = arrival.hops - 1
+                set_hops(held.sock, held.hops)
+            held.sock.sendto(arrival.payload, way.to)
+        except OSError as error:
+            self._counters.lost()
+            no_way = error.errno in NO_WAY
+            return self._tell(arrival, icmp.NO_ROUTE_V6) if no_way else None
+        self._counters.to_v4(len(arrival.payload))
+        return None
+
+    def _find(self, arrival: Arrival, now: float) -> Way | Send | None:
+        """The way of *arrival*; or what its client is told, or nothing."""
+        client = int.from_bytes(_socket.inet_pton(_socket.AF_INET6, arrival.source[0]), "big")
+        target = int.from_bytes(arrival.destination, "big")
+        prefix = self._policy.prefixes.find(target)
+        if prefix is None:
+            return None  # it has just gone
+        server = prefix.unmap(target)
+        verdict = self._policy.admit(client, server, prefix, PROTOCOL)
+        twin = self._twin(server, arrival.port)
+        if verdict.refused and not (twin and verdict.refused == OWN):
+            return self._refuse(verdict.refused, arrival, icmp.PROHIBITED_V6)
+        source = verdict.source4
+        zone = arrival.scope if client >> 118 == 0xFE80 >> 6 else 0
+        key = client, arrival.source[1], zone, prefix.address, -1 if source is None else source
+        flow = self._flows.find(key)
+        if flow is None:
+            why = self._flows.refuses(client >> 64)
+            if why:
+                return self._refuse(why, arrival, icmp.PROHIBITED_V6)
+            try:
+                flow = self._open(key, (*arrival.source, zone), prefix, source)
+            except OSError:
+                return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6)
+            self._flows.touch(flow, server, arrival.port, now)
+            self._flows.add(flow)
+        return Way(flow, server, (_text(server), arrival.port), twin)
+
+    def _twin(self, server: int, port: int) -> Flow | None:
+        """The flow whose own endpoint this is."""
+        flow = self._by_endpoint.get((server, port))
+        if flow is None and server in self._policy.own:
+            flow = self._by_endpoint.get((None, port))
+        return flow
+
+    def _open(
+        self, key: tuple[int, ...], client: tuple[str, int, int], prefix: Prefix, source: int | None
+    ) -> Flow:
+        sock = flow_socket(None if source is None else _text(source), client[1])
+        flow = Flow(key, key[0] >> 64, Held(sock, source, client, prefix))
+        self.settle(flow)
+        return flow
+
+    def settle(self, flow: Flow) -> None:
+        """Have what comes for *flow*, new here, reach it."""
+        self._by_endpoint[flow.held.source, flow.held.port] = flow
+        self._watch(flow)
+
+    def end(self, flow: Flow) -> None:
+        """Let go of one that has ended."""
+        self._forget(flow)
+        del self._by_endpoint[flow.held.source, flow.held.port]
+        flow.held.sock.close()
+
+    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error) -> Send:
+        self._counters.refused(why)
+        return self._tell(arrival, error)
+
+    def _tell(self, arrival: Arrival, error: icmp.Error) -> Send:
+        """*error* about *arrival*, for whoever has sent it."""
+        message = icmp.write(icmp.Message(*error, whole_v6(arrival)[:QUOTED_V6]))
+        client = _socket.inet_pton(_socket.AF_INET6, arrival.source[0])
+        return Send(True, None, int.from_bytes(client, "big"), message, scope=arrival.scope)
+
+    # -- from IPv4 hosts ---------------------------------------------------------------------
+
+    def whose(self, v4: int, port: int) -> Flow | None:
+        """The flow that has *port* at *v4*, an address that is not the gateway's own."""
+        return self._by_endpoint.get((v4, port))
+
+    def heard(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
+        """Send on what has come for *flow* from an IPv4 endpoint."""
+        peer = int.from_bytes(_socket.inet_aton(source[0]), "big")
+        if not self._flows.lets_in(flow, peer, now):
+            self._counters.refused(FILTERED)
+            return
+        held = flow.held
+        host, port, scope = held.client
+        mapped = held.prefix.map(peer).to_bytes(16, "big")
+        message = [header(source[1], port, len(payload)), payload]
+        try:
+            self._sender.sendmsg(message, from_v6(mapped), 0, (host, 0, 0, scope))
+        except OSError:
+            self._counters.lost()
+        else:
+            self._counters.to_v6(len(payload))
+
+    def failed(self, octets: bytes) -> Send | None:
+        """What a client is told when an IPv4 host tells us an ICMP error, in a whole packet."""
+        packet = read_v4(octets)
+        error = icmp.read(packet.payload) if packet else None
+        inner = read_v4(icmp.original_v4(error)) if error else None
+        if packet is None or error is None or inner is None or inner.protocol != UDP:
+            return None
+        ours, port = int.from_bytes(inner.payload[:2], "big"), inner.payload[2:4]
+        flow = self._by_endpoint.get((inner.source, ours)) or self._by_endpoint.get((None, ours))
+        translated = icmp.to_v6(error, icmp.HEADERS_DIFFER_BY + inner.length)
+        if flow is None or translated is None or inner.destination not in flow.peers:
+            return None
+        held = flow.held
+        client, mapped = flow.key[0], held.prefix.map(inner.destination)
+        datagram = held.client[1].to_bytes(2, "big") + port + inner.payload[4:]
+        about = Packet(client, mapped, inner.hops, inner.traffic_class, UDP, inner.length, datagram)
+        self._counters.told("v4")
+        message = icmp.write(icmp.Message(*translated, write_v6(about)[:QUOTED_V6]))
+        own = packet.source in self._policy.own
+        source = None if own else held.prefix.map(packet.source)
+        return Send(True, source, client, message, max(packet.hops - 1, 1), scope=held.client[2])
+
+
+def _text(v4: int) -> str:
+    return _socket.inet_ntoa(v4.to_bytes(4, "big"))

@@ -1,0 +1,164 @@
+"""UDP served: the sockets that all flows share and each flow's own, without a task or transport."""
+
+from __future__ import annotations
+
+import select
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from faith.datagram.raw_icmp import RawIcmp, received
+from faith.datagram.udp.counters import Counters
+from faith.datagram.udp.flows import Flows
+from faith.datagram.udp.handover import Handover
+from faith.datagram.udp.inward import Inward
+from faith.datagram.udp.outward import Outward
+from faith.kernel.udp_sockets import limit_mtu, receive_v4, receive_v6
+
+if TYPE_CHECKING:
+    import _socket
+    from asyncio import AbstractEventLoop, TimerHandle
+
+    from faith.datagram.udp.flows import Flow, Settings
+    from faith.translation.destination import Policy
+
+_LARGEST = 1 << 16
+_EVENTS = 256
+_SWEEP = 1.0
+
+
+class Sockets(NamedTuple):
+    """What UDP takes, of `faith.kernel.udp_sockets` and `faith.kernel.icmp_sockets`.
+
+    *v6* and *v4* are where clients' datagrams arrive; the others are raw.
+    """
+
+    v6: _socket.socket
+    v4: _socket.socket
+    send_v6: _socket.socket
+    send_v4: _socket.socket
+    icmp_v6: _socket.socket
+    icmp_v4: _socket.socket
+
+
+class Udp:
+    """Relays datagrams between IPv6 and IPv4."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        sockets: Sockets,
+        policy: Policy,
+        settings: Settings,
+        counters: Counters | None = None,
+    ) -> None:
+        self._loop = loop
+        self._sockets = sockets
+        self.counters = counters or Counters()
+        self._icmp = RawIcmp(sockets.icmp_v4, sockets.icmp_v6)
+        self._poll = select.epoll()
+        self._by_descriptor: dict[int, Flow] = {}
+        self.outward_flows, self.inward_flows = Flows(settings), Flows(settings)
+        self.outward = Outward(
+            policy, self.outward_flows, sockets.send_v6, self.counters, self._watch, self._forget
+        )
+        raw = sockets.send_v4, sockets.send_v6
+        self.inward = Inward(policy, self.inward_flows, *raw, self.counters)
+        self._sweeper: TimerHandle | None = None
+        self.handover = Handover(self)
+        """What the server of another process goes on with."""
+        limit_mtu(sockets.send_v6, settings.mtu)
+
+    def serve(self) -> None:
+        """Begin to read, unless it has begun."""
+        if self._sweeper:
+            return
+        sockets, add = self._sockets, self._loop.add_reader
+        add(sockets.v6.fileno(), self._read_v6)
+        add(sockets.v4.fileno(), self._read_v4)
+        add(sockets.icmp_v6.fileno(), self._read_icmp_v6)
+        add(sockets.icmp_v4.fileno(), self._read_icmp_v4)
+        add(self._poll.fileno(), self._read_flows)
+        self._sweep()
+
+    def close(self) -> None:
+        """Read no more; what comes waits in the kernel's queues."""
+        if self._sweeper:
+            self._sweeper.cancel()
+            self._sweeper = None
+        sockets = self._sockets
+        for readable in (sockets.v6, sockets.v4, sockets.icmp_v6, sockets.icmp_v4, self._poll):
+            self._loop.remove_reader(readable.fileno())
+
+    @property
+    def policy(self) -> Policy:
+        """What decides; another one decides about what comes next of every flow, too."""
+        return self.outward.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.outward.policy = self.inward.policy = policy
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other *settings* from now on."""
+        self.outward_flows.settings = self.inward_flows.settings = settings
+        limit_mtu(self._sockets.send_v6, settings.mtu)
+
+    # -- what comes --------------------------------------------------------------------------
+
+    def _read_v6(self) -> None:
+        now, sock = self._loop.time(), self._sockets.v6
+        for arrival in received(lambda: receive_v6(sock)):
+            flow = self.inward.whose(arrival)
+            if flow:
+                self.inward.heard(flow, arrival.payload)
+            else:
+                self._icmp.attempt(self.outward.arrived(arrival, now))
+
+    def _read_v4(self) -> None:
+        now, sock = self._loop.time(), self._sockets.v4
+        for arrival in received(lambda: receive_v4(sock)):
+            # A flow's own port at a mapped address: what comes there is steered to us as well.
+            to = int.from_bytes(arrival.destination, "big")
+            flow = self.outward.whose(to, arrival.port)
+            if flow:
+                self.outward.heard(flow, arrival.payload, arrival.source, now)
+            else:
+                self._icmp.attempt(self.inward.arrived(arrival, now))
+
+    def _read_flows(self) -> None:
+        now = self._loop.time()
+        for descriptor, _ in self._poll.poll(0, _EVENTS):
+            flow = self._by_descriptor.get(descriptor)
+            if flow is None:
+                continue
+            for payload, source in received(partial(flow.held.sock.recvfrom, _LARGEST)):
+                self.outward.heard(flow, payload, source, now)
+
+    def _read_icmp_v4(self) -> None:
+        for octets in self._icmp.packets_v4():
+            self._icmp.attempt(self.outward.failed(octets))
+
+    def _read_icmp_v6(self) -> None:
+        for packet in self._icmp.packets_v6():
+            self._icmp.attempt(self.inward.failed(packet))
+
+    # -- flows -------------------------------------------------------------------------------
+
+    def _watch(self, flow: Flow) -> None:
+        descriptor = flow.held.sock.fileno()
+        self._by_descriptor[descriptor] = flow
+        self._poll.register(descriptor, select.EPOLLIN)
+
+    def _forget(self, flow: Flow) -> None:
+        descriptor = flow.held.sock.fileno()
+        del self._by_descriptor[descriptor]
+        self._poll.unregister(descriptor)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for flow in self.outward_flows.expire(now):
+            self.outward.end(flow)
+        for flow in self.inward_flows.expire(now):
+            self.inward.end(flow)
+        self.counters.flows(len(self.outward_flows) + len(self.inward_flows))
+        self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faith.datagram.udp.flows import (
+    CLIENT_FULL,
+    ENDPOINT,
+    FULL,
+    Flow,
+    Flows,
+    Settings,
+)
+from faith.errors import ConfigError
+
+ALICE, BOB = 1, 2
+DNS, OTHER = 53, 4500
+SERVER, STRANGER = 10, 11
+
+
+def flow_of(flows: Flows, owner: int = ALICE, port: int = OTHER, now: float = 0.0) -> Flow:
+    flow = Flow((owner, len(flows)), owner, None)
+    flows.touch(flow, SERVER, port, now)
+    flows.add(flow)
+    return flow
+
+
+def test_a_flow_lasts_for_its_time_after_the_last_datagram() -> None:
+    flows = Flows(Settings())
+    flow = flow_of(flows)
+    assert flows.expire(299.0) == []
+    flows.touch(flow, SERVER, OTHER, 299.0)
+    assert flows.expire(598.0) == []
+    assert flows.find(flow.key) is flow
+    assert flows.expire(599.0) == [flow]
+    assert flows.find(flow.key) is None
+    assert flow.ended
+
+
+def test_one_question_has_a_short_time_but_not_among_others() -> None:
+    flows = Flows(Settings())
+    short, long = flow_of(flows, port=DNS), flow_of(flows, port=DNS)
+    flows.touch(long, SERVER, OTHER, 1.0)
+    flows.touch(long, SERVER, DNS, 2.0)
+    assert flows.expire(11.0) == [short]
+    assert flows.expire(300.9) == []
+    assert flows.expire(301.0) == [long]
+
+
+def test_only_who_was_sent_to_is_let_in() -> None:
+    flows = Flows(Settings())
+    flow = flow_of(flows)
+    assert flows.lets_in(flow, SERVER, 1.0)
+    assert not flows.lets_in(flow, STRANGER, 1.0)
+    assert not flows.lets_in(flow, SERVER, 300.0)
+    flows.settings = Settings(filtering=ENDPOINT)
+    assert flows.lets_in(flow, STRANGER, 1.0)
+
+
+def test_limits_are_of_one_client_and_of_all() -> None:
+    flows = Flows(Settings(flows=3, flows_per_client=2))
+    flow_of(flows)
+    assert flows.refuses(ALICE) is None
+    flow_of(flows)
+    assert flows.refuses(ALICE) == CLIENT_FULL
+    assert flows.refuses(BOB) is None
+    flow_of(flows, BOB)
+    assert flows.refuses(BOB) == FULL
+    flows.expire(300.0)
+    assert flows.refuses(ALICE) is None
+
+
+def test_without_limits_there_are_none() -> None:
+    flows = Flows(Settings(flows=0, flows_per_client=0))
+    for _ in range(2000):
+        flow_of(flows)
+    assert flows.refuses(ALICE) is None
+
+
+def test_who_sends_to_everybody_takes_no_more_memory_for_ever() -> None:
+    flows = Flows(Settings())
+    flow = flow_of(flows)
+    for peer in range(100_000):
+        flows.touch(flow, peer, OTHER, 1.0)
+    assert len(flow.peers) <= 4096
+    assert flows.lets_in(flow, 99_999, 2.0)
+
+
+def test_what_is_taken_away_ends_here() -> None:
+    flows = Flows(Settings(flows_per_client=2))
+    first, second = flow_of(flows), flow_of(flows)
+    assert flows.take(1) == [first]
+    assert flows.take(9) == [second]
+    assert flows.refuses(ALICE) is None
+    assert flows.expire(1000.0) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"idle": 119.0}, "idle: RFC 4787 demands 120 seconds"),
+        ({"short": 0.0}, "short: "),
+        ({"mtu": 1279}, "mtu: it is from 1280 to 65535"),
+    ],
+)
+def test_settings_that_no_rfc_allows_are_refused(words: dict[str, float], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Settings(**words)  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.sampled_from([DNS, OTHER]), st.floats(0, 200)),
+        max_size=40,
+    )
+)
+def test_a_flow_is_there_for_exactly_as_long_as_its_datagrams_say(
+    sent: list[tuple[int, int, float]],
+) -> None:
+    """Against the plainest model: the latest of all times that datagrams ask for."""
+    settings = Settings()
+    flows = Flows(settings)
+    due: dict[int, float] = {}
+    now = 0.0
+    for number, port, pause in sent:
+        now += pause
+        ended = {flow.key[0] for flow in flows.expire(now)}
+        over = {one for one, until in due.items() if until <= now}
+        assert ended == over
+        for one in over:
+            del due[one]
+        flow = flows.find((number,))
+        assert (flow is not None) == (number in due)
+        due[number] = max(due.get(number, 0.0), now + settings.lifetime(port))
+        if flow is None:
+            flow = Flow((number,), ALICE, None)
+            flows.touch(flow, SERVER, port, now)
+            flows.add(flow)
+        else:
+            flows.touch(flow, SERVER, port, now)
+    assert len(flows) == len(due)

@@ -1,0 +1,403 @@
+"""UDP through a daemon: programs and sockets of clients and servers in their own namespaces."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.lab import wait_until
+from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from tests.netns.gateway import Gateway, metrics, reread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from faith.lab import Host, ThreeHosts
+
+pytestmark = pytest.mark.netns
+
+PORT = 5555
+IPV6_RECVERR = 25  # else only a few errors are told
+BASE = f"""
+workers = 1
+[[prefix]]
+address = "{PREFIX}"
+[[service]]
+ports = "2323"
+[metrics]
+listen = "[::1]:9064"
+"""
+UDP = "[udp]\n"
+MAPPED = "192.0.2.102"
+MAP = f"""
+[[map]]
+v4 = "{MAPPED}"
+v6 = "{CLIENT}"
+"""
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, tmp_path: Path) -> Callable[[str], Gateway]:
+    def gateway(text: str) -> Gateway:
+        return Gateway(lab, tmp_path, text)
+
+    return gateway
+
+
+def udp(host: Host, address: str, port: int = 0) -> socket.socket:
+    """A socket of *host*'s, bound to *address*; waiting for anything takes two seconds at most."""
+
+    def made() -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        sock.bind((address, port))
+        sock.settimeout(2)
+        return sock
+
+    return host.call(made)
+
+
+class Echo:
+    """A server that sends everything back, and knows from where it came."""
+
+    def __init__(self, host: Host, address: str = SERVER, port: int = PORT) -> None:
+        self.sock = udp(host, address, port)
+        self.sources: list[tuple[str, int]] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    data, source = self.sock.recvfrom(65536)
+                    self.sources.append(source[:2])
+                    self.sock.sendto(data, source)
+
+    def close(self) -> None:
+        self.sock.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def echo(lab: ThreeHosts) -> Iterator[Echo]:
+    with contextlib.closing(Echo(lab.server)) as server:
+        yield server
+
+
+@pytest.fixture
+def client(lab: ThreeHosts) -> Iterator[socket.socket]:
+    with udp(lab.client, CLIENT) as sock:
+        yield sock
+
+
+def asked(sock: socket.socket, address: str, port: int = PORT, data: bytes = b"hello") -> bytes:
+    """What comes back from *address*, and from nowhere else."""
+    sock.sendto(data, (address, port))
+    answer, source = sock.recvfrom(65536)
+    assert source[:2] == (address, port)
+    return answer
+
+
+def sent(lab: ThreeHosts) -> tuple[float, float]:
+    """How many datagrams have gone to IPv4 and to IPv6: each is counted once it has gone."""
+    counted = metrics(lab)
+    v4, v6 = (counted[f'faith_udp_datagrams_total{{to="{leg}"}}'] for leg in ("v4", "v6"))
+    return v4, v6
+
+
+def silent(sock: socket.socket, seconds: float = 0.3) -> bool:
+    """Whether nothing comes for a while."""
+    return not select.select([sock], [], [], seconds)[0]
+
+
+class TestToIPv4:
+    def test_an_answer_comes_from_who_was_asked(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        start(BASE + UDP)
+        assert asked(client, lab.mapped()) == b"hello"
+        assert [host for host, _ in echo.sources] == [GATEWAY_V4]
+        wait_until(lambda: sent(lab) == (1, 1), 5, "one datagram each way")
+        assert metrics(lab)['faith_udp_bytes_total{to="v4"}'] == 5
+
+    @pytest.mark.parametrize("size", [0, 1, 1232, 1400, 9000, 65000])
+    def test_datagrams_of_every_size_pass(
+        self,
+        start: Callable[[str], Gateway],
+        lab: ThreeHosts,
+        echo: Echo,
+        client: socket.socket,
+        size: int,
+    ) -> None:
+        start(BASE + UDP)
+        data = os.urandom(size)
+        assert asked(client, lab.mapped(), data=data) == data
+
+    def test_a_port_of_the_clients_has_one_port_whomever_it_sends_to(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        start(BASE + UDP)
+        with contextlib.closing(Echo(lab.server, SERVER, PORT + 1)) as other:
+            asked(client, lab.mapped())
+            asked(client, lab.mapped(), PORT + 1)
+            assert echo.sources == other.sources
+            with udp(lab.client, CLIENT) as second:
+                asked(second, lab.mapped())
+            assert echo.sources[1] != echo.sources[0]
+
+    def test_an_even_port_stays_even(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo
+    ) -> None:
+        start(BASE + UDP)
+        for port in range(6000, 6010):
+            with udp(lab.client, CLIENT, port) as sock:
+                asked(sock, lab.mapped())
+        alike = [port % 2 == source % 2 for port, (_, source) in enumerate(echo.sources, 6000)]
+        assert sum(alike) >= 8  # it is tried, and not for ever
+
+    def test_only_who_was_asked_is_let_in(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        lab.server.links.add_address("to-gateway", "192.0.2.81/24")
+        faithd = start(BASE + UDP)
+        asked(client, lab.mapped())
+        with udp(lab.server, "192.0.2.81", 7) as stranger, udp(lab.server, SERVER, 7) as other:
+            stranger.sendto(b"stranger", echo.sources[0])
+            assert silent(client)
+            other.sendto(b"another port", echo.sources[0])  # filtering depends on addresses only
+            assert client.recvfrom(100)[1][:2] == (lab.mapped(), 7)
+            reread(faithd, BASE + UDP + 'filtering = "endpoint"\n', "read again")
+            stranger.sendto(b"stranger", echo.sources[0])
+            assert client.recvfrom(100)[1][:2] == (lab.mapped("192.0.2.81"), 7)
+        assert metrics(lab)['faith_udp_refusals_total{reason="filtered"}'] == 1
+
+    def test_two_clients_of_the_gateway_reach_each_other(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        start(BASE + UDP)
+        with udp(lab.client, CLIENT) as other:
+            asked(client, lab.mapped())
+            asked(other, lab.mapped())
+            (_, ours), (_, theirs) = echo.sources
+            gateway = lab.mapped(GATEWAY_V4)
+            client.sendto(b"to you", (gateway, theirs))
+            other.sendto(b"and to you", (gateway, ours))
+            assert client.recvfrom(100) == (b"and to you", (gateway, theirs, 0, 0))
+            client.sendto(b"again", (gateway, theirs))  # they have sent to us by now
+            assert other.recvfrom(100) == (b"again", (gateway, ours, 0, 0))
+
+    def test_what_the_rules_or_the_defaults_deny_is_refused(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        rules = '[access]\nrules = ["::/0 deny 192.0.2.81/32", "::/0 permit 0.0.0.0/0"]\n'
+        start(BASE + UDP + rules)
+        for denied in ("192.0.2.81", GATEWAY_V4, "127.0.0.1"):
+            client.connect((lab.mapped(denied), PORT))
+            client.send(b"x")
+            with pytest.raises(PermissionError):  # administratively prohibited
+                client.recv(100)
+        client.connect((lab.mapped(), PORT))
+        client.send(b"allowed")
+        assert client.recv(100) == b"allowed"
+
+    def test_a_flow_ends_after_its_time(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        start(BASE + UDP + f'short = 2\nshort_ports = "{PORT}"\n')
+        asked(client, lab.mapped())
+        wait_until(lambda: metrics(lab)["faith_udp_flows"] == 1, 2, "a flow")
+        wait_until(lambda: metrics(lab)["faith_udp_flows"] == 0, 10, "no flow")
+        asked(client, lab.mapped())
+        assert echo.sources[0] != echo.sources[1]
+
+    def test_limits_hold_for_a_client_and_for_all(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        faithd = start(BASE + UDP + "flows_per_client = 1\n")
+        asked(client, lab.mapped())
+        with udp(lab.client, CLIENT) as second:
+            second.connect((lab.mapped(), PORT))
+            second.send(b"x")
+            with pytest.raises(PermissionError):
+                second.recv(100)
+            reread(faithd, BASE + UDP, "read again")
+            second.send(b"now")
+            assert second.recv(100) == b"now"
+        asked(client, lab.mapped())
+        assert metrics(lab)['faith_udp_refusals_total{reason="too many flows of the client"}'] == 1
+
+
+class TestErrors:
+    def test_a_port_that_nobody_has_is_refused(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
+    ) -> None:
+        start(BASE + UDP)
+        client.connect((lab.mapped(), PORT))
+        client.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(100)
+        assert metrics(lab)['faith_udp_errors_total{from="v4"}'] == 1
+
+    def test_a_host_that_is_not_there_is_unreachable(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
+    ) -> None:
+        start(BASE + UDP)
+        client.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        client.settimeout(8)
+        client.connect((lab.mapped("192.0.2.99"), PORT))
+        client.send(b"x")
+        with pytest.raises(OSError, match="unreachable") as caught:
+            client.recv(100)
+        assert caught.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
+
+    def test_a_network_without_a_route_is_unreachable_at_once(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
+    ) -> None:
+        start(BASE + UDP)
+        client.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        client.connect((lab.mapped("198.51.100.1"), PORT))
+        client.send(b"x")
+        with pytest.raises(OSError, match="unreachable"):
+            client.recv(100)
+
+    def test_a_probe_of_one_hop_sees_the_gateway_and_one_of_two_the_server(
+        self,
+        start: Callable[[str], Gateway],
+        lab: ThreeHosts,
+        need: Callable[[str], str],
+    ) -> None:
+        start(BASE + UDP)
+        said = lab.client.run(
+            [need("traceroute"), "-6", "-n", "-q", "1", "-w", "2", "-m", "4", lab.mapped()]
+        ).stdout.splitlines()
+        assert [line.split()[1] for line in said[1:]] == [GATEWAY_V6, lab.mapped()]
+
+
+class TestWhenItEnds:
+    def test_without_a_daemon_the_guard_refuses(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        lab.gateway.run(["faith", "-e", "-p", PREFIX])
+        faithd = start(BASE + UDP)
+        asked(client, lab.mapped())
+        faithd.signal(signal.SIGKILL)
+        faithd.process.wait(5)
+        client.connect((lab.mapped(), PORT))
+
+        def refused() -> bool:
+            client.send(b"x")
+            try:
+                client.recv(100)
+            except ConnectionRefusedError:
+                return True
+            except TimeoutError:
+                return False
+            return False
+
+        wait_until(refused, 10, "a refusal")
+
+    def test_it_can_be_turned_off_and_on(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        faithd = start(BASE)
+        client.connect((lab.mapped(), PORT))
+        client.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(100)
+        reread(faithd, BASE + UDP, "read again")
+        client.send(b"on")
+        assert client.recv(100) == b"on"
+        reread(faithd, BASE, "read again")
+        client.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(100)
+
+    def test_an_upgrade_keeps_flows(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        faithd = start(BASE + UDP)
+        asked(client, lab.mapped())
+        faithd.signal(signal.SIGUSR2)
+        until = time.monotonic() + 20
+        while "all is handed over" not in faithd.said and time.monotonic() < until:
+            assert asked(client, lab.mapped(), data=os.urandom(100))
+        faithd.wait_said("all is handed over")
+        asked(client, lab.mapped())
+        assert len(set(echo.sources)) == 1
+        assert sent(lab)[0] == len(echo.sources)
+
+
+class TestToIPv6:
+    """The lab's hosts change their parts: its server, which has no IPv6, is the client here."""
+
+    def test_an_answer_comes_from_the_mapped_address(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts
+    ) -> None:
+        start(BASE + UDP + MAP)
+        with (
+            contextlib.closing(Echo(lab.client, CLIENT)) as host,
+            udp(lab.server, SERVER, 7000) as node,
+        ):
+            assert asked(node, MAPPED) == b"hello"
+            assert host.sources == [(lab.mapped(SERVER), 7000)]
+            for size in (0, 1, 1472, 30000):
+                data = os.urandom(size)
+                assert asked(node, MAPPED, data=data) == data
+        wait_until(lambda: sent(lab) == (5, 5), 5, "five datagrams each way")
+
+    def test_a_port_may_stand_for_another(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts
+    ) -> None:
+        one_port = MAP + 'ports = "5300"\nto_port = 5555\nprotocols = ["udp"]\n'
+        start(BASE + UDP + one_port)
+        with (
+            contextlib.closing(Echo(lab.client, CLIENT)),
+            udp(lab.server, SERVER) as node,
+        ):
+            assert asked(node, MAPPED, 5300) == b"hello"
+            node.connect((MAPPED, PORT))
+            node.send(b"x")
+            with pytest.raises(OSError, match="No route to host"):
+                node.recv(100)
+
+    def test_a_mapped_host_sends_from_its_address_and_port(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
+    ) -> None:
+        start(BASE + UDP + MAP)
+        asked(client, lab.mapped())
+        assert echo.sources == [(MAPPED, client.getsockname()[1])]
+
+    def test_a_port_that_nobody_has_is_refused(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts
+    ) -> None:
+        start(BASE + UDP + MAP)
+        with udp(lab.server, SERVER) as node:
+            node.connect((MAPPED, PORT))
+            node.send(b"x")
+            with pytest.raises(ConnectionRefusedError):
+                node.recv(100)
+        assert metrics(lab)['faith_udp_errors_total{from="v6"}'] == 1
+
+    def test_an_upgrade_keeps_flows(self, start: Callable[[str], Gateway], lab: ThreeHosts) -> None:
+        faithd = start(BASE + UDP + MAP)
+        with (
+            contextlib.closing(Echo(lab.client, CLIENT)) as host,
+            udp(lab.server, SERVER) as node,
+        ):
+            asked(node, MAPPED)
+            faithd.signal(signal.SIGUSR2)
+            faithd.wait_said("all is handed over", seconds=20)
+            host.sock.sendto(b"late", (*host.sources[0], 0, 0))
+            assert node.recvfrom(100) == (b"late", (MAPPED, PORT))
