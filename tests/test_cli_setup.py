@@ -193,7 +193,14 @@ def test_the_answers_are_in_the_file() -> None:
     )
     assert settings.prefixes == (Prefix.parse("2001:db8:ff00::/40", RFC6052),)
     assert str(settings.ports) == "23,8000-8100"
-    assert settings.access_rules == "2001:db8:6::/62 permit 0.0.0.0/0"
+    assert settings.access_rules == "\n".join(
+        [
+            "2001:db8:6::/62 permit 0.0.0.0/0",
+            "::ffff:0:0/96 permit 192.0.2.102",
+            "::ffff:0:0/96 permit 198.51.100.0/25",
+            "::ffff:0:0/96 permit 198.51.100.200",
+        ]
+    )
     (source,) = settings.sources.sources
     assert source.one_to_one
     assert settings.relay.idle_timeout == 86400

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.lab.topology import GATEWAY_V6, PREFIX
+from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX
 from tests.faithd import Faithd
-from tests.netns.service import relays
+from tests.netns.service import PORT, relays
 from tests.peers.site import Site
 from tests.peers.terminal import Terminal
 
@@ -78,6 +79,16 @@ def test_the_file_makes_a_gateway(
     faithd = Faithd(lab.gateway, tmp_path / "log", "--config", str(file))
     faithd.wait_said("serving")
     assert relays(lab)
+    with (
+        lab.client.call(
+            lambda: socket.create_server((CLIENT, PORT), family=socket.AF_INET6)
+        ) as listener,
+        lab.server.call(socket.create_connection, ("192.0.2.102", PORT), 5),
+    ):
+        listener.settimeout(5)
+        connection, peer = listener.accept()
+        connection.close()
+        assert peer[0] == lab.mapped(), "an IPv4 client, as the mapped host knows it"
     assert faithd.stop() == 0
     assert "source=192.0.2.102:" in faithd.said
 

@@ -17,7 +17,7 @@ from faith.cli.setup.template import (
     render,
     words,
 )
-from faith.daemon import config
+from faith.daemon import config, mapping
 from faith.datagram.ping import Settings as PingSettings
 from faith.errors import ConfigError
 from faith.kernel import routes
@@ -114,8 +114,14 @@ def _pool(host: Host, answers: Answers) -> str:
 
 
 def _check_pair(host: Host, answer: str) -> None:
-    if len(words(answer)) != 2:
+    pair = words(answer)
+    if len(pair) != 2:
         raise ConfigError("two addresses, IPv4 and IPv6")
+    mapping.of_words(pair[0], pair[1], {})
+
+
+def _check_lent(host: Host, answer: str) -> None:
+    config.read(render({"dns": YES, "pool": answer}), "faith.toml")
 
 
 def _dns_listen(host: Host, answers: Answers) -> str:
@@ -241,7 +247,8 @@ QUESTIONS = (
         "For IPv4 clients: addresses and networks that this gateway lends to names which have IPv6"
         f" addresses only, and answers for; or {NONE}.",
         lambda host, answers: NONE,
-        applies=_answers_names,
+        _check_lent,
+        _answers_names,
     ),
     Question(
         "listen",

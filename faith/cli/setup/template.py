@@ -21,6 +21,7 @@ NONE = "none"
 LAYOUT = LOW32
 """Unless said."""
 
+_IPV4_CLIENTS = "::ffff:0:0/96"
 _HEAD = """\
 # A gateway's configuration, made by `faith setup`.  faith.toml(5) explains all that is possible.
 # `faith check` shows what this file asks for, and `faith reload` has it read again."""
@@ -76,11 +77,20 @@ def _service(answers: Answers) -> str:
 
 def _access(answers: Answers) -> str:
     rules = [f"{network} permit 0.0.0.0/0" for network in words(answers["clients"])]
+    # Clients of IPv4, as rules know them, may reach what is there for them.
+    rules += [f"{_IPV4_CLIENTS} permit {network}" for network in _for_ipv4(answers)]
     inside = answers.get("inside", "")
     where = f": those of {inside}, unless others were named" if inside else ""
     return "\n".join(
         [f"# Who may use it{where}.", "[access]", f"rules = {_list(rules, apart=True)}"]
     )
+
+
+def _for_ipv4(answers: Answers) -> Iterator[str]:
+    for line in answers.get("maps", "").splitlines():
+        yield words(line)[0]
+    if answers.get("dns") == YES and answers.get("pool", NONE) != NONE:
+        yield from words(answers["pool"])
 
 
 def _source(answers: Answers) -> str:
