@@ -29,3 +29,38 @@ def test_the_verifiers_log_is_in_its_error() -> None:
     assert error.errno == errno.EACCES
     assert error.log == "R0 !read_ok"
     assert "R0 !read_ok" in str(error)
+
+
+class Kernel:
+    """A kernel whose answer to a call of many at once is an error, or none."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: int | None) -> None:
+        self.calls: list[int] = []
+        self._error = error
+        monkeypatch.setattr(bpf, "_bpf", self._bpf)
+
+    def _bpf(self, command: int, attributes: bytes) -> int:
+        self.calls.append(command)
+        if command == bpf._MAP_UPDATE_BATCH and self._error:
+            raise OSError(self._error, "no")
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("error", "one_by_one"), [(None, 0), (errno.EINVAL, 2), (errno.EOPNOTSUPP, 2), (524, 2)]
+)
+def test_many_keys_are_set_at_once_where_that_is_possible(
+    monkeypatch: pytest.MonkeyPatch, error: int | None, one_by_one: int
+) -> None:
+    kernel = Kernel(monkeypatch, error)
+    some = bpf.Map.resume(3)
+    some.update_all({b"key1": b"val1", b"key2": b"val2"})
+    assert kernel.calls == [bpf._MAP_UPDATE_BATCH] + [bpf._MAP_UPDATE] * one_by_one
+    some.update_all({})
+    assert len(kernel.calls) == 1 + one_by_one
+
+
+def test_an_error_that_means_something_else_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    Kernel(monkeypatch, errno.ENOSPC)
+    with pytest.raises(OSError, match="no"):
+        bpf.Map.resume(3).update_all({b"key": b"value"})

@@ -396,6 +396,20 @@ class TestChanges:
             assert relays(node)
         faithd.wait_said("end=closed", 2 if maps else 3)
 
+    @pytest.mark.parametrize("number", [1, 3])
+    def test_the_listeners_are_for_any_number_of_workers(
+        self, start: Callable[..., Gateway], node: Host, echo: Echo, number: int
+    ) -> None:
+        faithd = start()
+        with connect(node) as session:
+            assert answers(session)
+            faithd.write(BASE.replace("workers = 2", f"workers = {number}") + MAP)
+            faithd.signal(signal.SIGHUP)
+            faithd.wait_said("all is handed over", seconds=20)
+            assert len(faithd.workers) == number
+            assert all(relays(node) for _ in range(10))
+            assert answers(session)
+
 
 class TestFtp:
     @pytest.fixture(autouse=True)
