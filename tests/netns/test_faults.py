@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
+import signal
 import socket
 import struct
 import time
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.daemon import presence
 from faith.kernel import guard, routes
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX, SERVER
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
     from faith.lab import ThreeHosts
     from tests.faithd import Faithd
-    from tests.netns.conftest import Start
+    from tests.netns.conftest import Fork, Report, Start
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("echo")]
 
@@ -62,12 +65,24 @@ def open_descriptors(faithd: Faithd) -> int:
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in faithd.workers)
 
 
+def open_sessions(lab: ThreeHosts) -> int:
+    (running,) = lab.gateway.call(lambda: list(presence.running()))
+    return running.sessions
+
+
 def at_rest(faithd: Faithd) -> int:
     """The descriptors of the workers when they have nothing to do."""
     found = -1
     while found != (found := open_descriptors(faithd)):
         time.sleep(0.3)
     return found
+
+
+def dig_black_hole(lab: ThreeHosts) -> None:
+    """Have the gateway send to BLACK_HOLE, where nobody is, instead of asking for a neighbour."""
+    device = json.loads(lab.gateway.run(["ip", "-j", "route", "get", SERVER]).stdout)[0]["dev"]
+    neighbour = [BLACK_HOLE, "lladdr", "02:00:00:00:00:63", "nud", "permanent", "dev", device]
+    lab.gateway.run(["ip", "neigh", "replace", *neighbour])
 
 
 # -- clients -------------------------------------------------------------------------------------
@@ -77,40 +92,51 @@ def at_rest(faithd: Faithd) -> int:
 def test_a_flood_of_connections_to_a_black_hole_is_cut_at_the_deadline(
     lab: ThreeHosts, start: Start
 ) -> None:
-    faithd = start("--connect-timeout", "3", str(PORT))
+    dig_black_hole(lab)
+    deadline = 3 + CLIENTS // 500  # none is cut before all are there
+    faithd = start("--connect-timeout", str(deadline), str(PORT))
     idle, before = at_rest(faithd), rss(faithd)
     flood = [connect(lab, lab.mapped(BLACK_HOLE)) for _ in range(CLIENTS)]
     growth = (rss(faithd) - before) / CLIENTS
+    wait_until(lambda: open_sessions(lab) == CLIENTS, 5, "all of them being there at once")
     assert relays(lab), "others are served meanwhile"
     print(f"{CLIENTS} half-open sessions: {growth:.0f} bytes of the daemon's each")
     assert growth < 16_000
     for session in flood:
         with session, contextlib.suppress(ConnectionError):
-            session.settimeout(10)
+            session.settimeout(deadline + 10)
             assert session.recv(1) == b""
+    faithd.wait_said("end=timeout", CLIENTS)
     wait_until(lambda: open_descriptors(faithd) == idle, 5, "every descriptor given back")
     assert relays(lab)
 
 
 @pytest.mark.usefixtures("reserved")
 def test_a_flood_of_idle_sessions_costs_little_and_leaves_nothing(
-    lab: ThreeHosts, start: Start
+    lab: ThreeHosts, start: Start, fork: Fork
 ) -> None:
     faithd = start(f"{PORT},9999")
     idle, before = at_rest(faithd), rss(faithd)
-    with (
-        contextlib.ExitStack() as stack,
-        lab.server.call(socket.create_server, (SERVER, 9999)) as listener,
-    ):
+    with lab.server.call(lambda: socket.create_server((SERVER, 9999), backlog=4096)) as listener:
+        holding = fork(lambda report: hold(listener, report))
+    with contextlib.ExitStack() as stack:
         for _ in range(CLIENTS):
             stack.enter_context(connect(lab, port=9999))
-            stack.enter_context(listener.accept()[0])
+        assert holding.report() == CLIENTS
         assert relays(lab), "others are served meanwhile"
         growth = (rss(faithd) - before) / CLIENTS
         print(f"{CLIENTS} idle sessions: {growth:.0f} bytes of the daemon's each")
         assert growth < 16_000
+    holding.kill()
     wait_until(lambda: open_descriptors(faithd) == idle, 10, "every descriptor given back")
     assert relays(lab)
+
+
+def hold(listener: socket.socket, report: Report) -> None:
+    """Have the server's ends in a process of its own: one may not have those of both sides."""
+    sessions = [listener.accept() for _ in range(CLIENTS)]
+    report(len(sessions))
+    signal.pause()
 
 
 @pytest.mark.usefixtures("reserved")
@@ -195,7 +221,14 @@ def test_a_clock_that_jumps_moves_no_limit(
         for path in (*source.glob("relay/*.py"), *source.glob("daemon/*.py"))
         if "time.time()" in path.read_text()
     ]
-    assert set(users) == {"inetd.py", "log.py", "relay.py", "session.py", "succession.py"}
+    assert set(users) == {
+        "forwarder.py",
+        "inetd.py",
+        "log.py",
+        "relay.py",
+        "session.py",
+        "succession.py",
+    }
     start("--idle-timeout", "2", str(PORT))
     with connect(lab) as session:
         assert answers(session)
