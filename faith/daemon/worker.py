@@ -19,6 +19,7 @@ from faith.daemon.log import NOTICE
 from faith.daemon.orders import Orders
 from faith.daemon.policy import Parts
 from faith.daemon.records import Records
+from faith.daemon.unmapped import Unmapped
 from faith.errors import FaithError
 from faith.kernel import capabilities, sandbox
 from faith.kernel.leases import GRACE
@@ -182,8 +183,11 @@ class Worker:
             self._drain()
 
     def _take_policy(self, descriptor: int) -> None:
-        parts = Parts.loads(from_memory(descriptor), self._relay.policy.maps)
+        known = self._relay.policy.maps
+        parts = Parts.loads(from_memory(descriptor), known)
         self._relay.policy = parts.policy(self._lent)
+        if parts.maps is not known:
+            Unmapped(self._loop, self._relay, known)
         log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
 
     def _keep_leases(self) -> None:

@@ -193,7 +193,9 @@ def test_a_map_that_is_added_works_at_once(lab: ThreeHosts) -> None:
         faith(lab, "map", "add", "192.0.2.104", "2001:db8:6::9")
         faith(lab, "map", "del", "192.0.2.104")
         assert answers(connection), "what has nothing to do with it goes on"
-    faith(lab, "map", "del", NODES)
+        faith(lab, "map", "del", NODES)
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
     assert not relays(node, NODES, PORT)
 
 
@@ -203,5 +205,8 @@ def test_two_ipv6_hosts_meet_by_a_mapped_address(lab: ThreeHosts, echo_of_host: 
     faith(lab, "map", "add", NODES, CLIENT)
     with connect(lab, lab.mapped(NODES)) as connection:
         assert answers(connection)
+        faith(lab, "map", "del", NODES)
+        with pytest.raises(ConnectionResetError):
+            connection.recv(1)
     (peer,) = echo_of_host.peers
     assert ip_address(peer) in ip_network(PREFIX), "the answers come back by the gateway"
