@@ -484,7 +484,17 @@ class TestFtp:
         assert received == b"octets" * 1000
 
 
+def ask(node: Host, text: bytes) -> bytes:
+    """What is answered to a datagram to port 53 of the mapped address."""
+    with node.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.connect((MAPPED, 53))
+        client.send(text)
+        return client.recv(1000)
+
+
 class TestPrograms:
+    @pytest.mark.usefixtures("bpf_allowed")
     def test_what_naptd_did(
         self,
         lab: ThreeHosts,
@@ -505,8 +515,21 @@ class TestPrograms:
             ruleset = lab.gateway.run([need("nft"), "list", "ruleset"]).stdout
             return lab.gateway.links.routes(), ruleset
 
+        def answer() -> None:
+            text, peer = datagrams.recvfrom(1000)
+            datagrams.sendto(text.upper(), peer)
+            echo.peers.append(peer[0])
+
+        with host.inside():
+            datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            datagrams.bind(("::", 53))
         before = found()
-        faithd = start(BASE.partition("[[service]]")[0] + MAP + "[ping]\nenabled = true\n")
+        faithd = start(BASE.partition("[[service]]")[0] + MAP + "[ping]\n[udp]\n")
+        with datagrams:
+            answering = threading.Thread(target=answer, daemon=True)
+            answering.start()
+            assert ask(node, b"who is that") == b"WHO IS THAT"
+            answering.join(5)
         assert "bytes from" in node.run([need("ping"), "-c", "1", "-W", "5", MAPPED]).stdout
         assert node.run([need("curl"), "-sS", f"http://{MAPPED}/page"]).stdout == "hello"
         assert relays(node)
