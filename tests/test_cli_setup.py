@@ -54,6 +54,7 @@ HOST = Host(
     ("wan",),
     (),
     ("2001:db8:1::53", "192.0.2.53"),
+    frozenset(["CAP_BPF", "CAP_NET_RAW"]),
 )
 
 
@@ -86,6 +87,8 @@ def test_it_proposes_what_it_sees() -> None:
         "outside": "wan",
         "addresses": "kernel",
         "tcp": "7440",
+        "udp": "yes",
+        "udp_idle": "300",
         "ping": "yes",
         "icmp": "60",
         "dns": "yes",
@@ -100,6 +103,12 @@ def test_a_prefix_that_is_reserved_is_proposed_with_its_layout() -> None:
     answers = proposals(host)
     assert (answers["prefix"], answers["layout"]) == ("2001:db8:100::/40", "rfc6052")
     assert read(answers).prefixes == host.reserved
+
+
+def test_what_takes_rights_is_proposed_to_who_has_them() -> None:
+    answers = proposals(replace(HOST, rights=frozenset(["CAP_NET_RAW"])))
+    assert (answers["udp"], answers["ping"]) == ("no", "yes")
+    assert proposals(replace(HOST, rights=frozenset()))["ping"] == "no"
 
 
 def test_several_outside_addresses_are_a_pool() -> None:
@@ -136,6 +145,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "share": ("shared",),
     "maps": ("192.0.2.102 2001:db8:6::2",),
     "tcp": ("0", "86400"),
+    "udp": ("yes", "no"),
+    "udp_idle": ("120",),
     "ping": ("yes", "no"),
     "icmp": ("60",),
     "dns": ("yes", "no"),
@@ -186,6 +197,7 @@ def test_the_answers_are_in_the_file() -> None:
             | {
                 "addresses": "192.0.2.8/30",
                 "share": "64",
+                "udp": "yes",
                 "clients": "2001:db8:6::/62",
                 "dns": "yes",
             }
@@ -205,6 +217,8 @@ def test_the_answers_are_in_the_file() -> None:
     assert source.one_to_one
     assert settings.relay.idle_timeout == 86400
     assert len(settings.maps) == 1
+    assert settings.udp
+    assert settings.udp.idle == 120
     assert settings.dns
     assert len(settings.dns.pool) == 2
     assert list(map(str, settings.dns.forward)) == [
@@ -230,6 +244,7 @@ def test_the_answers_are_in_the_file() -> None:
         ("share", "128", "cannot have an address each"),
         ("maps", "192.0.2.102", "two addresses, IPv4 and IPv6"),
         ("maps", "2001:db8:6::2, 192.0.2.102", "IPv4 belongs here"),
+        ("udp_idle", "60", "120"),
         ("ping", "", "yes or no"),
         ("icmp", "30", "60"),
         ("tcp", "an hour", "not a number from 0"),
@@ -246,6 +261,7 @@ def test_a_bad_answer_is_told_at_once(name: str, answer: str, says: str) -> None
         "clients": "2001:db8:6::/64",
         "addresses": "192.0.2.1",
         "inside": "lan",
+        "udp": "yes",
         "ping": "yes",
         "dns": "yes",
     }
@@ -282,7 +298,7 @@ def test_it_writes_and_tells_the_next_command(
 def test_without_names_it_tells_the_servers_mapped_address(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n" * 10 + "no\n192.0.2.53\n\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n" * 12 + "no\n192.0.2.53\n\n"))
     assert faith.main(["setup", str(tmp_path / "faith.toml")]) == 0
     told = capsys.readouterr()
     assert "The name server 192.0.2.53 has the address 64:ff9b:1::c000:235 for them." in told.out
@@ -293,7 +309,7 @@ def test_it_asks_again(
 ) -> None:
     file = tmp_path / "faith.toml"
     monkeypatch.setattr(
-        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 12 + "ja\nyes\n")
+        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 14 + "ja\nyes\n")
     )
     assert faith.main(["setup", str(file)]) == 0
     told = capsys.readouterr().err
@@ -303,7 +319,7 @@ def test_it_asks_again(
     assert str(config.load(file).ports) == "80"
 
 
-@pytest.mark.parametrize(("answers", "status"), [("\n" * 13, 1), ("\n" * 14 + "no\n", 1)])
+@pytest.mark.parametrize(("answers", "status"), [("\n" * 15, 1), ("\n" * 16 + "no\n", 1)])
 def test_what_is_not_agreed_to_is_not_written(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

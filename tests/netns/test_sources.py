@@ -17,6 +17,8 @@ from tests.faithd import WITHOUT_BPF, Faithd
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway
 from tests.netns.service import PORT
+from tests.netns.test_udp import PORT as UDP_PORT
+from tests.netns.test_udp import Echo, udp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,6 +170,19 @@ def test_the_next_program_goes_on_with_them(
         before.sendall(b"still there")
         assert server.recv(100) == b"still there"
         assert server.getpeername()[0] == seen(lab, listener, client) == "192.0.2.33"
+
+
+@pytest.mark.usefixtures("bpf_allowed")
+@pytest.mark.parametrize("source", [ONE_TO_ONE, SET_UP], ids=["own", "set up"])
+def test_datagrams_come_from_them_too(lab: ThreeHosts, start: Start, source: str) -> None:
+    start(f"{source}[udp]\n")
+    with (
+        contextlib.closing(Echo(lab.server)) as echo,
+        udp(lab.client, "2001:db8:6::101") as client,
+    ):
+        client.sendto(b"hello", (lab.mapped(), UDP_PORT))
+        assert client.recv(100) == b"hello"
+        assert echo.sources[0][0] == ("192.0.2.129" if source == ONE_TO_ONE else "192.0.2.33")
 
 
 def test_a_mapped_host_comes_from_its_own_address(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns.endpoint import in_resolv_conf
 from faith.dns.service import RESOLV_CONF
-from faith.kernel import interfaces, routes, rtnetlink
+from faith.kernel import capabilities, interfaces, routes, rtnetlink
 from faith.kernel.netlink import NETLINK_ROUTE, Netlink
 
 if TYPE_CHECKING:
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 class Host:
     """The addresses of each interface but loopback, and more.
 
-    *outside* are the interfaces with an IPv4 default route, *servers* those of resolv.conf(5).
+    *outside* are the interfaces with an IPv4 default route, *servers* those of resolv.conf(5), and
+    *rights* the capabilities of who asks.
     """
 
     addresses: dict[str, list[Own]]
     outside: tuple[str, ...] = ()
     reserved: tuple[Prefix, ...] = ()
     servers: tuple[str, ...] = ()
+    rights: frozenset[str] = frozenset()
 
     @classmethod
     def look(cls) -> Host:
@@ -42,7 +44,8 @@ class Host:
                 addresses[names[own.interface]].append(own)
         defaults = {names.get(route.interface) for route in main if not route.length}
         outside = tuple(name for name in addresses if name in defaults)
-        return cls(addresses, outside, tuple(routes.reserved()), tuple(_servers()))
+        rights = capabilities.effective()
+        return cls(addresses, outside, tuple(routes.reserved()), tuple(_servers()), rights)
 
     def with_addresses(self, version: int) -> list[str]:
         """The interfaces with an address of that IP version."""

@@ -19,6 +19,7 @@ from faith.cli.setup.template import (
 )
 from faith.daemon import config, mapping
 from faith.datagram.ping import Settings as PingSettings
+from faith.datagram.udp.flows import Settings as UdpSettings
 from faith.errors import ConfigError
 from faith.kernel import routes
 from faith.relay.relay import Settings as RelaySettings
@@ -221,10 +222,26 @@ QUESTIONS = (
         lambda host, answers: f"{RelaySettings().idle_timeout:g}",
     ),
     Question(
+        "udp",
+        "UDP",
+        "Shall UDP be relayed, too?  It takes CAP_BPF and CAP_NET_RAW.",
+        lambda host, answers: YES if host.rights >= {"CAP_BPF", "CAP_NET_RAW"} else NO,
+        _yes_or_no,
+    ),
+    Question(
+        "udp_idle",
+        "UDP timeout",
+        "Seconds for which a host may answer after its client's last datagram.  RFC 4787 asks for"
+        " 300, and demands 120.",
+        lambda host, answers: f"{UdpSettings().idle:g}",
+        applies=lambda host, answers: answers["udp"] == YES,
+    ),
+    Question(
         "ping",
         "Pings",
-        "Shall they be passed on, so that a mapped address answers if its host does?",
-        lambda host, answers: YES,
+        "Shall they be passed on, so that a mapped address answers if its host does?  It takes"
+        " CAP_NET_RAW.",
+        lambda host, answers: YES if "CAP_NET_RAW" in host.rights else NO,
         _yes_or_no,
     ),
     Question(

@@ -48,6 +48,8 @@ def _parts(answers: Answers) -> Iterator[str]:
     yield from map(_map, answers.get("maps", "").splitlines())
     if "tcp" in answers:
         yield _timeouts(answers)
+    if answers.get("udp") == YES:
+        yield _udp(answers)
     if answers.get("ping") == YES:
         yield _ping(answers)
     if answers.get("dns") == YES:
@@ -126,6 +128,13 @@ def _timeouts(answers: Answers) -> str:
             f"idle = {_number(answers['tcp'])}",
         ]
     )
+
+
+def _udp(answers: Answers) -> str:
+    lines = ["# UDP, on every port, as long as something comes from the client.", "[udp]"]
+    if "udp_idle" in answers:
+        lines.append(f"idle = {_number(answers['udp_idle'])}")
+    return "\n".join(lines)
 
 
 def _ping(answers: Answers) -> str:
