@@ -320,6 +320,16 @@ class TestWhoServes:
         start(BASE)
         assert prohibited(client.says(lab.mapped()))
 
+    def test_without_the_right_to_raw_sockets_it_says_so(
+        self, lab: ThreeHosts, tmp_path: Path, need: Callable[[str], str]
+    ) -> None:
+        file = tmp_path / "faith.toml"
+        file.write_text(f'control = "{tmp_path}/control"\n{BASE + PING}')
+        by = [need("setpriv"), "--bounding-set=-net_raw"]
+        faithd = Faithd(lab.gateway, tmp_path / "log", "--config", str(file), by=by)
+        assert faithd.process.wait(10) == 1
+        assert "CAP_NET_RAW" in faithd.said
+
     def test_after_kill_9_the_guard_refuses(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
     ) -> None:
