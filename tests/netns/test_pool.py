@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import threading
+from contextlib import suppress
 from ipaddress import IPv4Network, ip_address
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ forward = ["{HOST}"]
 pool = ["{POOL}"]
 pool_file = "{directory}/pool"
 [ping]
+[udp]
 {more}
 """
 
@@ -87,15 +89,30 @@ def zones(lab: ThreeHosts) -> Iterator[None]:
         yield
 
 
+def serve_datagrams(sock: socket.socket, over: threading.Event) -> None:
+    sock.settimeout(0.1)
+    while not over.is_set():
+        with suppress(TimeoutError):
+            data, peer = sock.recvfrom(2000)
+            sock.sendto(data, peer)
+
+
 @pytest.fixture
-def echo(lab: ThreeHosts) -> Iterator[list[str]]:
+def echo(lab: ThreeHosts) -> Iterator[None]:
     """A server on the IPv6 host that says what it hears."""
     with lab.client.inside():
         listener = socket.create_server(("::", PORT), family=socket.AF_INET6)
-    with listener:
+        datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        datagrams.bind((HOST, PORT))  # answers come from there, not from its other address
+    over = threading.Event()
+    serving = threading.Thread(target=serve_datagrams, args=(datagrams, over))
+    with listener, datagrams:
         threading.Thread(target=serve_echo, args=(listener,), daemon=True).start()
-        yield []
+        serving.start()
+        yield
         listener.shutdown(socket.SHUT_RDWR)
+        over.set()
+        serving.join()
 
 
 def ask(node: Host, name: str) -> str | None:
@@ -104,6 +121,16 @@ def ask(node: Host, name: str) -> str | None:
     reply = node.call(dns.query.udp, query, GATEWAY_V4, 5)
     found = [str(record) for answer in reply.answer for record in answer]
     return found[0] if found else None
+
+
+def says_again(address: str) -> object:
+    """Who says again what is sent to *address* by UDP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.sendto(b"hello", (address, PORT))
+        data, peer = sock.recvfrom(100)
+        assert data == b"hello"
+        return peer
 
 
 def connect(node: Host, address: str) -> socket.socket:
@@ -155,6 +182,8 @@ class TestByName:
                 assert answers(connection)
             ping = node.run([need("ping"), "-n", "-c", "1", "-W", "2", address], check=False)
             assert re.search(rf"64 bytes from {address}: icmp_seq=1 ttl=63", ping.stdout)
+        address = str(IPv4Network(POOL)[1])
+        assert node.call(says_again, address) == (address, PORT)
 
     @pytest.mark.usefixtures("echo")
     def test_an_address_that_nobody_was_told_is_refused(
