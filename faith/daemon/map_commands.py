@@ -35,11 +35,17 @@ SHOWN = 8
 
 
 class MapCommands:
-    """The commands on the maps by which *relaying* goes; *settings* are those in force."""
+    """The commands on the maps by which *relaying* goes; *settings* are those in force.
 
-    def __init__(self, settings: Callable[[], Settings], relaying: Relaying) -> None:
+    While the files are *reread*, which may take a while, nothing can be changed: it would be lost.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Settings], relaying: Relaying, reread: Callable[[], bool]
+    ) -> None:
         self._settings = settings
         self._relaying = relaying
+        self._reread = reread
 
     @property
     def commands(self) -> Mapping[str, Callable[[Request], None]]:
@@ -61,6 +67,8 @@ class MapCommands:
         self, change: Callable[[_Words], tuple[Map, Path | None]], request: Request
     ) -> None:
         try:
+            if self._reread():
+                raise FaithError("it is reading its files again; ask once more")
             one, file = change(_Words.of(request.words))
         except FaithError as error:
             request.fail(error)

@@ -99,6 +99,11 @@ class Reload:
         except FaithError as error:
             self._fail(error)
 
+    @property
+    def over(self) -> bool:
+        """Whether all of it is taken, or nothing will be."""
+        return self._over
+
     def abandon(self) -> None:
         """Take nothing any more, and tell so; nothing when it is over."""
         self._fail(FaithError("the configuration is read once more before that is over"))
@@ -126,6 +131,11 @@ class Reloads:
         self._condition = condition
         self._ready = ready
         self._last: Reload | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether what was read is still to be taken."""
+        return self._last is not None and not self._last.over
 
     def start(self, ended: Ended, request: Request | None = None) -> None:
         """Reload; *ended* is called as by `Reload.start`.

@@ -297,7 +297,9 @@ class Supervisor:
             "reload": self._answer_reload,
             "drain": self._answer_drain,
             "upgrade": self._answer_upgrade,
-            **MapCommands(lambda: self._settings, self._relaying).commands,
+            **MapCommands(
+                lambda: self._settings, self._relaying, lambda: self._reloads.under_way
+            ).commands,
         }
 
     def _state(self) -> presence.Running:
