@@ -154,6 +154,8 @@ class Supervisor:
             self._be_found(undo)
 
     def _refuse_taken_ports(self) -> None:
+        if self._legacy and not self._on_trial:
+            return  # that was tried
         for other in presence.running():
             if self._on_trial and other.pid == os.getppid():
                 continue  # it leaves them to us

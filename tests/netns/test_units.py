@@ -98,6 +98,20 @@ def test_capabilities_are_enough_for_a_reload(lab: ThreeHosts, run: Run, tmp_pat
     assert faithd.stop() == 0
 
 
+@pytest.mark.usefixtures("echo", "bpf_allowed")
+@pytest.mark.parametrize("way", WAYS)
+def test_capabilities_are_enough_for_other_ports_and_workers(
+    lab: ThreeHosts, run: Run, tmp_path: Path, way: str
+) -> None:
+    faithd = run(way=way, port=1)
+    file = tmp_path / "faith.toml"
+    changed = file.read_text().replace('ports = "1"', f'ports = "{PORT}"')
+    file.write_text(changed.replace("workers = 2", "workers = 3"))
+    lab.gateway.run([*FAITH, "reload"], env=ENVIRONMENT)
+    assert relays(lab)
+    assert len(faithd.workers) == 3
+
+
 def test_a_worker_that_hangs_can_be_killed(run: Run) -> None:
     faithd = run()
     os.kill(faithd.workers[0], signal.SIGSTOP)
