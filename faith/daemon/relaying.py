@@ -119,12 +119,12 @@ class Relaying:
         if left:
             self._serves = False
             self.steering = self._undo.enter_context(taken_over(left["steering"]))
+            self.steering.deal(settings.workers)
             self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
             self._data.resume(left["data"])
             self.inward.take_over(left["inward"])
         else:
             self.steering = self._undo.enter_context(self._bring_in())
-        self.steering.deal(settings.workers)
         if on_trial:
             return
         if left:
@@ -137,7 +137,9 @@ class Relaying:
         settings = self._settings
         given = self._passed.copies("service")
         if given:
-            return route.given(given)
+            steering = route.given(given)
+            steering.deal(settings.workers)
+            return steering
         own = settings.local_ports
         return bring_in(
             settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own

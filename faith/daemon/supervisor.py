@@ -19,6 +19,7 @@ from faith.daemon import presence, systemd
 from faith.daemon.activation import Passed
 from faith.daemon.background import pid_file
 from faith.daemon.control import Control
+from faith.daemon.ending import Ending
 from faith.daemon.files import Files
 from faith.daemon.lent import Lent
 from faith.daemon.log import NOTICE
@@ -30,10 +31,11 @@ from faith.daemon.reaping import reap
 from faith.daemon.relaying import Relaying
 from faith.daemon.reload import Reload, Reloads
 from faith.daemon.reservations import Reservations
+from faith.daemon.rivals import refuse_taken_ports
 from faith.daemon.staff import companions
 from faith.daemon.succession import Succession
 from faith.daemon.upkeep import Upkeep
-from faith.errors import FaithError, SetupError
+from faith.errors import FaithError
 from faith.kernel import routes
 
 if TYPE_CHECKING:
@@ -47,9 +49,6 @@ if TYPE_CHECKING:
     from faith.daemon.succession import Failed, Heritable
 
 log = logging.getLogger("faith.supervisor")
-
-GRACE = 2.0
-"""Seconds a worker has to end once it was told to reset its sessions."""
 
 
 class Supervisor:
@@ -86,9 +85,11 @@ class Supervisor:
         self._reloads = Reloads(self._reload, self._places.condition, self._tell_systemd)
         self._succession = Succession(self._loop, legacy, self._left)
         self._control: Control | None = None
-        self._stopping = False
-        self._places.condition.started(self._succession.started)
-        self._relaying.on_end = self._loop.stop
+        condition = self._places.condition
+        condition.started(self._succession.started)
+        self._ending = Ending(
+            self._loop, self._relaying, self._companions, self._succession, condition
+        )
         self._relaying.on_handed_over = self._succession.handed_over
         self._relaying.on_policy = self._companions.decide_by
 
@@ -133,7 +134,8 @@ class Supervisor:
         settings, legacy, on_trial = self._settings, self._legacy, self._on_trial
         rules = Rules.of(settings)
         settings.check_local_servers()
-        self._refuse_taken_ports()
+        if not legacy or on_trial:
+            refuse_taken_ports(settings, but_of={os.getppid()} if on_trial else set())
         undo.callback(self._lent.close)
         self._lent.set_up(settings.dns, legacy["lent"] if legacy else None)
         undo.callback(self._companions.close)
@@ -152,19 +154,6 @@ class Supervisor:
         undo.callback(self._presence.close)
         if not on_trial:
             self._be_found(undo)
-
-    def _refuse_taken_ports(self) -> None:
-        if self._legacy and not self._on_trial:
-            return  # that was tried
-        for other in presence.running():
-            if self._on_trial and other.pid == os.getppid():
-                continue  # it leaves them to us
-            taken = self._settings.ports & other.served
-            if taken:
-                raise SetupError(
-                    f"serve {self._settings.name}",
-                    f"port {taken} is served by faithd {other.service} (pid {other.pid}) already",
-                )
 
     def _be_found(self, undo: ExitStack) -> None:
         undo.enter_context(pid_file(self._settings.pid_file))
@@ -232,11 +221,11 @@ class Supervisor:
 
     def _handle_sighup(self) -> None:
         """Read the configuration again; an error leaves everything as it was."""
-        if not self._stopping:
+        if not self._ending.has_begun:
             self._reloads.start(lambda error: None)
 
     def _answer_reload(self, request: Request) -> None:
-        if self._stopping:
+        if self._ending.has_begun:
             request.fail("it is being stopped")
         else:
             self._reloads.start(
@@ -273,7 +262,7 @@ class Supervisor:
             request.fail(error)
 
     def _upgrade(self, request: Request | None = None, failed: Failed | None = None) -> None:
-        if self._stopping or not self._relaying.crew.serving:
+        if self._ending.has_begun or not self._relaying.crew.serving:
             raise FaithError("nobody serves, or not for long")
         self._succession.begin(request, failed, later=self._relaying.handing_over)
 
@@ -315,7 +304,7 @@ class Supervisor:
             prefixes=[str(prefix) for prefix in self._relaying.parts.prefixes],
             sets_up=[str(prefix) for prefix in self._reservations.set_up],
             sessions=self._places.open_sessions(),
-            draining=self._stopping,
+            draining=self._ending.has_begun,
             control=str(self._settings.control) if self._control else None,
             programs=self._succession.programs,
             failed=self._succession.failures,
@@ -329,32 +318,16 @@ class Supervisor:
 
     def _handle_sigterm(self) -> None:
         """Let the sessions end; asked again, end them."""
-        if self._stopping:
-            self._reset_sessions()
+        if self._ending.has_begun:
+            self._ending.hasten()
         else:
-            self._drain(self._settings.drain_timeout)
+            self._ending.begin(self._settings.drain_timeout)
 
     def _answer_drain(self, request: Request) -> None:
         """Let the sessions end, in their own time or in that of the configuration."""
-        if self._stopping:
+        if self._ending.has_begun:
             request.fail("it is being stopped already")
             return
-        self._drain(None if request.words.get("forever") else self._settings.drain_timeout)
+        forever = request.words.get("forever")
+        self._ending.begin(None if forever else self._settings.drain_timeout)
         request.answer(sessions=self._places.open_sessions())
-
-    def _drain(self, seconds: float | None) -> None:
-        """Take no more connections, and end with the last session, or after *seconds*."""
-        self._stopping = True
-        self._succession.close()
-        self._places.condition.drain()
-        systemd.notify("STOPPING=1")
-        limit = "all the time they want" if seconds is None else f"{seconds:g} s"
-        log.log(NOTICE, "stopping: sessions have %s to end", limit)
-        self._companions.stop()
-        if seconds is not None:
-            self._loop.later(seconds, self._reset_sessions)
-        self._relaying.drain()
-
-    def _reset_sessions(self) -> None:
-        self._relaying.reset_sessions()
-        self._loop.later(GRACE, self._loop.stop)
