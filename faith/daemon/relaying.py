@@ -136,14 +136,16 @@ class Relaying:
     def _bring_in(self) -> Steering:
         settings = self._settings
         given = self._passed.copies("service")
-        if given:
-            steering = route.given(given)
-            steering.deal(settings.workers)
-            return steering
         own = settings.local_ports
-        return bring_in(
-            settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own
+        steering = (
+            route.given(given)
+            if given
+            else bring_in(
+                settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own
+            )
         )
+        steering.deal(settings.workers)
+        return steering
 
     def _same(self, data: dict[str, Any]) -> dict[str, str]:
         """What no upgrade can change, because sockets of before are to do for it."""
