@@ -375,14 +375,15 @@ def test_a_pipe_returns_to_the_pool_when_the_stream_gets_small(bench: Bench) -> 
 class _Faulty:
     """A socket whose recv has a defect."""
 
-    def __init__(self, sock: object) -> None:
+    def __init__(self, sock: object, defect: Exception | None = None) -> None:
         self._sock = sock
+        self._defect = defect or ValueError("a defect")
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._sock, name)
 
     def recv(self, size: int) -> bytes:
-        raise ValueError("a defect")
+        raise self._defect
 
 
 def test_a_defect_in_one_session_leaves_the_others_their_events(
@@ -400,6 +401,40 @@ def test_a_defect_in_one_session_leaves_the_others_their_events(
     assert "a defect in the relay" in caplog.text
     with pytest.raises(ConnectionResetError):
         bench.read(client, 1)
+
+
+def test_want_of_memory_costs_the_session_that_meets_it_and_no_word(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, _, unlucky = bench.session()
+    others = [bench.session() for _ in range(10)]
+    unlucky.client.sock = _Faulty(unlucky.client.sock, MemoryError())  # type: ignore[assignment]
+    for one in (client, *(other[0] for other in others)):
+        one.send(b"x")
+    for _, server, _ in others:
+        assert bench.read(server, 1) == b"x"
+    assert unlucky.end == "out of memory"
+    assert not caplog.text
+    with pytest.raises(ConnectionResetError):
+        bench.read(client, 1)
+
+
+def test_want_of_memory_between_sessions_is_survived(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a callback raises, the event loop takes for the end of all that it waited for."""
+    client, server, _ = bench.session()
+    turn, failures = bench.plane._turn, iter([MemoryError(), MemoryError()])
+
+    def fail_at_first() -> None:
+        for failure in failures:
+            raise failure
+        turn()
+
+    monkeypatch.setattr(bench.plane, "_turn", fail_at_first)
+    client.send(b"x")
+    assert bench.read(server, 1) == b"x"
+    assert next(failures, None) is None
 
 
 def test_random_traffic_on_many_sessions(bench: Bench) -> None:

@@ -53,6 +53,7 @@ SESSIONS = Family(
         "killed",
         "out of step",
         "stopped",
+        "out of memory",
         "defect",
         LOST,
         OTHER,

@@ -42,6 +42,8 @@ SMALL = 4096
 """A splice shorter than this turns the direction back."""
 TURNS = 16
 """Reads a direction may make in one wake-up before the others have their turn."""
+OUT_OF_MEMORY = "out of memory"
+"""How a session ends whose bytes there is no memory for."""
 ROUNDS = 4
 """Times the kernel is asked in a turn, while it has something: cheaper than a turn of the loop."""
 EVENTS = 512
@@ -187,6 +189,15 @@ class Plane:
     def _wake(self) -> None:
         self._again = False
         self._turning = True
+        try:
+            self._turn()
+        except MemoryError:  # were it raised, the event loop would wait for the plane no more
+            self._soon()
+        self._turning = False
+        if self._deferred:
+            self._soon()
+
+    def _turn(self) -> None:
         for _ in range(ROUNDS):
             events = list(self._deferred.items())
             self._deferred.clear()
@@ -196,9 +207,6 @@ class Plane:
                 self._bury()
             if not events:
                 break
-        self._turning = False
-        if self._deferred:
-            self._soon()
 
     def _soon(self) -> None:
         if not self._again:
@@ -211,14 +219,18 @@ class Plane:
         while True:
             try:
                 self._handle_each(rest)
+            except MemoryError:  # there may be none to tell it either
+                self._cut(events[len(events) - length_hint(rest) - 1][0], OUT_OF_MEMORY)
             except Exception:
-                fd, _ = events[len(events) - length_hint(rest) - 1]
                 log.exception("a defect in the relay; the session that met it is cut")
-                leg = self._table[fd]
-                if isinstance(leg, Leg):
-                    self.end(leg.session, "defect", reset=True)
+                self._cut(events[len(events) - length_hint(rest) - 1][0], "defect")
             else:
                 return
+
+    def _cut(self, fd: int, why: str) -> None:
+        leg = self._table[fd]
+        if isinstance(leg, Leg):
+            self.end(leg.session, why, reset=True)
 
     def _handle_each(self, events: Iterator[tuple[int, int]]) -> None:  # noqa: PLR0915
         table = self._table
