@@ -11,6 +11,8 @@ import pytest
 from faith.daemon.local import LocalServer
 from faith.daemon.reload import changed_for_good, check_way
 from faith.daemon.settings import Service, Settings
+from faith.dns.options import Options
+from faith.dns.service import Settings as DnsSettings
 from faith.errors import ConfigError
 from faith.relay.relay import Settings as RelaySettings
 from faith.translation.ports import Ports
@@ -34,6 +36,7 @@ SERVED = replace(TELNET, local_server=LocalServer("/bin/true", ("true",)))
         {"log": "json"},
         {"metrics": ("::1", 1)},
         {"access_rules": ""},
+        {"dns": DnsSettings(Options(()))},
     ],
 )
 def test_what_processes_follow_while_they_live(change: Mapping[str, Any]) -> None:

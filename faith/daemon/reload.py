@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("faith.supervisor")
 
+
+def _pool(settings: Settings) -> object:
+    """Which pool there is, and where: without names there is none either."""
+    dns = settings.dns
+    return (dns.pool, dns.pool_file) if dns and dns.pool else None
+
+
 _BY_UPGRADE: dict[str, Callable[[Settings], object]] = {
     "workers": lambda settings: settings.workers,
     "user": lambda settings: settings.user,
@@ -33,7 +40,7 @@ _BY_UPGRADE: dict[str, Callable[[Settings], object]] = {
     "service.ports": lambda settings: settings.ports,
     "service.alg": lambda settings: settings.relay.reserved,
     "service.server": lambda settings: settings.local_ports,
-    "dns.pool": lambda settings: settings.dns and (settings.dns.pool, settings.dns.pool_file),
+    "dns.pool": _pool,
 }
 """What listeners, processes and rights go by from their start, by its key."""
 
