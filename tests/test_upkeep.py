@@ -36,7 +36,8 @@ class Kernel:
         monkeypatch.setattr(upkeep, "keep_guarded", self.keep_guarded)
         self.cells = [0] * LAYOUT.size
         loop = Loop()
-        reservations: Any = SimpleNamespace(set_up=[PREFIX])
+        self.set_up = [PREFIX]
+        reservations: Any = SimpleNamespace(set_up=self.set_up)
         self.upkeep = Upkeep(loop, reservations, Condition(self.cells))
         loop.close()
 
@@ -101,6 +102,28 @@ def test_what_cannot_be_done_is_said_once(kernel: Kernel, caplog: pytest.LogCapt
             kernel.upkeep.look()
     assert len(caplog.records) == 1
     assert kernel.repairs == [0, 1]
+
+
+def test_what_cannot_be_done_keeps_nothing_else_from_being_done(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(prefix: Prefix) -> None:
+        if prefix == PREFIX:
+            raise SetupError("reserve", "somebody else's route is in the way")
+        kernel.routes.append(prefix)
+
+    monkeypatch.setattr(routes, "reserve", refuse)
+    other = Prefix.parse("2001:db8:eeee::/96")
+    kernel.upkeep.look()
+    kernel.set_up.append(other)
+    kernel.routes.clear()
+    kernel.guard = GuardState()
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            kernel.upkeep.look()
+    assert kernel.routes == [other]
+    assert kernel.guard == GUARD
+    assert len(caplog.records) == 1
 
 
 def test_without_nftables_there_is_nothing_to_keep(kernel: Kernel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.errors import FaithError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from faith.daemon.condition import Condition
     from faith.daemon.loop import Loop
     from faith.daemon.reservations import Reservations
+    from faith.translation.prefix import Prefix
 
 log = logging.getLogger("faith.supervisor")
 
@@ -42,7 +44,7 @@ class Upkeep:
         self._condition = condition
         self._guarded = False  # there was a guard as it should be
         self._open_ports = NO_PORTS  # in it
-        self._complaint = ""
+        self._complaints: set[str] = set()
 
     def start(self) -> None:
         """Look now, and again and again."""
@@ -50,29 +52,27 @@ class Upkeep:
         self._loop.later(INTERVAL, self.start)
 
     def look(self) -> None:
-        """Put back what is gone."""
-        try:
-            self._keep_reserved()
-            self._keep_guarded()
-            for other in self._others:
-                if other():
-                    self._condition.repaired(good=True)
-            self._complaint = ""
-        except guard.NoNftables:
-            return  # which was said when the prefix was reserved
-        except (FaithError, OSError) as error:
-            if str(error) != self._complaint:  # once, not at every look
-                self._complaint = str(error)
-                self._condition.repaired(good=False)
-                log.error("what somebody took away cannot be put back: %s", error)
+        """Put back what is gone; where that fails, the rest is put back all the same."""
+        steps: tuple[Callable[[], None], ...] = (
+            *(partial(self._keep_reserved, prefix) for prefix in self._reservations.set_up),
+            self._keep_guarded,
+            *(partial(self._keep, other) for other in self._others),
+        )
+        complaints = {why for step in steps if (why := _complaint(step))}
+        for why in sorted(complaints - self._complaints):  # once, not at every look
+            self._condition.repaired(good=False)
+            log.error("what somebody took away cannot be put back: %s", why)
+        self._complaints = complaints
 
-    def _keep_reserved(self) -> None:
-        present = set(routes.reserved())
-        for prefix in self._reservations.set_up:
-            if prefix not in present:
-                routes.reserve(prefix)
-                self._condition.repaired(good=True)
-                log.warning("somebody deleted the route of %s; it is reserved again", prefix)
+    def _keep_reserved(self, prefix: Prefix) -> None:
+        if prefix not in routes.reserved():
+            routes.reserve(prefix)
+            self._condition.repaired(good=True)
+            log.warning("somebody deleted the route of %s; it is reserved again", prefix)
+
+    def _keep(self, other: Callable[[], bool]) -> None:
+        if other():
+            self._condition.repaired(good=True)
 
     def _keep_guarded(self) -> None:
         state = guard.inspect()
@@ -84,3 +84,14 @@ class Upkeep:
             keep_guarded(open_ports=state.open_ports or self._open_ports)
             self._condition.repaired(good=True)
             log.warning("somebody altered the guard of the prefixes; it is as it was again")
+
+
+def _complaint(step: Callable[[], None]) -> str:
+    """Why *step* could not be done, if it could not."""
+    try:
+        step()
+    except guard.NoNftables:
+        return ""  # which was said when the prefix was reserved
+    except (FaithError, OSError) as error:
+        return str(error)
+    return ""
