@@ -230,6 +230,16 @@ class TestByName:
             assert ask(node, "www") == address
             assert ask(node, "other") != address
 
+    def test_another_pool_takes_another_start(
+        self, start: Callable[[], Gateway], node: Host
+    ) -> None:
+        gateway = start()
+        address = ask(node, "www")
+        gateway.file.write_text(gateway.file.read_text().replace(POOL, "203.0.113.0/29"))
+        gateway.signal(signal.SIGHUP)
+        gateway.wait_said("restart faithd to change that", seconds=15)
+        assert ask(node, "www") == address
+
     def test_when_all_are_lent_nobody_loses_his(
         self, start: Callable[[], Gateway], node: Host
     ) -> None:
