@@ -26,11 +26,13 @@ _PKTINFO_V6 = struct.Struct("=16si")
 _INT = struct.Struct("=i")
 _SOCKADDR_V4 = struct.Struct("!2xH4s")
 _SOCKADDR_V6 = struct.Struct("!2xH4x16s")
+_SHORT = 16
+"""Octets of a struct sockaddr_in; that of IPv6 has more."""
 _HEADER = struct.Struct("!HHHH")
 HEADER = _HEADER.size
 _CHECKSUM_AT = 6
 
-_QUEUE = 1 << 22
+_QUEUE = 1 << 20
 _LARGEST = 1 << 16
 _ROOM = 256
 _TRIES = 4
@@ -39,17 +41,46 @@ Control = list[tuple[int, int, bytes]]
 
 
 class Arrival(NamedTuple):
-    """A datagram: who has sent it, as ``(host, port, ...)``, to which address and port of whose.
+    """A datagram as the kernel tells of it: addresses and hops are read when they are asked for.
 
-    *destination* is packed, *hops* the hop limit or the TTL it has left.
+    Of a conversation they stay the same, so that they can be compared as they are.
     """
 
     payload: bytes
-    source: tuple[str, int]
-    scope: int
-    destination: bytes
-    port: int
-    hops: int
+    source: tuple[str, int] | tuple[str, int, int, int]
+    original: bytes
+    hops_left: bytes
+
+    @property
+    def sender(self) -> tuple[str, int]:
+        """Host and port it comes from."""
+        return self.source[0].partition("%")[0], self.source[1]
+
+    @property
+    def scope(self) -> int:
+        """The interface it came by, where the sender's address means nothing without; else 0."""
+        return self.source[3] if len(self.source) == 4 else 0
+
+    @property
+    def destination(self) -> bytes:
+        """The packed address that it was sent to."""
+        return self._original()[1]
+
+    @property
+    def port(self) -> int:
+        """The port that it was sent to."""
+        return self._original()[0]
+
+    @property
+    def hops(self) -> int:
+        """The hop limit or the TTL that it has left."""
+        (hops,) = _INT.unpack(self.hops_left)
+        return int(hops)
+
+    def _original(self) -> tuple[int, bytes]:
+        form = _SOCKADDR_V6 if len(self.original) > _SHORT else _SOCKADDR_V4
+        port, address = form.unpack_from(self.original)
+        return port, address
 
 
 # -- where datagrams arrive ----------------------------------------------------------------------
@@ -86,22 +117,12 @@ def arrivals(family: int) -> _socket.socket:
     return sock
 
 
-def receive_v6(sock: _socket.socket) -> Arrival:
-    """The next datagram of IPv6.  Raises BlockingIOError when there is none, and OSError."""
-    payload, control, _, (host, port, _, scope) = sock.recvmsg(_LARGEST, _ROOM)
-    told = {kind: value for _, kind, value in control}
-    to_port, destination = _SOCKADDR_V6.unpack_from(told[_IPV6_RECVORIGDSTADDR])
-    (hops,) = _INT.unpack(told[_socket.IPV6_HOPLIMIT])
-    return Arrival(payload, (host.partition("%")[0], port), scope, destination, to_port, hops)
-
-
-def receive_v4(sock: _socket.socket) -> Arrival:
-    """The next datagram of IPv4.  Raises BlockingIOError when there is none, and OSError."""
-    payload, control, _, source = sock.recvmsg(_LARGEST, _ROOM)
-    told = {kind: value for _, kind, value in control}
-    to_port, destination = _SOCKADDR_V4.unpack_from(told[_IP_RECVORIGDSTADDR])
-    (hops,) = _INT.unpack(told[_IP_TTL])
-    return Arrival(payload, source, 0, destination, to_port, hops)
+def receive(sock: _socket.socket) -> Arrival:
+    """The next datagram.  Raises BlockingIOError when there is none, and OSError."""
+    payload, ((_, _, one), (_, _, other)), _, source = sock.recvmsg(_LARGEST, _ROOM)
+    if len(one) < len(other):  # the hops are told in fewer octets than the destination
+        return Arrival(payload, source, other, one)
+    return Arrival(payload, source, one, other)
 
 
 # -- what sends as others ------------------------------------------------------------------------
@@ -198,7 +219,7 @@ def set_hops(sock: _socket.socket, hops: int) -> None:
 
 
 def _enlarge(sock: _socket.socket) -> None:
-    """A long queue, for what arrives while something else is done."""
+    """A longer queue than usual, for what arrives while something else is done."""
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE)
     except PermissionError:

@@ -10,6 +10,9 @@ from faith.datagram.packet import UDP, read_v4, read_v6
 from faith.datagram.udp.message import datagram, whole_v4, whole_v6
 from faith.kernel.udp_sockets import Arrival
 
+HOP = struct.pack("=i", 1)
+SOCKADDR_V6 = bytes([0, 0, 0, 9]) + bytes(4) + b"\x20\x01" + bytes(14) + bytes(4)
+SOCKADDR_V4 = bytes([0, 0, 0, 9, 192, 0, 2, 2]) + bytes(8)
 PORTS = st.integers(1, 65535)
 
 
@@ -30,12 +33,12 @@ def test_what_sums_up_to_nothing_is_sent_as_all_ones() -> None:
 
 
 def test_packets_are_made_again_for_quotes() -> None:
-    arrival = Arrival(b"hello", ("2001:db8::1", 7), 0, b"\x20\x01" + bytes(14), 9, 1)
+    arrival = Arrival(b"hello", ("2001:db8::1", 7, 0, 0), SOCKADDR_V6, HOP)
     packet = read_v6(whole_v6(arrival))
     assert packet
     assert (packet.hops, packet.protocol, packet.length) == (1, UDP, 13)
     assert packet.payload[:4] == bytes([0, 7, 0, 9])
-    arrival = Arrival(b"hello", ("192.0.2.1", 7), 0, bytes([192, 0, 2, 2]), 9, 1)
+    arrival = Arrival(b"hello", ("192.0.2.1", 7), SOCKADDR_V4, HOP)
     packet = read_v4(whole_v4(arrival))
     assert packet
     assert (packet.source, packet.destination) == (0xC0000201, 0xC0000202)

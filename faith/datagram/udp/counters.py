@@ -49,13 +49,15 @@ class Counters:
 
     def to_v4(self, octets: int) -> None:
         """A datagram with so many *octets* goes to an IPv4 host."""
-        self._cells[_TO_V4] += 1
-        self._cells[_OCTETS_TO_V4] += octets
+        cells = self._cells
+        cells[_TO_V4] += 1
+        cells[_OCTETS_TO_V4] += octets
 
     def to_v6(self, octets: int) -> None:
         """The same to an IPv6 host."""
-        self._cells[_TO_V6] += 1
-        self._cells[_OCTETS_TO_V6] += octets
+        cells = self._cells
+        cells[_TO_V6] += 1
+        cells[_OCTETS_TO_V6] += octets
 
     def told(self, leg: str) -> None:
         """An error of "v4" or "v6" goes to the other."""

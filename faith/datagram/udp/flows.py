@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LEAST_IDLE = 120.0
 """Seconds that RFC 4787 REQ-5 demands for ports that are not well known."""
+LOOK = 1.0
+"""How much longer than their time flows may last, in seconds."""
 LEAST_MTU, MOST_MTU = 1280, 65535
 """Octets of a packet: RFC 8200 §5, and the most there are."""
 ADDRESS, ENDPOINT = "address", "endpoint"
@@ -123,8 +125,11 @@ class Flows:
         heapq.heappush(self._ends, (flow.due, next(_order), flow))
 
     def touch(self, flow: Flow, peer: int, port: int, now: float) -> None:
-        """The client sends to *port* of *peer*: it is to hear from there (RFC 4787 REQ-6)."""
-        due = now + self.settings.lifetime(port)
+        """The client sends to *port* of *peer*: it is to hear from there (RFC 4787 REQ-6).
+
+        Whoever has called it need not do so again for `LOOK` seconds.
+        """
+        due = now + LOOK + self.settings.lifetime(port)
         if due > flow.due:
             flow.due = due
         peers = flow.peers

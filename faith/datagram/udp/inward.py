@@ -9,7 +9,7 @@ from faith.datagram import icmp
 from faith.datagram.packet import UDP, Packet, read_v6, write_v4
 from faith.datagram.send import Send
 from faith.datagram.udp.counters import HOPS
-from faith.datagram.udp.flows import Flow
+from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import NO_WAY, PROTOCOL, QUOTED_V4, datagram, whole_v4
 from faith.kernel.udp_sockets import from_v4, from_v6, header
 from faith.translation.inward import NO_PREFIX, inward
@@ -17,11 +17,11 @@ from faith.translation.inward import NO_PREFIX, inward
 if TYPE_CHECKING:
     from faith.datagram.udp.counters import Counters
     from faith.datagram.udp.flows import Flows
-    from faith.kernel.udp_sockets import Arrival
+    from faith.kernel.udp_sockets import Arrival, Control
     from faith.translation.destination import Policy
 
 Reply = tuple[object, ...]
-"""What an answer's arrival has: its source, no interface, and where it goes."""
+"""What an answer has: host, port and destination, all as an `Arrival` has them, and port."""
 
 
 class Held:
@@ -30,7 +30,10 @@ class Held:
     Each is an address and a port; the client's port is the same on both sides.
     """
 
-    __slots__ = ("client", "host", "host_text", "mapped", "source")
+    __slots__ = (
+        *("client", "control", "fresh", "hops_left", "host", "host_text", "judged"),
+        *("mapped", "source", "to"),
+    )
 
     def __init__(
         self,
@@ -43,13 +46,18 @@ class Held:
         self.mapped = mapped
         self.source = source
         self.host = host
+        self.to = _socket.inet_ntoa(client[0].to_bytes(4, "big")), 0
+        self.control: Control = []  # to send with as many hops as the last datagram had left
+        self.hops_left = b""
+        self.fresh = 0.0  # until then the flow need not be told that it is used
+        self.judged: tuple[object, ...] = ()  # what its datagrams have in common
         self.host_text = _socket.inet_ntop(_socket.AF_INET6, host[0].to_bytes(16, "big"))
 
     @property
     def reply(self) -> Reply:
         """How an answer is known."""
         source = self.source.to_bytes(16, "big")
-        return (self.host_text, self.host[1]), 0, source, self.client[1]
+        return self.host_text, self.host[1], source, self.client[1]
 
 
 class Inward:
@@ -85,36 +93,40 @@ class Inward:
 
     def arrived(self, arrival: Arrival, now: float) -> Send | None:
         """Send a client's datagram on; what it is told if that cannot be."""
-        key = arrival.source, arrival.destination, arrival.port
-        flow = self._judged.get(key)
+        payload, source, original, hops_left = arrival
+        flow = self._judged.get((source, original))
         if flow is None or flow.ended:
             found = self._find(arrival, now)
             if not isinstance(found, Flow):
                 return found
             flow = found
-        if arrival.hops <= 1:
-            return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4)
         held = flow.held
-        self._flows.touch(flow, held.host[0], held.host[1], now)
-        message = [header(held.client[1], held.host[1], len(arrival.payload)), arrival.payload]
-        control = from_v6(held.source.to_bytes(16, "big"), arrival.hops - 1)
+        if hops_left != held.hops_left:
+            if arrival.hops <= 1:
+                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4)
+            held.hops_left = hops_left
+            held.control = from_v6(held.source.to_bytes(16, "big"), arrival.hops - 1)
+        if now >= held.fresh:
+            held.fresh = now + LOOK
+            self._flows.touch(flow, held.host[0], held.host[1], now)
+        message = [header(held.client[1], held.host[1], len(payload)), payload]
         try:
-            self._v6.sendmsg(message, control, 0, (held.host_text, 0))
+            self._v6.sendmsg(message, held.control, 0, (held.host_text, 0))
         except OSError as error:
             self._counters.lost()
             no_way = error.errno in NO_WAY
             return self._tell(arrival, icmp.UNREACHABLE_HOST_V4) if no_way else None
-        self._counters.to_v6(len(arrival.payload))
+        self._counters.to_v6(len(payload))
         return None
 
     def _find(self, arrival: Arrival, now: float) -> Flow | Send | None:
-        client = int.from_bytes(_socket.inet_aton(arrival.source[0]), "big")
+        client = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
         mapped = int.from_bytes(arrival.destination, "big")
         verdict = inward(self._policy, client, mapped, arrival.port, PROTOCOL)
         refused = verdict.refused or (NO_PREFIX if verdict.source is None else None)
         if refused or verdict.source is None:
             return self._refuse(refused or NO_PREFIX, arrival, icmp.PROHIBITED_V4)
-        ends = (client, arrival.source[1]), (mapped, arrival.port)
+        ends = (client, arrival.sender[1]), (mapped, arrival.port)
         host = verdict.server, verdict.port
         key = (*ends[0], *ends[1], *host, verdict.source)
         flow = self._flows.find(key)
@@ -126,7 +138,8 @@ class Inward:
             self._flows.add(flow)
             self.settle(flow)
         if not verdict.lent:  # else it is asked for each time, and so stays lent
-            self._judged[arrival.source, arrival.destination, arrival.port] = flow
+            self._judged[arrival.source, arrival.original] = flow
+            flow.held.judged = arrival.source, arrival.original
         return flow
 
     def settle(self, flow: Flow) -> None:
@@ -138,8 +151,7 @@ class Inward:
         held = flow.held
         if self._replies.get(held.reply) is flow:
             del self._replies[held.reply]
-        client = _socket.inet_ntoa(held.client[0].to_bytes(4, "big")), held.client[1]
-        self._judged.pop((client, held.mapped[0].to_bytes(4, "big"), held.mapped[1]), None)
+        self._judged.pop(held.judged, None)
 
     def _refuse(self, why: str, arrival: Arrival, error: icmp.Error) -> Send:
         self._counters.refused(why)
@@ -148,22 +160,23 @@ class Inward:
     def _tell(self, arrival: Arrival, error: icmp.Error) -> Send:
         """*error* about *arrival*, for whoever has sent it."""
         message = icmp.write(icmp.Message(*error, whole_v4(arrival)[:QUOTED_V4]))
-        client = _socket.inet_aton(arrival.source[0])
+        client = _socket.inet_aton(arrival.sender[0])
         return Send(False, None, int.from_bytes(client, "big"), message)
 
     # -- from IPv6 hosts ---------------------------------------------------------------------
 
     def whose(self, arrival: Arrival) -> Flow | None:
         """The flow that what arrived by IPv6 is the answer to."""
-        return self._replies.get(arrival[1:5])
+        if not self._replies:
+            return None
+        return self._replies.get((*arrival.sender, arrival.destination, arrival.port))
 
     def heard(self, flow: Flow, payload: bytes) -> None:
         """Send an answer on."""
         held = flow.held
         control = from_v4(held.mapped[0].to_bytes(4, "big"))
-        to = _socket.inet_ntoa(held.client[0].to_bytes(4, "big")), 0
         try:
-            self._v4.sendmsg(datagram(held.mapped, held.client, payload), control, 0, to)
+            self._v4.sendmsg(datagram(held.mapped, held.client, payload), control, 0, held.to)
         except OSError:
             self._counters.lost()
         else:
@@ -177,7 +190,7 @@ class Inward:
             return None
         ours, port = int.from_bytes(inner.payload[:2], "big"), inner.payload[2:4]
         host = _socket.inet_ntop(_socket.AF_INET6, inner.destination.to_bytes(16, "big"))
-        at = (host, int.from_bytes(port, "big")), 0, inner.source.to_bytes(16, "big"), ours
+        at = host, int.from_bytes(port, "big"), inner.source.to_bytes(16, "big"), ours
         flow, translated = self._replies.get(at), icmp.to_v4(error)
         if flow is None or translated is None:
             return None

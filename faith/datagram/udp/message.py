@@ -42,15 +42,15 @@ def datagram(source: tuple[int, int], destination: tuple[int, int], payload: byt
 
 def whole_v6(arrival: Arrival) -> bytes:
     """The packet that *arrival* came in, as far as it is known."""
-    source, to = _v6(arrival.source[0]), int.from_bytes(arrival.destination, "big")
-    octets = b"".join(datagram((source, arrival.source[1]), (to, arrival.port), arrival.payload))
+    source, to = _v6(arrival.sender[0]), int.from_bytes(arrival.destination, "big")
+    octets = b"".join(datagram((source, arrival.sender[1]), (to, arrival.port), arrival.payload))
     return write_v6(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))
 
 
 def whole_v4(arrival: Arrival) -> bytes:
     """The same of one of IPv4."""
-    source, to = _v4(arrival.source[0]), int.from_bytes(arrival.destination, "big")
-    octets = b"".join(datagram((source, arrival.source[1]), (to, arrival.port), arrival.payload))
+    source, to = _v4(arrival.sender[0]), int.from_bytes(arrival.destination, "big")
+    octets = b"".join(datagram((source, arrival.sender[1]), (to, arrival.port), arrival.payload))
     return write_v4(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))
 
 

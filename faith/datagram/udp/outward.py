@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import _socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.packet import UDP, Packet, read_v4, write_v6
 from faith.datagram.send import Send
 from faith.datagram.udp.counters import FILTERED, HOPS, NO_SOCKET
-from faith.datagram.udp.flows import Flow
+from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import NO_WAY, PROTOCOL, QUOTED_V6, whole_v6
 from faith.kernel.udp_sockets import flow_socket, from_v6, header, set_hops
 from faith.translation.destination import OWN
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
 
+MOST_BACKS = 256
+"""Ways back remembered of a flow."""
 MOST_WAYS = 1 << 16
 """Ways remembered; when there are more, all are forgotten at once."""
 
@@ -33,7 +35,7 @@ class Held:
     *sock* has *port* at *source*, or at every address of the gateway's if that is None.
     """
 
-    __slots__ = ("client", "hops", "port", "prefix", "sock", "source")
+    __slots__ = ("backs", "client", "hops_left", "port", "prefix", "sock", "source")
 
     def __init__(
         self, sock: _socket.socket, source: int | None, client: tuple[str, int, int], prefix: Prefix
@@ -43,19 +45,40 @@ class Held:
         self.port: int = sock.getsockname()[1]
         self.client = client  # host, port, and the interface of a link-local one
         self.prefix = prefix
-        self.hops = 0  # as the last datagram had them
+        self.backs: dict[tuple[str, int], Back] = {}
+        self.hops_left = b""  # as the last datagram had them
 
 
-class Way(NamedTuple):
+class Back:
+    """From one endpoint of an IPv4 host's to the client of a flow: what is told the kernel."""
+
+    __slots__ = ("control", "peer", "to")
+
+    def __init__(self, source: tuple[str, int], held: Held) -> None:
+        self.peer = int.from_bytes(_socket.inet_aton(source[0]), "big")
+        self.control = from_v6(held.prefix.map(self.peer).to_bytes(16, "big"))
+        self.to = held.client[0], 0, 0, held.client[2]
+
+
+class Way:
     """From one endpoint of a client's to one of an IPv4 host's.
 
     *twin* is the flow of another client that has the port there (RFC 4787 REQ-9: hairpin).
     """
 
-    flow: Flow
-    server: int
-    to: tuple[str, int]
-    twin: Flow | None
+    __slots__ = ("flow", "fresh", "server", "to", "twin")
+
+    def __init__(self, flow: Flow, server: int, to: tuple[str, int], twin: Flow | None) -> None:
+        self.flow = flow
+        self.server = server
+        self.to = to
+        self.twin = twin
+        self.fresh = 0.0  # until then the flow need not be told that it is used
+
+    @property
+    def ended(self) -> bool:
+        """Whether it leads nowhere any more."""
+        return self.flow.ended or (self.twin is not None and self.twin.ended)
 
 
 class Outward:
@@ -97,41 +120,39 @@ class Outward:
 
     def arrived(self, arrival: Arrival, now: float) -> Send | None:
         """Send a client's datagram on; what it is told if that cannot be."""
-        key = arrival[1:5]
-        way = self._ways.get(key)
-        if way is None or way.flow.ended or (way.twin and way.twin.ended):
+        payload, source, original, hops_left = arrival
+        way = self._ways.get((source, original))
+        if way is None or way.ended:
             found = self._find(arrival, now)
             if not isinstance(found, Way):
                 return found
             if len(self._ways) >= MOST_WAYS:
                 self._ways.clear()
-            way = self._ways[key] = found
-        if arrival.hops <= 1:
-            return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6)
-        self._flows.touch(way.flow, way.server, arrival.port, now)
-        if way.twin:
-            held = way.flow.held
-            self.heard(way.twin, arrival.payload, (way.to[0], held.port), now)
-            return None
-        return self._send(way, arrival)
-
-    def _send(self, way: Way, arrival: Arrival) -> Send | None:
+            way = self._ways[source, original] = found
         held = way.flow.held
+        if hops_left != held.hops_left:
+            if arrival.hops <= 1:
+                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6)
+            set_hops(held.sock, arrival.hops - 1)
+            held.hops_left = hops_left
+        if now >= way.fresh:
+            way.fresh = now + LOOK
+            self._flows.touch(way.flow, way.server, way.to[1], now)
+        if way.twin:
+            self.heard(way.twin, payload, (way.to[0], held.port), now)
+            return None
         try:
-            if held.hops != arrival.hops - 1:
-                held.hops = arrival.hops - 1
-                set_hops(held.sock, held.hops)
-            held.sock.sendto(arrival.payload, way.to)
+            held.sock.sendto(payload, way.to)
         except OSError as error:
             self._counters.lost()
             no_way = error.errno in NO_WAY
             return self._tell(arrival, icmp.NO_ROUTE_V6) if no_way else None
-        self._counters.to_v4(len(arrival.payload))
+        self._counters.to_v4(len(payload))
         return None
 
     def _find(self, arrival: Arrival, now: float) -> Way | Send | None:
         """The way of *arrival*; or what its client is told, or nothing."""
-        client = int.from_bytes(_socket.inet_pton(_socket.AF_INET6, arrival.source[0]), "big")
+        client = int.from_bytes(_socket.inet_pton(_socket.AF_INET6, arrival.sender[0]), "big")
         target = int.from_bytes(arrival.destination, "big")
         prefix = self._policy.prefixes.find(target)
         if prefix is None:
@@ -143,14 +164,14 @@ class Outward:
             return self._refuse(verdict.refused, arrival, icmp.PROHIBITED_V6)
         source = verdict.source4
         zone = arrival.scope if client >> 118 == 0xFE80 >> 6 else 0
-        key = client, arrival.source[1], zone, prefix.address, -1 if source is None else source
+        key = client, arrival.sender[1], zone, prefix.address, -1 if source is None else source
         flow = self._flows.find(key)
         if flow is None:
             why = self._flows.refuses(client >> 64)
             if why:
                 return self._refuse(why, arrival, icmp.PROHIBITED_V6)
             try:
-                flow = self._open(key, (*arrival.source, zone), prefix, source)
+                flow = self._open(key, (*arrival.sender, zone), prefix, source)
             except OSError:
                 return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6)
             self._flows.touch(flow, server, arrival.port, now)
@@ -190,7 +211,7 @@ class Outward:
     def _tell(self, arrival: Arrival, error: icmp.Error) -> Send:
         """*error* about *arrival*, for whoever has sent it."""
         message = icmp.write(icmp.Message(*error, whole_v6(arrival)[:QUOTED_V6]))
-        client = _socket.inet_pton(_socket.AF_INET6, arrival.source[0])
+        client = _socket.inet_pton(_socket.AF_INET6, arrival.sender[0])
         return Send(True, None, int.from_bytes(client, "big"), message, scope=arrival.scope)
 
     # -- from IPv4 hosts ---------------------------------------------------------------------
@@ -201,16 +222,18 @@ class Outward:
 
     def heard(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
         """Send on what has come for *flow* from an IPv4 endpoint."""
-        peer = int.from_bytes(_socket.inet_aton(source[0]), "big")
-        if not self._flows.lets_in(flow, peer, now):
+        held = flow.held
+        back = held.backs.get(source)
+        if back is None:
+            if len(held.backs) >= MOST_BACKS:
+                held.backs.clear()
+            back = held.backs[source] = Back(source, held)
+        if not self._flows.lets_in(flow, back.peer, now):
             self._counters.refused(FILTERED)
             return
-        held = flow.held
-        host, port, scope = held.client
-        mapped = held.prefix.map(peer).to_bytes(16, "big")
-        message = [header(source[1], port, len(payload)), payload]
+        message = [header(source[1], held.client[1], len(payload)), payload]
         try:
-            self._sender.sendmsg(message, from_v6(mapped), 0, (host, 0, 0, scope))
+            self._sender.sendmsg(message, back.control, 0, back.to)
         except OSError:
             self._counters.lost()
         else:

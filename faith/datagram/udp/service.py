@@ -12,7 +12,7 @@ from faith.datagram.udp.flows import Flows
 from faith.datagram.udp.handover import Handover
 from faith.datagram.udp.inward import Inward
 from faith.datagram.udp.outward import Outward
-from faith.kernel.udp_sockets import limit_mtu, receive_v4, receive_v6
+from faith.kernel.udp_sockets import limit_mtu, receive
 
 if TYPE_CHECKING:
     import _socket
@@ -107,7 +107,7 @@ class Udp:
 
     def _read_v6(self) -> None:
         now, sock = self._loop.time(), self._sockets.v6
-        for arrival in received(lambda: receive_v6(sock)):
+        for arrival in received(partial(receive, sock)):
             flow = self.inward.whose(arrival)
             if flow:
                 self.inward.heard(flow, arrival.payload)
@@ -116,12 +116,12 @@ class Udp:
 
     def _read_v4(self) -> None:
         now, sock = self._loop.time(), self._sockets.v4
-        for arrival in received(lambda: receive_v4(sock)):
+        for arrival in received(partial(receive, sock)):
             # A flow's own port at a mapped address: what comes there is steered to us as well.
             to = int.from_bytes(arrival.destination, "big")
             flow = self.outward.whose(to, arrival.port)
             if flow:
-                self.outward.heard(flow, arrival.payload, arrival.source, now)
+                self.outward.heard(flow, arrival.payload, arrival.sender, now)
             else:
                 self._icmp.attempt(self.inward.arrived(arrival, now))
 
