@@ -35,7 +35,7 @@ class Held:
     *sock* has *port* at *source*, or at every address of the gateway's if that is None.
     """
 
-    __slots__ = ("backs", "client", "hops_left", "port", "prefix", "sock", "source")
+    __slots__ = ("backs", "client", "hops_left", "port", "prefix", "sock", "source", "ways")
 
     def __init__(
         self, sock: _socket.socket, source: int | None, client: tuple[str, int, int], prefix: Prefix
@@ -47,6 +47,7 @@ class Held:
         self.prefix = prefix
         self.backs: dict[tuple[str, int], Back] = {}
         self.hops_left = b""  # as the last datagram had them
+        self.ways: set[tuple[object, ...]] = set()  # what is known of it, to be forgotten with it
 
 
 class Back:
@@ -114,6 +115,11 @@ class Outward:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         self._policy = policy
+        self._forget_ways()
+
+    def _forget_ways(self) -> None:
+        for way in self._ways.values():
+            way.flow.held.ways.clear()
         self._ways.clear()
 
     # -- from clients ------------------------------------------------------------------------
@@ -127,8 +133,9 @@ class Outward:
             if not isinstance(found, Way):
                 return found
             if len(self._ways) >= MOST_WAYS:
-                self._ways.clear()
+                self._forget_ways()
             way = self._ways[source, original] = found
+            way.flow.held.ways.add((source, original))
         held = way.flow.held
         if hops_left != held.hops_left:
             if arrival.hops <= 1:
@@ -202,6 +209,8 @@ class Outward:
         """Let go of one that has ended."""
         self._forget(flow)
         del self._by_endpoint[flow.held.source, flow.held.port]
+        for known in flow.held.ways:
+            self._ways.pop(known, None)
         flow.held.sock.close()
 
     def _refuse(self, why: str, arrival: Arrival, error: icmp.Error) -> Send:
