@@ -5,15 +5,13 @@ A machine that does other things as well disturbs times; these it hardly does.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.counting import compare
 from bench.errors import MeasureError
-from bench.programs import PERF, path
+from bench.perf import perf
+from bench.programs import PERF
 from bench.table import number, table
 
 if TYPE_CHECKING:
@@ -42,23 +40,8 @@ def run(options: argparse.Namespace) -> int:
 def _counting(running: Running, file: Path) -> Iterator[Counts]:
     """Count within the block; the counts are there after it."""
     counts: Counts = {}
-    orders, give = os.pipe()
-    hear, answers = os.pipe()
-    argv = [path(PERF), "stat", "-x", ",", "-o", str(file), "-e", ",".join(_EVENTS), "-D", "-1"]
-    argv += ["--control", f"fd:{orders},{answers}", "-p", ",".join(map(str, running.processes))]
-    counter = subprocess.Popen(argv, pass_fds=(orders, answers), stderr=subprocess.DEVNULL)
-    os.close(orders)
-    os.close(answers)
-    try:
-        os.write(give, b"enable\n")
-        if not os.read(hear, 16):
-            raise MeasureError("perf did not begin to count")
+    with perf(running, "stat", "-x", ",", "-o", str(file), "-e", ",".join(_EVENTS)):
         yield counts
-    finally:
-        counter.send_signal(signal.SIGINT)
-        counter.wait(timeout=10)
-        os.close(give)
-        os.close(hear)
     counts.update(_parse(file.read_text()))
 
 

@@ -13,6 +13,7 @@ from bench.contenders import CONTENDERS, Relay
 from bench.contenders.base import last_words
 from bench.errors import MeasureError
 from bench.loads import needs, serve, work
+from bench.perf import perf
 from bench.placement import apart
 from bench.programs import PERF, PY_SPY, lacking, path
 
@@ -59,23 +60,9 @@ def _profile(contender: Contender, load: str, scale: Scale, tool: Program) -> st
 
 
 @contextmanager
-def _recording(file: Path, argv: list[str]) -> Iterator[None]:
-    recorder = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        yield
-    finally:
-        recorder.send_signal(signal.SIGINT)
-        said, _ = recorder.communicate(timeout=30)
-    if not file.exists():
-        raise MeasureError(f"{argv[0]}: {last_words(said)}")
-
-
-@contextmanager
 def _perf(running: Running, file: Path) -> Iterator[None]:
-    pids = ",".join(map(str, running.processes))
     # A virtual machine may have no cycle counter; the clock is there always.
-    event = ["-e", "cpu-clock", "-F", str(_RATE)]
-    with _recording(file, [path(PERF), "record", *event, "-o", str(file), "-p", pids]):
+    with perf(running, "record", "-e", "cpu-clock", "-F", str(_RATE), "-o", str(file)):
         yield
 
 
@@ -98,8 +85,14 @@ def _py_spy(running: Running, file: Path) -> Iterator[None]:
     worker = running.processes[-1]
     options = ["--format", "raw", "--nonblocking", "--rate", str(_RATE)]
     argv = [path(PY_SPY), "record", *options, "-o", str(file), "-p", str(worker)]
-    with _recording(file, argv):
+    recorder = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
         yield
+    finally:
+        recorder.send_signal(signal.SIGINT)
+        said, _ = recorder.communicate(timeout=30)
+    if not file.exists():
+        raise MeasureError(f"{argv[0]}: {last_words(said)}")
 
 
 def _py_spy_report(file: Path) -> str:

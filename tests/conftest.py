@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import struct
 from pathlib import Path
@@ -26,6 +27,11 @@ settings.register_profile("desk", deadline=None)
 settings.load_profile("gate" if os.environ.get("CI") else "desk")
 
 _NO_NETWORKS = pytest.StashKey[str]()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C mean something to what is started: a shell's background jobs ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import faith
 from bench.contenders import CONTENDERS
+from bench.loads import LOADS
 from bench.measures import MEASURES
 from bench.programs import GO, TUN, lacking
 from bench.scale import QUICK
@@ -71,6 +73,31 @@ def test_system_calls_are_counted(need: Callable[[str], str]) -> None:
     printed = bench("syscalls", "--quick")
     assert "System calls per connection:" in printed
     assert "accept4" in printed
+
+
+def test_instructions_are_counted(need: Callable[[str], str]) -> None:
+    for program in ("wrk", "nginx"):
+        need(program)
+    counts = subprocess.run(
+        [need("perf"), "stat", "-e", "instructions:u", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    if "<not supported>" in counts.stderr:
+        pytest.skip("this CPU does not say how many instructions it has executed")
+    printed = bench("instructions", "--quick", "--load", "requests")
+    assert "Instructions per request:" in printed
+    assert re.search(r"\nin user mode +[0-9,]*[1-9]", printed)
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_where_time_goes_is_shown(load: str, need: Callable[[str], str]) -> None:
+    for program in ("perf", "wrk", "nginx", "iperf3"):
+        need(program)
+    printed = bench("profile", "--quick", "--load", load)
+    assert f"relay, {load}, by perf:" in printed
 
 
 def test_what_is_asked_for_wrongly_is_refused() -> None:
