@@ -55,8 +55,11 @@ class Kind(Protocol):
     def wanted(self, settings: Settings) -> Any:
         """Its settings among those of the daemon, or None when nobody wants it."""
 
-    def gear(self) -> Gear:
-        """New gear.  Raises SetupError; nothing stays behind then."""
+    def gear(self, settings: Settings) -> Gear:
+        """New gear for a daemon that goes by *settings*.
+
+        Raises SetupError; nothing stays behind then.
+        """
 
     def resumed(self, state: Any) -> Gear:
         """That of the program before this one, by its `Gear.state`."""
@@ -127,7 +130,7 @@ class Datagrams:
         elif wanted is None:
             return
         else:
-            gear = self._kind.gear()
+            gear = self._kind.gear(settings)
         self._now = self._post(gear, wanted)
 
     def start(self, on_ready: Then) -> None:
@@ -183,7 +186,7 @@ class Datagrams:
         if wanted is None or self._now:
             on_ready()
             return
-        gear = self._kind.gear()
+        gear = self._kind.gear(settings)
         post = self._post(gear, wanted)
         self._prepared = wanted, post
         post.crew.on_failure = on_failure

@@ -83,7 +83,7 @@ class PingKind:
         """The settings of ``[ping]``."""
         return settings.ping
 
-    def gear(self) -> PingGear:
+    def gear(self, settings: Settings) -> PingGear:
         """New gear.  Raises SetupError."""
         return PingGear()
 

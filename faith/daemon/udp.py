@@ -12,10 +12,10 @@ from faith.datagram import icmp
 from faith.datagram.udp.flows import Settings as UdpSettings
 from faith.datagram.udp.service import Sockets, Udp
 from faith.kernel.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
-from faith.kernel.steering.lookup import Lookup
+from faith.kernel.steering.datagrams import Lead
 from faith.kernel.udp_sockets import arrivals, sender
 from faith.translation.networks import Networks
-from faith.translation.ports import ALL_PORTS, Ports
+from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class UdpGear:
     """Sockets, and programs that lead datagrams to them.
 
-    Raises SetupError; nothing stays behind then.
+    *way* is one of `Lead`.  Raises SetupError; nothing stays behind then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, way: str) -> None:
         with ExitStack() as undo:
 
             def held(sock: _socket.socket) -> _socket.socket:
@@ -48,8 +48,9 @@ class UdpGear:
                 held(icmpv6_socket(icmp.ERRORS_V6)),
                 held(icmp_socket(icmp.ERRORS_V4)),
             )
-            self._v6 = undo.enter_context(Lookup(self._sockets.v6, ALL_PORTS, ()))
-            self._v4 = undo.enter_context(Lookup(self._sockets.v4, ALL_PORTS, ()))
+            self._v6 = Lead(self._sockets.v6, way)
+            undo.callback(self._v6.close)
+            self._v4 = Lead(self._sockets.v4, way)
             undo.pop_all()
 
     @classmethod
@@ -58,8 +59,8 @@ class UdpGear:
         sockets, v6, v4 = state
         made = cls.__new__(cls)
         made._sockets = Sockets(*map(resumed, sockets))
-        made._v6 = Lookup.resume(made._sockets.v6, v6)
-        made._v4 = Lookup.resume(made._sockets.v4, v4)
+        made._v6 = Lead.resume(made._sockets.v6, v6)
+        made._v4 = Lead.resume(made._sockets.v4, v4)
         return made
 
     def state(self) -> Any:
@@ -103,9 +104,9 @@ class UdpKind:
         """The settings of ``[udp]``."""
         return settings.udp
 
-    def gear(self) -> UdpGear:
+    def gear(self, settings: Settings) -> UdpGear:
         """New gear.  Raises SetupError."""
-        return UdpGear()
+        return UdpGear(settings.via)
 
     def resumed(self, state: Any) -> UdpGear:
         """That of the program before."""

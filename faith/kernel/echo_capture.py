@@ -25,7 +25,7 @@ from faith.kernel.expressions import (
 )
 from faith.kernel.packet_log import PacketLog
 from faith.kernel.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
-from faith.kernel.steering.owned import CAPABILITIES, Owned
+from faith.kernel.steering.owned import CAPABILITIES, MANGLE, Owned
 from faith.translation.ranges import ranges
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class _Table6(Owned):
         )
         chains = (
             Chain("ping", (rule,), _HOOK),
-            Chain("whole", (_WHOLE,), Hook("filter", "prerouting", -150)),
+            Chain("whole", (_WHOLE,), Hook("filter", "prerouting", MANGLE)),
         )
         sets = [Set.of_prefixes("prefixes", ())]
         super().__init__(_STEP, chains, sets=sets, suffix=_SUFFIX)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tests.faithd import Faithd
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from faith.lab import ThreeHosts
@@ -17,12 +18,20 @@ if TYPE_CHECKING:
 class Gateway(Faithd):
     """A faithd by a file, which can be written anew."""
 
-    def __init__(self, lab: ThreeHosts, directory: Path, text: str, **environment: str) -> None:
+    def __init__(
+        self,
+        lab: ThreeHosts,
+        directory: Path,
+        text: str,
+        by: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
         self.lab = lab
         self.file = directory / "faith.toml"
         self.control = directory / "control"
         self.write(text)
-        super().__init__(lab.gateway, directory / "log", "--config", str(self.file), **environment)
+        words = "--config", str(self.file)
+        super().__init__(lab.gateway, directory / "log", *words, by=by, **environment)
         self.wait_said("serving")
 
     def write(self, text: str) -> None:

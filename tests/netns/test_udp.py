@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from tests.faithd import WITHOUT_BPF
 from tests.netns.gateway import Gateway, metrics, reread
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from faith.lab import Host, ThreeHosts
 
 pytestmark = pytest.mark.netns
+led_in_each_way = pytest.mark.parametrize("by", [(), WITHOUT_BPF], ids=["BPF", "nftables"])
 
 PORT = 5555
 IPV6_RECVERR = 25  # else only a few errors are told
@@ -47,9 +50,15 @@ v6 = "{CLIENT}"
 
 
 @pytest.fixture
-def start(lab: ThreeHosts, tmp_path: Path) -> Callable[[str], Gateway]:
+def by() -> tuple[str, ...]:
+    """What to start a faithd by: tests that are `led_in_each_way` have it without BPF too."""
+    return ()
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, tmp_path: Path, by: tuple[str, ...]) -> Callable[[str], Gateway]:
     def gateway(text: str) -> Gateway:
-        return Gateway(lab, tmp_path, text)
+        return Gateway(lab, tmp_path, text, by)
 
     return gateway
 
@@ -123,6 +132,7 @@ def silent(sock: socket.socket, seconds: float = 0.3) -> bool:
 
 
 class TestToIPv4:
+    @led_in_each_way
     def test_an_answer_comes_from_who_was_asked(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
     ) -> None:
@@ -132,6 +142,7 @@ class TestToIPv4:
         wait_until(lambda: sent(lab) == (1, 1), 5, "one datagram each way")
         assert metrics(lab)['faith_udp_bytes_total{to="v4"}'] == 5
 
+    @led_in_each_way
     @pytest.mark.parametrize("size", [0, 1, 1232, 1400, 9000, 65000])
     def test_datagrams_of_every_size_pass(
         self,
@@ -183,6 +194,7 @@ class TestToIPv4:
             assert client.recvfrom(100)[1][:2] == (lab.mapped("192.0.2.81"), 7)
         assert metrics(lab)['faith_udp_refusals_total{reason="filtered"}'] == 1
 
+    @led_in_each_way
     def test_two_clients_of_the_gateway_reach_each_other(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
     ) -> None:
@@ -272,6 +284,7 @@ class TestErrors:
         with pytest.raises(OSError, match="unreachable"):
             client.recv(100)
 
+    @led_in_each_way
     def test_a_probe_of_one_hop_sees_the_gateway_and_one_of_two_the_server(
         self,
         start: Callable[[str], Gateway],
@@ -286,10 +299,11 @@ class TestErrors:
 
 
 class TestWhenItEnds:
+    @led_in_each_way
     def test_without_a_daemon_the_guard_refuses(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
     ) -> None:
-        lab.gateway.run(["faith", "-e", "-p", PREFIX])
+        lab.gateway.run([sys.executable, "-m", "faith.cli.faith", "-e", "-p", PREFIX])
         faithd = start(BASE + UDP)
         asked(client, lab.mapped())
         faithd.signal(signal.SIGKILL)
@@ -308,6 +322,7 @@ class TestWhenItEnds:
 
         wait_until(refused, 10, "a refusal")
 
+    @led_in_each_way
     def test_it_can_be_turned_off_and_on(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
     ) -> None:
@@ -324,6 +339,7 @@ class TestWhenItEnds:
         with pytest.raises(ConnectionRefusedError):
             client.recv(100)
 
+    @led_in_each_way
     def test_an_upgrade_keeps_flows(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
     ) -> None:
@@ -342,6 +358,7 @@ class TestWhenItEnds:
 class TestToIPv6:
     """The lab's hosts change their parts: its server, which has no IPv6, is the client here."""
 
+    @led_in_each_way
     def test_an_answer_comes_from_the_mapped_address(
         self, start: Callable[[str], Gateway], lab: ThreeHosts
     ) -> None:
@@ -372,6 +389,7 @@ class TestToIPv6:
             with pytest.raises(OSError, match="No route to host"):
                 node.recv(100)
 
+    @led_in_each_way
     def test_a_mapped_host_sends_from_its_address_and_port(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
     ) -> None:
@@ -390,6 +408,7 @@ class TestToIPv6:
                 node.recv(100)
         assert metrics(lab)['faith_udp_errors_total{from="v6"}'] == 1
 
+    @led_in_each_way
     def test_an_upgrade_keeps_flows(self, start: Callable[[str], Gateway], lab: ThreeHosts) -> None:
         faithd = start(BASE + UDP + MAP)
         with (

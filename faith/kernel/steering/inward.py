@@ -16,7 +16,7 @@ from faith.kernel.expressions import tproxy as to
 from faith.kernel.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
 from faith.kernel.steering.base import Steering, listen, resume_groups
 from faith.kernel.steering.lookup import Lookup
-from faith.kernel.steering.owned import Owned
+from faith.kernel.steering.owned import MANGLE, Owned
 from faith.translation.ports import ALL_PORTS
 from faith.translation.ranges import ranges, without
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     Steer = Callable[[Collection[Network], Collection[Network]], None]
 
 _ADDRESS = "127.0.0.1"
-_MANGLE = -150
 _NETWORKS = Set("networks", ADDRESS4)
 _STEERED = "ip daddr @networks meta l4proto tcp"
 _STEERED_EXPRESSIONS = daddr4_in("networks") + l4proto(TCP)
@@ -114,7 +113,7 @@ class _Table(Owned):
             f"{_STEERED} tproxy to {_ADDRESS}:{port} accept",
             _STEERED_EXPRESSIONS + to(IPv4Address(_ADDRESS).packed, port) + accept(),
         )
-        chain = Chain("steer", (_DOORS, rule), Hook("filter", "prerouting", _MANGLE))
+        chain = Chain("steer", (_DOORS, rule), Hook("filter", "prerouting", MANGLE))
         super().__init__("steer by tproxy", [chain], sets=[_NETWORKS], family=IP)
 
     def steer(self, networks: Collection[Network], holes: Collection[Network]) -> None:

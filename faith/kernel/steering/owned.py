@@ -29,7 +29,8 @@ _HINTS = {
     errno.EPROTONOSUPPORT: "the kernel must have nf_tables",
 }
 
-
+MANGLE = -150
+"""The priority of chains that steer: before the host's own rules for addresses."""
 STEERED = "ip6 daddr @prefixes tcp dport @ports"
 """What an `OwnedTable` steers, and the same as expressions."""
 STEERED_EXPRESSIONS = daddr_in("prefixes") + dport_in("ports")

@@ -19,6 +19,7 @@ from faith.kernel.steering.base import Steering, listen, resume_groups
 from faith.kernel.steering.owned import (
     CAPABILITIES,
     DOORS,
+    MANGLE,
     STEERED,
     STEERED_EXPRESSIONS,
     OwnedTable,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["CAPABILITIES", "resume", "start"]
 
 _ADDRESS = "::1"
-_MANGLE = -150
 
 
 def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
@@ -44,7 +44,7 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     with ExitStack() as undo:
         group = listen(undo, _ADDRESS, 0, workers)
         rule = _rule(group[0].getsockname()[1])
-        chain = Chain("steer", (DOORS, rule), Hook("filter", "prerouting", _MANGLE))
+        chain = Chain("steer", (DOORS, rule), Hook("filter", "prerouting", MANGLE))
         table = OwnedTable("tproxy", ports, prefixes, [chain])
         undo.callback(table.close)
         return Steering(
