@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.checksum import adjusted, holds, ones_sum, pseudo_v6
-from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v4
+from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, write_v4
 from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
+from faith.datagram.quote import about_v6
 from faith.datagram.send import Send
 from faith.translation.inward import NO_PREFIX, inward
 
@@ -97,8 +98,8 @@ class Inward:
 
     def _failed(self, packet: Packet, error: Message, now: float) -> Send | None:
         """An error about a request of ours, about which the client's kernel is to hear."""
-        inner = read_v6(icmp.original_v6(error))
-        request = icmp.read(inner.payload) if inner and inner.protocol == ICMPV6 else None
+        inner = about_v6(error, ICMPV6)
+        request = icmp.read(inner.payload) if inner else None
         if inner is None or request is None or request.kind != icmp.ECHO_V6:
             return None
         found = self._whose(inner.source, request.identifier, inner.destination, now)

@@ -13,6 +13,7 @@ from faith.datagram import icmp
 from faith.datagram.checksum import adjusted, holds, ones_sum, pseudo_v6
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v6
 from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
+from faith.datagram.quote import about_v4
 from faith.datagram.send import Send
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
 from faith.translation.map import ICMP as PING
@@ -104,8 +105,8 @@ class Outward:
 
     def _failed(self, packet: Packet, error: Message, now: float) -> Send | None:
         """An error about a request of ours, about which the client's kernel is to hear."""
-        inner = read_v4(icmp.original_v4(error))
-        request = icmp.read(inner.payload) if inner and inner.protocol == ICMP else None
+        inner = about_v4(error, ICMP)
+        request = icmp.read(inner.payload) if inner else None
         if inner is None or request is None or request.kind != icmp.ECHO_V4:
             return None
         found = self._whose(request.identifier, inner.destination, now)

@@ -16,6 +16,9 @@ _EXTENSIONS = (_HOP_BY_HOP, _ROUTING, _DESTINATION)
 _OFFSET_V4, _OFFSET_V6 = 0x1FFF, 0xFFF8
 _DONT_FRAGMENT = 0x4000
 
+MOST_V4 = 0xFFFF - _IPV4.size
+"""Octets that an IPv4 packet can have after a header without options."""
+
 
 class Packet(NamedTuple):
     """A packet, or the beginning of one: *payload* may be shorter than *length*.

@@ -277,6 +277,13 @@ class TestErrors:
         ):
             assert bench.inward.heard(from_v6(message, asked, ROUTER), 1.0) is None
 
+    def test_a_length_that_no_ipv4_packet_has_is_not_believed(self) -> None:
+        bench = Bench()
+        asked = bench.sends(request())
+        message = bytearray(error(asked, 3, 0))
+        message[12:14] = b"\xff\xff"  # of the packet in it
+        assert bench.inward.heard(from_v6(bytes(message), asked, ROUTER), 1.0) is None
+
     @given(st.binary(max_size=200))
     def test_whatever_comes_does_no_harm(self, octets: bytes) -> None:
         bench = Bench()

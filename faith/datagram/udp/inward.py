@@ -6,7 +6,8 @@ import _socket
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.packet import UDP, Packet, read_v6, write_v4
+from faith.datagram.packet import UDP, Packet, write_v4
+from faith.datagram.quote import about_v6
 from faith.datagram.send import Send
 from faith.datagram.udp.counters import HOPS
 from faith.datagram.udp.flows import LOOK, Flow
@@ -185,8 +186,8 @@ class Inward:
     def failed(self, packet: Packet) -> Send | None:
         """What a client is told when an IPv6 host tells us an ICMPv6 error, in *packet*."""
         error = icmp.read(packet.payload)
-        inner = read_v6(icmp.original_v6(error)) if error else None
-        if error is None or inner is None or inner.protocol != UDP or len(inner.payload) < 8:
+        inner = about_v6(error, UDP) if error else None
+        if error is None or inner is None:
             return None
         ours, port = int.from_bytes(inner.payload[:2], "big"), inner.payload[2:4]
         host = _socket.inet_ntop(_socket.AF_INET6, inner.destination.to_bytes(16, "big"))
