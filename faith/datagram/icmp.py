@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from faith.datagram.checksum import checksum
+from faith.datagram.checksum import checksum, holds
+from faith.datagram.packet import ICMP, Packet
 
 ECHO_V4, ECHO_REPLY_V4 = 8, 0
 ECHO_V6, ECHO_REPLY_V6 = 128, 129
@@ -93,6 +94,13 @@ def read(octets: bytes) -> Message | None:
         return None
     kind, code, _, word = _MESSAGE.unpack_from(octets)
     return Message(kind, code, word, octets[HEADER:])
+
+
+def within(packet: Packet | None) -> Message | None:
+    """The ICMP message in an IPv4 packet, if its checksum is right (RFC 5508 REQ-3)."""
+    if packet is None or packet.protocol != ICMP or not holds(packet.payload):
+        return None
+    return read(packet.payload)
 
 
 def echo(kind: int, identifier: int, sequence: int, body: bytes, pseudo: int = 0) -> bytes:

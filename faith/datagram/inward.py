@@ -6,28 +6,22 @@ need to change.  Whatever `faith.datagram.outward` promises holds here too.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.checksum import adjusted, holds, ones_sum, pseudo_v6
-from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, write_v4
+from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4
 from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
-from faith.datagram.quote import about_v6
+from faith.datagram.report import NO_WAY, about_v6, pass_on_v4, tell_v4
 from faith.datagram.send import Send
 from faith.translation.inward import NO_PREFIX, inward
 
 if TYPE_CHECKING:
-    from faith.datagram.icmp import Error, Message
+    from faith.datagram.icmp import Message
     from faith.datagram.identifiers import Identifiers
     from faith.datagram.pace import Paces
     from faith.datagram.ping_counters import Counters
     from faith.translation.destination import Policy
-
-QUOTED = 576 - 20 - icmp.HEADER
-"""Octets of a packet that an ICMP error has of it at most (RFC 1812 §4.3.2.3)."""
-
-_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
 class Inward:
@@ -53,15 +47,15 @@ class Inward:
         route = inward(self.policy, packet.source, packet.destination, 0, "icmp")
         if route.refused or route.source is None:
             why = route.refused or NO_PREFIX
-            return self._refuse(why, _tell(packet, octets, icmp.PROHIBITED_V4))
+            return self._refuse(why, tell_v4(icmp.PROHIBITED_V4, octets, packet.source))
         if packet.hops <= 1:
-            return self._refuse(HOPS, _tell(packet, octets, icmp.HOPS_EXCEEDED_V4))
+            return self._refuse(HOPS, tell_v4(icmp.HOPS_EXCEEDED_V4, octets, packet.source))
         host = route.server
         near = packet.source, packet.destination, request.identifier
         domain = host, packet.source
         identifier = self._identifiers.lend(near, host, request.identifier, now, domain)
         if identifier is None:  # RFC 5508 REQ-8
-            return self._refuse(NO_IDENTIFIER, _tell(packet, octets, icmp.PROHIBITED_V4))
+            return self._refuse(NO_IDENTIFIER, tell_v4(icmp.PROHIBITED_V4, octets, packet.source))
         self._counters.asked("v6")
         message = icmp.echo(icmp.ECHO_V6, identifier, request.sequence, request.body)
         return Send(True, route.source, host, message, packet.hops - 1, packet.traffic_class)
@@ -71,9 +65,9 @@ class Inward:
         packet = read_v4(octets)
         if packet is None:
             return None
-        no_way = error.errno in _NO_WAY
+        no_way = error.errno in NO_WAY
         why = icmp.UNREACHABLE_HOST_V4 if no_way else icmp.PROHIBITED_V4
-        return _tell(packet, octets, why)
+        return tell_v4(why, octets, packet.source)
 
     def heard(self, packet: Packet, now: float) -> Send | None:
         """What becomes of an echo reply or an error, in an ICMPv6 packet with a right checksum."""
@@ -108,10 +102,9 @@ class Inward:
             return None
         client, mapped, identifier = found
         self._counters.failed("v6")
-        about = write_v4(_original(inner, client, mapped, identifier))
-        message = icmp.write(icmp.Message(*translated, about[:QUOTED]))
-        source = self.policy.maps.outward(packet.source, "icmp")
-        return Send(False, source, client, message, max(packet.hops - 1, 1))
+        about = _original(inner, client, mapped, identifier)
+        teller = self.policy.maps.outward(packet.source, "icmp")
+        return pass_on_v4(translated, about, teller, packet.hops)
 
     def _whose(
         self, ours: int, identifier: int, host: int, now: float
@@ -142,12 +135,6 @@ def _request(packet: Packet | None) -> Message | None:
 def _may_ask(v4: int) -> bool:
     """Whether *v4* is a host's own address: not 0/8, nor 224/3."""
     return v4 >> 24 != 0 and v4 >> 29 != 7
-
-
-def _tell(packet: Packet, octets: bytes, error: Error) -> Send:
-    """*error* about *packet*, for whoever has sent it."""
-    message = icmp.write(icmp.Message(*error, octets[:QUOTED]))
-    return Send(False, None, packet.source, message)
 
 
 def _original(inner: Packet, client: int, mapped: int, identifier: int) -> Packet:

@@ -6,16 +6,14 @@ gateway is one hop on the way, as a router would be.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.checksum import adjusted, holds, ones_sum, pseudo_v6
-from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v6
+from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6
 from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
-from faith.datagram.quote import about_v4
+from faith.datagram.report import NO_WAY, about_v4, pass_on_v6, tell_v6, teller_v6
 from faith.datagram.send import Send
-from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
 from faith.translation.map import ICMP as PING
 
 if TYPE_CHECKING:
@@ -25,11 +23,6 @@ if TYPE_CHECKING:
     from faith.datagram.ping_counters import Counters
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
-
-QUOTED = 1280 - 40 - icmp.HEADER
-"""Octets of a packet that fit into an ICMPv6 error about it (RFC 4443 §2.4 c)."""
-
-_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
 class Outward:
@@ -74,17 +67,15 @@ class Outward:
         packet = read_v6(octets)
         if packet is None:
             return None
-        no_way = error.errno in _NO_WAY
+        no_way = error.errno in NO_WAY
         why = icmp.NO_ROUTE_V6 if no_way else icmp.PROHIBITED_V6
         return _tell(packet, octets, scope, why)
 
     def heard(self, octets: bytes, now: float) -> Send | None:
         """What becomes of an IPv4 packet with an echo reply or an error."""
         packet = read_v4(octets)
-        if packet is None or packet.protocol != ICMP or not holds(packet.payload):
-            return None
-        message = icmp.read(packet.payload)
-        if message is None:
+        message = icmp.within(packet)
+        if packet is None or message is None:
             return None
         if message.kind == icmp.ECHO_REPLY_V4:
             return self._replied(packet, message, now)
@@ -115,10 +106,9 @@ class Outward:
             return None
         prefix, client, zone, identifier = found
         self._counters.failed("v4")
-        about = write_v6(_original(inner, prefix, client, identifier))
-        message = icmp.write(icmp.Message(*translated, about[:QUOTED]))
-        source = self._teller(packet.source, prefix)
-        return Send(True, source, client, message, max(packet.hops - 1, 1), scope=zone)
+        about = _original(inner, prefix, client, identifier)
+        teller = teller_v6(packet.source, prefix, self.policy)
+        return pass_on_v6(translated, about, teller, packet.hops, zone)
 
     def _whose(
         self, identifier: int, server: int, now: float
@@ -130,12 +120,6 @@ class Outward:
         client, zone, theirs, network = near
         prefix = self.policy.prefixes.find(network)
         return (prefix, client, zone, theirs) if prefix else None
-
-    def _teller(self, v4: int, prefix: Prefix) -> int | None:
-        """The address of a router that reports an error; None when it is the gateway itself."""
-        if v4 in self.policy.own or (prefix.well_known and v4 in NOT_GLOBAL_DESTINATIONS):
-            return None
-        return prefix.map(v4)
 
     def _refuse(self, why: str, told: Send | None = None) -> Send | None:
         self._counters.refused(why)
@@ -165,8 +149,7 @@ def _zone(v6: int, scope: int) -> int:
 
 def _tell(packet: Packet, octets: bytes, scope: int, error: Error) -> Send:
     """*error* about *packet*, for whoever has sent it."""
-    message = icmp.write(icmp.Message(*error, octets[:QUOTED]))
-    return Send(True, None, packet.source, message, scope=_zone(packet.source, scope))
+    return tell_v6(error, octets, packet.source, _zone(packet.source, scope))
 
 
 def _original(inner: Packet, prefix: Prefix, client: int, identifier: int) -> Packet:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.identifiers import Identifiers
-from faith.datagram.inward import QUOTED, Inward
+from faith.datagram.inward import Inward
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, write_v4, write_v6
 from faith.datagram.ping_counters import LAYOUT, REFUSALS, Counters
+from faith.datagram.report import QUOTED_V4
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
@@ -158,7 +159,7 @@ class TestRequests:
 
     def test_an_error_is_no_larger_than_it_may_be(self) -> None:
         send = Bench().sends(request(hops=1, body=bytes(3000)))
-        assert len(send.message) == QUOTED + 8 == 576 - 20
+        assert len(send.message) == QUOTED_V4 + 8 == 576 - 20
 
     @pytest.mark.parametrize(
         "packet",

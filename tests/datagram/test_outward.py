@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from faith.datagram import icmp
 from faith.datagram.checksum import pseudo_v6
 from faith.datagram.identifiers import Identifiers
-from faith.datagram.outward import QUOTED, Outward
+from faith.datagram.outward import Outward
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v6, write_v4, write_v6
 from faith.datagram.ping_counters import IDENTIFIERS, LAYOUT, Counters
+from faith.datagram.report import QUOTED_V6
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -137,7 +138,7 @@ class TestRequests:
 
     def test_an_error_is_no_larger_than_any_path_takes(self) -> None:
         send = Bench().sends(request(hops=1, body=bytes(3000)))
-        assert len(send.message) == QUOTED + 8 == 1280 - 40
+        assert len(send.message) == QUOTED_V6 + 8 == 1280 - 40
 
     @pytest.mark.parametrize(
         "packet",

@@ -1,89 +1,154 @@
 from __future__ import annotations
 
-import gc
-import socket
-import struct
-from ipaddress import IPv6Address
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.datagram.udp.counters import Counters
+from faith.datagram import icmp
+from faith.datagram.checksum import holds, pseudo_v6
+from faith.datagram.packet import ICMP, UDP, Packet, read_v6, write_v4
+from faith.datagram.udp.counters import LAYOUT, Counters
 from faith.datagram.udp.flows import Flow, Flows, Settings
-from faith.datagram.udp.outward import Outward, Way
-from faith.kernel.udp_sockets import Arrival
+from faith.datagram.udp.outward import Outward
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
+from tests.datagram.wires import Endpoint, Wire, arrival, number, packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from faith.datagram.send import Send
 
-PREFIX = Prefix.parse("2001:db8:ffff::/96")
-MAPPED = PREFIX.map(int.from_bytes(bytes([127, 0, 0, 1]), "big"))
-HOPS = struct.pack("=i", 64)
-
-
-def policy() -> Policy:
-    """One that lets everybody reach this host itself."""
-    return Policy(Prefixes([PREFIX]), Networks(32, []), Access.parse("::/0 permit 127.0.0.1/32"))
+PREFIX, WELL_KNOWN = Prefix.parse("2001:db8:ffff::/96"), Prefix.parse("64:ff9b::/96")
+CLIENT, NEIGHBOUR = "2001:db8:6::2", "2001:db8:6::3"
+GATEWAY, SERVER, PRIVATE = "203.0.113.1", "192.0.2.80", "10.0.0.1"
+PORT, SERVED = 7000, 53
 
 
-@pytest.fixture
-def server() -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock
+def mapped(v4: str, prefix: Prefix = PREFIX) -> str:
+    return f"{str(prefix).removesuffix('/96')}{v4}"
 
 
 class Bench:
-    """An `Outward`, whose clients ask *server*; answers go nowhere."""
+    """An `Outward`, the sockets of its flows, and what it sends back by."""
 
-    def __init__(self, server: socket.socket) -> None:
-        self.server = server
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sockets: list[Wire] = []
+        self.sources: list[str | None] = []
+        ports = itertools.count(40000)
+
+        def flow_socket(source: str | None, port: int) -> Wire:
+            self.sockets.append(Wire(port if source else next(ports)))
+            self.sources.append(source)
+            return self.sockets[-1]
+
+        monkeypatch.setattr("faith.datagram.udp.outward.flow_socket", flow_socket)
+        self.cells = [0] * LAYOUT.size
+        self.back = Wire()
+        back: Any = self.back
         self.flows = Flows(Settings())
-        self.outward = Outward(policy(), self.flows, server, Counters(), _nothing, _nothing)
+        self.watched: list[Flow] = []
+        self.outward = Outward(
+            self.policy(),
+            self.flows,
+            back,
+            Counters(self.cells),
+            self.watched.append,
+            self.watched.remove,
+        )
 
-    def ask(self, client_port: int, now: float = 0.0) -> None:
-        port = self.server.getsockname()[1]
-        original = struct.pack("!2xH4x16s4x", port, IPv6Address(MAPPED).packed)
-        source = "2001:db8:6::2", client_port, 0, 0
-        assert self.outward.arrived(Arrival(b"hello", source, original, HOPS), now) is None
-        assert self.server.recv(100) == b"hello"
+    def policy(self, rules: str = "") -> Policy:
+        own = Networks(32, [(number(GATEWAY), 32)])
+        return Policy(Prefixes([PREFIX, WELL_KNOWN]), own, Access.parse(rules))
 
-    def end(self) -> None:
-        """All flows, as if it were late."""
-        for flow in self.flows.expire(1e9):
-            self.outward.end(flow)
+    def send(
+        self,
+        to: str = SERVER,
+        *,
+        client: Endpoint = (CLIENT, PORT),
+        port: int = SERVED,
+        prefix: Prefix = PREFIX,
+        now: float = 0.0,
+    ) -> Send | None:
+        """Send as a client; what it is told."""
+        return self.outward.arrived(arrival(client, (mapped(to, prefix), port)), now)
 
+    def sent(self) -> Packet:
+        """The packet of the datagram that has gone to IPv4 last."""
+        octets, _, to = self.sockets[-1].sent[-1]
+        return packet((self.sources[-1] or GATEWAY, self.sockets[-1].port), to, octets)
 
-def _nothing(flow: Flow) -> None:
-    """Whose socket nobody looks at."""
-
-
-def remembered() -> int:
-    """How many ways there are in this process."""
-    gc.collect()
-    return sum(isinstance(one, Way) for one in gc.get_objects())
-
-
-def test_nothing_is_kept_of_flows_that_have_ended(server: socket.socket) -> None:
-    bench = Bench(server)
-    for client_port in range(4000, 4010):
-        bench.ask(client_port)
-    assert remembered() == 10
-    bench.end()
-    assert remembered() == 0
+    def fails(self, octets: bytes, by: str = SERVER) -> Send | None:
+        """What comes of an ICMP message that *by* sends."""
+        about = Packet(number(by), number(GATEWAY), 60, 0, ICMP, len(octets), octets)
+        return self.outward.failed(write_v4(about))
 
 
-def test_another_policy_forgets_ways_and_no_flow(server: socket.socket) -> None:
-    bench = Bench(server)
-    bench.ask(4000)
-    bench.ask(4001)
-    bench.outward.policy = policy()
-    assert remembered() == 0
-    bench.ask(4000)
-    assert (remembered(), len(bench.flows)) == (1, 2)
-    bench.end()
-    assert remembered() == 0
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(monkeypatch)
+
+
+def error(about: Packet, kind: int = 3, code: int = 3, quoted: int = 548) -> bytes:
+    return icmp.write(icmp.Message(kind, code, 0, write_v4(about)[:quoted]))
+
+
+class TestErrors:
+    def test_it_has_the_clients_own_packet(self, bench: Bench) -> None:
+        assert bench.send() is None
+        told = bench.fails(error(bench.sent()))
+        assert told
+        assert (told.source, told.to) == (PREFIX.map(number(SERVER)), number(CLIENT))
+        message = icmp.read(told.message)
+        assert message
+        assert (message.kind, message.code) == (1, 4)
+        inner = read_v6(message.body)
+        assert inner
+        assert inner._replace(hops=3) == packet((CLIENT, PORT), (mapped(SERVER), SERVED))
+
+    @pytest.mark.parametrize("quoted", [28, 30])
+    def test_its_checksum_is_the_clients_though_the_rest_is_missing(
+        self, bench: Bench, quoted: int
+    ) -> None:
+        bench.send()
+        told = bench.fails(error(bench.sent(), quoted=quoted))
+        assert told
+        inner = read_v6(told.message[8:])
+        assert inner
+        whole = inner.payload[:8] + b"hello"
+        assert holds(whole, pseudo_v6(inner.source, inner.destination, inner.length, UDP))
+
+    def test_what_does_not_add_up_is_dropped(self, bench: Bench) -> None:
+        bench.send()
+        told = error(bench.sent())
+        assert bench.fails(told[:-1] + b"!") is None
+
+    def test_less_than_a_header_is_not_enough(self, bench: Bench) -> None:
+        bench.send()
+        for quoted in range(28):
+            assert bench.fails(error(bench.sent(), quoted=quoted)) is None
+
+    def test_the_well_known_prefix_stands_for_no_private_router(self, bench: Bench) -> None:
+        bench.send("8.8.8.8", prefix=WELL_KNOWN)
+        told = bench.fails(error(bench.sent(), 11, 0), by=PRIVATE)
+        assert told
+        assert told.source is None
+
+    def test_the_gateways_own_comes_from_the_gateway(self, bench: Bench) -> None:
+        bench.send()
+        told = bench.fails(error(bench.sent(), 3, 1), by=GATEWAY)
+        assert told
+        assert told.source is None
+
+    def test_what_is_about_something_else_is_dropped(self, bench: Bench) -> None:
+        bench.send()
+        sent = bench.sent()
+        for about in (
+            sent._replace(destination=number(PRIVATE)),
+            sent._replace(protocol=6),
+            sent._replace(payload=b"\0\0" + sent.payload[2:]),
+        ):
+            assert bench.fails(error(about)) is None
+        assert bench.fails(icmp.echo(icmp.ECHO_V4, 1, 1, b"")) is None
+        assert bench.outward.failed(b"") is None

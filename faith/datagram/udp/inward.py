@@ -6,16 +6,17 @@ import _socket
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.packet import UDP, Packet, write_v4
-from faith.datagram.quote import about_v6
-from faith.datagram.send import Send
+from faith.datagram.packet import UDP
+from faith.datagram.report import NO_WAY, about_v6, pass_on_v4, tell_v4
 from faith.datagram.udp.counters import HOPS
 from faith.datagram.udp.flows import LOOK, Flow
-from faith.datagram.udp.message import NO_WAY, PROTOCOL, QUOTED_V4, datagram, whole_v4
+from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, whole_v4
 from faith.kernel.udp_sockets import from_v4, from_v6, header
 from faith.translation.inward import NO_PREFIX, inward
 
 if TYPE_CHECKING:
+    from faith.datagram.packet import Packet
+    from faith.datagram.send import Send
     from faith.datagram.udp.counters import Counters
     from faith.datagram.udp.flows import Flows
     from faith.kernel.udp_sockets import Arrival, Control
@@ -160,9 +161,8 @@ class Inward:
 
     def _tell(self, arrival: Arrival, error: icmp.Error) -> Send:
         """*error* about *arrival*, for whoever has sent it."""
-        message = icmp.write(icmp.Message(*error, whole_v4(arrival)[:QUOTED_V4]))
-        client = _socket.inet_aton(arrival.sender[0])
-        return Send(False, None, int.from_bytes(client, "big"), message)
+        client = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
+        return tell_v4(error, whole_v4(arrival), client)
 
     # -- from IPv6 hosts ---------------------------------------------------------------------
 
@@ -189,17 +189,13 @@ class Inward:
         inner = about_v6(error, UDP) if error else None
         if error is None or inner is None:
             return None
-        ours, port = int.from_bytes(inner.payload[:2], "big"), inner.payload[2:4]
+        ours, port = (int.from_bytes(inner.payload[at : at + 2], "big") for at in (0, 2))
         host = _socket.inet_ntop(_socket.AF_INET6, inner.destination.to_bytes(16, "big"))
-        at = host, int.from_bytes(port, "big"), inner.source.to_bytes(16, "big"), ours
-        flow, translated = self._replies.get(at), icmp.to_v4(error)
+        flow = self._replies.get((host, port, inner.source.to_bytes(16, "big"), ours))
+        translated = icmp.to_v4(error)
         if flow is None or translated is None:
             return None
-        (client, client_port), (mapped, mapped_port) = flow.held.client, flow.held.mapped
-        ports = client_port.to_bytes(2, "big") + mapped_port.to_bytes(2, "big")
-        octets = ports + inner.payload[4:]
-        about = Packet(client, mapped, inner.hops, inner.traffic_class, UDP, inner.length, octets)
         self._counters.told("v6")
-        message = icmp.write(icmp.Message(*translated, write_v4(about)[:QUOTED_V4]))
-        source = self._policy.maps.outward(packet.source, PROTOCOL)
-        return Send(False, source, client, message, max(packet.hops - 1, 1))
+        about = as_sent(inner, flow.held.client, flow.held.mapped)
+        teller = self._policy.maps.outward(packet.source, PROTOCOL)
+        return pass_on_v4(translated, about, teller, packet.hops)

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import _socket
-import errno
 from typing import TYPE_CHECKING
 
-from faith.datagram.checksum import checksum, pseudo_v6
+from faith.datagram.checksum import adjusted, checksum, ones_sum, pseudo_v6
 from faith.datagram.packet import UDP, Packet, write_v4, write_v6
 from faith.kernel.udp_sockets import header
 
 if TYPE_CHECKING:
     from faith.kernel.udp_sockets import Arrival
 
-QUOTED_V6 = 1280 - 40 - 8
-"""Octets of a packet that an ICMPv6 error has of it at most (RFC 4443 §2.4)."""
-QUOTED_V4 = 576 - 20 - 8
-"""The same of ICMP (RFC 1812 §4.3.2.3)."""
-
 PROTOCOL = "udp"
 """As maps have it."""
-NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
-"""What sending fails with when no route leads there."""
 
 _NONE = 0xFFFF
 """What a checksum of 0 is sent as, because 0 says that there is none (RFC 768)."""
@@ -38,6 +30,21 @@ def datagram(source: tuple[int, int], destination: tuple[int, int], payload: byt
     pseudo = pseudo_v6(from_host, to_host, length + 8, UDP)
     found = checksum(header(from_port, to_port, length) + payload, pseudo) or _NONE
     return [header(from_port, to_port, length, found), payload]
+
+
+def as_sent(inner: Packet, source: tuple[int, int], destination: tuple[int, int]) -> Packet:
+    """The packet of a datagram, or its beginning, as it was between two other endpoints.
+
+    *inner* has ours, maybe of the other family.  The checksum becomes right without what is
+    missing (RFC 5508 REQ-4, RFC 7915 §4.5).
+    """
+    ports = source[1].to_bytes(2, "big") + destination[1].to_bytes(2, "big")
+    ours, rest = inner.payload[:6], inner.payload[8:]
+    removed = ones_sum(ours[:4]) + inner.source + inner.destination
+    added = ones_sum(ports) + source[0] + destination[0]
+    found = adjusted(int.from_bytes(inner.payload[6:8], "big"), removed, added)
+    payload = ports + ours[4:] + found.to_bytes(2, "big") + rest
+    return inner._replace(source=source[0], destination=destination[0], payload=payload)
 
 
 def whole_v6(arrival: Arrival) -> bytes:

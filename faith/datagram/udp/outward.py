@@ -6,17 +6,18 @@ import _socket
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.packet import UDP, Packet, read_v4, write_v6
-from faith.datagram.send import Send
+from faith.datagram.packet import UDP, read_v4
+from faith.datagram.report import NO_WAY, about_v4, pass_on_v6, tell_v6, teller_v6
 from faith.datagram.udp.counters import FILTERED, HOPS, NO_SOCKET
 from faith.datagram.udp.flows import LOOK, Flow
-from faith.datagram.udp.message import NO_WAY, PROTOCOL, QUOTED_V6, whole_v6
+from faith.datagram.udp.message import PROTOCOL, as_sent, whole_v6
 from faith.kernel.udp_sockets import flow_socket, from_v6, header, set_hops
 from faith.translation.destination import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from faith.datagram.send import Send
     from faith.datagram.udp.counters import Counters
     from faith.datagram.udp.flows import Flows
     from faith.kernel.udp_sockets import Arrival
@@ -219,9 +220,8 @@ class Outward:
 
     def _tell(self, arrival: Arrival, error: icmp.Error) -> Send:
         """*error* about *arrival*, for whoever has sent it."""
-        message = icmp.write(icmp.Message(*error, whole_v6(arrival)[:QUOTED_V6]))
         client = _socket.inet_pton(_socket.AF_INET6, arrival.sender[0])
-        return Send(True, None, int.from_bytes(client, "big"), message, scope=arrival.scope)
+        return tell_v6(error, whole_v6(arrival), int.from_bytes(client, "big"), arrival.scope)
 
     # -- from IPv4 hosts ---------------------------------------------------------------------
 
@@ -251,24 +251,21 @@ class Outward:
     def failed(self, octets: bytes) -> Send | None:
         """What a client is told when an IPv4 host tells us an ICMP error, in a whole packet."""
         packet = read_v4(octets)
-        error = icmp.read(packet.payload) if packet else None
-        inner = read_v4(icmp.original_v4(error)) if error else None
-        if packet is None or error is None or inner is None or inner.protocol != UDP:
+        error = icmp.within(packet)
+        inner = about_v4(error, UDP) if error else None
+        if packet is None or error is None or inner is None:
             return None
-        ours, port = int.from_bytes(inner.payload[:2], "big"), inner.payload[2:4]
+        ours, port = (int.from_bytes(inner.payload[at : at + 2], "big") for at in (0, 2))
         flow = self._by_endpoint.get((inner.source, ours)) or self._by_endpoint.get((None, ours))
         translated = icmp.to_v6(error, icmp.HEADERS_DIFFER_BY + inner.length)
         if flow is None or translated is None or inner.destination not in flow.peers:
             return None
-        held = flow.held
-        client, mapped = flow.key[0], held.prefix.map(inner.destination)
-        datagram = held.client[1].to_bytes(2, "big") + port + inner.payload[4:]
-        about = Packet(client, mapped, inner.hops, inner.traffic_class, UDP, inner.length, datagram)
         self._counters.told("v4")
-        message = icmp.write(icmp.Message(*translated, write_v6(about)[:QUOTED_V6]))
-        own = packet.source in self._policy.own
-        source = None if own else held.prefix.map(packet.source)
-        return Send(True, source, client, message, max(packet.hops - 1, 1), scope=held.client[2])
+        client, prefix = flow.held.client, flow.held.prefix
+        server = prefix.map(inner.destination), port
+        about = as_sent(inner, (flow.key[0], client[1]), server)
+        teller = teller_v6(packet.source, prefix, self._policy)
+        return pass_on_v6(translated, about, teller, packet.hops, client[2])
 
 
 def _text(v4: int) -> str:
