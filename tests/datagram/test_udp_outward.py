@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PREFIX, WELL_KNOWN = Prefix.parse("2001:db8:ffff::/96"), Prefix.parse("64:ff9b::/96")
 CLIENT, NEIGHBOUR = "2001:db8:6::2", "2001:db8:6::3"
 GATEWAY, SERVER, PRIVATE = "203.0.113.1", "192.0.2.80", "10.0.0.1"
+SOURCE = "198.51.100.7"
 PORT, SERVED = 7000, 53
 
 
@@ -152,3 +153,15 @@ class TestErrors:
             assert bench.fails(error(about)) is None
         assert bench.fails(icmp.echo(icmp.ECHO_V4, 1, 1, b"")) is None
         assert bench.outward.failed(b"") is None
+
+
+class TestFilter:
+    def test_who_was_not_sent_to_finds_no_flow(self, bench: Bench) -> None:
+        """What comes to a mapped address may be for a map then: a server that also asks."""
+        rules = Access.parse(f"::/0 permit 0.0.0.0/0 {SOURCE}")
+        bench.outward.policy = Policy(Prefixes([PREFIX]), Networks(32, ()), rules)
+        bench.send()
+        at = SOURCE, PORT
+        assert bench.outward.whose(arrival((SERVER, 9), at), 1.0) is bench.watched[0]
+        assert bench.outward.whose(arrival((PRIVATE, 9), at), 1.0) is None
+        assert bench.outward.whose(arrival((SERVER, 9), (SOURCE, PORT + 1)), 1.0) is None

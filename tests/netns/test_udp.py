@@ -397,6 +397,20 @@ class TestToIPv6:
         asked(client, lab.mapped())
         assert echo.sources == [(MAPPED, client.getsockname()[1])]
 
+    def test_a_mapped_server_that_asks_others_is_still_there_for_everybody(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts
+    ) -> None:
+        start(BASE + UDP + MAP)
+        lab.server.links.add_address("to-gateway", "192.0.2.81/24")
+        with (
+            contextlib.closing(Echo(lab.client, CLIENT)) as host,
+            udp(lab.server, SERVER) as node,
+            udp(lab.server, "192.0.2.81") as stranger,
+        ):
+            host.sock.sendto(b"a question", (lab.mapped(), node.getsockname()[1]))
+            assert node.recvfrom(100) == (b"a question", (MAPPED, PORT))
+            assert asked(stranger, MAPPED) == b"hello"
+
     def test_a_port_that_nobody_has_is_refused(
         self, start: Callable[[str], Gateway], lab: ThreeHosts
     ) -> None:

@@ -225,9 +225,17 @@ class Outward:
 
     # -- from IPv4 hosts ---------------------------------------------------------------------
 
-    def whose(self, v4: int, port: int) -> Flow | None:
-        """The flow that has *port* at *v4*, an address that is not the gateway's own."""
-        return self._by_endpoint.get((v4, port))
+    def whose(self, arrival: Arrival, now: float) -> Flow | None:
+        """The flow that what arrived by IPv4, at an address that is not our own, is to enter.
+
+        None as well where the filter keeps it out: a mapped server may ask others from the port
+        that it serves, and is there for everybody still.
+        """
+        flow = self._by_endpoint.get((int.from_bytes(arrival.destination, "big"), arrival.port))
+        if flow is None:
+            return None
+        peer = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
+        return flow if self._flows.lets_in(flow, peer, now) else None
 
     def heard(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
         """Send on what has come for *flow* from an IPv4 endpoint."""

@@ -118,8 +118,7 @@ class Udp:
         now, sock = self._loop.time(), self._sockets.v4
         for arrival in received(partial(receive, sock)):
             # A flow's own port at a mapped address: what comes there is steered to us as well.
-            to = int.from_bytes(arrival.destination, "big")
-            flow = self.outward.whose(to, arrival.port)
+            flow = self.outward.whose(arrival, now)
             if flow:
                 self.outward.heard(flow, arrival.payload, arrival.sender, now)
             else:
