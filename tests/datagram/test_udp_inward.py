@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from faith.datagram import icmp
-from faith.datagram.packet import ICMPV6, Packet, write_v6
+from faith.datagram.packet import ICMPV6, Packet, read_v4, write_v6
 from faith.datagram.udp.counters import LAYOUT, Counters
 from faith.datagram.udp.flows import Flows, Settings
 from faith.datagram.udp.inward import Inward
@@ -13,11 +14,10 @@ from faith.translation.map import Map
 from faith.translation.maps import Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
-from tests.datagram.wires import Wire, arrival, by_v6, number
+from tests.datagram.wires import Wire, arrival, by_v6, number, packet
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
 CLIENT, HOST, MAPPED, ALIAS = "192.0.2.9", "2001:db8:a::2", "198.51.100.102", "198.51.100.103"
-SOURCE = str(Prefix.parse("2001:db8:ffff::/96").map(number(CLIENT)))
 ROUTER = number("2001:db8:b::1")
 PORT, SERVED = 7000, 5555
 MAPS = Maps(
@@ -53,7 +53,57 @@ def error(about: Packet, kind: int, code: int, word: int = 0, quoted: int = 1232
     return Packet(ROUTER, about.source, 60, 0, ICMPV6, len(message), message)
 
 
+def port_of(sent: Packet) -> int:
+    return int.from_bytes(sent.payload[:2], "big")
+
+
+class TestAnswers:
+    def answer(self, bench: Bench, asked: Packet) -> str | None:
+        """The address that the client hears from, when the host answers."""
+        told = arrival((HOST, SERVED), (str(IPv6Address(asked.source)), port_of(asked)))
+        flow = bench.inward.whose(told)
+        if flow is None:
+            return None
+        bench.inward.heard(flow, b"answer")
+        _, ((_, _, info),), _ = bench.v4.sent[-1]
+        return str(IPv4Address(info[4:8]))
+
+    def test_it_is_from_the_address_that_was_asked(self) -> None:
+        bench = Bench()
+        first, second = bench.ask(), bench.ask(mapped=ALIAS)
+        assert port_of(first) == PORT
+        assert port_of(second) != PORT
+        assert self.answer(bench, first) == MAPPED
+        assert self.answer(bench, second) == ALIAS
+
+    def test_a_port_that_was_given_away_is_found_again(self) -> None:
+        """The client uses by itself what another of its flows has got."""
+        bench = Bench()
+        bench.ask()
+        given = bench.ask(mapped=ALIAS)
+        own = bench.ask(port=port_of(given))
+        assert port_of(own) != port_of(given)
+        assert self.answer(bench, given) == ALIAS
+        assert self.answer(bench, own) == MAPPED
+
+    def test_a_flow_that_has_ended_is_not_answered(self) -> None:
+        bench = Bench()
+        asked = bench.ask()
+        for flow in bench.flows.expire(1000.0):
+            bench.inward.end(flow)
+        assert self.answer(bench, asked) is None
+        assert port_of(bench.ask(mapped=ALIAS)) == PORT
+
+
 class TestErrors:
+    def test_it_has_the_clients_own_packet(self) -> None:
+        bench = Bench()
+        bench.ask(mapped=ALIAS)
+        told = bench.inward.failed(error(bench.ask(), 1, 4))
+        assert told
+        inner = read_v4(told.message[8:])
+        assert inner == packet((CLIENT, PORT), (MAPPED, SERVED))
+
     def test_a_length_that_no_ipv4_packet_has_is_not_believed(self) -> None:
         bench = Bench()
         lying = bench.ask()._replace(length=0xFFFF)

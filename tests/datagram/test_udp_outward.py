@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -165,3 +166,38 @@ class TestFilter:
         assert bench.outward.whose(arrival((SERVER, 9), at), 1.0) is bench.watched[0]
         assert bench.outward.whose(arrival((PRIVATE, 9), at), 1.0) is None
         assert bench.outward.whose(arrival((SERVER, 9), (SOURCE, PORT + 1)), 1.0) is None
+
+
+class TestHairpin:
+    """RFC 4787 REQ-9: clients reach each other by the endpoints that they have at IPv4."""
+
+    RULES = f"{CLIENT}/128 permit 0.0.0.0/0 {SOURCE}\n::/0 permit 0.0.0.0/0"
+
+    def heard_from(self, bench: Bench) -> Endpoint:
+        """Whom the client that has heard something last takes the sender for."""
+        octets, control, _ = bench.back.sent[-1]
+        return str(IPv6Address(control[0][2][:16])), int.from_bytes(octets[:2], "big")
+
+    def test_who_has_an_address_of_its_own_is_seen_by_it(self, bench: Bench) -> None:
+        bench.outward.policy = bench.policy(self.RULES)
+        bench.send()
+        bench.send(client=(NEIGHBOUR, PORT))
+        theirs = bench.watched[1].held.port
+        bench.send(SOURCE, client=(NEIGHBOUR, PORT), port=PORT)  # so that it may hear from there
+        bench.send(GATEWAY, port=theirs)
+        assert self.heard_from(bench) == (mapped(SOURCE), PORT)
+        assert len(bench.flows) == 2
+
+    def test_who_has_none_is_seen_by_the_gateways(self, bench: Bench) -> None:
+        bench.send()
+        bench.send(client=(NEIGHBOUR, PORT))
+        ours, theirs = (flow.held.port for flow in bench.watched)
+        bench.send(GATEWAY, client=(NEIGHBOUR, PORT), port=ours)
+        assert not bench.back.sent  # it has sent nothing there yet
+        bench.send(GATEWAY, port=theirs)
+        assert self.heard_from(bench) == (mapped(GATEWAY), ours)
+        assert len(bench.flows) == 2
+
+    def test_the_gateways_other_ports_stay_refused(self, bench: Bench) -> None:
+        assert bench.send(GATEWAY, port=22)
+        assert len(bench.flows) == 0

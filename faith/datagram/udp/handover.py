@@ -120,8 +120,7 @@ def _inward_state(flow: Flow) -> list[Any]:
 
 
 def _inward_flow(
-    common: list[Any], client: list[int], mapped: list[int], source: int, host: list[int]
+    common: list[Any], client: list[int], mapped: list[int], source: list[int], host: list[int]
 ) -> Flow:
-    (client_v4, client_port), (v4, port), (v6, host_port) = client, mapped, host
-    held = inward.Held((client_v4, client_port), (v4, port), source, (v6, host_port))
-    return _flow(common, held)
+    ends = ((address, port) for address, port in (client, mapped, source, host))
+    return _flow(common, inward.Held(*ends))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import _socket
+import itertools
+import random
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.packet import UDP
 from faith.datagram.report import NO_WAY, about_v6, pass_on_v4, tell_v4
 from faith.datagram.udp.counters import HOPS
-from faith.datagram.udp.flows import LOOK, Flow
+from faith.datagram.udp.flows import FULL, LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, whole_v4
 from faith.kernel.udp_sockets import from_v4, from_v6, header
 from faith.translation.inward import NO_PREFIX, inward
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from faith.kernel.udp_sockets import Arrival, Control
     from faith.translation.destination import Policy
 
+_PORTS = range(1024, 1 << 16)
+_TRIES = 64
+
 Reply = tuple[object, ...]
 """What an answer has: host, port and destination, all as an `Arrival` has them, and port."""
 
@@ -29,7 +34,7 @@ Reply = tuple[object, ...]
 class Held:
     """The ends of a flow: *client* and *mapped* of IPv4, *source* and *host* of IPv6.
 
-    Each is an address and a port; the client's port is the same on both sides.
+    Each is an address and a port.
     """
 
     __slots__ = (
@@ -41,7 +46,7 @@ class Held:
         self,
         client: tuple[int, int],
         mapped: tuple[int, int],
-        source: int,
+        source: tuple[int, int],
         host: tuple[int, int],
     ) -> None:
         self.client = client
@@ -58,8 +63,8 @@ class Held:
     @property
     def reply(self) -> Reply:
         """How an answer is known."""
-        source = self.source.to_bytes(16, "big")
-        return self.host_text, self.host[1], source, self.client[1]
+        source = self.source[0].to_bytes(16, "big")
+        return self.host_text, self.host[1], source, self.source[1]
 
 
 class Inward:
@@ -107,11 +112,11 @@ class Inward:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4)
             held.hops_left = hops_left
-            held.control = from_v6(held.source.to_bytes(16, "big"), arrival.hops - 1)
+            held.control = from_v6(held.source[0].to_bytes(16, "big"), arrival.hops - 1)
         if now >= held.fresh:
             held.fresh = now + LOOK
             self._flows.touch(flow, held.host[0], held.host[1], now)
-        message = [header(held.client[1], held.host[1], len(payload)), payload]
+        message = [header(held.source[1], held.host[1], len(payload)), payload]
         try:
             self._v6.sendmsg(message, held.control, 0, (held.host_text, 0))
         except OSError as error:
@@ -135,7 +140,10 @@ class Inward:
         if flow is None:
             if why := self._flows.refuses(client):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V4)
-            flow = Flow(key, client, Held(*ends, verdict.source, host))
+            held = self._held(*ends, verdict.source, host)
+            if held is None:
+                return self._refuse(FULL, arrival, icmp.PROHIBITED_V4)
+            flow = Flow(key, client, held)
             self._flows.touch(flow, host[0], host[1], now)
             self._flows.add(flow)
             self.settle(flow)
@@ -143,6 +151,21 @@ class Inward:
             self._judged[arrival.source, arrival.original] = flow
             flow.held.judged = arrival.source, arrival.original
         return flow
+
+    def _held(
+        self, client: tuple[int, int], mapped: tuple[int, int], source: int, host: tuple[int, int]
+    ) -> Held | None:
+        """The ends of a new flow, with a port of *source*'s that no other has towards *host*.
+
+        It is the client's if that is free: two mapped addresses may stand for one host.
+        """
+        wanted = client[1]
+        alike = (random.randrange(_PORTS.start + wanted % 2, _PORTS.stop, 2) for _ in range(_TRIES))
+        for port in itertools.chain([wanted], alike):
+            held = Held(client, mapped, (source, port), host)
+            if held.reply not in self._replies:
+                return held
+        return None
 
     def settle(self, flow: Flow) -> None:
         """Have answers for *flow*, new here, reach its client."""
