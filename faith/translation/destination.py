@@ -70,7 +70,8 @@ NOT_GLOBAL_DESTINATIONS = _networks(*_SPECIAL, *_PRIVATE)
 class Verdict:
     """The answer to one connection: *refused* says why, or is None when it may go on.
 
-    *source4* is the 32-bit address to connect from, or None for the kernel's choice.
+    *source4* is the 32-bit address to connect from, or None for the kernel's choice.  Towards the
+    gateway's own address it is told even with a refusal, for what is not the gateway's there.
     """
 
     __slots__ = ("refused", "source4")
@@ -130,7 +131,7 @@ class Policy:
         if special is not None and not rule.names(special):
             return Verdict(SPECIAL)
         if destination in self.own and not rule.names((destination, 32)):
-            return Verdict(OWN)
+            return Verdict(OWN, self._source(rule, client, protocol))
         return Verdict(None, self._source(rule, client, protocol))
 
     def _source(self, rule: Rule, client: int, protocol: str) -> int | None:

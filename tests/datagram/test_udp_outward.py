@@ -29,7 +29,7 @@ PORT, SERVED = 7000, 53
 
 
 def mapped(v4: str, prefix: Prefix = PREFIX) -> str:
-    return f"{str(prefix).removesuffix('/96')}{v4}"
+    return str(IPv6Address(prefix.map(number(v4))))
 
 
 class Bench:

@@ -68,13 +68,16 @@ class Way:
     *twin* is the flow of another client that has the port there (RFC 4787 REQ-9: hairpin).
     """
 
-    __slots__ = ("flow", "fresh", "server", "to", "twin")
+    __slots__ = ("flow", "fresh", "seen_as", "server", "to", "twin")
 
     def __init__(self, flow: Flow, server: int, to: tuple[str, int], twin: Flow | None) -> None:
         self.flow = flow
         self.server = server
         self.to = to
         self.twin = twin
+        source, port = flow.held.source, flow.held.port
+        # As the kernel has it: what we send to ourselves comes from the same address.
+        self.seen_as = (to[0] if source is None else _text(source)), port
         self.fresh = 0.0  # until then the flow need not be told that it is used
 
     @property
@@ -147,7 +150,7 @@ class Outward:
             way.fresh = now + LOOK
             self._flows.touch(way.flow, way.server, way.to[1], now)
         if way.twin:
-            self.heard(way.twin, payload, (way.to[0], held.port), now)
+            self.heard(way.twin, payload, way.seen_as, now)
             return None
         try:
             held.sock.sendto(payload, way.to)
