@@ -22,8 +22,8 @@ SERVER, STRANGER = 10, 11
 
 def flow_of(flows: Flows, owner: int = ALICE, port: int = OTHER, now: float = 0.0) -> Flow:
     flow = Flow((owner, len(flows)), owner, None)
-    flows.touch(flow, SERVER, port, now)
     flows.add(flow)
+    flows.touch(flow, SERVER, port, now)
     return flow
 
 
@@ -88,6 +88,31 @@ def test_who_sends_to_everybody_takes_no_more_memory_for_ever() -> None:
     assert flows.lets_in(flow, 99_999, 2.0)
 
 
+def test_peers_of_all_flows_together_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("faith.datagram.udp.flows._MOST_PEERS_OF_ALL", 1000)
+    flows = Flows(Settings())
+    every = [flow_of(flows) for _ in range(10)]
+    for peer in range(2000):
+        for flow in every:
+            flows.touch(flow, peer, OTHER, 1.0)
+    assert sum(len(flow.peers) for flow in every) < 2000
+    assert all(flows.lets_in(flow, 1999, 2.0) for flow in every)
+    flows.take(10)
+    alone = flow_of(flows, BOB)
+    for peer in range(900):
+        flows.touch(alone, peer, OTHER, 1.0)
+    assert len(alone.peers) >= 900
+
+
+def test_who_was_sent_to_last_is_remembered() -> None:
+    flows = Flows(Settings())
+    flow = flow_of(flows)
+    for peer in range(100, 20_000):
+        flows.touch(flow, peer, OTHER, peer / 1000)
+        flows.touch(flow, SERVER, OTHER, peer / 1000)
+    assert flows.lets_in(flow, SERVER, 20.0)
+
+
 def test_what_is_taken_away_ends_here() -> None:
     flows = Flows(Settings(flows_per_client=2))
     first, second = flow_of(flows), flow_of(flows)
@@ -136,8 +161,6 @@ def test_a_flow_is_there_for_exactly_as_long_as_its_datagrams_say(
         due[number] = max(due.get(number, 0.0), now + LOOK + settings.lifetime(port))
         if flow is None:
             flow = Flow((number,), ALICE, None)
-            flows.touch(flow, SERVER, port, now)
             flows.add(flow)
-        else:
-            flows.touch(flow, SERVER, port, now)
+        flows.touch(flow, SERVER, port, now)
     assert len(flows) == len(due)

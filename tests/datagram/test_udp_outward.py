@@ -201,3 +201,39 @@ class TestHairpin:
     def test_the_gateways_other_ports_stay_refused(self, bench: Bench) -> None:
         assert bench.send(GATEWAY, port=22)
         assert len(bench.flows) == 0
+
+
+class TestMemory:
+    def test_strangers_leave_nothing_behind(self, bench: Bench) -> None:
+        bench.send()
+        (flow,) = bench.watched
+        for port in range(100):
+            bench.outward.heard(flow, b"hello", (PRIVATE, port), 1.0)
+        assert not flow.held.backs
+        bench.outward.heard(flow, b"hello", (SERVER, SERVED), 1.0)
+        assert list(flow.held.backs) == [(SERVER, SERVED)]
+
+    def test_ways_back_are_limited_for_all_flows_together(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("faith.datagram.udp.outward.MOST_BACKS", 100)
+        bench.send()
+        bench.send(client=(NEIGHBOUR, PORT))
+        for port in range(1000):
+            for flow in bench.watched:
+                bench.outward.heard(flow, b"hello", (SERVER, port), 1.0)
+            assert sum(len(flow.held.backs) for flow in bench.watched) <= 100
+        assert len(bench.back.sent) == 2000
+
+    def test_a_flow_that_has_ended_lets_go_of_everything(self, bench: Bench) -> None:
+        bench.send()
+        (flow,) = bench.watched
+        bench.outward.heard(flow, b"hello", (SERVER, SERVED), 1.0)
+        for ended in bench.flows.expire(1000.0):
+            bench.outward.end(ended)
+        assert bench.sockets[0].closed
+        assert not bench.watched
+        assert not flow.held.backs
+        assert not flow.peers
+        bench.send(now=1000.0)
+        assert len(bench.sockets) == 2

@@ -16,7 +16,7 @@ from faith.errors import ConfigError
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     Key = tuple[int, ...]
     """What tells a flow from all others: numbers."""
@@ -38,7 +38,8 @@ SHORT_PORTS = Ports([(53, 53), (123, 123)])
 FULL = "too many flows"
 CLIENT_FULL = "too many flows of the client"
 
-_MOST_PEERS = 4096
+_MOST_PEERS = 4096  # of a flow, and so many when there are many of all
+_MOST_PEERS_OF_ALL, _FEW_PEERS = 1 << 20, 32
 _order = itertools.count()
 
 
@@ -97,6 +98,7 @@ class Flows:
         self.settings = settings
         self._by_key: dict[Key, Flow] = {}
         self._of_owner: dict[int, int] = {}
+        self._peers = 0  # of all flows
         # Every flow is in here once, by a time that it does not end before.
         self._ends: list[tuple[float, int, Flow]] = []
 
@@ -119,8 +121,9 @@ class Flows:
         return CLIENT_FULL if most and self._of_owner.get(owner, 0) >= most else None
 
     def add(self, flow: Flow) -> None:
-        """Have *flow*, which was touched and has a key of its own, until `expire` ends it."""
+        """Have *flow*, which has a key of its own, until `expire` ends it."""
         self._by_key[flow.key] = flow
+        self._peers += len(flow.peers)
         self._of_owner[flow.owner] = self._of_owner.get(flow.owner, 0) + 1
         heapq.heappush(self._ends, (flow.due, next(_order), flow))
 
@@ -132,11 +135,21 @@ class Flows:
         due = now + LOOK + self.settings.lifetime(port)
         if due > flow.due:
             flow.due = due
-        peers = flow.peers
-        if peers.get(peer, 0.0) < due:
-            peers[peer] = due
-            if len(peers) > _MOST_PEERS:
-                _forget_some(peers, now)
+        self._remember(flow.peers, peer, due)
+
+    def _remember(self, peers: dict[int, float], peer: int, due: float) -> None:
+        """Have *peer* be the last among *peers*, until *due* at least."""
+        before = peers.pop(peer, None)
+        peers[peer] = due if before is None else max(before, due)
+        if before is not None:
+            return
+        self._peers += 1
+        most = _MOST_PEERS if self._peers < _MOST_PEERS_OF_ALL else _FEW_PEERS
+        if len(peers) > most:
+            oldest = list(itertools.islice(peers, len(peers) - most + most // 4))
+            for one in oldest:
+                del peers[one]
+            self._peers -= len(oldest)
 
     def lets_in(self, flow: Flow, peer: int, now: float) -> bool:
         """Whether what *peer* sends to *flow* is for its client."""
@@ -166,15 +179,9 @@ class Flows:
     def _remove(self, flow: Flow) -> None:
         flow.ended = True
         del self._by_key[flow.key]
+        self._peers -= len(flow.peers)
         left = self._of_owner[flow.owner] - 1
         if left:
             self._of_owner[flow.owner] = left
         else:
             del self._of_owner[flow.owner]
-
-
-def _forget_some(peers: dict[int, float], now: float) -> None:
-    """Make room among *peers*: those whose time is over go, or else the first that came."""
-    over: Iterable[int] = [peer for peer, due in peers.items() if due <= now]
-    for peer in over or list(itertools.islice(peers, _MOST_PEERS // 4)):
-        del peers[peer]

@@ -144,8 +144,8 @@ class Inward:
             if held is None:
                 return self._refuse(FULL, arrival, icmp.PROHIBITED_V4)
             flow = Flow(key, client, held)
-            self._flows.touch(flow, host[0], host[1], now)
             self._flows.add(flow)
+            self._flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
         if not verdict.lent:  # else it is asked for each time, and so stays lent
             self._judged[arrival.source, arrival.original] = flow

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
 
-MOST_BACKS = 256
-"""Ways back remembered of a flow."""
 MOST_WAYS = 1 << 16
 """Ways remembered; when there are more, all are forgotten at once."""
+MOST_BACKS = 1 << 16
+"""The same of ways back."""
 
 
 class Held:
@@ -110,6 +110,7 @@ class Outward:
         self._forget = forget
         self._ways: dict[tuple[object, ...], Way] = {}
         self._by_endpoint: dict[tuple[int | None, int], Flow] = {}
+        self._backs = 0  # of all flows
 
     @property
     def policy(self) -> Policy:
@@ -185,8 +186,8 @@ class Outward:
                 flow = self._open(key, (*arrival.sender, zone), prefix, source)
             except OSError:
                 return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6)
-            self._flows.touch(flow, server, arrival.port, now)
             self._flows.add(flow)
+            self._flows.touch(flow, server, arrival.port, now)
         return Way(flow, server, (_text(server), arrival.port), twin)
 
     def _twin(self, server: int, port: int) -> Flow | None:
@@ -211,11 +212,15 @@ class Outward:
 
     def end(self, flow: Flow) -> None:
         """Let go of one that has ended."""
+        held = flow.held
         self._forget(flow)
-        del self._by_endpoint[flow.held.source, flow.held.port]
-        for known in flow.held.ways:
+        del self._by_endpoint[held.source, held.port]
+        for known in held.ways:
             self._ways.pop(known, None)
-        flow.held.sock.close()
+        self._backs -= len(held.backs)
+        held.backs.clear()  # other flows may have ways to it still
+        flow.peers.clear()
+        held.sock.close()
 
     def _refuse(self, why: str, arrival: Arrival, error: icmp.Error) -> Send:
         self._counters.refused(why)
@@ -243,11 +248,7 @@ class Outward:
     def heard(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
         """Send on what has come for *flow* from an IPv4 endpoint."""
         held = flow.held
-        back = held.backs.get(source)
-        if back is None:
-            if len(held.backs) >= MOST_BACKS:
-                held.backs.clear()
-            back = held.backs[source] = Back(source, held)
+        back = held.backs.get(source) or self._back(flow, source, now)
         if not self._flows.lets_in(flow, back.peer, now):
             self._counters.refused(FILTERED)
             return
@@ -258,6 +259,18 @@ class Outward:
             self._counters.lost()
         else:
             self._counters.to_v6(len(payload))
+
+    def _back(self, flow: Flow, source: tuple[str, int], now: float) -> Back:
+        """A new way back, which is remembered unless the filter keeps *source* out."""
+        back = Back(source, flow.held)
+        if self._flows.lets_in(flow, back.peer, now):
+            if self._backs >= MOST_BACKS:
+                for other in self._flows:
+                    other.held.backs.clear()
+                self._backs = 0
+            flow.held.backs[source] = back
+            self._backs += 1
+        return back
 
     def failed(self, octets: bytes) -> Send | None:
         """What a client is told when an IPv4 host tells us an ICMP error, in a whole packet."""
