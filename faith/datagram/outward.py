@@ -14,6 +14,7 @@ from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6
 from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
 from faith.datagram.report import NO_WAY, about_v4, pass_on_v6, tell_v6, teller_v6
 from faith.datagram.send import Send
+from faith.translation.destination import SOURCE_MAPPED
 from faith.translation.map import ICMP as PING
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class Outward:
         server = prefix.unmap(packet.destination)
         verdict = self.policy.admit(packet.source, server, prefix, PING)
         if verdict.refused:
-            return self._refuse(verdict.refused, _tell(packet, octets, scope, icmp.PROHIBITED_V6))
+            forged = verdict.refused == SOURCE_MAPPED  # and not answered: RFC 6146 §3.5
+            told = None if forged else _tell(packet, octets, scope, icmp.PROHIBITED_V6)
+            return self._refuse(verdict.refused, told)
         if packet.hops <= 1:
             return self._refuse(HOPS, _tell(packet, octets, scope, icmp.HOPS_EXCEEDED_V6))
         near = packet.source, _zone(packet.source, scope), request.identifier, prefix.address

@@ -127,6 +127,11 @@ class TestRequests:
         assert told(bench.ask(request(to=PREFIX.map(0x7F000001)))) == (1, 1)
         assert bench.counted() == {"faith_ping_refusals denied": 3}
 
+    def test_a_source_inside_the_prefix_is_dropped_in_silence(self) -> None:
+        bench = Bench()
+        assert bench.ask(request(client=MAPPED)) is None
+        assert bench.counted() == {"faith_ping_refusals denied": 1}
+
     def test_the_gateway_is_a_hop(self) -> None:
         bench = Bench()
         packet = request(hops=1)

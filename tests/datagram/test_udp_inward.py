@@ -4,10 +4,12 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from faith.datagram import icmp
+from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMPV6, Packet, read_v4, write_v6
 from faith.datagram.udp.counters import LAYOUT, Counters
 from faith.datagram.udp.flows import Flows, Settings
 from faith.datagram.udp.inward import Inward
+from faith.datagram.udp.service import ERRORS, ERRORS_PER_CLIENT
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
@@ -36,9 +38,10 @@ class Bench:
         self.cells = [0] * LAYOUT.size
         self.v4, self.v6 = Wire(), Wire()
         self.flows = Flows(settings or Settings())
+        shared = Counters(self.cells), Paces(ERRORS, ERRORS_PER_CLIENT)
         v4: Any = self.v4
         v6: Any = self.v6
-        self.inward = Inward(policy, self.flows, v4, v6, Counters(self.cells))
+        self.inward = Inward(policy, self.flows, v4, v6, *shared)
 
     def ask(self, port: int = PORT, mapped: str = MAPPED, payload: bytes = b"hello") -> Packet:
         """Send as a client; the packet that goes to the host."""
@@ -108,3 +111,12 @@ class TestErrors:
         bench = Bench()
         lying = bench.ask()._replace(length=0xFFFF)
         assert bench.inward.failed(error(lying, 1, 4)) is None
+
+
+class TestRefusals:
+    def test_what_is_refused_is_told_so_many_times_a_second(self) -> None:
+        bench = Bench()
+        asked = arrival((CLIENT, PORT), ("198.51.100.200", SERVED))
+        told = [bench.inward.arrived(asked, 0.0) for _ in range(1000)]
+        assert sum(send is not None for send in told) == ERRORS_PER_CLIENT
+        assert bench.inward.arrived(asked, 5.0)

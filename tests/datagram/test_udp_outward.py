@@ -8,10 +8,12 @@ import pytest
 
 from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
+from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, UDP, Packet, read_v6, write_v4
 from faith.datagram.udp.counters import LAYOUT, Counters
 from faith.datagram.udp.flows import Flow, Flows, Settings
 from faith.datagram.udp.outward import Outward
+from faith.datagram.udp.service import ERRORS, ERRORS_PER_CLIENT
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -56,6 +58,7 @@ class Bench:
             self.flows,
             back,
             Counters(self.cells),
+            Paces(ERRORS, ERRORS_PER_CLIENT),
             self.watched.append,
             self.watched.remove,
         )
@@ -237,3 +240,23 @@ class TestMemory:
         assert not flow.peers
         bench.send(now=1000.0)
         assert len(bench.sockets) == 2
+
+
+class TestRefusals:
+    def test_a_source_inside_the_prefix_is_dropped_in_silence(self, bench: Bench) -> None:
+        assert bench.send(client=(mapped(SERVER), PORT)) is None
+        assert not bench.sockets
+
+    def test_nobody_is_not_answered(self, bench: Bench) -> None:
+        """To the kernel, :: as a destination is the gateway itself."""
+        assert bench.send(client=("::", PORT)) is None
+        assert not bench.sockets
+
+    def test_what_is_refused_is_told_so_many_times_a_second(self, bench: Bench) -> None:
+        told = [bench.send("127.0.0.1") for _ in range(1000)]
+        assert told[0]
+        assert sum(send is not None for send in told) == ERRORS_PER_CLIENT
+        assert bench.send("127.0.0.1", client=("2001:db8:7::1", PORT))
+        assert bench.send("127.0.0.1", now=5.0)
+        assert bench.send() is None
+        assert len(bench.sockets) == 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.datagram.pace import Paces
 from faith.datagram.udp.counters import Counters
 from faith.datagram.udp.flows import Flow, Flows, Settings
 from faith.datagram.udp.outward import Outward, Way
@@ -43,7 +44,9 @@ class Bench:
     def __init__(self, server: socket.socket) -> None:
         self.server = server
         self.flows = Flows(Settings())
-        self.outward = Outward(policy(), self.flows, server, Counters(), _nothing, _nothing)
+        self.outward = Outward(
+            policy(), self.flows, server, Counters(), Paces(0, 0), _nothing, _nothing
+        )
 
     def ask(self, client_port: int, now: float = 0.0) -> None:
         port = self.server.getsockname()[1]

@@ -17,6 +17,7 @@ from faith.kernel.udp_sockets import from_v4, from_v6, header
 from faith.translation.inward import NO_PREFIX, inward
 
 if TYPE_CHECKING:
+    from faith.datagram.pace import Paces
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
     from faith.datagram.udp.counters import Counters
@@ -68,7 +69,10 @@ class Held:
 
 
 class Inward:
-    """Judges by *policy*, and sends by raw sockets, one of each family."""
+    """Judges by *policy*, and sends by raw sockets, one of each family.
+
+    *errors* says how many errors of our own may be told.
+    """
 
     def __init__(
         self,
@@ -77,12 +81,14 @@ class Inward:
         v4: _socket.socket,
         v6: _socket.socket,
         counters: Counters,
+        errors: Paces,
     ) -> None:
         self._policy = policy
         self._flows = flows
         self._v4 = v4
         self._v6 = v6
         self._counters = counters
+        self._errors = errors
         self._judged: dict[tuple[object, ...], Flow] = {}
         self._replies: dict[Reply, Flow] = {}
 
@@ -110,7 +116,7 @@ class Inward:
         held = flow.held
         if hops_left != held.hops_left:
             if arrival.hops <= 1:
-                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4)
+                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
             held.hops_left = hops_left
             held.control = from_v6(held.source[0].to_bytes(16, "big"), arrival.hops - 1)
         if now >= held.fresh:
@@ -122,7 +128,7 @@ class Inward:
         except OSError as error:
             self._counters.lost()
             no_way = error.errno in NO_WAY
-            return self._tell(arrival, icmp.UNREACHABLE_HOST_V4) if no_way else None
+            return self._tell(arrival, icmp.UNREACHABLE_HOST_V4, now) if no_way else None
         self._counters.to_v6(len(payload))
         return None
 
@@ -132,17 +138,17 @@ class Inward:
         verdict = inward(self._policy, client, mapped, arrival.port, PROTOCOL)
         refused = verdict.refused or (NO_PREFIX if verdict.source is None else None)
         if refused or verdict.source is None:
-            return self._refuse(refused or NO_PREFIX, arrival, icmp.PROHIBITED_V4)
+            return self._refuse(refused or NO_PREFIX, arrival, icmp.PROHIBITED_V4, now)
         ends = (client, arrival.sender[1]), (mapped, arrival.port)
         host = verdict.server, verdict.port
         key = (*ends[0], *ends[1], *host, verdict.source)
         flow = self._flows.find(key)
         if flow is None:
             if why := self._flows.refuses(client):
-                return self._refuse(why, arrival, icmp.PROHIBITED_V4)
+                return self._refuse(why, arrival, icmp.PROHIBITED_V4, now)
             held = self._held(*ends, verdict.source, host)
             if held is None:
-                return self._refuse(FULL, arrival, icmp.PROHIBITED_V4)
+                return self._refuse(FULL, arrival, icmp.PROHIBITED_V4, now)
             flow = Flow(key, client, held)
             self._flows.add(flow)
             self._flows.touch(flow, host[0], host[1], now)
@@ -178,14 +184,16 @@ class Inward:
             del self._replies[held.reply]
         self._judged.pop(held.judged, None)
 
-    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error) -> Send:
+    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
         self._counters.refused(why)
-        return self._tell(arrival, error)
+        return self._tell(arrival, error, now)
 
-    def _tell(self, arrival: Arrival, error: icmp.Error) -> Send:
-        """*error* about *arrival*, for whoever has sent it."""
-        client = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
-        return tell_v4(error, whole_v4(arrival), client)
+    def _tell(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
+        """*error* about *arrival*, for whoever has sent it; None for one too many."""
+        client = _socket.inet_aton(arrival.sender[0])
+        if self._errors.refuses(client, now):
+            return None
+        return tell_v4(error, whole_v4(arrival), int.from_bytes(client, "big"))
 
     # -- from IPv6 hosts ---------------------------------------------------------------------
 

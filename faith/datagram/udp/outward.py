@@ -12,11 +12,12 @@ from faith.datagram.udp.counters import FILTERED, HOPS, NO_SOCKET
 from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, whole_v6
 from faith.kernel.udp_sockets import flow_socket, from_v6, header, set_hops
-from faith.translation.destination import OWN
+from faith.translation.destination import OWN, SOURCE_MAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from faith.datagram.pace import Paces
     from faith.datagram.send import Send
     from faith.datagram.udp.counters import Counters
     from faith.datagram.udp.flows import Flows
@@ -89,6 +90,8 @@ class Way:
 class Outward:
     """Judges by *policy*, and sends by *sender*, which is raw, what comes back.
 
+    *errors* says how many errors of our own may be told.
+
     *watch* is called with every new flow, and *forget* with one that has ended, while its socket
     is open still.
     """
@@ -99,6 +102,7 @@ class Outward:
         flows: Flows,
         sender: _socket.socket,
         counters: Counters,
+        errors: Paces,
         watch: Callable[[Flow], None],
         forget: Callable[[Flow], None],
     ) -> None:
@@ -106,6 +110,7 @@ class Outward:
         self._flows = flows
         self._sender = sender
         self._counters = counters
+        self._errors = errors
         self._watch = watch
         self._forget = forget
         self._ways: dict[tuple[object, ...], Way] = {}
@@ -144,7 +149,7 @@ class Outward:
         held = way.flow.held
         if hops_left != held.hops_left:
             if arrival.hops <= 1:
-                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6)
+                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6, now)
             set_hops(held.sock, arrival.hops - 1)
             held.hops_left = hops_left
         if now >= way.fresh:
@@ -158,7 +163,7 @@ class Outward:
         except OSError as error:
             self._counters.lost()
             no_way = error.errno in NO_WAY
-            return self._tell(arrival, icmp.NO_ROUTE_V6) if no_way else None
+            return self._tell(arrival, icmp.NO_ROUTE_V6, now) if no_way else None
         self._counters.to_v4(len(payload))
         return None
 
@@ -171,9 +176,12 @@ class Outward:
             return None  # it has just gone
         server = prefix.unmap(target)
         verdict = self._policy.admit(client, server, prefix, PROTOCOL)
+        if verdict.refused == SOURCE_MAPPED or not client:  # RFC 6146 §3.5; nobody is there
+            self._counters.refused(SOURCE_MAPPED)
+            return None
         twin = self._twin(server, arrival.port)
         if verdict.refused and not (twin and verdict.refused == OWN):
-            return self._refuse(verdict.refused, arrival, icmp.PROHIBITED_V6)
+            return self._refuse(verdict.refused, arrival, icmp.PROHIBITED_V6, now)
         source = verdict.source4
         zone = arrival.scope if client >> 118 == 0xFE80 >> 6 else 0
         key = client, arrival.sender[1], zone, prefix.address, -1 if source is None else source
@@ -181,11 +189,11 @@ class Outward:
         if flow is None:
             why = self._flows.refuses(client >> 64)
             if why:
-                return self._refuse(why, arrival, icmp.PROHIBITED_V6)
+                return self._refuse(why, arrival, icmp.PROHIBITED_V6, now)
             try:
                 flow = self._open(key, (*arrival.sender, zone), prefix, source)
             except OSError:
-                return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6)
+                return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6, now)
             self._flows.add(flow)
             self._flows.touch(flow, server, arrival.port, now)
         return Way(flow, server, (_text(server), arrival.port), twin)
@@ -222,13 +230,15 @@ class Outward:
         flow.peers.clear()
         held.sock.close()
 
-    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error) -> Send:
+    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
         self._counters.refused(why)
-        return self._tell(arrival, error)
+        return self._tell(arrival, error, now)
 
-    def _tell(self, arrival: Arrival, error: icmp.Error) -> Send:
-        """*error* about *arrival*, for whoever has sent it."""
+    def _tell(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
+        """*error* about *arrival*, for whoever has sent it; None for one too many."""
         client = _socket.inet_pton(_socket.AF_INET6, arrival.sender[0])
+        if self._errors.refuses(client[:8], now):
+            return None
         return tell_v6(error, whole_v6(arrival), int.from_bytes(client, "big"), arrival.scope)
 
     # -- from IPv4 hosts ---------------------------------------------------------------------

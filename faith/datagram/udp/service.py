@@ -6,6 +6,7 @@ import select
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from faith.datagram.pace import Paces
 from faith.datagram.raw_icmp import RawIcmp, received
 from faith.datagram.udp.counters import Counters
 from faith.datagram.udp.flows import Flows
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _LARGEST = 1 << 16
 _EVENTS = 256
 _SWEEP = 1.0
+
+ERRORS, ERRORS_PER_CLIENT = 1000, 50
+"""Errors of our own that are told in a second (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8)."""
 
 
 class Sockets(NamedTuple):
@@ -58,11 +62,11 @@ class Udp:
         self._poll = select.epoll()
         self._by_descriptor: dict[int, Flow] = {}
         self.outward_flows, self.inward_flows = Flows(settings), Flows(settings)
-        self.outward = Outward(
-            policy, self.outward_flows, sockets.send_v6, self.counters, self._watch, self._forget
-        )
+        shared = self.counters, Paces(ERRORS, ERRORS_PER_CLIENT)
+        noticed = self._watch, self._forget
+        self.outward = Outward(policy, self.outward_flows, sockets.send_v6, *shared, *noticed)
         raw = sockets.send_v4, sockets.send_v6
-        self.inward = Inward(policy, self.inward_flows, *raw, self.counters)
+        self.inward = Inward(policy, self.inward_flows, *raw, *shared)
         self._sweeper: TimerHandle | None = None
         self.handover = Handover(self)
         """What the server of another process goes on with."""
