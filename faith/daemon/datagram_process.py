@@ -16,7 +16,7 @@ from faith.errors import FaithError
 from faith.kernel import capabilities, sandbox
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
 
     from faith.daemon.channel import Channel
@@ -95,6 +95,7 @@ class DatagramProcess:
         self._lent = task.lent
         self._server = task.make(loop, task.parts.policy(task.lent))
         self._handed_over = {"server": self._server.handover}
+        self._later: TimerHandle | None = None
         self._orders: dict[str, Callable[..., object]] = {
             "policy": self._take_policy,
             "settings": self._take_settings,
@@ -126,12 +127,14 @@ class DatagramProcess:
 
     def _serve_later(self) -> None:
         """Serve as soon as it is handed over, or before that if nobody does."""
-        self._loop.call_later(PATIENCE, self._server.serve)
+        self._later = self._loop.call_later(PATIENCE, self._server.serve)
 
     def _take(self, descriptor: int) -> None:
         Taker(self._loop, descriptor, self._handed_over, self._loop.stop)
 
     def _give(self, descriptor: int) -> None:
+        if self._later:
+            self._later.cancel()
         self._server.close()
         Giver(self._loop, descriptor, self._handed_over, self._given)
 

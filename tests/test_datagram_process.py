@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon import datagram_process
+from faith.daemon.channel import Channel
+from faith.daemon.datagram_process import DatagramProcess, Task
+from faith.translation.destination import nothing_lent
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Unruled:
+    """Parts of a policy that is nobody's."""
+
+    def policy(self, lent: Any) -> None:
+        return None
+
+
+class Idle:
+    """A server with something that cannot be handed over yet, and what was asked of it."""
+
+    policy: Any = None
+
+    def __init__(self) -> None:
+        self.left = True
+        self.asked: list[str] = []
+        self.handover: Any = self
+
+    def configure(self, settings: Any) -> None:
+        self.asked.append("configure")
+
+    def serve(self) -> None:
+        self.asked.append("serve")
+
+    def close(self) -> None:
+        self.asked.append("close")
+
+    def give(self, room: int) -> tuple[list[Any], list[int]]:
+        return [], []
+
+    def take(self, states: list[Any], descriptors: list[int]) -> None:
+        self.asked.append("take")
+
+
+def test_who_hands_over_does_not_begin_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One upgrade right after another: it had been told to serve in a moment."""
+    monkeypatch.setattr(datagram_process, "PATIENCE", 0.05)
+    server = Idle()
+    parts: Any = Unruled()
+    loop = asyncio.new_event_loop()
+    ours, theirs = Channel.pair()
+    giver, taker = Channel.pair()
+    task = Task(lambda *_: server, dict, parts, nothing_lent, "nobody", False)
+    DatagramProcess(loop, task, theirs)
+    ours.send({"kind": "serve"})
+    ours.send({"kind": "give"}, [giver.fileno()])
+    loop.call_later(0.2, setattr, server, "left", False)
+    loop.run_forever()
+    assert server.asked == ["close"]
+    loop.remove_reader(theirs.fileno())
+    loop.close()
+    for channel in (ours, theirs, giver, taker):
+        channel.close()
