@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import gc
 import itertools
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, UDP, Packet, read_v6, write_v4
 from faith.datagram.udp.counters import LAYOUT, Counters
 from faith.datagram.udp.flows import Flow, Flows, Settings
-from faith.datagram.udp.outward import Outward
+from faith.datagram.udp.outward import Outward, Way
 from faith.datagram.udp.service import ERRORS, ERRORS_PER_CLIENT
 from faith.translation.access import Access
 from faith.translation.destination import Policy
@@ -206,7 +208,29 @@ class TestHairpin:
         assert len(bench.flows) == 0
 
 
+def remembered() -> int:
+    """How many ways there are in this process."""
+    gc.collect()
+    return sum(isinstance(one, Way) for one in gc.get_objects())
+
+
 class TestMemory:
+    def test_nothing_is_kept_of_flows_that_have_ended(self, bench: Bench) -> None:
+        for port in range(4000, 4010):
+            bench.send(client=(CLIENT, port))
+        assert remembered() == 10
+        for flow in bench.flows.expire(1000.0):
+            bench.outward.end(flow)
+        assert remembered() == 0
+
+    def test_another_policy_forgets_ways_and_no_flow(self, bench: Bench) -> None:
+        bench.send(client=(CLIENT, 4000))
+        bench.send(client=(CLIENT, 4001))
+        bench.outward.policy = bench.policy()
+        assert remembered() == 0
+        bench.send(client=(CLIENT, 4000))
+        assert (remembered(), len(bench.flows)) == (1, 2)
+
     def test_strangers_leave_nothing_behind(self, bench: Bench) -> None:
         bench.send()
         (flow,) = bench.watched
@@ -227,6 +251,19 @@ class TestMemory:
                 bench.outward.heard(flow, b"hello", (SERVER, port), 1.0)
             assert sum(len(flow.held.backs) for flow in bench.watched) <= 100
         assert len(bench.back.sent) == 2000
+
+    def test_a_flow_that_cannot_be_watched_leaves_nothing_behind(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(flow: Flow) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(bench.outward, "_watch", full)
+        assert bench.send()
+        assert bench.sockets[0].closed
+        assert not len(bench.flows)
+        own = arrival((SERVER, SERVED), (GATEWAY, bench.sockets[0].port))
+        assert bench.outward.whose(own, 1.0) is None
 
     def test_a_flow_that_has_ended_lets_go_of_everything(self, bench: Bench) -> None:
         bench.send()

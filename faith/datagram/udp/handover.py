@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.datagram.udp import inward, outward
@@ -54,8 +53,7 @@ class Handover:
         descriptors: list[int] = []
         for flow in home.outward_flows.take(min(room, _LOT)):
             states.append(["outward", *_outward_state(flow)])
-            descriptors.append(os.dup(flow.held.sock.fileno()))
-            home.outward.end(flow)
+            descriptors.append(home.outward.release(flow))
         for flow in home.inward_flows.take(_LOT - len(states)):
             states.append(["inward", *_inward_state(flow)])
             home.inward.end(flow)
@@ -66,7 +64,7 @@ class Handover:
         return states, descriptors
 
     def take(self, states: list[Any], descriptors: list[int]) -> None:
-        """Go on with them."""
+        """Go on with them, but for those whose clients have others here already."""
         home = self._home
         rest = iter(descriptors)
         for kind, *state in states:
@@ -74,12 +72,16 @@ class Handover:
                 home.serve()
             elif kind == "outward":
                 flow = _outward_flow(_socket.socket(fileno=next(rest)), *state)
-                home.outward_flows.add(flow)
-                home.outward.settle(flow)
+                if home.outward_flows.find(flow.key):
+                    flow.held.sock.close()
+                else:
+                    home.outward_flows.add(flow)
+                    home.outward.settle(flow)
             else:
                 flow = _inward_flow(*state)
-                home.inward_flows.add(flow)
-                home.inward.settle(flow)
+                if not home.inward_flows.find(flow.key):
+                    home.inward_flows.add(flow)
+                    home.inward.settle(flow)
 
 
 def _common(flow: Flow) -> list[Any]:

@@ -210,16 +210,29 @@ class Outward:
     ) -> Flow:
         sock = flow_socket(None if source is None else _text(source), client[1])
         flow = Flow(key, key[0] >> 64, Held(sock, source, client, prefix))
-        self.settle(flow)
+        try:
+            self.settle(flow)
+        except OSError:
+            sock.close()
+            raise
         return flow
 
     def settle(self, flow: Flow) -> None:
-        """Have what comes for *flow*, new here, reach it."""
-        self._by_endpoint[flow.held.source, flow.held.port] = flow
+        """Have what comes for *flow*, new here, reach it.  Raises OSError."""
         self._watch(flow)
+        self._by_endpoint[flow.held.source, flow.held.port] = flow
 
     def end(self, flow: Flow) -> None:
         """Let go of one that has ended."""
+        self._let_go(flow)
+        flow.held.sock.close()
+
+    def release(self, flow: Flow) -> int:
+        """The same, for it to go on elsewhere: its socket's descriptor is the caller's."""
+        self._let_go(flow)
+        return int(flow.held.sock.detach())
+
+    def _let_go(self, flow: Flow) -> None:
         held = flow.held
         self._forget(flow)
         del self._by_endpoint[held.source, held.port]
@@ -228,7 +241,6 @@ class Outward:
         self._backs -= len(held.backs)
         held.backs.clear()  # other flows may have ways to it still
         flow.peers.clear()
-        held.sock.close()
 
     def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
         self._counters.refused(why)

@@ -149,8 +149,8 @@ class Udp:
 
     def _watch(self, flow: Flow) -> None:
         descriptor = flow.held.sock.fileno()
-        self._by_descriptor[descriptor] = flow
         self._poll.register(descriptor, select.EPOLLIN)
+        self._by_descriptor[descriptor] = flow
 
     def _forget(self, flow: Flow) -> None:
         descriptor = flow.held.sock.fileno()
