@@ -9,13 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import usage
 from bench.contenders.relay import faithd
 from bench.errors import MeasureError
+from bench.perf import counting, counts_instructions
 from bench.programs import IP, IPERF3, NFT, SOCAT, TAYGA, lacking, path
 from bench.table import number, table
 from faith.errors import FaithError
@@ -23,8 +24,10 @@ from faith.lab import Network, gain_rights, three_hosts, wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
 
+    from bench.counting import Counts
     from bench.programs import Program
     from faith.lab import ThreeHosts
 
@@ -69,11 +72,15 @@ class Contender(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Datagrams a second at most, and for one at a steady rate: CPU of the programs and of all."""
+    """Datagrams a second at most, and what one takes at a steady rate.
+
+    That is the programs' CPU time in µs and, where they can be counted, the instructions of the
+    whole machine, both ends included: packets that a kernel translates are in nobody's CPU time.
+    """
 
     most: float
     programs: float
-    machine: float
+    instructions: float | None
 
 
 def _start_faith(lab: ThreeHosts, directory: Path) -> tuple[list[subprocess.Popen[str]], str]:
@@ -144,11 +151,15 @@ def _compared(rounds: int, seconds: int) -> str:
             found[one.name].append(_measured(one, seconds))
     rows = []
     for name, several in found.items():
-        most, programs, machine = (
-            statistics.median(column) for column in zip(*several, strict=True)
-        )
-        rows.append([name, number(most, 0), number(programs, 1), number(machine, 1)])
-    return table(["median", "datagrams/s", "µs of its programs", "µs of the machine"], rows)
+        most, programs, instructions = map(_median, zip(*several, strict=True))
+        rows.append([name, number(most, 0), number(programs, 1), number(instructions, 0)])
+    columns = ["median", "datagrams/s", "µs of its programs", "instructions of the machine"]
+    return table(columns, rows)
+
+
+def _median(figures: Iterable[float | None]) -> float | None:
+    there = [figure for figure in figures if figure is not None]
+    return statistics.median(there) if there else None
 
 
 def _measured(contender: Contender, seconds: int) -> Figures:
@@ -160,9 +171,10 @@ def _measured(contender: Contender, seconds: int) -> Figures:
             undo.callback(program.wait, 10)
             undo.callback(program.terminate)
         wait_until(lambda: _received(lab, target, 1, RATE) is not None, 20, contender.name)
-        before = _spent(programs)
-        steady = _received(lab, target, seconds, RATE)
-        after = _spent(programs)
+        with _counting(directory / "counts") as counts:
+            before = _spent(programs)
+            steady = _received(lab, target, seconds, RATE)
+            spent = _spent(programs) - before
         most = None
         for _ in range(_TRIES):
             time.sleep(1)  # until the queues are empty
@@ -171,14 +183,18 @@ def _measured(contender: Contender, seconds: int) -> Figures:
                 break
     if not steady or not most:
         raise MeasureError(f"{contender.name}: nothing came through")
-    programs_cpu, machine_cpu = ((b - a) / steady * 1e6 for a, b in zip(before, after, strict=True))
-    return Figures(most / seconds, programs_cpu, machine_cpu)
+    instructions = sum(counts.values()) / steady if counts else None
+    return Figures(most / seconds, spent / steady * 1e6, instructions)
 
 
-def _spent(programs: list[subprocess.Popen[str]]) -> tuple[float, float]:
-    """CPU seconds of *programs*, with all their processes, and of the machine."""
-    pids = usage.family([program.pid for program in programs])
-    return usage.cpu(pids), usage.machine_cpu()
+def _counting(file: Path) -> AbstractContextManager[Counts]:
+    """Counts of the whole machine, or none where there are none to be had."""
+    return counting(file, "-a") if counts_instructions() else nullcontext({})
+
+
+def _spent(programs: list[subprocess.Popen[str]]) -> float:
+    """CPU seconds of *programs*, with all their processes."""
+    return usage.cpu(usage.family([program.pid for program in programs]))
 
 
 def _received(lab: ThreeHosts, target: str, seconds: int, rate: int) -> int | None:

@@ -5,24 +5,22 @@ A machine that does other things as well disturbs times; these it hardly does.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.counting import compare
-from bench.errors import MeasureError
-from bench.perf import perf
+from bench.perf import EVENTS, counting, processes
 from bench.programs import PERF
 from bench.table import number, table
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from bench.contenders.base import Running
     from bench.counting import Counts
 
-_EVENTS = {"instructions:u": "in user mode", "instructions:k": "in the kernel"}
+_MODES = "in user mode", "in the kernel"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,28 +28,11 @@ def run(options: argparse.Namespace) -> int:
     counted, unit = compare(options, PERF, _counting)
     rows = [
         [where, *(number(counts.get(event), 0) for counts in counted.values())]
-        for event, where in _EVENTS.items()
+        for event, where in zip(EVENTS, _MODES, strict=True)
     ]
     print(f"Instructions per {unit}:\n\n{table(['instructions', *counted], rows)}")
     return 0
 
 
-@contextmanager
-def _counting(running: Running, file: Path) -> Iterator[Counts]:
-    """Count within the block; the counts are there after it."""
-    counts: Counts = {}
-    with perf(running, "stat", "-x", ",", "-o", str(file), "-e", ",".join(_EVENTS)):
-        yield counts
-    counts.update(_parse(file.read_text()))
-
-
-def _parse(summary: str) -> Counts:
-    """Counts by event; the columns: count, unit, event, and more that is not wanted."""
-    counts = {}
-    for line in summary.splitlines():
-        columns = line.split(",")
-        if len(columns) > 2 and columns[0].isdigit():
-            counts[columns[2]] = float(columns[0])
-    if not counts:
-        raise MeasureError(f"perf counted nothing: {summary}")
-    return counts
+def _counting(running: Running, file: Path) -> AbstractContextManager[Counts]:
+    return counting(file, *processes(running))

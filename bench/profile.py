@@ -13,7 +13,7 @@ from bench.contenders import CONTENDERS, Relay
 from bench.contenders.base import last_words
 from bench.errors import MeasureError
 from bench.loads import needs, serve, work
-from bench.perf import perf
+from bench.perf import perf, processes
 from bench.placement import apart
 from bench.programs import PERF, PY_SPY, lacking, path
 
@@ -62,7 +62,8 @@ def _profile(contender: Contender, load: str, scale: Scale, tool: Program) -> st
 @contextmanager
 def _perf(running: Running, file: Path) -> Iterator[None]:
     # A virtual machine may have no cycle counter; the clock is there always.
-    with perf(running, "record", "-e", "cpu-clock", "-F", str(_RATE), "-o", str(file)):
+    clock = "-e", "cpu-clock", "-F", str(_RATE)
+    with perf("record", *clock, "-o", str(file), *processes(running)):
         yield
 
 
