@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,6 +46,24 @@ def test_a_descriptor_arrives_as_a_copy_that_no_program_inherits(pair: Pair) -> 
     os.write(copy, b"x")
     os.close(copy)
     assert os.read(reading, 2) == b"x"
+    os.close(reading)
+
+
+@pytest.mark.parametrize("octets", [b"{", b"\xff", b"[" * 60_000, b""])
+def test_descriptors_that_come_with_nonsense_are_closed(octets: bytes) -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reading, writing = os.pipe()
+    with near:
+        channel = Channel(far)
+        socket.send_fds(near, [octets], [writing])
+        os.close(writing)
+        if octets:
+            with pytest.raises(ValueError, match="not JSON"):
+                channel.receive()
+        else:
+            assert channel.receive() is None
+        channel.close()
+    assert os.read(reading, 1) == b"", "nobody can write any more"
     os.close(reading)
 
 

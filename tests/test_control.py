@@ -72,6 +72,12 @@ def test_a_request_is_answered(daemon: Daemon, connect: socket.socket) -> None:
     assert channel.receive() is None
 
 
+def test_no_timer_outlives_an_answer(daemon: Daemon, connect: socket.socket) -> None:
+    Channel(connect).send({"command": "echo", "word": "hello"})
+    daemon.turn()
+    assert daemon.loop._until_next() is None
+
+
 def test_an_answer_may_come_later(daemon: Daemon, connect: socket.socket) -> None:
     channel = Channel(connect)
     channel.send({"command": "later"})

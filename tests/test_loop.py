@@ -60,6 +60,17 @@ def test_timers_come_in_the_order_of_their_time(loop: Loop) -> None:
     assert order == ["first", "second"]
 
 
+def test_a_timer_can_be_called_off(loop: Loop) -> None:
+    order: list[str] = []
+    timers = {name: loop.later(0.01, lambda name=name: order.append(name)) for name in "abc"}  # type: ignore[misc]
+    loop.later(0.02, loop.stop)
+    timers["b"]()
+    timers["b"]()
+    loop.run()
+    assert order == ["a", "c"]
+    timers["a"]()  # too late
+
+
 def test_signals_are_handled_in_the_loop_and_not_before(loop: Loop) -> None:
     heard: list[str] = []
     handlers = {

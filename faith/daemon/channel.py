@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     Message = dict[str, Any]
 
@@ -53,9 +53,9 @@ class Channel:
     def receive(self) -> tuple[Message, list[int]] | None:
         """The next message with its descriptors, which the caller owns; None at the end.
 
-        Raises BlockingIOError when there is none yet.
+        Raises BlockingIOError when there is none yet, and ValueError when it is no JSON; then the
+        descriptors that came with it are closed.
         """
-        descriptors = array("i")
         try:
             # Not socket.recv_fds(): it drops the flags, and programs would inherit what came.
             data, ancillary, _, _ = self._socket.recvmsg(
@@ -63,14 +63,32 @@ class Channel:
             )
         except ConnectionResetError:  # the other end died with messages of ours unread
             return None
-        for level, kind, value in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                descriptors.frombytes(value)
-        return (json.loads(data), list(descriptors)) if data else None
+        descriptors = _descriptors(ancillary)
+        try:
+            if data:
+                return json.loads(data), descriptors
+        except (ValueError, RecursionError) as error:
+            _close(descriptors)
+            raise ValueError("not JSON") from error
+        _close(descriptors)
+        return None
 
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
+
+
+def _descriptors(ancillary: Iterable[tuple[int, int, bytes]]) -> list[int]:
+    descriptors = array("i")
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(value)
+    return list(descriptors)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 @contextmanager

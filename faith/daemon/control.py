@@ -85,7 +85,8 @@ class Control:
         self._loop = loop
         self._path = path
         self._commands = commands
-        self._clients: set[Channel] = set()
+        # Each with what calls off the end of its patience.
+        self._clients: dict[Channel, Callable[[], None]] = {}
         self._is_given = bool(given)
         self._socket = given[0] if given else _listening(path)
         self._socket.setblocking(False)
@@ -117,9 +118,8 @@ class Control:
                 sock.close()
                 return
             channel = Channel(sock)
-            self._clients.add(channel)
+            self._clients[channel] = self._loop.later(PATIENCE, partial(self._end, channel))
             self._loop.watch(channel, partial(self._hear, channel))
-            self._loop.later(PATIENCE, partial(self._end, channel))
 
     def _hear(self, channel: Channel) -> None:
         request = Request(channel, partial(self._end, channel), partial(self._give, channel))
@@ -141,7 +141,7 @@ class Control:
         command(request)
 
     def _give(self, channel: Channel) -> Channel:
-        self._clients.discard(channel)
+        self._clients.pop(channel, lambda: None)()
         self._loop.forget(channel)
         return channel
 

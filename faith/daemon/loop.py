@@ -9,6 +9,7 @@ import selectors
 import signal
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     Action = Callable[[], object]
+    _Timer = tuple[float, int, Action]
 
 
 class Source(Protocol):
@@ -30,7 +32,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._timers: list[tuple[float, int, Action]] = []
+        self._timers: list[_Timer] = []
         self._order = itertools.count()
         self._signals: Mapping[signal.Signals, Action] = {}
         self._told, self._tell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -46,9 +48,11 @@ class Loop:
         if source in self._selector.get_map():
             self._selector.unregister(source)
 
-    def later(self, seconds: float, action: Action) -> None:
-        """Call *action* once, *seconds* from now."""
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), action))
+    def later(self, seconds: float, action: Action) -> Callable[[], None]:
+        """Call *action* once, *seconds* from now, unless what is returned is called before that."""
+        timer = time.monotonic() + seconds, next(self._order), action
+        heapq.heappush(self._timers, timer)
+        return partial(self._call_off, timer)
 
     @contextmanager
     def signals(self, handlers: Mapping[signal.Signals, Action]) -> Iterator[None]:
@@ -84,6 +88,11 @@ class Loop:
         self._selector.close()
         os.close(self._told)
         os.close(self._tell)
+
+    def _call_off(self, timer: _Timer) -> None:
+        if timer in self._timers:
+            self._timers.remove(timer)
+            heapq.heapify(self._timers)
 
     def _until_next(self) -> float | None:
         return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
