@@ -144,6 +144,19 @@ class Reloads:
         """Whether what was read is still to be taken."""
         return self._last is not None and not self._last.over
 
+    def state(self) -> bool:
+        """Whether the next program of this process takes what was read."""
+        return self.under_way
+
+    def descriptors(self) -> tuple[int, ...]:
+        """None are in the state."""
+        return ()
+
+    def resume(self, under_way: bool) -> None:
+        """Go on with the `state` of the program before, by whose reload this one serves."""
+        if under_way:
+            self._condition.reloaded(good=True)
+
     def start(self, ended: Ended, request: Request | None = None) -> None:
         """Reload; *ended* is called as by `Reload.start`.
 

@@ -172,6 +172,7 @@ class Supervisor:
         if self._legacy:
             Files(self._settings).remove_others(self._legacy["files"])
             self._reservations.release_others(self._legacy.prefixes("reservations"))
+            self._reloads.resume(self._legacy["reloads"])
         self._companions.serve()
         self._relaying.serve()
         self._tell_systemd()
@@ -276,6 +277,7 @@ class Supervisor:
             "presence": self._presence,
             "reservations": self._reservations,
             "files": Files(self._settings),
+            "reloads": self._reloads,
         }
 
     # -- asked and told ----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
 from tests.faithd import ENVIRONMENT, Faithd
 from tests.netns.ftp_server import FtpServer
+from tests.netns.gateway import metrics
 from tests.netns.service import PORT, answers, connect, refuses, relays, serve_echo
 
 if TYPE_CHECKING:
@@ -219,6 +220,29 @@ def test_what_cannot_be_changes_nothing(
     faithd.write(text)
     assert faithd.said.count("everything stays as it was") == 3
     assert faithd.stop() == 0
+
+
+def test_they_are_counted_like_other_reloads(
+    lab: ThreeHosts, start: Callable[[str], Gateway]
+) -> None:
+    tell = '[metrics]\nlisten = "[::1]:9064"\n'
+    start_with, change = (written(ports, more=tell) for ports in (f"{PORT}", f"{PORT},8000"))
+    faithd = start(start_with)
+
+    def counted() -> list[float]:
+        told = metrics(lab)
+        return [told[f'faith_reloads_total{{result="{result}"}}'] for result in ("good", "failed")]
+
+    assert counted() == [0, 0]
+    faithd.reload(change)
+    assert counted() == [1, 0]
+    with lab.gateway.call(lambda: socket.create_server(("::", 7777), family=socket.AF_INET6)):
+        with pytest.raises(subprocess.CalledProcessError):
+            faithd.reload(written(f"{PORT},7777", "route", more=tell))
+        assert counted() == [1, 1]
+    faithd.reload(change + "[limits]\nsessions = 20\n")
+    faithd.reload(start_with)
+    assert counted() == [3, 1]
 
 
 def test_names_that_could_not_be_served_stop_an_upgrade(

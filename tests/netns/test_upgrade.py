@@ -117,7 +117,7 @@ BREAKS = {
     "not even Python": ("daemon/worker.py", "import resource\n", "import resource\n?\n"),
     "an error at its start": ("daemon/supervisor.py", "def _set_up(", "def _set_up_no("),
     "workers that fail": ("daemon/worker.py", "    _, most =", "    1 / 0\n    _, most ="),
-    "one that knows no such legacy": ("daemon/legacy.py", "VERSION = 2", "VERSION = 3"),
+    "one that knows no such legacy": ("daemon/legacy.py", "VERSION = 3", "VERSION = 4"),
     "one that hangs": (
         "daemon/supervisor.py",
         '        """Do every step that can fail',
@@ -189,7 +189,7 @@ def test_the_command_tells_what_came_of_it(
     with lab.gateway.inside():
         assert main(["upgrade"]) == 0
         assert re.match(rf"upgraded faithd {PORT} \(pid \d+\)\n", capsys.readouterr().out)
-        edit(installed, "daemon/legacy.py", "VERSION = 2", "VERSION = 3")
+        edit(installed, "daemon/legacy.py", "VERSION = 3", "VERSION = 4")
         assert main(["upgrade"]) == 1
         assert "is the program that it was" in capsys.readouterr().err
         assert main(["upgrade", "1"]) == 1
