@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from faith.relay.counters import Counters
     from faith.relay.leg import Leg
     from faith.relay.listener import Peer
+    from faith.relay.relay import Settings
     from faith.relay.routing import Routing
 
 
@@ -23,6 +24,10 @@ class Connecting(Protocol):
     """What the relay does for every session, data connections included."""
 
     counters: Counters
+
+    @property
+    def settings(self) -> Settings:
+        """What the operator chose, as it is now."""
 
     def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
         """Serve *client*, which is no data connection."""

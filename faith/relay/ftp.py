@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from faith.relay.secured import Secured
     from faith.relay.session import Session
     from faith.relay.stock import Stock
-    from faith.translation.ports import Ports
 
     OpenDoor = Callable[[_socket.socket, str, Callable[[], None]], None]
 
@@ -41,21 +40,19 @@ class Supervised(NamedTuple):
 
 
 class Ftp:
-    """Makes control connections of sessions to *ports*, and sessions of data connections."""
+    """Makes control connections of sessions, and sessions of data connections."""
 
     def __init__(
         self,
         loop: AbstractEventLoop,
         plane: Plane,
         routing: Routing,
-        ports: Ports,
         supervised: Supervised,
         connecting: Connecting,
     ) -> None:
         self.loop = loop
         self.plane = plane
         self.stock, self.stock4, self.secured, self.open_door = supervised
-        self._ports = ports
         self._connecting = connecting
         self._data = DataConnections(loop, routing, connecting)
         self.counters = connecting.counters
@@ -106,7 +103,7 @@ class Ftp:
         client = adopt(fd)
         mapped, port = client.getsockname()[:2]
         parent = self.secured.find(peer[0], mapped)
-        if port in self._ports:
+        if port in self._connecting.settings.ftp:
             self._connecting.connect(client, peer, mapped, port)
         elif parent is None:
             self._connecting.refuse(client, peer, mapped, port, "not expected")

@@ -135,7 +135,7 @@ class Relay:
         self._ftp: Ftp | None = None
         self._spoken_ports = _spoken_ports(settings)
         if supervised is not None:
-            self._ftp = Ftp(loop, self._plane, self._routing, settings.ftp, supervised, self)
+            self._ftp = Ftp(loop, self._plane, self._routing, supervised, self)
             self._silences.append(Silence(loop, self._ftp, *times, self.counters.moved))
         self._parting: list[_socket.socket] = []
         self.handover = Handover(self, self._plane, self._dialling, self._ftp)

@@ -179,6 +179,31 @@ def test_a_port_becomes_ftps(lab: ThreeHosts, start: Callable[[str], Gateway]) -
     server.close()
 
 
+def test_a_port_becomes_ftps_beside_an_encrypted_session(
+    lab: ThreeHosts, start: Callable[[str], Gateway]
+) -> None:
+    """All that comes to a server from who has such a session comes another way."""
+    servers = [FtpServer(lab.server), FtpServer(lab.server, 2121)]
+    alg = """
+[[service]]
+ports = "2121"
+alg = "{}"
+"""
+    faithd = start(written("ftp", more=alg.format("none")))
+    with connect(lab, port=21) as secured, secured.makefile("rb") as replies:
+        secured.sendall(b"AUTH TLS\r\n")
+        assert [replies.readline()[:3] for _ in range(3)] == [b"220", b"220", b"234"]
+        for name, asked_as in ("none", b"EPSV\r\n"), ("ftp", b"PASV\r\n"):
+            faithd.reload(written("ftp", more=alg.format(name)))
+            with connect(lab, port=2121) as control, control.makefile("rb") as heard:
+                control.sendall(b"EPSV\r\n")
+                assert [heard.readline()[:3] for _ in range(3)] == [b"220", b"220", b"229"]
+            assert servers[1].heard[-1] == asked_as
+    assert "another program takes over" not in faithd.said
+    for server in servers:
+        server.close()
+
+
 def test_other_files_and_another_user(
     lab: ThreeHosts, start: Callable[[str], Gateway], tmp_path: Path
 ) -> None:
