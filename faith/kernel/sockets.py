@@ -22,6 +22,9 @@ IPV6_FREEBIND = 78
 IP6T_SO_ORIGINAL_DST = 80
 IP_BIND_ADDRESS_NO_PORT = 24
 
+NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""Errors for want of descriptors or memory: ours, and over when there is room again."""
+
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import _socket
 import errno
+import os
 
 from faith.kernel.sockets import (
     IP_BIND_ADDRESS_NO_PORT,
     IPV6_FREEBIND,
+    NO_RESOURCES,
     bind_reserved,
     stream_socket,
 )
@@ -31,7 +33,7 @@ def to_v4(
 
     That is EINPROGRESS (or 0) when it is under way.  *source* None is the kernel's choice.
     *reserved_port* asks for a source port below 1024 (KAME's ``-p``).  Raises OSError when there is
-    no descriptor or no such source address.
+    no descriptor, no memory or no such source address.
     """
     sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
     try:
@@ -45,7 +47,10 @@ def to_v4(
             # The port is chosen by connect(2), for this server only: 64k to each, not in all.
             sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
-        return sock, sock.connect_ex((host, port))
+        error = sock.connect_ex((host, port))
+        if error in NO_RESOURCES:
+            raise OSError(error, os.strerror(error))
+        return sock, error
     except OSError:
         sock.close()
         raise
@@ -68,7 +73,10 @@ def to_v6(
         elif source:
             sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
-        return sock, sock.connect_ex((host, port))
+        error = sock.connect_ex((host, port))
+        if error in NO_RESOURCES:
+            raise OSError(error, os.strerror(error))
+        return sock, error
     except OSError:
         sock.close()
         raise

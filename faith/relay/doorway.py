@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import _socket
-import errno
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets import reset
+from faith.kernel.sockets import NO_RESOURCES, reset
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 OPEN_FOR = 60.0
 """Seconds that it waits; RFC 6384 §12 wants no less than 30."""
-
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Doorway:
@@ -70,7 +67,7 @@ class Doorway:
             # typeshed does not know _accept(), which makes no second object of the descriptor.
             fd, peer = self._sock._accept()  # type: ignore[attr-defined]
         except OSError as error:
-            if error.errno in _EXHAUSTED:
+            if error.errno in NO_RESOURCES:
                 self.close()  # or it would be ready, and in vain, until there is room again
             return
         connection = _socket.socket(self._sock.family, self._sock.type, 0, fd)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import _socket
-import errno
 import os
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets import reset
+from faith.kernel.sockets import NO_RESOURCES, reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 BATCH = 16
 """Connections accepted in one wake-up before established ones have their turn."""
-
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Reserve:
@@ -97,7 +94,7 @@ class Listener:
                 return
             except OSError as error:
                 # Anything else is an error of that one connection (accept(2)): go on.
-                if error.errno in _EXHAUSTED:
+                if error.errno in NO_RESOURCES:
                     self._exhausted(self, self._reserve.shed(self.sock))
                     return
                 continue

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets import original_destination, reset
+from faith.kernel.sockets import NO_RESOURCES, original_destination, reset
 from faith.relay import dial
 from faith.relay.admission import NO_LIMITS, Admission, Limits
 from faith.relay.counters import Counters
@@ -51,7 +51,6 @@ CLIENT, GATEWAY, EITHER = INWARD_SOURCES = "client", "gateway", "either"
 An address that stands for the client, without which it is refused; the gateway's own; or that where
 there is none for the client.
 """
-_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
 
 
@@ -387,7 +386,7 @@ class Relay:
         self._plane.end(session, kind, reset=True)
 
     def _no_dial(self, error: OSError) -> str:
-        if error.errno in _NO_RESOURCES:
+        if error.errno in NO_RESOURCES:
             self._shed()
             return "shed: out of resources"
         return f"no source: {error.strerror}".lower()

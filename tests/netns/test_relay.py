@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import _socket
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import resource
 import socket
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +20,7 @@ import uvloop
 from faith.kernel import routes
 from faith.kernel.sockets import listener
 from faith.lab import wait_until
-from faith.relay import counters
+from faith.relay import counters, dial
 from faith.relay.counters import Counters
 from faith.relay.relay import Relay, Settings
 from faith.translation import destination
@@ -27,7 +30,6 @@ from faith.translation.networks import Networks
 from faith.translation.prefix import RFC6052, Prefix, Prefixes
 
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable, Iterator
 
     from faith.lab import Host, ThreeHosts
@@ -398,6 +400,31 @@ def test_out_of_descriptors_sheds_new_work_and_recovers(
         wait_until(lambda: "6 connections" in caplog.text, 5, "the summary")
     assert caplog.text.count("out of descriptors or memory") == 1
     assert cells[counters.LAYOUT.cells(counters.REFUSALS)["shed"]] == 6
+
+
+@pytest.mark.parametrize("error", [errno.ENOBUFS, errno.ENOMEM])
+def test_out_of_memory_to_connect_sheds_as_well(
+    lab: ThreeHosts,
+    server: Server,
+    start: Start,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: int,
+) -> None:
+    class Full(_socket.socket):
+        def connect_ex(self, address: object) -> int:
+            return error
+
+    running = start()
+    with monkeypatch.context() as full, lab.client.call(socket.socket, socket.AF_INET6) as sock:
+        full.setattr(dial, "_socket", SimpleNamespace(**{**vars(_socket), "socket": Full}))
+        assert _is_shed(sock, lab.mapped())
+    assert running.record().end == "shed: out of resources"
+    assert running.relay.open_sessions == 0
+    assert "out of descriptors or memory" in caplog.text
+    with connect(lab) as late, server.accept() as late_peer:
+        late.sendall(b"recovered")
+        assert late_peer.recv(20) == b"recovered"
 
 
 def _is_shed(sock: socket.socket, address: str) -> bool:
