@@ -2,124 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
 
+from faith.cli import name_options as options
 from faith.cli import ra
+from faith.cli.name_options import Texts  # noqa: TC001 - typer reads the annotations
 from faith.errors import ConfigError, FaithError
 from faith.kernel import routes
 from faith.translation import pref64
-from faith.translation.prefix import LAYOUTS, LOW32, Prefix
-
-Texts = list[str] | None
+from faith.translation.prefix import LOW32, Prefix
 
 
 def answer_names(
     prefix: Annotated[
-        Texts,
-        typer.Option(
-            "-p", metavar="PREFIX", help="Map under this prefix, not under those reserved here."
-        ),
+        Texts, options.under("Map under this prefix, not under those reserved here.")
     ] = None,
-    layout: Annotated[
-        str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
-    ] = LOW32,
-    listen: Annotated[
-        Texts,
-        typer.Option(metavar="ADDRESS[:PORT]", help="Listen here, not on every own address."),
-    ] = None,
-    forward: Annotated[
-        Texts,
-        typer.Option(
-            metavar="SERVER",
-            help="Ask this server, not those of resolv.conf: ADDRESS[:PORT], or"
-            " tls://ADDRESS[:PORT]#NAME.",
-        ),
-    ] = None,
-    allow: Annotated[
-        Texts,
-        typer.Option(
-            metavar="NETWORK", help="Serve these clients, not those on the networks connected here."
-        ),
-    ] = None,
-    client: Annotated[
-        Texts,
-        typer.Option(
-            metavar="NETWORK=PREFIX",
-            help="Map under another prefix for these clients; NETWORK=none: not at all.",
-        ),
-    ] = None,
-    map_: Annotated[
-        Texts,
-        typer.Option(
-            "--map", metavar="IPV4=PREFIX", help="Map these IPv4 addresses under another prefix."
-        ),
-    ] = None,
-    filter_a: Annotated[
-        Texts, typer.Option(metavar="NETWORK", help="Tell these clients of no A records.")
-    ] = None,
-    exclude: Annotated[
-        Texts,
-        typer.Option(
-            metavar="NETWORK",
-            help="Take AAAA records in this network for absent, instead of those in ::ffff:0:0/96.",
-        ),
-    ] = None,
-    exclude_v4: Annotated[
-        Texts,
-        typer.Option(
-            metavar="IPV4",
-            help="Map no address in this network, instead of those that the relay refuses.",
-        ),
-    ] = None,
-    never: Annotated[
-        Texts, typer.Option(metavar="DOMAIN", help="Synthesise nothing in this domain.")
-    ] = None,
-    always: Annotated[
-        Texts, typer.Option(metavar="DOMAIN", help="Synthesise also where AAAA records exist.")
-    ] = None,
-    missing: Annotated[
-        Texts, typer.Option(metavar="DOMAIN", help="Synthesise where they do not, as usual.")
-    ] = None,
-    serve_stale: Annotated[
-        int,
-        typer.Option(
-            metavar="SECONDS", min=0, help="For so long, an old answer is better than none."
-        ),
-    ] = 0,
-    mixed_case: Annotated[
-        bool, typer.Option("--mixed-case", help="Ask in random case, against forged replies.")
-    ] = False,
-    authorities: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Trust these certificates only.")
-    ] = None,
-    pool: Annotated[
-        Texts,
-        typer.Option(
-            metavar="IPV4",
-            help="Lend addresses in this network to servers without any, for IPv4 clients.",
-        ),
-    ] = None,
-    pool_client: Annotated[
-        Texts,
-        typer.Option(
-            metavar="NETWORK", help="Tell these clients of lent addresses, not all on IPv4."
-        ),
-    ] = None,
-    pool_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Keep there who was lent which, not in /var/lib/faith/pool."
-        ),
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Serve by N processes.")] = 1,
-    user: Annotated[str, typer.Option(metavar="USER", help="Serve as this user.")] = "nobody",
-    metrics: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS[:PORT]", help="Serve /metrics and health over HTTP there."),
-    ] = None,
+    layout: options.Layout = LOW32,
+    listen: options.Listen = None,
+    forward: options.Forward = None,
+    allow: options.Allow = None,
+    client: options.Client = None,
+    map_: options.Map = None,
+    filter_a: options.FilterA = None,
+    exclude: options.Exclude = None,
+    exclude_v4: options.ExcludeV4 = None,
+    never: options.Never = None,
+    always: options.Always = None,
+    missing: options.Missing = None,
+    serve_stale: options.ServeStale = 0,
+    mixed_case: options.MixedCase = False,
+    authorities: options.Authorities = None,
+    pool: options.Pool = None,
+    pool_client: options.PoolClient = None,
+    pool_file: options.PoolFile = None,
+    workers: options.Workers = 1,
+    user: options.User = "nobody",
+    metrics: options.Metrics = None,
 ) -> None:
     """Answer for names, so that IPv6-only clients find IPv4-only servers (DNS64, RFC 6147).
 
@@ -156,14 +76,9 @@ def answer_names(
 def show_hosts(
     words: Annotated[list[str], typer.Argument(metavar="NAME|IPV4|FILE")],
     prefix: Annotated[
-        Texts,
-        typer.Option(
-            "-p", metavar="PREFIX", help="Map under this prefix, not those reserved here."
-        ),
+        Texts, options.under("Map under this prefix, not those reserved here.")
     ] = None,
-    layout: Annotated[
-        str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
-    ] = LOW32,
+    layout: options.Layout = LOW32,
 ) -> None:
     """Show lines for the /etc/hosts of IPv6-only hosts: servers under their mapped addresses."""
     from faith.cli import hosts
@@ -174,13 +89,8 @@ def show_hosts(
 
 
 def show_advertisements(
-    prefix: Annotated[
-        Texts,
-        typer.Option("-p", metavar="PREFIX", help="Tell of this prefix, not those reserved here."),
-    ] = None,
-    layout: Annotated[
-        str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
-    ] = LOW32,
+    prefix: Annotated[Texts, options.under("Tell of this prefix, not those reserved here.")] = None,
+    layout: options.Layout = LOW32,
     daemon: Annotated[
         Texts, typer.Option("--for", metavar="|".join(ra.DAEMONS), help="For this daemon only.")
     ] = None,

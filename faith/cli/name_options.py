@@ -1,0 +1,107 @@
+"""The options of the commands about names, each as the type of what it gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from faith.translation.prefix import LAYOUTS
+
+Texts = list[str] | None
+
+
+def under(text: str) -> Any:
+    """The option for prefixes, with *text* as its help."""
+    return typer.Option("-p", metavar="PREFIX", help=text)
+
+
+Layout = Annotated[
+    str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
+]
+Listen = Annotated[
+    Texts, typer.Option(metavar="ADDRESS[:PORT]", help="Listen here, not on every own address.")
+]
+Forward = Annotated[
+    Texts,
+    typer.Option(
+        metavar="SERVER",
+        help="Ask this server, not those of resolv.conf: ADDRESS[:PORT], or"
+        " tls://ADDRESS[:PORT]#NAME.",
+    ),
+]
+Allow = Annotated[
+    Texts,
+    typer.Option(
+        metavar="NETWORK", help="Serve these clients, not those on the networks connected here."
+    ),
+]
+Client = Annotated[
+    Texts,
+    typer.Option(
+        metavar="NETWORK=PREFIX",
+        help="Map under another prefix for these clients; NETWORK=none: not at all.",
+    ),
+]
+Map = Annotated[
+    Texts,
+    typer.Option(
+        "--map", metavar="IPV4=PREFIX", help="Map these IPv4 addresses under another prefix."
+    ),
+]
+FilterA = Annotated[
+    Texts, typer.Option(metavar="NETWORK", help="Tell these clients of no A records.")
+]
+Exclude = Annotated[
+    Texts,
+    typer.Option(
+        metavar="NETWORK",
+        help="Take AAAA records in this network for absent, instead of those in ::ffff:0:0/96.",
+    ),
+]
+ExcludeV4 = Annotated[
+    Texts,
+    typer.Option(
+        metavar="IPV4",
+        help="Map no address in this network, instead of those that the relay refuses.",
+    ),
+]
+Never = Annotated[Texts, typer.Option(metavar="DOMAIN", help="Synthesise nothing in this domain.")]
+Always = Annotated[
+    Texts, typer.Option(metavar="DOMAIN", help="Synthesise also where AAAA records exist.")
+]
+Missing = Annotated[
+    Texts, typer.Option(metavar="DOMAIN", help="Synthesise where they do not, as usual.")
+]
+ServeStale = Annotated[
+    int,
+    typer.Option(metavar="SECONDS", min=0, help="For so long, an old answer is better than none."),
+]
+MixedCase = Annotated[
+    bool, typer.Option("--mixed-case", help="Ask in random case, against forged replies.")
+]
+Authorities = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Trust these certificates only.")
+]
+Pool = Annotated[
+    Texts,
+    typer.Option(
+        metavar="IPV4",
+        help="Lend addresses in this network to servers without any, for IPv4 clients.",
+    ),
+]
+PoolClient = Annotated[
+    Texts,
+    typer.Option(metavar="NETWORK", help="Tell these clients of lent addresses, not all on IPv4."),
+]
+PoolFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Keep there who was lent which, not in /var/lib/faith/pool."),
+]
+Workers = Annotated[int, typer.Option(min=1, metavar="N", help="Serve by N processes.")]
+User = Annotated[str, typer.Option(metavar="USER", help="Serve as this user.")]
+Metrics = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS[:PORT]", help="Serve /metrics and health over HTTP there."),
+]
