@@ -213,6 +213,19 @@ def _bound(source: str | None, port: int) -> _socket.socket:
     return sock
 
 
+def own_address(to: int) -> int | None:
+    """The IPv4 address that the kernel sends from to another one; None without a route."""
+    try:
+        sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+        try:
+            sock.connect((_socket.inet_ntoa(to.to_bytes(4, "big")), 1))  # which sends nothing
+            return int.from_bytes(_socket.inet_aton(sock.getsockname()[0]), "big")
+        finally:
+            sock.close()
+    except OSError:
+        return None
+
+
 def set_hops(sock: _socket.socket, hops: int) -> None:
     """Have a flow's datagrams live for so many hops from now on."""
     sock.setsockopt(_V4, _IP_TTL, hops)

@@ -274,6 +274,19 @@ class TestErrors:
             client.recv(100)
         assert caught.value.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
+    def test_a_client_that_listens_no_more_is_told_the_server(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
+    ) -> None:
+        start(BASE + UDP)
+        with udp(lab.server, SERVER, PORT) as server:
+            client.sendto(b"question", (lab.mapped(), PORT))
+            server.connect(server.recvfrom(100)[1])
+            client.close()
+            server.send(b"answer")
+            with pytest.raises(ConnectionRefusedError):
+                server.recv(100)
+        assert metrics(lab)['faith_udp_errors_total{from="v6"}'] == 1
+
     def test_a_network_without_a_route_is_unreachable_at_once(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
     ) -> None:
@@ -396,6 +409,19 @@ class TestToIPv6:
         start(BASE + UDP + MAP)
         asked(client, lab.mapped())
         assert echo.sources == [(MAPPED, client.getsockname()[1])]
+
+    def test_a_client_that_listens_no_more_is_told_the_host(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts
+    ) -> None:
+        start(BASE + UDP + MAP)
+        with udp(lab.client, CLIENT, PORT) as host, udp(lab.server, SERVER) as node:
+            node.sendto(b"question", (MAPPED, PORT))
+            host.connect(host.recvfrom(100)[1])
+            node.close()
+            host.send(b"answer")
+            with pytest.raises(ConnectionRefusedError):
+                host.recv(100)
+        assert metrics(lab)['faith_udp_errors_total{from="v4"}'] == 1
 
     def test_a_mapped_server_that_asks_others_is_still_there_for_everybody(
         self, start: Callable[[str], Gateway], lab: ThreeHosts

@@ -12,7 +12,7 @@ from faith.datagram.packet import UDP
 from faith.datagram.report import NO_WAY, about_v6, pass_on_v4, tell_v4
 from faith.datagram.udp.counters import HOPS
 from faith.datagram.udp.flows import FULL, LOOK, Flow
-from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, whole_v4
+from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports, whole_v4
 from faith.kernel.udp_sockets import from_v4, from_v6, header
 from faith.translation.inward import NO_PREFIX, inward
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
     from faith.datagram.udp.counters import Counters
-    from faith.datagram.udp.flows import Flows
+    from faith.datagram.udp.flows import Flows, Key
     from faith.kernel.udp_sockets import Arrival, Control
     from faith.translation.destination import Policy
 
@@ -30,6 +30,13 @@ _TRIES = 64
 
 Reply = tuple[object, ...]
 """What an answer has: host, port and destination, all as an `Arrival` has them, and port."""
+
+
+def key_v4(
+    client: tuple[int, int], mapped: tuple[int, int], host: tuple[int, int], source: int
+) -> Key:
+    """The key of the flow between these, each an address and a port; *source* is the client's."""
+    return *client, *mapped, *host, source
 
 
 class Held:
@@ -141,7 +148,7 @@ class Inward:
             return self._refuse(refused or NO_PREFIX, arrival, icmp.PROHIBITED_V4, now)
         ends = (client, arrival.sender[1]), (mapped, arrival.port)
         host = verdict.server, verdict.port
-        key = (*ends[0], *ends[1], *host, verdict.source)
+        key = key_v4(*ends, host, verdict.source)
         flow = self._flows.find(key)
         if flow is None:
             if why := self._flows.refuses(client):
@@ -220,7 +227,7 @@ class Inward:
         inner = about_v6(error, UDP) if error else None
         if error is None or inner is None:
             return None
-        ours, port = (int.from_bytes(inner.payload[at : at + 2], "big") for at in (0, 2))
+        ours, port = ports(inner)
         host = _socket.inet_ntop(_socket.AF_INET6, inner.destination.to_bytes(16, "big"))
         flow = self._replies.get((host, port, inner.source.to_bytes(16, "big"), ours))
         translated = icmp.to_v4(error)

@@ -32,18 +32,23 @@ def datagram(source: tuple[int, int], destination: tuple[int, int], payload: byt
     return [header(from_port, to_port, length, found), payload]
 
 
+def ports(packet: Packet) -> tuple[int, int]:
+    """Those that a datagram in *packet*, or its beginning, comes from and goes to."""
+    return int.from_bytes(packet.payload[:2], "big"), int.from_bytes(packet.payload[2:4], "big")
+
+
 def as_sent(inner: Packet, source: tuple[int, int], destination: tuple[int, int]) -> Packet:
     """The packet of a datagram, or its beginning, as it was between two other endpoints.
 
     *inner* has ours, maybe of the other family.  The checksum becomes right without what is
     missing (RFC 5508 REQ-4, RFC 7915 §4.5).
     """
-    ports = source[1].to_bytes(2, "big") + destination[1].to_bytes(2, "big")
+    theirs = source[1].to_bytes(2, "big") + destination[1].to_bytes(2, "big")
     ours, rest = inner.payload[:6], inner.payload[8:]
     removed = ones_sum(ours[:4]) + inner.source + inner.destination
-    added = ones_sum(ports) + source[0] + destination[0]
+    added = ones_sum(theirs) + source[0] + destination[0]
     found = adjusted(int.from_bytes(inner.payload[6:8], "big"), removed, added)
-    payload = ports + ours[4:] + found.to_bytes(2, "big") + rest
+    payload = theirs + ours[4:] + found.to_bytes(2, "big") + rest
     return inner._replace(source=source[0], destination=destination[0], payload=payload)
 
 

@@ -10,7 +10,7 @@ from faith.datagram.packet import UDP, read_v4
 from faith.datagram.report import NO_WAY, about_v4, pass_on_v6, tell_v6, teller_v6
 from faith.datagram.udp.counters import FILTERED, HOPS, NO_SOCKET
 from faith.datagram.udp.flows import LOOK, Flow
-from faith.datagram.udp.message import PROTOCOL, as_sent, whole_v6
+from faith.datagram.udp.message import PROTOCOL, as_sent, ports, whole_v6
 from faith.kernel.udp_sockets import flow_socket, from_v6, header, set_hops
 from faith.translation.destination import OWN, SOURCE_MAPPED
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from faith.datagram.pace import Paces
     from faith.datagram.send import Send
     from faith.datagram.udp.counters import Counters
-    from faith.datagram.udp.flows import Flows
+    from faith.datagram.udp.flows import Flows, Key
     from faith.kernel.udp_sockets import Arrival
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
@@ -29,6 +29,11 @@ MOST_WAYS = 1 << 16
 """Ways remembered; when there are more, all are forgotten at once."""
 MOST_BACKS = 1 << 16
 """The same of ways back."""
+
+
+def key_v6(client: tuple[int, int], zone: int, prefix: Prefix, source: int | None) -> Key:
+    """The key of the flow of an endpoint of a client's; *zone* is that of a link-local one."""
+    return *client, zone, prefix.address, -1 if source is None else source
 
 
 class Held:
@@ -184,7 +189,7 @@ class Outward:
             return self._refuse(verdict.refused, arrival, icmp.PROHIBITED_V6, now)
         source = verdict.source4
         zone = arrival.scope if client >> 118 == 0xFE80 >> 6 else 0
-        key = client, arrival.sender[1], zone, prefix.address, -1 if source is None else source
+        key = key_v6((client, arrival.sender[1]), zone, prefix, source)
         flow = self._flows.find(key)
         if flow is None:
             why = self._flows.refuses(client >> 64)
@@ -301,7 +306,7 @@ class Outward:
         inner = about_v4(error, UDP) if error else None
         if packet is None or error is None or inner is None:
             return None
-        ours, port = (int.from_bytes(inner.payload[at : at + 2], "big") for at in (0, 2))
+        ours, port = ports(inner)
         flow = self._by_endpoint.get((inner.source, ours)) or self._by_endpoint.get((None, ours))
         translated = icmp.to_v6(error, icmp.HEADERS_DIFFER_BY + inner.length)
         if flow is None or translated is None or inner.destination not in flow.peers:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.datagram.pace import Paces
 from faith.datagram.raw_icmp import RawIcmp, received
+from faith.datagram.udp.answers import failed_v4, failed_v6
 from faith.datagram.udp.counters import Counters
 from faith.datagram.udp.flows import Flows
 from faith.datagram.udp.handover import Handover
@@ -139,11 +140,17 @@ class Udp:
 
     def _read_icmp_v4(self) -> None:
         for octets in self._icmp.packets_v4():
-            self._icmp.attempt(self.outward.failed(octets))
+            told = self.outward.failed(octets)
+            if told is None and (told := failed_v4(octets, self.inward_flows, self.policy)):
+                self.counters.told("v4")
+            self._icmp.attempt(told)
 
     def _read_icmp_v6(self) -> None:
         for packet in self._icmp.packets_v6():
-            self._icmp.attempt(self.inward.failed(packet))
+            told = self.inward.failed(packet)
+            if told is None and (told := failed_v6(packet, self.outward_flows, self.policy)):
+                self.counters.told("v6")
+            self._icmp.attempt(told)
 
     # -- flows -------------------------------------------------------------------------------
 

@@ -1,0 +1,72 @@
+"""ICMP errors about answers on their way to clients: for who gave these (RFC 5508 REQ-5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.datagram import icmp
+from faith.datagram.packet import UDP, read_v4
+from faith.datagram.report import about_v4, about_v6, pass_on_v4, pass_on_v6, teller_v6
+from faith.datagram.udp.inward import key_v4
+from faith.datagram.udp.message import PROTOCOL, as_sent, ports
+from faith.datagram.udp.outward import key_v6
+from faith.kernel.udp_sockets import own_address
+from faith.translation.destination import OWN
+from faith.translation.inward import inward
+
+if TYPE_CHECKING:
+    from faith.datagram.packet import Packet
+    from faith.datagram.send import Send
+    from faith.datagram.udp.flows import Flows
+    from faith.translation.destination import Policy
+
+
+def failed_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None:
+    """What an IPv4 server is told when an ICMPv6 error says that its answer did not arrive.
+
+    *flows* are those of IPv6 clients.
+    """
+    error = icmp.read(packet.payload)
+    answer = about_v6(error, UDP) if error else None
+    prefix = policy.prefixes.find(answer.source) if answer else None
+    translated = icmp.to_v4(error) if error else None
+    if answer is None or prefix is None or translated is None:
+        return None
+    port, client_port = ports(answer)
+    client, server = answer.destination, prefix.unmap(answer.source)
+    verdict = policy.admit(client, server, prefix, PROTOCOL)
+    flow = flows.find(key_v6((client, client_port), 0, prefix, verdict.source4))
+    if flow is None or server not in flow.peers or verdict.refused not in (None, OWN):
+        return None
+    source = flow.held.source
+    ours = own_address(server) if source is None else source
+    if ours is None:
+        return None
+    about = as_sent(answer, (server, port), (ours, flow.held.port))
+    teller = source if packet.source == client else policy.maps.outward(packet.source, PROTOCOL)
+    return pass_on_v4(translated, about, teller, packet.hops)
+
+
+def failed_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
+    """What an IPv6 host is told when an ICMP error, in a whole packet, says so of its answer.
+
+    *flows* are those of IPv4 clients.
+    """
+    packet = read_v4(octets)
+    error = icmp.within(packet)
+    answer = about_v4(error, UDP) if error else None
+    if packet is None or error is None or answer is None:
+        return None
+    port, client_port = ports(answer)
+    client, mapped = (answer.destination, client_port), (answer.source, port)
+    found = inward(policy, client[0], *mapped, PROTOCOL)
+    if found.refused or found.source is None:
+        return None
+    flow = flows.find(key_v4(client, mapped, (found.server, found.port), found.source))
+    prefix = policy.prefixes.find(found.source)
+    translated = icmp.to_v6(error, icmp.HEADERS_DIFFER_BY + answer.length)
+    if flow is None or prefix is None or translated is None:
+        return None
+    about = as_sent(answer, flow.held.host, flow.held.source)
+    teller = teller_v6(packet.source, prefix, policy)
+    return pass_on_v6(translated, about, teller, packet.hops, 0)
