@@ -157,10 +157,7 @@ class Datagrams:
         before, self._parts = self._parts, parts
         if self._now is None or self._on_trial:
             return
-        try:
-            self._now.gear.decide_by(parts)
-        except FaithError as error:
-            log.error("the %s does not follow a change: %s", self._kind.name, error)
+        self._lead(self._now.gear, parts)
         if before:
             with in_memory(parts.dumps(before.maps)) as descriptor:
                 self._now.crew.tell("policy", [descriptor])
@@ -203,7 +200,7 @@ class Datagrams:
         elif post:
             self._now = post
             if self._parts:
-                post.gear.decide_by(self._parts)
+                self._lead(post.gear, self._parts)
         elif self._now:
             self._now.settings = self._wanted
             self._tell("settings", words=self._kind.words(self._wanted))
@@ -270,6 +267,13 @@ class Datagrams:
 
         post = Post(self._loop, kind.name, gear, settings, be)
         return post
+
+    def _lead(self, gear: Gear, parts: Parts) -> None:
+        """Lead to *gear* what *parts* say; what the kernel refuses is told the operator."""
+        try:
+            gear.decide_by(parts)
+        except FaithError as error:
+            log.error("the %s does not follow a change: %s", self._kind.name, error)
 
     def _tell(self, kind: str, **words: object) -> None:
         for member in self._now.crew.members if self._now else ():
