@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faith.lab import ThreeHosts
+    from tests.netns.way import Way
 
 PORT = 7
 
@@ -156,10 +156,10 @@ class Case:
 class Abuse:
     """The cases, matched at the server by the number each client sends first."""
 
-    def __init__(self, lab: ThreeHosts, cases: list[Case]) -> None:
-        self.lab = lab
+    def __init__(self, way: Way, cases: list[Case]) -> None:
+        self.way = way
         self.cases = cases
-        self.listener: socket.socket = lab.server.call(socket.create_server, ("", PORT))
+        self.listener = way.listener()
         self.listener.setblocking(False)
 
     async def run(self) -> None:
@@ -191,10 +191,10 @@ class Abuse:
     async def client(self, number: int) -> None:
         loop = asyncio.get_running_loop()
         case = self.cases[number]
-        sock: socket.socket = self.lab.client.call(socket.socket, socket.AF_INET6)
+        sock: socket.socket = self.way.client.call(socket.socket, self.way.families[0])
         sock.setblocking(False)
         with sock:
-            await loop.sock_connect(sock, (self.lab.mapped(), PORT))
+            await loop.sock_connect(sock, (self.way.address, self.way.port))
             case.port = sock.getsockname()[1]
             try:
                 await loop.sock_sendall(sock, number.to_bytes(4, "big"))

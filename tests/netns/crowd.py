@@ -18,6 +18,7 @@ import dns.query
 from faith.errors import FaithError
 from faith.lab.topology import GATEWAY_V6
 from tests.netns import abuse, load
+from tests.netns.datagrams import AGAIN
 from tests.netns.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
     from faith.lab import ThreeHosts
     from tests.netns.outcomes import Tally
+    from tests.netns.way import Way
 
-RATE, AT_ONCE = 12, 100
-"""Short sessions: new ones a second, and the most at a time."""
+AT_ONCE = 100
+"""Short sessions: the most at a time."""
 BULK_EVERY, BULK = 40, 4 << 20
 """Of so many short sessions one is long, with so many bytes each way."""
 FILE = random.Random(21).randbytes(300_007)
@@ -38,11 +40,13 @@ FAILURES = (OSError, EOFError, AssertionError, ftplib.Error, FaithError, dns.exc
 
 
 class Visits(abuse.Abuse):
-    """Short sessions, one after the other: requests, bulk, and those that behave ill."""
+    """Short sessions, so many new ones a second: requests, bulk, and those that behave ill."""
 
-    def __init__(self, lab: ThreeHosts, tally: Tally) -> None:
-        super().__init__(lab, [])
+    def __init__(self, way: Way, tally: Tally, rate: int, what: str = "short sessions") -> None:
+        super().__init__(way, [])
         self._tally = tally
+        self._rate = rate
+        self._what = what
         self._room = asyncio.Semaphore(AT_ONCE)
         self._begun: list[tuple[abuse.Case, float, float]] = []
 
@@ -57,10 +61,10 @@ class Visits(abuse.Abuse):
                     await self._room.acquire()
                     self.cases.append(_case(chance, len(self.cases)))
                     clients.create_task(self._visit(len(self.cases) - 1))
-                    await asyncio.sleep(1 / RATE)
+                    await asyncio.sleep(1 / self._rate)
             accepting.cancel()
         for case, *times in self._begun:
-            self._tally.outcomes.append(_judged(case, *times))
+            self._tally.outcomes.append(self._judged(case, *times))
 
     async def accept(self, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
@@ -80,6 +84,16 @@ class Visits(abuse.Abuse):
         self._begun.append((self.cases[number], begun, time.monotonic()))
         self._room.release()
 
+    def _judged(self, case: abuse.Case, begun: float, ended: float) -> Outcome:
+        what = "reset on purpose" if case.must_be_reset else self._what
+        outcome = Outcome(what, begun, (case.port, self.way.port), ended)
+        try:
+            case.check()
+        except AssertionError as error:
+            error.add_note(str(case))
+            outcome.error = error
+        return outcome
+
 
 def _case(chance: random.Random, number: int) -> abuse.Case:
     if number % BULK_EVERY == 0:
@@ -87,21 +101,10 @@ def _case(chance: random.Random, number: int) -> abuse.Case:
     return abuse.Case.request(chance) if number % 4 else abuse.Case.at_random(chance)
 
 
-def _judged(case: abuse.Case, begun: float, ended: float) -> Outcome:
-    kind = "reset on purpose" if case.must_be_reset else "short sessions"
-    try:
-        case.check()
-    except AssertionError as error:
-        error.add_note(str(case))
-        return Outcome(kind, begun, (case.port, abuse.PORT), ended, error)
-    return Outcome(kind, begun, (case.port, abuse.PORT), ended)
-
-
 class Stays:
     """Sessions that last, a sixth of them idle and others in transfer, until `end`."""
 
-    def __init__(self, lab: ThreeHosts, tally: Tally) -> None:
-        self._lab = lab
+    def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._load = load.Load()
 
@@ -114,21 +117,23 @@ class Stays:
         """Have all of them come to their good end."""
         self._load.over.set()
 
-    async def begin(self, count: int, group: asyncio.TaskGroup) -> None:
+    async def begin(self, way: Way, count: int, group: asyncio.TaskGroup) -> None:
         """Have so many more."""
-        pairs = await asyncio.to_thread(load.connections, self._lab, count)
+        pairs = await asyncio.to_thread(load.connections, way, count)
         for number, pair in enumerate(pairs):
-            group.create_task(self._stay(number, *pair))
+            group.create_task(self._stay(way, number, *pair))
 
-    async def _stay(self, number: int, client: socket.socket, server: socket.socket) -> None:
+    async def _stay(
+        self, way: Way, number: int, client: socket.socket, server: socket.socket
+    ) -> None:
         kind = self._load.kinds[number % len(self._load.kinds)]
-        ports = client.getsockname()[1], load.PORT
+        ports = client.getsockname()[1], way.port
         outcome = Outcome("sessions that stayed", time.monotonic(), ports)
         with client, server:
             try:
                 await kind(client, server, random.Random(number))
-            except (OSError, AssertionError) as error:
-                outcome.error = error
+            except* (OSError, AssertionError) as errors:
+                outcome.error = errors
         outcome.ended = time.monotonic()
         self._tally.outcomes.append(outcome)
 
@@ -187,6 +192,6 @@ class Clients:
             try:
                 reply = dns.query.udp(query, GATEWAY_V6, timeout=2)
             except dns.exception.Timeout:  # a datagram may be lost with the socket of a program
-                outcome.what = "questions asked twice"
+                outcome.what += AGAIN
                 reply = dns.query.udp(query, GATEWAY_V6, timeout=2)
         assert [str(rdata) for rrset in reply.answer for rdata in rrset] == [self._lab.mapped()]

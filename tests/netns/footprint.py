@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from faith.lab import ThreeHosts
     from tests.faithd import Faithd
 
-_TCP = Path("/proc/thread-self/net/tcp6")
+_NET = Path("/proc/thread-self/net")
+"""Of the thread's own namespace: the kernel's tables of sockets."""
+_TCP = "tcp", "tcp6"
+_INODE = 9
+"""Its column in all of them."""
 _LISTENING = "0A"
 _OF_PORT = {53: "name server", 9064: "metrics"}
 """Which process listens there and nowhere else."""
@@ -85,18 +89,28 @@ class Footprint:
 
     def processes(self) -> dict[str, int]:
         """Each by what it is."""
-        special = {
-            one.inode: _OF_PORT[one.port]
-            for one in connections(self._lab)
-            if one.state == _LISTENING and one.port in _OF_PORT
-        }
-        names, workers = {"supervisor": self._faithd.process.pid}, 0
+        roles, workers = self._roles(), 0
+        names = {"supervisor": self._faithd.process.pid}
         for pid in self._faithd.workers:
-            roles = {special[inode] for inode in sockets(pid) & special.keys()}
-            if not roles:
+            held = sockets(pid)
+            name = next((role for role, inodes in roles if held & inodes), "")
+            if not name:
                 workers += 1
-            names[roles.pop() if roles else f"worker {workers}"] = pid
+                name = f"worker {workers}"
+            names[name] = pid
         return names
+
+    def _roles(self) -> list[tuple[str, set[str]]]:
+        """Who has one of these sockets is that; if more fit, the first: UDP has raw ones, too."""
+        listening = [one for one in connections(self._lab) if one.state == _LISTENING]
+        return [
+            *(
+                (role, {one.inode for one in listening if one.port == port})
+                for port, role in _OF_PORT.items()
+            ),
+            ("UDP", {line[_INODE] for line in _lines(self._lab, "udp6")}),
+            ("ping", {line[_INODE] for line in _lines(self._lab, "raw6")}),
+        ]
 
     def _pids(self) -> list[int]:
         return [self._faithd.process.pid, *self._faithd.workers]
@@ -117,10 +131,16 @@ def sockets(pid: int) -> set[str]:
 
 
 def connections(lab: ThreeHosts) -> list[Connection]:
-    """The gateway's TCP sockets on IPv6."""
+    """The gateway's TCP sockets."""
     found = []
-    for line in lab.gateway.call(_TCP.read_text).splitlines()[1:]:
-        _, local, remote, state, *more = line.split()
-        port, peer = (int(one.rpartition(":")[2], 16) for one in (local, remote))
-        found.append(Connection(port, peer, state, more[5]))
+    for table in _TCP:
+        for line in _lines(lab, table):
+            port, peer = (int(one.rpartition(":")[2], 16) for one in line[1:3])
+            found.append(Connection(port, peer, line[3], line[_INODE]))
     return found
+
+
+def _lines(lab: ThreeHosts, table: str) -> list[list[str]]:
+    """Each by its words."""
+    text = lab.gateway.call((_NET / table).read_text)
+    return [line.split() for line in text.splitlines()[1:]]

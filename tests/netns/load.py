@@ -6,10 +6,12 @@ import asyncio
 import hashlib
 import random
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from faith.lab import ThreeHosts
+    from collections.abc import Coroutine
+
+    from tests.netns.way import Way
 
 PORT = 2323
 POOL = random.Random(6).randbytes(1 << 20)
@@ -62,7 +64,7 @@ class Load:
         self, client: socket.socket, server: socket.socket, chance: random.Random
     ) -> None:
         """Both ways at once."""
-        await asyncio.gather(self._move(client, server, chance), self._move(server, client, chance))
+        await _all_of(self._move(client, server, chance), self._move(server, client, chance))
 
     async def half_closed(
         self, client: socket.socket, server: socket.socket, chance: random.Random
@@ -82,7 +84,7 @@ class Load:
         self, source: socket.socket, sink: socket.socket, chance: random.Random, pause: float = 0.3
     ) -> None:
         said, heard = hashlib.blake2b(), hashlib.blake2b()
-        await asyncio.gather(self._say(source, chance, pause, said), self._hear(sink, heard))
+        await _all_of(self._say(source, chance, pause, said), self._hear(sink, heard))
         assert heard.digest() == said.digest()
 
     async def _say(
@@ -105,18 +107,25 @@ class Load:
             heard.update(data)
 
 
+async def _all_of(*jobs: Coroutine[Any, Any, None]) -> None:
+    """Do them; when one fails, none of the others waits for a socket that is about to be closed.
+
+    The loop would take the next socket of that number for the one it is waiting for.
+    """
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(job)
+
+
 def connections(
-    lab: ThreeHosts, count: int, *, blocking: bool = False
+    way: Way, count: int, *, blocking: bool = False
 ) -> list[tuple[socket.socket, socket.socket]]:
     """Both ends of *count* connections through the gateway."""
-    with lab.server.inside():
-        listener = socket.create_server(("", PORT), backlog=4096)
     pairs = []
-    with listener:
+    with way.listener() as listener:
         listener.settimeout(10)
         for _ in range(count):
-            with lab.client.inside():
-                client = socket.create_connection((lab.mapped(), PORT), 10)
+            client = way.connection()
             server, _ = listener.accept()
             for sock in (client, server):
                 sock.setblocking(blocking)

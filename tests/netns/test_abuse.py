@@ -13,6 +13,7 @@ import pytest
 from faith.lab import wait_until
 from tests.faithd import Faithd
 from tests.netns.abuse import PORT, Abuse, Case
+from tests.netns.way import outward
 
 if TYPE_CHECKING:
     from faith.lab import ThreeHosts
@@ -37,7 +38,7 @@ def test_no_byte_is_lost_under_abuse(lab: ThreeHosts, tmp_path: Path, seed: int)
     before = descriptors(faithd)
     chance = random.Random(seed)
     cases = [Case.at_random(chance) for _ in range(SESSIONS)]
-    abuse = Abuse(lab, cases)
+    abuse = Abuse(outward(lab, PORT), cases)
 
     async def bounded() -> None:
         async with asyncio.timeout(SECONDS):

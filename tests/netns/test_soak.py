@@ -18,20 +18,23 @@ import pytest
 
 from faith.cli import control, sessions, upgrade
 from faith.lab import wait_until
-from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
+from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
 from tests.netns import abuse, load
 from tests.netns.crowd import FAILURES, FILE, Clients, Stays, Visits
+from tests.netns.datagrams import AGAIN, Askers, Echo, Flow, Flows, UdpLine
 from tests.netns.footprint import Footprint, connections, sockets
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway, metrics, reread
 from tests.netns.outcomes import NO_PORTS, Death, Outcome, Tally
+from tests.netns.way import inward, outward
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from faith.lab import ThreeHosts
+    from tests.netns.way import Way
 
 SECONDS = float(os.environ.get("FAITH_SOAK_SECONDS", "120"))
 """How long the load lasts: docs/faults.rst has the figures of half an hour."""
@@ -39,16 +42,25 @@ pytestmark = [pytest.mark.netns, pytest.mark.timeout(SECONDS + 180)]
 
 KILL, UPGRADE, STEADY = 0.12, 0.2, 0.4
 """At which shares of the time a worker is killed, the program upgraded, and memory compared."""
-STAYING = 24
+RATE, RATE_BY_MAP = 12, 3
+"""Short sessions: new ones a second."""
+STAYING, STAYING_BY_MAP = 24, 6
 """Sessions that are there from the beginning to the end, a sixth of them idle."""
 DRIFT = 1 << 20
 """Bytes that a process may have more at the end: docs/faults.rst says why."""
 STOCK = 3
-"""Sockets by which a worker's stock may be smaller than at first."""
+"""Sockets by which a worker's stock for FTP may be smaller than when it is whole."""
 PAST = 1
 """Descriptors by which each has the numbers of the program before; the supervisor has one more."""
 SILENT_PORT = 9
 """Of the server: it says nothing."""
+BY_MAP, STAYING_PORT_BY_MAP, ECHO = 8, 2424, 5555
+"""Further ports: of the mapped host's, for sessions that are short and that stay, and of UDP."""
+HOST, MAPPED = "fd00:6::77", "192.0.2.102"
+"""The mapped host's address, and the one that stands for it.
+
+It is the client's host, which prefers its other address when it connects: that of no map.
+"""
 ZONE = f"""$ORIGIN example.
 @ 300 IN SOA ns host 1 3600 1200 604800 60
 www 1 IN A {SERVER}
@@ -65,6 +77,12 @@ ports = "{abuse.PORT},{SILENT_PORT},{load.PORT}"
 sessions = 5000
 sessions_per_client = 5000
 rate_per_prefix = 1000
+[udp]
+short_ports = "53,123,{ECHO}"
+[ping]
+[[map]]
+v4 = "{MAPPED}"
+v6 = "{HOST}"
 [dns]
 listen = ["[{GATEWAY_V6}]:53"]
 forward = ["{SERVER}"]
@@ -73,15 +91,27 @@ listen = "[::1]:9064"
 [log]
 sample = 1000
 """
+CLIENTS = "2001:db8:6::/48", f"{HOST}/128", "::ffff:192.0.2.0/120"
 CHANGES = (
     "",
-    '[access]\nrules = ["2001:db8:6::/48 permit 192.0.2.0/24"]\n',
+    f"[access]\nrules = {[f'{client} permit 192.0.2.0/24' for client in CLIENTS]}\n",
     "[timeouts]\nidle = 600\nhalf_closed = 600\n",
     "[timeouts]\nidel = 600\n",
 )
 """What the file has besides, by turns; the last is a mistake."""
+SENT_ON = {
+    "datagrams": ['faith_udp_datagrams_total{to="v4"}', 'faith_udp_datagrams_total{to="v6"}'],
+    "pings": ["faith_ping_requests_total", "faith_ping_replies_total"],
+}
+"""What counts questions of such a kind and their answers."""
+NOT_SENT_ON = tuple(
+    f"faith_{name}_total"
+    for name in ("udp_lost", "udp_refusals", "udp_errors", "ping_refusals", "ping_errors")
+)
 EXPECTED = (
     "end=",
+    "mapped networks: 1",
+    "mapped networks are steered by ",
     "serving ",
     "read again; ",
     "; everything stays as it was",
@@ -180,25 +210,29 @@ def _state(pid: int) -> str:
         return file.read().rpartition(") ")[2][0]
 
 
-async def play(lab: ThreeHosts, tally: Tally, visits: Visits, operator: Operator) -> None:
+async def play(lab: ThreeHosts, tally: Tally, visits: Sequence[Visits], operator: Operator) -> None:
     """Short sessions, and some that stay: new ones after the upgrade for those that were cut."""
-    stays = Stays(lab, tally)
+    stays = Stays(tally)
+    way, by_map = outward(lab, load.PORT), inward(lab, MAPPED, HOST, STAYING_PORT_BY_MAP)
 
     async def replace_the_cut(group: asyncio.TaskGroup) -> None:
         await asyncio.to_thread(operator.upgraded.wait, SECONDS)
-        await stays.begin(STAYING // 2, group)
+        await stays.begin(way, STAYING // 2, group)
 
     async with asyncio.timeout(SECONDS + 90), asyncio.TaskGroup() as group:
-        await stays.begin(STAYING, group)
+        await stays.begin(way, STAYING, group)
+        await stays.begin(by_map, STAYING_BY_MAP, group)
         group.create_task(replace_the_cut(group))
-        await visits.run_for(SECONDS)
+        await asyncio.gather(*(some.run_for(SECONDS) for some in visits))
         stays.end()
     print(f"{stays.moved / 1e6:,.0f} MB in sessions that stayed")
 
 
 @pytest.fixture
 def servers(lab: ThreeHosts) -> Iterator[None]:
-    """The server's: for files, for names, and one that says nothing."""
+    """The server's: for files, for names, and one that says nothing; and the mapped host."""
+    lab.client.links.add_address("to-gateway", f"{HOST}/128")
+    lab.gateway.links.add_route(f"{HOST}/128", CLIENT)
     ftp = FtpServer(lab.server)
     ftp.files["file"] = FILE
     silent = lab.server.call(lambda: socket.create_server(("", SILENT_PORT), backlog=4096))
@@ -207,8 +241,29 @@ def servers(lab: ThreeHosts) -> Iterator[None]:
         yield
 
 
-@pytest.mark.usefixtures("servers")
-def test_nothing_is_lost_and_nothing_grows(lab: ThreeHosts, tmp_path: Path) -> None:
+@pytest.fixture
+def flows(lab: ThreeHosts, servers: None) -> Iterator[list[Flow]]:
+    """By UDP: two of the client's, one of the mapped host's, and one that comes by the map."""
+    way, by_map = ways(lab)
+    with contextlib.ExitStack() as stack:
+        echo, echo_by_map = (
+            stack.enter_context(contextlib.closing(Echo(w))) for w in (way, by_map)
+        )
+        flows = [Flow(UdpLine(way, source), echo) for source in (CLIENT, CLIENT, HOST)]
+        flows.append(Flow(UdpLine(by_map), echo_by_map))
+        for flow in flows:
+            stack.enter_context(flow.line.sock)
+        yield flows
+
+
+def ways(lab: ThreeHosts) -> tuple[Way, Way]:
+    """Of datagrams."""
+    return outward(lab, ECHO), inward(lab, MAPPED, HOST, ECHO)
+
+
+def test_nothing_is_lost_and_nothing_grows(
+    lab: ThreeHosts, tmp_path: Path, flows: list[Flow]
+) -> None:
     tally = Tally()
     faithd = Gateway(lab, tmp_path, FAITH_TOML)
     footprint = Footprint(lab, faithd)
@@ -220,11 +275,19 @@ def test_nothing_is_lost_and_nothing_grows(lab: ThreeHosts, tmp_path: Path) -> N
     clients.repeat("FTP visits", clients.transfer, 0.5)
     clients.repeat("FTP visits", clients.transfer, 0.5)
     clients.repeat("questions", clients.question, 0.2)
+    askers = Askers(ways(lab))
+    clients.repeat("datagrams", askers.datagram, 0.15)
+    clients.repeat("pings", askers.ping, 0.15)
+    clients.repeat("datagrams of flows that stayed", Flows(flows).ask, 0.3)
     clients.repeat("looks", lambda number, outcome: footprint.look(), 1)
     operator.start()
-    visits = Visits(lab, tally)
+    by_map = inward(lab, MAPPED, HOST, BY_MAP)
+    visits = [
+        Visits(outward(lab, abuse.PORT), tally, RATE),
+        Visits(by_map, tally, RATE_BY_MAP, "sessions by the map"),
+    ]
     try:
-        with visits.listener:
+        with visits[0].listener, visits[1].listener:
             asyncio.run(play(lab, tally, visits, operator))
     finally:
         clients.stop()
@@ -233,7 +296,11 @@ def test_nothing_is_lost_and_nothing_grows(lab: ThreeHosts, tmp_path: Path) -> N
     assert tally.lost() == []
     unexpected = [line for line in faithd.said.splitlines() if not any(w in line for w in EXPECTED)]
     assert unexpected == []
-    check_counted(metrics(lab), tally, operator)
+    told = metrics(lab)
+    check_counted(told, tally, operator)
+    check_datagrams(told, tally)
+    check_ports(lab, flows)
+    wait_until(lambda: metrics(lab)["faith_udp_flows"] == 0, 15, "the end of the flows")
     check_footprint(footprint, descriptors, begun)
     assert faithd.stop(20) == 0
 
@@ -250,6 +317,25 @@ def check_counted(told: dict[str, float], tally: Tally, operator: Operator) -> N
     assert told["faith_sessions_open"] == 0
 
 
+def check_datagrams(told: dict[str, float], tally: Tally) -> None:
+    """Each has gone on once, and its answer; of what was asked twice, either may be lost once."""
+    for kind, names in SENT_ON.items():
+        outcomes = [one for one in tally.outcomes if one.what.startswith(kind)]
+        again = sum(one.what.endswith(AGAIN) for one in outcomes)
+        for name in names:
+            counted = sum(number for key, number in told.items() if key.startswith(name))
+            assert 0 <= counted - len(outcomes) <= again, name
+    assert not any(number for name, number in told.items() if name.startswith(NOT_SENT_ON))
+
+
+def check_ports(lab: ThreeHosts, flows: list[Flow]) -> None:
+    """Each was seen with one port from its beginning to its end; by a map, with its own."""
+    assert [len(flow.sources) for flow in flows] == [1] * len(flows)
+    *_, of_mapped, by_map = flows
+    for flow, address in (of_mapped, MAPPED), (by_map, lab.mapped()):
+        assert flow.sources == {(address, flow.line.sock.getsockname()[1])}
+
+
 def check_footprint(footprint: Footprint, descriptors: dict[str, int], begun: float) -> None:
     """No process has more descriptors than at first, nor, once it is warm, much more memory."""
     growth = footprint.growth(begun + STEADY * SECONDS, begun + SECONDS)
@@ -257,7 +343,10 @@ def check_footprint(footprint: Footprint, descriptors: dict[str, int], begun: fl
         print(f"{name}: {first / 1024:,.0f} KiB at first, {last / 1024:,.0f} KiB at last")
     after = footprint.at_rest()
     assert after.keys() == descriptors.keys()
+    workers = [name for name in descriptors if "worker" in name]
+    whole = max(descriptors[name] for name in workers)  # the other has served the first visit
+    expected = descriptors | dict.fromkeys(workers, whole)
     for name, count in after.items():
-        expected = descriptors[name] + PAST + (name == "supervisor")
-        assert 0 <= expected - count <= (STOCK if "worker" in name else 0), name
+        fewer = expected[name] + PAST + (name == "supervisor") - count
+        assert 0 <= fewer <= (STOCK if name in workers else 0), name
     assert all(last - first <= DRIFT for first, last in growth.values()), growth

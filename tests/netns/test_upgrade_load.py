@@ -25,6 +25,7 @@ from faith.lab.topology import PREFIX
 from tests.faithd import Faithd
 from tests.netns.ftp_server import FtpServer
 from tests.netns.load import PORT, Load, connections
+from tests.netns.way import outward
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,12 +199,13 @@ def test_no_byte_and_no_session_is_lost(lab: ThreeHosts, tmp_path: Path, fork: F
     ftp = FtpServer(lab.server)
     ftp.files["file"] = FILE
     slow = SlowServer(lab)
-    pings = Pings(fork, connections(lab, PINGED, blocking=True))
+    way = outward(lab, PORT)
+    pings = Pings(fork, connections(way, PINGED, blocking=True))
     fetches = [Fetch(lab, passive=passive) for passive in (True, True, False)]
     for fetch in fetches:
         fetch.start()
         assert fetch.begun.wait(10)
-    pairs = connections(lab, SESSIONS)
+    pairs = connections(way, SESSIONS)
     loop = uvloop.new_event_loop()
     load = Load()
     loop.run_until_complete(play(load, pairs, faithd, slow))
