@@ -372,26 +372,24 @@ def test_a_pipe_returns_to_the_pool_when_the_stream_gets_small(bench: Bench) -> 
     assert session.client.quick
 
 
-class _Faulty:
-    """A socket whose recv has a defect."""
+def fail_at(fd: int, failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody read from *fd*."""
+    read = os.read
 
-    def __init__(self, sock: object, defect: Exception | None = None) -> None:
-        self._sock = sock
-        self._defect = defect or ValueError("a defect")
+    def faulty(descriptor: int, size: int) -> bytes:
+        if descriptor == fd:
+            raise failure
+        return read(descriptor, size)
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._sock, name)
-
-    def recv(self, size: int) -> bytes:
-        raise self._defect
+    monkeypatch.setattr(os, "read", faulty)
 
 
 def test_a_defect_in_one_session_leaves_the_others_their_events(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _, broken = bench.session()
     others = [bench.session() for _ in range(10)]
-    broken.client.sock = _Faulty(broken.client.sock)  # type: ignore[assignment]
+    fail_at(broken.client.fd, ValueError("a defect"), monkeypatch)
     for one in (client, *(other[0] for other in others)):
         one.send(b"x")
     with caplog.at_level("ERROR"):
@@ -404,11 +402,11 @@ def test_a_defect_in_one_session_leaves_the_others_their_events(
 
 
 def test_want_of_memory_costs_the_session_that_meets_it_and_no_word(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, _, unlucky = bench.session()
     others = [bench.session() for _ in range(10)]
-    unlucky.client.sock = _Faulty(unlucky.client.sock, MemoryError())  # type: ignore[assignment]
+    fail_at(unlucky.client.fd, MemoryError(), monkeypatch)
     for one in (client, *(other[0] for other in others)):
         one.send(b"x")
     for _, server, _ in others:

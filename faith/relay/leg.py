@@ -56,7 +56,7 @@ class Leg:
         self.fd = sock.fileno()
         self.session = session
         self.up = False  # connected, and the bytes may flow
-        self.quick = False  # nothing held, not bulk: recv and send at once
+        self.quick = False  # nothing held, not bulk: read and written at once
         self.size = 0  # of the last read
         self.held: bytes | memoryview | None = None  # read here, not yet taken by the peer
         self.urgent_held = False  # held is one byte, to be sent urgent

@@ -1,8 +1,9 @@
 """The plane: the engine that moves bytes between the two legs of every session.
 
 One edge-triggered epoll set, its descriptor the only reader the event loop knows; a list indexed
-by descriptor; no task, future or transport for a session.  Small data goes recv, send at once;
-a full read turns a direction to bulk, which is spliced through a pooled pipe until reads get short.
+by descriptor; no task, future or transport for a session.  Small data is read and written at once,
+by os.read and os.write, which cost less than a socket's methods; a full read turns a direction to
+bulk, which is spliced through a pooled pipe until reads get short.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SPECIAL = PRI | ERR | HUP | RDHUP
 """With any of these a short read does not mean that the socket is drained."""
 
 CHUNK = 65536
-"""Bytes asked of one recv; a read this long turns the direction to bulk."""
+"""Bytes asked of one read; a read this long turns the direction to bulk."""
 SMALL = 4096
 """A splice shorter than this turns the direction back."""
 TURNS = 16
@@ -233,7 +234,7 @@ class Plane:
             self.end(leg.session, why, reset=True)
 
     def _handle_each(self, events: Iterator[tuple[int, int]]) -> None:  # noqa: PLR0915
-        table = self._table
+        table, read, write = self._table, os.read, os.write
         for fd, mask in events:
             leg = table[fd]
             if not isinstance(leg, Leg):
@@ -246,7 +247,7 @@ class Plane:
             # The path of nearly every byte of nearly every session: kept in one place, unfactored.
             if mask & IN:
                 try:
-                    data = leg.sock.recv(CHUNK)
+                    data = read(leg.fd, CHUNK)
                 except BlockingIOError:
                     continue
                 except OSError as error:
@@ -259,7 +260,7 @@ class Plane:
                     continue
                 peer = leg.peer
                 try:
-                    sent = peer.sock.send(data)
+                    sent = write(peer.fd, data)
                 except BlockingIOError:
                     sent = 0
                 except OSError as error:
@@ -363,7 +364,7 @@ class Plane:
         if leg.pipe is not None:
             self._release(leg)
         try:
-            data = leg.sock.recv(CHUNK)
+            data = os.read(leg.fd, CHUNK)
         except BlockingIOError:
             leg.size = 0
             leg.quick = True
@@ -378,7 +379,7 @@ class Plane:
 
     def _only_end_left(self, leg: Leg) -> bool:
         try:
-            more = leg.sock.recv(CHUNK)
+            more = os.read(leg.fd, CHUNK)
         except BlockingIOError:
             return False
         if more:
@@ -387,7 +388,7 @@ class Plane:
         return not more
 
     def _splice(self, leg: Leg) -> bool:
-        """Fill the pipe from *leg*; False when recv has to be asked instead."""
+        """Fill the pipe from *leg*; False when it has to be read instead."""
         if leg.pipe is None:
             leg.pipe = self._pipes.take()
             if leg.pipe is None:
@@ -398,7 +399,7 @@ class Plane:
             self._release(leg)
             return True
         if not leg.piped:
-            # The end, or an urgent byte with the end behind it: only recv can tell.
+            # The end, or an urgent byte with the end behind it: only a read can tell.
             self._release(leg)
             leg.size = 0
             return False
