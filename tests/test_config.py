@@ -15,7 +15,7 @@ from faith.daemon.records import Recording
 from faith.datagram.ping import Settings as PingSettings
 from faith.errors import ConfigError
 from faith.relay.admission import Limits
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from faith.daemon.orders import Orders
 from faith.daemon.records import Recording
 from faith.relay.admission import Limits
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.ports import NO_PORTS, Ports
 
 

@@ -14,7 +14,7 @@ from faith.daemon.settings import Service, Settings
 from faith.dns.options import Options
 from faith.dns.service import Settings as DnsSettings
 from faith.errors import ConfigError
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:

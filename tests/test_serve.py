@@ -14,7 +14,7 @@ from faith.cli.serve import _parser, _settings
 from faith.daemon.local import LocalServer
 from faith.daemon.records import Recording
 from faith.relay.admission import Limits
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
 

@@ -25,7 +25,7 @@ from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import WAYS
 from faith.relay.admission import Limits
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 from faith.translation.proxy import V1, V2, VERSIONS

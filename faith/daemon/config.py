@@ -23,8 +23,8 @@ from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.steering import WAYS, route
 from faith.relay.admission import MOST, Limits
-from faith.relay.relay import INWARD_SOURCES
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import INWARD_SOURCES
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.maps import Maps

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from faith.daemon.records import Recording
 from faith.relay.admission import Limits
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 
 _PORTS = ("ftp", "rsh", "rlogin", "proxy_v1", "proxy_v2", "inward_ftp")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.log import FORMS
 from faith.daemon.records import Recording
 from faith.errors import ConfigError
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.maps import NO_MAPS, Maps
 from faith.translation.ports import NO_PORTS, Ports
 from faith.translation.sources import NO_SOURCES, Sources

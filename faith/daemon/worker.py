@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from faith.daemon.records import Recording
     from faith.relay.admission import Admission
     from faith.relay.counters import Counters
-    from faith.relay.relay import Settings
+    from faith.relay.settings import Settings
     from faith.translation.destination import Lent
     from faith.translation.ports import Ports
 

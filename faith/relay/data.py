@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from faith.relay.counters import Counters
     from faith.relay.leg import Leg
     from faith.relay.listener import Peer
-    from faith.relay.relay import Settings
     from faith.relay.routing import Routing
+    from faith.relay.settings import Settings
 
 
 class Connecting(Protocol):

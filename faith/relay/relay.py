@@ -10,12 +10,10 @@ import _socket
 import errno
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets import NO_RESOURCES, original_destination, reset
+from faith.kernel.sockets import original_destination, reset
 from faith.relay import dial
-from faith.relay.admission import NO_LIMITS, Admission, Limits
 from faith.relay.counters import Counters
 from faith.relay.ftp import Ftp
 from faith.relay.handover import Handover
@@ -27,69 +25,24 @@ from faith.relay.record import Record, broken
 from faith.relay.routing import Routing
 from faith.relay.rsh import Rsh
 from faith.relay.session import Session
+from faith.relay.settings import CLIENT, GATEWAY
+from faith.relay.shedding import Shedding
 from faith.translation.inward import NO_PREFIX
-from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
-from faith.translation.proxy import V1, V2
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
+    from faith.relay.admission import Admission, Limits
     from faith.relay.ftp import Supervised
     from faith.relay.leg import Leg
     from faith.relay.listener import Peer
+    from faith.relay.settings import Settings
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.relay")
 
-PAUSE = 0.1
-"""Seconds a listener rests when a connection could not even be refused."""
-FTP = Ports([(21, 21)])
-CLIENT, GATEWAY, EITHER = INWARD_SOURCES = "client", "gateway", "either"
-"""Where IPv6 servers see clients of IPv4 come from.
-
-An address that stands for the client, without which it is refused; the gateway's own; or that where
-there is none for the client.
-"""
 _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What an operator may choose; times in seconds, 0 for no limit.
-
-    *limits* hold where the relay has the tables for them, its *admission*.  Idle sessions live 2 h
-    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp*, *rsh* and
-    *rlogin* are served by somebody who knows the protocol.  *reserved_port* is KAME's ``-p``.  To
-    the servers of *proxy_v1* and *proxy_v2* the client is introduced, by the PROXY protocol.
-
-    For clients of IPv4, *inward_ftp* are the servers' ports of FTP, *inward_source* is one of
-    `INWARD_SOURCES`, and *inward_proxy* is the version by which servers expect to be told of them.
-    """
-
-    connect_timeout: float = 10.0
-    idle_timeout: float = 7440.0
-    half_closed_timeout: float = 300.0
-    reserved_port: bool = False
-    lifetime: float = 0.0
-    limits: Limits = NO_LIMITS
-    ftp: Ports = NO_PORTS
-    rsh: Ports = NO_PORTS
-    rlogin: Ports = NO_PORTS
-    proxy_v1: Ports = NO_PORTS
-    proxy_v2: Ports = NO_PORTS
-    inward_ftp: Ports = FTP
-    inward_source: str = CLIENT
-    inward_proxy: str | None = None
-
-    @property
-    def reserved(self) -> Ports:
-        """The ports to which connections are made from a port below 1024."""
-        return ALL_PORTS if self.reserved_port else self.rsh | self.rlogin
-
-    def proxy(self, port: int) -> str | None:
-        """The version of the PROXY protocol that servers at *port* expect, if any."""
-        return V2 if port in self.proxy_v2 else V1 if port in self.proxy_v1 else None
 
 
 class Relay:
@@ -124,7 +77,7 @@ class Relay:
         self._routing = Routing(policy)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
-        self._shedding = 0
+        self._shedding = Shedding(loop, self._plane, self._is_ours, self._has_shed)
         self._listeners: list[Listener] = []
         self._data_listeners: list[Listener] = []
         self._steps = log.isEnabledFor(logging.DEBUG)
@@ -132,7 +85,7 @@ class Relay:
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._silences = [Silence(loop, self._plane, *times, self.counters.moved)]
         self._ftp: Ftp | None = None
-        self._spoken_ports = _spoken_ports(settings)
+        self._spoken_ports = settings.spoken_ports
         if supervised is not None:
             self._ftp = Ftp(loop, self._plane, self._routing, supervised, self)
             self._silences.append(Silence(loop, self._ftp, *times, self.counters.moved))
@@ -162,7 +115,7 @@ class Relay:
     def settings(self, settings: Settings) -> None:
         self._settings = settings
         self._reserved = settings.reserved
-        self._spoken_ports = _spoken_ports(settings)
+        self._spoken_ports = settings.spoken_ports
         self._dialling.limit(settings.connect_timeout)
         for silence in self._silences:
             silence.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
@@ -233,14 +186,14 @@ class Relay:
             accepted = self._accepted_redirected if redirected else self._accepted
             if sock.family == _socket.AF_INET:
                 accepted = self._accepted_inward
-            listener = Listener(sock, accepted, self._exhausted, self._reserve)
+            listener = Listener(sock, accepted, self._shedding.exhausted, self._reserve)
             self._listeners.append(listener)
             self._plane.watch(sock.fileno(), listener)
 
     def listen_for_data(self, sock: _socket.socket) -> None:
         """Accept from *sock* the data connections of encrypted FTP sessions."""
         assert self._ftp
-        listener = Listener(sock, self._ftp.accepted, self._exhausted, self._reserve)
+        listener = Listener(sock, self._ftp.accepted, self._shedding.exhausted, self._reserve)
         self._data_listeners.append(listener)
         self._plane.watch(sock.fileno(), listener)
 
@@ -251,6 +204,9 @@ class Relay:
         self._listeners.clear()
         if not self.open_sessions:
             self._loop.call_soon(self.on_idle)
+
+    def _is_ours(self, listener: Listener) -> bool:
+        return listener in self._listeners or listener in self._data_listeners
 
     def _accepted(self, fd: int, peer: Peer) -> None:
         client = adopt(fd)
@@ -295,8 +251,6 @@ class Relay:
             self.refuse(client, peer, mapped, port, failure)
             return
         session = Session(client, server, peer, route, port, self._loop.time())
-        if self._judging is not None:
-            session.seat = self._judging.take(peer[0], session.started)
         self.begin(session, session.server, error)
 
     def connect_inward(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
@@ -322,8 +276,6 @@ class Relay:
             return
         session = Session(client, server, peer, route, to, self._loop.time())
         session.mapped_port = port
-        if self._judging is not None:
-            session.seat = self._judging.take(peer[0], session.started)
         self.begin(session, session.server, error)
 
     def _exceeds(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> bool:
@@ -336,6 +288,8 @@ class Relay:
 
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
         """Have *session*, of which *dialled* connects, with connect(2)'s *error* so far."""
+        if self._judging is not None and session.parent is None:
+            session.seat = self._judging.take(session.client_host, session.started)
         self.open_sessions += 1
         self.counters.opened()
         if error not in (0, errno.EINPROGRESS):
@@ -385,12 +339,6 @@ class Relay:
     def _dial_failed(self, session: Session, kind: str) -> None:
         self._plane.end(session, kind, reset=True)
 
-    def _no_dial(self, error: OSError) -> str:
-        if error.errno in NO_RESOURCES:
-            self._shed()
-            return "shed: out of resources"
-        return f"no source: {error.strerror}".lower()
-
     def _serve_locally(self, client: _socket.socket) -> None:
         if self._local is None:
             client.close()
@@ -405,9 +353,12 @@ class Relay:
         """Reset *client*, of which no session comes, and report it."""
         reset(client)
         if isinstance(why, OSError):
-            why = self._no_dial(why)
+            why = self._shedding.why(why)
         self.counters.refused(why)
         self._report(Record(peer[:2], (mapped, port), why, time.time()))
+
+    def _has_shed(self) -> None:
+        self.counters.refused("shed")
 
     def _ended(self, session: Session) -> None:
         self._report(session.record(self._loop.time()))
@@ -463,46 +414,6 @@ class Relay:
         """Keep what is left after all; accepting stays as it is."""
         for descriptor in self.data_listeners():
             self.listen_for_data(_socket.socket(fileno=descriptor))
-
-    # -- when there are no descriptors or memory ---------------------------------------------
-
-    def _exhausted(self, listener: Listener, shed: bool) -> None:
-        self._shed()
-        if shed:
-            self.counters.refused("shed")
-        else:
-            fd = listener.sock.fileno()
-            self._plane.unwatch(fd)
-            self._loop.call_later(PAUSE, self._resume, listener)
-
-    def _resume(self, listener: Listener) -> None:
-        if listener in self._listeners or listener in self._data_listeners:
-            self._plane.watch(listener.sock.fileno(), listener)
-
-    def _shed(self) -> None:
-        if not self._shedding:
-            log.warning("out of descriptors or memory: new connections are refused")
-            self._loop.call_later(1.0, self._recovered)
-        self._shedding += 1
-
-    def _recovered(self) -> None:
-        log.warning("%d connections were refused for want of resources", self._shedding)
-        self._shedding = 0
-
-
-def _spoken_ports(settings: Settings) -> frozenset[int]:
-    """Those where we have a say, as a set: every connection asks, and ranges are slow to answer."""
-    if settings.inward_proxy:
-        return frozenset(ALL_PORTS)
-    return frozenset(
-        (
-            *settings.ftp,
-            *settings.rsh,
-            *settings.proxy_v1,
-            *settings.proxy_v2,
-            *settings.inward_ftp,
-        )
-    )
 
 
 def _failure(leg: Leg, error: int) -> str:

@@ -22,7 +22,8 @@ from faith.kernel.sockets import listener
 from faith.lab import wait_until
 from faith.relay import counters, dial
 from faith.relay.counters import Counters
-from faith.relay.relay import Relay, Settings
+from faith.relay.relay import Relay
+from faith.relay.settings import Settings
 from faith.translation import destination
 from faith.translation.access import Access
 from faith.translation.destination import Policy

@@ -22,7 +22,7 @@ from faith.datagram.ping import Settings as PingSettings
 from faith.datagram.udp.flows import Settings as UdpSettings
 from faith.errors import ConfigError
 from faith.kernel import routes
-from faith.relay.relay import Settings as RelaySettings
+from faith.relay.settings import Settings as RelaySettings
 from faith.translation.prefix import LAYOUTS, Prefix
 
 if TYPE_CHECKING:
