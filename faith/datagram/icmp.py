@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from faith.datagram.checksum import checksum, holds
-from faith.datagram.packet import ICMP, Packet
+from faith.datagram.checksum import adjusted, checksum, holds, ones_sum, pseudo_v6
+from faith.datagram.packet import ICMP, ICMPV6, Packet
 
 ECHO_V4, ECHO_REPLY_V4 = 8, 0
 ECHO_V6, ECHO_REPLY_V6 = 128, 129
@@ -106,6 +106,28 @@ def within(packet: Packet | None) -> Message | None:
 def echo(kind: int, identifier: int, sequence: int, body: bytes, pseudo: int = 0) -> bytes:
     """An echo request or reply of that type; *pseudo* is the sum of ICMPv6's pseudo-header."""
     return write(Message(kind, 0, identifier << 16 | sequence, body), pseudo)
+
+
+def as_asked(inner: Packet, source: int, destination: int, kind: int, identifier: int) -> Packet:
+    """The packet of an echo request, or its beginning, as it was between two other addresses.
+
+    *inner* has ours, of the other family; *kind* and *identifier* are what it had then.  The
+    checksum becomes right without what is missing (RFC 5508 REQ-4).
+    """
+    ours, rest = inner.payload[:HEADER], inner.payload[HEADER:]
+    theirs = bytes([kind, 0, 0, 0]) + identifier.to_bytes(2, "big") + ours[6:]
+    protocol = ICMP if kind == ECHO_V4 else ICMPV6
+    asked = inner._replace(source=source, destination=destination, protocol=protocol)
+    old = int.from_bytes(ours[2:4], "big")
+    found = adjusted(old, ones_sum(ours) - old + _pseudo(inner), ones_sum(theirs) + _pseudo(asked))
+    return asked._replace(payload=theirs[:2] + found.to_bytes(2, "big") + theirs[4:] + rest)
+
+
+def _pseudo(packet: Packet) -> int:
+    """The sum of the pseudo-header, which ICMP has none of."""
+    if packet.protocol == ICMP:
+        return 0
+    return pseudo_v6(packet.source, packet.destination, packet.length, packet.protocol)
 
 
 def write(message: Message, pseudo: int = 0) -> bytes:

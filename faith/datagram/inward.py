@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.checksum import adjusted, holds, ones_sum, pseudo_v6
+from faith.datagram.checksum import holds
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4
 from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
 from faith.datagram.report import NO_WAY, about_v6, pass_on_v4, tell_v4
@@ -102,7 +102,7 @@ class Inward:
             return None
         client, mapped, identifier = found
         self._counters.failed("v6")
-        about = _original(inner, client, mapped, identifier)
+        about = icmp.as_asked(inner, client, mapped, icmp.ECHO_V4, identifier)
         teller = self.policy.maps.outward(packet.source, "icmp")
         return pass_on_v4(translated, about, teller, packet.hops)
 
@@ -135,16 +135,3 @@ def _request(packet: Packet | None) -> Message | None:
 def _may_ask(v4: int) -> bool:
     """Whether *v4* is a host's own address: not 0/8, nor 224/3."""
     return v4 >> 24 != 0 and v4 >> 29 != 7
-
-
-def _original(inner: Packet, client: int, mapped: int, identifier: int) -> Packet:
-    """The client's request, by what an error has of ours: maybe not the end of it."""
-    ours, rest = inner.payload[: icmp.HEADER], inner.payload[icmp.HEADER :]
-    sum_ours = int.from_bytes(ours[2:4], "big")
-    theirs = bytes([icmp.ECHO_V4, 0, 0, 0]) + identifier.to_bytes(2, "big") + ours[6:]
-    pseudo = pseudo_v6(inner.source, inner.destination, inner.length, ICMPV6)
-    right = adjusted(sum_ours, ones_sum(ours) - sum_ours + pseudo, ones_sum(theirs))
-    theirs = theirs[:2] + right.to_bytes(2, "big") + theirs[4:]
-    return Packet(
-        client, mapped, inner.hops, inner.traffic_class, ICMP, inner.length, theirs + rest
-    )

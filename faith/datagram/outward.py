@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.checksum import adjusted, holds, ones_sum, pseudo_v6
+from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6
 from faith.datagram.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
 from faith.datagram.report import NO_WAY, about_v4, pass_on_v6, tell_v6, teller_v6
@@ -109,7 +109,8 @@ class Outward:
             return None
         prefix, client, zone, identifier = found
         self._counters.failed("v4")
-        about = _original(inner, prefix, client, identifier)
+        mapped = prefix.map(inner.destination)
+        about = icmp.as_asked(inner, client, mapped, icmp.ECHO_V6, identifier)
         teller = teller_v6(packet.source, prefix, self.policy)
         return pass_on_v6(translated, about, teller, packet.hops, zone)
 
@@ -153,17 +154,3 @@ def _zone(v6: int, scope: int) -> int:
 def _tell(packet: Packet, octets: bytes, scope: int, error: Error) -> Send:
     """*error* about *packet*, for whoever has sent it."""
     return tell_v6(error, octets, packet.source, _zone(packet.source, scope))
-
-
-def _original(inner: Packet, prefix: Prefix, client: int, identifier: int) -> Packet:
-    """The client's request, by what an error has of ours: maybe not the end of it."""
-    mapped = prefix.map(inner.destination)
-    ours, rest = inner.payload[: icmp.HEADER], inner.payload[icmp.HEADER :]
-    sum_ours = int.from_bytes(ours[2:4], "big")
-    theirs = bytes([icmp.ECHO_V6, 0, 0, 0]) + identifier.to_bytes(2, "big") + ours[6:]
-    pseudo = pseudo_v6(client, mapped, inner.length, ICMPV6)
-    right = adjusted(sum_ours, ones_sum(ours) - sum_ours, ones_sum(theirs) + pseudo)
-    theirs = theirs[:2] + right.to_bytes(2, "big") + theirs[4:]
-    return Packet(
-        client, mapped, inner.hops, inner.traffic_class, ICMPV6, inner.length, theirs + rest
-    )
