@@ -14,6 +14,7 @@ A connection request in fragments brings its whole TCP header in the first one, 
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,20 +47,23 @@ from faith.kernel.ruleset import ADDRESS, Chain, Hook, Rule, Set, Table, network
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from faith.translation.prefix import Prefix
 
 TABLE = "faith"
 _NO_PORTS = Ports([])
 
+NO_CONNECTION = Rule(
+    "tcp flags & (syn | ack) == syn socket transparent 0 counter reject with tcp reset",
+    tcp_flags(SYN | ACK, SYN) + socket_not_transparent() + counter() + reject_with_reset(),
+)
+"""A connection passes only to a socket that is transparent."""
+
 _GUARD = (Rule("ip6 daddr @prefixes jump reserved", daddr_in("prefixes") + jump("reserved")),)
 _RESERVED = (
     Rule("tcp dport @open_ports return", dport_in("open_ports") + leave()),
-    Rule(
-        "tcp flags & (syn | ack) == syn socket transparent 0 counter reject with tcp reset",
-        tcp_flags(SYN | ACK, SYN) + socket_not_transparent() + counter() + reject_with_reset(),
-    ),
+    NO_CONNECTION,
     Rule(
         "meta l4proto udp socket transparent 0 reject",
         l4proto(UDP) + socket_not_transparent() + reject(PORT_UNREACHABLE),
@@ -106,38 +110,29 @@ def install(prefixes: Iterable[Prefix], open_ports: Ports = _NO_PORTS) -> None:
 
     It is put in place whole: there is no moment without.  Raises SetupError.
     """
-    try:
-        with Nftables() as nft:
-            nft.replace(_table(prefixes, open_ports))
-    except OSError as error:
-        raise _refused(error) from error
+    with explained(), Nftables() as nft:
+        nft.replace(_table(prefixes, open_ports))
 
 
 def remove() -> bool:
     """Take the guard away; False when there was none.  Raises SetupError."""
-    try:
-        with Nftables() as nft:
-            return nft.delete(TABLE)
-    except OSError as error:
-        raise _refused(error) from error
+    with explained(), Nftables() as nft:
+        return nft.delete(TABLE)
 
 
 def inspect() -> GuardState:
     """What is there of the guard now.  Takes CAP_NET_ADMIN; raises SetupError."""
     table = _table((), _NO_PORTS)
     prefixes, open_ports = table.sets
-    try:
-        with Nftables() as nft:
-            if not nft.exists(TABLE):
-                return GuardState()
-            return GuardState(
-                True,
-                nft.has_rules_of(table),
-                _networks(nft.ranges(TABLE, prefixes)),
-                Ports(nft.ranges(TABLE, open_ports)),
-            )
-    except OSError as error:
-        raise _refused(error) from error
+    with explained(), Nftables() as nft:
+        if not nft.exists(TABLE):
+            return GuardState()
+        return GuardState(
+            True,
+            nft.has_rules_of(table),
+            _networks(nft.ranges(TABLE, prefixes)),
+            Ports(nft.ranges(TABLE, open_ports)),
+        )
 
 
 def render(prefixes: Iterable[Prefix], open_ports: Ports = _NO_PORTS) -> str:
@@ -165,11 +160,13 @@ def _networks(ranges: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
 _MISSING = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL)
 
 
-def _refused(error: OSError) -> SetupError:
-    if error.errno not in _MISSING:
-        return setup_error("guard", error)
-    return NoNftables(
-        "guard",
-        error.strerror or "",
-        "the kernel must have nf_tables with its socket and reject expressions",
-    )
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what the kernel refuses into a SetupError, or into `NoNftables`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _MISSING:
+            raise setup_error("guard", error) from error
+        hint = "the kernel must have nf_tables with its socket and reject expressions"
+        raise NoNftables("guard", error.strerror or "", hint) from error

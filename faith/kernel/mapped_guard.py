@@ -7,31 +7,24 @@ every other protocol is refused as administratively prohibited.  ICMP errors pas
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from faith.kernel.expressions import (
-    ACK,
     ADMIN_PROHIBITED4,
     ECHO_REQUEST4,
     ICMP,
     PORT_UNREACHABLE4,
-    SYN,
     TCP,
     UDP,
-    counter,
     daddr4_in,
     icmp_type,
     jump,
     l4proto,
     l4proto_not,
     reject,
-    reject_with_reset,
     socket_not_transparent,
-    tcp_flags,
 )
-from faith.kernel.guard import TABLE, NoNftables
-from faith.kernel.netlink import setup_error
+from faith.kernel.guard import NO_CONNECTION, TABLE, explained
 from faith.kernel.nftables import Nftables
 from faith.kernel.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set, Table
 
@@ -44,10 +37,7 @@ if TYPE_CHECKING:
 _NETWORKS = Set("networks", ADDRESS4)
 _GUARD = (Rule("ip daddr @networks jump mapped", daddr4_in("networks") + jump("mapped")),)
 _MAPPED = (
-    Rule(
-        "tcp flags & (syn | ack) == syn socket transparent 0 counter reject with tcp reset",
-        tcp_flags(SYN | ACK, SYN) + socket_not_transparent() + counter() + reject_with_reset(),
-    ),
+    NO_CONNECTION,
     Rule(
         "meta l4proto udp socket transparent 0 reject",
         l4proto(UDP) + socket_not_transparent() + reject(PORT_UNREACHABLE4),
@@ -63,9 +53,6 @@ _MAPPED = (
     ),
 )
 
-# EINVAL: what a kernel with nfnetlink but without nf_tables answers to a question.
-_MISSING = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL)
-
 
 def install(ranges: Iterable[Range], known: Iterable[Range] | None = None) -> None:
     """Guard *ranges* of addresses, and no others; without any there is no guard.
@@ -74,16 +61,13 @@ def install(ranges: Iterable[Range], known: Iterable[Range] | None = None) -> No
     guard of all its rules, for who knows that.  Raises SetupError.
     """
     wanted = _table(ranges)
-    try:
-        with Nftables(family=IP) as nft:
-            if not wanted.sets[0].ranges:
-                nft.delete(TABLE)
-            elif known or (nft.exists(TABLE) and nft.has_rules_of(wanted)):
-                _refill(nft, wanted.sets[0], known)
-            else:
-                nft.replace(wanted)
-    except OSError as error:
-        raise _refused(error) from error
+    with explained(), Nftables(family=IP) as nft:
+        if not wanted.sets[0].ranges:
+            nft.delete(TABLE)
+        elif known or (nft.exists(TABLE) and nft.has_rules_of(wanted)):
+            _refill(nft, wanted.sets[0], known)
+        else:
+            nft.replace(wanted)
 
 
 def _refill(nft: Nftables, wanted: Set, known: Iterable[Range] | None) -> None:
@@ -95,26 +79,20 @@ def _refill(nft: Nftables, wanted: Set, known: Iterable[Range] | None) -> None:
 def is_intact(ranges: Iterable[Range]) -> bool:
     """Whether the guard is of all its rules, and of *ranges*.  Raises SetupError."""
     wanted = _table(ranges)
-    try:
-        with Nftables(family=IP) as nft:
-            if not wanted.sets[0].ranges:
-                return not nft.exists(TABLE)
-            return (
-                nft.exists(TABLE)
-                and nft.has_rules_of(wanted)
-                and nft.ranges(TABLE, wanted.sets[0]) == wanted.sets[0].ranges
-            )
-    except OSError as error:
-        raise _refused(error) from error
+    with explained(), Nftables(family=IP) as nft:
+        if not wanted.sets[0].ranges:
+            return not nft.exists(TABLE)
+        return (
+            nft.exists(TABLE)
+            and nft.has_rules_of(wanted)
+            and nft.ranges(TABLE, wanted.sets[0]) == wanted.sets[0].ranges
+        )
 
 
 def generation() -> int:
     """A number that is another one after every change of nftables.  Raises SetupError."""
-    try:
-        with Nftables(family=IP) as nft:
-            return nft.generation()
-    except OSError as error:
-        raise _refused(error) from error
+    with explained(), Nftables(family=IP) as nft:
+        return nft.generation()
 
 
 def render(ranges: Iterable[Range]) -> str:
@@ -125,13 +103,3 @@ def render(ranges: Iterable[Range]) -> str:
 def _table(ranges: Iterable[Range]) -> Table:
     chains = Chain("guard", _GUARD, Hook("filter", "input", 0)), Chain("mapped", _MAPPED)
     return Table(TABLE, (_NETWORKS.of(ranges),), chains, family=IP)
-
-
-def _refused(error: OSError) -> Exception:
-    if error.errno not in _MISSING:
-        return setup_error("guard", error)
-    return NoNftables(
-        "guard",
-        error.strerror or "",
-        "the kernel must have nf_tables with its socket and reject expressions",
-    )
