@@ -11,9 +11,11 @@ from faith.kernel.expressions import daddr_in, dport_in, leave, socket_of_its_ow
 from faith.kernel.netlink import Netlink, setup_error
 from faith.kernel.nftables import Nftables
 from faith.kernel.ruleset import IP6, Rule, Set, Table
+from faith.kernel.steering.base import Steering, resume_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    import _socket
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, Self
 
     from faith.kernel.ruleset import Chain, Map
@@ -135,3 +137,34 @@ class OwnedTable(Owned):
         """Steer *ports* and no others, in one step; else as `set_prefixes`."""
         with self._explained():
             self._nft.refill(self._table.name, Set.of_ports("ports", ports))
+
+
+def steered(
+    way: str,
+    undo: ExitStack,
+    groups: Sequence[Sequence[_socket.socket]],
+    table: OwnedTable,
+    *,
+    redirected: bool = False,
+) -> Steering:
+    """The steering by *table* to *groups* of listeners, which takes over what *undo* undoes."""
+    undo.callback(table.close)
+    return Steering(
+        way,
+        groups,
+        undo.pop_all(),
+        held=[table],
+        set_prefixes=table.set_prefixes,
+        set_ports=table.set_ports,
+        redirected=redirected,
+    )
+
+
+def resume_steered(
+    way: str, listeners: list[list[int]], held: list[Any], *, redirected: bool = False
+) -> Steering:
+    """What `steered` gave the program before this one, from its `Steering.state`."""
+    with ExitStack() as undo:
+        groups = resume_groups(undo, listeners)
+        table = OwnedTable.resume(held[0])
+        return steered(way, undo, groups, table, redirected=redirected)

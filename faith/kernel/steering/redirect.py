@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from faith.kernel.expressions import redirect as to
 from faith.kernel.ruleset import Chain, Hook, Rule
-from faith.kernel.steering.base import Steering, listen, resume_groups
+from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
     CAPABILITIES,
     DOORS,
     STEERED,
     STEERED_EXPRESSIONS,
     OwnedTable,
+    resume_steered,
+    steered,
 )
 
 if TYPE_CHECKING:
@@ -44,33 +46,12 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
             Chain("own", (rule,), Hook("nat", "output", _DSTNAT)),
         ]
         table = OwnedTable("redirect", ports, prefixes, chains)
-        undo.callback(table.close)
-        return Steering(
-            "redirect",
-            [group],
-            undo.pop_all(),
-            held=[table],
-            set_prefixes=table.set_prefixes,
-            set_ports=table.set_ports,
-            redirected=True,
-        )
+        return steered("redirect", undo, [group], table, redirected=True)
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
     """What `start` gave the program before this one, from its `Steering.state`."""
-    with ExitStack() as undo:
-        groups = resume_groups(undo, listeners)
-        table = OwnedTable.resume(held[0])
-        undo.callback(table.close)
-        return Steering(
-            "redirect",
-            groups,
-            undo.pop_all(),
-            held=[table],
-            set_prefixes=table.set_prefixes,
-            set_ports=table.set_ports,
-            redirected=True,
-        )
+    return resume_steered("redirect", listeners, held, redirected=True)
 
 
 def _rule(port: int) -> Rule:

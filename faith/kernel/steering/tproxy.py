@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from faith.kernel.expressions import accept
 from faith.kernel.expressions import tproxy as to
 from faith.kernel.ruleset import Chain, Hook, Rule
-from faith.kernel.steering.base import Steering, listen, resume_groups
+from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
     CAPABILITIES,
     DOORS,
@@ -23,6 +23,8 @@ from faith.kernel.steering.owned import (
     STEERED,
     STEERED_EXPRESSIONS,
     OwnedTable,
+    resume_steered,
+    steered,
 )
 
 if TYPE_CHECKING:
@@ -46,31 +48,12 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         rule = _rule(group[0].getsockname()[1])
         chain = Chain("steer", (DOORS, rule), Hook("filter", "prerouting", MANGLE))
         table = OwnedTable("tproxy", ports, prefixes, [chain])
-        undo.callback(table.close)
-        return Steering(
-            "tproxy",
-            [group],
-            undo.pop_all(),
-            held=[table],
-            set_prefixes=table.set_prefixes,
-            set_ports=table.set_ports,
-        )
+        return steered("tproxy", undo, [group], table)
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
     """What `start` gave the program before this one, from its `Steering.state`."""
-    with ExitStack() as undo:
-        groups = resume_groups(undo, listeners)
-        table = OwnedTable.resume(held[0])
-        undo.callback(table.close)
-        return Steering(
-            "tproxy",
-            groups,
-            undo.pop_all(),
-            held=[table],
-            set_prefixes=table.set_prefixes,
-            set_ports=table.set_ports,
-        )
+    return resume_steered("tproxy", listeners, held)
 
 
 def _rule(port: int) -> Rule:
