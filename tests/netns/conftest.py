@@ -18,6 +18,7 @@ from faith.kernel import bpf, guard, routes
 from faith.lab.topology import PREFIX, SERVER
 from faith.translation.prefix import Prefix
 from tests.faithd import Faithd
+from tests.netns import steered
 from tests.netns.service import PORT, serve_echo
 
 if TYPE_CHECKING:
@@ -81,6 +82,29 @@ def arrive() -> Arrive:
             return listeners.index(ready), socket.socket(fileno=fd)
 
     return arrive
+
+
+@pytest.fixture
+def on_gateway(lab: ThreeHosts) -> Iterator[None]:
+    """The test runs on the gateway, where the prefixes of `steered` are reserved and guarded."""
+    with lab.gateway.inside():
+        for prefix in (steered.PREFIX, steered.OTHER):
+            routes.reserve(prefix)
+        guard.install([steered.PREFIX, steered.OTHER])
+        yield
+
+
+@pytest.fixture
+def from_client(lab: ThreeHosts, arrive: Arrive) -> Arrive:
+    """As `arrive`, but connects from the lab's client."""
+
+    def connect(
+        listeners: Sequence[_socket.socket], address: str, port: int
+    ) -> tuple[int, socket.socket]:
+        with lab.client.inside():
+            return arrive(listeners, address, port)
+
+    return connect
 
 
 class ChildError(Exception):

@@ -12,50 +12,15 @@ from faith.kernel import guard, routes, sockets
 from faith.kernel.nftables import Nftables
 from faith.kernel.steering import redirect
 from faith.lab.topology import CLIENT, GATEWAY_V6
-from faith.translation.ports import Ports
-from faith.translation.prefix import Prefix
+from tests.netns.steered import ALL, ALSO_MAPPED, HTTP, MAPPED, OTHER, PREFIX, everyone
 
 if TYPE_CHECKING:
-    import _socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from faith.kernel.steering import Steering
     from faith.lab import Network, ThreeHosts
     from tests.netns.conftest import Arrive
 
 pytestmark = pytest.mark.netns
-
-PREFIX = Prefix.parse("2001:db8:ffff::/96")
-OTHER = Prefix.parse("2001:db8:fffe::/96")
-MAPPED = "2001:db8:ffff::c000:250"
-ALSO_MAPPED = "2001:db8:fffe::c000:250"
-HTTP = Ports([(80, 80)])
-ALL = Ports([(1, 65535)])
-
-
-@pytest.fixture
-def gateway(lab: ThreeHosts) -> Iterator[None]:
-    """The test runs on the gateway, where the prefixes are reserved and guarded."""
-    with lab.gateway.inside():
-        for prefix in (PREFIX, OTHER):
-            routes.reserve(prefix)
-        guard.install([PREFIX, OTHER])
-        yield
-
-
-@pytest.fixture
-def from_client(lab: ThreeHosts, arrive: Arrive) -> Arrive:
-    def connect(
-        listeners: Sequence[_socket.socket], address: str, port: int
-    ) -> tuple[int, socket.socket]:
-        with lab.client.inside():
-            return arrive(listeners, address, port)
-
-    return connect
-
-
-def everyone(steering: Steering) -> list[_socket.socket]:
-    return [listener for worker in steering.listeners for listener in worker]
 
 
 def destination(accepted: socket.socket) -> tuple[str, int]:
@@ -64,7 +29,7 @@ def destination(accepted: socket.socket) -> tuple[str, int]:
         return socket.inet_ntop(socket.AF_INET6, address), port
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 @pytest.mark.parametrize("port", [1, 80, 6464, 65535])
 def test_connections_arrive_with_the_original_destination(
     port: int, from_client: Arrive, arrive: Arrive
@@ -76,7 +41,7 @@ def test_connections_arrive_with_the_original_destination(
             assert destination(accepted) == (MAPPED, port)
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 def test_another_daemon_keeps_its_own_traffic(from_client: Arrive) -> None:
     with socket.create_server(("::", 80), family=socket.AF_INET6) as other:
         with redirect.start(HTTP, [PREFIX], 1) as steering:
@@ -88,7 +53,7 @@ def test_another_daemon_keeps_its_own_traffic(from_client: Arrive) -> None:
             from_client([other], MAPPED, 80)
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 def test_the_listeners_own_port_is_refused_under_the_prefix(from_client: Arrive) -> None:
     with redirect.start(HTTP, [PREFIX], 1) as steering:
         port = everyone(steering)[0].getsockname()[1]
@@ -99,7 +64,7 @@ def test_the_listeners_own_port_is_refused_under_the_prefix(from_client: Arrive)
         assert destination(accepted) == (GATEWAY_V6, port)
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 def test_prefixes_come_and_go(from_client: Arrive) -> None:
     with redirect.start(HTTP, [PREFIX], 1) as steering:
         steering.set_prefixes([OTHER])
@@ -124,7 +89,7 @@ def test_a_link_with_nothing_but_link_local_addresses(network: Network, arrive: 
         assert destination(accepted) == (MAPPED, 80)
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 def test_nothing_stays() -> None:
     before = os.listdir("/proc/self/fd")
     with redirect.start(HTTP, [PREFIX], 2):
@@ -134,7 +99,7 @@ def test_nothing_stays() -> None:
         assert not nft.exists(f"faith-{os.getpid()}")
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 def test_the_text_is_what_nft_lists(lab: ThreeHosts, need: Callable[[str], str]) -> None:
     with redirect.start(HTTP, [PREFIX], 1) as steering:
         port = everyone(steering)[0].getsockname()[1]

@@ -10,54 +10,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import guard, routes
 from faith.kernel.nftables import Nftables
 from faith.kernel.steering import tproxy
 from faith.lab.topology import GATEWAY_V6
 from faith.translation.ports import Ports
-from faith.translation.prefix import Prefix
+from tests.netns.steered import ALL, ALSO_MAPPED, HTTP, MAPPED, OTHER, PREFIX, everyone
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from faith.kernel.steering import Steering
     from faith.lab import ThreeHosts
     from tests.netns.conftest import Arrive, Fork
 
 pytestmark = pytest.mark.netns
-
-PREFIX = Prefix.parse("2001:db8:ffff::/96")
-OTHER = Prefix.parse("2001:db8:fffe::/96")
-MAPPED = "2001:db8:ffff::c000:250"
-ALSO_MAPPED = "2001:db8:fffe::c000:250"
-HTTP = Ports([(80, 80)])
-ALL = Ports([(1, 65535)])
-
-
-@pytest.fixture
-def gateway(lab: ThreeHosts) -> Iterator[None]:
-    """The test runs on the gateway, where the prefixes are reserved and guarded."""
-    with lab.gateway.inside():
-        for prefix in (PREFIX, OTHER):
-            routes.reserve(prefix)
-        guard.install([PREFIX, OTHER])
-        yield
-
-
-@pytest.fixture
-def from_client(lab: ThreeHosts, arrive: Arrive) -> Arrive:
-    def connect(
-        listeners: Sequence[_socket.socket], address: str, port: int
-    ) -> tuple[int, socket.socket]:
-        with lab.client.inside():
-            return arrive(listeners, address, port)
-
-    return connect
-
-
-def everyone(steering: Steering) -> list[_socket.socket]:
-    return [listener for worker in steering.listeners for listener in worker]
 
 
 def accept(listener: _socket.socket) -> socket.socket:
@@ -65,7 +31,7 @@ def accept(listener: _socket.socket) -> socket.socket:
     return socket.socket(fileno=number)
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 class TestArrival:
     @pytest.mark.parametrize("port", [1, 80, 6464, 65535])
     def test_with_the_original_destination(
@@ -105,7 +71,7 @@ class TestArrival:
                 assert near.recv(100) == b"to the client"
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 class TestOthers:
     def test_another_daemon_keeps_its_own_traffic(self, from_client: Arrive) -> None:
         with socket.create_server(("::", 80), family=socket.AF_INET6) as other:
@@ -152,7 +118,7 @@ class TestOthers:
                 assert child.report() == (MAPPED, 443)
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 class TestEnd:
     def test_a_killed_process_leaves_refusal_behind(self, fork: Fork, from_client: Arrive) -> None:
         def serve(report: Callable[[object], None]) -> None:
@@ -202,7 +168,7 @@ class TestEnd:
             assert not nft.exists(f"faith-{os.getpid()}")
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 def test_prefixes_come_and_go(from_client: Arrive) -> None:
     with tproxy.start(HTTP, [PREFIX], 1) as steering:
         for prefixes, reached in (
@@ -220,7 +186,7 @@ def test_prefixes_come_and_go(from_client: Arrive) -> None:
                         from_client(everyone(steering), address, 80)
 
 
-@pytest.mark.usefixtures("gateway")
+@pytest.mark.usefixtures("on_gateway")
 def test_the_text_is_what_nft_lists(lab: ThreeHosts, need: Callable[[str], str]) -> None:
     with tproxy.start(HTTP, [PREFIX], 1) as steering:
         port = everyone(steering)[0].getsockname()[1]
