@@ -155,4 +155,5 @@ class Lent:
         """Go on with them, and serve."""
         for identifiers in states:
             self._ping.identifiers.load(identifiers)
+        self._ping.counters.lent(len(self._ping.identifiers))
         self._ping.serve()
