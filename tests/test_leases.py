@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import mmap
 import os
 import time
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.kernel.leases import GRACE, Leases
+from faith.kernel.leases import GRACE, NOTHING, Leases
 
 NETWORKS = [(0xC6336400, 29), (0xC6336500, 30)]
 ADDRESSES = [first + number for first, length in NETWORKS for number in range(1 << 32 - length)]
@@ -63,3 +64,13 @@ def test_each_address_has_its_own_meaning(lent: dict[int, int]) -> None:
         leases.put(v4, v6, 1.0)
     for v4 in ADDRESSES:
         assert leases.look(v4)[0] == lent.get(v4, 0)
+
+
+def test_a_lender_that_died_while_it_wrote_blocks_no_address() -> None:
+    leases = Leases(NETWORKS)
+    leases.put(ADDRESSES[0], SERVER, 100.0)
+    with mmap.mmap(leases.fileno(), 0) as memory:
+        memory[0] += 1  # how often it was written, in the middle of writing
+    assert leases.look(ADDRESSES[0]) == NOTHING
+    leases.put(ADDRESSES[0], SERVER, 200.0)
+    assert leases.look(ADDRESSES[0]) == (SERVER, 200.0)

@@ -75,7 +75,8 @@ class Leases:
         at = self._at(v4)
         assert at is not None
         words = self._words
-        if words[at + 1] << 64 | words[at + 2] == v6:
+        whole = words[at] % 2 == 0  # else its lender has died while it wrote
+        if whole and words[at + 1] << 64 | words[at + 2] == v6:
             self._extend(at, until)
             return
         words[at] |= 1
