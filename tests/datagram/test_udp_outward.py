@@ -14,8 +14,9 @@ from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, UDP, Packet, read_v6, write_v4
 from faith.datagram.udp.counters import LAYOUT, Counters
 from faith.datagram.udp.flows import Flow, Flows, Settings
-from faith.datagram.udp.outward import Outward, Way
+from faith.datagram.udp.outward import Outward
 from faith.datagram.udp.service import ERRORS, ERRORS_PER_CLIENT
+from faith.datagram.udp.way import Way
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks

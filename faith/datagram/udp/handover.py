@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 from typing import TYPE_CHECKING, Any, Protocol
 
-from faith.datagram.udp import inward, outward
+from faith.datagram.udp import inward, outward, way
 from faith.datagram.udp.flows import Flow
 from faith.translation.prefix import Prefix
 
@@ -111,9 +111,7 @@ def _outward_flow(
 ) -> Flow:
     sock.setblocking(False)
     host, port, scope = client
-    return _flow(
-        common, outward.Held(sock, source, (host, port, scope), Prefix.parse(prefix, layout))
-    )
+    return _flow(common, way.Held(sock, source, (host, port, scope), Prefix.parse(prefix, layout)))
 
 
 def _inward_state(flow: Flow) -> list[Any]:

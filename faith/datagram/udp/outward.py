@@ -11,7 +11,8 @@ from faith.datagram.report import NO_WAY, about_v4, pass_on_v6, tell_v6, teller_
 from faith.datagram.udp.counters import FILTERED, HOPS, NO_SOCKET
 from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports, whole_v6
-from faith.kernel.udp_sockets import flow_socket, from_v6, header, set_hops
+from faith.datagram.udp.way import Back, Held, Way, key_v6, text_v4
+from faith.kernel.udp_sockets import flow_socket, header, set_hops
 from faith.translation.destination import OWN, SOURCE_MAPPED
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from faith.datagram.pace import Paces
     from faith.datagram.send import Send
     from faith.datagram.udp.counters import Counters
-    from faith.datagram.udp.flows import Flows, Key
+    from faith.datagram.udp.flows import Flows
     from faith.kernel.udp_sockets import Arrival
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
@@ -31,74 +32,11 @@ MOST_BACKS = 1 << 16
 """The same of ways back."""
 
 
-def key_v6(client: tuple[int, int], zone: int, prefix: Prefix, source: int | None) -> Key:
-    """The key of the flow of an endpoint of a client's; *zone* is that of a link-local one."""
-    return *client, zone, prefix.address, -1 if source is None else source
-
-
-class Held:
-    """What a flow goes out and comes back by.
-
-    *sock* has *port* at *source*, or at every address of the gateway's if that is None.
-    """
-
-    __slots__ = ("backs", "client", "hops_left", "port", "prefix", "sock", "source", "ways")
-
-    def __init__(
-        self, sock: _socket.socket, source: int | None, client: tuple[str, int, int], prefix: Prefix
-    ) -> None:
-        self.sock = sock
-        self.source = source
-        self.port: int = sock.getsockname()[1]
-        self.client = client  # host, port, and the interface of a link-local one
-        self.prefix = prefix
-        self.backs: dict[tuple[str, int], Back] = {}
-        self.hops_left = b""  # as the last datagram had them
-        self.ways: set[tuple[object, ...]] = set()  # what is known of it, to be forgotten with it
-
-
-class Back:
-    """From one endpoint of an IPv4 host's to the client of a flow: what is told the kernel."""
-
-    __slots__ = ("control", "peer", "to")
-
-    def __init__(self, source: tuple[str, int], held: Held) -> None:
-        self.peer = int.from_bytes(_socket.inet_aton(source[0]), "big")
-        self.control = from_v6(held.prefix.map(self.peer).to_bytes(16, "big"))
-        self.to = held.client[0], 0, 0, held.client[2]
-
-
-class Way:
-    """From one endpoint of a client's to one of an IPv4 host's.
-
-    *twin* is the flow of another client that has the port there (RFC 4787 REQ-9: hairpin).
-    """
-
-    __slots__ = ("flow", "fresh", "seen_as", "server", "to", "twin")
-
-    def __init__(self, flow: Flow, server: int, to: tuple[str, int], twin: Flow | None) -> None:
-        self.flow = flow
-        self.server = server
-        self.to = to
-        self.twin = twin
-        source, port = flow.held.source, flow.held.port
-        # As the kernel has it: what we send to ourselves comes from the same address.
-        self.seen_as = (to[0] if source is None else _text(source)), port
-        self.fresh = 0.0  # until then the flow need not be told that it is used
-
-    @property
-    def ended(self) -> bool:
-        """Whether it leads nowhere any more."""
-        return self.flow.ended or (self.twin is not None and self.twin.ended)
-
-
 class Outward:
     """Judges by *policy*, and sends by *sender*, which is raw, what comes back.
 
-    *errors* says how many errors of our own may be told.
-
-    *watch* is called with every new flow, and *forget* with one that has ended, while its socket
-    is open still.
+    *errors* says how many errors of our own may be told.  *watch* is called with every new flow, and
+    *forget* with one that has ended, while its socket is open still.
     """
 
     def __init__(
@@ -201,7 +139,7 @@ class Outward:
                 return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6, now)
             self._flows.add(flow)
             self._flows.touch(flow, server, arrival.port, now)
-        return Way(flow, server, (_text(server), arrival.port), twin)
+        return Way(flow, server, (text_v4(server), arrival.port), twin)
 
     def _twin(self, server: int, port: int) -> Flow | None:
         """The flow whose own endpoint this is."""
@@ -213,7 +151,7 @@ class Outward:
     def _open(
         self, key: tuple[int, ...], client: tuple[str, int, int], prefix: Prefix, source: int | None
     ) -> Flow:
-        sock = flow_socket(None if source is None else _text(source), client[1])
+        sock = flow_socket(None if source is None else text_v4(source), client[1])
         flow = Flow(key, key[0] >> 64, Held(sock, source, client, prefix))
         try:
             self.settle(flow)
@@ -317,7 +255,3 @@ class Outward:
         about = as_sent(inner, (flow.key[0], client[1]), server)
         teller = teller_v6(packet.source, prefix, self._policy)
         return pass_on_v6(translated, about, teller, packet.hops, client[2])
-
-
-def _text(v4: int) -> str:
-    return _socket.inet_ntoa(v4.to_bytes(4, "big"))
