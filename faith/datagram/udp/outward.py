@@ -35,8 +35,8 @@ MOST_BACKS = 1 << 16
 class Outward:
     """Judges by *policy*, and sends by *sender*, which is raw, what comes back.
 
-    *errors* says how many errors of our own may be told.  *watch* is called with every new flow, and
-    *forget* with one that has ended, while its socket is open still.
+    *errors* says how many errors of our own may be told.  *watch* is called with every new flow,
+    and *forget* with one that has ended, while its socket is open still.
     """
 
     def __init__(
