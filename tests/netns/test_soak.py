@@ -194,6 +194,7 @@ class Operator(threading.Thread):
         wait_until(lambda: metrics(self._lab)["faith_workers"] == 2, 10, "another worker")
 
     def _upgrade(self) -> None:
+        self._faithd.write(FAITH_TOML)  # the last one may have had the mistake
         with self._lab.gateway.inside():
             assert len(list(upgrade.upgrade([self._faithd.process.pid]))) == 1
         self._faithd.wait_said("upgraded to program 2", seconds=30)
