@@ -114,6 +114,13 @@ class TestErrors:
 
 
 class TestRefusals:
+    def test_what_goes_no_further_has_no_flow(self) -> None:
+        bench = Bench()
+        told = bench.inward.arrived(arrival((CLIENT, PORT), (MAPPED, SERVED), hops=1), 0.0)
+        assert told
+        assert told.message[0] == icmp.TIME_EXCEEDED_V4
+        assert not len(bench.flows)
+
     def test_what_is_refused_is_told_so_many_times_a_second(self) -> None:
         bench = Bench()
         asked = arrival((CLIENT, PORT), ("198.51.100.200", SERVED))

@@ -285,6 +285,13 @@ class TestRefusals:
         assert bench.send(client=(mapped(SERVER), PORT)) is None
         assert not bench.sockets
 
+    def test_what_goes_no_further_has_no_flow(self, bench: Bench) -> None:
+        last = arrival((CLIENT, PORT), (mapped(SERVER), SERVED), hops=1)
+        told = bench.outward.arrived(last, 0.0)
+        assert told
+        assert told.message[0] == icmp.TIME_EXCEEDED_V6
+        assert not bench.sockets
+
     def test_nobody_is_not_answered(self, bench: Bench) -> None:
         """To the kernel, :: as a destination is the gateway itself."""
         assert bench.send(client=("::", PORT)) is None

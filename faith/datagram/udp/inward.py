@@ -151,6 +151,8 @@ class Inward:
         key = key_v4(*ends, host, verdict.source)
         flow = self._flows.find(key)
         if flow is None:
+            if arrival.hops <= 1:
+                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
             if why := self._flows.refuses(client):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V4, now)
             held = self._held(*ends, verdict.source, host)

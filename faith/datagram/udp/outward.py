@@ -130,6 +130,8 @@ class Outward:
         key = key_v6((client, arrival.sender[1]), zone, prefix, source)
         flow = self._flows.find(key)
         if flow is None:
+            if arrival.hops <= 1:
+                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6, now)
             why = self._flows.refuses(client >> 64)
             if why:
                 return self._refuse(why, arrival, icmp.PROHIBITED_V6, now)
