@@ -48,6 +48,12 @@ def test_says_what_it_cannot_read(text: str, says: str) -> None:
         parse(text)
 
 
+def test_udp_has_services_of_its_own() -> None:
+    assert Ports.parse("ntp,syslog", socket.getservbyname, "udp").ranges == ((123, 123), (514, 514))
+    with pytest.raises(ConfigError, match="'telnet' is not a UDP service of this system"):
+        Ports.parse("telnet", socket.getservbyname, "udp")
+
+
 ranges = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(lambda r: (min(r), max(r)))
 
 

@@ -311,7 +311,7 @@ def _udp(table: Table) -> flows.Settings | None:
 
 
 def _udp_ports(written: str) -> Ports:
-    return Ports.parse(written, lambda name, _: socket.getservbyname(name, "udp"))
+    return Ports.parse(written, socket.getservbyname, "udp")
 
 
 def _ping(table: Table) -> PingSettings | None:

@@ -24,13 +24,15 @@ class Ports:
         self.ranges = tuple(merged)
 
     @classmethod
-    def parse(cls, text: str, getservbyname: Callable[[str, str], int]) -> Ports:
-        """Read a comma-separated list of service names, ports and ``first-last`` ranges.
+    def parse(
+        cls, text: str, getservbyname: Callable[[str, str], int], protocol: str = "tcp"
+    ) -> Ports:
+        """Read a comma-separated list of *protocol*'s service names, ports and ``first-last`` ranges.
 
         *getservbyname* is socket.getservbyname, or anything that raises OSError for a name it does
         not know.  Raises ConfigError naming the part that cannot be read.
         """
-        return cls([_range(part.strip(), getservbyname) for part in text.split(",")])
+        return cls([_range(part.strip(), getservbyname, protocol) for part in text.split(",")])
 
     def __contains__(self, port: int) -> bool:
         return any(first <= port <= last for first, last in self.ranges)
@@ -70,7 +72,7 @@ NO_PORTS = Ports(())
 ALL_PORTS = Ports([(1, 65535)])
 
 
-def _range(part: str, getservbyname: Callable[[str, str], int]) -> tuple[int, int]:
+def _range(part: str, getservbyname: Callable[[str, str], int], protocol: str) -> tuple[int, int]:
     first, dash, last = part.partition("-")
     if first.isdigit() and dash and last.isdigit():
         low, high = _port(first), _port(last)
@@ -80,10 +82,10 @@ def _range(part: str, getservbyname: Callable[[str, str], int]) -> tuple[int, in
     if part.isdigit():
         return _port(part), _port(part)
     try:
-        port = getservbyname(part, "tcp")
+        port = getservbyname(part, protocol)
     except OSError:
         raise ConfigError(
-            f"{part!r} is not a TCP service of this system, a port or a range"
+            f"{part!r} is not a {protocol.upper()} service of this system, a port or a range"
             " (such as telnet, 80 or 8000-8100)"
         ) from None
     return port, port
