@@ -27,7 +27,7 @@ class Ports:
     def parse(
         cls, text: str, getservbyname: Callable[[str, str], int], protocol: str = "tcp"
     ) -> Ports:
-        """Read a comma-separated list of *protocol*'s service names, ports and ``first-last`` ranges.
+        """Read a comma-separated list of services by *protocol*, ports and ``first-last`` ranges.
 
         *getservbyname* is socket.getservbyname, or anything that raises OSError for a name it does
         not know.  Raises ConfigError naming the part that cannot be read.
