@@ -224,8 +224,8 @@ QUESTIONS = (
     Question(
         "udp",
         "UDP",
-        "Shall UDP be relayed, too?  It takes CAP_BPF and CAP_NET_RAW.",
-        lambda host, answers: YES if host.rights >= {"CAP_BPF", "CAP_NET_RAW"} else NO,
+        "Shall UDP be relayed, too?  It takes CAP_NET_RAW.",
+        lambda host, answers: YES if "CAP_NET_RAW" in host.rights else NO,
         _yes_or_no,
     ),
     Question(
