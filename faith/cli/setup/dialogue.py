@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
 import textwrap
 from typing import TYPE_CHECKING
@@ -73,7 +76,21 @@ def _asked(host: Host, answers: Answers, question: Question) -> Answers:
 def _hear(asks: str, proposal: str) -> str:
     proposed = f" [{proposal}]" if proposal else ""
     print(f"{asks}{proposed}: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.isatty():
+        _wait_for_a_line()
     line = sys.stdin.readline()
     if not line:
         raise FaithError("there are no more answers; nothing was written")
     return line.strip() or proposal
+
+
+def _wait_for_a_line() -> None:
+    """Wait, and let Ctrl-C end that: just before read(2) it would be heard after it only."""
+    heard, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(told)
+    try:
+        select.select([sys.stdin, heard], [], [])
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(heard)
+        os.close(told)
