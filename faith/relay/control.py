@@ -48,6 +48,7 @@ BACKLOG = 8
 LINGER = 5.0
 """Seconds that both peers have to hang up after we did."""
 
+_LOWEST_PORT = 1024  # below, a door may not be opened
 _EDGE = 1 << 31  # EPOLLET: a HUP that cannot be acted on yet is then told only once
 _SIOCATMARK = 0x8905
 _SHUT_WR = _socket.SHUT_WR
@@ -263,9 +264,12 @@ class Control:
     # -- data connections --------------------------------------------------------------------
 
     def _open_passive(self, event: OpenPassive, sock: _socket.socket | None) -> None:
-        """Listen for the client on *sock*; None if there is no transparent socket to be had."""
-        port = event.port if event.same_port else 0
-        self._open(event, (self.session.route.mapped, port), sock)
+        """Listen for the client on *sock*; None if there is no transparent socket to be had.
+
+        At the server's own port where that can be had: no other session with this server is told
+        that port meanwhile, not even one that is encrypted, of whose ports we do not know.
+        """
+        self._open(event, (self.session.route.mapped, event.port), sock)
 
     @property
     def _has_source(self) -> bool:
@@ -324,7 +328,7 @@ class Control:
     ) -> bool:
         """Let the peer in at *address*, once; or tell the translator why not, and return False."""
         try:
-            sock.bind(address)
+            _bind(sock, address, any_port=isinstance(event, OpenPassive) and not event.same_port)
             sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
@@ -443,3 +447,16 @@ class Control:
 
     def _broken(self, side: _Side, error: int | None) -> None:
         self.end(broken(side.name, error), reset=True)
+
+
+def _bind(sock: _socket.socket, address: tuple[str, int], *, any_port: bool) -> None:
+    """Bind *sock* to *address*, or if its port cannot be had to *any_port*.  Raises OSError."""
+    host, port = address
+    if any_port and port < _LOWEST_PORT:
+        port = 0
+    try:
+        sock.bind((host, port))
+    except OSError:
+        if not any_port:
+            raise
+        sock.bind((host, 0))
