@@ -24,7 +24,7 @@ from faith.errors import FaithError
 from faith.kernel import capabilities, sandbox
 from faith.kernel.leases import GRACE
 from faith.kernel.sockets import reset
-from faith.relay.ftp import Supervised
+from faith.relay.ftp_data import Supervised
 from faith.relay.record import endpoint
 from faith.relay.relay import Relay
 from faith.relay.requests import Requests

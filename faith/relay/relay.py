@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from faith.relay.admission import Admission, Limits
-    from faith.relay.ftp import Supervised
+    from faith.relay.ftp_data import Supervised
     from faith.relay.leg import Leg
     from faith.relay.listener import Peer
     from faith.relay.settings import Settings
