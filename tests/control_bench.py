@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import socket
 import struct
@@ -39,6 +38,7 @@ class Peer:
         self.sock = sock
         self.heard = b""
         self.end = ""  # "FIN" or "RST", once it was heard
+        self._failed = False  # to say something: the kernel tells of a reset once
 
     def listen(self, most: int = 1 << 20) -> None:
         """Hear what has arrived, *most* octets of it."""
@@ -51,14 +51,18 @@ class Peer:
                 self.end = "RST"
                 return
             if not data:
-                self.end = "FIN"
+                self.end = "RST" if self._failed else "FIN"
             self.heard += data
             most -= len(data)
 
     def say(self, data: bytes, flags: int = 0) -> int:
         """Send what there is room for; returns how much that was."""
-        with contextlib.suppress(OSError):
+        try:
             return self.sock.send(data, flags)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._failed = True
         return 0
 
     def arrived(self) -> bool:
