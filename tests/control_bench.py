@@ -98,7 +98,7 @@ class Bench:
         supervised = Supervised(
             self._stock(socket.AF_INET6),
             self._stock(socket.AF_INET),
-            Secured(lambda kind, client, mapped, then: self._answer(then)),
+            Secured(lambda kind, client, mapped, then: self._answer(then), self.loop.call_later),
             lambda sock, host, then: self._answer(then),
         )
         routing: Any = SimpleNamespace(

@@ -134,7 +134,7 @@ class Worker:
         if task.relay.ftp:
             self._stock.fill()
         self._requests = Requests(loop.call_soon)
-        secured = Secured(self._ask_for_steering)
+        secured = Secured(self._ask_for_steering, loop.call_later)
         self._relay = Relay(
             loop,
             task.parts.policy(task.lent),

@@ -72,6 +72,7 @@ class Control:
         )
         self._secured = False
         self._steering = False
+        self._told_of_strangers = False
         self._leaving = ""  # how it ends, once we have hung up or are about to
         self._timers: dict[str, TimerHandle] = {}
 
@@ -229,7 +230,9 @@ class Control:
         self._guard(self._settle)
 
     def _turned_away(self, host: str) -> None:
-        self._tell("gateway", "a data connection of somebody else was refused", host)
+        if not self._told_of_strangers:
+            self._told_of_strangers = True
+            self._tell("gateway", "a data connection of somebody else was refused", host)
 
     def _tell(self, peer: str, text: str, detail: str = "") -> None:
         log.warning("FTP %s: the %s: %s%s", self._name(), peer, text, detail and f" ({detail})")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.ftp import OpenActive, OpenPassive
 from faith.kernel.sockets import stream_socket
-from faith.relay.doorway import Doorway
+from faith.relay.doorway import BACKLOG, Doorway
 from faith.relay.frozen import adopt
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from faith.relay.ftp_data import FtpData
     from faith.relay.session import Session
-
-BACKLOG = 8
-"""Connections that may wait at a data listener: one is wanted, strangers may be in front of it."""
 
 _LOWEST_PORT = 1024  # below, a door may not be opened
 

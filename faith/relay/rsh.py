@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import _socket
+import fcntl
 import logging
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets import bind_reserved, stream_socket
 from faith.relay.data import DataConnections
-from faith.relay.doorway import Doorway
-from faith.relay.plane import RDHUP
+from faith.relay.doorway import BACKLOG, Doorway
+from faith.relay.plane import ERR, RDHUP
 from faith.relay.record import broken
 from faith.translation.rsh import RESERVED, stderr_port
 
@@ -26,8 +28,8 @@ log = logging.getLogger("faith.rsh")
 
 PATIENCE = 30.0
 """Seconds that a client has to say its port, which it does at once."""
-BACKLOG = 8
-"""Connections that may wait for us: the server's, and strangers in front of it."""
+
+_FIONREAD = 0x541B
 
 
 class Rsh:
@@ -69,16 +71,16 @@ class Rsh:
         self.plane.end(session, how, reset=True)
 
     def go_on(self, session: Session, said: bytes) -> None:
-        """Tell the server what was *said* to us or in our name; the plane has the rest."""
+        """Leave the session to the plane, and what was *said* to us or in our name for the server.
+
+        The plane has it go before everything else, and whatever a peer that has gone said before.
+        """
         self._openings.pop(session).close()
-        try:
-            # The first octets on this connection: there is room for them.
-            session.client.moved += session.server.sock.send(said)
-        except OSError as error:
-            self.plane.end(session, broken("server", error.errno), reset=True)
-            return
         self.plane.dial(session.server)
         self.plane.start(session.server)
+        if said:
+            session.client.held = said
+            session.client.quick = False
 
     def expect(self, session: Session, port: int) -> int:
         """Have the server's second connection go to *port* of the client's; the port to tell it.
@@ -133,10 +135,12 @@ class _Opening:
         for leg in (self._session.client, self._session.server):
             self._rsh.plane.unwatch(leg.fd)
 
-    def _readable(self, _: int) -> None:
+    def _readable(self, mask: int) -> None:
         port = None
         try:
             while port is None:
+                if mask & ERR and not self._unread():
+                    break  # the plane will find the reset, behind what was said
                 octet = self._session.client.sock.recv(1)
                 if not octet:
                     break
@@ -151,6 +155,10 @@ class _Opening:
             self._rsh.end(self._session, broken("client", error.errno))
         else:
             self._begin(port)
+
+    def _unread(self) -> int:
+        unread = fcntl.ioctl(self._session.client.fd, _FIONREAD, bytes(4))
+        return int.from_bytes(unread, sys.byteorder)
 
     def _begin(self, port: int | None) -> None:
         if port:
