@@ -233,9 +233,25 @@ async def _meet(
     async with clients:
         try:
             async with asyncio.timeout(PATIENCE):
-                writer.write(pages.answer(await reader.readuntil(b"\r\n\r\n")))
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError):
+                await _answer(pages, reader, writer)
+        except (OSError, EOFError, TimeoutError):
+            pass
+        finally:
             writer.transport.abort()
+
+
+async def _answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer, and return when the client has hung up.
+
+    What it has still to say is read: a socket that is closed with octets unread is reset by the
+    kernel, and the reset takes back the answer.
+    """
+    try:
+        answer = pages.answer(await reader.readuntil(b"\r\n\r\n"))
+    except asyncio.LimitOverrunError:
+        too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        answer = _plain(too_large, f"at most {LONGEST} octets").message(head_only=False)
+    writer.write(answer)
+    writer.write_eof()
+    while await reader.read(LONGEST):
+        pass

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import _socket
 import errno
+import fcntl
 import os
 import struct
+import sys
 
 from faith.errors import PermissionNeeded, SetupError
 
@@ -43,6 +45,8 @@ _TRANSPARENT = {
 _SOCKADDR_IN6 = struct.Struct("!2xH4x16s4x")
 _RESERVED = range(512, 1024)  # as rresvport(3) and KAME's -p have it
 _ABORT = struct.pack("=ii", 1, 0)
+_SIOCATMARK, _SIOCINQ, _SIOCOUTQ = 0x8905, 0x541B, 0x5411  # asm-generic/ioctls.h and sockios.h
+_INT = b"\0\0\0\0"
 
 
 def listener(
@@ -155,6 +159,27 @@ def reset(sock: _socket.socket) -> None:
     """Close *sock* so that its peer gets RST, not FIN; what is still unsent is discarded."""
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _ABORT)
     sock.close()
+
+
+def unread(fd: int) -> int:
+    """Return how many octets the TCP socket *fd* has received and nobody has read (SIOCINQ).
+
+    A FIN is none of them.
+    """
+    return int.from_bytes(fcntl.ioctl(fd, _SIOCINQ, _INT), sys.byteorder)
+
+
+def unacknowledged(fd: int) -> int:
+    """Return how many octets sent on the TCP socket *fd* its peer has yet to acknowledge.
+
+    A FIN that is under way is one of them (SIOCOUTQ).
+    """
+    return int.from_bytes(fcntl.ioctl(fd, _SIOCOUTQ, _INT), sys.byteorder)
+
+
+def at_mark(fd: int) -> bool:
+    """Return whether the next octet of the TCP socket *fd* is urgent; it may have yet to arrive."""
+    return fcntl.ioctl(fd, _SIOCATMARK, _INT) != _INT
 
 
 def bind_reserved(sock: _socket.socket, address: str) -> int:

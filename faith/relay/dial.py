@@ -18,9 +18,14 @@ REFUSED, UNREACHABLE, TIMEOUT = "refused", "unreachable", "timeout"
 NO_PORT = "no free source port"
 """How a dial can fail, as records say it."""
 
+AFTERWARDS = frozenset((errno.ECONNRESET, errno.EPIPE))
+"""Failures of a socket that was connected before: one that is refused has ECONNREFUSED.
+
+EPIPE says that a FIN came before the reset.
+"""
+
 _KINDS = {
     errno.ECONNREFUSED: REFUSED,
-    errno.ECONNRESET: "server reset",  # it had accepted: a refusal is ECONNREFUSED
     errno.ETIMEDOUT: TIMEOUT,
     errno.EADDRNOTAVAIL: NO_PORT,
 }

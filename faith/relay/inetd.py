@@ -20,7 +20,7 @@ from faith.errors import ConfigError, FaithError, SetupError
 from faith.kernel.routes import own_ipv4, reserved
 from faith.relay import dial
 from faith.relay.pair import Pair
-from faith.relay.record import CLOSED, Record, broken, endpoint
+from faith.relay.record import CLOSED, Record, endpoint
 from faith.relay.routing import route_of
 from faith.relay.syslog import Syslog
 from faith.translation.access import Access
@@ -260,25 +260,28 @@ def _relay(
     record.source = server.getsockname()
     if error == errno.EINPROGRESS:
         error = _connected(server, options.connect_timeout)
-    if error:
+    if error and error not in dial.AFTERWARDS:
         record.end = dial.kind(error)
     else:
         log.debug(f"connected from {endpoint(record.source)}")
         server.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
         pair = Pair(_ready(client), server, options.idle_timeout, options.half_closed_timeout)
-        record.end = _introduce(server, record, options.proxy) or _run(pair)
+        error = error or _introduce(server, record, options.proxy)
+        if error:
+            pair.fail(error)
+        record.end = _run(pair)
         record.sent, record.received = pair.client.moved, pair.server.moved
     record.seconds = time.monotonic() - started
 
 
-def _introduce(server: _socket.socket, record: Record, version: str) -> str | None:
-    """Tell *server* its client, if there is a *version* to do so; why that failed, or None."""
+def _introduce(server: _socket.socket, record: Record, version: str) -> int:
+    """Tell *server* its client, if there is a *version* to do so; returns the errno, or 0."""
     try:
         if version:
             server.send(header(version, record.client, record.mapped))
     except OSError as error:
-        return broken("server", error.errno)
-    return None
+        return error.errno or errno.EIO
+    return 0
 
 
 def _connected(server: _socket.socket, limit: float) -> int:

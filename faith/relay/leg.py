@@ -19,7 +19,9 @@ class Leg:
 
     __slots__ = (
         "done",
+        "ending",
         "eof",
+        "error",
         "fd",
         "held",
         "moved",
@@ -37,7 +39,9 @@ class Leg:
     )
     HANDED_OVER = (
         "done",
+        "ending",
         "eof",
+        "error",
         "moved",
         "piped",
         "quick",
@@ -62,7 +66,9 @@ class Leg:
         self.urgent_held = False  # held is one byte, to be sent urgent
         self.pipe: Pipe | None = None
         self.piped = 0  # bytes in it
-        self.urgent = False  # an urgent byte is at the read position or ahead of it
+        self.ending = False  # all that will ever arrive has arrived: FIN, reset or error
+        self.urgent = False  # and there is an urgent octet in it, if the peer marked one
+        self.error = 0  # errno of the socket, which has failed; what arrived before is still read
         self.eof = False  # the FIN was read
         self.done = False  # and was passed on
         self.watched = False  # the peer's data found this leg full: OUT is watched for

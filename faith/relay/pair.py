@@ -6,11 +6,12 @@ the same rules of what each side gets to see.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import select
 import time
 
+from faith.kernel.sockets import at_mark, unacknowledged
 from faith.relay.pipes import PIPE_SIZE, PipePool
 from faith.relay.record import CLOSED, broken
 
@@ -24,12 +25,13 @@ CHUNK = 65536
 """Bytes asked of one recv; a read this long turns the direction to splice."""
 SMALL = 4096
 """A splice shorter than this turns it back."""
+QUIET, LONGEST, INTERVAL = 5.0, 60.0, 0.005
+"""Seconds that a reset waits for acknowledgements: without one, in all, and between looks."""
 
 _READABLE = select.POLLIN | select.POLLPRI
 _SPLICE = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 _MSG_OOB = 1
 _SHUT_WR = 1
-_SIOCATMARK = 0x8905
 _SOL_SOCKET, _SO_ERROR = 1, 4
 
 
@@ -44,6 +46,7 @@ class Leg:
         "_size",
         "done",
         "eof",
+        "error",
         "fd",
         "hung_up",
         "moved",
@@ -55,7 +58,8 @@ class Leg:
         self.name = name
         self.sock = sock
         self.fd = sock.fileno()
-        self.eof = False  # the FIN was read
+        self.eof = False  # all that had arrived was read: a FIN or a failure is behind it
+        self.error = 0  # errno of the socket, which has failed; what arrived before is still read
         self.done = False  # and was passed on
         self.hung_up = False  # both FINs have passed here: poll(2) would say so without end
         self.moved = 0  # bytes from here that the peer's socket took
@@ -70,22 +74,29 @@ class Leg:
         """Whether the peer has yet to take something that was read here."""
         return bool(self._held or self._piped)
 
-    def check(self) -> None:
-        """Raise the error that poll(2) has announced, if there is one."""
-        error = self.sock.getsockopt(_SOL_SOCKET, _SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
+    def fail(self, error: int) -> None:
+        """Note that the socket has failed with that errno; once more, nothing can be read."""
+        self.eof = self.eof or bool(self.error)
+        self.error = self.error or error
+
+    def drop(self, pipes: PipePool) -> None:
+        """Drop what was read here: the peer has failed."""
+        self._held = b""
+        if self._pipe and self._piped:
+            pipes.discard(self._pipe)
+            self._pipe, self._piped = None, 0
 
     def read(self, pipes: PipePool) -> None:
         """Read once: the urgent byte alone, or what is before it."""
         try:
-            self._at_mark = fcntl.ioctl(self.fd, _SIOCATMARK, b"\0\0\0\0") != b"\0\0\0\0"
+            self._at_mark = at_mark(self.fd)
             if self._at_mark or self._size < CHUNK or not self._splice(pipes):
                 self._held = self.sock.recv(1 if self._at_mark else CHUNK)
                 self._size = len(self._held)
                 self.eof = not self._held
         except BlockingIOError:
             self._size = 0
+            self.eof = bool(self.error)
 
     def _splice(self, pipes: PipePool) -> bool:
         """Read into the pipe; False when recv has to be asked instead."""
@@ -112,7 +123,8 @@ class Leg:
         except BlockingIOError:
             return
         if self.eof and not self.done:
-            peer.sock.shutdown(_SHUT_WR)
+            if self.error in (0, errno.EPIPE):  # EPIPE: a FIN came before the reset
+                peer.sock.shutdown(_SHUT_WR)
             self.done = True
 
 
@@ -130,36 +142,67 @@ class Pair:
         self._directions = (self.client, self.server), (self.server, self.client)
         self._limits = idle, half_closed
         self._pipes = PipePool(len(self._directions))
+        self._failure: str | None = None  # the end for the record, once a side has failed
         self._progress = 0
         self._quiet_since = time.monotonic()
 
+    def fail(self, error: int) -> None:
+        """Note that the server, once connected, has failed with that errno."""
+        self._fail(self.server, self.client, error)
+
     def run(self) -> str:
-        """Relay until both sides have said FIN, or one fails; returns the end for the record."""
-        side = self.client
-        try:
-            while not (self.client.done and self.server.done):
-                ready = self._wait()
-                if not ready:
-                    return "idle half-closed" if self._half_closed else "idle"
-                for leg, peer in self._directions:
-                    side = leg
-                    self._receive(leg, ready.get(leg.fd, 0))
-                    side = peer
-                    leg.deliver(peer)
-        except OSError as error:
-            return broken(side.name, error.errno)
-        return CLOSED
+        """Relay until both sides have said FIN, or one fails; returns the end for the record.
+
+        After a failure the other side has what arrived before it, and has acknowledged it: its
+        socket may be reset.
+        """
+        while not self._is_over():
+            ready = self._wait()
+            if not ready:
+                idle = "idle half-closed" if self._half_closed else "idle"
+                return self._failure or idle
+            for leg, peer in self._directions:
+                self._receive(leg, peer, ready.get(leg.fd, 0))
+                self._deliver(leg, peer)
+        for leg, peer in self._directions:
+            if leg.error and not peer.error:
+                _await_acknowledgement(peer.fd)
+        return self._failure or CLOSED
+
+    def _is_over(self) -> bool:
+        client, server = self.client, self.server
+        if client.error and server.error:
+            return True
+        failed = client if client.error else server
+        return failed.done if self._failure else client.done and server.done
 
     @property
     def _half_closed(self) -> bool:
         return self.client.done or self.server.done
 
-    def _receive(self, leg: Leg, events: int) -> None:
-        if events & (select.POLLERR | select.POLLHUP):
-            leg.check()
-            leg.hung_up = True
-        if events & _READABLE:
-            leg.read(self._pipes)
+    def _receive(self, leg: Leg, peer: Leg, events: int) -> None:
+        try:
+            if events & (select.POLLERR | select.POLLHUP):
+                leg.hung_up = True
+                error = leg.sock.getsockopt(_SOL_SOCKET, _SO_ERROR)
+                if error:
+                    self._fail(leg, peer, error)
+            if events & _READABLE:
+                leg.read(self._pipes)
+        except OSError as error:
+            self._fail(leg, peer, error.errno or errno.EIO)
+
+    def _deliver(self, leg: Leg, peer: Leg) -> None:
+        try:
+            if not peer.error:
+                leg.deliver(peer)
+        except OSError as error:
+            self._fail(peer, leg, error.errno or errno.EIO)
+
+    def _fail(self, leg: Leg, peer: Leg, error: int) -> None:
+        self._failure = self._failure or broken(leg.name, error)
+        leg.fail(error)
+        peer.drop(self._pipes)
 
     def _wait(self) -> dict[int, int]:
         """The events of each descriptor; none when the limit has passed.
@@ -168,7 +211,7 @@ class Pair:
         """
         poll = select.poll()
         for leg, peer in self._directions:
-            events = 0 if leg.eof or leg.pending else _READABLE
+            events = 0 if leg.eof or leg.pending or peer.error else _READABLE
             if peer.pending:
                 events |= select.POLLOUT
             if events or not leg.hung_up:
@@ -184,5 +227,18 @@ class Pair:
         if progress != self._progress:
             self._progress = progress
             self._quiet_since = now
-        limit = self._limits[self._half_closed]
+        limit = QUIET if self._failure else self._limits[self._half_closed]
         return self._quiet_since + limit - now if limit else None
+
+
+def _await_acknowledgement(fd: int) -> None:
+    """Wait until the peer of *fd* has acknowledged all: a reset would take back the rest."""
+    started = progress = time.monotonic()
+    left = unacknowledged(fd)
+    while left:
+        time.sleep(INTERVAL)
+        now, before, left = time.monotonic(), left, unacknowledged(fd)
+        if left != before:
+            progress = now
+        if now - progress >= QUIET or now - started >= LONGEST:
+            return

@@ -8,16 +8,18 @@ bulk, which is spliced through a pooled pipe until reads get short.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import logging
 import os
 import select
 from operator import length_hint
 from typing import TYPE_CHECKING
 
+from faith.kernel.sockets import at_mark, unread
 from faith.relay.leg import Leg
 from faith.relay.pipes import PIPE_SIZE, PipePool
 from faith.relay.record import CLOSED, broken
+from faith.relay.resets import Resets
 
 if TYPE_CHECKING:
     import _socket
@@ -34,7 +36,9 @@ IN, PRI, OUT, ERR = select.EPOLLIN, select.EPOLLPRI, select.EPOLLOUT, select.EPO
 HUP, RDHUP = select.EPOLLHUP, select.EPOLLRDHUP
 READING = IN | PRI | RDHUP | select.EPOLLET
 READING_AND_WRITING = READING | OUT
-SPECIAL = PRI | ERR | HUP | RDHUP
+ENDING = ERR | HUP | RDHUP
+"""With any of these, all that will ever arrive has arrived."""
+SPECIAL = PRI | ENDING
 """With any of these a short read does not mean that the socket is drained."""
 
 CHUNK = 65536
@@ -53,7 +57,6 @@ EVENTS = 512
 _SPLICE = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 _MSG_OOB, _MSG_MORE = 1, 0x8000
 _SHUT_WR = 1
-_SIOCATMARK = 0x8905
 _SOL_SOCKET, _SO_ERROR, _SO_LINGER = 1, 4, 13
 _RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s: close() sends RST
 
@@ -78,7 +81,9 @@ class Plane:
         self._table: list[Leg | Handler | None] = []
         self._pipes = PipePool()
         self._deferred: dict[int, int] = {}
+        self._drained: list[Leg] = []
         self._dead: list[Session] = []
+        self._resets = Resets(loop, self._reset)
         self._again = False  # a turn is scheduled
         self._turning = False  # we are in one
         loop.add_reader(self._epoll.fileno(), self._wake)
@@ -115,18 +120,47 @@ class Plane:
         self._epoll.register(leg.fd, READING_AND_WRITING)
 
     def start(self, dialled: Leg, events: int = 0) -> None:
-        """Let the bytes flow; *events* are those that *dialled* had when it connected."""
+        """Let the bytes flow; *events* are those that *dialled* had when it connected.
+
+        If it has failed since (`Leg.error`), what it sent before is passed on, and then a reset.
+        """
         other = dialled.peer
         dialled.up = other.up = dialled.quick = other.quick = True
         self._put(other.fd, other)
         self._epoll.register(other.fd, READING)
-        if events & (IN | SPECIAL):
-            self._pump(dialled, events)
+        if dialled.error:
+            self.fail(dialled, dialled.error)
+        elif events & (IN | SPECIAL):
+            self._note(dialled, events)
+            self._pump(dialled, readable=True)
+
+    def fail(self, leg: Leg, error: int) -> None:
+        """Have the session of *leg*, whose socket has failed with that errno, end by a reset.
+
+        First the peer gets what arrived before the failure, and has acknowledged it.  What was for
+        *leg* is dropped.
+        """
+        session, peer = leg.session, leg.peer
+        if session.end is not None:
+            return
+        if peer.error:
+            self._reset(session)
+            return
+        leg.error = leg.error or error
+        leg.ending = True
+        leg.quick = peer.quick = False
+        peer.held = None
+        peer.urgent_held = False
+        self._release(peer)
+        self._pump(leg, readable=True)
+        if session.end is None:
+            self._resets.add(session, leg)
 
     def end(self, session: Session, how: str, *, reset: bool) -> None:
         """End *session* with RSTs or FINs, after the events at hand have been handled."""
         if session.end is not None:
             return
+        self._resets.discard(session)
         session.end = how
         session.reset = reset
         table = self._table
@@ -139,6 +173,7 @@ class Plane:
 
     def hand_over(self, session: Session) -> None:
         """Let go of *session* as it is; with its descriptors, another plane can `take` it."""
+        self._resets.discard(session)
         for leg in (session.client, session.server):
             self._deferred.pop(leg.fd, None)
             # Closing would not be enough: the set goes by what the other process has open, too.
@@ -159,6 +194,11 @@ class Plane:
             if leg.up or leg.watched:
                 self._put(leg.fd, leg)
                 self._epoll.register(leg.fd, READING_AND_WRITING if leg.watched else READING)
+        for leg in (session.client, session.server):
+            if leg.error and session.end is None:
+                self._defer(leg)
+                self._soon()
+                self._resets.add(session, leg)
 
     def sessions(self) -> list[Session]:
         """The sessions whose bytes may flow."""
@@ -175,6 +215,7 @@ class Plane:
     def close(self) -> None:
         """Stop.  Sessions are to have been ended before."""
         self._bury()
+        self._resets.close()
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
         self._pipes.close()
@@ -226,7 +267,21 @@ class Plane:
                 log.exception("a defect in the relay; the session that met it is cut")
                 self._cut(events[len(events) - length_hint(rest) - 1][0], "defect")
             else:
-                return
+                break
+        if self._drained:
+            self._turn_quick()
+
+    def _turn_quick(self) -> None:
+        # Only now: an event of this turn may be from before the leg was drained, and a quick read
+        # of a socket that was empty passes over the mark of an urgent octet that has just come.
+        for leg in self._drained:
+            if (
+                self._table[leg.fd] is leg
+                and leg.held is None
+                and not (leg.piped or leg.ending or leg.peer.error)
+            ):
+                leg.quick = leg.fd not in self._deferred
+        self._drained.clear()
 
     def _cut(self, fd: int, why: str) -> None:
         leg = self._table[fd]
@@ -251,12 +306,12 @@ class Plane:
                 except BlockingIOError:
                     continue
                 except OSError as error:
-                    self._broken(leg, error.errno)
+                    self.fail(leg, error.errno or errno.EIO)
                     continue
                 size = len(data)
                 if not size:
                     leg.eof = True
-                    self._pump(leg, 0)
+                    self._pump(leg)
                     continue
                 peer = leg.peer
                 try:
@@ -264,47 +319,56 @@ class Plane:
                 except BlockingIOError:
                     sent = 0
                 except OSError as error:
-                    self._broken(peer, error.errno)
+                    self.fail(peer, error.errno or errno.EIO)
                     continue
                 leg.moved += sent
                 if sent < size:
                     leg.held = memoryview(data)[sent:]
                     leg.quick = False
-                    self._pump(leg, 0)
+                    self._pump(leg)
                 elif size == CHUNK:
                     leg.size = size
                     leg.quick = False
-                    self._pump(leg, IN)
+                    self._pump(leg, readable=True)
             if mask & OUT and not leg.peer.quick:
-                self._pump(leg.peer, 0)
+                self._pump(leg.peer)
 
     def _slow(self, leg: Leg, mask: int) -> None:
         if not leg.up:
             self._dialled(leg, mask)
             return
-        if mask & ERR:
+        self._note(leg, mask)
+        if mask & ERR and not leg.error:
             error = leg.sock.getsockopt(_SOL_SOCKET, _SO_ERROR)
             if error:
-                self._broken(leg, error)
+                self.fail(leg, error)
                 return
+        if mask & (IN | SPECIAL):
+            self._pump(leg, readable=True)
+        if mask & OUT and not leg.peer.quick:
+            self._pump(leg.peer)
+
+    def _note(self, leg: Leg, mask: int) -> None:
+        if mask & ENDING:
+            leg.ending = True
         if mask & PRI:
             leg.urgent = True
-        if mask & (IN | SPECIAL):
-            self._pump(leg, mask)
-        if mask & OUT and not leg.peer.quick:
-            self._pump(leg.peer, 0)
+
+    def _defer(self, leg: Leg) -> None:
+        leg.quick = False
+        self._deferred[leg.fd] = IN
 
     # -- one direction -----------------------------------------------------------------------
 
-    def _pump(self, leg: Leg, mask: int) -> None:
+    def _pump(self, leg: Leg, *, readable: bool = False) -> None:
         """Move what *leg* has to its peer until drained, blocked, ended or out of turns.
 
-        *mask* holds IN when there may be bytes to read, RDHUP when the FIN is behind them.
+        Unless it is *readable*, there is nothing to do but to go on with what was read before.
         """
         peer = leg.peer
-        if leg.done or not leg.up or leg.session.end is not None:
+        if leg.done or not leg.up or peer.error or leg.session.end is not None:
             return
-        if not mask and not leg.eof and leg.held is None and not leg.piped:
+        if not (readable or leg.eof or leg.piped) and leg.held is None:
             return
         side = leg
         try:
@@ -317,18 +381,19 @@ class Plane:
                     self._pass_on_end(leg, peer)
                     return
                 side = leg
-                if not self._read(leg, mask):
+                if not self._read(leg):
                     return
-            leg.quick = False
-            self._deferred[leg.fd] = IN
+            self._defer(leg)
         except OSError as error:
-            self._broken(side, error.errno)
+            if side is leg:
+                leg.eof = True  # nothing is left to be read before this failure
+            self.fail(side, error.errno or errno.EIO)
 
     def _deliver(self, leg: Leg, peer: Leg) -> bool:
         """Give *peer* what was read; False when it has no room for all of it."""
         held = leg.held
         while held is not None:
-            flags = _MSG_OOB if leg.urgent_held else _MSG_MORE if leg.eof else 0
+            flags = _MSG_OOB if leg.urgent_held else _MSG_MORE if leg.eof and not leg.error else 0
             try:
                 sent = peer.sock.send(held, flags)
             except BlockingIOError:
@@ -352,29 +417,41 @@ class Plane:
             peer.watched = True
             self._epoll.modify(peer.fd, READING_AND_WRITING)
 
-    def _read(self, leg: Leg, mask: int) -> bool:
+    def _read(self, leg: Leg) -> bool:
         """Read once; False when there is no more for now (the next edge will tell)."""
-        if leg.urgent and self._at_mark(leg):
-            leg.held = leg.sock.recv(1)
-            leg.urgent_held = True
-            leg.urgent = False
-            return True
-        if leg.size >= CHUNK and not leg.urgent and self._splice(leg):
+        if not leg.ending and not unread(leg.fd):
+            # Not tried: an urgent octet that comes just now would be read without its mark.
+            if leg.size < CHUNK:
+                self._drained.append(leg)
+            self._release(leg)
+            return False
+        if (leg.urgent or not leg.ending) and at_mark(leg.fd):
+            return self._read_urgent(leg)
+        if leg.size >= CHUNK and self._splice(leg):
             return leg.piped > 0
         if leg.pipe is not None:
             self._release(leg)
         try:
             data = os.read(leg.fd, CHUNK)
         except BlockingIOError:
-            leg.size = 0
-            leg.quick = True
-            return False
+            leg.ending = False
+            leg.eof = bool(leg.error)
+            return leg.eof
         leg.held = data or None
         leg.eof = not data
         leg.size = len(data)
-        if data and leg.size < CHUNK and mask & RDHUP and not leg.urgent:
+        if data and leg.size < CHUNK and leg.ending and not leg.urgent:
             # Data and FIN came together: they leave together.
             leg.eof = self._only_end_left(leg)
+        return True
+
+    def _read_urgent(self, leg: Leg) -> bool:
+        try:
+            leg.held = leg.sock.recv(1)
+        except BlockingIOError:  # the pointer came before the octet
+            return False
+        leg.urgent_held = True
+        leg.urgent = False
         return True
 
     def _only_end_left(self, leg: Leg) -> bool:
@@ -407,9 +484,6 @@ class Plane:
             leg.size = 0
         return True
 
-    def _at_mark(self, leg: Leg) -> bool:
-        return fcntl.ioctl(leg.fd, _SIOCATMARK, b"\0\0\0\0") != b"\0\0\0\0"
-
     def _release(self, leg: Leg) -> None:
         if leg.pipe is not None:
             if leg.piped:
@@ -423,16 +497,21 @@ class Plane:
         leg.done = True
         leg.quick = False
         self._release(leg)
-        if peer.done:
+        if leg.error:
+            if leg.error == errno.EPIPE:  # a FIN came before the reset
+                peer.sock.shutdown(_SHUT_WR)
+        elif peer.done:
             self.end(leg.session, CLOSED, reset=False)
         else:
             peer.sock.shutdown(_SHUT_WR)
 
     # -- ends --------------------------------------------------------------------------------
 
-    def _broken(self, leg: Leg, error: int | None) -> None:
-        who = "client" if leg is leg.session.client else "server"
-        self.end(leg.session, broken(who, error), reset=True)
+    def _reset(self, session: Session) -> None:
+        failed, who = (
+            (session.client, "client") if session.client.error else (session.server, "server")
+        )
+        self.end(session, broken(who, failed.error), reset=True)
 
     def _bury(self) -> None:
         """Close what ended: only now, so that no event of this turn meets a reused descriptor."""

@@ -21,7 +21,7 @@ from faith.relay.introduction import introduce
 from faith.relay.limits import Deadlines, Silence
 from faith.relay.listener import Listener, Reserve, adopt
 from faith.relay.plane import ERR, HUP, Plane
-from faith.relay.record import Record, broken
+from faith.relay.record import Record
 from faith.relay.routing import Routing
 from faith.relay.rsh import Rsh
 from faith.relay.session import Session
@@ -159,9 +159,11 @@ class Relay:
         return self._dialling.sessions() + self._plane.sessions() + controls
 
     def stage(self, session: Session) -> str:
-        """How far *session* has come: "dialling", "open" or "half-closed"."""
+        """Return how far *session* has come: "dialling", "open", "half-closed" or "closing"."""
         if session in self._dialling:
             return "dialling"
+        if session.client.error or session.server.error:
+            return "closing"
         return "half-closed" if session.client.done or session.server.done else "open"
 
     def kill(self, session: Session) -> None:
@@ -304,7 +306,9 @@ class Relay:
             return
         error = leg.sock.getsockopt(_SOL_SOCKET, _SO_ERROR) if events & (ERR | HUP) else 0
         self._dialling.remove(session)
-        if error:
+        if error in dial.AFTERWARDS:
+            leg.error = error
+        if error and not leg.error:
             self._dial_failed(session, _failure(leg, error))
         else:
             self.counters.dialled(self._loop.time() - session.started)
@@ -325,13 +329,9 @@ class Relay:
             self._ftp.take_over(session)
         else:
             version = settings.inward_proxy if inward else settings.proxy(session.port)
-            try:
-                if version:
-                    introduce(session, version)
-            except OSError as error:
-                self._plane.end(session, broken("server", error.errno), reset=True)
-            else:
-                self._plane.start(session.server, events)
+            if version:
+                introduce(session, version)
+            self._plane.start(session.server, events)
 
     def _dial_timeout(self, session: Session) -> None:
         self._dial_failed(session, dial.TIMEOUT)
