@@ -144,14 +144,18 @@ class Bench:
 
     # -- sessions ----------------------------------------------------------------------------
 
-    def session(self) -> tuple[Peer, Peer, Session]:
-        """The client, the server, and the control connection between them."""
+    def session(self, *, wait: bool = False) -> tuple[Peer, Peer, Session]:
+        """The client, the server, and the control connection between them.
+
+        The ALG has it, unless that is to *wait*.
+        """
         client, client_leg = self._pair()
         server, server_leg = self._pair()
         route = Route("::1", "127.0.0.1", "127.0.0.1")
         session = Session(client_leg, server_leg, CLIENT, route, 21, self.loop.time())
         self.plane.dial(session.server)
-        self.ftp.take_over(session)
+        if not wait:
+            self.ftp.take_over(session)
         return client, server, session
 
     def _pair(self) -> tuple[Peer, Any]:

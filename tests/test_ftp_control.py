@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
+from faith.lab import wait_until
 from faith.relay import control as control_module
+from faith.relay import resets
 from tests.control_bench import Bench, Peer
 
 if TYPE_CHECKING:
@@ -170,7 +172,7 @@ def test_a_reset_waits_for_the_others_acknowledgement(narrow: Bench) -> None:
 
 
 def test_but_not_forever(narrow: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control_module, "LINGER", 0.05)
+    monkeypatch.setattr(resets, "QUIET", 0.05)
     _, server, session = narrow.session()
     text = b"220 " + b"x" * 10_000
     said = 0
@@ -182,6 +184,46 @@ def test_but_not_forever(narrow: Bench, monkeypatch: pytest.MonkeyPatch) -> None
     server.reset()
     narrow.until(lambda: session in narrow.ended)
     assert session.end == "server reset"
+
+
+def test_a_server_that_is_reset_instead_of_a_reply(bench: Bench) -> None:
+    client, server, session = greeted(bench)
+    bench.tell(client, b"EPSV\r\nPWD\r\n")
+    bench.hears(server, b"PASV\r\n")
+    bench.tell(server, b"227-Entering\r\n")
+    server.reset()
+    assert bench.hear(client) == (b"", "RST")
+    assert session.end == "server reset"
+
+
+def test_a_fin_and_then_a_reset(bench: Bench) -> None:
+    client, server, session = greeted(bench)
+    bench.tell(server, b"421 Bye")
+    server.sock.shutdown(socket.SHUT_WR)
+    assert bench.hear(client) == (b"421 Bye", "FIN")
+    assert session.end is None
+    server.reset()
+    bench.until(lambda: session in bench.ended)
+    assert session.end == "server reset"
+    client.end = ""
+    client.say(b"QUIT\r\n")
+    assert bench.hear(client)[1] == "RST"
+
+
+def test_a_server_that_was_reset_before_it_was_ours(bench: Bench) -> None:
+    """As the relay has it whose connect(2) ended so: the error is in the leg."""
+    client, server, session = bench.session(wait=True)
+    server.say(b"421 Too many users, bye")
+    server.reset()
+
+    def failed() -> bool:
+        error = session.server.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        session.server.error = error
+        return bool(error)
+
+    wait_until(failed, 5, "the reset")
+    bench.ftp.take_over(session)
+    assert bench.hear(client) == (b"421 Too many users, bye", "RST")
 
 
 def test_both_are_reset(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.relay import control as control_module
+from faith.relay import resets
 from tests.control_bench import Bench, Peer
 from tests.test_ftp_streams import LINES, SCRAPS
 
@@ -26,9 +27,7 @@ SMALL = 2048
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr(control_module, "LINGER", 0.05)
-    monkeypatch.setattr(control_module, "PATIENCE", 0.02)
+def bench() -> Iterator[Bench]:
     loop = asyncio.new_event_loop()
     made = Bench(loop, SMALL, slow=True)
     yield made
@@ -66,7 +65,16 @@ class Wild:
         )
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for long."""
+    monkeypatch.setattr(control_module, "LINGER", 0.05)
+    monkeypatch.setattr(control_module, "PATIENCE", 0.02)
+    monkeypatch.setattr(resets, "QUIET", 0.05)
+
+
 @pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.usefixtures("hasty")
 def test_anything_goes(bench: Bench, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     chance = random.Random(seed)

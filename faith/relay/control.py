@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.ftp")
 
 LINGER = 5.0
-"""Seconds that both peers have to hang up after we did, and one to take what is left for it when
-the other was reset."""
+"""Seconds that both peers have to hang up after we did."""
 PATIENCE = 10.0
 """Seconds of a server's silence until a reply that may have passed is taken to have."""
 OUT_OF_STEP = "out of step"
@@ -74,6 +74,7 @@ class Control:
         self._steering = False
         self._told_of_strangers = False
         self._leaving = ""  # how it ends, once we have hung up or are about to
+        self._resetting = False  # when what a lost peer said has arrived
         self._timers: dict[str, TimerHandle] = {}
 
     def start(self) -> None:
@@ -99,6 +100,7 @@ class Control:
         self._doorways.close_all()
         for name in list(self._timers):
             self._cancel(name)
+        self._data.resets.discard(self.session)
         self._forget(self.session)
 
     # -- in another process ------------------------------------------------------------------
@@ -106,7 +108,7 @@ class Control:
     @property
     def can_be_handed_over(self) -> bool:
         """Whether it waits for nobody but its peers."""
-        return not self._steering and not self._alg.waits and "end" not in self._timers
+        return not self._steering and not self._alg.waits
 
     def hand_over(self) -> tuple[dict[str, Any], list[int]]:
         """Let go of the session: what `resume` goes on from, and the descriptors that go along."""
@@ -114,7 +116,6 @@ class Control:
         state = {
             "alg": self._alg.state(),
             "outboxes": [side.outbox.state() for side, _ in self._both()],
-            "sides": [side.state() for side, _ in self._both()],
             "doorways": doorways,
             "secured": self._secured,
             "hanging_up": bool(self._leaving),
@@ -129,8 +130,6 @@ class Control:
         self._alg.restore(state["alg"])
         for (side, _), waiting in zip(self._both(), state["outboxes"], strict=True):
             side.outbox.restore(waiting)
-        for (side, _), more in zip(self._both(), state.get("sides", ()), strict=False):
-            side.restore(more)
         self._doorways.resume(state["doorways"], descriptors)
         self._secured = state["secured"]
         self._leaving = state.get("leaving", OUT_OF_STEP if state["hanging_up"] else "")
@@ -154,20 +153,20 @@ class Control:
             self.end("defect", reset=True)
 
     def _hear(self, side: Side, mask: int) -> None:
-        if mask & ERR and not side.lost:
-            side.lose()
+        if mask & ERR:
+            side.look()
         if mask & ~OUT and self._reads(side):
             self._read(side)
         self._settle()
 
     def _reads(self, side: Side) -> bool:
-        if side.over or (self._secured and not self._loses):
+        other = self._server if side is self._client else self._client
+        if side.leg.eof or (other.leg.done and other.lost) or (self._secured and not self._loses):
             return False
         if self._leaving:
             return True
-        if side is self._client:
-            return self._alg.wants_client and not self._server.outbox
-        return self._alg.wants_server and not self._client.outbox
+        wants = self._alg.wants_client if side is self._client else self._alg.wants_server
+        return wants and not other.outbox
 
     def _read(self, side: Side) -> None:
         got = side.read()
@@ -246,12 +245,13 @@ class Control:
 
     def _settle(self) -> None:
         """Send what can be sent, pass on what has ended, and choose what to wait for."""
-        if self.session.end is not None or "end" in self._timers:
+        if self.session.end is not None:
             return
         if not self._steering:
             self._send()
             # A client that waits for the reply of a server that has ended is not read any more.
-            if self._leaving or (self.session.server.done and not self._alg.wants_client):
+            server = self.session.server
+            if self._leaving or (server.done and not server.error and not self._alg.wants_client):
                 self._hang_up()
             if self._finish():
                 return
@@ -260,10 +260,12 @@ class Control:
 
     def _send(self) -> None:
         for side, other in self._both():
-            other.leg.moved += side.flush()
-            if other.leg.eof and not other.leg.done and not side.outbox and self._is_through(other):
-                other.leg.done = True
-                side.shut_down()
+            leg = other.leg
+            leg.moved += side.flush()
+            if leg.eof and not leg.done and not side.outbox and self._is_through(other):
+                leg.done = True
+                if leg.error in (0, errno.EPIPE):  # EPIPE: a FIN came before the reset
+                    side.shut_down()
 
     def _is_through(self, side: Side) -> bool:
         """Whether everything that *side* said before its end has been put to the other."""
@@ -290,19 +292,21 @@ class Control:
                 self._plane.rewatch(side.leg.fd, interest)
 
     def _set_timers(self) -> None:
-        if self._loses:
-            self._later("loss", LINGER, self._give_up, self.session.moved)
         if self._alg.doubts and not self._leaving:
             self._later("doubt", PATIENCE, self._overdue)
         else:
             self._cancel("doubt")
+        if self._loses and not self._resetting:
+            self._resetting = True
+            lost = self.session.client if self._client.lost else self.session.server
+            self._data.resets.add(self.session, lost)
 
-    def _later(self, name: str, seconds: float, action: Callable[..., None], *what: Any) -> None:
+    def _later(self, name: str, seconds: float, action: Callable[[], None]) -> None:
         """Do it then, unless something of that name is to be done already, or is cancelled."""
 
         def act() -> None:
             del self._timers[name]
-            action(*what)
+            action()
 
         if name not in self._timers:
             self._timers[name] = self._data.loop.call_later(seconds, act)
@@ -314,22 +318,25 @@ class Control:
 
     # -- ends --------------------------------------------------------------------------------
 
+    def reset(self) -> None:
+        """End the session as one of its peers has ended it."""
+        lost = self._client if self._client.lost else self._server
+        self.end(lost.loss, reset=True)
+
     def _finish(self) -> bool:
         """End the session, or leave it to the plane, if that is what is left to do."""
-        for side, other in self._both():
-            if side.broken and (other.lost or (not other.outbox and self._is_through(side))):
-                self._pass_on_reset(side, other)
-                return True
-        if self._client.outbox or self._server.outbox:
+        if self._client.lost and self._server.lost:
+            self.reset()
+            return True
+        if self._loses or self._client.outbox or self._server.outbox:
             return False
         client, server = self.session.client, self.session.server
         if client.eof and server.eof if self._leaving else client.done and server.done:
             self.end(CLOSED, reset=False)
             return True
-        if self._secured and not self._loses:
+        if self._secured:
             self._leave_to_plane()
-            return True
-        return False
+        return self._secured
 
     def _leave_to_plane(self) -> None:
         """Leave the rest, which nobody but the peers can read, to the plane."""
@@ -356,26 +363,3 @@ class Control:
 
     def _end_lingering(self) -> None:
         self.end(self._leaving, reset=self._leaving != CLOSED)
-
-    def _give_up(self, moved: tuple[int, int]) -> None:
-        """End it if nothing has moved since *moved*: what a lost peer said has waited enough."""
-        if moved != self.session.moved:
-            self._set_timers()
-            return
-        lost = self._client if self._client.lost else self._server
-        self.end(lost.loss, reset=True)
-
-    def _pass_on_reset(self, side: Side, other: Side) -> None:
-        """Reset *other*'s peer, too, when it has acknowledged all: a reset discards the rest."""
-        for each in (side, other):
-            self._plane.unwatch(each.leg.fd)
-        for name in list(self._timers):
-            self._cancel(name)
-        self._reset_when_taken(side.broken, other, self._data.loop.time() + LINGER)
-
-    def _reset_when_taken(self, how: str, other: Side, latest: float, pause: float = 0.001) -> None:
-        if other.lost or not other.unacknowledged or self._data.loop.time() >= latest:
-            self.end(how, reset=True)
-        else:
-            later = min(2 * pause, 0.1)
-            self._later("end", pause, self._reset_when_taken, how, other, latest, later)

@@ -34,7 +34,7 @@ class Ftp:
     ) -> None:
         self.secured = supervised.secured
         self._connecting = connecting
-        self._data = FtpData(loop, plane, routing, supervised, connecting)
+        self._data = FtpData(loop, plane, routing, supervised, connecting, self._reset)
         self._controls: dict[Session, Control] = {}
 
     def _control(self, session: Session) -> Control:
@@ -70,6 +70,9 @@ class Ftp:
     def end(self, session: Session, how: str, *, reset: bool) -> None:
         """End a control connection; its data connections go on."""
         self._controls[session].end(how, reset=reset)
+
+    def _reset(self, session: Session) -> None:
+        self._controls[session].reset()
 
     def close(self) -> None:
         """Reset every control connection that is left."""

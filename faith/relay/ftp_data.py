@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.relay.data import DataConnections
+from faith.relay.resets import Resets
 
 if TYPE_CHECKING:
     import _socket
@@ -36,7 +37,11 @@ class Supervised(NamedTuple):
 
 
 class FtpData:
-    """Makes sessions of data connections, and has what it takes to let them in."""
+    """Makes sessions of data connections, and has what it takes to let them in.
+
+    *reset* is called with a control connection of which one peer is lost, and the other has
+    acknowledged everything; `resets` has been told of it.
+    """
 
     def __init__(
         self,
@@ -45,11 +50,13 @@ class FtpData:
         routing: Routing,
         supervised: Supervised,
         connecting: Connecting,
+        reset: Callable[[Session], None],
     ) -> None:
         self.loop = loop
         self.plane = plane
         self.stock, self.stock4, self.secured, self.open_door = supervised
         self.counters = connecting.counters
+        self.resets = Resets(loop, reset)
         self._data = DataConnections(loop, routing, connecting)
 
     def passive(
@@ -65,6 +72,7 @@ class FtpData:
             self.counters.ftp("active")
 
     def close(self) -> None:
-        """Close the sockets that are in stock."""
+        """Close the sockets that are in stock, and wait for nobody."""
+        self.resets.close()
         self.stock.close()
         self.stock4.close()
