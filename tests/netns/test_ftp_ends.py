@@ -216,12 +216,11 @@ def test_a_server_that_sends_the_client_away(lab: ThreeHosts, tmp_path: Path) ->
     """Its words and the reset may meet the connection while it is dialled."""
     with through(PATHS["control"](lab, tmp_path)) as passage:
         for _ in range(20):
-            client = passage.way.connection()
-            client.settimeout(SECONDS)
-            server, _ = passage.listener.accept()
-            send_and_reset(server, b"421 Too many users, bye", unread=False)
-            assert read_to_reset(client) == (b"421 Too many users, bye", "reset")
-            client.close()
+            with passage.way.connection() as client:
+                client.settimeout(SECONDS)
+                server, _ = passage.listener.accept()
+                send_and_reset(server, b"421 Too many users, bye", unread=False)
+                assert read_to_reset(client) == (b"421 Too many users, bye", "reset")
 
 
 def test_an_rshd_that_sends_the_client_away(lab: ThreeHosts, tmp_path: Path) -> None:
@@ -229,13 +228,12 @@ def test_an_rshd_that_sends_the_client_away(lab: ThreeHosts, tmp_path: Path) -> 
     with through(PATHS["stderr of rsh"](lab, tmp_path)) as passage:
         for said in (b"", b"77", b"777\0", b"0\0me\0you\0ls\0"):
             for unread in (True, False) if said[2:] else (False,):
-                client = passage.way.connection()
-                client.settimeout(SECONDS)
-                server, _ = passage.listener.accept()
-                client.sendall(said)
-                send_and_reset(server, b"\1Permission denied.\n", unread=unread)
-                assert read_to_reset(client) == (b"\1Permission denied.\n", "reset")
-                client.close()
+                with passage.way.connection() as client:
+                    client.settimeout(SECONDS)
+                    server, _ = passage.listener.accept()
+                    client.sendall(said)
+                    send_and_reset(server, b"\1Permission denied.\n", unread=unread)
+                    assert read_to_reset(client) == (b"\1Permission denied.\n", "reset")
 
 
 def test_an_rsh_client_that_goes_early(lab: ThreeHosts, tmp_path: Path) -> None:
@@ -243,7 +241,7 @@ def test_an_rsh_client_that_goes_early(lab: ThreeHosts, tmp_path: Path) -> None:
         for said in (b"77", b"0\0me\0you\0ls\0"):
             client = passage.way.connection()
             server, _ = passage.listener.accept()
-            server.settimeout(SECONDS)
-            send_and_reset(client, said, unread=False)
-            assert read_to_reset(server) == (said, "reset")
-            server.close()
+            with server:
+                server.settimeout(SECONDS)
+                send_and_reset(client, said, unread=False)
+                assert read_to_reset(server) == (said, "reset")
