@@ -280,6 +280,26 @@ def test_who_is_gone_when_we_hang_up(
     assert "defect" not in caplog.text
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_who_is_not_read_costs_nothing(
+    bench: Bench, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that goes on while a reply is awaited, or a peer that has ended."""
+    client, server, _ = greeted(bench)
+    bench.tell(client, b"EPSV\r\n")
+    bench.hears(server, b"PASV\r\n")
+    if who == "client":
+        bench.tell(client, b"NOOP\r\n" * 10)
+    else:
+        bench.tell(client, b"QUIT\r\n")
+        server.sock.shutdown(socket.SHUT_WR)
+    bench.turn(0.05)
+    heard: list[int] = []
+    monkeypatch.setattr(control_module.Control, "_hear", lambda *what: heard.append(1))
+    bench.turn(0.05)
+    assert not heard
+
+
 # -- ends of encrypted ones ----------------------------------------------------------------------
 
 
