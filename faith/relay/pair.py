@@ -25,8 +25,8 @@ CHUNK = 65536
 """Bytes asked of one recv; a read this long turns the direction to splice."""
 SMALL = 4096
 """A splice shorter than this turns it back."""
-QUIET, LONGEST, INTERVAL = 5.0, 60.0, 0.005
-"""Seconds that a reset waits for acknowledgements: without one, in all, and between looks."""
+QUIET, LONGEST, INTERVAL = 15.0, 120.0, 0.005
+"""Seconds that a reset waits: while nothing moves, in all, and between looks at what is left."""
 
 _READABLE = select.POLLIN | select.POLLPRI
 _SPLICE = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
@@ -233,12 +233,10 @@ class Pair:
 
 def _await_acknowledgement(fd: int) -> None:
     """Wait until the peer of *fd* has acknowledged all: a reset would take back the rest."""
-    started = progress = time.monotonic()
+    quiet = lasted = 0.0
     left = unacknowledged(fd)
-    while left:
+    while left and quiet < QUIET and lasted < LONGEST:
         time.sleep(INTERVAL)
-        now, before, left = time.monotonic(), left, unacknowledged(fd)
-        if left != before:
-            progress = now
-        if now - progress >= QUIET or now - started >= LONGEST:
-            return
+        lasted += INTERVAL
+        before, left = left, unacknowledged(fd)
+        quiet = quiet + INTERVAL if left == before else 0.0

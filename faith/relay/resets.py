@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from faith.relay.leg import Leg
     from faith.relay.session import Session
 
-QUIET = 5.0
-"""Seconds after which the reset goes out although something is left: nothing has moved since."""
-LONGEST = 60.0
+QUIET = 15.0
+"""Seconds after which the reset goes out although something is left: nothing has moved since.
+
+A peer that reads 10 kB/s may acknowledge every 7 s only: when half its buffer is free.
+"""
+LONGEST = 120.0
 """Seconds after which it goes out although the peer still reads, a little at a time."""
 MOST = 1024
 """Resets that wait at a time; for one more, the oldest goes out."""
@@ -27,29 +30,33 @@ INTERVAL = 0.002
 """Seconds between looks, while few are looked at."""
 LOOK = 0.0001
 """Seconds more for each that is looked at, which bounds what the looks cost."""
+STALL = 1.0
+"""Seconds between two looks that count at most: if it were more, nobody had a chance to move."""
 
 
 class _Waiting:
     """A session of which the leg *failed*, and how far what came from it has got."""
 
-    __slots__ = ("failed", "progress", "seen", "since")
+    __slots__ = ("failed", "lasted", "looked", "quiet", "seen")
 
     def __init__(self, failed: Leg, now: float) -> None:
         self.failed = failed
-        self.since = now
-        self.progress = now  # when something last moved
+        self.looked = now
+        self.lasted = 0.0
+        self.quiet = 0.0  # seconds in which nothing has moved
         self.seen = (-1, -1)
 
     def is_over(self, now: float) -> bool:
         """Look, *now*: return whether the reset may go out, or has to."""
         left = unacknowledged(self.failed.peer.fd)
+        passed = min(now - self.looked, STALL)
         seen = self.failed.moved, left
-        if seen != self.seen:
-            self.seen = seen
-            self.progress = now
+        self.quiet = self.quiet + passed if seen == self.seen else 0.0
+        self.lasted += passed
+        self.seen, self.looked = seen, now
         if self.failed.done and not left:
             return True
-        return now - self.progress >= QUIET or now - self.since >= LONGEST
+        return self.quiet >= QUIET or self.lasted >= LONGEST
 
 
 class Resets:
