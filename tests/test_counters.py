@@ -19,7 +19,7 @@ from faith.relay.counters import (
 from faith.translation.destination import DENIED
 
 if TYPE_CHECKING:
-    from faith.kernel.tally import Family
+    from faith.kernel.families import Family
 
 
 class Counted(Counters):

@@ -8,8 +8,9 @@ import os
 
 import pytest
 
+from faith.kernel.families import GAUGE, HISTOGRAM, STATE, Family, Layout
 from faith.kernel.past import Past
-from faith.kernel.tally import GAUGE, HISTOGRAM, STATE, Area, Family, Layout
+from faith.kernel.tally import Area
 
 OPEN = Family("open", "Open.", GAUGE)
 ENDS = Family("ends", "Ended.", label="end", values=("good", "bad"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from faith.kernel.tally import GAUGE, HISTOGRAM, Area, Buckets, Family, Layout
+from faith.kernel.families import GAUGE, HISTOGRAM, Family, Layout
+from faith.kernel.tally import Area, Buckets
 
 OPEN = Family("open", "Open.", GAUGE)
 ENDS = Family("ends", "Ended.", label="end", values=("good", "bad"))

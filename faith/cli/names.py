@@ -45,7 +45,8 @@ def answer_names(
 
     It stays in the foreground.  Options for servers, clients and names may be repeated.
     """
-    from faith.daemon import admin, forwarder
+    from faith.daemon import forwarder
+    from faith.daemon.condition import ADMIN_PORT
     from faith.dns import endpoint
     from faith.dns.options import Rule
     from faith.dns.words import Words
@@ -69,7 +70,7 @@ def answer_names(
         pool_client or (),
         pool_file,
     ).settings()
-    where = endpoint.parse(metrics, admin.PORT)[:2] if metrics else None
+    where = endpoint.parse(metrics, ADMIN_PORT)[:2] if metrics else None
     forwarder.run(settings, workers, user, where)
 
 

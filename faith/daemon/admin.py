@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from faith.daemon.loop import Loop
     from faith.kernel.tally import Area
 
-PORT = 9064
-"""The port, where none is said."""
 LONGEST = 8192
 """Octets of a request's head."""
 PATIENCE = 5.0

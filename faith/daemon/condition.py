@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from faith.kernel.families import STATE, Family, Layout
 from faith.kernel.steering import WAYS
-from faith.kernel.tally import STATE, Family, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from faith.kernel.tally import Cells
+
+ADMIN_PORT = 9064
+"""The TCP port of the admin listener, where none is given."""
 
 STARTED = Family("faith_start_time_seconds", "Unix time at which the daemon started.", STATE)
 WORKERS = Family("faith_workers", "Workers that serve.", STATE)

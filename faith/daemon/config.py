@@ -8,7 +8,8 @@ import socket
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon import admin, mapping, maps_file, pools
+from faith.daemon import mapping, maps_file, pools
+from faith.daemon.condition import ADMIN_PORT
 from faith.daemon.local import LocalServer
 from faith.daemon.log import FORMS
 from faith.daemon.policy import Rules
@@ -330,7 +331,7 @@ def _ping(table: Table) -> PingSettings | None:
 
 
 def _metrics(written: str) -> tuple[str, int]:
-    return endpoint.parse(written, admin.PORT)[:2]
+    return endpoint.parse(written, ADMIN_PORT)[:2]
 
 
 def _dns(table: Table, maps: Maps) -> DnsSettings:

@@ -14,14 +14,15 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
-from faith.kernel.tally import COUNTER, HISTOGRAM
+from faith.kernel.families import COUNTER, HISTOGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from prometheus_client.core import Metric
 
-    from faith.kernel.tally import Area, Family
+    from faith.kernel.families import Family
+    from faith.kernel.tally import Area
 
 _MICRO = 1_000_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.datagram.pace import CLIENT_RATE, RATE
-from faith.kernel.tally import STATE, Family, Layout
+from faith.kernel.families import STATE, Family, Layout
 from faith.translation.inward import NOT_MAPPED
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.kernel.tally import Family, Layout
+from faith.kernel.families import Family, Layout
 
 if TYPE_CHECKING:
     from faith.kernel.tally import Cells

@@ -6,13 +6,13 @@ import mmap
 import os
 from typing import TYPE_CHECKING
 
-from faith.kernel.tally import STATE
+from faith.kernel.families import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from faith.kernel.tally import Family, Layout
+    from faith.kernel.families import Family, Layout
 
 
 class Past:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.kernel.tally import GAUGE, HISTOGRAM, Buckets, Family, Layout
+from faith.kernel.families import GAUGE, HISTOGRAM, Family, Layout
+from faith.kernel.tally import Buckets
 from faith.relay import admission
 from faith.relay.dial import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
 from faith.relay.record import CLOSED

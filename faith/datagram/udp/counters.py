@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.datagram.udp.flows import CLIENT_FULL, FULL
-from faith.kernel.tally import GAUGE, Family, Layout
+from faith.kernel.families import GAUGE, Family, Layout
 
 if TYPE_CHECKING:
     from faith.kernel.tally import Cells
