@@ -12,21 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon import config
-from faith.daemon.activation import Passed
-from faith.daemon.background import Background, is_supervised
-from faith.daemon.condition import ADMIN_PORT
-from faith.daemon.legacy import Legacy
-from faith.daemon.local import LocalServer
-from faith.daemon.log import FORMS, Log, open_sink
-from faith.daemon.records import Recording
-from faith.daemon.settings import ALGS, Service, Settings
+from faith.daemon.config import config
+from faith.daemon.config.local_server import LocalServer
+from faith.daemon.config.settings import ALGS, Service, Settings
+from faith.daemon.host.socket_activation import Passed
+from faith.daemon.observe.health import ADMIN_PORT
+from faith.daemon.observe.log import FORMS, Log, open_sink
+from faith.daemon.observe.records import Recording
+from faith.daemon.process.daemonize import Background, is_supervised
 from faith.daemon.supervisor import Supervisor
+from faith.daemon.upgrade.inherited_state import Legacy
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import WAYS
-from faith.relay.admission import Limits
-from faith.relay.settings import Settings as RelaySettings
+from faith.relay.tcp.admission import Limits
+from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 from faith.translation.proxy import V1, V2, VERSIONS
