@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets import at_mark, unacknowledged
+from faith.kernel.sockets.tcp_sockets import at_mark, unacknowledged
 
 if TYPE_CHECKING:
     from tests.netns.way import Way

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import faith
-from faith.kernel.routes import reserve
+from faith.kernel.netlink.routes import reserve
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, SERVER
 from faith.translation.prefix import Prefix
 from faith.translation.proxy import header
@@ -38,7 +38,7 @@ ABORT = struct.pack("=ii", 1, 0)
 SIOCATMARK = 0x8905
 RUN = """\
 import sys
-from faith.relay import inetd, syslog
+from faith.relay.inetd import inetd, syslog
 syslog.DEV_LOG = sys.argv[1]
 sys.exit(inetd.main(sys.argv[2:]))
 """
