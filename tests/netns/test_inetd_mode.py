@@ -52,7 +52,7 @@ class Inetd:
         self._log_path = log
         self._log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._log.bind(str(log))
-        self._log.settimeout(10)
+        self._log.settimeout(30)  # a reset waits up to 15 s for a peer that does not read
         self._listener = lab.gateway.call(
             lambda: socket.create_server(("::", PORT), family=socket.AF_INET6)
         )
