@@ -10,21 +10,21 @@ import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from faith.kernel.sockets import stream_socket
-from faith.relay.counters import Counters
-from faith.relay.ftp import Ftp
-from faith.relay.ftp_data import Supervised
-from faith.relay.plane import Plane
-from faith.relay.routing import Route
-from faith.relay.secured import Secured
-from faith.relay.session import Session
-from faith.relay.stock import Stock
+from faith.kernel.sockets.tcp_sockets import stream_socket
+from faith.relay.alg.ftp import Ftp
+from faith.relay.alg.ftp_data import Supervised
+from faith.relay.alg.socket_pool import Stock
+from faith.relay.alg.tls_sessions import Secured
+from faith.relay.tcp.plane import Plane
+from faith.relay.tcp.relay_counters import Counters
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import Session
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from faith.relay.leg import Leg
+    from faith.relay.tcp.leg import Leg
 
 CLIENT = ("::1", 40000, 0, 0)
 SIOCOUTQ = 0x5411

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon import admin, condition
-from faith.daemon.admin import CLIENTS, Admin, Pages, _listening, _serve
-from faith.daemon.channel import Channel
-from faith.daemon.condition import Condition
-from faith.daemon.exposition import Exposition
-from faith.daemon.loop import Loop
+from faith.daemon.observe import health
+from faith.daemon.observe.exposition import Exposition
+from faith.daemon.observe.health import Condition
+from faith.daemon.process.channel import Channel
+from faith.daemon.process.loop import Loop
+from faith.daemon.services import admin
+from faith.daemon.services.admin import CLIENTS, Admin, Pages, _listening, _serve
 from faith.errors import SetupError
-from faith.kernel.tally import Area
+from faith.kernel.shared.shared_counters import Area
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-AREA = Area([condition.LAYOUT], 1)
+AREA = Area([health.LAYOUT], 1)
 
 
 def pages() -> tuple[Pages, Condition]:
-    told = Condition([0] * condition.LAYOUT.size)
+    told = Condition([0] * health.LAYOUT.size)
     return Pages(Exposition(AREA), told), told
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from faith.errors import ConfigError
-from faith.relay.admission import (
+from faith.relay.tcp.admission import (
     CLIENT,
     CLIENT_RATE,
     NO_LIMITS,

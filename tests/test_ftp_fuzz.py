@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.relay import control as control_module
-from faith.relay import resets
+from faith.relay.alg import control_connection as control_module
+from faith.relay.tcp import resets
 from tests.control_bench import Bench, Peer
 from tests.test_ftp_streams import LINES, SCRAPS
 

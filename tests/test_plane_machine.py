@@ -22,12 +22,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from faith.kernel.sockets import at_mark, unacknowledged
-from faith.relay import plane as plane_module
-from faith.relay.pipes import PipePool
-from faith.relay.plane import Plane
-from faith.relay.routing import Route
-from faith.relay.session import Session
+from faith.kernel.sockets.tcp_sockets import at_mark, unacknowledged
+from faith.relay.tcp import plane as plane_module
+from faith.relay.tcp.pipes import PipePool
+from faith.relay.tcp.plane import Plane
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,16 +5,16 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from faith.relay import routing
-from faith.relay.routing import Routing
+from faith.relay.tcp import routing
+from faith.relay.tcp.routing import Routing
 from faith.translation import destination
 from faith.translation.access import Access
 from faith.translation.destination import Policy
-from faith.translation.inward import NOT_MAPPED
 from faith.translation.map import Map
-from faith.translation.maps import NO_MAPS, Maps
+from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
+from faith.translation.v4_to_v6 import NOT_MAPPED
 
 if TYPE_CHECKING:
     import pytest

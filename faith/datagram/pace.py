@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.kernel.tally import shared
+from faith.kernel.shared.shared_counters import shared
 from faith.translation.sketch import ALL, STAMPED, Pace, cells_of
 
 if TYPE_CHECKING:

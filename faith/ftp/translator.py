@@ -13,7 +13,6 @@ from faith.ftp.data_port import (
     no_data_connection,
     tells_port,
 )
-from faith.ftp.debt import Debt
 from faith.ftp.events import (
     CloseData,
     GoTransparent,
@@ -26,6 +25,7 @@ from faith.ftp.events import (
 )
 from faith.ftp.exchange import Substituted, out_of_step
 from faith.ftp.listeners import Listeners
+from faith.ftp.pending_replies import Debt
 from faith.ftp.reply import ReplyLine, ReplyReader
 from faith.ftp.state import CLIENT_SPEAKS, SERVER_SPEAKS, TRANSITIONS, State, Step
 from faith.ftp.telnet import Line, Reader, Refusal, Signal

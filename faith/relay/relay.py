@@ -12,32 +12,32 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets import original_destination, reset
-from faith.relay import dial
-from faith.relay.counters import Counters
-from faith.relay.ftp import Ftp
+from faith.kernel.sockets.tcp_sockets import original_destination, reset
+from faith.relay.alg.ftp import Ftp
+from faith.relay.alg.rsh import Rsh
 from faith.relay.handover import Handover
-from faith.relay.introduction import introduce
-from faith.relay.limits import Deadlines, Silence
-from faith.relay.listener import Listener, Reserve, adopt
-from faith.relay.plane import ERR, HUP, Plane
-from faith.relay.record import Record
-from faith.relay.routing import Routing
-from faith.relay.rsh import Rsh
-from faith.relay.session import Session
-from faith.relay.settings import CLIENT, GATEWAY
-from faith.relay.shedding import Shedding
-from faith.translation.inward import NO_PREFIX
+from faith.relay.tcp import dial
+from faith.relay.tcp.listener import Listener, Reserve, adopt
+from faith.relay.tcp.overload import Shedding
+from faith.relay.tcp.plane import ERR, HUP, Plane
+from faith.relay.tcp.proxy_header import introduce
+from faith.relay.tcp.record import Record
+from faith.relay.tcp.relay_counters import Counters
+from faith.relay.tcp.relay_settings import CLIENT, GATEWAY
+from faith.relay.tcp.routing import Routing
+from faith.relay.tcp.session import Session
+from faith.relay.tcp.timeouts import Deadlines, Silence
+from faith.translation.v4_to_v6 import NO_PREFIX
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
-    from faith.relay.admission import Admission, Limits
-    from faith.relay.ftp_data import Supervised
-    from faith.relay.leg import Leg
-    from faith.relay.listener import Peer
-    from faith.relay.settings import Settings
+    from faith.relay.alg.ftp_data import Supervised
+    from faith.relay.tcp.admission import Admission, Limits
+    from faith.relay.tcp.leg import Leg
+    from faith.relay.tcp.listener import Peer
+    from faith.relay.tcp.relay_settings import Settings
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.relay")

@@ -7,7 +7,7 @@ is refused unless a rule of the operator's names it.
 from __future__ import annotations
 
 from faith.translation.map import TCP
-from faith.translation.maps import NO_MAPS
+from faith.translation.map_table import NO_MAPS
 from faith.translation.networks import Networks
 from faith.translation.sources import NO_SOURCES
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faith.translation.access import Access, Rule
-    from faith.translation.maps import Maps
+    from faith.translation.map_table import Maps
     from faith.translation.prefix import Prefix, Prefixes
     from faith.translation.sources import Sources
 

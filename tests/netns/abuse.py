@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets import at_mark, unacknowledged
+from faith.kernel.sockets.tcp_sockets import at_mark, unacknowledged
 
 if TYPE_CHECKING:
     from tests.netns.way import Way
@@ -212,14 +212,14 @@ class Case:
         return self.client.reset_after is not None or self.server.reset_after is not None
 
     def check(self) -> None:
-        assert {self.client.end, self.server.end} <= {"closed", "reset it", "was reset"}
+        assert {self.client.end, self.server.end} <= {"closed", "reset it", "was reset"}, self
         for one, other in ((self.client, self.server), (self.server, self.client)):
             if not self.must_be_reset:
-                assert one.end == "closed"
-                assert one.digest_out == other.digest_in
-                assert one.marks == ([] if other.urgent is None else [other.urgent])
+                assert one.end == "closed", self
+                assert one.digest_out == other.digest_in, self
+                assert one.marks == ([] if other.urgent is None else [other.urgent]), self
             elif other.end == "reset it" and one.reset_after is None:
-                assert (one.got, one.digest_out) == (other.wrote, other.digest())
+                assert (one.got, one.digest_out) == (other.wrote, other.digest()), self
             assert one.got <= other.size
 
 

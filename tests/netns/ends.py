@@ -15,8 +15,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import faith
-from faith.kernel import routes
-from faith.kernel.sockets import unacknowledged
+from faith.kernel.netlink import routes
+from faith.kernel.sockets.tcp_sockets import unacknowledged
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V6
 from faith.translation.prefix import Prefix
@@ -106,7 +106,7 @@ class Inetd(Passage):
                 with connection:
                     self._processes.append(
                         self._lab.gateway.popen(
-                            [sys.executable, "-m", "faith.relay.inetd"],
+                            [sys.executable, "-m", "faith.relay.inetd.inetd"],
                             **dict.fromkeys(("stdin", "stdout"), connection.fileno()),
                             stderr=subprocess.DEVNULL,
                             cwd=os.path.dirname(os.path.dirname(faith.__file__)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel.sockets import bind_reserved
+from faith.kernel.sockets.tcp_sockets import bind_reserved
 from faith.lab.topology import CLIENT, GATEWAY_V4, SERVER
 from tests.netns.ends import (
     MAPPED,

@@ -1,0 +1,365 @@
+"""An FTP control connection: the translator's events done, on the two legs of a session."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from faith.ftp import (
+    V4_TO_V6,
+    V6_TO_V4,
+    CloseData,
+    GoTransparent,
+    Hangup,
+    Log,
+    OpenActive,
+    OpenPassive,
+    ToClient,
+    ToServer,
+    Translator,
+)
+from faith.relay.alg.data_pinholes import Doorways
+from faith.relay.alg.side import Side
+from faith.relay.tcp.plane import ERR, IN, OUT
+from faith.relay.tcp.record import CLOSED, endpoint
+from faith.relay.tcp.routing import number
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
+
+    from faith.ftp import Event
+    from faith.relay.alg.ftp_data import FtpData
+    from faith.relay.tcp.session import Session
+
+log = logging.getLogger("faith.ftp")
+
+LINGER = 5.0
+"""Seconds that both peers have to hang up after we did."""
+PATIENCE = 10.0
+"""Seconds of a server's silence until a reply that may have passed is taken to have."""
+OUT_OF_STEP = "out of step"
+"""How a session ends of which the peers do not hang up."""
+
+_EDGE = 1 << 31  # EPOLLET: a HUP that cannot be acted on yet is then told only once
+
+
+class Control:
+    """Serves *session*, whose server has just been connected, until it ends or is encrypted.
+
+    Back-pressure: neither side is read while octets for the other wait, or while the translator
+    does not want it.  *forget* is called when this is over.
+    """
+
+    def __init__(self, data: FtpData, session: Session, forget: Callable[[Session], None]) -> None:
+        self.session = session
+        self._data = data
+        self._plane = data.plane
+        self._forget = forget
+        self._steps = log.isEnabledFor(logging.DEBUG)
+        self._client = Side("client", session.client)
+        self._server = Side("server", session.server)
+        self._inward = bool(session.route.port)
+        self._doorways = Doorways(data, session, self._opened, self._refused, self._turned_away)
+        self._alg = Translator(
+            V4_TO_V6 if self._inward else V6_TO_V4,
+            client=number(session.client_host),
+            mapped=number(session.route.mapped),
+            source=number(self._doorways.source),
+        )
+        self._secured = False
+        self._steering = False
+        self._told_of_strangers = False
+        self._leaving = ""  # how it ends, once we have hung up or are about to
+        self._resetting = False  # when what a lost peer said has arrived
+        self._timers: dict[str, TimerHandle] = {}
+
+    def start(self) -> None:
+        """Take the session over from the plane."""
+        self._plane.unwatch(self.session.server.fd)
+        self._watch_legs()
+        self._settle()
+
+    def _watch_legs(self) -> None:
+        for side, _ in self._both():
+            self._plane.watch(side.leg.fd, partial(self._ready, side), _EDGE)
+
+    def end(self, how: str, *, reset: bool) -> None:
+        """End the session with RSTs or FINs, and nobody is waited for any more."""
+        if self.session.end is not None:
+            return
+        self._let_go()
+        self._plane.end(self.session, how, reset=reset)
+
+    def _let_go(self) -> None:
+        for side, _ in self._both():
+            self._plane.unwatch(side.leg.fd)
+        self._doorways.close_all()
+        for name in list(self._timers):
+            self._cancel(name)
+        self._data.resets.discard(self.session)
+        self._forget(self.session)
+
+    # -- in another process ------------------------------------------------------------------
+
+    @property
+    def can_be_handed_over(self) -> bool:
+        """Whether it waits for nobody but its peers."""
+        return not self._steering and not self._alg.waits
+
+    def hand_over(self) -> tuple[dict[str, Any], list[int]]:
+        """Let go of the session: what `resume` goes on from, and the descriptors that go along."""
+        doorways, descriptors = self._doorways.hand_over()
+        state = {
+            "alg": self._alg.state(),
+            "outboxes": [side.outbox.state() for side, _ in self._both()],
+            "doorways": doorways,
+            "secured": self._secured,
+            "hanging_up": bool(self._leaving),
+            "leaving": self._leaving,
+            "lingers": "linger" in self._timers,
+        }
+        self._let_go()
+        return state, descriptors
+
+    def resume(self, state: dict[str, Any], descriptors: Iterator[int]) -> None:
+        """Go on, just made, where the one stopped whose state it is, with its descriptors."""
+        self._alg.restore(state["alg"])
+        for (side, _), waiting in zip(self._both(), state["outboxes"], strict=True):
+            side.outbox.restore(waiting)
+        self._doorways.resume(state["doorways"], descriptors)
+        self._secured = state["secured"]
+        self._leaving = state.get("leaving", OUT_OF_STEP if state["hanging_up"] else "")
+        self._watch_legs()
+        if state["lingers"]:
+            self._linger_on()
+        self._watch()
+        self._set_timers()
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _ready(self, side: Side, mask: int) -> None:
+        self._guard(partial(self._hear, side, mask))
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            # The plane would call again, and again: it is this session's end.
+            log.exception("a defect in the FTP ALG; the session that met it is cut")
+            self.end("defect", reset=True)
+
+    def _hear(self, side: Side, mask: int) -> None:
+        if mask & ERR:
+            side.look()
+        if mask & ~OUT and self._reads(side):
+            self._read(side)
+        self._settle()
+
+    def _reads(self, side: Side) -> bool:
+        other = self._server if side is self._client else self._client
+        if side.leg.eof or (other.leg.done and other.lost) or (self._secured and not self._loses):
+            return False
+        if self._leaving:
+            return True
+        wants = self._alg.wants_client if side is self._client else self._alg.wants_server
+        return wants and not other.outbox
+
+    def _read(self, side: Side) -> None:
+        got = side.read()
+        if got is None:
+            return
+        data, urgent = got
+        if side is self._server:
+            self._cancel("doubt")
+        if self._leaving:
+            return  # said too late
+        if side is self._client:
+            self._do(self._alg.from_client(data, urgent) if data else self._alg.client_ended())
+        else:
+            self._do(self._alg.from_server(data) if data else self._alg.server_ended())
+
+    # -- doing what the translator says ------------------------------------------------------
+
+    def _do(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if self._steps:
+                log.debug("%s: %r", self._name(), event)
+            match event:
+                case ToClient(data):
+                    self._client.put(data)
+                case ToServer(data, urgent):
+                    self._server.put(data, urgent=urgent)
+                case OpenPassive() | OpenActive():
+                    self._doorways.open(event)
+                case CloseData(listener):
+                    self._doorways.close(listener)
+                case GoTransparent():
+                    self._secured = True
+                    if not self._inward:  # else every port of the address comes to us anyway
+                        self._steering = True
+                        self._data.secured.add(self.session, self._steered)
+                case Hangup():
+                    self._leaving = OUT_OF_STEP
+                case Log(peer, text, detail):
+                    self._tell(peer, text, detail)
+
+    def _go_on(self, step: Callable[[], Iterable[Event]]) -> None:
+        """Do what the translator says of something that was waited for."""
+        if self.session.end is None and not self._leaving:
+            self._do(step())
+            self._settle()
+
+    def _opened(self, port: int) -> None:
+        """The peer may hear of *port*: it gets there."""
+        self._guard(partial(self._go_on, partial(self._alg.listening, port)))
+
+    def _refused(self, reason: str) -> None:
+        self._guard(partial(self._go_on, partial(self._alg.refused, reason)))
+
+    def _overdue(self) -> None:
+        self._guard(partial(self._go_on, self._alg.overdue))
+
+    def _steered(self) -> None:
+        """The client may hear that AUTH was accepted: where it may connect to then, reaches us."""
+        self._steering = False
+        self._guard(self._settle)
+
+    def _turned_away(self, host: str) -> None:
+        if not self._told_of_strangers:
+            self._told_of_strangers = True
+            self._tell("gateway", "a data connection of somebody else was refused", host)
+
+    def _tell(self, peer: str, text: str, detail: str = "") -> None:
+        log.warning("FTP %s: the %s: %s%s", self._name(), peer, text, detail and f" ({detail})")
+
+    def _name(self) -> str:
+        session = self.session
+        client = endpoint((session.client_host, session.client_port))
+        return f"{client} to {endpoint((session.route.mapped, session.mapped_port))}"
+
+    # -- sending, and what to wait for -------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Send what can be sent, pass on what has ended, and choose what to wait for."""
+        if self.session.end is not None:
+            return
+        if not self._steering:
+            self._send()
+            # A client that waits for the reply of a server that has ended is not read any more.
+            server = self.session.server
+            if self._leaving or (server.done and not server.error and not self._alg.wants_client):
+                self._hang_up()
+            if self._finish():
+                return
+        self._watch()
+        self._set_timers()
+
+    def _send(self) -> None:
+        for side, other in self._both():
+            leg = other.leg
+            leg.moved += side.flush()
+            if leg.eof and not leg.done and not side.outbox and self._is_through(other):
+                leg.done = True
+                if leg.error in (0, errno.EPIPE):  # EPIPE: a FIN came before the reset
+                    side.shut_down()
+
+    def _is_through(self, side: Side) -> bool:
+        """Whether everything that *side* said before its end has been put to the other."""
+        if self._leaving:
+            return True
+        through = side is self._client
+        return self._alg.client_is_through if through else self._alg.server_is_through
+
+    def _both(self) -> tuple[tuple[Side, Side], ...]:
+        return (self._client, self._server), (self._server, self._client)
+
+    @property
+    def _loses(self) -> bool:
+        """Whether one of the peers is not there any more."""
+        return self._client.lost or self._server.lost
+
+    def _watch(self) -> None:
+        for side, _ in self._both():
+            interest = (IN if self._reads(side) else 0) | (
+                OUT if side.outbox and not self._steering else 0
+            ) or _EDGE
+            if interest != side.interest:
+                side.interest = interest
+                self._plane.rewatch(side.leg.fd, interest)
+
+    def _set_timers(self) -> None:
+        if self._alg.doubts and not self._leaving:
+            self._later("doubt", PATIENCE, self._overdue)
+        else:
+            self._cancel("doubt")
+        if self._loses and not self._resetting:
+            self._resetting = True
+            lost = self.session.client if self._client.lost else self.session.server
+            self._data.resets.add(self.session, lost)
+
+    def _later(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        """Do it then, unless something of that name is to be done already, or is cancelled."""
+
+        def act() -> None:
+            del self._timers[name]
+            action()
+
+        if name not in self._timers:
+            self._timers[name] = self._data.loop.call_later(seconds, act)
+
+    def _cancel(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    # -- ends --------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """End the session as one of its peers has ended it."""
+        lost = self._client if self._client.lost else self._server
+        self.end(lost.loss, reset=True)
+
+    def _finish(self) -> bool:
+        """End the session, or leave it to the plane, if that is what is left to do."""
+        if self._client.lost and self._server.lost:
+            self.reset()
+            return True
+        if self._loses or self._client.outbox or self._server.outbox:
+            return False
+        client, server = self.session.client, self.session.server
+        if client.eof and server.eof if self._leaving else client.done and server.done:
+            self.end(CLOSED, reset=False)
+            return True
+        if self._secured:
+            self._leave_to_plane()
+        return self._secured
+
+    def _leave_to_plane(self) -> None:
+        """Leave the rest, which nobody but the peers can read, to the plane."""
+        if self._steps:
+            log.debug("%s: encrypted from here on", self._name())
+        self._let_go()
+        self._data.counters.ftp("encrypted")
+        self._plane.dial(self.session.server)
+        self._plane.start(self.session.server)
+
+    def _hang_up(self) -> None:
+        """Send FINs, and read on for a while: closing at once could take the last reply back."""
+        if "linger" in self._timers or self._client.outbox or self._server.outbox:
+            return
+        self._leaving = self._leaving or CLOSED
+        self._linger_on()
+        for side, other in self._both():
+            if not other.leg.done:
+                other.leg.done = True
+                side.shut_down()
+
+    def _linger_on(self) -> None:
+        self._later("linger", LINGER, self._end_lingering)
+
+    def _end_lingering(self) -> None:
+        self.end(self._leaving, reset=self._leaving != CLOSED)
