@@ -300,6 +300,23 @@ def test_who_is_not_read_costs_nothing(
     assert not heard
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_what_cannot_go_on_is_not_read(narrow: Bench, who: str) -> None:
+    """A client while a reply is awaited, a server while the client takes nothing."""
+    client, server, _ = greeted(narrow)
+    if who == "client":
+        narrow.tell(client, b"EPSV\r\n")
+        narrow.hears(server, b"PASV\r\n")
+    speaker = client if who == "client" else server
+    said = idle = 0
+    while idle < 20:
+        now = speaker.say(b"NOOP\r\n" * 500)
+        said += now
+        idle = 0 if now else idle + 1
+        narrow.turn(0.001)
+        assert said < 100_000, "it is kept in memory"
+
+
 # -- ends of encrypted ones ----------------------------------------------------------------------
 
 

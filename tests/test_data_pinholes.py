@@ -5,10 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faith.relay.alg.ftp_data import FtpData, Supervised
+from faith.relay.tcp.routing import Route, Routing
+from faith.translation.access import Access
+from faith.translation.destination import Policy
+from faith.translation.map import Map
+from faith.translation.map_table import Maps
+from faith.translation.networks import Networks
+from faith.translation.ports import Ports
+from faith.translation.prefix import Prefix, Prefixes
 from tests.control_bench import Bench, Peer
 
 if TYPE_CHECKING:
@@ -200,3 +210,30 @@ def test_one_that_is_asked_for_too_late_is_none(
     sock = socket.socket(socket.AF_INET6)
     waiting[0](sock)
     assert sock.fileno() < 0
+
+
+# -- addresses that several servers share ---------------------------------------------------------
+
+MAPPED, NODE = "192.0.2.102", "192.0.2.80"
+SHARED = Maps(
+    [
+        Map((0xC0000266, 32), (0x20010DB8_00060000_00000000_00000005, 128), Ports([(21, 21)])),
+        Map((0xC0000266, 32), (0x20010DB8_00060000_00000000_00000006, 128), Ports([(5000, 5009)])),
+    ]
+)
+
+
+@pytest.mark.parametrize(("port", "own"), [(21, True), (4999, True), (5000, False), (5010, True)])
+def test_a_port_that_leads_to_another_server_is_not_used(port: int, own: bool) -> None:
+    prefixes = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
+    routing = Routing(Policy(prefixes, Networks(32), Access.parse(""), SHARED))
+    nobody: Any = SimpleNamespace(stock=None, stock4=None, secured=None, open_door=None)
+    supervised = Supervised(*vars(nobody).values())
+    connecting: Any = SimpleNamespace(counters=None)
+    loop = asyncio.new_event_loop()
+    data = FtpData(loop, nobody, routing, supervised, connecting, lambda session: None)
+    session: Any = SimpleNamespace(
+        client_host=NODE, route=Route(MAPPED, "2001:db8:6::5", port=21), mapped_port=21
+    )
+    assert data.is_servers_own(session, port) is own
+    loop.close()

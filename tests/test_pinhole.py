@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import asyncio
+import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,27 @@ def test_who_has_come_by_the_time_it_closes_is_let_in(hall: Hall, strangers: int
             hall.knock()
     for stranger in before:
         stranger.close()
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_who_comes_when_there_are_no_descriptors_waits(hall: Hall, given_up: bool) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def come() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        await asyncio.sleep(0.05)
+        assert hall.doorway.is_open
+        if given_up:
+            hall.doorway.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await asyncio.sleep(2 * pinhole.REST)
+
+    with socket.create_connection((HERE, hall.doorway.port), 5) as visitor:
+        try:
+            hall.loop.run_until_complete(come())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert hall.came == ([] if given_up else [visitor.getsockname()[1]])
 
 
 def test_it_waits_as_long_as_rfc_6384_recommends() -> None:

@@ -64,8 +64,10 @@ class Doorways:
         if isinstance(event, OpenPassive):
             # At the server's own port where that can be had: no other session with this server is
             # told that port meanwhile, not even an encrypted one, of whose ports we do not know.
+            own = event.same_port or self._data.is_servers_own(self._session, event.port)
             stock = self._data.stock4 if self._inward else self._data.stock
-            stock.take(partial(self._open, event, (self._session.route.mapped, event.port)))
+            at = self._session.route.mapped, event.port if own else 0
+            stock.take(partial(self._open, event, at))
         elif self._has_source:
             stock = self._data.stock if self._inward else self._data.stock4
             stock.take(partial(self._open, event, (self.source, 0)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.relay.alg.data_connections import DataConnections
 from faith.relay.tcp.resets import Resets
+from faith.translation.v4_to_v6 import NOT_MAPPED
 
 if TYPE_CHECKING:
     import _socket
@@ -57,7 +58,21 @@ class FtpData:
         self.stock, self.stock4, self.secured, self.open_door = supervised
         self.counters = connecting.counters
         self.resets = Resets(loop, reset)
+        self._routing = routing
         self._data = DataConnections(loop, routing, connecting)
+
+    def is_servers_own(self, session: Session, port: int) -> bool:
+        """Return whether *port* of the mapped address leads to that port of its server, or nowhere.
+
+        Maps of some ports have several servers share an IPv4 address.
+        """
+        route = session.route
+        if not route.port:
+            return True
+        there = self._routing.find_inward(session.client_host, route.mapped, port)
+        if there.refused:
+            return there.refused == NOT_MAPPED
+        return there.server == route.server and there.port == port
 
     def passive(
         self, parent: Session, client: _socket.socket, client_port: int, at: int, to: int
