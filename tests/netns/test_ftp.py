@@ -193,6 +193,8 @@ def refused_from(host: Host, address: tuple[str, int]) -> bool:
         host.call(socket.create_connection, address, 5).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # the listener has just been closed, with this one at it
+        return False
     return False
 
 

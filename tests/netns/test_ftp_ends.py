@@ -31,12 +31,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.netns
 
 FTP, RSH = 21, 514
-SIZES = 1, 1_000, 60_000, 1_000_000
+SIZES = 1, 1_000, 60_000
+MUCH = 1_000_000
+"""More than anybody says on a control connection."""
 LINE = b"SITE of several words, as lines of some length go\r\n"
 
 
 class Ftp(Daemon):
     """Control connections, after the greeting; what goes over them are lines."""
+
+    is_bulk = False
 
     def open(self) -> Ends:
         client = self.way.connection()
@@ -62,6 +66,8 @@ class Ftp(Daemon):
 class Encrypted(Ftp):
     """Control connections that nobody reads."""
 
+    is_bulk = True
+
     def open(self) -> Ends:
         client, server = super().open()
         self.say(client, b"AUTH TLS\r\n", server)
@@ -74,6 +80,8 @@ class Encrypted(Ftp):
 
 class PassiveData(Ftp):
     """Data connections that the clients make."""
+
+    is_bulk = True
 
     def open(self) -> Ends:
         client, server = super().open()
@@ -120,6 +128,8 @@ class ActiveData(PassiveData):
 
 class Errors(Ftp):
     """The second connections of rsh."""
+
+    is_bulk = True
 
     def open(self) -> Ends:
         with self.way.client.inside():
@@ -180,7 +190,7 @@ def test_data_then_a_reset(lab: ThreeHosts, tmp_path: Path, path: str, closer: s
     with through(PATHS[path](lab, tmp_path)) as passage:
         assert isinstance(passage, Ftp)
         cases = []
-        for size in SIZES:
+        for size in (*SIZES, MUCH) if passage.is_bulk else SIZES:
             for unread in (True, False):
                 ends = passage.open()
                 closing, reading = ends if closer == "client" else ends[::-1]

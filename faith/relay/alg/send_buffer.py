@@ -27,7 +27,10 @@ class Outbox:
     def put(self, data: bytes, *, urgent: bool = False) -> None:
         """Append *data*, of which the last octet may be *urgent*."""
         ordinary = data[:-1] if urgent else data
-        if ordinary:
+        if ordinary and self._waiting and not self._waiting[-1][1]:
+            # A packet for many lines, not one for each.
+            self._waiting[-1] = self._waiting[-1][0] + ordinary, 0
+        elif ordinary:
             self._waiting.append((ordinary, 0))
         if urgent:
             self._waiting.append((data[-1:], _MSG_OOB))
