@@ -20,14 +20,15 @@ from faith.ftp import (
     ToServer,
     Translator,
 )
+from faith.relay.alg.control_log import ControlLog
 from faith.relay.alg.data_pinholes import Doorways
 from faith.relay.alg.side import Side
+from faith.relay.alg.timers import Timers
 from faith.relay.tcp.plane import ERR, IN, OUT
-from faith.relay.tcp.record import CLOSED, endpoint
+from faith.relay.tcp.record import CLOSED
 from faith.relay.tcp.routing import number
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
@@ -59,11 +60,11 @@ class Control:
         self._data = data
         self._plane = data.plane
         self._forget = forget
-        self._steps = log.isEnabledFor(logging.DEBUG)
+        self._log = ControlLog(session)
         self._client = Side("client", session.client)
         self._server = Side("server", session.server)
         self._inward = bool(session.route.port)
-        self._doorways = Doorways(data, session, self._opened, self._refused, self._turned_away)
+        self._doorways = Doorways(data, session, self._opened, self._refused, self._log.stranger)
         self._alg = Translator(
             V4_TO_V6 if self._inward else V6_TO_V4,
             client=number(session.client_host),
@@ -72,10 +73,9 @@ class Control:
         )
         self._secured = False
         self._steering = False
-        self._told_of_strangers = False
         self._leaving = ""  # how it ends, once we have hung up or are about to
         self._resetting = False  # when what a lost peer said has arrived
-        self._timers: dict[str, TimerHandle] = {}
+        self._timers = Timers(data.loop)
 
     def start(self) -> None:
         """Take the session over from the plane."""
@@ -98,8 +98,7 @@ class Control:
         for side, _ in self._both():
             self._plane.unwatch(side.leg.fd)
         self._doorways.close_all()
-        for name in list(self._timers):
-            self._cancel(name)
+        self._timers.cancel_all()
         self._data.resets.discard(self.session)
         self._forget(self.session)
 
@@ -174,7 +173,7 @@ class Control:
             return
         data, urgent = got
         if side is self._server:
-            self._cancel("doubt")
+            self._timers.cancel("doubt")
         if self._leaving:
             return  # said too late
         if side is self._client:
@@ -186,8 +185,7 @@ class Control:
 
     def _do(self, events: Iterable[Event]) -> None:
         for event in events:
-            if self._steps:
-                log.debug("%s: %r", self._name(), event)
+            self._log.step(event)
             match event:
                 case ToClient(data):
                     self._client.put(data)
@@ -205,7 +203,7 @@ class Control:
                 case Hangup():
                     self._leaving = OUT_OF_STEP
                 case Log(peer, text, detail):
-                    self._tell(peer, text, detail)
+                    self._log.warn(peer, text, detail)
 
     def _go_on(self, step: Callable[[], Iterable[Event]]) -> None:
         """Do what the translator says of something that was waited for."""
@@ -227,19 +225,6 @@ class Control:
         """The client may hear that AUTH was accepted: where it may connect to then, reaches us."""
         self._steering = False
         self._guard(self._settle)
-
-    def _turned_away(self, host: str) -> None:
-        if not self._told_of_strangers:
-            self._told_of_strangers = True
-            self._tell("gateway", "a data connection of somebody else was refused", host)
-
-    def _tell(self, peer: str, text: str, detail: str = "") -> None:
-        log.warning("FTP %s: the %s: %s%s", self._name(), peer, text, detail and f" ({detail})")
-
-    def _name(self) -> str:
-        session = self.session
-        client = endpoint((session.client_host, session.client_port))
-        return f"{client} to {endpoint((session.route.mapped, session.mapped_port))}"
 
     # -- sending, and what to wait for -------------------------------------------------------
 
@@ -293,28 +278,11 @@ class Control:
 
     def _set_timers(self) -> None:
         if self._alg.doubts and not self._leaving:
-            self._later("doubt", PATIENCE, self._overdue)
-        else:
-            self._cancel("doubt")
+            self._timers.start("doubt", PATIENCE, self._overdue)
         if self._loses and not self._resetting:
             self._resetting = True
             lost = self.session.client if self._client.lost else self.session.server
             self._data.resets.add(self.session, lost)
-
-    def _later(self, name: str, seconds: float, action: Callable[[], None]) -> None:
-        """Do it then, unless something of that name is to be done already, or is cancelled."""
-
-        def act() -> None:
-            del self._timers[name]
-            action()
-
-        if name not in self._timers:
-            self._timers[name] = self._data.loop.call_later(seconds, act)
-
-    def _cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -340,8 +308,7 @@ class Control:
 
     def _leave_to_plane(self) -> None:
         """Leave the rest, which nobody but the peers can read, to the plane."""
-        if self._steps:
-            log.debug("%s: encrypted from here on", self._name())
+        self._log.step("encrypted from here on")
         self._let_go()
         self._data.counters.ftp("encrypted")
         self._plane.dial(self.session.server)
@@ -359,7 +326,7 @@ class Control:
                 side.shut_down()
 
     def _linger_on(self) -> None:
-        self._later("linger", LINGER, self._end_lingering)
+        self._timers.start("linger", LINGER, self._end_lingering)
 
     def _end_lingering(self) -> None:
         self.end(self._leaving, reset=self._leaving != CLOSED)
