@@ -27,7 +27,8 @@ from faith.relay.tcp.relay_settings import CLIENT, GATEWAY
 from faith.relay.tcp.routing import Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.timeouts import Deadlines, Silence
-from faith.translation.v4_to_v6 import NO_PREFIX
+from faith.translation import reasons
+from faith.translation.reasons import KILLED, NO_PREFIX, SHED, STOPPED
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -171,9 +172,9 @@ class Relay:
         if session in self._dialling:
             self._dialling.remove(session)
         elif self._ftp and session in self._ftp.sessions():
-            self._ftp.end(session, "killed", reset=True)
+            self._ftp.end(session, KILLED, reset=True)
             return
-        self._plane.end(session, "killed", reset=True)
+        self._plane.end(session, KILLED, reset=True)
 
     # -- accepting ---------------------------------------------------------------------------
 
@@ -334,7 +335,7 @@ class Relay:
             self._plane.start(session.server, events)
 
     def _dial_timeout(self, session: Session) -> None:
-        self._dial_failed(session, dial.TIMEOUT)
+        self._dial_failed(session, reasons.TIMEOUT)
 
     def _dial_failed(self, session: Session, kind: str) -> None:
         self._plane.end(session, kind, reset=True)
@@ -358,7 +359,7 @@ class Relay:
         self._report(Record(peer[:2], (mapped, port), why, time.time()))
 
     def _has_shed(self) -> None:
-        self.counters.refused("shed")
+        self.counters.refused(SHED)
 
     def _ended(self, session: Session) -> None:
         self._report(session.record(self._loop.time()))
@@ -386,7 +387,7 @@ class Relay:
         for listener in self._data_listeners:
             self._plane.retire(listener.sock)
         for session in self._dialling.sessions() + self._plane.sessions():
-            self._plane.end(session, "stopped", reset=True)
+            self._plane.end(session, STOPPED, reset=True)
         for silence in self._silences:
             silence.close()
         self._dialling.close()

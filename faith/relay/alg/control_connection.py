@@ -25,9 +25,10 @@ from faith.kernel.sockets.tcp_sockets import stream_socket
 from faith.relay.alg.pinhole import Doorway
 from faith.relay.alg.send_buffer import Outbox
 from faith.relay.tcp.plane import ERR, IN, OUT
-from faith.relay.tcp.record import CLOSED, broken, endpoint
+from faith.relay.tcp.record import broken, endpoint
 from faith.relay.tcp.routing import number
 from faith.relay.tcp.session_state import adopt
+from faith.translation.reasons import CLOSED
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from faith.relay.tcp import dial
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
+from faith.translation.reasons import MAP_GONE, PREFIX_GONE
 
 if TYPE_CHECKING:
     import _socket
@@ -106,7 +107,7 @@ class DataConnections:
         """As for a connection of its own; but the server is to see one address of ours."""
         route = self._judged(parent)
         if route.local:  # the prefix has gone meanwhile
-            return Route(route.mapped, refused="prefix gone")
+            return Route(route.mapped, refused=PREFIX_GONE)
         if parent.end is not None:
             return route
         source = parent.server.sock.getsockname()[0]
@@ -118,7 +119,7 @@ class DataConnections:
         if not old.port:
             return self._routing.find(parent.client_host, old.mapped)
         new = self._routing.find_inward(parent.client_host, old.mapped, parent.mapped_port)
-        refused = new.refused or (None if new.server == old.server else "map gone")
+        refused = new.refused or (None if new.server == old.server else MAP_GONE)
         return Route(old.mapped, old.server, old.source, refused, port=old.port)
 
     def _begin(self, parent: Session, session: Session, dialled: Leg, error: int) -> None:

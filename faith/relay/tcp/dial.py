@@ -13,10 +13,7 @@ from faith.kernel.sockets.tcp_sockets import (
     bind_reserved,
     stream_socket,
 )
-
-REFUSED, UNREACHABLE, TIMEOUT = "refused", "unreachable", "timeout"
-NO_PORT = "no free source port"
-"""How a dial can fail, as records say it."""
+from faith.translation.reasons import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
 
 AFTERWARDS = frozenset((errno.ECONNRESET, errno.EPIPE))
 """Failures of a socket that was connected before: one that is refused has ECONNREFUSED.

@@ -6,6 +6,8 @@ from _socket import SO_KEEPALIVE, SOL_SOCKET
 from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
+from faith.translation.reasons import IDLE, IDLE_HALF_CLOSED, LIFETIME
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
@@ -137,7 +139,7 @@ class Silence:
                 session.looked_at = True
                 server.sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
             if self._lifetime and now - session.started >= self._lifetime:
-                self._sessions.end(session, "lifetime", reset=True)
+                self._sessions.end(session, LIFETIME, reset=True)
                 continue
             half_closed = client.done + server.done
             seen = client.moved + server.moved + half_closed
@@ -150,7 +152,7 @@ class Silence:
                 continue
             limit = self._half_closed if half_closed else self._idle
             if limit and now - session.quiet_since >= limit:
-                how = "idle half-closed" if half_closed else "idle"
+                how = IDLE_HALF_CLOSED if half_closed else IDLE
                 self._sessions.end(session, how, reset=True)
         self._timer = self._loop.call_later(self._interval, self._look)
 
