@@ -12,7 +12,6 @@ from faith.translation.reasons import MAP_GONE, PREFIX_GONE
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
 
     from faith.relay.tcp.leg import Leg
     from faith.relay.tcp.listener import Peer
@@ -64,7 +63,7 @@ class DataConnections:
             self._connecting.refuse(client, peer, mapped, at, route.refused)
             return False
         try:
-            server, error = _to_server(route)(route.source, route.server, to, reserved_port=False)
+            server, error = dial.connect(route.server, to, route.source)
         except OSError as failure:
             self._connecting.refuse(client, peer, mapped, at, failure)
             return False
@@ -93,8 +92,9 @@ class DataConnections:
             self._connecting.refuse(server, peer, mapped, server_port, route.refused)
             return False
         try:
-            connect = dial.to_v4 if route.port else dial.to_v6
-            client, error = connect(mapped, parent.client_host, to, reserved_port=reserved_port)
+            client, error = dial.connect(
+                parent.client_host, to, mapped, reserved_port=reserved_port
+            )
         except OSError as failure:
             self._connecting.refuse(server, peer, mapped, server_port, failure)
             return False
@@ -126,7 +126,3 @@ class DataConnections:
         session.parent = parent
         parent.data += 1
         self._connecting.begin(session, dialled, error)
-
-
-def _to_server(route: Route) -> Callable[..., tuple[_socket.socket, int]]:
-    return dial.to_v6 if route.port else dial.to_v4

@@ -252,8 +252,8 @@ def _relay(
     record.server = route.server, record.mapped[1]
     log.debug(f"connecting to {endpoint(record.server)} from {route.source or 'any address'}")
     try:
-        server, error = dial.to_v4(
-            route.source, route.server, record.mapped[1], reserved_port=options.reserved_port
+        server, error = dial.connect(
+            route.server, record.mapped[1], route.source, reserved_port=options.reserved_port
         )
     except OSError as failure:
         record.end = f"{NO_SOURCE}: {failure.strerror}".lower()
