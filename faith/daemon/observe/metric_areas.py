@@ -13,6 +13,7 @@ from faith.kernel.shared.old_counters import Past
 from faith.kernel.shared.shared_counters import Area
 from faith.relay.tcp import relay_counters
 from faith.relay.tcp.relay_counters import Counters
+from faith.translation.reasons import LOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ class Places:
         """A worker of the program before this one has ended, with what sessions it still had."""
         if self._past is not None:
             layout = relay_counters.LAYOUT
-            lost = layout.cells(relay_counters.SESSIONS)[relay_counters.LOST]
+            lost = layout.cells(relay_counters.SESSIONS)[LOST]
             self._past.move(number, layout, layout.start(relay_counters.OPEN), lost)
 
     # -- from one program to the next --------------------------------------------------------

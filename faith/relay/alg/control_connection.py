@@ -25,8 +25,8 @@ from faith.relay.alg.data_pinholes import Doorways
 from faith.relay.alg.side import Side
 from faith.relay.alg.timers import Timers
 from faith.relay.tcp.plane import ERR, IN, OUT
-from faith.relay.tcp.record import CLOSED
 from faith.relay.tcp.routing import number
+from faith.translation.reasons import CLOSED, DEFECT, OUT_OF_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,8 +42,6 @@ LINGER = 5.0
 """Seconds that both peers have to hang up after we did."""
 PATIENCE = 10.0
 """Seconds of a server's silence until a reply that may have passed is taken to have."""
-OUT_OF_STEP = "out of step"
-"""How a session ends of which the peers do not hang up."""
 
 _EDGE = 1 << 31  # EPOLLET: a HUP that cannot be acted on yet is then told only once
 
@@ -149,7 +147,7 @@ class Control:
         except Exception:
             # The plane would call again, and again: it is this session's end.
             log.exception("a defect in the FTP ALG; the session that met it is cut")
-            self.end("defect", reset=True)
+            self.end(DEFECT, reset=True)
 
     def _hear(self, side: Side, mask: int) -> None:
         if mask & ERR:

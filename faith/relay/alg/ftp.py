@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from faith.relay.alg.control_connection import Control
 from faith.relay.alg.ftp_data import FtpData
 from faith.relay.tcp.listener import adopt
+from faith.translation.reasons import NOT_EXPECTED, STOPPED
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -78,7 +79,7 @@ class Ftp:
         """Reset every control connection that is left."""
         self._data.close()
         for session in self.sessions():
-            self.end(session, "stopped", reset=True)
+            self.end(session, STOPPED, reset=True)
 
     def accepted(self, fd: int, peer: Peer) -> None:
         """Somebody has come as whoever may, with an encrypted control connection."""
@@ -88,6 +89,6 @@ class Ftp:
         if port in self._connecting.settings.ftp:
             self._connecting.connect(client, peer, mapped, port)
         elif parent is None:
-            self._connecting.refuse(client, peer, mapped, port, "not expected")
+            self._connecting.refuse(client, peer, mapped, port, NOT_EXPECTED)
         else:
             self._data.passive(parent, client, peer[1], port, port)

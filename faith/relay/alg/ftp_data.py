@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.relay.alg.data_connections import DataConnections
 from faith.relay.tcp.resets import Resets
-from faith.translation.v4_to_v6 import NOT_MAPPED
+from faith.translation.reasons import NOT_MAPPED
 
 if TYPE_CHECKING:
     import _socket

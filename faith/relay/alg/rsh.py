@@ -14,6 +14,7 @@ from faith.relay.alg.data_connections import DataConnections
 from faith.relay.alg.pinhole import BACKLOG, Doorway
 from faith.relay.tcp.plane import ERR, RDHUP
 from faith.relay.tcp.record import broken
+from faith.translation.reasons import BAD_STDERR_PORT, NO_STDERR_PORT, STOPPED
 from faith.translation.rsh_port import RESERVED, stderr_port
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Rsh:
     def close(self) -> None:
         """Reset what has only begun, and let no more second connections in."""
         for session in list(self._openings):
-            self.end(session, "stopped")
+            self.end(session, STOPPED)
         for doorway in self._doorways.values():
             doorway.close()
         self._doorways.clear()
@@ -150,7 +151,7 @@ class _Opening:
             return
         except ValueError as error:
             log.warning("rsh from %s: port %r: %s", self._session.client_host, self._said, error)
-            self._rsh.end(self._session, "bad stderr port")
+            self._rsh.end(self._session, BAD_STDERR_PORT)
         except OSError as error:
             self._rsh.end(self._session, broken("client", error.errno))
         else:
@@ -166,7 +167,7 @@ class _Opening:
                 ours = self._rsh.expect(self._session, port)
             except OSError as error:
                 log.error("rsh: no port for the second connection: %s", error.strerror)
-                self._rsh.end(self._session, "no stderr port")
+                self._rsh.end(self._session, NO_STDERR_PORT)
                 return
             self._said = b"%d\0" % ours
         self._rsh.go_on(self._session, self._said)

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from faith.kernel.sockets.tcp_sockets import at_mark, unread
 from faith.relay.tcp.leg import Leg
 from faith.relay.tcp.pipes import PIPE_SIZE, PipePool
-from faith.relay.tcp.record import CLOSED, broken
+from faith.relay.tcp.record import broken
 from faith.relay.tcp.resets import Resets
+from faith.translation.reasons import CLOSED, DEFECT, OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     import _socket
@@ -47,8 +48,6 @@ SMALL = 4096
 """A splice shorter than this turns the direction back."""
 TURNS = 16
 """Reads a direction may make in one wake-up before the others have their turn."""
-OUT_OF_MEMORY = "out of memory"
-"""How a session ends whose bytes there is no memory for."""
 ROUNDS = 4
 """Times the kernel is asked in a turn, while it has something: cheaper than a turn of the loop."""
 EVENTS = 512
@@ -265,7 +264,7 @@ class Plane:
                 self._cut(events[len(events) - length_hint(rest) - 1][0], OUT_OF_MEMORY)
             except Exception:
                 log.exception("a defect in the relay; the session that met it is cut")
-                self._cut(events[len(events) - length_hint(rest) - 1][0], "defect")
+                self._cut(events[len(events) - length_hint(rest) - 1][0], DEFECT)
             else:
                 break
         if self._drained:
