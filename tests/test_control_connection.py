@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -366,6 +367,23 @@ def test_a_server_that_is_silent_when_in_doubt(
     bench.tell(server, b"200 PORT it is\r\n")
     bench.hears(client, b"200 PORT it is\r\n")
     bench.hears(server, b"RETR a\r\n")
+
+
+def test_what_has_come_while_we_stood_still_is_no_silence(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_module, "PATIENCE", 0.05)
+    client, server, _ = greeted(bench)
+    bench.tell(client, b"SITE slow\r\nEPSV ALL\r\n")
+    bench.hears(server, b"SITE slow\r\nNOOP\r\n")
+    server.say(b"200 slow\r\n")
+    bench.hears(client, b"200 slow\r\n")
+    server.say(b"200 ok\r\n")
+    time.sleep(0.1)
+    bench.hears(client, b"504 Command not implemented for that parameter\r\n")
+    bench.tell(client, b"PWD\r\n")
+    bench.tell(server, b"257 here\r\n")
+    bench.hears(client, b"257 here\r\n")
 
 
 def test_one_that_is_not_in_doubt_is_waited_for(

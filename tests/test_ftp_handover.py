@@ -102,3 +102,19 @@ def test_while_a_reply_is_in_doubt(heard: bytes) -> None:
     assert translator.from_server(b"200 ok\r\n") == [
         ToClient(b"504 Command not implemented for that parameter\r\n")
     ]
+
+
+def test_from_a_program_that_knew_of_no_ends_and_doubts() -> None:
+    translator = new_translator()
+    translator.from_server(b"220 Hello\r\n")
+    translator.from_client(b"RETR a\r\nEPSV\r\n")
+    translator.from_server(b"150 a\r\n22")
+    state = json.loads(json.dumps(translator.state()))
+    for new in ("passed", "ports_owed", "too_late"):
+        del state[new]
+    for name, length in (("client", 8), ("server", 8), ("replies", 3), ("debt", 3)):
+        del state[name][length:]
+    before, translator = translator, new_translator()
+    translator.restore(state)
+    for reply in (b"6 Done\r\n", b"227 (192,0,2,21,237,19)\r\n"):
+        assert translator.from_server(reply) == before.from_server(reply)

@@ -20,6 +20,7 @@ from faith.ftp import (
     ToServer,
     Translator,
 )
+from faith.kernel.sockets.tcp_sockets import unread
 from faith.relay.alg.control_log import ControlLog
 from faith.relay.alg.data_pinholes import Doorways
 from faith.relay.alg.side import Side
@@ -217,6 +218,9 @@ class Control:
         self._guard(partial(self._go_on, partial(self._alg.refused, reason)))
 
     def _overdue(self) -> None:
+        if unread(self._server.leg.fd):  # this process had no turn: it is not the server's silence
+            self._set_timers()
+            return
         self._guard(partial(self._go_on, self._alg.overdue))
 
     def _steered(self) -> None:
