@@ -227,6 +227,20 @@ def test_a_server_that_was_reset_before_it_was_ours(bench: Bench) -> None:
     assert bench.hear(client) == (b"421 Too many users, bye", "RST")
 
 
+@pytest.mark.parametrize("who", ["client", "server"])
+def test_a_refusal_for_somebody_who_was_sent_a_fin(bench: Bench, who: str) -> None:
+    """Telnet negotiation of the last to speak, after the other has ended."""
+    client, server, session = greeted(bench)
+    first, last = (client, server) if who == "client" else (server, client)
+    first.sock.shutdown(socket.SHUT_WR)
+    assert bench.hear(last) == (b"", "FIN")
+    bench.tell(last, b"\xff\xfd\x18" + b"221 Bye\r\n")
+    last.sock.shutdown(socket.SHUT_WR)
+    assert bench.hear(first) == (b"221 Bye\r\n", "FIN")
+    bench.until(lambda: session in bench.ended)
+    assert session.end == "closed"
+
+
 def test_both_are_reset(bench: Bench) -> None:
     client, server, session = greeted(bench)
     client.reset()

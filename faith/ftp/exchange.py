@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from faith.ftp.reply import ReplyLine
 
 
-_PORTS = (227, 228, 229)  # replies that are to something else
+_TELLING_PORTS = (227, 228, 229)
 
 
 class Exchange(Protocol):
@@ -88,7 +88,7 @@ class Substituted(Exchange):
         if not line.completes:
             return []
         # 5yz: the server has no NOOP, or wants a login first.
-        if line.code // 100 in (2, 5) and line.code not in _PORTS:
+        if line.code // 100 in (2, 5) and line.code not in _TELLING_PORTS:
             return [to_client(self._reply)]
         return out_of_step("server", "no reply to NOOP in its place", str(line.code))
 

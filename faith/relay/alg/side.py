@@ -43,8 +43,12 @@ class Side:
         return broken(self.name, self.leg.error)
 
     def put(self, data: bytes, *, urgent: bool = False) -> None:
-        """Have *data* sent, of which the last octet may be *urgent*; nothing is to one lost."""
-        if not self.lost:
+        """Have *data* sent, of which the last octet may be *urgent*.
+
+        Nothing is sent to a peer that is lost, or behind a FIN: the ALG may have a refusal for
+        somebody who ended long ago.
+        """
+        if not self.lost and not self.leg.peer.done:
             self.outbox.put(data, urgent=urgent)
 
     def flush(self) -> int:
