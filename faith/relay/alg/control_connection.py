@@ -73,7 +73,7 @@ class Control:
         self._secured = False
         self._steering = False
         self._leaving = ""  # how it ends, once we have hung up or are about to
-        self._resetting = False  # when what a lost peer said has arrived
+        self._lost: Side | None = None  # the first; when all that it said has arrived, we are over
         self._timers = Timers(data.loop)
 
     def start(self) -> None:
@@ -258,8 +258,8 @@ class Control:
         """Whether everything that *side* said before its end has been put to the other."""
         if self._leaving:
             return True
-        through = side is self._client
-        return self._alg.client_is_through if through else self._alg.server_is_through
+        alg = self._alg
+        return alg.client_is_through if side is self._client else alg.server_is_through
 
     def _both(self) -> tuple[tuple[Side, Side], ...]:
         return (self._client, self._server), (self._server, self._client)
@@ -281,16 +281,15 @@ class Control:
     def _set_timers(self) -> None:
         if self._alg.doubts and not self._leaving:
             self._timers.start("doubt", PATIENCE, self._overdue)
-        if self._loses and not self._resetting:
-            self._resetting = True
-            lost = self.session.client if self._client.lost else self.session.server
-            self._data.resets.add(self.session, lost)
+        if self._loses and self._lost is None:
+            self._lost = self._client if self._client.lost else self._server
+            self._data.resets.add(self.session, self._lost.leg)
 
     # -- ends --------------------------------------------------------------------------------
 
     def reset(self) -> None:
         """End the session as one of its peers has ended it."""
-        lost = self._client if self._client.lost else self._server
+        lost = self._lost or (self._client if self._client.lost else self._server)
         self.end(lost.loss, reset=True)
 
     def _finish(self) -> bool:
