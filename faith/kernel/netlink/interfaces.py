@@ -1,4 +1,4 @@
-"""The addresses of this host's interfaces, IPv4 and IPv6, and the networks they connect it to.
+"""The addresses of this host's interfaces, IPv4 and IPv6, and the networks on their links.
 
 Reading needs no privilege.
 """
@@ -32,7 +32,8 @@ class Own:
     def __init__(self, body: bytes) -> None:
         family, length, _, _, self.interface = _IFADDRMSG.unpack_from(body)
         told = dict(attributes(body[_IFADDRMSG.size :]))
-        far_end = told.get(_IFA_ADDRESS, b"")  # the address itself, but on a point-to-point link
+        # equals the address itself, except on a point-to-point link
+        far_end = told.get(_IFA_ADDRESS, b"")
         own = told.get(_IFA_LOCAL, far_end)
         self.address: Address
         self.network: Network
@@ -45,12 +46,12 @@ class Own:
 
     @property
     def is_link_local(self) -> bool:
-        """Whether it is of IPv6 and means nothing beyond its link."""
+        """Whether this is an IPv6 address that is valid on its link only."""
         return self.address.version == 6 and self.address.is_link_local
 
 
 def addresses() -> list[Own]:
-    """All addresses of all interfaces, loopback included."""
+    """Return all addresses of all interfaces, loopback included."""
     found = []
     with Netlink(NETLINK_ROUTE) as netlink:
         for family in (AF_INET, AF_INET6):

@@ -1,4 +1,4 @@
-"""Pairs steered by a BPF program at the socket lookup, as in `faith.kernel.steering.sk_lookup`."""
+"""Host bindings by a BPF program at the socket lookup; see `faith.kernel.steering.sk_lookup`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_PAIRS = 65536
 
 
 class PairProgram:
-    """A program that hands a pair's connections to one of *listeners*.  Raises SetupError."""
+    """A BPF program that hands a pair's connections to one of *listeners*.  Raises SetupError."""
 
     way = "sk_lookup"
 
@@ -35,7 +35,7 @@ class PairProgram:
 
     @classmethod
     def resume(cls, state: Any) -> Self:
-        """The one whose `state` the program before this one has left."""
+        """Adopt the program whose `state` the predecessor process left."""
         made = cls.__new__(cls)
         with ExitStack() as undo:
             made._map = undo.enter_context(bpf.Map.resume(state[0]))
@@ -44,12 +44,12 @@ class PairProgram:
         return made
 
     def state(self) -> Any:
-        """What makes another like it in the next program of this process."""
+        """Return the state that an upgrade passes to the successor process."""
         return self.descriptors
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that it lives by."""
+        """The descriptors that keep the program alive."""
         return [self._map.fileno(), self._link.fileno()]
 
     def _attach(self, undo: ExitStack, listeners: Sequence[_socket.socket]) -> None:
@@ -65,13 +65,13 @@ class PairProgram:
             self._link = undo.enter_context(bpf.at_socket_lookup("faith_pairs", code))
 
     def put(self, pair: bytes, listener: int) -> None:
-        """Have *pair* come to the listener of that number, and to no other.  Raises OSError."""
+        """Steer *pair* to the listener of that index alone.  Raises OSError."""
         self._map.update(pair, SLOT.pack(listener))
 
     def take(self, pair: bytes) -> None:
-        """Steer *pair* no more.  Raises OSError, ENOENT when it was not."""
+        """Stop steering *pair*.  Raises OSError, with ENOENT when it was not steered."""
         self._map.delete(pair)
 
     def close(self) -> None:
-        """Steer nothing any more; in a forked process, only let go of it."""
+        """Stop steering; in a forked process, only close the descriptors."""
         self._undo.close()

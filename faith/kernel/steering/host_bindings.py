@@ -1,7 +1,7 @@
-"""Every port above 1023, for pairs of a client and a mapped address, while they are steered.
+"""Host bindings: every port above 1023 of a mapped address, steered to a worker for one client.
 
-It is for data connections that nobody can read the announcement of: FTP's, behind TLS.  Where BPF
-may be used a program at the socket lookup looks for the pair, elsewhere a rule of nftables.
+They serve data connections whose announcement nobody on the gateway can read: FTP's, behind TLS.
+Where BPF may be used a program at the socket lookup finds the pair, elsewhere an nftables rule.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     Pair = tuple[str, str]
-    """A client's and a mapped address, as text without an interface."""
+    """A client's and a mapped address, as text without a zone."""
 
 _STEP = "steer the data of encrypted FTP"
 _KINDS: dict[str, type[PairProgram] | type[PairTable]] = {
@@ -29,7 +29,7 @@ _KINDS: dict[str, type[PairProgram] | type[PairTable]] = {
 
 
 class Steered(Protocol):
-    """What leads pairs, as octets, to listeners: `PairProgram` or `PairTable`."""
+    """The steering of pairs, as octets, to listeners: `PairProgram` or `PairTable`."""
 
     way: str
 
@@ -44,7 +44,8 @@ class Steered(Protocol):
 
 
 class Pairs:
-    """Steers pairs to the *listeners*, one for each of *workers*; goes with the process.
+    """The steering of pairs to the *listeners*, one for each of *workers*; it ends with the
+    process.
 
     *way* is "sk_lookup" or "tproxy".  Raises SetupError when the kernel can do neither.
     """
@@ -59,12 +60,12 @@ class Pairs:
 
     @property
     def way(self) -> str:
-        """How it is done."""
+        """The steering method."""
         return self._steered.way
 
     @classmethod
     def resume(cls, state: dict[str, Any]) -> Self:
-        """The one whose `state` the program before this one has left."""
+        """Adopt the bindings whose `state` the predecessor process left."""
         made = cls.__new__(cls)
         made._holders = {(client, mapped): its for client, mapped, its in state["holders"]}
         with ExitStack() as undo:
@@ -77,7 +78,7 @@ class Pairs:
         return made
 
     def state(self) -> dict[str, Any]:
-        """What makes another like it in the next program of this process, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return {
             "holders": [[*pair, its] for pair, its in self._holders.items()],
             "listeners": [listener.fileno() for listener in self.listeners],
@@ -87,18 +88,18 @@ class Pairs:
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that are in the state."""
+        """The descriptors in the state."""
         listeners = [listener.fileno() for listener in self.listeners]
         return listeners + self._steered.descriptors
 
     def steer(self, pair: Pair, worker: int) -> None:
-        """Have *pair* come to *worker*, or to one that asked for it before.  Raises OSError."""
+        """Steer *pair* to *worker*, unless another worker asked for it before.  Raises OSError."""
         if pair not in self._holders:
             self._steered.put(_key(pair), worker)
         self._holders.setdefault(pair, []).append(worker)
 
     def unsteer(self, pair: Pair, worker: int) -> None:
-        """Take back one `steer`; a no-op when there was none, or it was refused."""
+        """Take back one `steer`; does nothing when there was none, or it was refused."""
         holders = self._holders.get(pair, [])
         if worker not in holders:
             return
@@ -106,17 +107,17 @@ class Pairs:
         if not holders:
             del self._holders[pair]
             self._steered.take(_key(pair))
-        elif worker not in holders:  # it may have been the one that had it
+        elif worker not in holders:  # it may have been the worker that the pair was steered to
             self._steered.put(_key(pair), holders[0])
 
     def forget(self, worker: int) -> None:
-        """Take back all that *worker* asked for."""
+        """Take back every pair that *worker* asked for."""
         for pair, holders in list(self._holders.items()):
             for _ in range(holders.count(worker)):
                 self.unsteer(pair, worker)
 
     def close(self) -> None:
-        """Steer nothing any more; in a forked process, only let go of it."""
+        """Stop steering; in a forked process, only close the descriptors."""
         self._undo.close()
 
 

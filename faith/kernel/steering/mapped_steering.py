@@ -1,7 +1,7 @@
-"""How connections to mapped IPv4 networks reach our listeners, on every port.
+"""Steering of connections to mapped IPv4 networks, on every port, to the daemon's listeners.
 
 The routes of `faith.kernel.netlink.mapped_routes` make the networks local.  By "sk_lookup" a BPF
-program chooses a listener on 127.0.0.1, by "tproxy" a rule of nftables hands the connections to it.
+program chooses a listener on 127.0.0.1; by "tproxy" an nftables rule does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from faith.kernel.steering.base import Held
 
     Network = tuple[int, int]
-    """An IPv4 address and a length."""
+    """An IPv4 address and a prefix length."""
     Steer = Callable[[Collection[Network], Collection[Network]], None]
 
 _ADDRESS = "127.0.0.1"
@@ -38,7 +38,7 @@ _DOORS = Rule(
     f"{_STEERED} socket transparent 1 socket wildcard 0 return",
     _STEERED_EXPRESSIONS + socket_of_its_own() + leave(),
 )
-"""Leaves alone what a transparent socket waits for at its very address and port: FTP data."""
+"""Leaves alone the connections to a transparent socket bound to their very address: FTP data."""
 
 
 class InwardSteering(Steering):
@@ -56,17 +56,17 @@ class InwardSteering(Steering):
         self._steer = steer
 
     def steer(self, networks: Collection[Network], holes: Collection[Network]) -> None:
-        """Steer *networks* but for *holes*, and nothing else, from now on.
+        """Steer exactly *networks*, except *holes*, from now on.
 
-        What stays is steered all the while.  Raises SetupError.
+        A network that stays is steered throughout.  Raises SetupError.
         """
         self._steer(networks, holes)
 
 
 def bring_in(way: str, workers: int) -> InwardSteering:
-    """Listeners for each of *workers*, to which nothing is steered yet.
+    """Make listeners for each of *workers*, to which nothing is steered yet.
 
-    *way* is "sk_lookup", "tproxy", or anything else for the first of them that fits.  Raises
+    *way* is "sk_lookup", "tproxy", or anything else for the first of them that works.  Raises
     SetupError.
     """
     if way in _STARTS:
@@ -81,7 +81,7 @@ def bring_in(way: str, workers: int) -> InwardSteering:
 
 
 def taken_over(state: dict[str, Any]) -> InwardSteering:
-    """What the program before this one in this process brought in, from its `state`."""
+    """Adopt the steering that the predecessor process left, from its `state`."""
     with ExitStack() as undo:
         (group,) = resume_groups(undo, state["listeners"])
         return _RESUMES[state["way"]](undo, group, state["held"])
@@ -117,7 +117,7 @@ class _Table(Owned):
         super().__init__("steer by tproxy", [chain], sets=[_NETWORKS], family=IP)
 
     def steer(self, networks: Collection[Network], holes: Collection[Network]) -> None:
-        """Hand over what is for *networks* but for *holes*.  Raises SetupError."""
+        """Hand over connections to *networks* except *holes*.  Raises SetupError."""
         wanted = without(ranges(networks, 32), ranges(holes, 32))
         with self._explained():
             self._nft.refill(self._table.name, _NETWORKS.of(wanted))

@@ -1,7 +1,7 @@
-"""Listeners that one client each reaches, whatever programs at the socket lookup say otherwise.
+"""Pinholes: listeners that one client each reaches, with precedence over all lookup programs.
 
-A listener at an address and a port of its own is no match for them: the ranges of any faithd of
-the network namespace would have its connections.  So does a pair's, of every port.
+Without a pinhole, the range of any faithd of the network namespace would take the connections to a
+listener at an address and a port of its own, and so would a host binding, of every port.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOWEST_PORT = 1024
 
 
 class Doors:
-    """Opens such doors of one *flow*; each goes with its listener, all of them with the process.
+    """The pinholes of one *flow*; each ends with its listener, all of them with the process.
 
     Raises SetupError when the kernel cannot do it.
     """
@@ -57,7 +57,7 @@ class Doors:
 
     @classmethod
     def resume(cls, descriptors: Iterable[int], flow: Flow = TCP6) -> Self:
-        """Those whose `descriptors` the program before this one has left; they stay open."""
+        """Adopt the pinholes whose `descriptors` the predecessor process left; they stay open."""
         listeners, link = descriptors
         made = cls.__new__(cls)
         made._flow = flow
@@ -69,13 +69,13 @@ class Doors:
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that all of them live by."""
+        """The descriptors that keep all of them alive."""
         return [self._listeners.fileno(), self._link.fileno()]
 
     def open(self, client: str, listener: int, ours: Callable[[int], object]) -> None:
-        """Have *client* reach the listener that is open at this descriptor.
+        """Steer connections of *client* to the listener that is open at this descriptor.
 
-        *ours* tells whether an address is one that doors may be opened at.  Raises OSError.
+        *ours* returns whether pinholes may be at an address.  Raises OSError.
         """
         with closing(_socket.socket(fileno=os.dup(listener))) as sock:
             address, port = sock.getsockname()[:2]
@@ -87,5 +87,5 @@ class Doors:
         self._listeners.update(key, struct.pack("=Q", listener))
 
     def close(self) -> None:
-        """Close all doors; in a forked process, only let go of them."""
+        """Close all pinholes; in a forked process, only close the descriptors."""
         self._undo.close()

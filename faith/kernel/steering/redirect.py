@@ -1,7 +1,7 @@
-"""Way in: nftables' redirect, the last resort; connection tracking carries every connection.
+"""Steering by nftables' redirect, the last resort: connection tracking carries every connection.
 
-The connections arrive on an ephemeral port of ``[::]`` with one of the host's own addresses as
-their destination; the original one comes from `kernel.sockets.tcp_sockets.original_destination`.
+Connections arrive on an ephemeral port of ``[::]`` with one of the host's own addresses as their
+destination; the original one comes from `kernel.sockets.tcp_sockets.original_destination`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """What `start` gave the program before this one, from its `Steering.state`."""
+    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
     return resume_steered("redirect", listeners, held, redirected=True)
 
 

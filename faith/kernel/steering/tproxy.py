@@ -1,8 +1,8 @@
-"""Way in: nftables' tproxy hands the connections to one IPV6_TRANSPARENT listener.
+"""Steering by nftables' tproxy, to one IPV6_TRANSPARENT listener for each worker.
 
-It needs no BPF and takes any number of ports.  The listener has an ephemeral port of ``[::1]``,
+It needs no BPF and serves any number of ports.  The listeners have an ephemeral port of ``[::1]``,
 which no packet from outside can be sent to: what reaches it was steered, or comes from this host.
-The AnyIP route makes the prefixes local already, so no packet mark, rule or table of routes is
+The AnyIP route makes the prefixes local already, so no packet mark, rule or routing table is
 needed.
 """
 
@@ -52,7 +52,7 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """What `start` gave the program before this one, from its `Steering.state`."""
+    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
     return resume_steered("tproxy", listeners, held)
 
 
