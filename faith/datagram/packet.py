@@ -37,7 +37,7 @@ class Packet(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether the payload is complete."""
+        """True if the payload is complete."""
         return len(self.payload) == self.length
 
 

@@ -68,12 +68,12 @@ class Map:
 
     @property
     def inward(self) -> bool:
-        """Whether the map serves connections from IPv4 to IPv6."""
+        """True if the map serves connections from IPv4 to IPv6."""
         return self.direction != OUT
 
     @property
     def outward(self) -> bool:
-        """Whether the map serves the IPv6 hosts' own connections to IPv4."""
+        """True if the map serves the IPv6 hosts' own connections to IPv4."""
         return self.direction != IN
 
     def to_v6(self, v4: int) -> int:

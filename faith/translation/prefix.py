@@ -104,7 +104,7 @@ class Prefix:
 
     @property
     def well_known(self) -> bool:
-        """Whether this is 64:ff9b::/96, in either layout: at /96 they agree (RFC 6052 §2.1)."""
+        """True if this is 64:ff9b::/96, in either layout: at /96 they agree (RFC 6052 §2.1)."""
         return self.length == 96 and self.address == 0x0064_FF9B << 96
 
     @property

@@ -143,7 +143,7 @@ class Lent:
     def __init__(self, ping: Ping) -> None:
         self._ping = ping
         self.left = True
-        """Whether they have yet to be given."""
+        """True if they have yet to be given."""
 
     def give(self, room: int) -> tuple[list[Any], list[int]]:
         """Return all identifiers in one lot."""

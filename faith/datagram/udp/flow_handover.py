@@ -43,7 +43,7 @@ class Handover:
 
     @property
     def left(self) -> bool:
-        """Whether there is more to give."""
+        """True if there is more to give."""
         home = self._home
         return self._end_left or bool(len(home.outward_flows) + len(home.inward_flows))
 

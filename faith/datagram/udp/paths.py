@@ -70,7 +70,7 @@ class Way:
 
     @property
     def ended(self) -> bool:
-        """Whether a flow of this path has ended."""
+        """True if a flow of this path has ended."""
         return self.flow.ended or (self.twin is not None and self.twin.ended)
 
 

@@ -46,7 +46,7 @@ class Own:
 
     @property
     def is_link_local(self) -> bool:
-        """Whether this is an IPv6 address that is valid on its link only."""
+        """True if this is an IPv6 address that is valid on its link only."""
         return self.address.version == 6 and self.address.is_link_local
 
 
