@@ -1,4 +1,4 @@
-"""How packets for the prefixes reach our listeners: one contract, several ways."""
+"""Steering: how connections to the prefixes reach the listeners; one contract, several methods."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _RESUMES = {
     "redirect": redirect.resume,
 }
 WAYS = tuple(_STARTS)
-"""Every way, in the order in which "auto" tries them."""
+"""Every method, in the order in which "auto" tries them."""
 
 _FEW_PORTS = 16
-"""Up to so many, listeners of their own cost less than a program at every lookup of the host."""
+"""Up to this many, listeners of their own cost less than a program at every lookup of the host."""
 
 
 def bring_in(
@@ -46,10 +46,10 @@ def bring_in(
 ) -> Steering:
     """Steer *ports* of *prefixes* to listeners for each of *workers*, by *way* (one of `WAYS`).
 
-    With "auto" it is the first way that fits.  Connections to the host's own addresses
-    arrive too on those of *ports* that are in *own*; on others they may (way "route") or may not.
+    With "auto" it is the first method that works.  Connections to the host's own addresses arrive
+    too on those of *ports* that are in *own*; on others they may (method "route") or may not.
 
-    Raises SetupError; from "auto" it says why each way was refused.
+    Raises SetupError; with "auto" it says why each method was refused.
     """
     prefixes = tuple(prefixes)
     route.check_number(own)
@@ -64,13 +64,14 @@ def bring_in(
 
 
 def change_ports(steering: Steering, ports: Ports, own: Ports) -> Callable[[], None]:
-    """`Steering.change_ports`; raises SetupError too when there would be too many listeners."""
+    """Call `Steering.change_ports`; raises SetupError too when there would be too many
+    listeners."""
     route.check_number(ports if steering.way == "route" else own)
     return steering.change_ports(ports, own)
 
 
 def taken_over(state: dict[str, Any]) -> Steering:
-    """What the program before this one in this process brought in, from its `Steering.state`.
+    """Adopt the steering that the predecessor process left, from its `Steering.state`.
 
     Nothing changes in the kernel: what lives by a descriptor has never been without one.
     """
