@@ -27,7 +27,7 @@ def lines(settings: Settings) -> Iterator[str]:
     if not settings.prefixes:
         yield "prefix   those that faith -e reserves"
     yield from (f"service  {_service(service)}" for service in settings.services)
-    yield f"steered  by {'the first way that fits' if settings.via == 'auto' else settings.via}"
+    yield f"steered  by {'the first method that works' if settings.via == 'auto' else settings.via}"
     rules = Rules.of(settings)
     count = len(rules.access().rules)
     counted = "1 rule" if count == 1 else f"{count} rules"

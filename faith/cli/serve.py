@@ -24,7 +24,7 @@ from faith.daemon.supervisor import Supervisor
 from faith.daemon.upgrade.inherited_state import Legacy
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
-from faith.kernel.steering import WAYS
+from faith.kernel.steering import METHODS
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         help="reserve the prefix while this faithd runs (repeatable)",
     )
     add("--layout", choices=LAYOUTS, default=LOW32, help="of the prefixes of -P (%(default)s)")
-    add("--via", choices=("auto", *WAYS), default="auto", help="how packets come (%(default)s)")
+    add("--via", choices=("auto", *METHODS), default="auto", help="how packets come (%(default)s)")
     add(
         "--alg",
         choices=ALGS,

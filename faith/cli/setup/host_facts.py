@@ -14,7 +14,7 @@ from faith.kernel.process import capabilities
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from faith.kernel.netlink.interfaces import Own
+    from faith.kernel.netlink.interfaces import OwnAddress
     from faith.translation.prefix import Prefix
 
 
@@ -26,7 +26,7 @@ class Host:
     *rights* the capabilities of this process.
     """
 
-    addresses: dict[str, list[Own]]
+    addresses: dict[str, list[OwnAddress]]
     outside: tuple[str, ...] = ()
     reserved: tuple[Prefix, ...] = ()
     servers: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Host:
             links = rtnetlink.links(netlink)
             main = list(rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_MAIN))
         names = {index: link.name for index, link in links.items() if index != rtnetlink.LOOPBACK}
-        addresses: dict[str, list[Own]] = {name: [] for name in names.values()}
+        addresses: dict[str, list[OwnAddress]] = {name: [] for name in names.values()}
         for own in interfaces.addresses():
             if own.interface in names and not own.is_link_local:
                 addresses[names[own.interface]].append(own)
@@ -67,7 +67,7 @@ class Host:
         found = self.with_addresses(4)
         return [name for name in found if name in self.outside] or found
 
-    def own(self, names: Iterable[str], version: int) -> list[Own]:
+    def own(self, names: Iterable[str], version: int) -> list[OwnAddress]:
         """Return the addresses of some interfaces, of one IP version."""
         found = [own for name in names for own in self.addresses.get(name, ())]
         return [own for own in found if own.address.version == version]

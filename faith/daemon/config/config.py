@@ -32,7 +32,7 @@ from faith.datagram.ping.ping_server import Settings as PingSettings
 from faith.datagram.udp import flows
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
-from faith.kernel.steering import WAYS, route
+from faith.kernel.steering import METHODS, route
 from faith.relay.tcp.admission import MOST, Limits
 from faith.relay.tcp.relay_settings import INWARD_SOURCES
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -166,12 +166,15 @@ def _prefix(layout: str) -> Reader[Prefix]:
 
 def _via(tables: list[Table]) -> str:
     """Return the one steering method that the prefixes name, or "auto"."""
-    ways = [table.take("via", choice(("auto", *WAYS)), "auto") for table in tables]
-    chosen = [(way, table) for way, table in zip(ways, tables, strict=True) if way != "auto"]
-    for way, table in chosen[1:]:
+    methods = [table.take("via", choice(("auto", *METHODS)), "auto") for table in tables]
+    chosen = [
+        (method, table) for method, table in zip(methods, tables, strict=True) if method != "auto"
+    ]
+    for method, table in chosen[1:]:
         first, where = chosen[0]
-        if way != first:
-            message = f"{way}, but {first} {_on(where, 'via')}: all prefixes have one way in"
+        if method != first:
+            before = f"{first} {_on(where, 'via')}"
+            message = f"{method}, but {before}: all prefixes have one steering method"
             raise table.fault(message, "via")
     return chosen[0][0] if chosen else "auto"
 

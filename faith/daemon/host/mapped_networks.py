@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterable, Sequence
 
-    from faith.kernel.steering.mapped_steering import InwardSteering
+    from faith.kernel.steering.mapped_steering import MappedSteering
 
     Network = tuple[int, int]
     """An IPv4 address and a prefix length."""
@@ -31,18 +31,18 @@ log = logging.getLogger("faith.supervisor")
 class Inward:
     """The steering of connections to mapped networks to the workers, while there are such networks.
 
-    *way* is a method of kernel.steering.  The daemon finds its state in the kernel by marks: routes
-    of this process, which an upgrade keeps, and a guard shared by all daemons.  *arrived* is called
-    when running workers get listeners to serve: one for each.
+    *method* is a method of kernel.steering.  The daemon finds its state in the kernel by marks:
+    routes of this process, which an upgrade keeps, and a guard shared by all daemons.  *arrived* is
+    called when running workers get listeners to serve: one for each.
     """
 
     def __init__(
-        self, way: str, workers: int, arrived: Callable[[Sequence[_socket.socket]], None]
+        self, method: str, workers: int, arrived: Callable[[Sequence[_socket.socket]], None]
     ) -> None:
-        self._way = way
+        self._method = method
         self._workers = workers
         self._arrived = arrived
-        self._steering: InwardSteering | None = None
+        self._steering: MappedSteering | None = None
         self._networks: tuple[Network, ...] = ()
         self._own: tuple[Network, ...] = ()
         self._held: set[Network] = set()
@@ -97,9 +97,9 @@ class Inward:
 
     def _steer(self) -> None:
         if self._steering is None:
-            self._steering = mapped_steering.bring_in(self._way, self._workers)
+            self._steering = mapped_steering.bring_in(self._method, self._workers)
             self._arrived([listener for (listener,) in self._steering.listeners])
-            log.info("mapped networks are steered by %s", self._steering.way)
+            log.info("mapped networks are steered by %s", self._steering.method)
         holes = Networks(32, self._networks).holding(self._own)
         self._steering.steer(self._networks, holes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import STATE, Family, Layout
-from faith.kernel.steering import WAYS
+from faith.kernel.steering import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,10 +21,10 @@ RESTARTS = Family("faith_worker_restarts", "Workers that took the place of a dea
 PREFIXES = Family("faith_prefixes", "Reserved prefixes that are relayed from.", STATE)
 STEERING = Family(
     "faith_steering",
-    "Whether connections are brought in this way.",
+    "Whether connections are steered by this method.",
     STATE,
     label="way",
-    values=WAYS,
+    values=METHODS,
 )
 REPAIRS = Family(
     "faith_repairs",
@@ -80,11 +80,11 @@ class Life:
 class Condition(Life):
     """The health of a relay, written by its supervisor in *cells* of `LAYOUT`."""
 
-    def steered(self, ways: Iterable[str], prefixes: int) -> None:
+    def steered(self, methods: Iterable[str], prefixes: int) -> None:
         """Set the steering methods in use, and the number of prefixes that are steered."""
-        present = set(ways)
-        for way, cell in _STEERING.items():
-            self._cells[cell] = way in present
+        present = set(methods)
+        for method, cell in _STEERING.items():
+            self._cells[cell] = method in present
         self._cells[_PREFIXES] = prefixes
 
     def repaired(self, *, good: bool) -> None:

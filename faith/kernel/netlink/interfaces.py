@@ -21,7 +21,7 @@ _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
 
 
-class Own:
+class OwnAddress:
     """An address of the interface with the index *interface*, and the *network* on its link.
 
     The network of a point-to-point link is the far end alone.
@@ -31,10 +31,10 @@ class Own:
 
     def __init__(self, body: bytes) -> None:
         family, length, _, _, self.interface = _IFADDRMSG.unpack_from(body)
-        told = dict(attributes(body[_IFADDRMSG.size :]))
+        attrs = dict(attributes(body[_IFADDRMSG.size :]))
         # equals the address itself, except on a point-to-point link
-        far_end = told.get(_IFA_ADDRESS, b"")
-        own = told.get(_IFA_LOCAL, far_end)
+        far_end = attrs.get(_IFA_ADDRESS, b"")
+        own = attrs.get(_IFA_LOCAL, far_end)
         self.address: Address
         self.network: Network
         if family == AF_INET:
@@ -50,11 +50,11 @@ class Own:
         return self.address.version == 6 and self.address.is_link_local
 
 
-def addresses() -> list[Own]:
+def addresses() -> list[OwnAddress]:
     """Return all addresses of all interfaces, loopback included."""
     found = []
     with Netlink(NETLINK_ROUTE) as netlink:
         for family in (AF_INET, AF_INET6):
             bodies = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(family, 0, 0, 0, 0))
-            found += [Own(body) for body in bodies if body[0] == family]
+            found += [OwnAddress(body) for body in bodies if body[0] == family]
     return found

@@ -132,10 +132,10 @@ class Netlink:
             some = several[start : start + _MANY]
             self._socket.send(b"".join(self._message(kind, NLM_F_REQUEST | flags, b) for b in some))
             # As in a batch: all is done when send() returns, and success has no answer.
-            for told, told_flags, _, body in list(self._pending()):
+            for answer, its_flags, _, body in list(self._pending()):
                 try:
-                    if told == _NLMSG_ERROR:
-                        _check(body, told_flags, _CODE.size + _HEADER.size)
+                    if answer == _NLMSG_ERROR:
+                        _check(body, its_flags, _CODE.size + _HEADER.size)
                 except OSError as error:
                     if error.errno not in ignored:
                         failed = failed or error
@@ -227,15 +227,15 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         at += length + (-length % 4)
 
 
-def _check(body: bytes, flags: int, told_at: int) -> None:
-    """Raise the error of an acknowledgement; its attributes start at *told_at*."""
+def _check(body: bytes, flags: int, attributes_at: int) -> None:
+    """Raise the error of an acknowledgement; its attributes start at *attributes_at*."""
     (code,) = _CODE.unpack_from(body)
     if not code:
         return
     reason = os.strerror(-code)
-    told = dict(attributes(body[told_at:])) if flags & _NLM_F_ACK_TLVS else {}
-    if _NLMSGERR_ATTR_MSG in told:
-        reason += f": {told[_NLMSGERR_ATTR_MSG].rstrip(bytes(1)).decode(errors='replace')}"
+    attrs = dict(attributes(body[attributes_at:])) if flags & _NLM_F_ACK_TLVS else {}
+    if _NLMSGERR_ATTR_MSG in attrs:
+        reason += f": {attrs[_NLMSGERR_ATTR_MSG].rstrip(bytes(1)).decode(errors='replace')}"
     raise OSError(-code, reason)
 
 

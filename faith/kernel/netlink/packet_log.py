@@ -110,8 +110,8 @@ class PacketLog:
                 continue
             for kind, _, _, body in messages(bytes(memoryview(self._buffer)[:length])):
                 if kind == _PACKET:
-                    told = dict(attributes(body[_NFGENMSG.size :]))
-                    yield told.get(_PAYLOAD, b""), int.from_bytes(told.get(_INDEV, b""), "big")
+                    attrs = dict(attributes(body[_NFGENMSG.size :]))
+                    yield attrs.get(_PAYLOAD, b""), int.from_bytes(attrs.get(_INDEV, b""), "big")
 
 
 def _bind(netlink: Netlink) -> int:

@@ -80,12 +80,12 @@ class Route:
         self.length: int = length
         self.protocol: int = protocol
         self.kind: int = kind
-        told = dict(attributes(body[_RTMSG.size :]))
-        self.network = int.from_bytes(told.get(_RTA_DST, b""), "big")
-        self.table = _native(told, _RTA_TABLE, table)
-        self.metric = _native(told, _RTA_PRIORITY)
-        self.interface = _native(told, _RTA_OIF)
-        self.direct = not told.keys() & {_RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA}
+        attrs = dict(attributes(body[_RTMSG.size :]))
+        self.network = int.from_bytes(attrs.get(_RTA_DST, b""), "big")
+        self.table = _native(attrs, _RTA_TABLE, table)
+        self.metric = _native(attrs, _RTA_PRIORITY)
+        self.interface = _native(attrs, _RTA_OIF)
+        self.direct = not attrs.keys() & {_RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA}
 
 
 class Address:
@@ -100,11 +100,11 @@ class Address:
         _, length, flags, scope, interface = _IFADDRMSG.unpack_from(body)
         self.scope: int = scope
         self.interface: int = interface
-        told = dict(attributes(body[_IFADDRMSG.size :]))
+        attrs = dict(attributes(body[_IFADDRMSG.size :]))
         # equals the address itself, except on a point-to-point link
-        far_end = told.get(_IFA_ADDRESS, b"")
-        self.address = int.from_bytes(told.get(_IFA_LOCAL, far_end), "big")
-        alone = _native(told, _IFA_FLAGS, flags) & _IFA_F_NOPREFIXROUTE
+        far_end = attrs.get(_IFA_ADDRESS, b"")
+        self.address = int.from_bytes(attrs.get(_IFA_LOCAL, far_end), "big")
+        alone = _native(attrs, _IFA_FLAGS, flags) & _IFA_F_NOPREFIXROUTE
         self.length: int = 128 if alone else length
         shift = 128 - self.length
         self.network = int.from_bytes(far_end, "big") >> shift << shift
@@ -118,8 +118,8 @@ class Link:
     def __init__(self, body: bytes) -> None:
         _, _, index, flags, _ = _IFINFOMSG.unpack_from(body)
         self.index: int = index
-        told = dict(attributes(body[_IFINFOMSG.size :]))
-        self.name = told[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
+        attrs = dict(attributes(body[_IFINFOMSG.size :]))
+        self.name = attrs[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
         self.neighbours = not flags & _IFF_WITHOUT_NEIGHBOURS
 
 
@@ -161,8 +161,8 @@ def local_ipv4(netlink: Netlink, protocol: int) -> Iterator[tuple[int, int, int]
     usual = AF_INET, TABLE_LOCAL, protocol, LOCAL, *_LOCAL_KINDS
     for body in _dumped(netlink, AF_INET, TABLE_LOCAL, protocol):
         if len(body) >= _LOCAL.size:
-            got, length, table, by, kind, *told = _LOCAL.unpack_from(body)
-            (l1, k1, _, l2, k2, network, l3, k3, metric) = told
+            got, length, table, by, kind, *attrs = _LOCAL.unpack_from(body)
+            (l1, k1, _, l2, k2, network, l3, k3, metric) = attrs
             if (got, table, by, kind, l1, k1, l2, k2, l3, k3) == usual:
                 yield int.from_bytes(network, "big"), length, metric
                 continue
@@ -232,6 +232,6 @@ def address_text(v6: int) -> str:
     return str(IPv6Address(v6))
 
 
-def _native(told: dict[int, bytes], kind: int, default: int = 0) -> int:
+def _native(attrs: dict[int, bytes], kind: int, default: int = 0) -> int:
     """Return the 32-bit number of an attribute, in the host's byte order."""
-    return int(struct.unpack("=I", told[kind])[0]) if kind in told else default
+    return int(struct.unpack("=I", attrs[kind])[0]) if kind in attrs else default

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from faith.kernel.netlink.netlink import Command
-    from faith.kernel.nft.ruleset import Chain, Kind, Range, Set, Table
+    from faith.kernel.nft.ruleset import Chain, ElementType, Range, Set, Table
 
 _SUBSYSTEM = 10
 _ATTRIBUTE = 4  # octets in front of an attribute's value
@@ -124,7 +124,7 @@ class Nftables:
     def generation(self) -> int:
         """Return the generation number, which every change of any table increases."""
         (found,) = self._netlink.request(_kind(_GETGEN), self._header)
-        return int.from_bytes(_told(found)[_GEN_ID], "big")
+        return int.from_bytes(_attributes_of(found)[_GEN_ID], "big")
 
     def put(self, table: str, of: Map, key: bytes, value: bytes, *, again: bool) -> None:
         """Map *key* to *value*; *again* says that the key is in the map and has to be replaced."""
@@ -148,7 +148,9 @@ class Nftables:
             if error.errno == errno.ENOENT:
                 return ()
             raise
-        points = [point for told in found for point in _points(told.get(_ELEM_LIST_ELEMENTS, b""))]
+        points = [
+            point for attrs in found for point in _points(attrs.get(_ELEM_LIST_ELEMENTS, b""))
+        ]
         return tuple(_intervals(points, wanted.kind.top))
 
     def has_rules_of(self, table: Table) -> bool:
@@ -176,11 +178,11 @@ class Nftables:
             if error.errno == errno.ENOENT:
                 return None
             raise
-        return int.from_bytes(_told(found)[_TABLE_FLAGS], "big")
+        return int.from_bytes(_attributes_of(found)[_TABLE_FLAGS], "big")
 
     def _has_rules(self, table: str, chain: Chain) -> bool:
         found = self._dump(_GETRULE, string(_RULE_TABLE, table) + string(_RULE_CHAIN, chain.name))
-        rules = [told[_RULE_EXPRESSIONS] for told in found]
+        rules = [attrs[_RULE_EXPRESSIONS] for attrs in found]
         return len(rules) == len(chain.rules) and all(
             matches(rule.expressions, there) for rule, there in zip(chain.rules, rules, strict=True)
         )
@@ -189,9 +191,9 @@ class Nftables:
         """Return the hook, type and policy of each chain of a table, empty for regular chains."""
         found = self._dump(_GETCHAIN, b"")
         return {
-            _name(told, _CHAIN_NAME): tuple(told.get(kind, b"") for kind in _BASE)
-            for told in found
-            if _name(told, _CHAIN_TABLE) == table
+            _name(attrs, _CHAIN_NAME): tuple(attrs.get(kind, b"") for kind in _BASE)
+            for attrs in found
+            if _name(attrs, _CHAIN_TABLE) == table
         }
 
     def _batch(self, commands: Iterable[Command]) -> None:
@@ -200,7 +202,7 @@ class Nftables:
 
     def _dump(self, message: int, wanted: bytes) -> list[dict[int, bytes]]:
         found = self._netlink.dump(_kind(message), self._header + wanted)
-        return [_told(body) for body in found]
+        return [_attributes_of(body) for body in found]
 
 
 def _contents(table: Table) -> Iterator[Command]:
@@ -272,7 +274,7 @@ def _elements_of(table: str, of: Set | Map) -> bytes:
     return string(_ELEM_LIST_TABLE, table) + string(_ELEM_LIST_SET, of.name)
 
 
-def _intervals_of(kind: Kind) -> Callable[[int, int], bytes]:
+def _intervals_of(kind: ElementType) -> Callable[[int, int], bytes]:
     """Return a function that encodes an interval as its two elements.
 
     An interval that reaches the highest value has no end element.  There can be very many elements,
@@ -301,9 +303,9 @@ def _around(element: bytes, at: int, octets: int) -> tuple[bytes, bytes]:
 def _points(elements: bytes) -> Iterator[tuple[int, bool]]:
     """Return the ``(value, whether it starts an interval)`` pairs of a list of elements."""
     for _, element in attributes(elements):
-        told = dict(attributes(element))
-        key = dict(attributes(told[_ELEM_KEY]))[_DATA_VALUE]
-        flags = int.from_bytes(told.get(_ELEM_FLAGS, b""), "big")
+        attrs = dict(attributes(element))
+        key = dict(attributes(attrs[_ELEM_KEY]))[_DATA_VALUE]
+        flags = int.from_bytes(attrs.get(_ELEM_FLAGS, b""), "big")
         yield int.from_bytes(key, "big"), not flags & _ELEM_INTERVAL_END
 
 
@@ -325,9 +327,9 @@ def _kind(message: int) -> int:
     return _SUBSYSTEM << 8 | message
 
 
-def _told(body: bytes) -> dict[int, bytes]:
+def _attributes_of(body: bytes) -> dict[int, bytes]:
     return dict(attributes(body[_NFGENMSG:]))
 
 
-def _name(told: dict[int, bytes], kind: int) -> str:
-    return told[kind].rstrip(bytes(1)).decode()
+def _name(attrs: dict[int, bytes], kind: int) -> str:
+    return attrs[kind].rstrip(bytes(1)).decode()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ElementType:
     """The type of a set's elements: nft's name and number for it, and its width in octets."""
 
     name: str
@@ -33,10 +33,10 @@ class Kind:
 IP, IP6 = "ip", "ip6"
 """Families of tables, by nft's names."""
 
-ADDRESS = Kind("ipv6_addr", 8, 16)
-ADDRESS4 = Kind("ipv4_addr", 7, 4)
-PORT = Kind("inet_service", 13, 2)
-TWO_ADDRESSES = Kind("ipv6_addr . ipv6_addr", 8 << 6 | 8, 32)
+ADDRESS = ElementType("ipv6_addr", 8, 16)
+ADDRESS4 = ElementType("ipv4_addr", 7, 4)
+PORT = ElementType("inet_service", 13, 2)
+TWO_ADDRESSES = ElementType("ipv6_addr . ipv6_addr", 8 << 6 | 8, 32)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Set:
     """A named set of intervals that do not overlap."""
 
     name: str
-    kind: Kind
+    kind: ElementType
     ranges: tuple[Range, ...] = ()
 
     @classmethod
@@ -82,7 +82,7 @@ class Set:
 
 
 def networks_of(
-    kind: Kind, first: int, last: int
+    kind: ElementType, first: int, last: int
 ) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     """Return the networks that make up a range of addresses."""
     if kind == ADDRESS4:
@@ -98,8 +98,8 @@ class Map:
     """A named map of keys to values, empty when its table is made."""
 
     name: str
-    keys: Kind
-    values: Kind
+    keys: ElementType
+    values: ElementType
 
     def text(self) -> str:
         """Return the map as nft lists it."""

@@ -29,7 +29,7 @@ _RESUMES = {
     "tproxy": tproxy.resume,
     "redirect": redirect.resume,
 }
-WAYS = tuple(_STARTS)
+METHODS = tuple(_STARTS)
 """Every method, in the order in which "auto" tries them."""
 
 _FEW_PORTS = 16
@@ -37,14 +37,14 @@ _FEW_PORTS = 16
 
 
 def bring_in(
-    way: str,
+    method: str,
     ports: Ports,
     prefixes: Iterable[Prefix],
     workers: int,
     *,
     own: Ports = NO_PORTS,
 ) -> Steering:
-    """Steer *ports* of *prefixes* to listeners for each of *workers*, by *way* (one of `WAYS`).
+    """Steer *ports* of *prefixes* to listeners for each of *workers*, by one of `METHODS`.
 
     With "auto" it is the first method that works.  Connections to the host's own addresses arrive
     too on those of *ports* that are in *own*; on others they may (method "route") or may not.
@@ -55,10 +55,10 @@ def bring_in(
     route.check_number(own)
     steering = (
         _first_fit(ports, prefixes, workers)
-        if way == "auto"
-        else _STARTS[way](ports, prefixes, workers)
+        if method == "auto"
+        else _STARTS[method](ports, prefixes, workers)
     )
-    if steering.way != "route":
+    if steering.method != "route":
         _listen_too(steering, own)
     return steering
 
@@ -66,7 +66,7 @@ def bring_in(
 def change_ports(steering: Steering, ports: Ports, own: Ports) -> Callable[[], None]:
     """Call `Steering.change_ports`; raises SetupError too when there would be too many
     listeners."""
-    route.check_number(ports if steering.way == "route" else own)
+    route.check_number(ports if steering.method == "route" else own)
     return steering.change_ports(ports, own)
 
 
@@ -80,15 +80,15 @@ def taken_over(state: dict[str, Any]) -> Steering:
 
 def _first_fit(ports: Ports, prefixes: tuple[Prefix, ...], workers: int) -> Steering:
     refusals = []
-    for way, start in _STARTS.items():
-        if way == "route" and len(ports) > _FEW_PORTS:
+    for method, start in _STARTS.items():
+        if method == "route" and len(ports) > _FEW_PORTS:
             refusals.append(f"route: {len(ports)} ports are more than {_FEW_PORTS}")
             continue
         try:
             return start(ports, prefixes, workers)
         except SetupError as error:
-            refusals.append(f"{way}: {error}")
-    raise SetupError(f"steer ports {ports}", "no way is open; " + "; ".join(refusals))
+            refusals.append(f"{method}: {error}")
+    raise SetupError(f"steer ports {ports}", "no method works; " + "; ".join(refusals))
 
 
 def _listen_too(steering: Steering, ports: Ports) -> None:

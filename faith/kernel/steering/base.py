@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 
-class Held(Protocol):
+class HeldState(Protocol):
     """A holder of descriptors, and of the kernel state that lives by them."""
 
     def close(self) -> None:
@@ -46,16 +46,16 @@ class Steering:
 
     def __init__(
         self,
-        way: str,
+        method: str,
         groups: Sequence[Sequence[_socket.socket]],
         undo: ExitStack,
         *,
-        held: Iterable[Held] = (),
+        held: Iterable[HeldState] = (),
         set_prefixes: Callable[[Iterable[Prefix]], None] | None = None,
         set_ports: Callable[[Ports], None] | None = None,
         redirected: bool = False,
     ) -> None:
-        self.way = way
+        self.method = method
         self.redirected = redirected
         self._groups = [list(group) for group in groups]
         self._leaving: list[list[_socket.socket]] = []
@@ -96,7 +96,7 @@ class Steering:
         It contains descriptors by their numbers.
         """
         return {
-            "way": self.way,
+            "way": self.method,
             "listeners": [[sock.fileno() for sock in row] for row in self._rows()],
             "held": [thing.state() for thing in self._held],
         }
@@ -120,8 +120,8 @@ class Steering:
         called everything stays steered, but workers forked meanwhile already have the new
         listeners.  Raises SetupError when a port is not free.
         """
-        wanted = set(ports if self.way == "route" else own)
-        own_groups = self._groups[self.way != "route" :]
+        wanted = set(ports if self.method == "route" else own)
+        own_groups = self._groups[self.method != "route" :]
         present = {group[0].getsockname()[1]: group for group in own_groups}
         for port in sorted(wanted - present.keys()):
             self.listen(port)

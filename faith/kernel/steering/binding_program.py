@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from faith.kernel.bpf import bpf
 from faith.kernel.bpf.assembler import assemble
 from faith.kernel.process import capabilities
-from faith.kernel.steering.lookup_program import PAIR_SIZE, SLOT, pairs_program
+from faith.kernel.steering.lookup_program import PAIR_SIZE, SLOT, binding_program
 
 if TYPE_CHECKING:
     import _socket
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
-MOST_PAIRS = 65536
+MOST_BINDINGS = 65536
 
 
-class PairProgram:
+class BindingProgram:
     """A BPF program that hands a pair's connections to one of *listeners*.  Raises SetupError."""
 
-    way = "sk_lookup"
+    method = "sk_lookup"
 
     def __init__(self, listeners: Sequence[_socket.socket]) -> None:
         with ExitStack() as undo:
@@ -54,15 +54,21 @@ class PairProgram:
 
     def _attach(self, undo: ExitStack, listeners: Sequence[_socket.socket]) -> None:
         self._map = undo.enter_context(
-            bpf.Map(bpf.MAP_HASH, "faith_pairs", key=PAIR_SIZE, value=SLOT.size, entries=MOST_PAIRS)
+            bpf.Map(
+                bpf.MAP_HASH,
+                "faith_bindings",
+                key=PAIR_SIZE,
+                value=SLOT.size,
+                entries=MOST_BINDINGS,
+            )
         )
         with bpf.Map(
             bpf.MAP_SOCKMAP, "faith_data", key=SLOT.size, value=8, entries=len(listeners)
         ) as slots:
             for number, listener in enumerate(listeners):
                 slots.update(SLOT.pack(number), struct.pack("=Q", listener.fileno()))
-            code = assemble(pairs_program(self._map.fd, slots.fd))
-            self._link = undo.enter_context(bpf.at_socket_lookup("faith_pairs", code))
+            code = assemble(binding_program(self._map.fd, slots.fd))
+            self._link = undo.enter_context(bpf.at_socket_lookup("faith_bindings", code))
 
     def put(self, pair: bytes, listener: int) -> None:
         """Steer *pair* to the listener of that index alone.  Raises OSError."""

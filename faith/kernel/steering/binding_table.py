@@ -17,14 +17,14 @@ from faith.kernel.nft.expressions import (
     tproxy_to_it,
 )
 from faith.kernel.nft.ruleset import PORT, TWO_ADDRESSES, Chain, Hook, Map, Rule
-from faith.kernel.steering.owned import CAPABILITIES, Owned
+from faith.kernel.steering.owned import CAPABILITIES, OwnedTable
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
     from typing import Any, Self
 
-__all__ = ["CAPABILITIES", "PairTable"]
+__all__ = ["CAPABILITIES", "BindingTable"]
 
 _ADDRESS = "::1"
 _AFTER_MANGLE = -149  # after the chain of method tproxy: the last tproxy statement wins
@@ -42,14 +42,14 @@ _RULES = (
 )
 
 
-class PairTable(Owned):
+class BindingTable(OwnedTable):
     """An nftables table that hands a pair's connections to one of *listeners*, on ``[::1]``.
 
     Connections that a transparent socket bound to their very address waits for are left to it.
     Raises SetupError.
     """
 
-    way = "tproxy"
+    method = "tproxy"
 
     def __init__(self, listeners: Sequence[_socket.socket]) -> None:
         chain = Chain("steer", _RULES, Hook("filter", "prerouting", _AFTER_MANGLE))

@@ -14,7 +14,7 @@ from faith.kernel.nft.expressions import UDP, accept, daddr4_in, daddr_in, l4pro
 from faith.kernel.nft.expressions import tproxy as to
 from faith.kernel.nft.ruleset import ADDRESS, ADDRESS4, IP, IP6, Chain, Hook, Rule, Set
 from faith.kernel.steering.lookup import Lookup
-from faith.kernel.steering.owned import MANGLE, Owned
+from faith.kernel.steering.owned import MANGLE, OwnedTable
 from faith.translation.ports import ALL_PORTS
 from faith.translation.ranges import ranges, without
 
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
 _NETWORKS = {IP: Set("networks", ADDRESS4), IP6: Set("networks", ADDRESS)}
 
 
-class Lead:
+class DatagramSteering:
     """The steering of datagrams for the networks of `replace` to *sock*, of `udp_sockets.arrivals`.
 
-    *way* is "sk_lookup", "tproxy", or anything else for the first of them that works.  It lasts
+    *method* is "sk_lookup", "tproxy", or anything else for the first of them that works.  It lasts
     until `close`, or until the last copy of its descriptors is closed.  Raises SetupError.
     """
 
-    def __init__(self, sock: _socket.socket, way: str) -> None:
-        self.way, self._by = _start(sock, way)
+    def __init__(self, sock: _socket.socket, method: str) -> None:
+        self.method, self._by = _start(sock, method)
 
     @classmethod
     def resume(cls, sock: _socket.socket, state: Any) -> Self:
         """Adopt the steering to the same socket whose `state` the predecessor process left."""
         made = cls.__new__(cls)
-        made.way, held = state
-        made._by = _Table.resume(held) if made.way == "tproxy" else Lookup.resume(sock, held)
+        made.method, held = state
+        made._by = _Table.resume(held) if made.method == "tproxy" else Lookup.resume(sock, held)
         return made
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
-        return [self.way, self._by.state()]
+        return [self.method, self._by.state()]
 
     @property
     def descriptors(self) -> list[int]:
@@ -69,22 +69,22 @@ class Lead:
 
 def _start(sock: _socket.socket, wanted: str) -> tuple[str, Lookup | _Table]:
     refusals = []
-    for way, start in _STARTS.items():
-        if wanted == way or wanted not in _STARTS:
+    for method, start in _STARTS.items():
+        if wanted == method or wanted not in _STARTS:
             try:
-                return way, start(sock)
+                return method, start(sock)
             except SetupError as error:
                 refusals.append(error)
     if len(refusals) == 1:
         raise refusals[0]
-    raise SetupError("steer UDP", f"no way is open; {'; '.join(map(str, refusals))}")
+    raise SetupError("steer UDP", f"no method works; {'; '.join(map(str, refusals))}")
 
 
 def _lookup(sock: _socket.socket) -> Lookup:
     return Lookup(sock, ALL_PORTS, ())
 
 
-class _Table(Owned):
+class _Table(OwnedTable):
     """A table ``faith-<pid>-udp`` that hands datagrams to *sock*."""
 
     def __init__(self, sock: _socket.socket) -> None:
@@ -110,7 +110,7 @@ class _Table(Owned):
         return [self.fileno()]
 
     def replace(self, networks: Collection[Network], holes: Collection[Network] = ()) -> None:
-        """As `Lead.replace`."""
+        """As `DatagramSteering.replace`."""
         some = _NETWORKS[self._table.family]
         bits = 8 * some.kind.octets
         with self._explained():

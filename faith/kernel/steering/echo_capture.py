@@ -25,7 +25,7 @@ from faith.kernel.nft.expressions import (
     tproxy,
 )
 from faith.kernel.nft.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
-from faith.kernel.steering.owned import CAPABILITIES, MANGLE, Owned
+from faith.kernel.steering.owned import CAPABILITIES, MANGLE, OwnedTable
 from faith.translation.ranges import ranges
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _WHOLE = Rule(
 )
 
 
-class _Table6(Owned):
+class _Table6(OwnedTable):
     def __init__(self, group: int) -> None:
         rule = Rule(
             f"ip6 daddr @prefixes icmpv6 type echo-request {_hand_over_text(group)}",
@@ -74,7 +74,7 @@ class _Table6(Owned):
             self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
 
 
-class _Table4(Owned):
+class _Table4(OwnedTable):
     def __init__(self, group: int) -> None:
         rule = Rule(
             f"ip daddr @networks icmp type echo-request {_hand_over_text(group)}",

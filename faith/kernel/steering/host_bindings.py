@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.errors import SetupError
 from faith.kernel.steering.base import listen
-from faith.kernel.steering.binding_program import PairProgram
-from faith.kernel.steering.binding_table import PairTable
+from faith.kernel.steering.binding_program import BindingProgram
+from faith.kernel.steering.binding_table import BindingTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     """A client's and a mapped address, as text without a zone."""
 
 _STEP = "steer the data of encrypted FTP"
-_KINDS: dict[str, type[PairProgram] | type[PairTable]] = {
-    kind.way: kind for kind in (PairProgram, PairTable)
+_KINDS: dict[str, type[BindingProgram] | type[BindingTable]] = {
+    kind.method: kind for kind in (BindingProgram, BindingTable)
 }
 
 
 class Steered(Protocol):
-    """The steering of pairs, as octets, to listeners: `PairProgram` or `PairTable`."""
+    """The steering of pairs, as octets, to listeners: `BindingProgram` or `BindingTable`."""
 
-    way: str
+    method: str
 
     @classmethod
     def resume(cls, state: Any) -> Self: ...
@@ -43,11 +43,11 @@ class Steered(Protocol):
     def close(self) -> None: ...
 
 
-class Pairs:
+class HostBindings:
     """The steering of pairs to the *listeners*, one for each of *workers*; it ends with the
     process.
 
-    *way* is "sk_lookup" or "tproxy".  Raises SetupError when the kernel can do neither.
+    *method* is "sk_lookup" or "tproxy".  Raises SetupError when the kernel can do neither.
     """
 
     def __init__(self, workers: int) -> None:
@@ -59,9 +59,9 @@ class Pairs:
             self._undo = undo.pop_all()
 
     @property
-    def way(self) -> str:
+    def method(self) -> str:
         """The steering method."""
-        return self._steered.way
+        return self._steered.method
 
     @classmethod
     def resume(cls, state: dict[str, Any]) -> Self:
@@ -82,7 +82,7 @@ class Pairs:
         return {
             "holders": [[*pair, its] for pair, its in self._holders.items()],
             "listeners": [listener.fileno() for listener in self.listeners],
-            "way": self.way,
+            "way": self.method,
             "steered": self._steered.state(),
         }
 
@@ -127,8 +127,8 @@ def _first_fit(listeners: Sequence[_socket.socket]) -> Steered:
         try:
             return start(listeners)
         except SetupError as error:
-            refusals.append(f"{start.way}: {error}")
-    raise SetupError(_STEP, "no way is open; " + "; ".join(refusals))
+            refusals.append(f"{start.method}: {error}")
+    raise SetupError(_STEP, "no method works; " + "; ".join(refusals))
 
 
 def _key(pair: Pair) -> bytes:

@@ -77,7 +77,7 @@ class Flow(NamedTuple):
         return struct.Struct(f"=I{self.octets}s")
 
     @property
-    def door_key(self) -> struct.Struct:
+    def pinhole_key(self) -> struct.Struct:
         """The key of the pinholes: client address, own address, own port; the value is
         a listener."""
         return struct.Struct(f"={self.octets}s{self.octets}sI")
@@ -126,7 +126,7 @@ def program(flow: Flow, networks: int, ports: int, sockets: int) -> Code:
     ]
 
 
-def pairs_program(pairs: int, listeners: int) -> Code:
+def binding_program(pairs: int, listeners: int) -> Code:
     """Return the program of host bindings, on the maps that are open at these descriptors."""
     return [
         copy(R6, R1),  # the context
@@ -143,12 +143,12 @@ def pairs_program(pairs: int, listeners: int) -> Code:
     ]
 
 
-def doors_program(flow: Flow, doors: int) -> Code:
+def pinhole_program(flow: Flow, pinholes: int) -> Code:
     """Return the program for `faith.kernel.steering.pinholes`, on the map open at this descriptor.
 
     It overrides the choice of programs before it, and those after it keep its choice.
     """
-    key = -flow.door_key.size
+    key = -flow.pinhole_key.size
     return [
         copy(R6, R1),  # the context
         *_is_of(flow, otherwise="pass"),
@@ -156,7 +156,7 @@ def doors_program(flow: Flow, doors: int) -> Code:
         *_store(flow, flow.local, key + flow.octets),
         load32(R2, R6, _LOCAL_PORT),
         store32(STACK, key + 2 * flow.octets, R2),
-        load_map(R1, doors),
+        load_map(R1, pinholes),
         copy(R2, STACK),
         add_value(R2, key),
         call(_MAP_LOOKUP_ELEM),

@@ -26,7 +26,7 @@ CAPABILITIES = ("CAP_NET_ADMIN",)
 
 _HINTS = {
     errno.EEXIST: "processes with the same number share this network namespace",
-    errno.ENOENT: "the kernel must have nf_tables with all that this way of steering needs",
+    errno.ENOENT: "the kernel must have nf_tables with all that this steering method needs",
     errno.EOPNOTSUPP: "Linux 5.12 or later is needed, with nf_tables",
     errno.EPROTONOSUPPORT: "the kernel must have nf_tables",
 }
@@ -34,17 +34,17 @@ _HINTS = {
 MANGLE = -150
 """The priority of chains that steer: before the host's own address translation rules."""
 STEERED = "ip6 daddr @prefixes tcp dport @ports"
-"""The match of an `OwnedTable`, as text and as expressions."""
+"""The match of a `SteeringTable`, as text and as expressions."""
 STEERED_EXPRESSIONS = daddr_in("prefixes") + dport_in("ports")
 
-DOORS = Rule(
+PINHOLES = Rule(
     f"{STEERED} socket transparent 1 socket wildcard 0 return",
     STEERED_EXPRESSIONS + socket_of_its_own() + leave(),
 )
 """Leaves alone the connections to a transparent socket bound to their very address: FTP data."""
 
 
-class Owned:
+class OwnedTable:
     """A table ``faith-<pid>`` of *family*, with a *suffix*, made for *step*.
 
     It lasts until `close`, or until the last process that inherited the descriptor is gone: a
@@ -114,17 +114,17 @@ class Owned:
             raise setup_error(self._step, error, _HINTS.get(error.errno or 0, "")) from error
 
 
-class OwnedTable(Owned):
+class SteeringTable(OwnedTable):
     """The table of a steering method, with the sets ``prefixes`` and ``ports`` for its chains.
 
-    `DOORS` comes first in a chain.
+    `PINHOLES` comes first in a chain.
     """
 
     def __init__(
-        self, way: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
+        self, method: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
     ) -> None:
         sets = Set.of_prefixes("prefixes", prefixes), Set.of_ports("ports", ports)
-        super().__init__(f"steer by {way}", chains, sets=sets)
+        super().__init__(f"steer by {method}", chains, sets=sets)
 
     def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
         """Steer exactly *prefixes*, in one step.
@@ -141,17 +141,17 @@ class OwnedTable(Owned):
 
 
 def steered(
-    way: str,
+    method: str,
     undo: ExitStack,
     groups: Sequence[Sequence[_socket.socket]],
-    table: OwnedTable,
+    table: SteeringTable,
     *,
     redirected: bool = False,
 ) -> Steering:
     """Return the steering by *table* to *groups* of listeners; it takes over *undo*."""
     undo.callback(table.close)
     return Steering(
-        way,
+        method,
         groups,
         undo.pop_all(),
         held=[table],
@@ -161,11 +161,11 @@ def steered(
     )
 
 
-def resume_steered(
-    way: str, listeners: list[list[int]], held: list[Any], *, redirected: bool = False
+def resume_steering(
+    method: str, listeners: list[list[int]], held: list[Any], *, redirected: bool = False
 ) -> Steering:
     """Adopt what `steered` made in the predecessor process, from its `Steering.state`."""
     with ExitStack() as undo:
         groups = resume_groups(undo, listeners)
-        table = OwnedTable.resume(held[0])
-        return steered(way, undo, groups, table, redirected=redirected)
+        table = SteeringTable.resume(held[0])
+        return steered(method, undo, groups, table, redirected=redirected)

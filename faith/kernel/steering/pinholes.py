@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from faith.kernel.bpf import bpf
 from faith.kernel.bpf.assembler import assemble
 from faith.kernel.process import capabilities
-from faith.kernel.steering.lookup_program import TCP6, doors_program
+from faith.kernel.steering.lookup_program import TCP6, pinhole_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from faith.kernel.steering.lookup_program import Flow
 
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
-MOST_DOORS = 16384
+MOST_PINHOLES = 16384
 
 _LOWEST_PORT = 1024
 
 
-class Doors:
+class Pinholes:
     """The pinholes of one *flow*; each ends with its listener, all of them with the process.
 
     Raises SetupError when the kernel cannot do it.
@@ -42,16 +42,16 @@ class Doors:
                 self._listeners = undo.enter_context(
                     bpf.Map(
                         bpf.MAP_SOCKHASH,
-                        "faith_doors",
-                        key=flow.door_key.size,
+                        "faith_pinholes",
+                        key=flow.pinhole_key.size,
                         value=8,
-                        entries=MOST_DOORS,
+                        entries=MOST_PINHOLES,
                     )
                 )
-                code = assemble(doors_program(flow, self._listeners.fd))
-                self._link = undo.enter_context(bpf.at_socket_lookup("faith_doors", code))
+                code = assemble(pinhole_program(flow, self._listeners.fd))
+                self._link = undo.enter_context(bpf.at_socket_lookup("faith_pinholes", code))
             except OSError as error:
-                step = "open doors for FTP data"
+                step = "open pinholes for FTP data"
                 raise capabilities.refusal(step, error, *CAPABILITIES) from error
             self._undo = undo.pop_all()
 
@@ -82,8 +82,8 @@ class Doors:
         family = self._flow.family
         packed = _socket.inet_pton(family, address)
         if port < _LOWEST_PORT or not ours(int.from_bytes(packed, "big")):
-            raise PermissionError(f"no door may be at {address} port {port}")
-        key = self._flow.door_key.pack(_socket.inet_pton(family, client), packed, port)
+            raise PermissionError(f"no pinhole may be at {address} port {port}")
+        key = self._flow.pinhole_key.pack(_socket.inet_pton(family, client), packed, port)
         self._listeners.update(key, struct.pack("=Q", listener))
 
     def close(self) -> None:

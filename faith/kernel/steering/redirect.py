@@ -14,11 +14,11 @@ from faith.kernel.nft.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
     CAPABILITIES,
-    DOORS,
+    PINHOLES,
     STEERED,
     STEERED_EXPRESSIONS,
-    OwnedTable,
-    resume_steered,
+    SteeringTable,
+    resume_steering,
     steered,
 )
 
@@ -42,16 +42,16 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         group = listen(undo, "::", 0, workers, transparent=False)
         rule = _rule(group[0].getsockname()[1])
         chains = [
-            Chain("arriving", (DOORS, rule), Hook("nat", "prerouting", _DSTNAT)),
+            Chain("arriving", (PINHOLES, rule), Hook("nat", "prerouting", _DSTNAT)),
             Chain("own", (rule,), Hook("nat", "output", _DSTNAT)),
         ]
-        table = OwnedTable("redirect", ports, prefixes, chains)
+        table = SteeringTable("redirect", ports, prefixes, chains)
         return steered("redirect", undo, [group], table, redirected=True)
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
     """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
-    return resume_steered("redirect", listeners, held, redirected=True)
+    return resume_steering("redirect", listeners, held, redirected=True)
 
 
 def _rule(port: int) -> Rule:
