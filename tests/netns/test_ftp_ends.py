@@ -222,6 +222,29 @@ def test_a_last_line_and_a_fin(lab: ThreeHosts, tmp_path: Path, path: str) -> No
             assert read_to_reset(client) == (b"221 Bye", "end")
 
 
+def test_an_upgrade_in_the_middle_of_a_reply(lab: ThreeHosts, tmp_path: Path) -> None:
+    """The port that a client is told afterwards leads to the server."""
+    with through(PATHS["control, upgraded"](lab, tmp_path)) as passage:
+        assert isinstance(passage, Ftp)
+        client, server = passage.open()
+        passage.say(client, b"EPSV\r\n", server)
+        with lab.server.inside():
+            listener = socket.create_server((SERVER, 0))
+        with listener:
+            port = listener.getsockname()[1]
+            server.sendall(b"227-Entering\r\n227 (192,0,2")
+            passage.settle()
+            told = passage.say(server, b",80,%d,%d)\r\n" % (port >> 8, port & 255), client)
+            with lab.client.inside():
+                to = passage.way.address, int(told.split(b"|")[3])
+                data = socket.create_connection(to, SECONDS)
+            other, _ = listener.accept()
+            with data, other:
+                data.settimeout(SECONDS)
+                other.sendall(b"a file")
+                assert data.recv(6, socket.MSG_WAITALL) == b"a file"
+
+
 def test_a_server_that_sends_the_client_away(lab: ThreeHosts, tmp_path: Path) -> None:
     """Its words and the reset may meet the connection while it is dialled."""
     with through(PATHS["control"](lab, tmp_path)) as passage:
