@@ -24,8 +24,8 @@ from faith.relay.limits import Deadlines
 from faith.relay.plane import IN, Plane
 from faith.relay.routing import Route
 from faith.relay.session import Session
+from tests.narrow import narrow_pair, reset
 from tests.test_plane import PEER, tcp_pair
-from tests.test_plane_blocked import narrow_pair, reset
 
 if TYPE_CHECKING:
     import _socket

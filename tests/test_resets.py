@@ -15,8 +15,8 @@ from faith.relay import resets as module
 from faith.relay.resets import INTERVAL, LONGEST, LOOK, QUIET, Resets
 from faith.relay.routing import Route
 from faith.relay.session import Session
+from tests.narrow import narrow_pair
 from tests.test_plane import PEER
-from tests.test_plane_blocked import narrow_pair
 
 if TYPE_CHECKING:
     import socket
