@@ -66,6 +66,6 @@ class LocalServer:
             file_actions=[(os.POSIX_SPAWN_DUP2, number, target) for target in range(3)],
             setsid=True,
             setsigmask=(),
-            # What Python ignores would stay ignored.
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            # What Python ignores, a shell for its background jobs, or nohup, would stay ignored.
+            setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
         )
