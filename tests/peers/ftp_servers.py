@@ -1,6 +1,6 @@
 """Real FTP servers with throw-away configuration: :func:`start` returns when one listens.
 
-Each lets :data:`USER` in, to a directory of the site that the server knows as ``/srv``, where
+Each lets :data:`USER` in, to a directory of the site that the server knows as ``/media``, where
 :data:`ENDLESS` is a file too large to be fetched to its end.
 """
 
@@ -24,7 +24,7 @@ USER, PASSWORD = "visitor", "secret"
 ENDLESS = "endless"
 
 _UID, _GID = 65533, 65534
-_HOME = "/srv"
+_HOME = "/media"
 _HASH = (
     "$6$wPwLVMYhiTAZZcaN$6KAVnmKywJxBIJnGHEYMG0VA/"
     "fydTnfkca.SJv87wbvTqAtZdHICMamJ.sJDusfXNd7w1rUPwMeADQ79251bJ1"
@@ -32,7 +32,7 @@ _HASH = (
 """Of :data:`PASSWORD`, as ``openssl passwd -6`` makes it."""
 
 _BEHIND_ANOTHER_ETC = """\
-mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind files /srv &&
+mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind files /media &&
 exec "$@"
 """
 

@@ -21,9 +21,9 @@ PROMPT = "ready> "
 HOST_KEY_ALIAS = "server"
 """The name under which the client of :func:`ssh_server` knows it, whatever its address."""
 
-_ROOT = "root:x:0:0:root:/srv:/bin/sh"
+_ROOT = "root:x:0:0:root:/media:/bin/sh"
 _BEHIND_ANOTHER_ETC = """\
-mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind home /srv &&
+mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind home /media &&
 mount --bind hosts /etc/hosts && exec "$@"
 """
 
