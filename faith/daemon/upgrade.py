@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import faith
 from faith.daemon import systemd
+from faith.daemon.bytecode import drop_stale
 from faith.daemon.crew import how_it_ended
 from faith.daemon.legacy import left
 from faith.daemon.log import NOTICE
@@ -64,6 +67,9 @@ class Upgrade:
         """
         self.close()
         log.log(NOTICE, "upgrading: the new program is tried")
+        if failed := drop_stale(Path(faith.__path__[0])):
+            why = "%d compiled modules may be older than their sources: %s"
+            log.warning(why, len(failed), failed[0])
         values, descriptors = self._leave()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
         try:
