@@ -18,7 +18,7 @@ from bench import ends
 from bench.congestion import use
 from bench.errors import MeasureError
 from bench.programs import IPERF3, NGINX, WRK, path
-from faith.kernel.routes import reserve
+from faith.kernel.netlink.routes import reserve
 from faith.lab import Network, three_hosts
 from faith.lab.topology import CLIENT, SERVER
 from faith.translation.prefix import Prefix

@@ -10,14 +10,14 @@ from time import process_time
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.table import number, table
-from faith.daemon import config
-from faith.daemon.policy import Parts, Rules
+from faith.daemon.config import config
+from faith.daemon.config.policy import Parts, Rules
 from faith.translation.map import TCP, Map, text4, text6
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faith.translation.maps import Maps
+    from faith.translation.map_table import Maps
 
 T = TypeVar("T")
 

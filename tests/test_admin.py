@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon import admin, condition
-from faith.daemon.admin import CLIENTS, Admin, Pages, _listening, _serve
-from faith.daemon.channel import Channel
-from faith.daemon.condition import Condition
-from faith.daemon.exposition import Exposition
-from faith.daemon.loop import Loop
+from faith.daemon.observe import health
+from faith.daemon.observe.exposition import Exposition
+from faith.daemon.observe.health import Condition
+from faith.daemon.process.channel import Channel
+from faith.daemon.process.loop import Loop
+from faith.daemon.services import admin
+from faith.daemon.services.admin import CLIENTS, Admin, Pages, _listening, _serve
 from faith.errors import SetupError
-from faith.kernel.tally import Area
+from faith.kernel.shared.shared_counters import Area
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-AREA = Area([condition.LAYOUT], 1)
+AREA = Area([health.LAYOUT], 1)
 
 
 def pages() -> tuple[Pages, Condition]:
-    told = Condition([0] * condition.LAYOUT.size)
+    told = Condition([0] * health.LAYOUT.size)
     return Pages(Exposition(AREA), told), told
 
 
@@ -105,21 +106,44 @@ def test_it_serves_until_the_supervisor_is_gone() -> None:
     assert asyncio.run(run()).endswith(b"\r\n\r\nalive\n")
 
 
-def test_who_says_too_much_or_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def exchange(words: bytes) -> bytes:
+    """Return all that is answered to *words*, which are followed by a FIN."""
+
+    def ask(port: int) -> bytes:
+        with socket.create_connection(("::1", port), 10) as sock, sock.makefile("rb") as answer:
+            sock.sendall(words)
+            sock.shutdown(socket.SHUT_WR)
+            return answer.read()
+
+    async def run() -> bytes:
+        async with serving() as port:
+            return await asyncio.to_thread(ask, port)
+
+    return asyncio.run(run())
+
+
+def test_who_says_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "PATIENCE", 0.2)
 
-    async def run() -> list[bytes]:
+    async def run() -> bytes:
         async with serving() as port:
-            got = []
-            for words in (b"x" * 3 * admin.LONGEST, b"GET /heal"):
-                reader, writer = await asyncio.open_connection("::1", port)
-                writer.write(words)
-                with contextlib.suppress(ConnectionResetError):
-                    got.append(await reader.read())
-                writer.close()
-            return got
+            reader, writer = await asyncio.open_connection("::1", port)
+            writer.write(b"GET /heal")
+            answer = b""
+            with contextlib.suppress(ConnectionResetError):
+                answer = await reader.read()
+            writer.close()
+            return answer
 
-    assert b"".join(asyncio.run(run())) == b""
+    assert asyncio.run(run()) == b""
+
+
+def test_an_answer_arrives_although_the_client_says_more_than_is_read() -> None:
+    """A body of megabytes is refused with words, not with a reset that takes them back."""
+    much = b"x" * 5_000_000
+    post = b"POST /metrics HTTP/1.1\r\nContent-Length: 5000000\r\n\r\n"
+    assert exchange(post + much).endswith(b"\r\n\r\nonly GET\n")
+    assert exchange(much).startswith(b"HTTP/1.1 431 ")
 
 
 def test_more_clients_than_there_is_room_for_are_turned_away() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from faith.kernel import assembler as asm
+from faith.kernel.bpf import assembler as asm
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from faith.kernel import bpf
+from faith.kernel.bpf import bpf
 
 
 @pytest.mark.parametrize(

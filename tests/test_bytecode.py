@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from faith.daemon.bytecode import drop_stale
+from faith.daemon.upgrade.bytecode import drop_stale
 
 
 def write(source: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import ConfigError, PermissionNeeded
-from faith.kernel import capabilities
+from faith.kernel.process import capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

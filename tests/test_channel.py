@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.channel import Channel, from_memory, in_memory
+from faith.daemon.process.channel import Channel, from_memory, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

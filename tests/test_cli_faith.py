@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from faith.cli import faith, status
 from faith.cli.faith import app, main
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.translation.prefix import RFC6052, Prefix
 
 if TYPE_CHECKING:

@@ -109,6 +109,6 @@ def test_the_example_is_what_it_prints(
 def test_without_a_prefix_there_is_none_to_map_under(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("faith.kernel.routes.reserved", list)
+    monkeypatch.setattr("faith.kernel.netlink.routes.reserved", list)
     assert faith.main(["hosts", "www.example.com"]) == 1
     assert "no prefix is reserved here; give one with -p" in capsys.readouterr().err

@@ -4,11 +4,12 @@ import pytest
 
 from faith.cli import prefixes
 from faith.cli.prefixes import Change, guarded_only, script
-from faith.daemon import presence
-from faith.daemon.presence import Running
+from faith.daemon.host import discovery
+from faith.daemon.host.discovery import Running
 from faith.errors import SetupError
-from faith.kernel import guard, routes
-from faith.kernel.guard import GuardState
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
+from faith.kernel.nft.guard import GuardState
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
 
@@ -25,7 +26,7 @@ def reserved(monkeypatch: pytest.MonkeyPatch) -> list[Prefix]:
     monkeypatch.setattr(routes, "reserved", lambda: list(found))
     monkeypatch.setattr(routes, "conflicts", lambda _: None)
     monkeypatch.setattr(guard, "inspect", lambda: GUARDED)
-    monkeypatch.setattr(presence, "running", list)
+    monkeypatch.setattr(discovery, "running", list)
     return found
 
 
@@ -82,7 +83,7 @@ class TestEnabling:
 
     def test_who_will_take_a_prefix_away_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         running = Running(42, "23", "23", "route", 1, 0.0, [str(PREFIX)], [str(PREFIX)])
-        monkeypatch.setattr(presence, "running", lambda: [running])
+        monkeypatch.setattr(discovery, "running", lambda: [running])
         assert list(prefixes.enabling([PREFIX]).told()) == [
             "2001:db8:ffff::/96 is reserved already, until faithd (pid 42) ends"
         ]

@@ -12,12 +12,12 @@ import pytest
 
 from faith.cli import check, faith
 from faith.cli.setup import dialogue, writing
-from faith.cli.setup.host import Host
+from faith.cli.setup.host_facts import Host
 from faith.cli.setup.questions import QUESTIONS
 from faith.cli.setup.template import render
-from faith.daemon import config
+from faith.daemon.config import config
 from faith.errors import ConfigError, FaithError
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.translation.prefix import RFC6052, Prefix
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.cli.setup.template import Answers
-    from faith.daemon.settings import Settings
-    from faith.kernel.interfaces import Own
+    from faith.daemon.config.settings import Settings
+    from faith.kernel.netlink.interfaces import Own
 
 BY_NAME = {question.name: question for question in QUESTIONS}
 
 
 @dataclass(frozen=True)
 class Address:
-    """As of faith.kernel.interfaces.Own."""
+    """As of faith.kernel.netlink.interfaces.Own."""
 
     address: IPv4Address | IPv6Address
     network: IPv4Network | IPv6Network

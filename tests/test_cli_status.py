@@ -8,11 +8,12 @@ import pytest
 
 from faith.cli import listeners, status
 from faith.cli.status import Status
-from faith.daemon import presence
-from faith.daemon.presence import Running
+from faith.daemon.host import discovery
+from faith.daemon.host.discovery import Running
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel import guard, routes
-from faith.kernel.guard import GuardState, NoNftables
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
+from faith.kernel.nft.guard import GuardState, NoNftables
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 
@@ -47,7 +48,7 @@ class Host:
         monkeypatch.setattr(routes, "conflicts", lambda _: self.conflict)
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
-        monkeypatch.setattr(presence, "running", lambda: self.faithds)
+        monkeypatch.setattr(discovery, "running", lambda: self.faithds)
         monkeypatch.setattr(listeners, "on_any_address", lambda: [22])
         monkeypatch.setattr(listeners, "holder", lambda _: "sshd (pid 7)")
 

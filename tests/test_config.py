@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.cli import check, serve
-from faith.daemon import config
-from faith.daemon.local import LocalServer
-from faith.daemon.records import Recording
-from faith.datagram.ping import Settings as PingSettings
+from faith.daemon.config import config
+from faith.daemon.config.local_server import LocalServer
+from faith.daemon.observe.records import Recording
+from faith.datagram.ping.ping_server import Settings as PingSettings
 from faith.errors import ConfigError
-from faith.relay.admission import Limits
-from faith.relay.settings import Settings as RelaySettings
+from faith.relay.tcp.admission import Limits
+from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
 
 if TYPE_CHECKING:
-    from faith.daemon.settings import Settings
+    from faith.daemon.config.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "faith.toml"
 SERVICE = '[[service]]\nports = "80"\n'

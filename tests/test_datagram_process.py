@@ -3,9 +3,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon import datagram_process
-from faith.daemon.channel import Channel
-from faith.daemon.datagram_process import DatagramProcess, Task
+from faith.daemon.process.channel import Channel
+from faith.daemon.services import datagram_process
+from faith.daemon.services.datagram_process import DatagramProcess, Task
 from faith.translation.destination import nothing_lent
 
 if TYPE_CHECKING:

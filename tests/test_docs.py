@@ -19,13 +19,15 @@ import pytest
 from typer.models import TyperInfo
 from typer.testing import CliRunner
 
-from faith.cli import control, faith, prefixes, serve, status
-from faith.cli.setup import command
-from faith.daemon import config, forwarder
-from faith.daemon.loop import Loop
-from faith.relay import inetd
-from faith.relay.record import CLOSED, Record
+from faith.cli import control_client, faith, prefixes, serve, status
+from faith.cli.setup import setup_command
+from faith.daemon import dns_daemon
+from faith.daemon.config import config
+from faith.daemon.process.loop import Loop
+from faith.relay.inetd import inetd
+from faith.relay.tcp.record import Record
 from faith.translation.access import Access
+from faith.translation.reasons import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -208,10 +210,10 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
         monkeypatch.setattr(prefixes, name, Mock())
     monkeypatch.setattr(faith, "_change", Mock())
     monkeypatch.setattr(status, "read", lambda: status.Status((), None, ()))
-    monkeypatch.setattr(forwarder, "run", Mock())
-    monkeypatch.setattr(command, "run", Mock(return_value=0))
-    monkeypatch.setattr(control, "ask", lambda path, command, **words: defaultdict(str))
-    monkeypatch.setattr(control, "gather", lambda path, command, **words: ())
+    monkeypatch.setattr(dns_daemon, "run", Mock())
+    monkeypatch.setattr(setup_command, "run", Mock(return_value=0))
+    monkeypatch.setattr(control_client, "ask", lambda path, command, **words: defaultdict(str))
+    monkeypatch.setattr(control_client, "gather", lambda path, command, **words: ())
     assert faith.main(shlex.split(words)) == 0
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from faith.daemon import condition
-from faith.daemon.exposition import Exposition
-from faith.dns import counters as dns_counters
-from faith.kernel.tally import Area
-from faith.relay import counters
-from faith.relay.counters import Counters
+from faith.daemon.observe import health
+from faith.daemon.observe.exposition import Exposition
+from faith.dns import dns_counters
+from faith.kernel.shared.shared_counters import Area
+from faith.relay.tcp import relay_counters
+from faith.relay.tcp.relay_counters import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ RULES = Path(__file__).parents[1] / "contrib/prometheus/faith.rules.yml"
 @pytest.fixture
 def area() -> Area:
     """Two workers and a supervisor."""
-    return Area([counters.LAYOUT, dns_counters.LAYOUT, condition.LAYOUT], places=3)
+    return Area([relay_counters.LAYOUT, dns_counters.LAYOUT, health.LAYOUT], places=3)
 
 
 def sample(text: str, name: str, **labels: str) -> float:
@@ -49,7 +49,7 @@ def text(area: Area) -> str:
 
 def test_workers_are_added_up(area: Area) -> None:
     for place, refusals in enumerate((2, 3)):
-        counted = Counters(area.slab(place, counters.LAYOUT))
+        counted = Counters(area.slab(place, relay_counters.LAYOUT))
         counted.opened()
         for _ in range(refusals):
             counted.refused("prefix gone")
@@ -60,7 +60,7 @@ def test_workers_are_added_up(area: Area) -> None:
 
 
 def test_a_histograms_buckets_hold_what_is_below_them(area: Area) -> None:
-    counted = Counters(area.slab(0, counters.LAYOUT))
+    counted = Counters(area.slab(0, relay_counters.LAYOUT))
     for seconds in (0.002, 0.3, 60):
         counted.dialled(seconds)
     told = text(area)

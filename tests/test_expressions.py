@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from faith.kernel import expressions as e
-from faith.kernel.netlink import attribute, attributes
+from faith.kernel.netlink.netlink import attribute, attributes
+from faith.kernel.nft import expressions as e
 
 RULE = e.tcp_flags(e.SYN | e.ACK, e.SYN) + e.counter() + e.reject_with_reset()
 

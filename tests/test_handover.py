@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
-from faith.relay.counters import Counters
-from faith.relay.frozen import MOST_DESCRIPTORS
 from faith.relay.handover import Handover
-from faith.relay.leg import Leg
-from faith.relay.limits import Deadlines
-from faith.relay.plane import IN, Plane
-from faith.relay.routing import Route
-from faith.relay.session import Session
+from faith.relay.tcp.leg import Leg
+from faith.relay.tcp.plane import IN, Plane
+from faith.relay.tcp.relay_counters import Counters
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import Session
+from faith.relay.tcp.session_state import MOST_DESCRIPTORS
+from faith.relay.tcp.timeouts import Deadlines
 from tests.test_plane import PEER, tcp_pair
 
 if TYPE_CHECKING:

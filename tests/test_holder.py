@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from faith.kernel.holder import holder
+from faith.kernel.sockets.holder import holder
 
 
 def test_the_process_that_listens_is_named() -> None:

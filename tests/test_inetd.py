@@ -10,7 +10,7 @@ import pytest
 
 import faith
 from faith.errors import ConfigError, SetupError
-from faith.relay import inetd
+from faith.relay.inetd import inetd
 
 
 def test_defaults() -> None:
@@ -68,7 +68,7 @@ def test_server_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "faith.relay.inetd", *words],
+        [sys.executable, "-m", "faith.relay.inetd.inetd", *words],
         cwd=Path(faith.__file__).parents[1],
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -7,7 +7,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.kernel.leases import GRACE, NOTHING, Leases
+from faith.kernel.shared.leases import GRACE, NOTHING, Leases
 
 NETWORKS = [(0xC6336400, 29), (0xC6336500, 30)]
 ADDRESSES = [first + number for first, length in NETWORKS for number in range(1 << 32 - length)]

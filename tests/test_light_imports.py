@@ -14,11 +14,11 @@ ROOT = Path(faith.__file__).parent.parent
 LIGHT = (
     "faith/__init__.py",
     "faith/errors.py",
-    "faith/kernel/netlink.py",
-    "faith/kernel/routes.py",
-    "faith/kernel/sockets.py",
-    "faith/relay/inetd.py",
-    "faith/relay/routing.py",
+    "faith/kernel/netlink/netlink.py",
+    "faith/kernel/netlink/routes.py",
+    "faith/kernel/sockets/tcp_sockets.py",
+    "faith/relay/inetd/inetd.py",
+    "faith/relay/tcp/routing.py",
     "faith/translation/*.py",
 )
 """What must be light, below ROOT; further modules are added here."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.relay.listener import Listener, Reserve
+from faith.relay.tcp.listener import Listener, Reserve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

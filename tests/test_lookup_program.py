@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.kernel.assembler import R0, Instruction, Label, leave, put
+from faith.kernel.bpf.assembler import R0, Instruction, Label, leave, put
 from faith.kernel.steering.lookup_program import (
     BITMAP_SIZE,
     TCP4,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.loop import Loop
+from faith.daemon.process.loop import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

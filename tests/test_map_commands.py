@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from faith.daemon import mapping
-from faith.daemon.map_commands import MapCommands
-from faith.daemon.policy import Parts, Rules
+from faith.daemon.config import static_map
+from faith.daemon.config.policy import Parts, Rules
+from faith.daemon.services.map_commands import MapCommands
 from faith.errors import ConfigError
-from faith.translation.maps import Maps
+from faith.translation.map_table import Maps
 
 LINES = """
 198.51.100.1 2001:db8::1
@@ -25,7 +25,9 @@ class Asked:
     """The commands on the maps of LINES, one of which is saved in no file."""
 
     def __init__(self, file: Path | None = None, *, reread: bool = False) -> None:
-        maps = Maps([*mapping.parse(LINES, str(file)), *mapping.parse("198.51.100.9 2001:db8::9")])
+        maps = Maps(
+            [*static_map.parse(LINES, str(file)), *static_map.parse("198.51.100.9 2001:db8::9")]
+        )
         self.relaying = SimpleNamespace(parts=Parts(Rules("", ""), (), (), maps), map=self._map)
         settings = SimpleNamespace(maps_file=file)
         self.commands = MapCommands(

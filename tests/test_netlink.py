@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel import rtnetlink
-from faith.kernel.netlink import NETLINK_ROUTE, Netlink, attribute, attributes, setup_error
+from faith.kernel.netlink import rtnetlink
+from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink, attribute, attributes, setup_error
 
 KINDS = st.integers(0, 0x3FFF)
 NO_INTERFACE = 0x7FFF_FFFF
@@ -74,7 +74,7 @@ def test_a_setting_that_forbids_is_no_missing_right() -> None:
     assert str(error) == "reserve: IPv6 is disabled (enable it)"
 
 
-@pytest.mark.parametrize("module", ["netlink", "routes"])
+@pytest.mark.parametrize("module", ["netlink.netlink", "netlink.routes"])
 def test_inetd_mode_can_afford_the_import(module: str) -> None:
     heavy = "asyncio ctypes dataclasses enum logging re socket typing"
     script = (

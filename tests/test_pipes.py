@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from faith.relay import pipes
-from faith.relay.pipes import PipePool
+from faith.relay.tcp import pipes
+from faith.relay.tcp.pipes import PipePool
 
 
 @pytest.fixture

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from faith.relay import plane as plane_module
-from faith.relay.pipes import PIPE_SIZE
-from faith.relay.plane import CHUNK, Plane
-from faith.relay.routing import Route
-from faith.relay.session import Session
+from faith.relay.tcp import plane as plane_module
+from faith.relay.tcp.pipes import PIPE_SIZE
+from faith.relay.tcp.plane import CHUNK, Plane
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faith.relay.listener import Peer
+    from faith.relay.tcp.listener import Peer
 
 PEER: Peer = ("::1", 1, 0, 0)
 

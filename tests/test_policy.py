@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon import mapping, policy
-from faith.daemon.policy import Parts, Rules
+from faith.daemon.config import policy, static_map
+from faith.daemon.config.policy import Parts, Rules
 from faith.errors import ConfigError
-from faith.translation.destination import NO_RULE, OWN
-from faith.translation.maps import Maps
+from faith.translation.map_table import Maps
 from faith.translation.prefix import RFC6052, Prefix
+from faith.translation.reasons import NO_RULE, OWN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,11 +75,11 @@ def test_of_the_maps_only_what_changes_travels() -> None:
     lines = [f"198.51.100.{host} 2001:db8:a::{host}" for host in range(1, 100)]
     lines.append("198.51.100.100 2001:db8:a::100 ports=8080 to_port=80 protocols=tcp")
     rules = Rules("", "/etc/faithd.conf")
-    before = Parts(rules, (), (), Maps(mapping.parse("\n".join(lines))))
+    before = Parts(rules, (), (), Maps(static_map.parse("\n".join(lines))))
     arrived = Parts.loads(before.dumps())
     assert arrived == before
     lines[3:5] = ["198.51.100.0/24 2001:db8:b::/64 direction=out"]
-    after = Parts(rules, (), (), Maps(mapping.parse("\n".join(lines))))
+    after = Parts(rules, (), (), Maps(static_map.parse("\n".join(lines))))
     dumped = after.dumps(before.maps)
     assert len(dumped) < 500
     assert set(Parts.loads(dumped, arrived.maps).policy().maps) == set(after.maps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from faith.relay.record import Record, broken
+from faith.relay.tcp.record import Record, broken
 
 
 def test_a_relayed_connection() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.records import Recording, Records
-from faith.relay.record import CLOSED, Record
-from tests.test_limits import Clock
+from faith.daemon.observe.records import Recording, Records
+from faith.relay.tcp.record import Record
+from faith.translation.reasons import CLOSED
+from tests.test_timeouts import Clock
 
 if TYPE_CHECKING:
     import pytest
 
-    from faith.relay.record import Endpoint
+    from faith.relay.tcp.record import Endpoint
 
 CLIENT = "2001:db8:6::2", 40000
 MAPPED = "2001:db8:ffff::c000:250", 23

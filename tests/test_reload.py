@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.daemon.local import LocalServer
+from faith.daemon.config.local_server import LocalServer
+from faith.daemon.config.settings import Service, Settings
 from faith.daemon.reload import changed_for_good, check_way
-from faith.daemon.settings import Service, Settings
 from faith.dns.options import Options
 from faith.dns.service import Settings as DnsSettings
 from faith.errors import ConfigError
-from faith.relay.settings import Settings as RelaySettings
+from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:

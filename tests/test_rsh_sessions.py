@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from faith.relay import rsh
-from faith.relay.plane import Plane
-from faith.relay.routing import Route
-from faith.relay.rsh import Rsh
-from faith.relay.session import Session
+from faith.relay.alg import rsh
+from faith.relay.alg.rsh import Rsh
+from faith.relay.tcp.plane import Plane
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import Session
 
 if TYPE_CHECKING:
     import pytest

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.kernel.ruleset import ADDRESS, PORT, Chain, Hook, Rule, Set, Table
+from faith.kernel.nft.ruleset import ADDRESS, PORT, Chain, Hook, Rule, Set, Table
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 

@@ -11,15 +11,15 @@ import pytest
 
 from faith.cli import serve
 from faith.cli.serve import _parser, _settings
-from faith.daemon.local import LocalServer
-from faith.daemon.records import Recording
-from faith.relay.admission import Limits
-from faith.relay.settings import Settings as RelaySettings
+from faith.daemon.config.local_server import LocalServer
+from faith.daemon.observe.records import Recording
+from faith.relay.tcp.admission import Limits
+from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
 
 if TYPE_CHECKING:
-    from faith.daemon.settings import Settings
+    from faith.daemon.config.settings import Settings
 
 
 def settings(*arguments: str) -> Settings:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from faith.daemon.local import LocalServer
-from faith.daemon.settings import Service, Settings
+from faith.daemon.config.local_server import LocalServer
+from faith.daemon.config.settings import Service, Settings
 from faith.translation.ports import NO_PORTS, Ports
 
 FTP, TELNET, MANY = Ports([(21, 21)]), Ports([(23, 23)]), Ports([(8000, 8100)])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.relay import syslog
+from faith.relay.inetd import syslog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.systemd import notify, reloading, watchdog_interval
+from faith.daemon.process.systemd import notify, reloading, watchdog_interval
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.daemon.handover import ROOM, Giver, Taker
+from faith.daemon.process.worker_handover import ROOM, Giver, Taker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

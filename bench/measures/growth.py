@@ -16,7 +16,7 @@ from bench.measures.base import Row
 from bench.measures.idle import holding
 from bench.placement import apart
 from bench.usage import settle, spending
-from faith.kernel.routes import release, reserve
+from faith.kernel.netlink.routes import release, reserve
 from faith.lab.topology import SERVER
 from faith.translation.prefix import Prefix
 

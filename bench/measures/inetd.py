@@ -18,8 +18,8 @@ from bench.errors import MeasureError
 from bench.measures.base import Row
 from bench.placement import anywhere
 from bench.programs import SOCAT, path
-from faith.kernel.routes import release, reserve
-from faith.kernel.sockets import listener
+from faith.kernel.netlink.routes import release, reserve
+from faith.kernel.sockets.tcp_sockets import listener
 from faith.lab.topology import SERVER
 from faith.translation.prefix import Prefix
 

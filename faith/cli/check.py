@@ -6,17 +6,17 @@ from dataclasses import asdict
 from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
-from faith.daemon.policy import Rules
-from faith.relay.admission import NO_LIMITS
+from faith.daemon.config.policy import Rules
+from faith.relay.tcp.admission import NO_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from faith.daemon.records import Recording
-    from faith.daemon.settings import Service, Settings
-    from faith.datagram.ping import Settings as PingSettings
+    from faith.daemon.config.settings import Service, Settings
+    from faith.daemon.observe.records import Recording
+    from faith.datagram.ping.ping_server import Settings as PingSettings
     from faith.dns.service import Settings as DnsSettings
-    from faith.relay.admission import Limits
+    from faith.relay.tcp.admission import Limits
     from faith.translation.sources import Source
 
 

@@ -17,7 +17,7 @@ import typer
 
 from faith.cli import addr, check, listeners, maps, names, prefixes, running, status
 from faith.errors import ConfigError, FaithError
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 
@@ -185,7 +185,7 @@ def check_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A faith.toml(5).")],
 ) -> int:
     """Check a configuration as faithd --config does, and show what it asks for."""
-    from faith.daemon import config
+    from faith.daemon.config import config
 
     try:
         print("\n".join(check.lines(config.load(file.absolute()))))
@@ -204,9 +204,9 @@ def set_up(
     show: Annotated[bool, typer.Option("--print", help="Show the file; write nothing.")] = False,
 ) -> int:
     """Make a configuration for this host by questions, each with a proposal."""
-    from faith.cli.setup import command
+    from faith.cli.setup import setup_command
 
-    return command.run(file.absolute(), defaults=defaults, force=force, show=show)
+    return setup_command.run(file.absolute(), defaults=defaults, force=force, show=show)
 
 
 @app.command("upgrade")

@@ -9,7 +9,7 @@ def main() -> int:
     """Run inetd mode or the daemon by the words of the command line; returns the exit status."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["--inetd"]:
-        from faith.relay import inetd
+        from faith.relay.inetd import inetd
 
         return inetd.main(arguments[1:])
     from faith.cli import serve

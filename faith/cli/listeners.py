@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faith.daemon import presence
-from faith.kernel.holder import holder
+from faith.daemon.host import discovery
+from faith.kernel.sockets.holder import holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ def on_any_address() -> list[int]:
     lines = Path("/proc/thread-self/net/tcp6").read_text().splitlines()[1:]
     rows = (line.split() for line in lines)
     local = {tuple(row[1].split(":")) for row in rows if row[3] == _LISTEN}
-    served = [faithd.served for faithd in presence.running()]
+    served = [faithd.served for faithd in discovery.running()]
     ports = {int(port, 16) for address, port in local if address == _ANY}
     return sorted(port for port in ports if not any(port in ours for ours in served))
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faith.cli import control
-from faith.daemon import mapping
+from faith.cli import control_client
+from faith.daemon.config import static_map
 from faith.translation.map import DIRECTIONS, PROTOCOLS, text4, text6
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def add(
 ) -> None:
     """Have faithd map one more IPv4 address or network; other connections go on."""
     options = _options(ports, to_port, protocols, direction)
-    mapping.of_words(v4, v6, options)
-    done = control.ask(at, "map", v4=v4, v6=v6, options=options, save=save)
+    static_map.of_words(v4, v6, options)
+    done = control_client.ask(at, "map", v4=v4, v6=v6, options=options, save=save)
     until = f"saved in {done['file']}" if done["file"] else "until faithd reads its files again"
     print(f"added, {until}: {done['map']}")
 
@@ -82,7 +82,7 @@ def delete(
 ) -> None:
     """Have faithd map an IPv4 address or network no more; say what tells the map from others."""
     options = _options(ports, to_port, protocols, direction)
-    done = control.ask(at, "unmap", v4=v4, v6=v6, options=options, save=save)
+    done = control_client.ask(at, "unmap", v4=v4, v6=v6, options=options, save=save)
     until = f", until faithd reads {done['file']} again" if done["file"] else ""
     print(f"deleted{until}: {done['map']}")
 
@@ -112,8 +112,8 @@ def _options(
 def read(path: Path | None) -> list[Map]:
     """The maps of the faithd at *path*, by their IPv4 addresses.  Raises FaithError."""
     found = [
-        mapping.loaded(*json.loads(line))
-        for _, text in control.gather(path, "maps")
+        static_map.loaded(*json.loads(line))
+        for _, text in control_client.gather(path, "maps")
         for line in text.splitlines()
     ]
     return sorted(found, key=lambda one: (one.v4, one.ports.ranges if one.ports else ()))

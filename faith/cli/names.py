@@ -10,7 +10,7 @@ from faith.cli import name_options as options
 from faith.cli import ra
 from faith.cli.name_options import Texts  # noqa: TC001 - typer reads the annotations
 from faith.errors import ConfigError, FaithError
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.translation import pref64
 from faith.translation.prefix import LOW32, Prefix
 
@@ -45,10 +45,11 @@ def answer_names(
 
     It stays in the foreground.  Options for servers, clients and names may be repeated.
     """
-    from faith.daemon import admin, forwarder
+    from faith.daemon import dns_daemon
+    from faith.daemon.observe.health import ADMIN_PORT
     from faith.dns import endpoint
+    from faith.dns.dns_arguments import Words
     from faith.dns.options import Rule
-    from faith.dns.words import Words
 
     settings = Words(
         prefix or (),
@@ -69,8 +70,8 @@ def answer_names(
         pool_client or (),
         pool_file,
     ).settings()
-    where = endpoint.parse(metrics, admin.PORT)[:2] if metrics else None
-    forwarder.run(settings, workers, user, where)
+    where = endpoint.parse(metrics, ADMIN_PORT)[:2] if metrics else None
+    dns_daemon.run(settings, workers, user, where)
 
 
 def show_hosts(

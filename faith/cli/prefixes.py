@@ -10,16 +10,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from faith.daemon import presence
+from faith.daemon.host import discovery
 from faith.errors import SetupError
-from faith.kernel import capabilities, guard, reservation, routes
-from faith.kernel.reservation import keep_guarded
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard, reservation
+from faith.kernel.nft.reservation import keep_guarded
+from faith.kernel.process import capabilities
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from faith.kernel.guard import GuardState
+    from faith.kernel.nft.guard import GuardState
     from faith.translation.prefix import Prefix
 
 CAPABILITIES = ("CAP_NET_ADMIN",)
@@ -70,7 +72,7 @@ class Change:
 def _told_unchanged(prefix: Prefix, is_reserved: bool) -> str:
     if not is_reserved:
         return f"{prefix} was not reserved"
-    for faithd in presence.running():
+    for faithd in discovery.running():
         if str(prefix) in faithd.sets_up:
             return f"{prefix} is reserved already, until faithd (pid {faithd.pid}) ends"
     return f"{prefix} was reserved already"

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from faith.cli import control, sessions
-from faith.daemon.upgrade import PATIENCE
+from faith.cli import control_client, sessions
+from faith.daemon.upgrade.trial import PATIENCE
 
 _Control = Annotated[
     Path | None,
@@ -42,7 +42,7 @@ def kill_session(
     at: _Control = None,
 ) -> None:
     """End a session, with resets to both sides."""
-    control.ask(at, "kill", session=session)
+    control_client.ask(at, "kill", session=session)
     print(f"{session} has been reset")
 
 
@@ -53,13 +53,13 @@ def drain(
     at: _Control = None,
 ) -> None:
     """Have faithd take no more connections, and stop when its sessions have ended."""
-    left = control.ask(at, "drain", forever=forever)["sessions"]
+    left = control_client.ask(at, "drain", forever=forever)["sessions"]
     print(f"no more connections are taken; open sessions: {left}")
 
 
 def reload(at: _Control = None) -> None:
     """Have faithd read its configuration again: all of it is taken, or nothing."""
-    control.ask(at, "reload", patience=3 * PATIENCE)  # it may take an upgrade
+    control_client.ask(at, "reload", patience=3 * PATIENCE)  # it may take an upgrade
     print("the configuration has been read again, and is in force")
 
 

@@ -12,20 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon import admin, config
-from faith.daemon.activation import Passed
-from faith.daemon.background import Background, is_supervised
-from faith.daemon.legacy import Legacy
-from faith.daemon.local import LocalServer
-from faith.daemon.log import FORMS, Log, open_sink
-from faith.daemon.records import Recording
-from faith.daemon.settings import ALGS, Service, Settings
+from faith.daemon.config import config
+from faith.daemon.config.local_server import LocalServer
+from faith.daemon.config.settings import ALGS, Service, Settings
+from faith.daemon.host.socket_activation import Passed
+from faith.daemon.observe.health import ADMIN_PORT
+from faith.daemon.observe.log import FORMS, Log, open_sink
+from faith.daemon.observe.records import Recording
+from faith.daemon.process.daemonize import Background, is_supervised
 from faith.daemon.supervisor import Supervisor
+from faith.daemon.upgrade.inherited_state import Legacy
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import WAYS
-from faith.relay.admission import Limits
-from faith.relay.settings import Settings as RelaySettings
+from faith.relay.tcp.admission import Limits
+from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 from faith.translation.proxy import V1, V2, VERSIONS
@@ -142,7 +143,7 @@ def _settings(options: argparse.Namespace) -> Settings:
             destinations=not options.record_no_destinations,
             refusals=options.record_refusals,
         ),
-        metrics=endpoint.parse(options.metrics, admin.PORT)[:2] if options.metrics else None,
+        metrics=endpoint.parse(options.metrics, ADMIN_PORT)[:2] if options.metrics else None,
         relay=RelaySettings(
             connect_timeout=options.connect_timeout,
             idle_timeout=options.idle_timeout,
@@ -280,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--metrics",
         metavar="ADDRESS[:PORT]",
-        help=f"serve /metrics, /healthz and /readyz over HTTP there (port {admin.PORT})",
+        help=f"serve /metrics, /healthz and /readyz over HTTP there (port {ADMIN_PORT})",
     )
     add("--pid-file", type=Path, metavar="FILE", help="holds the daemon's process number")
     add("--config", type=Path, metavar="FILE", help="do all that this file asks (faith.toml(5))")

@@ -6,7 +6,7 @@ import json
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
-from faith.cli import control
+from faith.cli import control_client
 from faith.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _NUMBERS = ("seconds", "sent", "received")
 def read(path: Path | None) -> list[Session]:
     """Every session of the faithd at *path*, the oldest first.  Raises FaithError."""
     found = []
-    for message, lines in control.gather(path, "sessions"):
+    for message, lines in control_client.gather(path, "sessions"):
         for line in lines.splitlines():
             session = json.loads(line)
             session["id"] = f"{message['worker']}-{session.pop('serial'):x}"

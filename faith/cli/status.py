@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from faith.cli import listeners
 from faith.cli.prefixes import guarded_only
-from faith.daemon import presence
+from faith.daemon.host import discovery
 from faith.errors import SetupError
-from faith.kernel import guard, routes
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faith.daemon.presence import Running
-    from faith.kernel.guard import GuardState
+    from faith.daemon.host.discovery import Running
+    from faith.kernel.nft.guard import GuardState
     from faith.translation.prefix import Prefix
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -80,7 +81,7 @@ def read() -> Status:
 
     Raises OSError when the kernel does not even tell of its routes.
     """
-    prefixes, faithds = tuple(routes.reserved()), tuple(presence.running())
+    prefixes, faithds = tuple(routes.reserved()), tuple(discovery.running())
     warnings, unseen = [], []
     state = None
     try:

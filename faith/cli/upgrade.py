@@ -8,15 +8,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faith.cli import control
-from faith.daemon import presence
-from faith.daemon.upgrade import PATIENCE
+from faith.cli import control_client
+from faith.daemon.host import discovery
+from faith.daemon.upgrade.trial import PATIENCE
 from faith.errors import FaithError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from faith.daemon.presence import Running
+    from faith.daemon.host.discovery import Running
 
 INTERVAL = 0.1
 """Seconds between looks."""
@@ -27,7 +27,7 @@ def upgrade(pids: Collection[int] = ()) -> Iterator[str]:
 
     One at a time: the first that stays as it was is the last that is asked.  Raises FaithError.
     """
-    found = {faithd.pid: faithd for faithd in presence.running()}
+    found = {faithd.pid: faithd for faithd in discovery.running()}
     if unknown := sorted({*pids} - found.keys()):
         raise FaithError(f"no faithd is process {unknown[0]}")
     if not found:
@@ -55,7 +55,7 @@ def _upgrade(faithd: Running) -> str:
 def _ask(path: Path, who: str) -> str:
     """Have it done by the control socket, which tells why when it is not."""
     try:
-        answer = control.ask(path, "upgrade", patience=3 * PATIENCE)
+        answer = control_client.ask(path, "upgrade", patience=3 * PATIENCE)
     except FaithError as error:
         raise FaithError(f"{who}: {error}") from None
     return f"upgraded {who}: program {answer['programs']}, all is handed over"
@@ -66,7 +66,7 @@ def _after(before: Running) -> Running | None:
     deadline = time.monotonic() + 2 * PATIENCE
     while time.monotonic() < deadline:
         os.kill(before.pid, 0)
-        for now in presence.running():
+        for now in discovery.running():
             if now.pid == before.pid and (now.programs, now.failed) != (
                 before.programs,
                 before.failed,

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from faith.daemon import systemd
-from faith.daemon.log import NOTICE
-from faith.daemon.policy import Parts, Rules
+from faith.daemon.config.policy import Parts, Rules
+from faith.daemon.observe.log import NOTICE
+from faith.daemon.process import systemd
 from faith.errors import ConfigError, FaithError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faith.daemon.companions import Companions
-    from faith.daemon.condition import Condition
-    from faith.daemon.control import Request
-    from faith.daemon.reservations import Reservations
-    from faith.daemon.settings import Settings
+    from faith.daemon.config.settings import Settings
+    from faith.daemon.host.held_prefixes import Reservations
+    from faith.daemon.observe.health import Condition
+    from faith.daemon.process.control_socket import Request
+    from faith.daemon.services.interface import Companions
 
     Take = Callable[[Settings, Rules], None]
     Ended = Callable[[FaithError | None], None]

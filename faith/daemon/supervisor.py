@@ -15,38 +15,39 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from faith.daemon import presence, systemd
-from faith.daemon.activation import Passed
-from faith.daemon.background import pid_file
-from faith.daemon.control import Control
-from faith.daemon.ending import Ending
-from faith.daemon.files import Files
-from faith.daemon.lent import Lent
-from faith.daemon.log import NOTICE
-from faith.daemon.loop import Loop
-from faith.daemon.map_commands import MapCommands
-from faith.daemon.places import Places
-from faith.daemon.policy import Rules
-from faith.daemon.reaping import reap
-from faith.daemon.relaying import Relaying
+from faith.daemon.config.policy import Rules
+from faith.daemon.host import discovery
+from faith.daemon.host.address_leases import Lent
+from faith.daemon.host.held_prefixes import Reservations
+from faith.daemon.host.port_conflicts import refuse_taken_ports
+from faith.daemon.host.repair import Upkeep
+from faith.daemon.host.runtime_files import Files
+from faith.daemon.host.socket_activation import Passed
+from faith.daemon.observe.log import NOTICE
+from faith.daemon.observe.metric_areas import Places
+from faith.daemon.process import systemd
+from faith.daemon.process.control_socket import Control
+from faith.daemon.process.daemonize import pid_file
+from faith.daemon.process.loop import Loop
+from faith.daemon.process.reaping import reap
 from faith.daemon.reload import Reload, Reloads
-from faith.daemon.reservations import Reservations
-from faith.daemon.rivals import refuse_taken_ports
-from faith.daemon.staff import companions
-from faith.daemon.succession import Succession
-from faith.daemon.upkeep import Upkeep
+from faith.daemon.services.map_commands import MapCommands
+from faith.daemon.services.relaying import Relaying
+from faith.daemon.services.service_list import companions
+from faith.daemon.shutdown import Ending
+from faith.daemon.upgrade.upgrades import Succession
 from faith.errors import FaithError
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from faith.daemon.background import Background
-    from faith.daemon.control import Request
-    from faith.daemon.legacy import Legacy
-    from faith.daemon.log import Log
-    from faith.daemon.settings import Settings
-    from faith.daemon.succession import Failed, Heritable
+    from faith.daemon.config.settings import Settings
+    from faith.daemon.observe.log import Log
+    from faith.daemon.process.control_socket import Request
+    from faith.daemon.process.daemonize import Background
+    from faith.daemon.upgrade.inherited_state import Legacy
+    from faith.daemon.upgrade.upgrades import Failed, Heritable
 
 log = logging.getLogger("faith.supervisor")
 
@@ -54,7 +55,7 @@ log = logging.getLogger("faith.supervisor")
 class Supervisor:
     """One faithd, from its start to its end."""
 
-    _presence: presence.Announcement
+    _presence: discovery.Announcement
     _watch: routes.Watch
 
     def __init__(
@@ -150,7 +151,7 @@ class Supervisor:
         undo.callback(self._relaying.close)
         self._relaying.set_up(rules, legacy["relaying"] if legacy else None, on_trial=on_trial)
         self._companions.decide_by(self._relaying.parts)
-        self._presence = presence.announce(self._state, legacy["presence"] if legacy else None)
+        self._presence = discovery.announce(self._state, legacy["presence"] if legacy else None)
         undo.callback(self._presence.close)
         if not on_trial:
             self._be_found(undo)
@@ -295,8 +296,8 @@ class Supervisor:
             ).commands,
         }
 
-    def _state(self) -> presence.Running:
-        return presence.Running(
+    def _state(self) -> discovery.Running:
+        return discovery.Running(
             pid=os.getpid(),
             service=self._settings.name,
             ports=str(self._settings.ports),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.kernel.tally import shared
+from faith.kernel.shared.shared_counters import shared
+from faith.translation.reasons import CLIENT_PINGS, PINGS
 from faith.translation.sketch import ALL, STAMPED, Pace, cells_of
 
 if TYPE_CHECKING:
@@ -12,10 +13,6 @@ if TYPE_CHECKING:
 
 BURST = 1.0
 """Seconds' worth of a rate that may come at once."""
-
-# Why one is too much.
-RATE = "too many"
-CLIENT_RATE = "too many of the client"
 
 _ONE = 0.999  # must fit: of a bucket that was full, something is left for ever
 
@@ -36,9 +33,9 @@ class Paces:
         """Why one more of *client*'s is too much; None if it is not, and then it counts."""
         cells = cells_of(client)
         if self._exceeds(cells, self._rate_per_client, now):
-            return CLIENT_RATE
+            return CLIENT_PINGS
         if self._exceeds(ALL, self._rate, now):
-            return RATE
+            return PINGS
         self._pace.add(ALL + cells, now)
         return None
 

@@ -29,7 +29,7 @@ _IP_PKTINFO, _IP_TTL, _IP_TOS = 8, 2, 1
 
 
 class RawIcmp:
-    """Sends and receives by the sockets of `faith.kernel.icmp_sockets`, *v4* and *v6*."""
+    """Sends and receives by the sockets of `faith.kernel.sockets.icmp_sockets`, *v4* and *v6*."""
 
     def __init__(self, v4: _socket.socket, v6: _socket.socket) -> None:
         self._v4 = v4

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 from faith.dns.endpoint import PORT, Endpoint
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel import interfaces
-from faith.kernel.holder import holder
+from faith.kernel.netlink import interfaces
+from faith.kernel.sockets.holder import holder
 
 RECEIVE_BUFFER = 1 << 20
 """Octets of queries that may wait; the kernel caps it at net.core.rmem_max."""

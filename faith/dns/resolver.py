@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from faith.dns import ipv4only, reverse
 from faith.dns.answer import Answer, failure
-from faith.dns.counters import Counters
+from faith.dns.dns_counters import Counters
 from faith.dns.question import Question
 from faith.dns.synthesis import Synthesis, without_a
 from faith.dns.wire import AAAA, IN, NOERROR, NXDOMAIN, A

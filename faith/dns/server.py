@@ -10,14 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from faith.dns.answer import failure
-from faith.dns.counters import Counters
+from faith.dns.dns_counters import Counters
 from faith.dns.wire import NOERROR, NXDOMAIN, SERVFAIL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from faith.dns.answer import Answer
-    from faith.dns.names import Names
+    from faith.dns.name_service import Names
     from faith.dns.responder import Miss
     from faith.dns.tasks import Tasks
 

@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faith.dns import listening
-from faith.dns.counters import Counters
+from faith.dns.dns_counters import Counters
 from faith.dns.endpoint import in_resolv_conf
-from faith.dns.exchange import Exchange, tls_context
-from faith.dns.names import Names
+from faith.dns.name_service import Names
 from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
+from faith.dns.upstream_exchange import Exchange, tls_context
 from faith.errors import ConfigError, SetupError
-from faith.kernel import interfaces, routes
+from faith.kernel.netlink import interfaces, routes
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator
 
-    from faith.dns.book import Book
     from faith.dns.endpoint import Endpoint
+    from faith.dns.lease_file import Book
     from faith.dns.pool import Network, Pool
 
 RESOLV_CONF = Path("/etc/resolv.conf")

@@ -9,16 +9,16 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from faith.dns.answer import failure
-from faith.dns.counters import Counters
+from faith.dns.dns_counters import Counters
 from faith.dns.wire import NOERROR, NXDOMAIN, WireError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from faith.dns.answer import Answer
-    from faith.dns.exchange import Exchange
     from faith.dns.question import Question
     from faith.dns.tasks import Tasks
+    from faith.dns.upstream_exchange import Exchange
 
 DEADLINE = 4.4
 """Seconds for a question in all: clients give up after five."""

@@ -8,7 +8,6 @@ from faith.ftp import command
 from faith.ftp.alg import Alg
 from faith.ftp.command import CommandRefused
 from faith.ftp.data_port import Listeners, NeedsListener
-from faith.ftp.debt import Debt
 from faith.ftp.events import (
     CloseData,
     GoTransparent,
@@ -20,6 +19,7 @@ from faith.ftp.events import (
     ToServer,
 )
 from faith.ftp.exchange import Substituted, out_of_step
+from faith.ftp.pending_replies import Debt
 from faith.ftp.reply import ReplyReader
 from faith.ftp.state import CLIENT_SPEAKS, SERVER_SPEAKS, TRANSITIONS, State, Step
 from faith.ftp.telnet import Line, Reader, Refusal, Signal

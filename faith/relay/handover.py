@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from faith.relay.frozen import MOST_DESCRIPTORS, adopt, freeze, thaw
-from faith.relay.session import Session
+from faith.relay.tcp.session import Session
+from faith.relay.tcp.session_state import MOST_DESCRIPTORS, adopt, freeze, thaw
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Iterator
 
-    from faith.relay.frozen import State
-    from faith.relay.ftp import Ftp
-    from faith.relay.limits import Deadlines
-    from faith.relay.plane import Plane
+    from faith.relay.alg.ftp import Ftp
+    from faith.relay.tcp.plane import Plane
+    from faith.relay.tcp.session_state import State
+    from faith.relay.tcp.timeouts import Deadlines
 
 DIALLING, FLOWING, CONTROL, LISTENER = "dialling", "flowing", "control", "listener"
 """What a state is of: a session, by who has it, or a listener for data connections."""

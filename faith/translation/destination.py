@@ -7,8 +7,9 @@ is refused unless a rule of the operator's names it.
 from __future__ import annotations
 
 from faith.translation.map import TCP
-from faith.translation.maps import NO_MAPS
+from faith.translation.map_table import NO_MAPS
 from faith.translation.networks import Networks
+from faith.translation.reasons import DENIED, NO_RULE, NOT_GLOBAL, OWN, SOURCE_MAPPED, SPECIAL
 from faith.translation.sources import NO_SOURCES
 
 TYPE_CHECKING = False
@@ -16,20 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faith.translation.access import Access, Rule
-    from faith.translation.maps import Maps
+    from faith.translation.map_table import Maps
     from faith.translation.prefix import Prefix, Prefixes
     from faith.translation.sources import Sources
 
     Lent = Callable[[int], int | None]
     """The IPv6 host that a 32-bit address was lent to, or None."""
-
-# Why a connection is refused: these words stand in records and, later, in metrics.
-DENIED = "denied by a rule"
-NO_RULE = "no rule permits it"
-SPECIAL = "special destination"
-OWN = "the gateway's own address"
-NOT_GLOBAL = "not global, behind the well-known prefix"
-SOURCE_MAPPED = "source inside the prefix"
 
 
 def _networks(*text: str) -> Networks:

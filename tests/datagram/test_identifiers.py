@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.datagram.identifiers import PEERS, Identifiers
+from faith.datagram.ping.identifiers import PEERS, Identifiers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

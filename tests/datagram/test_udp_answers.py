@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from faith.datagram import icmp
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v4, write_v6
 from faith.datagram.udp.answers import failed_v4, failed_v6
-from tests.datagram import test_udp_inward as from_v4
-from tests.datagram import test_udp_outward as from_v6
+from tests.datagram import test_udp_v4_to_v6 as from_v4
+from tests.datagram import test_udp_v6_to_v4 as from_v6
 from tests.datagram.wires import number, packet
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.packet import UDP, read_v4, read_v6
 from faith.datagram.udp.message import datagram, whole_v4, whole_v6
-from faith.kernel.udp_sockets import Arrival
+from faith.kernel.sockets.udp_sockets import Arrival
 
 HOP = struct.pack("=i", 1)
 SOCKADDR_V6 = bytes([0, 0, 0, 9]) + bytes(4) + b"\x20\x01" + bytes(14) + bytes(4)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from faith.datagram.packet import UDP, Packet
 from faith.datagram.udp.message import datagram
-from faith.kernel.udp_sockets import Arrival
+from faith.kernel.sockets.udp_sockets import Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 
 from faith.dns import listening, upstream
 from faith.dns.endpoint import Endpoint
-from faith.dns.exchange import Exchange
-from faith.dns.names import Names
+from faith.dns.name_service import Names
 from faith.dns.options import Options
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
+from faith.dns.upstream_exchange import Exchange
 from faith.translation.prefix import Prefix
 from tests.dns.generated import names, reply_wires
 from tests.dns.messages import name, query_wire, read

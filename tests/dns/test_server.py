@@ -18,12 +18,12 @@ import uvloop
 
 from faith.dns import listening, server
 from faith.dns.endpoint import Endpoint
-from faith.dns.exchange import Exchange
-from faith.dns.names import Names
+from faith.dns.name_service import Names
 from faith.dns.options import Options, View
 from faith.dns.server import QUERIES, Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
+from faith.dns.upstream_exchange import Exchange
 from faith.dns.wire import WireError
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix

@@ -10,11 +10,11 @@ import pytest
 import uvloop
 
 from faith.dns.answer import Answer, failure
-from faith.dns.counters import Counters
+from faith.dns.dns_counters import Counters
 from faith.dns.endpoint import Endpoint
-from faith.dns.exchange import Exchange
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import DEADLINE, LONGEST_REST, TOLERANCE, Upstream, Upstreams
+from faith.dns.upstream_exchange import Exchange
 from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL, WireError
 from tests.dns import clock
 from tests.dns.messages import question, reply

@@ -8,8 +8,10 @@ import hashlib
 import random
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from faith.kernel.sockets.tcp_sockets import at_mark, unacknowledged
 
 if TYPE_CHECKING:
     from tests.netns.way import Way
@@ -26,11 +28,14 @@ class Side:
     seed: int
     pause: float = 0.0  # before every read
     cork: bool = False  # the last data and the FIN leave in one segment
-    reset_after: int | None = None  # bytes written before it aborts
+    reset_after: int | None = None  # bytes written, and acknowledged, before it aborts
+    urgent: int | None = None  # the place of an urgent octet
     wait_for_end: bool = False  # it ends its own stream only when the other's has ended
     wrote: int = 0
     got: int = 0
-    digest_in: bytes = b""
+    marks: list[int] = field(default_factory=list)  # the places of urgent octets it got
+    digest_in: bytes = b""  # of what it wrote
+    digest_out: bytes = b""  # of what it got
     end: str = ""
 
     @classmethod
@@ -47,6 +52,15 @@ class Side:
             seed=chance.getrandbits(32),
         )
 
+    @classmethod
+    def urgent_in_bulk(cls, chance: random.Random) -> Side:
+        size = chance.randint(3_000_000, 6_000_000)
+        return cls(size, 1 << 18, chance.getrandbits(32), urgent=chance.randint(1, size - 1))
+
+    def digest(self) -> bytes:
+        """Return the digest of what was written up to now."""
+        return hashlib.sha256(random.Random(self.seed).randbytes(self.size)[: self.wrote]).digest()
+
 
 CUT = (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
 """What a system call says of a connection that the other end has aborted."""
@@ -57,47 +71,103 @@ class Reset(Exception):
 
 
 async def write(sock: socket.socket, side: Side, other_ended: asyncio.Event) -> None:
+    """Write and end as *side* does.  After a reset of the other's, reading tells of it."""
     loop = asyncio.get_running_loop()
     data = random.Random(side.seed).randbytes(side.size)
     side.digest_in = hashlib.sha256(data).digest()
-    while side.wrote < side.size:
-        piece = data[side.wrote : side.wrote + side.piece]
-        if side.reset_after is not None and side.wrote + len(piece) > side.reset_after:
-            break
-        last = side.wrote + len(piece) == side.size
-        if last and side.cork:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
-        await loop.sock_sendall(sock, piece)
-        side.wrote += len(piece)
-    if side.reset_after is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raise Reset
-    if side.wait_for_end:
-        await other_ended.wait()
-    sock.shutdown(socket.SHUT_WR)
+    stop = side.size if side.reset_after is None else side.reset_after
+    try:
+        while side.wrote < side.size:
+            piece = data[side.wrote : side.wrote + side.piece]
+            if side.wrote < (side.urgent or 0):
+                piece = piece[: (side.urgent or 0) - side.wrote]
+            elif side.wrote == side.urgent:
+                await send_urgent(sock, piece[:1])
+                side.wrote += 1
+                continue
+            if side.wrote + len(piece) > stop:
+                break
+            last = side.wrote + len(piece) == side.size
+            if last and side.cork:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            await loop.sock_sendall(sock, piece)
+            side.wrote += len(piece)
+        if side.reset_after is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+            await acknowledged(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise Reset
+        if side.wait_for_end:
+            await other_ended.wait()
+        sock.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        if error.errno not in CUT:
+            raise
+        side.end = "was reset"
 
 
-async def read(sock: socket.socket, side: Side, ended: asyncio.Event) -> bytes:
+async def acknowledged(sock: socket.socket) -> None:
+    """Return when the peer has acknowledged everything: TCP has no event for that."""
+    while unacknowledged(sock.fileno()):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def send_urgent(sock: socket.socket, octet: bytes) -> None:
+    while True:
+        try:
+            sock.send(octet, socket.MSG_OOB)
+        except BlockingIOError:
+            await asyncio.sleep(0.001)
+        else:
+            return
+
+
+async def read(sock: socket.socket, side: Side, ended: asyncio.Event) -> None:
+    """Read to the end.  What comes first in the queue is peeked at, so that no mark is missed."""
     loop = asyncio.get_running_loop()
     digest = hashlib.sha256()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    try:
+        while True:
+            if side.pause:
+                await asyncio.sleep(side.pause)
+            first = await peek(sock)
+            at = first and at_mark(sock.fileno())
+            data = await loop.sock_recv(sock, 1 if at else 20_000 if side.pause else 1 << 18)
+            if not data:
+                return
+            if at:
+                side.marks.append(side.got)
+            side.got += len(data)
+            digest.update(data)
+    finally:
+        ended.set()
+        side.digest_out = digest.digest()
+
+
+async def peek(sock: socket.socket) -> bytes:
+    """Return the first octet of the queue once there is one, b"" at the end of the stream."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
     while True:
-        if side.pause:
-            await asyncio.sleep(side.pause)
-        data = await loop.sock_recv(sock, 20_000 if side.pause else 1 << 18)
-        if not data:
-            ended.set()
-            return digest.digest()
-        side.got += len(data)
-        digest.update(data)
+        try:
+            return sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            readable.clear()
+            loop.add_reader(sock, readable.set)
+            try:
+                await readable.wait()
+            finally:
+                loop.remove_reader(sock)
 
 
-async def live(sock: socket.socket, side: Side) -> bytes:
-    """Be one end of a session; returns the digest of what was read, if it came to its end."""
+async def live(sock: socket.socket, side: Side) -> None:
+    """Be one end of a session."""
     ended = asyncio.Event()
     with sock:
         try:
             async with asyncio.TaskGroup() as both:
-                reading = both.create_task(read(sock, side, ended))
+                both.create_task(read(sock, side, ended))
                 both.create_task(write(sock, side, ended))
         except* Reset:
             side.end = "reset it"
@@ -105,17 +175,13 @@ async def live(sock: socket.socket, side: Side) -> bytes:
             cut = all(isinstance(e, OSError) and e.errno in CUT for e in errors.exceptions)
             side.end = "was reset" if cut else repr(errors.exceptions)
         else:
-            side.end = "closed"
-            return reading.result()
-    return b""
+            side.end = side.end or "closed"
 
 
 @dataclass
 class Case:
     client: Side
     server: Side
-    client_read: bytes = b""
-    server_read: bytes = b""
     port: int = 0
     """The client's."""
 
@@ -134,6 +200,8 @@ class Case:
 
     @classmethod
     def at_random(cls, chance: random.Random) -> Case:
+        if chance.random() < 0.12:
+            return cls(Side.urgent_in_bulk(chance), Side.urgent_in_bulk(chance))
         case = cls(Side.at_random(chance), Side.at_random(chance))
         if case.client.wait_for_end:
             case.server.wait_for_end = False  # or they would wait for each other
@@ -144,13 +212,15 @@ class Case:
         return self.client.reset_after is not None or self.server.reset_after is not None
 
     def check(self) -> None:
-        assert {self.client.end, self.server.end} <= {"closed", "reset it", "was reset"}
-        if not self.must_be_reset:
-            assert (self.client.end, self.server.end) == ("closed", "closed")
-            assert self.server_read == self.client.digest_in
-            assert self.client_read == self.server.digest_in
-        assert self.server.got <= self.client.size
-        assert self.client.got <= self.server.size
+        assert {self.client.end, self.server.end} <= {"closed", "reset it", "was reset"}, self
+        for one, other in ((self.client, self.server), (self.server, self.client)):
+            if not self.must_be_reset:
+                assert one.end == "closed", self
+                assert one.digest_out == other.digest_in, self
+                assert one.marks == ([] if other.urgent is None else [other.urgent]), self
+            elif other.end == "reset it" and one.reset_after is None:
+                assert (one.got, one.digest_out) == (other.wrote, other.digest()), self
+            assert one.got <= other.size
 
 
 class Abuse:
@@ -186,7 +256,7 @@ class Abuse:
                 number += piece
             case = self.cases[int.from_bytes(number, "big")]
             await loop.sock_sendall(sock, b"!")
-            case.server_read = await live(sock, case.server)
+            await live(sock, case.server)
 
     async def client(self, number: int) -> None:
         loop = asyncio.get_running_loop()
@@ -202,4 +272,4 @@ class Abuse:
             except ConnectionResetError:  # the server's reset may overtake its first word
                 case.client.end = "was reset"
                 return
-            case.client_read = await live(sock, case.client)
+            await live(sock, case.client)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from faith.kernel import bpf, guard, routes
+from faith.kernel.bpf import bpf
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
 from faith.lab.topology import PREFIX, SERVER
 from faith.translation.prefix import Prefix
 from tests.faithd import Faithd

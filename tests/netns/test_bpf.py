@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import bpf, capabilities
-from faith.kernel.assembler import R0, R1, assemble, copy, leave, put
+from faith.kernel.bpf import bpf
+from faith.kernel.bpf.assembler import R0, R1, assemble, copy, leave, put
+from faith.kernel.process import capabilities
 
 if TYPE_CHECKING:
     from tests.netns.conftest import Fork, Report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.kernel import capabilities
+from faith.kernel.process import capabilities
 
 if TYPE_CHECKING:
     from tests.netns.conftest import Fork, Report
@@ -110,7 +110,7 @@ def test_a_way_back_to_root_is_noticed(fork: Fork, monkeypatch: pytest.MonkeyPat
 
 def test_a_user_namespace_without_the_user_loses_its_capabilities_only() -> None:
     script = (
-        "from faith.kernel import capabilities\n"
+        "from faith.kernel.process import capabilities\n"
         "print(len(capabilities.effective()) > 30, *capabilities.drop('nobody'))\n"
         "print(len(capabilities.effective()))"
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
 from tests.faithd import ENVIRONMENT, Faithd

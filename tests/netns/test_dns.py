@@ -19,7 +19,8 @@ import dns.rcode
 import dns.reversename
 import pytest
 
-from faith.kernel import guard, routes
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from faith.translation.prefix import Prefix

@@ -16,7 +16,8 @@ import pytest
 
 from faith.cli import prefixes, status
 from faith.errors import SetupError
-from faith.kernel import guard, routes
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
 from faith.lab import ThreeHosts, wait_until
 from faith.translation.prefix import Prefix
 

@@ -20,7 +20,7 @@ import dns.query
 import pytest
 
 from faith.cli.sessions import KEYS
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones

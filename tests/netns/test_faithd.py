@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon import presence
-from faith.kernel import guard, routes
+from faith.daemon.host import discovery
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
 from faith.lab import Host, ThreeHosts, wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from faith.translation.prefix import Prefix
@@ -78,7 +79,7 @@ def test_warns_when_there_is_no_prefix_and_picks_up_what_comes(
 @pytest.mark.usefixtures("reserved", "echo")
 def test_two_services_are_two_daemons(lab: ThreeHosts, start: Start) -> None:
     first, second = start(str(PORT)), start("--via=tproxy", "8080,8443-8445")
-    found = {other.pid: other for other in lab.gateway.call(presence.running)}
+    found = {other.pid: other for other in lab.gateway.call(discovery.running)}
     assert found.keys() == {first.process.pid, second.process.pid}
     assert found[first.process.pid].ports == str(PORT)
     assert found[second.process.pid].service == "8080,8443-8445"
@@ -87,7 +88,7 @@ def test_two_services_are_two_daemons(lab: ThreeHosts, start: Start) -> None:
     assert relays(lab)
     assert second.stop() == 0
     assert relays(lab)
-    assert lab.gateway.call(presence.running)[0].pid == first.process.pid
+    assert lab.gateway.call(discovery.running)[0].pid == first.process.pid
 
 
 @pytest.mark.usefixtures("reserved", "echo")

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon import presence
-from faith.kernel import guard, routes
+from faith.daemon.host import discovery
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX, SERVER
 from faith.translation.prefix import Prefix
@@ -66,7 +67,7 @@ def open_descriptors(faithd: Faithd) -> int:
 
 
 def open_sessions(lab: ThreeHosts) -> int:
-    (running,) = lab.gateway.call(lambda: list(presence.running()))
+    (running,) = lab.gateway.call(lambda: list(discovery.running()))
     return running.sessions
 
 
@@ -215,19 +216,19 @@ def test_a_clock_that_jumps_moves_no_limit(
     lab: ThreeHosts, start: Start, need: Callable[[str], str]
 ) -> None:
     """Limits are measured on the monotonic clock: only the records have the day's time."""
-    source = Path(routes.__file__).parents[1]
+    source = Path(routes.__file__).parents[2]
     users = [
         path.name
-        for path in (*source.glob("relay/*.py"), *source.glob("daemon/*.py"))
+        for path in (*source.glob("relay/**/*.py"), *source.glob("daemon/**/*.py"))
         if "time.time()" in path.read_text()
     ]
     assert set(users) == {
-        "forwarder.py",
+        "dns_daemon.py",
         "inetd.py",
         "log.py",
         "relay.py",
         "session.py",
-        "succession.py",
+        "upgrades.py",
     }
     start("--idle-timeout", "2", str(PORT))
     with connect(lab) as session:

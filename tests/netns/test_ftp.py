@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import guard, routes
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX
 from faith.translation.prefix import Prefix

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import PermissionNeeded
-from faith.kernel import guard, routes, sockets
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
+from faith.kernel.sockets import tcp_sockets
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V6
 from faith.translation.ports import Ports
@@ -109,7 +111,7 @@ class TestConnections:
 
     def test_a_transparent_listener_is_reached(self, gateway: Host, client: Host) -> None:
         with gateway.inside():
-            listener = sockets.listener("::", 23, transparent=True)
+            listener = tcp_sockets.listener("::", 23, transparent=True)
         assert reach(client, MAPPED, 23) == MAPPED
         assert reach(gateway, MAPPED, 23) == MAPPED
         listener.close()
@@ -132,7 +134,7 @@ class TestConnections:
         self, gateway: Host, client: Host
     ) -> None:
         with gateway.inside():
-            listener = sockets.listener("::", 23, transparent=True)
+            listener = tcp_sockets.listener("::", 23, transparent=True)
         with client.inside():
             near = socket.create_connection((MAPPED, 23), timeout=2)
         with near, accept(listener) as far:
@@ -159,7 +161,7 @@ class TestDatagrams:
 
     def test_a_transparent_socket_hears(self, gateway: Host, client: Host) -> None:
         with server(gateway, BYSTANDER, socket.SOCK_DGRAM) as sock, client.inside():
-            sock.setsockopt(socket.IPPROTO_IPV6, sockets.IPV6_TRANSPARENT, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, tcp_sockets.IPV6_TRANSPARENT, 1)
             with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as near:
                 near.sendto(b"prefix", (MAPPED, BYSTANDER))
             assert sock.recv(100) == b"prefix"
@@ -200,7 +202,7 @@ class TestOtherProtocols:
 
     def test_packet_too_big_is_heard(self, gateway: Host, client: Host) -> None:
         with gateway.inside():
-            listener = sockets.listener("::", 23, transparent=True)
+            listener = tcp_sockets.listener("::", 23, transparent=True)
         with packets(client) as seen, client.inside():
             near = socket.create_connection((MAPPED, 23), timeout=2)
             with near, accept(listener) as far, raw(client, ICMPV6) as icmp:

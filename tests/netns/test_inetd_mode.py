@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import faith
-from faith.kernel.routes import reserve
+from faith.kernel.netlink.routes import reserve
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, SERVER
 from faith.translation.prefix import Prefix
 from faith.translation.proxy import header
@@ -38,7 +38,7 @@ ABORT = struct.pack("=ii", 1, 0)
 SIOCATMARK = 0x8905
 RUN = """\
 import sys
-from faith.relay import inetd, syslog
+from faith.relay.inetd import inetd, syslog
 syslog.DEV_LOG = sys.argv[1]
 sys.exit(inetd.main(sys.argv[2:]))
 """
@@ -52,7 +52,7 @@ class Inetd:
         self._log_path = log
         self._log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._log.bind(str(log))
-        self._log.settimeout(10)
+        self._log.settimeout(30)  # a reset waits up to 15 s for a peer that does not read
         self._listener = lab.gateway.call(
             lambda: socket.create_server(("::", PORT), family=socket.AF_INET6)
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import interfaces
+from faith.kernel.netlink import interfaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable

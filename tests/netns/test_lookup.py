@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import PermissionNeeded
-from faith.kernel import capabilities
-from faith.kernel.sockets import IPV6_FREEBIND
+from faith.kernel.process import capabilities
+from faith.kernel.sockets.tcp_sockets import IPV6_FREEBIND
 from faith.kernel.steering.lookup import CAPABILITIES, Lookup
 from faith.translation.ports import ALL_PORTS, Ports
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.cli import control, sessions
-from faith.kernel import mapped
+from faith.cli import control_client, sessions
+from faith.kernel.netlink import mapped_routes
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from tests.faithd import WITHOUT_BPF, Faithd
@@ -317,7 +317,7 @@ class TestChanges:
             faithd.reread(BASE + MAP.replace(MAPPED, ANOTHER))
             wait_until(lambda: not relays(node), 5, "the map to be gone")
             assert relays(node, ANOTHER)
-        held = lab.gateway.call(mapped.held)
+        held = lab.gateway.call(mapped_routes.held)
         assert held == {faithd.process.pid: {(int(ipaddress.ip_address(ANOTHER)), 32)}}
 
     def test_sessions_are_listed_and_killed(
@@ -331,7 +331,7 @@ class TestChanges:
             assert one["server"] == f"[{HOST}]:{PORT}"
             assert one["client"].startswith(f"{NODE}:")
             assert sessions.of_client([one], f"{NODE}/32")
-            assert control.ask(faithd.control, "kill", session=one["id"])
+            assert control_client.ask(faithd.control, "kill", session=one["id"])
             with pytest.raises(ConnectionResetError):
                 session.recv(1)
 
@@ -360,10 +360,10 @@ class TestChanges:
         faithd = start()
         faithd.signal(signal.SIGKILL)
         faithd.process.wait(5)
-        assert lab.gateway.call(mapped.held)
+        assert lab.gateway.call(mapped_routes.held)
         another = Faithd(lab.gateway, tmp_path / "another", "8000")
         another.wait_said("are released")
-        assert not lab.gateway.call(mapped.held)
+        assert not lab.gateway.call(mapped_routes.held)
 
     def test_another_number_of_workers_keeps_them_too(
         self, start: Callable[..., Gateway], node: Host, echo: Echo

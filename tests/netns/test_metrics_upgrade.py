@@ -178,6 +178,6 @@ def test_counters_go_on(lab: ThreeHosts, tmp_path: Path, installed: Path, anothe
 
 def count_more(root: Path, number: int) -> None:
     """Have the program count ends that there were not, among those that there were."""
-    path = root / "faith" / "relay" / "counters.py"
+    path = root / "faith" / "relay" / "tcp" / "relay_counters.py"
     text = path.read_text()
     path.write_text(text.replace('"client reset",', f'"ended by {number}", "client reset",'))

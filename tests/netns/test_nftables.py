@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel.expressions import accept, daddr_in, dport_in, jump, leave
-from faith.kernel.nftables import Nftables
-from faith.kernel.ruleset import ADDRESS, PORT, Chain, Hook, Rule, Set, Table
+from faith.kernel.nft.expressions import accept, daddr_in, dport_in, jump, leave
+from faith.kernel.nft.nftables import Nftables
+from faith.kernel.nft.ruleset import ADDRESS, PORT, Chain, Hook, Rule, Set, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

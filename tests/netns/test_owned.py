@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel.expressions import accept, daddr_in, dport_in
-from faith.kernel.nftables import Nftables
-from faith.kernel.ruleset import Chain, Hook, Rule
+from faith.kernel.nft.expressions import accept, daddr_in, dport_in
+from faith.kernel.nft.nftables import Nftables
+from faith.kernel.nft.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.owned import OwnedTable
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import guard, routes, sockets
-from faith.kernel.nftables import Nftables
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
+from faith.kernel.nft.nftables import Nftables
+from faith.kernel.sockets import tcp_sockets
 from faith.kernel.steering import redirect
 from faith.lab.topology import CLIENT, GATEWAY_V6
 from tests.netns.steered import ALL, ALSO_MAPPED, HTTP, MAPPED, OTHER, PREFIX, everyone
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.netns
 
 def destination(accepted: socket.socket) -> tuple[str, int]:
     with accepted:
-        address, port = sockets.original_destination(accepted)
+        address, port = tcp_sockets.original_destination(accepted)
         return socket.inet_ntop(socket.AF_INET6, address), port
 
 

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from faith.kernel import routes
-from faith.kernel.sockets import listener
+from faith.kernel.netlink import routes
+from faith.kernel.sockets.tcp_sockets import listener
 from faith.lab import wait_until
-from faith.relay import counters, dial
-from faith.relay.counters import Counters
 from faith.relay.relay import Relay
-from faith.relay.settings import Settings
-from faith.translation import destination
+from faith.relay.tcp import dial, relay_counters
+from faith.relay.tcp.relay_counters import Counters
+from faith.relay.tcp.relay_settings import Settings
+from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from faith.lab import Host, ThreeHosts
-    from faith.relay.record import Record
+    from faith.relay.tcp.record import Record
 
     Start = Callable[..., "Running"]
 
@@ -226,9 +226,9 @@ def test_the_server_does_not_answer(lab: ThreeHosts, start: Start) -> None:
 def test_special_destinations_get_nothing(lab: ThreeHosts, start: Start) -> None:
     running = start()
     asked = (
-        ("127.0.0.1", destination.SPECIAL),
-        ("192.0.2.1", destination.OWN),
-        ("192.0.2.255", destination.OWN),
+        ("127.0.0.1", reasons.SPECIAL),
+        ("192.0.2.1", reasons.OWN),
+        ("192.0.2.255", reasons.OWN),
     )
     for number, (address, why) in enumerate(asked, 1):
         assert gets_reset(lab, lab.mapped(address))
@@ -241,7 +241,7 @@ def test_rules_apply_to_the_next_connection(lab: ThreeHosts, server: Server, sta
     with connect(lab) as client, server.accept() as peer:
         running.rules("2001:db8:6::/64 deny 192.0.2.80\n::/0 permit 0.0.0.0/0")
         assert gets_reset(lab)
-        assert running.record().end == destination.DENIED
+        assert running.record().end == reasons.DENIED
         client.sendall(b"still here")
         assert peer.recv(20) == b"still here"
 
@@ -374,7 +374,7 @@ def test_out_of_descriptors_sheds_new_work_and_recovers(
     lab: ThreeHosts, server: Server, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = start()
-    cells = [0] * counters.LAYOUT.size
+    cells = [0] * relay_counters.LAYOUT.size
     running.do(setattr, running.relay, "counters", Counters(cells))
     with connect(lab) as client, server.accept() as peer:
         others = [lab.client.call(socket.socket, socket.AF_INET6) for _ in range(6)]
@@ -400,7 +400,7 @@ def test_out_of_descriptors_sheds_new_work_and_recovers(
             assert late_peer.recv(20) == b"recovered"
         wait_until(lambda: "6 connections" in caplog.text, 5, "the summary")
     assert caplog.text.count("out of descriptors or memory") == 1
-    assert cells[counters.LAYOUT.cells(counters.REFUSALS)["shed"]] == 6
+    assert cells[relay_counters.LAYOUT.cells(relay_counters.REFUSALS)["shed"]] == 6
 
 
 @pytest.mark.parametrize("error", [errno.ENOBUFS, errno.ENOMEM])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel import capabilities
+from faith.kernel.process import capabilities
 from faith.kernel.steering import route
 from faith.translation.ports import Ports
 

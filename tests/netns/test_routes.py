@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.translation.prefix import LOW32, RFC6052, Prefix
 from tests.netns.rights import without_capabilities
 

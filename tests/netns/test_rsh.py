@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel.sockets import bind_reserved
+from faith.kernel.sockets.tcp_sockets import bind_reserved
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V4, SERVER
 from tests.faithd import Faithd

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import rtnetlink
-from faith.kernel.netlink import NETLINK_ROUTE, Netlink
+from faith.kernel.netlink import rtnetlink
+from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

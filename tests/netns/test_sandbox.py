@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.kernel import capabilities, sandbox
+from faith.kernel.process import capabilities, sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel import bpf, capabilities
+from faith.kernel.bpf import bpf
+from faith.kernel.process import capabilities
 from faith.kernel.steering import sk_lookup
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.cli import control, sessions, upgrade
+from faith.cli import control_client, sessions, upgrade
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
@@ -174,10 +174,10 @@ class Operator(threading.Thread):
                 return [one for one in sessions.read(path) if _ports(one) == mine]
 
             wait_until(lambda: len(found()) == 1, 5, "the session to be listed")
-            control.ask(path, "kill", session=found()[0]["id"])
+            control_client.ask(path, "kill", session=found()[0]["id"])
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
-        assert control.ask(path, "status")["pid"] == self._faithd.process.pid
+        assert control_client.ask(path, "status")["pid"] == self._faithd.process.pid
 
     def _kill_a_worker(self) -> None:
         """Halt it first, so that it is known which sessions are its own."""

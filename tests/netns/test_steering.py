@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import SetupError
-from faith.kernel import bpf, sockets, steering
+from faith.kernel import steering
+from faith.kernel.bpf import bpf
+from faith.kernel.sockets import tcp_sockets
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 
@@ -48,7 +50,7 @@ def destination(steered: steering.Steering, accepted: socket.socket) -> tuple[st
     """Where the connection was going, by the contract."""
     with accepted:
         if steered.redirected:
-            address, port = sockets.original_destination(accepted)
+            address, port = tcp_sockets.original_destination(accepted)
             return socket.inet_ntop(socket.AF_INET6, address), port
         return accepted.getsockname()[0], accepted.getsockname()[1]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel.nftables import Nftables
+from faith.kernel.nft.nftables import Nftables
 from faith.kernel.steering import tproxy
 from faith.lab.topology import GATEWAY_V6
 from faith.translation.ports import Ports

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.kernel.steering import WAYS
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX

@@ -14,7 +14,7 @@ import pytest
 
 import faith
 from faith.cli.faith import main
-from faith.kernel import routes
+from faith.kernel.netlink import routes
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX
 from tests.faithd import WITHOUT_BPF, Faithd
@@ -54,7 +54,7 @@ def installed(tmp_path: Path) -> Path:
     assert faith.__file__
     root = tmp_path / "installed"
     shutil.copytree(Path(faith.__file__).parent, root / "faith")
-    edit(root, "daemon/upgrade.py", "PATIENCE = 30.0", "PATIENCE = 6.0")
+    edit(root, "daemon/upgrade/trial.py", "PATIENCE = 30.0", "PATIENCE = 6.0")
     return root
 
 
@@ -118,10 +118,14 @@ def test_a_session_outlives_its_program_twice(
 
 
 BREAKS = {
-    "not even Python": ("daemon/worker.py", "import resource\n", "import resource\n?\n"),
+    "not even Python": ("daemon/services/worker.py", "import resource\n", "import resource\n?\n"),
     "an error at its start": ("daemon/supervisor.py", "def _set_up(", "def _set_up_no("),
-    "workers that fail": ("daemon/worker.py", "    _, most =", "    1 / 0\n    _, most ="),
-    "one that knows no such legacy": ("daemon/legacy.py", "VERSION = 3", "VERSION = 4"),
+    "workers that fail": ("daemon/services/worker.py", "    _, most =", "    1 / 0\n    _, most ="),
+    "one that knows no such legacy": (
+        "daemon/upgrade/inherited_state.py",
+        "VERSION = 3",
+        "VERSION = 4",
+    ),
     "one that hangs": (
         "daemon/supervisor.py",
         '        """Do every step that can fail',
@@ -193,7 +197,7 @@ def test_the_command_tells_what_came_of_it(
     with lab.gateway.inside():
         assert main(["upgrade"]) == 0
         assert re.match(rf"upgraded faithd {PORT} \(pid \d+\)\n", capsys.readouterr().out)
-        edit(installed, "daemon/legacy.py", "VERSION = 3", "VERSION = 4")
+        edit(installed, "daemon/upgrade/inherited_state.py", "VERSION = 3", "VERSION = 4")
         assert main(["upgrade"]) == 1
         assert "is the program that it was" in capsys.readouterr().err
         assert main(["upgrade", "1"]) == 1

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel import guard, routes, sockets
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
+from faith.kernel.sockets import tcp_sockets
 from faith.lab.topology import GATEWAY_V6, SERVER
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
@@ -157,7 +159,7 @@ def test_systemd_needs_no_open_port(
 ) -> None:
     assert listening["Transparent"] == "yes"
     with gateway.lab.gateway.inside():
-        listener = sockets.listener("::", TELNET, transparent=True)
+        listener = tcp_sockets.listener("::", TELNET, transparent=True)
     start_on(gateway, listener, command)
     gateway.assert_relays(TELNET)
     gateway.assert_serves_telnet_itself()
@@ -173,7 +175,7 @@ def test_units_are_sound(gateway: Gateway) -> None:
 
 def test_ordinary_listener_needs_one(gateway: Gateway, command: list[str]) -> None:
     with gateway.lab.gateway.inside():
-        listener = sockets.listener("::", TELNET, transparent=False)
+        listener = tcp_sockets.listener("::", TELNET, transparent=False)
     start_on(gateway, listener, command)
     with pytest.raises(ConnectionRefusedError):
         gateway.assert_relays(TELNET)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from faith.cli.demo import picture, servers
 from faith.cli.demo.visits import VISITS, VisitError
-from faith.daemon.policy import ACCESS_FILE
+from faith.daemon.config.policy import ACCESS_FILE
 from faith.errors import SetupError
 from faith.lab import Network, gain_rights, keep, remove_kept, three_hosts, wait_until
 from faith.lab.topology import SERVER

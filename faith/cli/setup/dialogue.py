@@ -14,7 +14,7 @@ from faith.cli.setup.template import NO, YES
 from faith.errors import ConfigError, FaithError
 
 if TYPE_CHECKING:
-    from faith.cli.setup.host import Host
+    from faith.cli.setup.host_facts import Host
     from faith.cli.setup.questions import Question
     from faith.cli.setup.template import Answers
 

@@ -17,18 +17,18 @@ from faith.cli.setup.template import (
     render,
     words,
 )
-from faith.daemon import config, mapping
-from faith.datagram.ping import Settings as PingSettings
+from faith.daemon.config import config, static_map
+from faith.datagram.ping.ping_server import Settings as PingSettings
 from faith.datagram.udp.flows import Settings as UdpSettings
 from faith.errors import ConfigError
-from faith.kernel import routes
-from faith.relay.settings import Settings as RelaySettings
+from faith.kernel.netlink import routes
+from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.prefix import LAYOUTS, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faith.cli.setup.host import Host
+    from faith.cli.setup.host_facts import Host
     from faith.cli.setup.template import Answers
 
 LOCAL_USE = "64:ff9b:1::/96"
@@ -118,7 +118,7 @@ def _check_pair(host: Host, answer: str) -> None:
     pair = words(answer)
     if len(pair) != 2:
         raise ConfigError("two addresses, IPv4 and IPv6")
-    mapping.of_words(pair[0], pair[1], {})
+    static_map.of_words(pair[0], pair[1], {})
 
 
 def _check_lent(host: Host, answer: str) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.packet import UDP, read_v4
 from faith.datagram.report import about_v4, about_v6, pass_on_v4, pass_on_v6, teller_v6
-from faith.datagram.udp.inward import key_v4
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports
-from faith.datagram.udp.way import key_v6
-from faith.kernel.udp_sockets import own_address
-from faith.translation.destination import OWN
-from faith.translation.inward import inward
+from faith.datagram.udp.paths import key_v6
+from faith.datagram.udp.udp_v4_to_v6 import key_v4
+from faith.kernel.sockets.udp_sockets import own_address
+from faith.translation.reasons import OWN
+from faith.translation.v4_to_v6 import inward
 
 if TYPE_CHECKING:
     from faith.datagram.packet import Packet

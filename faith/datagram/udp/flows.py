@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from faith.errors import ConfigError
 from faith.translation.ports import Ports
+from faith.translation.reasons import CLIENT_FLOWS, FLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,10 +34,6 @@ FILTERINGS = (ADDRESS, ENDPOINT)
 
 SHORT_PORTS = Ports([(53, 53), (123, 123)])
 """DNS and NTP."""
-
-# Why a datagram is refused; other reasons are those of connections.
-FULL = "too many flows"
-CLIENT_FULL = "too many flows of the client"
 
 _MOST_PEERS = 4096  # of a flow, and so many when there are many of all
 _MOST_PEERS_OF_ALL, _FEW_PEERS = 1 << 20, 32
@@ -116,9 +113,9 @@ class Flows:
         """Why there can be no further flow of *owner*'s, a client as far as limits go."""
         settings = self.settings
         if settings.flows and len(self) >= settings.flows:
-            return FULL
+            return FLOWS
         most = settings.flows_per_client
-        return CLIENT_FULL if most and self._of_owner.get(owner, 0) >= most else None
+        return CLIENT_FLOWS if most and self._of_owner.get(owner, 0) >= most else None
 
     def add(self, flow: Flow) -> None:
         """Have *flow*, which has a key of its own, until `expire` ends it."""

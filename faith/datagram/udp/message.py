@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from faith.datagram.checksum import adjusted, checksum, ones_sum, pseudo_v6
 from faith.datagram.packet import UDP, Packet, write_v4, write_v6
-from faith.kernel.udp_sockets import header
+from faith.kernel.sockets.udp_sockets import header
 
 if TYPE_CHECKING:
-    from faith.kernel.udp_sockets import Arrival
+    from faith.kernel.sockets.udp_sockets import Arrival
 
 PROTOCOL = "udp"
 """As maps have it."""

@@ -6,7 +6,7 @@ import _socket
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-from faith.kernel import sockets
+from faith.kernel.sockets import tcp_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -190,7 +190,7 @@ def listen(
 
     Raises SetupError when the port is not free.
     """
-    group = sockets.listeners(address, port, workers, transparent=transparent)
+    group = tcp_sockets.listeners(address, port, workers, transparent=transparent)
     for listener in group:
         undo.callback(listener.close)
     return group

@@ -19,8 +19,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from faith.errors import SetupError
-from faith.kernel import bpf, capabilities
-from faith.kernel.assembler import assemble
+from faith.kernel.bpf import bpf
+from faith.kernel.bpf.assembler import assemble
+from faith.kernel.process import capabilities
 from faith.kernel.steering.lookup_program import BITMAP_SIZE, SLOT, Flow, bitmap, program
 
 if TYPE_CHECKING:

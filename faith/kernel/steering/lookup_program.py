@@ -6,7 +6,7 @@ import _socket
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from faith.kernel.assembler import (
+from faith.kernel.bpf.assembler import (
     R0,
     R1,
     R2,
@@ -126,7 +126,7 @@ def program(flow: Flow, networks: int, ports: int, sockets: int) -> Code:
 
 
 def pairs_program(pairs: int, listeners: int) -> Code:
-    """The program for `faith.kernel.steering.pairs`, on the maps open at these descriptors."""
+    """The program for `kernel.steering.host_bindings`, on the maps open at these descriptors."""
     return [
         copy(R6, R1),  # the context
         *_is_of(TCP6, otherwise="pass"),
@@ -143,7 +143,7 @@ def pairs_program(pairs: int, listeners: int) -> Code:
 
 
 def doors_program(flow: Flow, doors: int) -> Code:
-    """The program for `faith.kernel.steering.doors`, on the map open at this descriptor.
+    """The program for `faith.kernel.steering.pinholes`, on the map open at this descriptor.
 
     What programs before it chose gives way, and those after it keep to its choice.
     """

@@ -7,10 +7,10 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from faith.kernel.expressions import daddr_in, dport_in, leave, socket_of_its_own
-from faith.kernel.netlink import Netlink, setup_error
-from faith.kernel.nftables import Nftables
-from faith.kernel.ruleset import IP6, Rule, Set, Table
+from faith.kernel.netlink.netlink import Netlink, setup_error
+from faith.kernel.nft.expressions import daddr_in, dport_in, leave, socket_of_its_own
+from faith.kernel.nft.nftables import Nftables
+from faith.kernel.nft.ruleset import IP6, Rule, Set, Table
 from faith.kernel.steering.base import Steering, resume_groups
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, Self
 
-    from faith.kernel.ruleset import Chain, Map
+    from faith.kernel.nft.ruleset import Chain, Map
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 

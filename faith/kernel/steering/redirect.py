@@ -1,7 +1,7 @@
 """Way in: nftables' redirect, the last resort; connection tracking carries every connection.
 
 The connections arrive on an ephemeral port of ``[::]`` with one of the host's own addresses as
-their destination; the original one comes from `faith.kernel.sockets.original_destination`.
+their destination; the original one comes from `kernel.sockets.tcp_sockets.original_destination`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from faith.kernel.expressions import redirect as to
-from faith.kernel.ruleset import Chain, Hook, Rule
+from faith.kernel.nft.expressions import redirect as to
+from faith.kernel.nft.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
     CAPABILITIES,

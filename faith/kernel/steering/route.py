@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from faith.errors import SetupError
-from faith.kernel import sockets
+from faith.kernel.sockets import tcp_sockets
 from faith.kernel.steering.base import Steering, listen, resume_groups
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def given(listeners: Iterable[_socket.socket]) -> Steering:
         groups = []
         for listener in listeners:
             undo.callback(listener.close)
-            sockets.fit(listener)
+            tcp_sockets.fit(listener)
             groups.append([listener])
         return Steering("route", groups, undo.pop_all())
 

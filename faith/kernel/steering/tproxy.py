@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from faith.kernel.expressions import accept
-from faith.kernel.expressions import tproxy as to
-from faith.kernel.ruleset import Chain, Hook, Rule
+from faith.kernel.nft.expressions import accept
+from faith.kernel.nft.expressions import tproxy as to
+from faith.kernel.nft.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
     CAPABILITIES,

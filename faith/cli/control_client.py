@@ -1,0 +1,66 @@
+"""What is asked of a running faithd, by its control socket."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon.host import discovery
+from faith.daemon.process.channel import Channel, from_memory
+from faith.errors import FaithError, SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faith.daemon.process.channel import Message
+
+PATIENCE = 15.0
+"""Seconds to wait for an answer."""
+
+
+def ask(path: Path | None, command: str, *, patience: float = PATIENCE, **words: Any) -> Message:
+    """The answer to *command* of the faithd at *path*, or of the only one that runs here.
+
+    It may take *patience* seconds.  Raises FaithError with what it says when it could not be done.
+    """
+    for message, _ in _answers(path, command, words, patience):
+        return message
+    raise FaithError(f"{command}: it has ended without an answer; its log tells why")
+
+
+def gather(path: Path | None, command: str, **words: Any) -> Iterator[tuple[Message, str]]:
+    """All its answers, with the text of the file that came with each.  Raises FaithError."""
+    for message, descriptors in _answers(path, command, words):
+        yield message, "".join(map(from_memory, descriptors))
+
+
+def _answers(
+    path: Path | None, command: str, words: Message, patience: float = PATIENCE
+) -> Iterator[tuple[Message, list[int]]]:
+    path = path or _only()
+    step = f"ask the faithd at {path}"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.connect(str(path))
+            channel = Channel(sock)
+            sock.settimeout(patience)
+            channel.send({"command": command, **words})
+            while received := channel.receive():
+                if "error" in received[0]:
+                    raise FaithError(received[0]["error"])
+                yield received
+    except TimeoutError as error:
+        raise SetupError(step, f"no answer within {patience:g} s") from error
+    except OSError as error:
+        raise SetupError(step, error.strerror or str(error)) from error
+
+
+def _only() -> Path:
+    """Where the only faithd with a control socket listens.  Raises FaithError."""
+    found = [faithd.control for faithd in discovery.running() if faithd.control]
+    if not found:
+        raise FaithError("no faithd with a control socket is running (faithd --config has one)")
+    if len(found) > 1:
+        raise FaithError(f"several run; say which with --control: {', '.join(found)}")
+    return Path(found[0])

@@ -1,0 +1,69 @@
+"""``faith setup``: ask, show, write, and tell what comes next."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
+
+from faith.cli.setup import dialogue, writing
+from faith.cli.setup.host_facts import Host
+from faith.cli.setup.template import LAYOUT, NONE, YES, render, words
+from faith.kernel.netlink import routes
+from faith.translation.prefix import Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from faith.cli.setup.template import Answers
+
+INTERRUPTED = 130
+"""The exit status of who was ended by Ctrl-C."""
+
+
+def run(file: Path, *, defaults: bool, force: bool, show: bool) -> int:
+    """Do it, and return the exit status.  Raises FaithError."""
+    try:
+        return _set_up(file, defaults=defaults, force=force, show=show)
+    except KeyboardInterrupt:
+        dialogue.tell("\nnothing was written")
+        return INTERRUPTED
+
+
+def _set_up(file: Path, *, defaults: bool, force: bool, show: bool) -> int:
+    if not show:
+        writing.refuse(file, force=force)
+    host = Host.look()
+    for warning in routes.forwarding_warnings():
+        dialogue.tell(f"warning: {warning}")
+    if not defaults:
+        dialogue.tell("An empty answer takes what is proposed in brackets; Ctrl-C ends it all.")
+    answers = dialogue.without_asking(host) if defaults else dialogue.by_asking(host)
+    text = render(answers)
+    if not defaults:
+        dialogue.tell("")
+    print(text, end="", flush=True)
+    if show:
+        return 0
+    if not defaults and not dialogue.agreed(f"\nWrite {file}?"):
+        dialogue.tell("nothing was written")
+        return 1
+    writing.write(file, text, force=force)
+    print()
+    for line in _advice(host, answers):
+        print(line)
+    print(f"{file} is written.  The next command: faithd --config {file}")
+    return 0
+
+
+def _advice(host: Host, answers: Answers) -> Iterator[str]:
+    """What clients have to know, as far as this host can tell."""
+    prefix = Prefix.parse(answers["prefix"], answers.get("layout", LAYOUT))
+    own = [str(own.address) for own in host.own(words(answers["inside"]), 6)]
+    if own:
+        yield f"Clients need a route for {prefix}, if this host is not their default: via {own[0]}"
+    if answers["dns"] == YES:
+        yield f"Their name server: {', '.join(words(answers['listen'])) or ', '.join(own)}"
+    elif answers["server"] != NONE:
+        mapped = IPv6Address(prefix.map(int(IPv4Address(answers["server"]))))
+        yield f"The name server {answers['server']} has the address {mapped} for them."

@@ -1,0 +1,96 @@
+"""[[source]] of faith.toml: the pools of addresses that connections are made from."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from faith.daemon.config.readers import flag, parsed, several, text, whole
+from faith.errors import ConfigError
+from faith.kernel.netlink import routes
+from faith.translation.networks import Networks
+from faith.translation.sources import Addresses, Source, Sources, client_network
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from faith.daemon.config.tables import Table
+
+KEYS = ("clients", "addresses", "client_length", "one_to_one", "set_up")
+
+_EVERYBODY: tuple[tuple[int, int], ...] = ((0, 0),)
+
+
+def read(tables: list[Table]) -> Sources:
+    """The sources that *tables* tell of.  Raises ConfigError, naming file, line and key.
+
+    That includes addresses that this host has not got: nothing could be connected from them.
+    """
+    found = [_source(table) for table in tables]
+    _check_clients(found, tables)
+    _check_addresses(found, tables)
+    if found:
+        _check_presence(found, tables, Networks(32, routes.local_ipv4()))
+    return Sources(found)
+
+
+def _source(table: Table) -> Source:
+    addresses = table.need("addresses", _addresses)
+    clients = table.take("clients", several(parsed(client_network)), _EVERYBODY)
+    length = table.take("client_length", whole(1, 128), 128)
+    one_to_one = table.take("one_to_one", flag, False)
+    try:
+        return Source(clients, addresses, length, one_to_one, table.take("set_up", flag, False))
+    except ConfigError as error:
+        raise table.fault(error.message) from error
+
+
+def _addresses(value: Any) -> Addresses:
+    return Addresses.parse(several(text)(value))
+
+
+def _check_clients(found: list[Source], tables: list[Table]) -> None:
+    """Refuse a network of clients that is in two sources, or twice in one."""
+    seen: dict[tuple[int, int], Table] = {}
+    for source, table in zip(found, tables, strict=True):
+        for number, network in enumerate(source.clients):
+            if network in seen:
+                where = seen[network].line("clients") or seen[network].line()
+                message = f"these clients have a source on line {where} already"
+                raise table.fault(message, "clients", number)
+            seen[network] = table
+
+
+def _check_addresses(found: list[Source], tables: list[Table]) -> None:
+    """Refuse an address of a single client's that others have, too."""
+    ranges = sorted(
+        (first, last, number)
+        for number, source in enumerate(found)
+        for first, last in source.addresses.ranges
+    )
+    highest, owner = -1, 0
+    for first, last, number in ranges:
+        if first <= highest and (found[number].one_to_one or found[owner].one_to_one):
+            before, after = sorted((owner, number))
+            where = tables[before].line("addresses")
+            message = (
+                f"{IPv4Address(first)} is in the source on line {where} too, and cannot be"
+                " one client's"
+            )
+            raise tables[after].fault(message, "addresses")
+        if last > highest:
+            highest, owner = last, number
+
+
+def _check_presence(found: list[Source], tables: list[Table], own: Networks) -> None:
+    for source, table in zip(found, tables, strict=True):
+        for number, (first, last) in enumerate(() if source.set_up else source.addresses.ranges):
+            missing = own.first_outside(first, last)
+            if missing is not None:
+                address = IPv4Address(missing)
+                message = (
+                    f"{address} is no address of this host, so nothing can be connected from it;"
+                    f" add it to an interface (ip address add {address}/32 dev lo), or say"
+                    " set_up = true"
+                )
+                raise table.fault(message, "addresses", number)

@@ -1,0 +1,385 @@
+"""faith.toml(5): every part of a daemon in one file."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon.config import address_pools, map_file, static_map
+from faith.daemon.config.local_server import LocalServer
+from faith.daemon.config.policy import Rules
+from faith.daemon.config.readers import (
+    choice,
+    flag,
+    number,
+    parsed,
+    path,
+    seconds,
+    several,
+    text,
+    whole,
+)
+from faith.daemon.config.settings import ALGS, Service, Settings, union
+from faith.daemon.config.tables import Document
+from faith.daemon.observe.health import ADMIN_PORT
+from faith.daemon.observe.log import FORMS
+from faith.daemon.observe.records import Recording
+from faith.datagram.ping.identifiers import TIMEOUT
+from faith.datagram.ping.ping_server import Settings as PingSettings
+from faith.datagram.udp import flows
+from faith.dns import endpoint
+from faith.errors import ConfigError, SetupError
+from faith.kernel.steering import WAYS, route
+from faith.relay.tcp.admission import MOST, Limits
+from faith.relay.tcp.relay_settings import INWARD_SOURCES
+from faith.relay.tcp.relay_settings import Settings as RelaySettings
+from faith.translation.access import Access
+from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
+from faith.translation.map_table import Maps
+from faith.translation.networks import Networks
+from faith.translation.ports import Ports
+from faith.translation.prefix import LAYOUTS, LOW32, Prefix, Prefixes
+from faith.translation.proxy import V1, V2, VERSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from faith.daemon.config.tables import Reader, Table
+    from faith.dns.dns_arguments import Words
+    from faith.dns.service import Settings as DnsSettings
+
+CONTROL = "/run/faith/control.sock"
+"""The control socket, where none is named."""
+DRAIN_TIMEOUT = 30.0
+MOST_WORKERS = 1024
+
+_DNS_RULES = ("never", "always", "missing")
+_DNS_LISTS = (
+    *("prefix", "listen", "forward", "allow", "client", "map"),
+    *("filter_a", "exclude", "exclude_v4", *_DNS_RULES, "pool", "pool_client"),
+)
+_DNS_SINGLE = ("layout", "serve_stale", "mixed_case", "authorities", "workers", "pool_file")
+KEYS = {
+    "": ("workers", "user", "control", "pid_file"),
+    "prefix": ("address", "layout", "via"),
+    "service": ("ports", "alg", "server", "proxy"),
+    "map": ("v4", "v6", *static_map.OPTIONS),
+    "maps": ("file", "source", "proxy", "ftp"),
+    "access": ("file", "rules"),
+    "source": address_pools.KEYS,
+    "limits": tuple(field.name for field in fields(Limits)),
+    "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
+    "dns": (*_DNS_LISTS, *_DNS_SINGLE),
+    "udp": ("enabled", *(field.name for field in fields(flows.Settings))),
+    "ping": ("enabled", *(field.name for field in fields(PingSettings))),
+    "metrics": ("listen",),
+    "log": ("format", *(field.name for field in fields(Recording))),
+}
+"""Every key there is, by its table."""
+SEVERAL = ("prefix", "service", "map", "source")
+"""Tables of which there can be several."""
+
+
+def load(file: Path) -> Settings:
+    """What *file* asks for.  Raises ConfigError, naming file and line."""
+    try:
+        return read(file.read_text(encoding="utf-8"), str(file))
+    except OSError as error:
+        raise ConfigError(error.strerror or str(error), str(file)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"not a text file: {error.reason}", str(file)) from error
+
+
+def read(toml: str, file: str) -> Settings:
+    """What the text of *file* asks for.  Raises ConfigError, naming file and line."""
+    document = Document(toml, file, KEYS, SEVERAL)
+    top, timeouts = document.top, document.table("timeouts")
+    services = _services(document)
+    tables = document.tables("prefix")
+    prefixes = _prefixes(tables)
+    access_file, access_rules = _access(document.table("access"))
+    maps = document.table("maps")
+    file_of_maps = maps.take("file", path, None)
+    static = _maps(document.tables("map"), file_of_maps, prefixes)
+    usual = RelaySettings()
+    return Settings(
+        services=services,
+        via=_via(tables),
+        prefixes=prefixes,
+        access_file=access_file,
+        access_rules=access_rules,
+        maps=static,
+        maps_file=file_of_maps,
+        sources=address_pools.read(document.tables("source")),
+        workers=top.take("workers", whole(1, MOST_WORKERS), len(os.sched_getaffinity(0))),
+        user=top.take("user", parsed(_user), Settings.user),
+        drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
+        pid_file=top.take("pid_file", path, None),
+        control=top.take("control", path, path(CONTROL)),
+        log=document.table("log").take("format", choice(FORMS), FORMS[0]),
+        recording=_recording(document.table("log")),
+        relay=RelaySettings(
+            connect_timeout=timeouts.take("connect", seconds, usual.connect_timeout),
+            idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
+            half_closed_timeout=timeouts.take("half_closed", seconds, usual.half_closed_timeout),
+            lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
+            limits=_limits(document.table("limits")),
+            ftp=union(service.ftp for service in services),
+            rsh=union(service.rsh for service in services),
+            rlogin=union(service.rlogin for service in services),
+            proxy_v1=union(service.introduced(V1) for service in services),
+            proxy_v2=union(service.introduced(V2) for service in services),
+            inward_ftp=maps.take("ftp", parsed(static_map.ports), usual.inward_ftp),
+            inward_source=maps.take("source", choice(INWARD_SOURCES), usual.inward_source),
+            inward_proxy=maps.take("proxy", choice(VERSIONS), None),
+        ),
+        metrics=document.table("metrics").take("listen", parsed(_metrics), None),
+        dns=_dns(document.table("dns"), static) if "dns" in top else None,
+        ping=_ping(document.table("ping")) if "ping" in top else None,
+        udp=_udp(document.table("udp")) if "udp" in top else None,
+        dns_workers=document.table("dns").take("workers", whole(1, MOST_WORKERS), 1),
+    )
+
+
+# -- prefixes and services ---------------------------------------------------------------------
+
+
+def _prefixes(tables: list[Table]) -> tuple[Prefix, ...]:
+    found: list[Prefix] = []
+    for table in tables:
+        layout = table.take("layout", choice(LAYOUTS), LOW32)
+        prefix = table.need("address", _prefix(layout))
+        for other, before in zip(found, tables, strict=False):
+            if prefix.overlaps(other):
+                raise table.fault(f"{prefix} overlaps {other} {_on(before, 'address')}", "address")
+        found.append(prefix)
+    return tuple(found)
+
+
+def _prefix(layout: str) -> Reader[Prefix]:
+    return parsed(lambda written: Prefix.parse(written, layout))
+
+
+def _via(tables: list[Table]) -> str:
+    """The one way in that the prefixes name, or "auto"."""
+    ways = [table.take("via", choice(("auto", *WAYS)), "auto") for table in tables]
+    chosen = [(way, table) for way, table in zip(ways, tables, strict=True) if way != "auto"]
+    for way, table in chosen[1:]:
+        first, where = chosen[0]
+        if way != first:
+            message = f"{way}, but {first} {_on(where, 'via')}: all prefixes have one way in"
+            raise table.fault(message, "via")
+    return chosen[0][0] if chosen else "auto"
+
+
+def _services(document: Document) -> tuple[Service, ...]:
+    tables = document.tables("service")
+    maps = "map" in document.top or "maps" in document.top or "pool" in document.table("dns")
+    if not tables and not maps:
+        what = "there is nothing to relay without a [[service]] or a [[map]]"
+        raise document.top.fault(what, "service")
+    found: list[Service] = []
+    for table in tables:
+        service = _service(table)
+        for other, before in zip(found, tables, strict=False):
+            if taken := service.ports & other.ports:
+                message = f"port {taken} is in the service {_on(before, 'ports')} already"
+                raise table.fault(message, "ports")
+        found.append(service)
+    return tuple(found)
+
+
+def _service(table: Table) -> Service:
+    name = table.need("ports", text)
+    ports = table.need("ports", parsed(lambda written: Ports.parse(written, socket.getservbyname)))
+    words: tuple[str, ...] = ()
+    if "server" in table:
+        words = table.need("server", several(text))
+        if not words or not words[0].startswith("/"):
+            message = 'first comes the absolute path of a program, as in ["/usr/sbin/telnetd"]'
+            raise table.fault(message, "server")
+        try:
+            route.check_number(ports)
+        except SetupError as error:
+            raise table.fault(str(error), "server") from error
+    alg = table.take("alg", choice(ALGS), ALGS[0])
+    proxy = table.take("proxy", choice(VERSIONS), None)
+    try:
+        return Service(name, ports, alg, LocalServer.of(words) if words else None, proxy)
+    except ConfigError as error:
+        raise table.fault(error.message, "proxy") from error
+
+
+def _on(table: Table, key: str) -> str:
+    return f"on line {table.line(key)}"
+
+
+# -- maps ---------------------------------------------------------------------------------------
+
+
+def _maps(tables: list[Table], file: Path | None, prefixes: Iterable[Prefix]) -> Maps:
+    maps = Maps([*map(_map, tables), *(map_file.read(file) if file else ())])
+    static_map.check(maps, Prefixes(prefixes), Networks(32))
+    return maps
+
+
+def _map(table: Table) -> Map:
+    v4 = table.need("v4", parsed(static_map.network4))
+    v6 = table.need("v6", parsed(static_map.network6))
+    ports = table.take("ports", parsed(static_map.ports), None)
+    to_port = table.take("to_port", whole(1, 65535), None)
+    protocols = table.take("protocols", _protocols, None)
+    direction = table.take("direction", choice(DIRECTIONS), None)
+    try:
+        return Map(v4, v6, ports, to_port, protocols, direction, table.file, table.line())
+    except ConfigError as error:
+        raise table.fault(error.message) from error
+
+
+def _protocols(value: Any) -> frozenset[str]:
+    found = several(choice(PROTOCOLS))(value)
+    if not found:
+        raise ConfigError("there is nothing in it")
+    return frozenset(found)
+
+
+# -- the rest ----------------------------------------------------------------------------------
+
+
+def _access(table: Table) -> tuple[Path | None, str | None]:
+    """The file of the access rules or their text."""
+    if "file" in table and "rules" in table:
+        raise table.fault(f"there is a file {_on(table, 'file')} already", "rules")
+    file = table.take("file", path, None)
+    if file:
+        Rules.read(file)
+    return file, table.take("rules", _rules, None)
+
+
+def _rules(value: Any) -> str:
+    """Rules in one text, one a line as in faithd.conf(5)."""
+    rules = several(text)(value)
+    for line, rule in enumerate(rules, 1):
+        if "\n" in rule or not rule.partition("#")[0].strip():
+            raise ConfigError("one rule, and no more, belongs in a pair of quotes", line=line)
+    found = "\n".join(rules)
+    Access.parse(found)
+    return found
+
+
+def _limits(table: Table) -> Limits:
+    chosen: dict[str, Any] = {}
+    for field in fields(Limits):
+        if field.name in table:
+            read: Reader[Any] = number if field.type == "float" else whole(0, MOST - 1)
+            chosen[field.name] = table.need(field.name, read)
+    try:
+        return Limits(**chosen)
+    except ConfigError as error:
+        raise table.fault(error.message) from error
+
+
+def _user(name: str) -> str:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        raise ConfigError(f"there is no user {name!r} on this system") from None
+    return name
+
+
+def _recording(table: Table) -> Recording:
+    usual = Recording()
+    return Recording(
+        sample=table.take("sample", whole(1, MOST - 1), usual.sample),
+        destinations=table.take("destinations", flag, usual.destinations),
+        refusals=table.take("refusals", whole(0, MOST - 1), usual.refusals),
+    )
+
+
+def _udp(table: Table) -> flows.Settings | None:
+    usual = flows.Settings()
+    limit = whole(0, MOST - 1)
+    try:
+        settings = flows.Settings(
+            idle=table.take("idle", seconds, usual.idle),
+            short=table.take("short", seconds, usual.short),
+            short_ports=table.take("short_ports", parsed(_udp_ports), usual.short_ports),
+            filtering=table.take("filtering", choice(flows.FILTERINGS), usual.filtering),
+            flows=table.take("flows", limit, usual.flows),
+            flows_per_client=table.take("flows_per_client", limit, usual.flows_per_client),
+            mtu=table.take("mtu", whole(flows.LEAST_MTU, flows.MOST_MTU), usual.mtu),
+        )
+    except ConfigError as error:
+        if error.line is not None:
+            raise
+        key, _, message = error.message.partition(": ")
+        raise table.fault(message, key) from error
+    return settings if table.take("enabled", flag, True) else None
+
+
+def _udp_ports(written: str) -> Ports:
+    return Ports.parse(written, socket.getservbyname, "udp")
+
+
+def _ping(table: Table) -> PingSettings | None:
+    usual = PingSettings()
+    settings = PingSettings(
+        timeout=table.take("timeout", seconds, usual.timeout),
+        rate=table.take("rate", number, usual.rate),
+        rate_per_client=table.take("rate_per_client", number, usual.rate_per_client),
+    )
+    if settings.timeout < TIMEOUT:
+        raise table.fault(f"RFC 5508 demands {TIMEOUT:g} seconds at least", "timeout")
+    for key in ("rate", "rate_per_client"):
+        if 0 < getattr(settings, key) < 1:
+            raise table.fault("it is 1 at least, or 0 for no limit", key)
+    return settings if table.take("enabled", flag, True) else None
+
+
+def _metrics(written: str) -> tuple[str, int]:
+    return endpoint.parse(written, ADMIN_PORT)[:2]
+
+
+def _dns(table: Table, maps: Maps) -> DnsSettings:
+    from faith.dns.dns_arguments import Words  # takes a while, and most do without
+
+    words = Words(
+        layout=table.take("layout", choice(LAYOUTS), LOW32),
+        stale=table.take("serve_stale", whole(0, 10**7), 0),
+        mixed_case=table.take("mixed_case", flag, False),
+        authorities=table.take("authorities", path, None),
+    )
+    for key in ("pool_client", "pool_file"):
+        if key in table and "pool" not in table:
+            raise table.fault("there is nothing to lend without a pool", key)
+    for key in _DNS_LISTS:
+        words = table.take(key, _more_words(words, key), words)
+    settings = replace(words, pool_file=table.take("pool_file", path, None)).settings()
+    if settings.pool and table.take("workers", whole(1, MOST_WORKERS), 1) > 1:
+        raise table.fault("the leases of a pool have one owner", "workers")
+    try:
+        static_map.check_pool(maps, settings.pool)
+    except ConfigError as error:
+        raise table.fault(error.message, "pool") from None
+    return settings
+
+
+def _more_words(words: Words, key: str) -> Reader[Words]:
+    """*words* with what is in the list of *key* too."""
+    from faith.dns.options import Rule
+
+    def with_(texts: tuple[str, ...]) -> Words:
+        change: dict[str, Any] = {key: texts}
+        if key in _DNS_RULES:
+            change = {"rules": {**words.rules, Rule(key): texts}}
+        return replace(words, **change)
+
+    def check(value: Any) -> str:
+        with_((written := text(value),)).settings()
+        return written
+
+    return lambda value: with_(several(check)(value))

@@ -1,0 +1,115 @@
+"""Values of a configuration file: what TOML has in, what the daemon takes out, or ConfigError."""
+
+from __future__ import annotations
+
+import difflib
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from faith.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from faith.daemon.config.tables import Reader
+
+T = TypeVar("T")
+
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    str: "a text in quotes",
+    list: "a list in brackets",
+}
+
+
+def text(value: Any) -> str:
+    """A text that is not empty."""
+    if not _kind(value, str):
+        _refuse(value, "a text that says something")
+    return str(value)
+
+
+def flag(value: Any) -> bool:
+    """A boolean."""
+    return _kind(value, bool)
+
+
+def path(value: Any) -> Path:
+    """An absolute path: the daemon changes to ``/``, and reads the file again from there."""
+    found = Path(text(value))
+    if not found.is_absolute():
+        _refuse(value, "an absolute path")
+    return found
+
+
+def seconds(value: Any) -> float:
+    """A time; 0 is allowed."""
+    if number(value) >= 1e6:
+        _refuse(value, "a number of seconds below a million")
+    return float(value)
+
+
+def number(value: Any) -> float:
+    """A number that is not negative."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
+        _refuse(value, "a number from 0")
+    return float(value)
+
+
+def whole(first: int, last: int) -> Reader[int]:
+    """A number from *first* to *last*."""
+
+    def read(value: Any) -> int:
+        number = _kind(value, int)
+        if not first <= number <= last:
+            _refuse(value, f"a number from {first} to {last}")
+        return number
+
+    return read
+
+
+def choice(of: Sequence[str]) -> Reader[str]:
+    """One of some words."""
+
+    def read(value: Any) -> str:
+        word = text(value)
+        if word not in of:
+            near = difflib.get_close_matches(word, of, 1)
+            meant = f"; is {near[0]} meant?" if near else ""
+            raise ConfigError(f"{word!r} is not one of {', '.join(of)}{meant}")
+        return word
+
+    return read
+
+
+def parsed(parse: Callable[[str], T]) -> Reader[T]:
+    """What *parse* makes of a text."""
+    return lambda value: parse(text(value))
+
+
+def several(read: Reader[T]) -> Reader[tuple[T, ...]]:
+    """A list of such values."""
+
+    def read_all(value: Any) -> tuple[T, ...]:
+        found = []
+        for number, element in enumerate(_kind(value, list), 1):
+            try:
+                found.append(read(element))
+            except ConfigError as error:
+                raise ConfigError(error.message, line=number) from error
+        return tuple(found)
+
+    return read_all
+
+
+def _kind(value: Any, kind: type[T]) -> T:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        _refuse(value, _KINDS[kind])
+    return value
+
+
+def _refuse(value: Any, wanted: str) -> NoReturn:
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    raise ConfigError(f"{shown} is not {wanted}")

@@ -1,0 +1,1 @@
+"""Observation of the daemon: messages, records, health and metrics."""

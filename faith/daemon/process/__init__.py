@@ -1,0 +1,1 @@
+"""Processes: an event loop, channels, a pool of workers, the control socket; no configuration."""

@@ -1,0 +1,188 @@
+"""The control socket: a request and its answer, JSON objects both, for who may have them.
+
+It is a SOCK_SEQPACKET socket of mode 0600.  A connection is for one request, an object with its
+"command"; the answer is an object too, with an "error" if it went wrong.  Some commands answer by
+several, with a file of JSON lines each (SCM_RIGHTS), and the end of the connection.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon.process.channel import Channel
+from faith.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from faith.daemon.process.channel import Message
+    from faith.daemon.process.loop import Loop
+
+CLIENTS = 16
+"""Connections at a time; more are closed at once."""
+PATIENCE = 10.0
+"""Seconds a connection has, from its beginning to its end."""
+
+_CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
+
+
+class Request:
+    """What somebody asks: *words* has it all.  Answered once, now or later, from anywhere."""
+
+    def __init__(
+        self, channel: Channel, end: Callable[[], None], give: Callable[[], Channel]
+    ) -> None:
+        self.words: Message = {}
+        self.end = end
+        """Close the connection; a no-op the second time."""
+        self._give = give
+        self._channel: Channel | None = channel
+
+    def answer(self, **fields: Any) -> None:
+        """Answer by *fields*, and that is it."""
+        self.tell(fields)
+        self.end()
+
+    def fail(self, why: object) -> None:
+        """Answer that it could not be done."""
+        self.answer(error=str(why))
+
+    def tell(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Answer by *message*, and more to come; who does not read, or is gone, gets no more."""
+        if self._channel is None:
+            return
+        try:
+            self._channel.send(message, descriptors)
+        except OSError:
+            self.end()
+
+    def take(self) -> Channel:
+        """The connection, to be answered there in any time: this request is over."""
+        self._channel = None
+        return self._give()
+
+
+class Control:
+    """Listens at *path* and has *commands* carried out; the loop calls them.
+
+    A socket that is *given* listens there already, and whose it is takes it away.  Raises
+    SetupError.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        path: Path,
+        commands: Mapping[str, Callable[[Request], None]],
+        given: Sequence[socket.socket] = (),
+    ) -> None:
+        self._loop = loop
+        self._path = path
+        self._commands = commands
+        # Each with what calls off the end of its patience.
+        self._clients: dict[Channel, Callable[[], None]] = {}
+        self._is_given = bool(given)
+        self._socket = given[0] if given else _listening(path)
+        self._socket.setblocking(False)
+        self._loop.watch(self._socket, self._accept)
+
+    def fileno(self) -> int:
+        """The listening descriptor."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Listen no more, and take the socket away."""
+        if not self._is_given:
+            self._path.unlink(missing_ok=True)
+        for channel in list(self._clients):
+            self._end(channel)
+        self._loop.forget(self._socket)
+        self._socket.close()
+
+    def forsake(self) -> None:
+        """Let go of it, in a process that was forked for something else."""
+        for channel in self._clients:
+            channel.close()
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # it has left again, or there is no descriptor for it
+            sock, _ = self._socket.accept()
+            if len(self._clients) >= CLIENTS or not _is_trusted(sock):
+                sock.close()
+                return
+            channel = Channel(sock)
+            self._clients[channel] = self._loop.later(PATIENCE, partial(self._end, channel))
+            self._loop.watch(channel, partial(self._hear, channel))
+
+    def _hear(self, channel: Channel) -> None:
+        request = Request(channel, partial(self._end, channel), partial(self._give, channel))
+        try:
+            received = channel.receive()
+            if received is None:
+                request.end()
+                return
+            request.words, descriptors = received
+            for descriptor in descriptors:
+                os.close(descriptor)
+            command = self._commands[request.words["command"]]
+        except BlockingIOError:
+            return
+        except (OSError, LookupError, TypeError, ValueError):
+            request.fail("this is no command; there are " + ", ".join(self._commands))
+            return
+        self._loop.forget(channel)  # one request is all there is
+        command(request)
+
+    def _give(self, channel: Channel) -> Channel:
+        self._clients.pop(channel, lambda: None)()
+        self._loop.forget(channel)
+        return channel
+
+    def _end(self, channel: Channel) -> None:
+        if channel in self._clients:
+            self._give(channel).close()
+
+
+def _is_trusted(sock: socket.socket) -> bool:
+    """Whether the superuser has connected it, or who we are ourselves."""
+    peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return _CREDENTIALS.unpack(peer)[1] in (0, os.geteuid())
+
+
+def _listening(path: Path) -> socket.socket:
+    step = f"listen on {path}"
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _clear(path)
+        before = os.umask(0o177)
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(before)
+        sock.listen(CLIENTS)
+    except OSError as error:
+        sock.close()
+        raise SetupError(step, error.strerror or str(error)) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _clear(path: Path) -> None:
+    """Take away a socket that a daemon has left there when it was killed.  Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except FileNotFoundError:
+            return
+        except ConnectionRefusedError:
+            if path.is_socket():
+                path.unlink()

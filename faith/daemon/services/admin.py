@@ -1,0 +1,255 @@
+"""The admin listener: ``/metrics``, ``/healthz`` and ``/readyz``, by a process of its own.
+
+It has no privilege, no connection of anybody's and no way to change anything: it reads the
+counters that the others share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from faith.daemon.process.worker_pool import Crew
+from faith.errors import FaithError, SetupError
+from faith.kernel.process import capabilities, sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from faith.daemon.observe.exposition import Exposition
+    from faith.daemon.observe.health import Life
+    from faith.daemon.process.channel import Channel
+    from faith.daemon.process.loop import Loop
+    from faith.kernel.shared.shared_counters import Area
+
+LONGEST = 8192
+"""Octets of a request's head."""
+PATIENCE = 5.0
+"""Seconds a client has for its request, and to take the answer."""
+CLIENTS = 32
+"""Clients at a time; more are turned away."""
+BACKLOG = 64
+
+_PLAIN = "text/plain; charset=utf-8"
+
+log = logging.getLogger("faith.admin")
+
+
+class Response(NamedTuple):
+    """What is answered."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = _PLAIN
+
+    def message(self, *, head_only: bool) -> bytes:
+        """It as HTTP has it."""
+        head = (
+            f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
+            f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n"
+            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        )
+        return head.encode() + (b"" if head_only else self.body)
+
+
+class Pages:
+    """What there is to read: *exposition* of the metrics, and the daemon's *condition*."""
+
+    def __init__(self, exposition: Exposition, condition: Life) -> None:
+        self._exposition = exposition
+        self._condition = condition
+        self._pages: dict[str, Callable[[str], Response]] = {
+            "/metrics": self._metrics,
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+        }
+
+    def answer(self, head: bytes) -> bytes:
+        """The whole answer to a request, of which *head* ends with its empty line."""
+        first, *lines = head.decode("latin-1").split("\r\n")
+        method, _, rest = first.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        page = self._pages.get(path)
+        if page is None:
+            response = _plain(HTTPStatus.NOT_FOUND, *self._pages)
+        elif method not in ("GET", "HEAD"):
+            response = _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
+        else:
+            response = page(_accepted(lines))
+        return response.message(head_only=method == "HEAD")
+
+    def _metrics(self, accept: str) -> Response:
+        body, content_type = self._exposition.text(accept)
+        return Response(HTTPStatus.OK, body, content_type)
+
+    def _health(self, accept: str) -> Response:
+        return _plain(HTTPStatus.OK, "alive")
+
+    def _readiness(self, accept: str) -> Response:
+        obstacles = list(self._condition.obstacles())
+        if obstacles:
+            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, *obstacles)
+        return _plain(HTTPStatus.OK, "ready")
+
+
+def _plain(status: HTTPStatus, *lines: str) -> Response:
+    return Response(status, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _accepted(lines: list[str]) -> str:
+    """The value of the Accept header."""
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.lower() == "accept":
+            return value.strip()
+    return ""
+
+
+class Admin:
+    """The listener on *address*, and the process that answers there, as *user*.
+
+    It tells what is in *area*, and by *life* whether the daemon serves.  *leave* is called in that
+    process, to let go of what is the supervisor's.  *left* is the `state` of the one that the
+    program before this one has left; the first socket that is *given* is used in any case.  Raises
+    SetupError.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        address: tuple[str, int],
+        area: Area,
+        life: Life,
+        user: str,
+        leave: Callable[[], object],
+        left: list[Any] | None = None,
+        given: Sequence[socket.socket] = (),
+    ) -> None:
+        self._address = address
+        self._area = area
+        self._life = life
+        self._user = user
+        self._leave = leave
+        self._sock = given[0] if given else _inherited(address, left) or _listening(*address)
+        self._sock.setblocking(False)
+        self.crew = Crew(loop, self._work, {}, "admin listener")
+
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Fork the process; *on_ready* is called when it serves.
+
+        Raises SetupError, from here or from the loop.
+        """
+        self.crew.start(1, on_ready)
+
+    def stop(self) -> None:
+        """Have it end, and replace it no more."""
+        self.crew.tell("stop")
+        self.crew.retire()
+
+    def is_as(self, left: list[Any] | None) -> bool:
+        """It is, as it listens already."""
+        return True
+
+    def state(self) -> list[Any]:
+        """The address and the listener, for the next program."""
+        return [*self._address, self._sock.fileno()]
+
+    def descriptors(self) -> list[int]:
+        """The listener's."""
+        return [self._sock.fileno()]
+
+    def release(self) -> None:
+        """Close the listener, in this process."""
+        self._sock.close()
+
+    # -- in its process ----------------------------------------------------------------------
+
+    def _work(self, number: int, channel: Channel) -> None:
+        # What it imports is for this process only; the next user may not be able to read it.
+        from faith.daemon.observe.exposition import Exposition
+
+        sock = self._sock.dup()
+        self._leave()
+        try:
+            capabilities.drop(self._user)
+            sandbox.confine(connects=False)
+        except (FaithError, OSError) as error:
+            channel.send({"kind": "failed", "why": str(error)})
+            return
+        asyncio.run(_serve(sock, Pages(Exposition(self._area), self._life), channel))
+
+
+def _inherited(address: tuple[str, int], left: list[Any] | None) -> socket.socket | None:
+    """A copy of the listener that was left, if it is one on *address*."""
+    if left is None or tuple(left[:-1]) != address:
+        return None
+    return socket.socket(fileno=os.dup(left[-1]))
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise SetupError(f"listen on {host} port {port}", str(error.strerror)) from error
+    return sock
+
+
+async def _serve(sock: socket.socket, pages: Pages, channel: Channel) -> None:
+    """Answer until the supervisor says "stop", its only word, or is gone."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(channel.fileno(), gone.set)
+    clients = asyncio.Semaphore(CLIENTS)
+    server = await asyncio.start_server(partial(_meet, pages, clients), sock=sock, limit=LONGEST)
+    channel.send({"kind": "ready"})
+    await gone.wait()
+    server.close()
+
+
+async def _meet(
+    pages: Pages,
+    clients: asyncio.Semaphore,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Answer one request of a client's."""
+    if clients.locked():
+        writer.transport.abort()
+        return
+    async with clients:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await _answer(pages, reader, writer)
+        except (OSError, EOFError, TimeoutError):
+            pass
+        finally:
+            writer.transport.abort()
+
+
+async def _answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer, and return when the client has hung up.
+
+    What it has still to say is read: a socket that is closed with octets unread is reset by the
+    kernel, and the reset takes back the answer.
+    """
+    try:
+        answer = pages.answer(await reader.readuntil(b"\r\n\r\n"))
+    except asyncio.LimitOverrunError:
+        too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        answer = _plain(too_large, f"at most {LONGEST} octets").message(head_only=False)
+    writer.write(answer)
+    writer.write_eof()
+    while await reader.read(LONGEST):
+        pass

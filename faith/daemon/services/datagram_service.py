@@ -1,0 +1,286 @@
+"""Datagrams, from the supervisor's side: a companion of one process, and what is held for it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+from faith.daemon.process.channel import in_memory
+from faith.daemon.process.worker_pool import Crew
+from faith.daemon.services.datagram_process import Task, work
+from faith.daemon.upgrade.draining import Predecessors, as_left
+from faith.errors import FaithError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Iterable, Iterator
+
+    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.settings import Settings
+    from faith.daemon.host.address_leases import Lent
+    from faith.daemon.process.channel import Channel
+    from faith.daemon.process.loop import Loop
+    from faith.daemon.services.datagram_process import Server
+    from faith.daemon.services.interface import Refuse, Then
+    from faith.translation.destination import Policy
+
+log = logging.getLogger("faith.supervisor")
+
+
+class Gear(Protocol):
+    """What a supervisor holds for such a process: sockets, and what leads datagrams to them."""
+
+    def state(self) -> Any:
+        """What the next program needs of it, fit for JSON."""
+
+    def descriptors(self) -> Iterable[int]:
+        """Those that are in the state."""
+
+    def sockets(self) -> Any:
+        """Copies of the sockets, for a process that serves."""
+
+    def decide_by(self, parts: Parts) -> None:
+        """Lead here what is for these prefixes and mapped networks.  Raises SetupError."""
+
+    def close(self) -> None:
+        """Let go of all; in the last process that has it, it is undone."""
+
+
+class Kind(Protocol):
+    """What one such companion serves: pings, or UDP."""
+
+    name: str
+    """What its process is called in the log."""
+
+    def wanted(self, settings: Settings) -> Any:
+        """Its settings among those of the daemon, or None when nobody wants it."""
+
+    def gear(self, settings: Settings) -> Gear:
+        """New gear for a daemon that goes by *settings*.
+
+        Raises SetupError; nothing stays behind then.
+        """
+
+    def resumed(self, state: Any) -> Gear:
+        """That of the program before this one, by its `Gear.state`."""
+
+    def server(self, loop: AbstractEventLoop, policy: Policy, sockets: Any, wanted: Any) -> Server:
+        """What serves by these settings, in its process."""
+
+    def words(self, wanted: Any) -> dict[str, Any]:
+        """Its settings, fit for JSON."""
+
+    def read(self, words: dict[str, Any]) -> Any:
+        """The settings that `words` gave these."""
+
+
+class Post:
+    """A process that goes by *settings*, and its *gear*."""
+
+    def __init__(
+        self, loop: Loop, name: str, gear: Gear, settings: Any, be: Callable[[int, Channel], None]
+    ) -> None:
+        self.gear = gear
+        self.settings = settings
+        self.crew = Crew(loop, be, {}, name)
+
+    def dismiss(self) -> None:
+        """End it; nothing is led to it from now on."""
+        self.gear.close()
+        self.crew.tell("stop")
+        self.crew.retire()
+
+
+class Datagrams:
+    """The companion that serves *kind* by one process, or by none when nobody wants it.
+
+    *leave* is called in that process, to let go of what is the supervisor's; *lent* is the pool.
+    """
+
+    def __init__(self, loop: Loop, kind: Kind, lent: Lent, leave: Callable[[], object]) -> None:
+        self._loop = loop
+        self._kind = kind
+        self._lent = lent
+        self._leave = leave
+        self._user = ""
+        self._parts: Parts | None = None
+        self._now: Post | None = None
+        self._wanted: Any = None
+        self._prepared: tuple[Any, Post | None] | None = None
+        self._leaving: list[Post] = []
+        self._predecessors = Predecessors(loop, {})
+        self._serves = True
+        self._on_trial = False
+
+    # -- from its start to its end -----------------------------------------------------------
+
+    def set_up(self, settings: Settings, left: Any, *, on_trial: bool) -> None:
+        """Get the gear, or that which the program before has *left*.  Raises SetupError."""
+        self._user = settings.user
+        self._wanted = wanted = self._kind.wanted(settings)
+        self._on_trial = on_trial
+        if left and not on_trial:
+            self._predecessors.adopt(left["workers"])
+        if left and left["gear"]:
+            gear = self._kind.resumed(left["gear"])
+            if wanted is None:
+                gear.close()
+                return
+            self._serves = False
+        elif wanted is None:
+            return
+        else:
+            gear = self._kind.gear(settings)
+        self._now = self._post(gear, wanted)
+
+    def start(self, on_ready: Then) -> None:
+        """Start the process, unless that of the program before this one is to go on."""
+        if self._now is None or self._on_trial:
+            on_ready()
+        else:
+            self._now.crew.start(1, on_ready)
+
+    def serve(self) -> None:
+        """Where a process of the program before serves: serve instead, with what it has lent."""
+        heirs = self._now.crew.members if self._now else []
+        if heirs:
+            for _ in self._predecessors.hand_over(heirs):
+                pass
+        else:
+            self._predecessors.crew.tell("stop")
+        if not self._serves:
+            self._serves = True
+            self._tell("serve")
+
+    def decide_by(self, parts: Parts) -> None:
+        """Go by other prefixes, rules and maps."""
+        before, self._parts = self._parts, parts
+        if self._now is None or self._on_trial:
+            return
+        self._lead(self._now.gear, parts)
+        if before:
+            with in_memory(parts.dumps(before.maps)) as descriptor:
+                self._now.crew.tell("policy", [descriptor])
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self.drop()
+        self._dismiss()
+
+    def close(self) -> None:
+        """End the processes at once, and let go of everything."""
+        for post in self._posts():
+            post.crew.kill()
+            post.gear.close()
+        self._predecessors.crew.kill()
+
+    # -- other settings ----------------------------------------------------------------------
+
+    def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
+        """Start a process if there has to be one and is none.  Raises SetupError."""
+        wanted = self._kind.wanted(settings)
+        self._prepared = wanted, None
+        if wanted is None or self._now:
+            on_ready()
+            return
+        gear = self._kind.gear(settings)
+        post = self._post(gear, wanted)
+        self._prepared = wanted, post
+        post.crew.on_failure = on_failure
+        post.crew.start(1, on_ready)
+
+    def take(self) -> None:
+        """Go by the settings that were prepared."""
+        if self._prepared is None:
+            return
+        self._wanted, post = self._prepared
+        self._prepared = None
+        if self._wanted is None:
+            self._dismiss()
+        elif post:
+            self._now = post
+            if self._parts:
+                self._lead(post.gear, self._parts)
+        elif self._now:
+            self._now.settings = self._wanted
+            self._tell("settings", words=self._kind.words(self._wanted))
+
+    def drop(self) -> None:
+        """Go by those of before."""
+        if self._prepared:
+            post = self._prepared[1]
+            self._prepared = None
+            if post:
+                post.dismiss()
+                self._leaving.append(post)
+
+    # -- the processes -----------------------------------------------------------------------
+
+    def crews(self) -> Iterator[Crew]:
+        """All that may still have processes."""
+        yield self._predecessors.crew
+        for post in self._posts():
+            yield post.crew
+
+    def state(self) -> Any:
+        """What the next program goes on from, fit for JSON."""
+        members = self._predecessors.crew.members
+        if self._now:
+            members = members + self._now.crew.members
+        return {"gear": self._now and self._now.gear.state(), "workers": as_left(members)}
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that are in the state."""
+        if self._now:
+            yield from self._now.gear.descriptors()
+            yield from self._now.crew.descriptors
+        yield from self._predecessors.crew.descriptors
+
+    def forsake(self) -> None:
+        """Let go of everything, in a process that was forked for something else."""
+        for crew in self.crews():
+            crew.forsake()
+        for post in self._posts():
+            post.gear.close()
+
+    def _posts(self) -> Iterator[Post]:
+        self._leaving = [post for post in self._leaving if post.crew.pids]
+        if self._now:
+            yield self._now
+        if self._prepared and self._prepared[1]:
+            yield self._prepared[1]
+        yield from self._leaving
+
+    def _post(self, gear: Gear, settings: Any) -> Post:
+        kind = self._kind
+
+        def be(number: int, channel: Channel) -> None:
+            assert self._parts
+            sockets = gear.sockets()
+            self._leave()
+
+            def make(loop: AbstractEventLoop, policy: Policy) -> Server:
+                return kind.server(loop, policy, sockets, post.settings)
+
+            known = self._parts, self._lent.use
+            work(Task(make, kind.read, *known, self._user, self._serves), channel)
+
+        post = Post(self._loop, kind.name, gear, settings, be)
+        return post
+
+    def _lead(self, gear: Gear, parts: Parts) -> None:
+        """Lead to *gear* what *parts* say; what the kernel refuses is told the operator."""
+        try:
+            gear.decide_by(parts)
+        except FaithError as error:
+            log.error("the %s does not follow a change: %s", self._kind.name, error)
+
+    def _tell(self, kind: str, **words: object) -> None:
+        for member in self._now.crew.members if self._now else ():
+            member.tell(kind, (), **words)
+
+    def _dismiss(self) -> None:
+        if self._now:
+            self._now.dismiss()
+            self._leaving.append(self._now)
+            self._now = None

@@ -1,0 +1,123 @@
+"""The processes of a daemon that answer for names."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from faith.daemon.process.worker_pool import Crew
+from faith.dns.service import serve
+from faith.errors import FaithError
+from faith.kernel.process import capabilities, sandbox
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from faith.daemon.process.channel import Channel
+    from faith.daemon.process.loop import Loop
+    from faith.dns.dns_counters import Counters
+    from faith.dns.lease_file import Book
+    from faith.dns.service import Settings
+
+BIND = "CAP_NET_BIND_SERVICE"
+"""Kept, for addresses that the host gets later."""
+
+
+class Answering:
+    """So many processes that answer by *settings*, as *user*.
+
+    *leave* is called in each of them first, to let go of what is the supervisor's.  *counters*
+    gives those of each, by its number.  *book* has the leases of the settings' pool; then there
+    may be one process only.  They answer on the sockets that are *given*, and no others, if there
+    are any.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        workers: int,
+        user: str,
+        leave: Callable[[], object],
+        counters: Callable[[int], Counters],
+        book: Book | None = None,
+        given: Sequence[socket.socket] = (),
+    ) -> None:
+        self._settings = settings
+        self._workers = workers
+        self._user = user
+        self._leave = leave
+        self._counters = counters
+        self._book = book
+        self._given = given
+        self.crew = Crew(loop, self._work, {}, "name server")
+
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Fork them; *on_ready* is called when all of them serve.
+
+        Raises SetupError, from here or from the loop.
+        """
+        self.crew.start(self._workers, on_ready)
+
+    def stop(self) -> None:
+        """Tell them to end, and start no other."""
+        self.crew.tell("stop")
+        self.crew.retire()
+
+    def state(self) -> list[list[Any]]:
+        """What they listen on, by sockets of their own, which the next ones share the ports of."""
+        return [[*endpoint] for endpoint in self._settings.listen]
+
+    def is_as(self, left: list[list[Any]] | None) -> bool:
+        """Whether those of the `state` *left* listen on the same."""
+        return left == self.state()
+
+    def descriptors(self) -> tuple[()]:
+        """None."""
+        return ()
+
+    def release(self) -> None:
+        """Close what was given, in this process."""
+        for sock in self._given:
+            sock.close()
+
+    # -- in such a process -------------------------------------------------------------------
+
+    def _work(self, number: int, channel: Channel) -> None:
+        book = self._book.copy() if self._book else None
+        given = [sock.dup() for sock in self._given]
+        self._leave()
+        try:
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
+            capabilities.drop(self._user, capabilities.effective() & {BIND})
+            sandbox.confine()
+            uvloop.run(self._serve(channel, self._counters(number), book, given))
+        except (FaithError, OSError) as error:
+            channel.send({"kind": "failed", "why": str(error)})
+
+    async def _serve(
+        self,
+        channel: Channel,
+        counters: Counters,
+        book: Book | None,
+        given: Sequence[socket.socket],
+    ) -> None:
+        """Serve until the supervisor says "stop", its only word, or is gone."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task
+
+        def stop() -> None:
+            loop.remove_reader(channel.fileno())
+            task.cancel()
+
+        loop.add_reader(channel.fileno(), stop)
+        with suppress(asyncio.CancelledError):
+            ready = {"kind": "ready"}
+            await serve(self._settings, lambda: channel.send(ready), counters, book, given)

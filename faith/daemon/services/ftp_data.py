@@ -1,0 +1,188 @@
+"""What the supervisor does for the data connections of FTP, as the workers may not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from contextlib import ExitStack, closing
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from faith.errors import FaithError, SetupError
+from faith.kernel.sockets.tcp_sockets import stream_socket
+from faith.kernel.steering.host_bindings import Pairs
+from faith.kernel.steering.lookup_program import TCP4, TCP6
+from faith.kernel.steering.pinholes import Doors
+from faith.translation.networks import Networks
+from faith.translation.prefix import Prefixes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from faith.daemon.process.channel import Message
+    from faith.daemon.process.worker_pool import Hearing, Member
+    from faith.kernel.steering.lookup_program import Flow
+    from faith.translation.prefix import Prefix
+
+log = logging.getLogger("faith.supervisor")
+
+
+class DataConnections:
+    """Hears what workers ask for.
+
+    They may have it for the addresses of *prefixes* and of mapped IPv4 *networks*.  What the kernel
+    has to have for it is set up for the first that needs it.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        prefixes: Callable[[], tuple[Prefix, ...]],
+        networks: Callable[[], tuple[tuple[int, int], ...]],
+    ) -> None:
+        self._workers = workers
+        self._prefixes = prefixes
+        self._networks = networks
+        self._known: tuple[Prefix, ...] = ()
+        self._found = Prefixes(())
+        self._undo = ExitStack()
+        self._pairs: Pairs | None = None
+        self._doors: dict[Flow, Doors] = {}
+        self._no_doors = False
+        self._listening: set[int] = set()  # processes that have their listener of the pairs
+        self.hearings: dict[str, Hearing] = {
+            "sockets": self._give_sockets,
+            "door": self._open_door,
+            "steer": self._steer,
+            "unsteer": self._unsteer,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What the next program of this process goes on from: `resume`."""
+        return {
+            "doors": {flow.family: doors.descriptors for flow, doors in self._doors.items()},
+            "pairs": self._pairs and self._pairs.state(),
+            "listening": [*self._listening],
+        }
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that are in the state."""
+        return [fd for one in (*self._doors.values(), self._pairs) if one for fd in one.descriptors]
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on with what the program before this one has left."""
+        for flow in (TCP4, TCP6):
+            if left := state["doors"].get(str(int(flow.family))):
+                self._doors[flow] = Doors.resume(left, flow)
+                self._undo.callback(self._doors[flow].close)
+        if state["pairs"]:
+            self._pairs = Pairs.resume(state["pairs"])
+            self._undo.callback(self._pairs.close)
+        self._listening = set(state["listening"])
+
+    def succeed(self, heir: Member, old: Member) -> None:
+        """*heir* gets the sessions of *old*, and with them the listener that it may have."""
+        if old.pid in self._listening:
+            self._listening.add(heir.pid)
+
+    def forget(self, member: Member) -> None:
+        """Undo what was done for a worker that has ended."""
+        self._listening.discard(member.pid)
+        if self._pairs is not None:
+            self._pairs.forget(member.number)
+
+    def close(self) -> None:
+        """Undo everything; in a forked process, only let go of it."""
+        self._undo.close()
+
+    def _give_sockets(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        """Transparent sockets, as many as it asks for; it is told of those that cannot be made."""
+        family = message["family"]
+        for _ in range(message["count"]):
+            try:
+                sock = stream_socket(family, transparent=True)
+            except OSError as error:
+                log.error("no socket for FTP data connections: %s", error.strerror)
+                member.tell("socket", descriptor=None, family=family)
+            else:
+                with closing(sock):
+                    member.tell("socket", [sock.fileno()], family=family)
+
+    # -- in clear ----------------------------------------------------------------------------
+
+    def _open_door(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        """Have a client reach a worker's listener, whoever steers its port."""
+        try:
+            for listener in descriptors:
+                flow = _flow(listener)
+                ours = self._is_mapped if flow == TCP6 else self._is_mapped_ipv4
+                if flow == TCP4 and not ours(_ipv4_of(listener)):
+                    continue  # an address of the gateway's own, where nobody steers
+                if doors := self._opened(flow):
+                    doors.open(message["client"], listener, ours)
+        except OSError as error:
+            log.error("a port for FTP data may be another faithd's: %s", error)
+        member.tell("done")
+
+    def _opened(self, flow: Flow) -> Doors | None:
+        """The doors; None where there can be none, which is told once."""
+        if flow not in self._doors and not self._no_doors:
+            try:
+                self._doors[flow] = Doors(flow)
+                self._undo.callback(self._doors[flow].close)
+            except SetupError as error:
+                self._no_doors = True
+                log.info("a port for FTP data may be one that another faithd steers: %s", error)
+        return self._doors.get(flow)
+
+    def _is_mapped_ipv4(self, address: int) -> bool:
+        return address in Networks(32, self._networks())
+
+    def _is_mapped(self, address: int) -> bool:
+        if self._known is not self._prefixes():
+            self._known = self._prefixes()
+            self._found = Prefixes(self._known)
+        return self._found.find(address) is not None
+
+    # -- encrypted ---------------------------------------------------------------------------
+
+    def _steer(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        """Have a client's data connections come to a worker, which is told when they do.
+
+        Its listener goes with the first answer.
+        """
+        listener: list[int] = []
+        try:
+            pairs = self._steering()
+            pairs.steer((message["client"], message["mapped"]), member.number)
+            if member.pid not in self._listening:
+                self._listening.add(member.pid)
+                listener = [pairs.listeners[member.number].fileno()]
+        except (FaithError, OSError) as error:
+            log.error("data connections of encrypted FTP will fail: %s", error)
+        member.tell("done", listener)
+
+    def _steering(self) -> Pairs:
+        if self._pairs is None:
+            self._pairs = Pairs(self._workers)
+            self._undo.callback(self._pairs.close)
+            log.info("data of encrypted FTP is steered by %s", self._pairs.way)
+        return self._pairs
+
+    def _unsteer(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        if self._pairs is not None:
+            self._pairs.unsteer((message["client"], message["mapped"]), member.number)
+        member.tell("done")
+
+
+def _ipv4_of(listener: int) -> int:
+    with closing(socket.socket(fileno=os.dup(listener))) as sock:
+        return int(IPv4Address(sock.getsockname()[0]))
+
+
+def _flow(listener: int) -> Flow:
+    with closing(socket.socket(fileno=os.dup(listener))) as sock:
+        return TCP4 if sock.family == socket.AF_INET else TCP6

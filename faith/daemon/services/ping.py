@@ -1,0 +1,106 @@
+"""Ping, as a companion of a daemon."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from faith.datagram import icmp
+from faith.datagram.ping.ping_server import Ping, Sockets
+from faith.datagram.ping.ping_server import Settings as PingSettings
+from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
+from faith.kernel.steering.echo_capture import EchoCapture
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Iterator
+
+    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.settings import Settings
+    from faith.daemon.observe.metric_areas import Places
+    from faith.translation.destination import Policy
+
+
+class PingGear:
+    """Raw sockets, and what takes requests away from the kernel.
+
+    Raises SetupError; nothing stays behind then.
+    """
+
+    def __init__(self) -> None:
+        with ExitStack() as undo:
+            self.capture = EchoCapture()
+            undo.callback(self.capture.close)
+            self._v4 = icmp_socket((icmp.ECHO_REPLY_V4, *icmp.ERRORS_V4))
+            undo.callback(self._v4.close)
+            self._v6 = icmpv6_socket((icmp.ECHO_REPLY_V6, *icmp.ERRORS_V6))
+            undo.pop_all()
+
+    @classmethod
+    def resume(cls, state: Any) -> PingGear:
+        """That of the program before this one, by its `state`."""
+        capture, v4, v6 = state
+        made = cls.__new__(cls)
+        made.capture = EchoCapture.resume(capture)
+        made._v4, made._v6 = resumed(v4), resumed(v6)
+        return made
+
+    def state(self) -> Any:
+        """What the next program needs of it, fit for JSON."""
+        return [self.capture.state(), self._v4.fileno(), self._v6.fileno()]
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that are in the state."""
+        yield from self.capture.descriptors()
+        yield from (self._v4.fileno(), self._v6.fileno())
+
+    def sockets(self) -> Sockets:
+        """Copies of the sockets, for a process that serves."""
+        return Sockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
+
+    def decide_by(self, parts: Parts) -> None:
+        """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
+        self.capture.set_prefixes(parts.prefixes)
+        self.capture.set_networks(parts.networks)
+
+    def close(self) -> None:
+        """Let go of all; the guard refuses pings again with the last copy."""
+        self.capture.close()
+        self._v4.close()
+        self._v6.close()
+
+
+class PingKind:
+    """The kind of datagrams that asks whether somebody is there; it counts in its *places*."""
+
+    name = "ping server"
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def wanted(self, settings: Settings) -> PingSettings | None:
+        """The settings of ``[ping]``."""
+        return settings.ping
+
+    def gear(self, settings: Settings) -> PingGear:
+        """New gear.  Raises SetupError."""
+        return PingGear()
+
+    def resumed(self, state: Any) -> PingGear:
+        """That of the program before."""
+        return PingGear.resume(state)
+
+    def server(
+        self, loop: AbstractEventLoop, policy: Policy, sockets: Sockets, wanted: PingSettings
+    ) -> Ping:
+        """What answers."""
+        return Ping(loop, sockets, policy, wanted, self._places.ping())
+
+    def words(self, wanted: PingSettings) -> dict[str, Any]:
+        """Its settings, fit for JSON."""
+        return asdict(wanted)
+
+    def read(self, words: dict[str, Any]) -> PingSettings:
+        """Settings of `words`."""
+        return PingSettings(**words)

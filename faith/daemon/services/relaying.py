@@ -1,0 +1,370 @@
+"""Relaying, from the supervisor's side: what steers connections, and the workers they come to."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon.config import runtime_maps
+from faith.daemon.config.policy import Parts
+from faith.daemon.config.worker_settings import Orders
+from faith.daemon.host.mapped_networks import Inward
+from faith.daemon.observe.log import NOTICE
+from faith.daemon.process.channel import in_memory
+from faith.daemon.process.worker_pool import Crew
+from faith.daemon.services.ftp_data import DataConnections
+from faith.daemon.services.local_service import LocalService
+from faith.daemon.services.session_queries import Census
+from faith.daemon.services.worker import Task, work
+from faith.daemon.upgrade.draining import Predecessors, as_left
+from faith.daemon.upgrade.inherited_state import demand
+from faith.errors import ConfigError, FaithError, SetupError
+from faith.kernel.steering import bring_in, change_ports, route, taken_over
+from faith.relay.tcp.admission import Admission, Tables
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from faith.daemon.config.policy import Rules
+    from faith.daemon.config.settings import Settings
+    from faith.daemon.host.address_leases import Lent
+    from faith.daemon.host.socket_activation import Passed
+    from faith.daemon.observe.log import Log
+    from faith.daemon.observe.metric_areas import Places
+    from faith.daemon.process.channel import Channel
+    from faith.daemon.process.loop import Loop
+    from faith.daemon.process.worker_pool import Member
+    from faith.kernel.steering import Steering
+    from faith.translation.map_table import Maps
+    from faith.translation.prefix import Prefix
+
+log = logging.getLogger("faith.supervisor")
+
+
+class Relaying:
+    """The workers, of this program and of the one before it, and what they relay by.
+
+    Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
+    to let go of what else is the supervisor's; *told* gets its messages.
+    """
+
+    parts: Parts
+    """What the workers decide by."""
+    steering: Steering
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        places: Places,
+        passed: Passed,
+        lent: Lent,
+        leave: Callable[[], object],
+        told: Log,
+    ) -> None:
+        self._settings = settings
+        self._passed = passed
+        self._places = places
+        self._lent = lent
+        self._leave = leave
+        self._log = told
+        self.on_policy: Callable[[Parts], None] = lambda parts: None
+        """Called with what is decided by from now on."""
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the last worker has ended after `drain`."""
+        self.on_handed_over: Callable[[], None] = lambda: None
+        """Called when those of the program before this one have handed over, and ended."""
+        self._undo = ExitStack()
+        self._data = DataConnections(
+            settings.workers, lambda: self.parts.prefixes, lambda: self.parts.networks
+        )
+        self._undo.callback(self._data.close)
+        self.inward = Inward(settings.via, settings.workers, self._share_out)
+        self._undo.callback(self.inward.close)
+        hearings = {**self._data.hearings, **LocalService(lambda: self._settings).hearings}
+        self.crew = Crew(loop, self._work, hearings)
+        self.crew.on_gone = self._ended
+        self.crew.on_end = self._member_gone
+        self.crew.on_serve = self._workers_changed
+        self.census = Census(loop, self.crew)
+        self._predecessors = Predecessors(loop, hearings)
+        self._predecessors.crew.on_gone = self._predecessors_gone
+        self._predecessors.crew.on_end = lambda old: places.old_worker_gone(old.number)
+        self._undo.callback(self._let_predecessors_end)
+        self._tables = Tables(settings.workers)
+        self._change_ports: Callable[[], None] = lambda: None
+        self._serves = True  # else not before all workers are ready to
+        self._draining = False
+
+    # -- from its start to its end -----------------------------------------------------------
+
+    def set_up(self, rules: Rules, left: Any, *, on_trial: bool) -> None:
+        """Bring the connections in, or go on with the *left* `state` of the program before.
+
+        Raises SetupError.
+        """
+        settings = self._settings
+        if left:
+            demand(left["same"], self._same(left["data"]))
+        if left and not on_trial:
+            self._predecessors.adopt(left["workers"])
+        pool = self._lent.networks
+        self.parts = Parts.gather(rules, self._maps(left), settings.sources, pool)
+        self.parts.check(self.parts.maps)
+        if not self.parts.prefixes:
+            log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
+        if left:
+            self._serves = False
+            self.steering = self._undo.enter_context(taken_over(left["steering"]))
+            self.steering.deal(settings.workers)
+            self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
+            self._data.resume(left["data"])
+            self.inward.take_over(left["inward"])
+        else:
+            self.steering = self._undo.enter_context(self._bring_in())
+        if on_trial:
+            return
+        if left:
+            self.steering.set_prefixes(self.parts.prefixes)
+        self._steering_changed()
+        self.inward.start()
+        self.inward.follow(self.parts.networks, self.parts.own)
+
+    def _bring_in(self) -> Steering:
+        settings = self._settings
+        given = self._passed.copies("service")
+        own = settings.local_ports
+        steering = (
+            route.given(given)
+            if given
+            else bring_in(
+                settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own
+            )
+        )
+        steering.deal(settings.workers)
+        return steering
+
+    def _same(self, data: dict[str, Any]) -> dict[str, str]:
+        """What no upgrade can change, because sockets of before are to do for it."""
+        same = {"way": self._settings.via}
+        if data["pairs"]:
+            same["workers, when there has been encrypted FTP"] = str(self._settings.workers)
+        return same
+
+    def _maps(self, left: Any) -> Maps:
+        """Those of the settings, with the changes that the program before this one had."""
+        maps = self._settings.maps
+        try:
+            return runtime_maps.resumed(maps, left["maps"]) if left else maps
+        except ConfigError as error:
+            log.warning("changes of the maps that are in no file are over: %s", error)
+            return maps
+
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Start the workers; *on_ready* is called when all of them could serve.
+
+        Raises SetupError, from here or from the loop.
+        """
+        self.crew.start(self._settings.workers, on_ready)
+
+    def serve(self) -> None:
+        """Where workers of the program before serve: serve instead, and have them hand over."""
+        if self._serves:
+            return
+        self._serves = True
+        self.crew.tell("serve")
+        try:
+            self._change_ports()
+        except SetupError as error:
+            log.error("the ports stay what they were: %s", error)
+        for old, heir in self._predecessors.hand_over(self.crew.members):
+            self._data.succeed(heir, old)
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether there are workers of the program before this one."""
+        return bool(self._predecessors.crew.pids)
+
+    def drain(self) -> None:
+        """Take no more connections; `on_end` is called after the last session."""
+        self._draining = True
+        # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
+        # them stays, established sessions may depend on it.
+        for listeners in self.steering.listeners:
+            for listener in listeners:
+                listener.close()
+        self.inward.stop_listening()
+        self._predecessors.crew.tell("drain")
+        self.crew.tell("drain")
+        self.crew.retire()
+
+    def reset_sessions(self) -> None:
+        """End what sessions there are."""
+        self._predecessors.crew.tell("stop")
+        self.crew.tell("stop")
+
+    def close(self) -> None:
+        """End the workers at once, and take everything back."""
+        self.crew.kill()
+        self._undo.close()
+
+    # -- changes -----------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Go by the prefixes and the addresses that the kernel has now."""
+        before = self.parts.prefixes
+        try:
+            self.inward.look_at_routes()
+            parts = self.parts
+            self._decide_by(Parts.gather(parts.rules, parts.maps, parts.sources, parts.pool))
+            if self.parts.prefixes != before:
+                # The workers know them already when the first connection comes.
+                self.steering.set_prefixes(self.parts.prefixes)
+                self._steering_changed()
+                log.log(NOTICE, "prefixes: %s", _listed(self.parts.prefixes))
+        except (FaithError, OSError) as error:
+            log.error("a change of the prefixes is not followed: %s", error)
+
+    def take(self, settings: Settings, rules: Rules) -> None:
+        """Go by other settings, and other rules."""
+        self._settings = settings
+        for one in set(runtime_maps.added(self.parts.maps)).difference(settings.maps):
+            log.log(NOTICE, "map over, for it is in no file: %s", one)
+        orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
+        with in_memory(orders.dumps()) as descriptor:
+            self.crew.tell("orders", [descriptor])
+        try:
+            self._decide_by(
+                replace(self.parts, rules=rules, maps=settings.maps, sources=settings.sources)
+            )
+        except (FaithError, OSError) as error:
+            log.error("mapped networks are not those of the maps: %s", error)
+
+    def map(self, maps: Maps) -> None:
+        """Go by other maps, until other settings come.
+
+        Raises SetupError, and then the old ones stay.
+        """
+        before = self.parts
+        try:
+            self._decide_by(replace(before, maps=maps))
+        except FaithError:
+            with suppress(FaithError):
+                self._decide_by(before)
+            raise
+
+    def _decide_by(self, parts: Parts) -> None:
+        before, self.parts = self.parts, parts
+        if parts == before:
+            return
+        with in_memory(parts.dumps(before.maps)) as descriptor:
+            self.crew.tell("policy", [descriptor])
+        self.on_policy(parts)
+        if (parts.maps, parts.own, parts.sources) != (before.maps, before.own, before.sources):
+            self.inward.follow(parts.networks, parts.own)
+
+    def _share_out(self, listeners: Sequence[_socket.socket]) -> None:
+        """Have each worker that is there already serve its own of *listeners* as well."""
+        for member in self.crew.members:
+            member.tell("listen", [listeners[member.number].fileno()])
+
+    # -- the workers -------------------------------------------------------------------------
+
+    def crews(self) -> Iterable[Crew]:
+        """All who may have processes."""
+        return self.crew, self._predecessors.crew
+
+    def forsake(self, worker: int | None = None) -> list[_socket.socket]:
+        """In another process, let go of everything but a *worker*'s listeners, which it returns."""
+        self.crew.forsake()
+        self._predecessors.crew.forsake()
+        self._data.close()
+        return self.steering.after_fork(worker) + self.inward.forsake(worker)
+
+    def _work(self, number: int, channel: Channel) -> None:
+        """Be a worker, in a process of its own."""
+        self._leave()
+        settings = self._settings
+        task = Task(
+            self.forsake(number),
+            self.steering.redirected,
+            self.parts,
+            settings.user,
+            settings.relay,
+            settings.local_ports,
+            self._places.worker(number),
+            Admission(settings.relay.limits, self._tables, number),
+            settings.recording,
+            self._lent.use,
+            self._serves,
+        )
+        work(task, channel, self._log)
+
+    def _member_gone(self, member: Member) -> None:
+        self._places.worker(member.number).lost()
+        self._tables.clear(member.number)
+        self._workers_changed()
+        self._data.forget(member)
+        self.census.gone(member)
+
+    def _workers_changed(self) -> None:
+        self._places.condition.serving(self.crew.serving, self.crew.restarts)
+
+    def _steering_changed(self) -> None:
+        self._places.condition.steered([self.steering.way], len(self.parts.prefixes))
+
+    def _ended(self) -> None:
+        if not self.handing_over and not self.crew.pids:
+            self.on_end()
+
+    def _predecessors_gone(self) -> None:
+        if self._draining:
+            self._ended()
+        else:
+            self.on_handed_over()
+
+    def _let_predecessors_end(self) -> None:
+        """If this program fails before they have handed over, their sessions may go on."""
+        if self._draining:
+            self._predecessors.crew.kill()
+
+    # -- told --------------------------------------------------------------------------------
+
+    def description(self) -> str:
+        """What is relayed, how and from where, and by which processes."""
+        settings = self._settings
+        served = f"{settings.name} (port {settings.ports}) by {self.steering.way}"
+        return (
+            f"{served if settings.services else settings.name},"
+            f" prefixes: {_listed(self.parts.prefixes)}, workers:"
+            f" {' '.join(map(str, self.crew.pids))}"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What the next program of this process goes on from, fit for JSON."""
+        return {
+            "same": self._same(self._data.state()),
+            "steering": self.steering.state(),
+            "data": self._data.state(),
+            "inward": self.inward.state(),
+            "maps": runtime_maps.state(self._settings.maps, self.parts.maps),
+            "workers": as_left(self._members()),
+        }
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that are in the state."""
+        yield from self.steering.descriptors
+        yield from self._data.descriptors
+        yield from self.inward.descriptors()
+        for member in self._members():
+            yield member.channel.fileno()
+
+    def _members(self) -> list[Member]:
+        return self._predecessors.crew.members + self.crew.members
+
+
+def _listed(prefixes: Iterable[Prefix]) -> str:
+    return ", ".join(map(str, prefixes)) or "none"

@@ -1,0 +1,56 @@
+"""Every companion of a daemon, and what each goes by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from faith.daemon.services.admin import Admin
+from faith.daemon.services.datagram_service import Datagrams
+from faith.daemon.services.dns_workers import Answering
+from faith.daemon.services.interface import Companions
+from faith.daemon.services.ping import PingKind
+from faith.daemon.services.rolling_restart import Shifts
+from faith.daemon.services.udp import UdpKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from faith.daemon.config.settings import Settings
+    from faith.daemon.host.address_leases import Lent
+    from faith.daemon.host.socket_activation import Passed
+    from faith.daemon.observe.metric_areas import Places
+    from faith.daemon.process.loop import Loop
+
+
+def companions(
+    loop: Loop, places: Places, passed: Passed, lent: Lent, leave: Callable[[], object]
+) -> Companions:
+    """All of them; each process has its *places*, and calls *leave* first.
+
+    They serve on sockets that were *passed*, where there are some for them.  *lent* is the pool.
+    """
+
+    def admin(settings: Settings, left: Any) -> Admin | None:
+        if settings.metrics is None:
+            return None
+        area, life, given = places.area, places.condition, passed.copies("metrics")
+        return Admin(loop, settings.metrics, area, life, settings.user, leave, left, given)
+
+    def names(settings: Settings, left: Any) -> Answering | None:
+        if settings.dns is None:
+            return None
+        dns, workers = replace(settings.dns, shared=True), settings.dns_workers
+        given, book = passed.copies("dns"), lent.book
+        counters = places.name_server
+        return Answering(loop, dns, workers, settings.user, leave, counters, book, given=given)
+
+    return Companions(
+        {
+            "admin": Shifts(admin, lambda settings: settings.metrics, to_the_end=True),
+            "ping": Datagrams(loop, PingKind(places), lent, leave),
+            "udp": Datagrams(loop, UdpKind(places), lent, leave),
+            "names": Shifts(names, lambda settings: (settings.dns, settings.dns_workers)),
+        }
+    )

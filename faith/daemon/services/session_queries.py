@@ -1,0 +1,96 @@
+"""The sessions of all workers, told one by one, and ended one by one."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faith.daemon.process.channel import Message
+    from faith.daemon.process.control_socket import Request
+    from faith.daemon.process.loop import Loop
+    from faith.daemon.process.worker_pool import Crew, Member
+
+PATIENCE = 5.0
+"""Seconds the workers have for an answer."""
+
+
+@dataclass
+class _Question:
+    request: Request
+    asked: set[int]
+    """Processes that have not answered yet."""
+
+
+class Census:
+    """Asks *crew*, and hears its answers.
+
+    A session is called ``WORKER-SERIAL``, the serial in hexadecimal: ``2-1f3``.
+    """
+
+    def __init__(self, loop: Loop, crew: Crew) -> None:
+        self._loop = loop
+        self._crew = crew
+        self._numbers = itertools.count()
+        self._questions: dict[int, _Question] = {}
+        crew.hear({"sessions": self._take_sessions, "killed": self._take_killed})
+
+    def tell(self, request: Request) -> None:
+        """Answer *request* by a file of sessions for each worker, JSON lines, as they come."""
+        self._ask(request, self._crew.members, "sessions", {})
+
+    def kill(self, request: Request) -> None:
+        """End the session that *request* names, with resets to both sides."""
+        worker, _, serial = str(request.words.get("session")).partition("-")
+        try:
+            place, wanted = int(worker), int(serial, 16)
+        except ValueError:
+            request.fail("a session is called WORKER-SERIAL, such as 2-1f3")
+            return
+        members = [member for member in self._crew.members if member.number == place - 1]
+        self._ask(request, members, "kill", {"serial": wanted})
+
+    def gone(self, member: Member) -> None:
+        """*member* has ended: it answers nothing any more."""
+        for number in list(self._questions):
+            self._answered(number, member)
+
+    def _take_sessions(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        question = self._questions.get(message["question"])
+        if question:
+            question.request.tell({"worker": member.number + 1}, descriptors)
+            self._answered(message["question"], member)
+
+    def _take_killed(self, member: Member, message: Message, descriptors: list[int]) -> None:
+        question = self._questions.get(message["question"])
+        if question and message["found"]:
+            question.request.answer(killed=question.request.words["session"])
+        self._answered(message["question"], member)
+
+    def _ask(self, request: Request, members: list[Member], kind: str, words: Message) -> None:
+        number = next(self._numbers)
+        self._questions[number] = _Question(request, {member.pid for member in members})
+        for member in members:
+            member.tell(kind, question=number, **words)
+        self._loop.later(PATIENCE, partial(self._end, number))
+        if not members:
+            self._end(number)
+
+    def _answered(self, number: int, member: Member) -> None:
+        question = self._questions.get(number)
+        if question:
+            question.asked.discard(member.pid)
+            if not question.asked:
+                self._end(number)
+
+    def _end(self, number: int) -> None:
+        question = self._questions.pop(number, None)
+        if question is None:
+            return
+        if question.request.words["command"] == "kill":
+            question.request.fail("there is no such session")  # unless it was answered
+        elif question.asked:
+            question.request.fail(f"{len(question.asked)} workers do not answer")
+        question.request.end()

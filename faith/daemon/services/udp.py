@@ -1,0 +1,128 @@
+"""UDP, as a companion of a daemon."""
+
+from __future__ import annotations
+
+import _socket
+import socket
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from faith.datagram import icmp
+from faith.datagram.udp.flows import Settings as UdpSettings
+from faith.datagram.udp.udp_server import Sockets, Udp
+from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
+from faith.kernel.sockets.udp_sockets import arrivals, sender
+from faith.kernel.steering.datagram_steering import Lead
+from faith.translation.networks import Networks
+from faith.translation.ports import Ports
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Iterator
+
+    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.settings import Settings
+    from faith.daemon.observe.metric_areas import Places
+    from faith.translation.destination import Policy
+
+
+class UdpGear:
+    """Sockets, and programs that lead datagrams to them.
+
+    *way* is one of `Lead`.  Raises SetupError; nothing stays behind then.
+    """
+
+    def __init__(self, way: str) -> None:
+        with ExitStack() as undo:
+
+            def held(sock: _socket.socket) -> _socket.socket:
+                undo.callback(sock.close)
+                return sock
+
+            self._sockets = Sockets(
+                held(arrivals(_socket.AF_INET6)),
+                held(arrivals(_socket.AF_INET)),
+                held(sender(_socket.AF_INET6)),
+                held(sender(_socket.AF_INET)),
+                held(icmpv6_socket(icmp.ERRORS_V6)),
+                held(icmp_socket(icmp.ERRORS_V4)),
+            )
+            self._v6 = Lead(self._sockets.v6, way)
+            undo.callback(self._v6.close)
+            self._v4 = Lead(self._sockets.v4, way)
+            undo.pop_all()
+
+    @classmethod
+    def resume(cls, state: Any) -> UdpGear:
+        """That of the program before this one, by its `state`."""
+        sockets, v6, v4 = state
+        made = cls.__new__(cls)
+        made._sockets = Sockets(*map(resumed, sockets))
+        made._v6 = Lead.resume(made._sockets.v6, v6)
+        made._v4 = Lead.resume(made._sockets.v4, v4)
+        return made
+
+    def state(self) -> Any:
+        """What the next program needs of it, fit for JSON."""
+        sockets = [sock.fileno() for sock in self._sockets]
+        return [sockets, self._v6.state(), self._v4.state()]
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that are in the state."""
+        yield from (sock.fileno() for sock in self._sockets)
+        yield from self._v6.descriptors
+        yield from self._v4.descriptors
+
+    def sockets(self) -> Sockets:
+        """Copies of the sockets, for a process that serves."""
+        return Sockets(*map(copied, self._sockets))
+
+    def decide_by(self, parts: Parts) -> None:
+        """Lead here what is for all prefixes and mapped networks.  Raises SetupError."""
+        self._v6.replace([(prefix.address, prefix.length) for prefix in parts.prefixes])
+        networks = parts.networks
+        self._v4.replace(networks, Networks(32, networks).holding(parts.own))
+
+    def close(self) -> None:
+        """Let go of all; with the last copy, the guard refuses UDP again."""
+        self._v6.close()
+        self._v4.close()
+        for sock in self._sockets:
+            sock.close()
+
+
+class UdpKind:
+    """The kind of datagrams that flows are made of; it counts in its *places*."""
+
+    name = "UDP server"
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def wanted(self, settings: Settings) -> UdpSettings | None:
+        """The settings of ``[udp]``."""
+        return settings.udp
+
+    def gear(self, settings: Settings) -> UdpGear:
+        """New gear.  Raises SetupError."""
+        return UdpGear(settings.via)
+
+    def resumed(self, state: Any) -> UdpGear:
+        """That of the program before."""
+        return UdpGear.resume(state)
+
+    def server(
+        self, loop: AbstractEventLoop, policy: Policy, sockets: Sockets, wanted: UdpSettings
+    ) -> Udp:
+        """What relays."""
+        return Udp(loop, sockets, policy, wanted, self._places.udp())
+
+    def words(self, wanted: UdpSettings) -> dict[str, Any]:
+        """Its settings, fit for JSON."""
+        return asdict(wanted) | {"short_ports": str(wanted.short_ports)}
+
+    def read(self, words: dict[str, Any]) -> UdpSettings:
+        """Settings of `words`."""
+        ports = Ports.parse(words["short_ports"], socket.getservbyname)
+        return UdpSettings(**words | {"short_ports": ports})

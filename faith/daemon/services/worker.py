@@ -1,0 +1,315 @@
+"""A worker: an unprivileged process that serves its share of the connections."""
+
+from __future__ import annotations
+
+import _socket
+import logging
+import resource
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from faith.daemon.config.policy import Parts
+from faith.daemon.config.worker_settings import Orders
+from faith.daemon.observe.log import NOTICE
+from faith.daemon.observe.records import Records
+from faith.daemon.process.channel import from_memory
+from faith.daemon.process.worker_handover import Giver, Taker
+from faith.daemon.services.map_removal import Unmapped
+from faith.daemon.services.session_dump import Listing
+from faith.errors import FaithError
+from faith.kernel.process import capabilities, sandbox
+from faith.kernel.shared.leases import GRACE
+from faith.kernel.sockets.tcp_sockets import reset
+from faith.relay.alg.ftp import Supervised
+from faith.relay.alg.socket_pool import Stock
+from faith.relay.alg.supervisor_requests import Requests
+from faith.relay.alg.tls_sessions import Secured
+from faith.relay.relay import Relay
+from faith.relay.tcp.record import endpoint
+from faith.relay.tcp.routing import number
+from faith.translation.destination import nothing_lent
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from faith.daemon.observe.log import Log
+    from faith.daemon.observe.records import Recording
+    from faith.daemon.process.channel import Channel, Message
+    from faith.daemon.process.worker_handover import Part
+    from faith.relay.tcp.admission import Admission
+    from faith.relay.tcp.relay_counters import Counters
+    from faith.relay.tcp.relay_settings import Settings
+    from faith.translation.destination import Lent
+    from faith.translation.ports import Ports
+
+log = logging.getLogger("faith.worker")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker serves, and as whom.
+
+    *local*: on these ports, the supervisor starts a local server for connections that are not to a
+    mapped address.  *lent* says what is lent of a pool.  It *serves* from its start on, or else
+    when it is told to.
+    """
+
+    listeners: Sequence[_socket.socket]
+    redirected: bool
+    parts: Parts
+    user: str
+    relay: Settings
+    local: Ports
+    counters: Counters
+    admission: Admission
+    recording: Recording
+    lent: Lent = nothing_lent
+    serves: bool = True
+
+
+def work(task: Task, channel: Channel, told: Log) -> None:
+    """Serve *task* until the supervisor says otherwise or is gone; *told* gets the records.
+
+    The process drops its privileges here, for good.  What keeps it from serving is told the
+    supervisor.
+    """
+    try:
+        _prepare(task)
+    except (FaithError, OSError) as error:
+        channel.send({"kind": "failed", "why": str(error)})
+        return
+    loop = uvloop.new_event_loop()
+    told.batch(loop)
+    worker = Worker(loop, task, channel, told)
+    channel.send({"kind": "ready"})
+    loop.run_forever()
+    worker.close()
+    told.flush()
+    loop.close()
+
+
+def _prepare(task: Task) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else []
+    dropped = capabilities.drop(task.user, keep)
+    log.debug("%r, Landlock %d, up to %d descriptors", dropped, sandbox.confine(), most)
+
+
+class Worker:
+    """The relay of this process, and the orders it takes."""
+
+    def __init__(self, loop: AbstractEventLoop, task: Task, channel: Channel, told: Log) -> None:
+        self._loop = loop
+        self._channel = channel
+        self._listeners = task.listeners
+        self._redirected = task.redirected
+        self._serves = False
+        self._local = task.local
+        self._told = told
+        self._lent = task.lent
+        self._orders: dict[str, Callable[..., None]] = {
+            "policy": self._take_policy,
+            "orders": self._take_orders,
+            "sessions": self._list_sessions,
+            "kill": self._kill_session,
+            "drain": self._drain,
+            "listen": self._listen,
+            "socket": self._take_socket,
+            "done": self._take_answer,
+            "serve": self._serve,
+            "give": self._give,
+            "take": self._take,
+            "stop": loop.stop,
+        }
+        self._records = Records(loop, task.recording, told.record)
+        self._stock = Stock(partial(self._ask_for_sockets, _socket.AF_INET6))
+        self._stock4 = Stock(partial(self._ask_for_sockets, _socket.AF_INET))
+        if task.relay.ftp:
+            self._stock.fill()
+        self._requests = Requests(loop.call_soon)
+        secured = Secured(self._ask_for_steering)
+        self._relay = Relay(
+            loop,
+            task.parts.policy(task.lent),
+            task.relay,
+            self._records,
+            self._not_mapped,
+            Supervised(self._stock, self._stock4, secured, self._ask_for_door),
+            task.counters,
+            task.admission,
+        )
+        self._relay.on_idle = loop.stop
+        self._parts: dict[str, Part] = {"sessions": self._relay.handover}
+        if task.serves:
+            self._serve()
+        if task.parts.pool:
+            self._keep_leases()
+        loop.set_exception_handler(_report)
+        loop.add_reader(channel.fileno(), self._hear)
+
+    def close(self) -> None:
+        """End what is left, with resets."""
+        self._relay.close()
+        self._records.sum_up()
+        self._loop.remove_reader(self._channel.fileno())
+        self._channel.close()
+
+    def _hear(self) -> None:
+        received = self._channel.receive()
+        if received is None:
+            self._loop.remove_reader(self._channel.fileno())
+            self._go_on_alone()
+        else:
+            message, descriptors = received
+            self._orders[message.pop("kind")](*descriptors, **message)
+
+    def _go_on_alone(self) -> None:
+        """The supervisor has died, and the steering with it: let what can end well do so."""
+        self._stock.close()
+        self._stock4.close()
+        self._requests.give_up()
+        if self._redirected:
+            log.log(NOTICE, "the supervisor is gone, and the redirection: sessions are reset")
+            self._loop.stop()
+        else:
+            log.log(NOTICE, "the supervisor is gone: sessions go on, no new ones are accepted")
+            self._drain()
+
+    def _take_policy(self, descriptor: int) -> None:
+        known = self._relay.policy.maps
+        parts = Parts.loads(from_memory(descriptor), known)
+        self._relay.policy = parts.policy(self._lent)
+        if parts.maps is not known:
+            Unmapped(self._loop, self._relay, known)
+        log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
+
+    def _keep_leases(self) -> None:
+        """Let the addresses that sessions use keep their meaning."""
+        for mapped in {session.route.mapped for session in self._relay.sessions()}:
+            if ":" not in mapped:
+                self._lent(number(mapped))
+        self._loop.call_later(GRACE / 4, self._keep_leases)
+
+    def _take_orders(self, descriptor: int) -> None:
+        orders = Orders.loads(from_memory(descriptor))
+        self._relay.settings = orders.relay
+        self._local = orders.local
+        self._records.recording = orders.recording
+        self._told.form = orders.log
+        if orders.relay.ftp:
+            self._stock.fill()
+
+    def _ask_for_sockets(self, family: int, count: int) -> None:
+        try:
+            self._channel.send({"kind": "sockets", "family": family, "count": count})
+        except OSError as error:
+            log.error("no sockets for FTP data connections: %s", error.strerror)
+            for _ in range(count):
+                self._loop.call_soon(self._take_socket, None, family)
+
+    def _take_socket(self, descriptor: int | None = None, family: int = _socket.AF_INET6) -> None:
+        stock = self._stock4 if family == _socket.AF_INET else self._stock
+        stock.add(None if descriptor is None else _socket.socket(fileno=descriptor))
+
+    def _ask_for_steering(
+        self, kind: str, client: str, mapped: str, then: Callable[[], None]
+    ) -> None:
+        message = {"kind": kind, "client": client, "mapped": mapped}
+        self._requests.ask(partial(self._ask, message), then)
+
+    def _ask_for_door(self, sock: _socket.socket, client: str, then: Callable[[], None]) -> None:
+        def question() -> None:
+            gone = sock.fileno() < 0  # while it was another's turn
+            self._ask({"kind": "door", "client": client}, [] if gone else [sock.fileno()])
+
+        self._requests.ask(question, then)
+
+    def _ask(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        try:
+            self._channel.send(message, descriptors)
+        except OSError as error:
+            log.error("no answer to be had for FTP data connections: %s", error.strerror)
+            self._loop.call_soon(self._requests.answered)
+
+    def _take_answer(self, descriptor: int | None = None) -> None:
+        if descriptor is not None:
+            self._relay.listen_for_data(_socket.socket(fileno=descriptor))
+        self._requests.answered()
+
+    def _list_sessions(self, question: int) -> None:
+        Listing(self._loop, self._relay, partial(self._tell_sessions, question))
+
+    def _tell_sessions(self, question: int, file: int) -> None:
+        with suppress(OSError):  # whoever asks will ask again
+            self._channel.send({"kind": "sessions", "question": question}, [file])
+
+    def _kill_session(self, question: int, serial: int) -> None:
+        found = [session for session in self._relay.sessions() if session.serial == serial]
+        for session in found:
+            self._relay.kill(session)
+        with suppress(OSError):
+            self._channel.send({"kind": "killed", "question": question, "found": bool(found)})
+
+    # -- from one program to the next --------------------------------------------------------
+
+    def _serve(self) -> None:
+        self._serves = True
+        self._relay.listen(self._listeners, self._redirected)
+
+    def _listen(self, descriptor: int) -> None:
+        """Serve one more listener, once the others are served."""
+        listener = _socket.socket(fileno=descriptor)
+        listener.setblocking(False)
+        self._listeners = [*self._listeners, listener]
+        if self._serves:
+            self._relay.listen([listener])
+
+    def _give(self, descriptor: int) -> None:
+        """Hand over to a worker of the next program."""
+        self._relay.prepare()
+        self._close_listeners()
+        Giver(self._loop, descriptor, self._parts, self._given)
+
+    def _given(self, good: bool) -> None:
+        if good:
+            self._loop.stop()
+            return
+        log.warning("sessions that nobody took go on here")
+        self._relay.stay()
+        self._relay.on_idle = self._loop.stop
+        self._drain()
+
+    def _take(self, descriptor: int) -> None:
+        """Take over from a worker of the program before."""
+        Taker(self._loop, descriptor, self._parts, self._loop.stop)
+
+    def _drain(self) -> None:
+        self._relay.stop_listening()
+        self._close_listeners()
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    def _not_mapped(self, connection: _socket.socket) -> None:
+        """Have the supervisor start the local server on *connection*, if there is one."""
+        try:
+            if connection.getsockname()[1] in self._local:
+                self._channel.send({"kind": "local"}, [connection.fileno()])
+            else:
+                log.info("no local service for %s", endpoint(connection.getpeername()[:2]))
+            connection.close()
+        except OSError as error:
+            log.error("a connection to the gateway itself failed: %s", error.strerror)
+            reset(connection)
+
+
+def _report(loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+    log.error("%s", context["message"], exc_info=context.get("exception"))

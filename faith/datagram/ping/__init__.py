@@ -1,0 +1,1 @@
+"""Pings relayed, both ways."""

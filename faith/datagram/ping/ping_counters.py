@@ -1,0 +1,61 @@
+"""What pings have come to, in numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.kernel.shared.families import STATE, Family, Layout
+from faith.translation.reasons import OTHER, PING
+
+if TYPE_CHECKING:
+    from faith.kernel.shared.shared_counters import Cells
+
+REQUESTS = Family("faith_ping_requests", "Echo requests sent on.", label="to", values=("v4", "v6"))
+REPLIES = Family("faith_ping_replies", "Echo replies sent back.", label="from", values=("v4", "v6"))
+ERRORS = Family(
+    "faith_ping_errors",
+    "Errors about echo requests that were told whoever had asked.",
+    label="from",
+    values=("v4", "v6"),
+)
+REFUSALS = Family(
+    "faith_ping_refusals",
+    "Echo requests that were not sent on, by why.",
+    label="reason",
+    values=(*PING, OTHER),
+)
+IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers that are lent.", STATE)
+LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS)
+
+_REQUESTS = LAYOUT.cells(REQUESTS)
+_REPLIES = LAYOUT.cells(REPLIES)
+_ERRORS = LAYOUT.cells(ERRORS)
+_REFUSALS = LAYOUT.cells(REFUSALS)
+_IDENTIFIERS = LAYOUT.start(IDENTIFIERS)
+
+
+class Counters:
+    """Counts in *cells*, which are the caller's, of `LAYOUT`, or else nobody's."""
+
+    def __init__(self, cells: Cells | None = None) -> None:
+        self._cells = [0] * LAYOUT.size if cells is None else cells
+
+    def asked(self, leg: str) -> None:
+        """A request goes to "v4" or "v6"."""
+        self._cells[_REQUESTS[leg]] += 1
+
+    def replied(self, leg: str) -> None:
+        """A reply has come from "v4" or "v6", and goes back."""
+        self._cells[_REPLIES[leg]] += 1
+
+    def failed(self, leg: str) -> None:
+        """An error has come from "v4" or "v6", and goes back."""
+        self._cells[_ERRORS[leg]] += 1
+
+    def refused(self, why: str) -> None:
+        """A request is not sent on."""
+        self._cells[_REFUSALS.get(why, _REFUSALS[OTHER])] += 1
+
+    def lent(self, identifiers: int) -> None:
+        """So many identifiers are lent now."""
+        self._cells[_IDENTIFIERS] = identifiers

@@ -1,0 +1,159 @@
+"""Ping served: its sockets, read in batches, without a task or a transport."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from faith.datagram.pace import Paces
+from faith.datagram.ping.identifiers import TIMEOUT, Identifiers
+from faith.datagram.ping.ping_counters import Counters
+from faith.datagram.ping.ping_v4_to_v6 import Inward
+from faith.datagram.ping.ping_v6_to_v4 import Outward
+from faith.datagram.raw_icmp import BATCH, RawIcmp
+
+if TYPE_CHECKING:
+    import _socket
+    from asyncio import AbstractEventLoop
+
+    from faith.datagram.send import Send
+    from faith.kernel.netlink.packet_log import PacketLog
+    from faith.translation.destination import Policy
+
+MOST_IDENTIFIERS = 1 << 15
+"""Half of all there are: one that is free is found soon."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """*timeout*: seconds that an identifier is kept after its last request.
+
+    *rate* and *rate_per_client* are requests a second, 0 for no limit; a client is an IPv6 /64 or
+    an IPv4 address.
+    """
+
+    timeout: float = TIMEOUT
+    rate: float = 1000.0
+    rate_per_client: float = 100.0
+
+
+class Sockets(NamedTuple):
+    """What ping takes: requests that nftables hands over, and raw sockets for all else."""
+
+    requests: PacketLog
+    v4: _socket.socket
+    v6: _socket.socket
+
+
+class Ping:
+    """Answers echo requests for servers that answer them."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        sockets: Sockets,
+        policy: Policy,
+        settings: Settings,
+        counters: Counters | None = None,
+    ) -> None:
+        self._loop = loop
+        self._sockets = sockets
+        self._icmp = RawIcmp(sockets.v4, sockets.v6)
+        self.counters = counters or Counters()
+        self._paces = Paces(settings.rate, settings.rate_per_client)
+        self.identifiers = Identifiers(settings.timeout, MOST_IDENTIFIERS)
+        shared = policy, self.identifiers, self._paces, self.counters
+        self._outward, self._inward = Outward(*shared), Inward(*shared)
+        self._serving = False
+        self.handover = Lent(self)
+        """What another process can go on with."""
+
+    def serve(self) -> None:
+        """Begin to read, unless it has begun."""
+        if self._serving:
+            return
+        self._serving = True
+        requests, v4, v6 = self._sockets
+        self._loop.add_reader(requests.fileno(), self._read_requests)
+        self._loop.add_reader(v4.fileno(), self._read_v4)
+        self._loop.add_reader(v6.fileno(), self._read_v6)
+
+    def close(self) -> None:
+        """Read no more."""
+        self._serving = False
+        for sock in self._sockets:
+            self._loop.remove_reader(sock.fileno())
+
+    @property
+    def policy(self) -> Policy:
+        """What decides; it can be replaced at any time."""
+        return self._outward.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._outward.policy = self._inward.policy = policy
+
+    def configure(self, settings: Settings) -> None:
+        """Go by other *settings* from now on."""
+        self._paces.limit(settings.rate, settings.rate_per_client)
+        self.identifiers.seconds = settings.timeout
+
+    def _read_requests(self) -> None:
+        for octets, scope in self._sockets.requests.read(BATCH):
+            if octets and octets[0] >> 4 == 6:
+                self._ask_v4(octets, scope)
+            else:
+                self._ask_v6(octets)
+        self.counters.lent(len(self.identifiers))
+
+    def _ask_v4(self, octets: bytes, scope: int) -> None:
+        send = self._outward.asked(octets, scope, self._loop.time())
+        try:
+            self._send(send)
+        except OSError as error:
+            if send and not send.v6:
+                self._icmp.attempt(self._outward.unsent(octets, scope, error))
+
+    def _ask_v6(self, octets: bytes) -> None:
+        send = self._inward.asked(octets, self._loop.time())
+        try:
+            self._send(send)
+        except OSError as error:
+            if send and send.v6:
+                self._icmp.attempt(self._inward.unsent(octets, error))
+
+    def _read_v4(self) -> None:
+        for octets in self._icmp.packets_v4():
+            self._icmp.attempt(self._outward.heard(octets, self._loop.time()))
+
+    def _read_v6(self) -> None:
+        for packet in self._icmp.packets_v6():
+            self._icmp.attempt(self._inward.heard(packet, self._loop.time()))
+
+    def _send(self, send: Send | None) -> None:
+        """Send it, if there is anything.  Raises OSError."""
+        if send is not None:
+            self._icmp.send(send)
+
+
+class Lent:
+    """The identifiers of *ping*, for the ping of another process to go on with."""
+
+    def __init__(self, ping: Ping) -> None:
+        self._ping = ping
+        self.left = True
+        """Whether they have not been given yet."""
+
+    def give(self, room: int) -> tuple[list[Any], list[int]]:
+        """All of them in one lot."""
+        if not self.left:
+            return [], []
+        self.left = False
+        return [self._ping.identifiers.dumps()], []
+
+    def take(self, states: list[Any], descriptors: list[int]) -> None:
+        """Go on with them, and serve."""
+        for identifiers in states:
+            self._ping.identifiers.load(identifiers)
+        self._ping.counters.lent(len(self._ping.identifiers))
+        self._ping.serve()

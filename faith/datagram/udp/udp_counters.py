@@ -1,0 +1,70 @@
+"""What UDP has come to, in numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.kernel.shared.families import GAUGE, Family, Layout
+from faith.translation.reasons import DATAGRAM, OTHER
+
+if TYPE_CHECKING:
+    from faith.kernel.shared.shared_counters import Cells
+
+DATAGRAMS = Family("faith_udp_datagrams", "Datagrams sent on.", label="to", values=("v4", "v6"))
+OCTETS = Family("faith_udp_bytes", "Octets of their payloads.", label="to", values=("v4", "v6"))
+ERRORS = Family(
+    "faith_udp_errors",
+    "ICMP errors about datagrams that were told whoever had sent these.",
+    label="from",
+    values=("v4", "v6"),
+)
+LOST = Family("faith_udp_lost", "Datagrams that could not be sent on.")
+REFUSALS = Family(
+    "faith_udp_refusals",
+    "Datagrams that were not sent on, by why.",
+    label="reason",
+    values=(*DATAGRAM, OTHER),
+)
+FLOWS = Family("faith_udp_flows", "Flows that there are.", GAUGE)
+LAYOUT = Layout(DATAGRAMS, OCTETS, ERRORS, LOST, REFUSALS, FLOWS)
+
+_DATAGRAMS, _OCTETS = LAYOUT.cells(DATAGRAMS), LAYOUT.cells(OCTETS)
+_ERRORS, _REFUSALS = LAYOUT.cells(ERRORS), LAYOUT.cells(REFUSALS)
+_TO_V4, _TO_V6 = _DATAGRAMS["v4"], _DATAGRAMS["v6"]
+_OCTETS_TO_V4, _OCTETS_TO_V6 = _OCTETS["v4"], _OCTETS["v6"]
+_LOST, _FLOWS = LAYOUT.start(LOST), LAYOUT.start(FLOWS)
+
+
+class Counters:
+    """Counts in *cells*, which are the caller's, of `LAYOUT`, or else nobody's."""
+
+    def __init__(self, cells: Cells | None = None) -> None:
+        self._cells = [0] * LAYOUT.size if cells is None else cells
+
+    def to_v4(self, octets: int) -> None:
+        """A datagram with so many *octets* goes to an IPv4 host."""
+        cells = self._cells
+        cells[_TO_V4] += 1
+        cells[_OCTETS_TO_V4] += octets
+
+    def to_v6(self, octets: int) -> None:
+        """The same to an IPv6 host."""
+        cells = self._cells
+        cells[_TO_V6] += 1
+        cells[_OCTETS_TO_V6] += octets
+
+    def told(self, leg: str) -> None:
+        """An error of "v4" or "v6" goes to the other."""
+        self._cells[_ERRORS[leg]] += 1
+
+    def lost(self) -> None:
+        """The kernel has not taken a datagram."""
+        self._cells[_LOST] += 1
+
+    def refused(self, why: str) -> None:
+        """A datagram is not sent on."""
+        self._cells[_REFUSALS.get(why, _REFUSALS[OTHER])] += 1
+
+    def flows(self, count: int) -> None:
+        """So many flows there are now."""
+        self._cells[_FLOWS] = count

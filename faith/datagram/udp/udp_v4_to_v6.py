@@ -1,0 +1,241 @@
+"""Datagrams of IPv4 clients to mapped addresses: to IPv6 hosts, from prefix + client."""
+
+from __future__ import annotations
+
+import _socket
+import itertools
+import random
+from typing import TYPE_CHECKING
+
+from faith.datagram import icmp
+from faith.datagram.packet import UDP
+from faith.datagram.report import NO_WAY, about_v6, pass_on_v4, tell_v4
+from faith.datagram.udp.flows import LOOK, Flow
+from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports, whole_v4
+from faith.kernel.sockets.udp_sockets import from_v4, from_v6, header
+from faith.translation.reasons import FLOWS, HOPS, NO_PREFIX
+from faith.translation.v4_to_v6 import inward
+
+if TYPE_CHECKING:
+    from faith.datagram.pace import Paces
+    from faith.datagram.packet import Packet
+    from faith.datagram.send import Send
+    from faith.datagram.udp.flows import Flows, Key
+    from faith.datagram.udp.udp_counters import Counters
+    from faith.kernel.sockets.udp_sockets import Arrival, Control
+    from faith.translation.destination import Policy
+
+_PORTS = range(1024, 1 << 16)
+_TRIES = 64
+
+Reply = tuple[object, ...]
+"""What an answer has: host, port and destination, all as an `Arrival` has them, and port."""
+
+
+def key_v4(
+    client: tuple[int, int], mapped: tuple[int, int], host: tuple[int, int], source: int
+) -> Key:
+    """The key of the flow between these, each an address and a port; *source* is the client's."""
+    return *client, *mapped, *host, source
+
+
+class Held:
+    """The ends of a flow: *client* and *mapped* of IPv4, *source* and *host* of IPv6.
+
+    Each is an address and a port.
+    """
+
+    __slots__ = (
+        *("client", "control", "fresh", "hops_left", "host", "host_text", "judged"),
+        *("mapped", "source", "to"),
+    )
+
+    def __init__(
+        self,
+        client: tuple[int, int],
+        mapped: tuple[int, int],
+        source: tuple[int, int],
+        host: tuple[int, int],
+    ) -> None:
+        self.client = client
+        self.mapped = mapped
+        self.source = source
+        self.host = host
+        self.to = _socket.inet_ntoa(client[0].to_bytes(4, "big")), 0
+        self.control: Control = []  # to send with as many hops as the last datagram had left
+        self.hops_left = b""
+        self.fresh = 0.0  # until then the flow need not be told that it is used
+        self.judged: tuple[object, ...] = ()  # what its datagrams have in common
+        self.host_text = _socket.inet_ntop(_socket.AF_INET6, host[0].to_bytes(16, "big"))
+
+    @property
+    def reply(self) -> Reply:
+        """How an answer is known."""
+        source = self.source[0].to_bytes(16, "big")
+        return self.host_text, self.host[1], source, self.source[1]
+
+
+class Inward:
+    """Judges by *policy*, and sends by raw sockets, one of each family.
+
+    *errors* says how many errors of our own may be told.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        flows: Flows,
+        v4: _socket.socket,
+        v6: _socket.socket,
+        counters: Counters,
+        errors: Paces,
+    ) -> None:
+        self._policy = policy
+        self._flows = flows
+        self._v4 = v4
+        self._v6 = v6
+        self._counters = counters
+        self._errors = errors
+        self._judged: dict[tuple[object, ...], Flow] = {}
+        self._replies: dict[Reply, Flow] = {}
+
+    @property
+    def policy(self) -> Policy:
+        """What decides; another one decides about every flow anew."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self._judged.clear()
+
+    # -- from clients ------------------------------------------------------------------------
+
+    def arrived(self, arrival: Arrival, now: float) -> Send | None:
+        """Send a client's datagram on; what it is told if that cannot be."""
+        payload, source, original, hops_left = arrival
+        flow = self._judged.get((source, original))
+        if flow is None or flow.ended:
+            found = self._find(arrival, now)
+            if not isinstance(found, Flow):
+                return found
+            flow = found
+        held = flow.held
+        if hops_left != held.hops_left:
+            if arrival.hops <= 1:
+                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
+            held.hops_left = hops_left
+            held.control = from_v6(held.source[0].to_bytes(16, "big"), arrival.hops - 1)
+        if now >= held.fresh:
+            held.fresh = now + LOOK
+            self._flows.touch(flow, held.host[0], held.host[1], now)
+        message = [header(held.source[1], held.host[1], len(payload)), payload]
+        try:
+            self._v6.sendmsg(message, held.control, 0, (held.host_text, 0))
+        except OSError as error:
+            self._counters.lost()
+            no_way = error.errno in NO_WAY
+            return self._tell(arrival, icmp.UNREACHABLE_HOST_V4, now) if no_way else None
+        self._counters.to_v6(len(payload))
+        return None
+
+    def _find(self, arrival: Arrival, now: float) -> Flow | Send | None:
+        client = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
+        mapped = int.from_bytes(arrival.destination, "big")
+        verdict = inward(self._policy, client, mapped, arrival.port, PROTOCOL)
+        refused = verdict.refused or (NO_PREFIX if verdict.source is None else None)
+        if refused or verdict.source is None:
+            return self._refuse(refused or NO_PREFIX, arrival, icmp.PROHIBITED_V4, now)
+        ends = (client, arrival.sender[1]), (mapped, arrival.port)
+        host = verdict.server, verdict.port
+        key = key_v4(*ends, host, verdict.source)
+        flow = self._flows.find(key)
+        if flow is None:
+            if arrival.hops <= 1:
+                return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
+            if why := self._flows.refuses(client):
+                return self._refuse(why, arrival, icmp.PROHIBITED_V4, now)
+            held = self._held(*ends, verdict.source, host)
+            if held is None:
+                return self._refuse(FLOWS, arrival, icmp.PROHIBITED_V4, now)
+            flow = Flow(key, client, held)
+            self._flows.add(flow)
+            self._flows.touch(flow, host[0], host[1], now)
+            self.settle(flow)
+        if not verdict.lent:  # else it is asked for each time, and so stays lent
+            self._judged[arrival.source, arrival.original] = flow
+            flow.held.judged = arrival.source, arrival.original
+        return flow
+
+    def _held(
+        self, client: tuple[int, int], mapped: tuple[int, int], source: int, host: tuple[int, int]
+    ) -> Held | None:
+        """The ends of a new flow, with a port of *source*'s that no other has towards *host*.
+
+        It is the client's if that is free: two mapped addresses may stand for one host.
+        """
+        wanted = client[1]
+        alike = (random.randrange(_PORTS.start + wanted % 2, _PORTS.stop, 2) for _ in range(_TRIES))
+        for port in itertools.chain([wanted], alike):
+            held = Held(client, mapped, (source, port), host)
+            if held.reply not in self._replies:
+                return held
+        return None
+
+    def settle(self, flow: Flow) -> None:
+        """Have answers for *flow*, new here, reach its client."""
+        self._replies[flow.held.reply] = flow
+
+    def end(self, flow: Flow) -> None:
+        """Let go of one that has ended."""
+        held = flow.held
+        if self._replies.get(held.reply) is flow:
+            del self._replies[held.reply]
+        self._judged.pop(held.judged, None)
+
+    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
+        self._counters.refused(why)
+        return self._tell(arrival, error, now)
+
+    def _tell(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
+        """*error* about *arrival*, for whoever has sent it; None for one too many."""
+        client = _socket.inet_aton(arrival.sender[0])
+        if self._errors.refuses(client, now):
+            return None
+        return tell_v4(error, whole_v4(arrival), int.from_bytes(client, "big"))
+
+    # -- from IPv6 hosts ---------------------------------------------------------------------
+
+    def whose(self, arrival: Arrival) -> Flow | None:
+        """The flow that what arrived by IPv6 is the answer to."""
+        if not self._replies:
+            return None
+        return self._replies.get((*arrival.sender, arrival.destination, arrival.port))
+
+    def heard(self, flow: Flow, payload: bytes) -> None:
+        """Send an answer on."""
+        held = flow.held
+        control = from_v4(held.mapped[0].to_bytes(4, "big"))
+        try:
+            self._v4.sendmsg(datagram(held.mapped, held.client, payload), control, 0, held.to)
+        except OSError:
+            self._counters.lost()
+        else:
+            self._counters.to_v4(len(payload))
+
+    def failed(self, packet: Packet) -> Send | None:
+        """What a client is told when an IPv6 host tells us an ICMPv6 error, in *packet*."""
+        error = icmp.read(packet.payload)
+        inner = about_v6(error, UDP) if error else None
+        if error is None or inner is None:
+            return None
+        ours, port = ports(inner)
+        host = _socket.inet_ntop(_socket.AF_INET6, inner.destination.to_bytes(16, "big"))
+        flow = self._replies.get((host, port, inner.source.to_bytes(16, "big"), ours))
+        translated = icmp.to_v4(error)
+        if flow is None or translated is None:
+            return None
+        self._counters.told("v6")
+        about = as_sent(inner, flow.held.client, flow.held.mapped)
+        teller = self._policy.maps.outward(packet.source, PROTOCOL)
+        return pass_on_v4(translated, about, teller, packet.hops)

@@ -1,0 +1,66 @@
+"""What one process that answers for names has done, in numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.kernel.shared.families import Family, Layout
+
+if TYPE_CHECKING:
+    from faith.kernel.shared.shared_counters import Cells
+
+QUERIES = Family(
+    "faith_dns_queries",
+    "Queries that came.",
+    label="transport",
+    values=("udp", "tcp"),
+)
+ANSWERS = Family(
+    "faith_dns_answers",
+    "Queries that were answered at once, from the cache or by a refusal; after a look-up; with what"
+    " was past its time; and with SERVFAIL.",
+    label="how",
+    values=("at once", "looked up", "stale", "failed"),
+)
+SYNTHESISED = Family("faith_dns_synthesised", "AAAA answers made of A records.")
+UPSTREAM = Family(
+    "faith_dns_upstream",
+    "Questions to servers, by what came of them: an answer, no answer in time, or an error.",
+    label="result",
+    values=("answer", "timeout", "error"),
+)
+LAYOUT = Layout(QUERIES, ANSWERS, SYNTHESISED, UPSTREAM)
+
+_UDP, _TCP = LAYOUT.cells(QUERIES).values()
+_ANSWERS = LAYOUT.cells(ANSWERS)
+_SYNTHESISED = LAYOUT.start(SYNTHESISED)
+_UPSTREAM = LAYOUT.cells(UPSTREAM)
+
+
+class Counters:
+    """Counts in *cells*, which are the caller's, of `LAYOUT`, or else nobody's."""
+
+    def __init__(self, cells: Cells | None = None) -> None:
+        self._cells = [0] * LAYOUT.size if cells is None else cells
+
+    def datagrams(self, queries: int, at_once: int) -> None:
+        """So many came, of which so many were answered at once."""
+        self._cells[_UDP] += queries
+        self._cells[_ANSWERS["at once"]] += at_once
+
+    def stream(self, *, at_once: bool) -> None:
+        """A query came by TCP."""
+        self._cells[_TCP] += 1
+        self._cells[_ANSWERS["at once"]] += at_once
+
+    def answered(self, how: str) -> None:
+        """A query that was not answered at once was answered after all."""
+        self._cells[_ANSWERS[how]] += 1
+
+    def synthesised(self) -> None:
+        """An answer was made of A records."""
+        self._cells[_SYNTHESISED] += 1
+
+    def asked(self, result: str) -> None:
+        """A server was asked."""
+        self._cells[_UPSTREAM[result]] += 1

@@ -1,0 +1,61 @@
+"""All that lies between a query and its answer, replaced as one value on any change."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from faith.dns.answer import failure
+from faith.dns.cache import Cache
+from faith.dns.lending import Lending
+from faith.dns.resolver import Resolver
+from faith.dns.responder import Responder
+from faith.dns.wire import WireError
+
+if TYPE_CHECKING:
+    from faith.dns.answer import Answer
+    from faith.dns.dns_counters import Counters
+    from faith.dns.options import Options
+    from faith.dns.pool import Pool
+    from faith.dns.resolver import Servers
+    from faith.dns.responder import Miss
+    from faith.dns.tasks import Tasks
+    from faith.translation.networks import Networks
+
+log = logging.getLogger("faith.dns")
+
+
+class Names:
+    """Answers for clients in *served* (see Responder), by *servers*; *stale* is for Cache.
+
+    *counters* count.  *pool* has the addresses for those who are to be lent some.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        served: Networks | None,
+        servers: Servers,
+        tasks: Tasks,
+        stale: int = 0,
+        counters: Counters | None = None,
+        pool: Pool | None = None,
+    ) -> None:
+        cache = Cache(stale=stale)
+        self._responder = Responder(options, cache, served)
+        lending = None if pool is None else Lending(options, pool, stale)
+        self._resolver = Resolver(options, cache, servers, tasks, counters, lending)
+        self.respond = self._responder.respond
+        self.serves = self._responder.serves
+
+    async def find(self, miss: Miss) -> Answer:
+        """The answer to what `respond` did not know; the next time it will."""
+        question = miss.query.question
+        try:
+            answer = await self._resolver.resolve(question, miss.client.view)
+        except WireError as error:
+            log.debug("a server's reply makes no sense: %s", error)
+            answer = failure(question)
+        self._responder.keep(miss, answer, time.monotonic())
+        return answer

@@ -1,0 +1,1 @@
+"""bpf(2), and an assembler for its programs."""

@@ -1,0 +1,1 @@
+"""Netlink: routes, addresses, interfaces and logged packets."""

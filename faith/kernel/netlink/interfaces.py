@@ -1,0 +1,59 @@
+"""The addresses of this host's interfaces, IPv4 and IPv6, and the networks they connect it to.
+
+Reading needs no privilege.
+"""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink, attributes
+from faith.kernel.netlink.rtnetlink import AF_INET, AF_INET6, RTM_GETADDR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Address = IPv4Address | IPv6Address
+    Network = IPv4Network | IPv6Network
+
+_IFADDRMSG = struct.Struct("=BBBBI")  # family, length, flags, scope, interface
+_IFA_ADDRESS = 1
+_IFA_LOCAL = 2
+
+
+class Own:
+    """An address of the interface with the index *interface*, and the *network* on its link.
+
+    The network of a point-to-point link is the far end alone.
+    """
+
+    __slots__ = ("address", "interface", "network")
+
+    def __init__(self, body: bytes) -> None:
+        family, length, _, _, self.interface = _IFADDRMSG.unpack_from(body)
+        told = dict(attributes(body[_IFADDRMSG.size :]))
+        far_end = told.get(_IFA_ADDRESS, b"")  # the address itself, but on a point-to-point link
+        own = told.get(_IFA_LOCAL, far_end)
+        self.address: Address
+        self.network: Network
+        if family == AF_INET:
+            self.address = IPv4Address(own)
+            self.network = IPv4Network((far_end or own, length), strict=False)
+        else:
+            self.address = IPv6Address(own)
+            self.network = IPv6Network((far_end or own, length), strict=False)
+
+    @property
+    def is_link_local(self) -> bool:
+        """Whether it is of IPv6 and means nothing beyond its link."""
+        return self.address.version == 6 and self.address.is_link_local
+
+
+def addresses() -> list[Own]:
+    """All addresses of all interfaces, loopback included."""
+    found = []
+    with Netlink(NETLINK_ROUTE) as netlink:
+        for family in (AF_INET, AF_INET6):
+            bodies = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(family, 0, 0, 0, 0))
+            found += [Own(body) for body in bodies if body[0] == family]
+    return found

@@ -1,0 +1,108 @@
+"""The local routes that make mapped IPv4 networks the host's own, so that it answers ARP for them.
+
+``local 198.51.100.102 dev lo table local proto 70 metric PID``: as of a prefix, the protocol number
+is our mark.  The metric is the process that wants the network: two faithds have a route each, and
+each takes back its own.  What a dead one has left is known by a metric that no faithd has.
+
+An address of an interface is a longer or an older match, so it stays what it is.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faith.kernel.netlink import rtnetlink
+from faith.kernel.netlink.netlink import (
+    NETLINK_ROUTE,
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    Netlink,
+    setup_error,
+)
+from faith.kernel.netlink.routes import PROTOCOL
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    Network = tuple[int, int]
+    """An IPv4 address and a length."""
+
+CAPABILITIES = ("CAP_NET_ADMIN",)
+
+_CONF = Path("/proc/sys/net/ipv4/conf")
+_STEP = "map IPv4 networks"
+_ANY = b"\xff\xff\xff\xff"  # in the place of an address, as nothing else of a route is
+
+
+def held() -> dict[int, set[Network]]:
+    """The networks that are mapped on this host, by the process that wants each.
+
+    Needs no privilege.  Raises OSError.
+    """
+    found: dict[int, set[Network]] = {}
+    with Netlink(NETLINK_ROUTE) as netlink:
+        for network, length, process in rtnetlink.local_ipv4(netlink, PROTOCOL):
+            found.setdefault(process, set()).add((network, length))
+    return found
+
+
+def hold(networks: Collection[Network], process: int) -> None:
+    """Make *networks* local for *process*; for what is there already it is a no-op.
+
+    Raises SetupError.
+    """
+    _change(rtnetlink.RTM_NEWROUTE, networks, process, NLM_F_CREATE | NLM_F_REPLACE)
+
+
+def release(networks: Collection[Network], process: int) -> None:
+    """Undo `hold`; what is gone already does not matter.  Raises SetupError."""
+    _change(rtnetlink.RTM_DELROUTE, networks, process, 0)
+
+
+def _change(kind: int, networks: Collection[Network], process: int, flags: int) -> None:
+    of_length = {
+        length: rtnetlink.local_route(_ANY, length, PROTOCOL, process).split(_ANY)
+        for length in {length for _, length in networks}
+    }
+    bodies = (address.to_bytes(4, "big").join(of_length[length]) for address, length in networks)
+    try:
+        with Netlink(NETLINK_ROUTE) as netlink:
+            netlink.requests(kind, bodies, flags, ignored=(errno.ESRCH,))
+    except OSError as error:
+        raise setup_error(_STEP, error) from error
+
+
+def unanswered(networks: Iterable[Network]) -> Iterator[str]:
+    """What keeps the host from answering ARP for *networks* that lie in an interface's subnet.
+
+    A sentence for each interface.  What lies elsewhere is routed here, and needs no ARP.
+    """
+    some = list(networks)
+    with Netlink(NETLINK_ROUTE) as netlink:
+        links = rtnetlink.links(netlink)
+        routes = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_MAIN)
+        subnets = [route for route in routes if route.direct and route.length]
+    for subnet in subnets:
+        link = links.get(subnet.interface)
+        if link is None or not link.neighbours or not _arp_ignore(link.name):
+            continue
+        if any(_holds((subnet.network, subnet.length), network) for network in some):
+            where = rtnetlink.text4(subnet.network, subnet.length)
+            yield (
+                f"{link.name} answers ARP for its own addresses alone, and not for mapped ones of"
+                f" {where}: sysctl net.ipv4.conf.{link.name}.arp_ignore=0, and all.arp_ignore=0"
+            )
+
+
+def _arp_ignore(interface: str) -> bool:
+    """Whether it answers only for addresses that an interface has (arp_ignore of ip-sysctl)."""
+    try:
+        return any(int((_CONF / who / "arp_ignore").read_text()) for who in ("all", interface))
+    except OSError:
+        return False
+
+
+def _holds(outer: Network, inner: Network) -> bool:
+    return inner[1] >= outer[1] and (outer[0] ^ inner[0]) >> (32 - outer[1]) == 0

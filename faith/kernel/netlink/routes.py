@@ -1,0 +1,251 @@
+"""The AnyIP route that makes a prefix local, and what else the kernel's tables say about this host.
+
+``local PREFIX dev lo table local proto 70 metric M`` leads every address of a prefix to this
+host's own sockets.  The protocol number is our mark, found again by whoever asks; the metric names
+the RFC that defines the layout: 3142 for low32, 6052 for rfc6052.
+
+Reading needs no privilege, ``reserve`` and ``release`` need CAP_NET_ADMIN.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from faith.kernel.netlink import rtnetlink
+from faith.kernel.netlink.netlink import (
+    NETLINK_ROUTE,
+    NLM_F_CREATE,
+    NLM_F_REPLACE,
+    Netlink,
+    setup_error,
+)
+from faith.translation.prefix import LOW32, RFC6052, Prefix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from faith.kernel.netlink.rtnetlink import Address, Link, Route
+
+PROTOCOL = 70
+"""The route protocol number of everything we add."""
+METRICS = {LOW32: 3142, RFC6052: 6052}
+"""The metric that tells a layout."""
+
+_HINTS = {
+    errno.ENETDOWN: "bring the loopback interface up: ip link set lo up",
+    errno.EACCES: "allow IPv6 on the loopback interface: sysctl net.ipv6.conf.lo.disable_ipv6=0",
+}
+_NEVER = (
+    (0, 127, "the unspecified and the loopback address"),
+    (0xFFFF << 32, 96, "the IPv4-mapped addresses, which no packet may carry"),
+    (0xFE80 << 112, 10, "the link-local addresses"),
+    (0xFF << 120, 8, "the multicast addresses"),
+)
+_FAR_AWAY = 0xC6290004  # 198.41.0.4, a.root-servers.net: looked up, nothing is sent
+# RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE
+_GROUPS = 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10
+
+
+def reserved() -> list[Prefix]:
+    """The prefixes reserved on this host, by whichever process."""
+    layouts = {metric: layout for layout, metric in METRICS.items()}
+    with Netlink(NETLINK_ROUTE) as netlink:
+        found = rtnetlink.routes(netlink, rtnetlink.AF_INET6, rtnetlink.TABLE_LOCAL, PROTOCOL)
+        return [Prefix(r.network, r.length, layouts[r.metric]) for r in found if _ours(r)]
+
+
+def reserve(prefix: Prefix) -> None:
+    """Make *prefix* local, with its layout; a reservation under the other layout is replaced.
+
+    Raises SetupError.
+    """
+    with Netlink(NETLINK_ROUTE) as netlink:
+        try:
+            netlink.request(
+                rtnetlink.RTM_NEWROUTE,
+                _anyip(prefix, METRICS[prefix.layout]),
+                NLM_F_CREATE | NLM_F_REPLACE,
+            )
+            for metric in set(METRICS.values()) - {METRICS[prefix.layout]}:
+                _delete(netlink, prefix, metric)
+        except OSError as error:
+            hint = _HINTS.get(error.errno or 0, "")
+            raise setup_error(f"reserve {prefix}", error, hint) from error
+
+
+def release(prefix: Prefix) -> bool:
+    """Undo ``reserve``, whichever the layout; False when *prefix* was not reserved.
+
+    Raises SetupError.
+    """
+    with Netlink(NETLINK_ROUTE) as netlink:
+        try:
+            return True in [_delete(netlink, prefix, metric) for metric in METRICS.values()]
+        except OSError as error:
+            raise setup_error(f"release {prefix}", error) from error
+
+
+def _delete(netlink: Netlink, prefix: Prefix, metric: int) -> bool:
+    try:
+        netlink.request(rtnetlink.RTM_DELROUTE, _anyip(prefix, metric))
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return False
+        raise
+    return True
+
+
+def _anyip(prefix: Prefix, metric: int) -> bytes:
+    return rtnetlink.local_route(prefix.packed, prefix.length, PROTOCOL, metric)
+
+
+def _ours(route: Route) -> bool:
+    return (
+        route.table == rtnetlink.TABLE_LOCAL
+        and route.kind == rtnetlink.LOCAL
+        and route.protocol == PROTOCOL
+        and route.metric in METRICS.values()
+    )
+
+
+def own_ipv4() -> list[tuple[int, int]]:
+    """The ``(network, length)`` pairs that this host answers for on IPv4.
+
+    Its addresses, their broadcasts, 127.0.0.0/8 and whatever else is in its local table, but for
+    the networks that a faithd has mapped.
+    """
+    kinds = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
+    return _local_table(*kinds)
+
+
+def local_ipv4() -> list[tuple[int, int]]:
+    """The ``(network, length)`` pairs of IPv4 addresses that this host can connect from."""
+    return _local_table(rtnetlink.LOCAL)
+
+
+def _local_table(*kinds: int) -> list[tuple[int, int]]:
+    with Netlink(NETLINK_ROUTE) as netlink:
+        found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, but=PROTOCOL)
+        return [(route.network, route.length) for route in found if route.kind in kinds]
+
+
+def conflicts(prefix: Prefix) -> str | None:
+    """Why *prefix* cannot be reserved on this host, as a sentence about "it"; None if it can.
+
+    It must hold none of the host's addresses, lie in no subnet of its interfaces, and no other
+    route may lead into it.  A route that holds the whole prefix and more is no obstacle: ours is
+    the longer match.  Policy-routing tables are not looked at.
+    """
+    return next(_conflicts(prefix), None)
+
+
+def _conflicts(prefix: Prefix) -> Iterator[str]:
+    own = (prefix.address, prefix.length)
+    for network, length, what in _NEVER:
+        if _holds(*own, network, length) or _holds(network, length, *own):
+            yield f"it overlaps {rtnetlink.text(network, length)}, {what}"
+    with Netlink(NETLINK_ROUTE) as netlink:
+        links = rtnetlink.links(netlink)
+        for address in rtnetlink.addresses(netlink):
+            yield from _with_address(prefix, address, links.get(address.interface))
+        for table in (rtnetlink.TABLE_MAIN, rtnetlink.TABLE_LOCAL):
+            for route in rtnetlink.routes(netlink, rtnetlink.AF_INET6, table):
+                yield from _with_route(prefix, route, links.get(route.interface))
+
+
+def _with_address(prefix: Prefix, own: Address, link: Link | None) -> Iterator[str]:
+    interface = link.name if link else "an interface"
+    if own.address in prefix:
+        yield f"it holds {rtnetlink.address_text(own.address)}, an address of {interface}"
+    elif _holds(own.network, own.length, prefix.address, prefix.length):
+        yield f"it lies in {rtnetlink.text(own.network, own.length)}, the subnet of {interface}"
+
+
+def _with_route(prefix: Prefix, route: Route, link: Link | None) -> Iterator[str]:
+    if _ours(route):
+        return
+    where = rtnetlink.text(route.network, route.length)
+    way = f" through {link.name}" if link else ""
+    if (route.network, route.length) == (prefix.address, prefix.length):
+        yield f"it has a route already{way}, protocol {route.protocol}"
+    elif _holds(prefix.address, prefix.length, route.network, route.length):
+        yield f"it holds {where}, which has a route{way}"
+    elif (
+        _holds(route.network, route.length, prefix.address, prefix.length)
+        and (route.kind, route.direct) == (rtnetlink.UNICAST, True)
+        and route.length
+        and link
+        and link.neighbours
+    ):
+        yield f"it lies in {where}, which is on the link of {link.name}"
+
+
+def _holds(network: int, length: int, inner: int, inner_length: int) -> bool:
+    return inner_length >= length and (network ^ inner) >> (128 - length) == 0
+
+
+def forwarding_warnings() -> list[str]:
+    """What keeps this host from relaying anything, as far as its addresses and routes tell."""
+    warnings = []
+    with Netlink(NETLINK_ROUTE) as netlink:
+        if not any(map(_reachable, rtnetlink.addresses(netlink))):
+            warnings.append(
+                "no interface has an IPv6 address beyond its own link: clients cannot reach this"
+                " host"
+            )
+        try:
+            rtnetlink.route_to(netlink, rtnetlink.AF_INET, _FAR_AWAY)
+        except OSError as error:
+            warnings.append(f"no IPv4 route to the world: {error.strerror}")
+    return warnings
+
+
+def _reachable(own: Address) -> bool:
+    return own.scope == rtnetlink.SCOPE_UNIVERSE and own.interface != rtnetlink.LOOPBACK
+
+
+class Watch:
+    """Tells when this host's addresses or local tables may have changed, IPv4 and IPv6.
+
+    Wait for ``fileno()`` to become readable, then ask ``drain()``.
+    """
+
+    __slots__ = ("_netlink",)
+
+    def __init__(self) -> None:
+        self._netlink = Netlink(NETLINK_ROUTE, _GROUPS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._netlink.close()
+
+    def fileno(self) -> int:
+        return self._netlink.fileno()
+
+    def drain(self) -> bool:
+        """Take all that was told since the last call; True when something of ours is among it.
+
+        What the kernel had to drop counts as a change.
+        """
+        changed = False
+        while True:
+            try:
+                for kind, body in self._netlink.notifications():
+                    changed = changed or rtnetlink.is_local(kind, body)
+                return changed
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                changed = True
+
+
+def watch() -> Watch:
+    """Start to listen; see :class:`Watch`."""
+    return Watch()

@@ -1,0 +1,236 @@
+"""Routes, addresses and interfaces as the kernel's rtnetlink tells them (``linux/rtnetlink.h``).
+
+Reading needs no privilege.  Addresses are integers of the family's width.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from _socket import inet_ntoa
+
+from faith.kernel.netlink.netlink import Netlink, attribute, attributes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AF_INET = 2
+AF_INET6 = 10
+LOOPBACK = 1  # the index of lo in every network namespace
+
+RTM_GETLINK = 18
+RTM_NEWADDR = 20
+RTM_DELADDR = 21
+RTM_GETADDR = 22
+RTM_NEWROUTE = 24
+RTM_DELROUTE = 25
+RTM_GETROUTE = 26
+
+TABLE_MAIN = 254
+TABLE_LOCAL = 255
+SCOPE_UNIVERSE, SCOPE_HOST = 0, 254
+UNICAST = 1
+LOCAL = 2
+BROADCAST = 3
+ANYCAST = 4
+MULTICAST = 5
+
+# family, destination length, source length, tos, table, protocol, scope, type, flags
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_RTM_F_CLONED = 0x200
+_RTA_DST = 1
+_RTA_OIF = 4
+_RTA_GATEWAY = 5
+_RTA_PRIORITY = 6
+_RTA_MULTIPATH = 9
+_RTA_TABLE = 15
+_RTA_VIA = 18
+# A route's header, and the table, destination and priority, each with its length and kind.
+_LOCAL = struct.Struct("=BBxxBBxB4x HHI HH4s HHI")
+_LOCAL_KINDS = (8, _RTA_TABLE, 8, _RTA_DST, 8, _RTA_PRIORITY)
+
+_IFADDRMSG = struct.Struct("=BBBBI")  # family, length, flags, scope, interface
+_IFA_ADDRESS = 1
+_IFA_LOCAL = 2
+_IFA_FLAGS = 8
+_IFA_F_NOPREFIXROUTE = 0x200
+
+_IFINFOMSG = struct.Struct("=BxHiII")  # family, hardware type, interface, flags, change
+_IFLA_IFNAME = 3
+_IFF_WITHOUT_NEIGHBOURS = 0x8 | 0x10 | 0x80  # loopback, point-to-point, no ARP
+
+
+class Route:
+    """One entry of a routing table; *direct* means that no gateway lies between."""
+
+    __slots__ = (
+        "direct",
+        "interface",
+        "kind",
+        "length",
+        "metric",
+        "network",
+        "protocol",
+        "table",
+    )
+
+    def __init__(self, body: bytes) -> None:
+        _, length, _, _, table, protocol, _, kind, _ = _RTMSG.unpack_from(body)
+        self.length: int = length
+        self.protocol: int = protocol
+        self.kind: int = kind
+        told = dict(attributes(body[_RTMSG.size :]))
+        self.network = int.from_bytes(told.get(_RTA_DST, b""), "big")
+        self.table = _native(told, _RTA_TABLE, table)
+        self.metric = _native(told, _RTA_PRIORITY)
+        self.interface = _native(told, _RTA_OIF)
+        self.direct = not told.keys() & {_RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA}
+
+
+class Address:
+    """An IPv6 address of an interface, and the *network* and *length* of its subnet.
+
+    *length* is 128 when the address brings no subnet along (``noprefixroute``).
+    """
+
+    __slots__ = ("address", "interface", "length", "network", "scope")
+
+    def __init__(self, body: bytes) -> None:
+        _, length, flags, scope, interface = _IFADDRMSG.unpack_from(body)
+        self.scope: int = scope
+        self.interface: int = interface
+        told = dict(attributes(body[_IFADDRMSG.size :]))
+        far_end = told.get(_IFA_ADDRESS, b"")  # the address itself, but on a point-to-point link
+        self.address = int.from_bytes(told.get(_IFA_LOCAL, far_end), "big")
+        alone = _native(told, _IFA_FLAGS, flags) & _IFA_F_NOPREFIXROUTE
+        self.length: int = 128 if alone else length
+        shift = 128 - self.length
+        self.network = int.from_bytes(far_end, "big") >> shift << shift
+
+
+class Link:
+    """An interface; *neighbours* means that what is on its link is found by asking around."""
+
+    __slots__ = ("index", "name", "neighbours")
+
+    def __init__(self, body: bytes) -> None:
+        _, _, index, flags, _ = _IFINFOMSG.unpack_from(body)
+        self.index: int = index
+        told = dict(attributes(body[_IFINFOMSG.size :]))
+        self.name = told[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
+        self.neighbours = not flags & _IFF_WITHOUT_NEIGHBOURS
+
+
+def routes(
+    netlink: Netlink, family: int, table: int, protocol: int = 0, *, but: int = 0
+) -> Iterator[Route]:
+    """The routes of one *table* (below 256), and of one *protocol* unless it is 0.
+
+    Those of the protocol *but* are left out, which costs less than to look at them.  Exceptions
+    the kernel has cached, of path MTUs and redirects, are no routes here.
+    """
+    for body in _dumped(netlink, family, table, protocol):
+        got, _, _, _, _, by, _, _, flags = _RTMSG.unpack_from(body)
+        if but and by == but:
+            continue
+        route = Route(body)
+        # Linux before 4.20 does not filter, and a kernel without IPv6 tells of other families.
+        if got != family or route.table != table or flags & _RTM_F_CLONED:
+            continue
+        if protocol in (0, route.protocol):
+            yield route
+
+
+def _dumped(netlink: Netlink, family: int, table: int, protocol: int) -> list[bytes]:
+    try:
+        wanted = _RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
+        return netlink.dump(RTM_GETROUTE, wanted)
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # a table that nothing was ever put into
+            raise
+        return []
+
+
+def local_ipv4(netlink: Netlink, protocol: int) -> Iterator[tuple[int, int, int]]:
+    """The ``(network, length, metric)`` of the local routes of *protocol*, which may be very many.
+
+    They are read at once where the kernel writes them in its usual order.
+    """
+    usual = AF_INET, TABLE_LOCAL, protocol, LOCAL, *_LOCAL_KINDS
+    for body in _dumped(netlink, AF_INET, TABLE_LOCAL, protocol):
+        if len(body) >= _LOCAL.size:
+            got, length, table, by, kind, *told = _LOCAL.unpack_from(body)
+            (l1, k1, _, l2, k2, network, l3, k3, metric) = told
+            if (got, table, by, kind, l1, k1, l2, k2, l3, k3) == usual:
+                yield int.from_bytes(network, "big"), length, metric
+                continue
+        route = Route(body)
+        if (body[0], route.table, route.protocol, route.kind) == usual[:4]:
+            yield route.network, route.length, route.metric
+
+
+def route_to(netlink: Netlink, family: int, address: int) -> Route:
+    """The route a packet of this host to *address* would take.
+
+    Raises OSError when there is none.
+    """
+    octets = 4 if family == AF_INET else 16
+    body = _RTMSG.pack(family, octets * 8, 0, 0, 0, 0, 0, 0, 0)
+    body += attribute(_RTA_DST, address.to_bytes(octets, "big"))
+    return Route(netlink.request(RTM_GETROUTE, body)[0])
+
+
+def local_route(network: bytes, length: int, protocol: int, metric: int) -> bytes:
+    """The body of RTM_NEWROUTE or RTM_DELROUTE for a ``local … dev lo table local``.
+
+    Its family is that of *network*, in octets.
+    """
+    family, scope = (AF_INET, SCOPE_HOST) if len(network) == 4 else (AF_INET6, SCOPE_UNIVERSE)
+    return (
+        _RTMSG.pack(family, length, 0, 0, TABLE_LOCAL, protocol, scope, LOCAL, 0)
+        + attribute(_RTA_DST, network)
+        + attribute(_RTA_OIF, struct.pack("=I", LOOPBACK))
+        + attribute(_RTA_PRIORITY, struct.pack("=I", metric))
+    )
+
+
+def addresses(netlink: Netlink) -> list[Address]:
+    """The IPv6 addresses of all interfaces."""
+    found = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(AF_INET6, 0, 0, 0, 0))
+    return [Address(body) for body in found if body[0] == AF_INET6]
+
+
+def links(netlink: Netlink) -> dict[int, Link]:
+    """All interfaces by their index."""
+    found = map(Link, netlink.dump(RTM_GETLINK, bytes(_IFINFOMSG.size)))
+    return {link.index: link for link in found}
+
+
+def is_local(kind: int, body: bytes) -> bool:
+    """True for a notification about an address, or about a route of a local table."""
+    if kind in (RTM_NEWROUTE, RTM_DELROUTE):
+        return Route(body).table == TABLE_LOCAL
+    return kind in (RTM_NEWADDR, RTM_DELADDR)
+
+
+def text(network: int, length: int) -> str:
+    """An IPv6 network, as one writes it."""
+    return f"{address_text(network)}/{length}"
+
+
+def text4(network: int, length: int) -> str:
+    """An IPv4 network, as one writes it."""
+    return f"{inet_ntoa(network.to_bytes(4, 'big'))}/{length}"
+
+
+def address_text(v6: int) -> str:
+    """An address as text; the library is imported only when there is something to say."""
+    from ipaddress import IPv6Address
+
+    return str(IPv6Address(v6))
+
+
+def _native(told: dict[int, bytes], kind: int, default: int = 0) -> int:
+    """The 32-bit number of an attribute, in the host's byte order."""
+    return int(struct.unpack("=I", told[kind])[0]) if kind in told else default

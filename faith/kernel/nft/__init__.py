@@ -1,0 +1,1 @@
+"""Tables of nftables: their rules, the guards, and the reservation of prefixes."""

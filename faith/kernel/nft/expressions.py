@@ -1,0 +1,263 @@
+"""The matches and statements that nftables rules of ours are made of.
+
+Each is bytes in the kernel's layout (``linux/netfilter/nf_tables.h``), and a rule is their sum:
+``daddr_in("prefixes") + jump("reserved")``.  Nested attributes go without NLA_F_NESTED, as
+nf_tables itself writes them: so what is read back compares octet by octet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.kernel.netlink.netlink import attribute, attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ICMP = 1
+TCP = 6
+UDP = 17
+ICMPV6 = 58
+
+SYN = 0x02
+ACK = 0x10
+
+ECHO_REQUEST = 128
+ADMIN_PROHIBITED = 1  # codes of ICMPv6 type 1, destination unreachable
+PORT_UNREACHABLE = 4
+ECHO_REQUEST4 = 8
+ADMIN_PROHIBITED4 = 13  # codes of ICMP type 3, destination unreachable
+PORT_UNREACHABLE4 = 3
+
+_LIST_ELEM = 1
+_EXPR_NAME = 1
+_EXPR_DATA = 2
+_DATA_VALUE = 1
+_DATA_VERDICT = 2
+
+_REG_VERDICT = 0
+_REG_1 = 1
+_REG_2 = 2
+_REG_3 = 3
+
+_NETWORK_HEADER = 1
+_TRANSPORT_HEADER = 2
+
+_AF_INET, _AF_INET6 = 2, 10
+_META_L4PROTO = 16
+_SOCKET_TRANSPARENT, _SOCKET_WILDCARD = 0, 2
+_NOT_LESS = 5  # of cmp
+_REJECT_ICMP_UNREACH = 0
+_REJECT_TCP_RST = 1
+
+_DROP = 0
+_ACCEPT = 1
+_JUMP = -3
+_RETURN = -5
+
+
+def number(kind: int, value: int) -> bytes:
+    """An attribute of 32 bits in network byte order, as all of nftables has them."""
+    return attribute(kind, (value & 0xFFFFFFFF).to_bytes(4, "big"))
+
+
+def string(kind: int, text: str) -> bytes:
+    """An attribute of text."""
+    return attribute(kind, text.encode() + bytes(1))
+
+
+def daddr_in(name: str) -> bytes:
+    """``ip6 daddr @name``"""
+    return _load(_NETWORK_HEADER, 24, 16) + _in_set(name)
+
+
+def daddr4_in(name: str) -> bytes:
+    """``ip daddr @name``"""
+    return _load(_NETWORK_HEADER, 16, 4) + _in_set(name)
+
+
+def daddr_is(address: bytes) -> bytes:
+    """``ip6 daddr address``"""
+    return _load(_NETWORK_HEADER, 24, 16) + _equal(address)
+
+
+def l4proto(protocol: int) -> bytes:
+    """``meta l4proto protocol``: whatever extension headers come first."""
+    return _load_l4proto() + _equal(bytes([protocol]))
+
+
+def l4proto_not(protocol: int) -> bytes:
+    """``meta l4proto != protocol``"""
+    return _load_l4proto() + _equal(bytes([protocol]), negated=True)
+
+
+def dport_in(name: str) -> bytes:
+    """``tcp dport @name``"""
+    return l4proto(TCP) + _load(_TRANSPORT_HEADER, 2, 2) + _in_set(name)
+
+
+def dport_from(port: int) -> bytes:
+    """``tcp dport >= port``"""
+    return l4proto(TCP) + _load(_TRANSPORT_HEADER, 2, 2) + _not_less(port.to_bytes(2, "big"))
+
+
+def tcp_flags(mask: int, value: int) -> bytes:
+    """``tcp flags & mask == value``"""
+    return l4proto(TCP) + _load(_TRANSPORT_HEADER, 13, 1) + _masked(mask) + _equal(bytes([value]))
+
+
+def icmpv6_type(kind: int) -> bytes:
+    """``icmpv6 type kind``"""
+    return l4proto(ICMPV6) + _load(_TRANSPORT_HEADER, 0, 1) + _equal(bytes([kind]))
+
+
+def icmp_type(kind: int) -> bytes:
+    """``icmp type kind``"""
+    return l4proto(ICMP) + _load(_TRANSPORT_HEADER, 0, 1) + _equal(bytes([kind]))
+
+
+def socket_not_transparent() -> bytes:
+    """``socket transparent 0``: the socket the packet would reach exists and is an ordinary one."""
+    return _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes(1))
+
+
+def socket_of_its_own() -> bytes:
+    """``socket transparent 1 socket wildcard 0``: one of ours waits at that very address."""
+    transparent = _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes([1]))
+    return transparent + _expression("socket", _SOCKET_WILDCARD, _REG_1) + _equal(bytes(1))
+
+
+def counter() -> bytes:
+    """``counter``"""
+    return _expression("counter")
+
+
+def reject_with_reset() -> bytes:
+    """``reject with tcp reset``"""
+    return _expression("reject", _REJECT_TCP_RST)
+
+
+def reject(code: int) -> bytes:
+    """``reject with icmpv6 code``, or ``icmp code`` in a table of IPv4"""
+    return _expression("reject", _REJECT_ICMP_UNREACH, bytes([code]))
+
+
+def log(group: int, threshold: int) -> bytes:
+    """``log group group queue-threshold threshold``"""
+    numbers = group.to_bytes(2, "big"), threshold.to_bytes(2, "big")
+    return _expression("log", numbers[0], None, None, numbers[1])
+
+
+def drop() -> bytes:
+    """``drop``"""
+    return _verdict(_DROP)
+
+
+def accept() -> bytes:
+    """``accept``"""
+    return _verdict(_ACCEPT)
+
+
+def leave() -> bytes:
+    """``return``"""
+    return _verdict(_RETURN)
+
+
+def jump(chain: str) -> bytes:
+    """``jump chain``"""
+    return _verdict(_JUMP, chain.encode() + bytes(1))
+
+
+def tproxy(address: bytes, port: int) -> bytes:
+    """``tproxy to [address]:port``, or ``address:port`` of IPv4; *address* in octets"""
+    values = _value(_REG_1, address) + _value(_REG_2, port.to_bytes(2, "big"))
+    family = _AF_INET if len(address) == 4 else _AF_INET6
+    return values + _expression("tproxy", family, _REG_1, _REG_2)
+
+
+def port_of_pair(name: str) -> bytes:
+    """``ip6 saddr . ip6 daddr map @name``: goes on when it is there; for `tproxy_to_it`."""
+    source, destination = _load(_NETWORK_HEADER, 8, 16), _load(_NETWORK_HEADER, 24, 16, _REG_2)
+    return source + destination + _expression("lookup", name.encode() + bytes(1), _REG_1, _REG_3)
+
+
+def tproxy_to_it(address: bytes) -> bytes:
+    """``tproxy to [address]:`` and the port of `port_of_pair`"""
+    return _value(_REG_1, address) + _expression("tproxy", _AF_INET6, _REG_1, _REG_3)
+
+
+def redirect(port: int) -> bytes:
+    """``redirect to :port``"""
+    return _value(_REG_1, port.to_bytes(2, "big")) + _expression("redir", _REG_1)
+
+
+def matches(wanted: bytes, found: bytes) -> bool:
+    """True when a rule *found* in the kernel is the one *wanted*.
+
+    The kernel adds attributes that were left to their defaults, and counters have counted.
+    """
+    mine, theirs = _decoded(wanted), _decoded(found)
+    return len(mine) == len(theirs) and all(
+        name == found_name and arguments.items() <= found_arguments.items()
+        for (name, arguments), (found_name, found_arguments) in zip(mine, theirs, strict=True)
+    )
+
+
+def _decoded(expressions: bytes) -> list[tuple[str, dict[int, bytes]]]:
+    parts = (dict(attributes(value)) for _, value in attributes(expressions))
+    return [
+        (part[_EXPR_NAME].rstrip(bytes(1)).decode(), dict(attributes(part.get(_EXPR_DATA, b""))))
+        for part in parts
+    ]
+
+
+def _load(base: int, offset: int, length: int, register: int = _REG_1) -> bytes:
+    return _expression("payload", register, base, offset, length)
+
+
+def _load_l4proto() -> bytes:
+    return _expression("meta", _REG_1, _META_L4PROTO)
+
+
+def _masked(mask: int) -> bytes:
+    nothing_flipped = _data(bytes(1))
+    return _expression("bitwise", _REG_1, _REG_1, 1, _data(bytes([mask])), nothing_flipped)
+
+
+def _equal(value: bytes, *, negated: bool = False) -> bytes:
+    return _expression("cmp", _REG_1, int(negated), _data(value))
+
+
+def _not_less(value: bytes) -> bytes:
+    return _expression("cmp", _REG_1, _NOT_LESS, _data(value))
+
+
+def _in_set(name: str) -> bytes:
+    not_inverted = 0
+    return _expression("lookup", name.encode() + bytes(1), _REG_1, None, None, not_inverted)
+
+
+def _value(register: int, value: bytes) -> bytes:
+    return _expression("immediate", register, _data(value))
+
+
+def _verdict(*verdict: int | bytes) -> bytes:
+    return _expression("immediate", _REG_VERDICT, attribute(_DATA_VERDICT, _numbered(verdict)))
+
+
+def _data(value: bytes) -> bytes:
+    return attribute(_DATA_VALUE, value)
+
+
+def _expression(name: str, *arguments: int | bytes | None) -> bytes:
+    named = string(_EXPR_NAME, name)
+    return attribute(_LIST_ELEM, named + attribute(_EXPR_DATA, _numbered(arguments)))
+
+
+def _numbered(values: Iterable[int | bytes | None]) -> bytes:
+    """Attributes 1, 2, … in the order of the kernel's enumeration; None is left out."""
+    return b"".join(
+        number(kind, value) if isinstance(value, int) else attribute(kind, value)
+        for kind, value in enumerate(values, 1)
+        if value is not None
+    )

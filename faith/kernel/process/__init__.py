@@ -1,0 +1,1 @@
+"""Capabilities and confinement of processes."""

@@ -1,0 +1,127 @@
+"""Numbers that several processes keep, and that anybody may add up without a message or a lock.
+
+Every process has a *slab* of its own in one piece of memory that they share, and alone writes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from bisect import bisect_left
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal, overload
+
+from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, MutableSequence
+    from typing import Any
+
+    from faith.kernel.shared.families import Family, Layout
+    from faith.kernel.shared.old_counters import Past
+
+    Cells = MutableSequence[int] | memoryview[int]
+    """Counters; where nobody else is to see them, a list."""
+
+_WIDTH = 8  # octets of a cell: the kernel's pages keep them aligned
+_MICRO = 1_000_000
+
+
+class Buckets:
+    """A histogram among *cells*."""
+
+    def __init__(self, cells: Cells, layout: Layout, family: Family) -> None:
+        self._cells = cells
+        self._bounds = family.bounds
+        self._start = layout.start(family)
+        self._sum = self._start + family.size - 1
+
+    def add(self, seconds: float) -> None:
+        """One more that took so long."""
+        cells = self._cells
+        cells[self._start + bisect_left(self._bounds, seconds)] += 1
+        cells[self._sum] += int(seconds * _MICRO)
+
+
+@overload
+def shared(form: Literal["q"], count: int) -> memoryview[int]: ...
+@overload
+def shared(form: Literal["d"], count: int) -> memoryview[float]: ...
+def shared(form: Literal["q", "d"], count: int) -> memoryview[int] | memoryview[float]:
+    """So many integers ("q") or floats ("d"), which processes forked from this one share.
+
+    They are 0 at first, and cost memory once they are something else.
+    """
+    return memoryview(mmap.mmap(-1, count * _WIDTH)).cast(form)
+
+
+class Area:
+    """Slabs of *places* processes, each with room for *layouts*; zeros at first.
+
+    The memory goes with the last process that was forked from its maker.  Totals have what is in
+    the *past* too: what the program before this one has counted.
+    """
+
+    def __init__(self, layouts: Iterable[Layout], places: int, past: Past | None = None) -> None:
+        self.layouts = tuple(layouts)
+        self.places = places
+        self._past = past
+        *offsets, self._width = accumulate((one.size for one in self.layouts), initial=0)
+        self._offsets = {id(one): start for one, start in zip(self.layouts, offsets, strict=True)}
+        self._file = _memory(self._width * places * _WIDTH)
+        self._cells = memoryview(mmap.mmap(self._file, 0)).cast("q")
+
+    def slab(self, place: int, layout: Layout) -> memoryview[int]:
+        """The cells of one process for *layout*."""
+        start = place * self._width + self._offsets[id(layout)]
+        return self._cells[start : start + layout.size]
+
+    def total(self, layout: Layout, cell: int) -> int:
+        """One cell of *layout*, of all places together."""
+        start = self._offsets[id(layout)] + cell
+        before = 0 if self._past is None else self._past.total(layout, cell)
+        return before + sum(self._cells[start :: self._width])
+
+    def totals(self, layout: Layout) -> list[int]:
+        """Every cell of *layout*, of all places together."""
+        return [self.total(layout, cell) for cell in range(layout.size)]
+
+    # -- from one program to the next --------------------------------------------------------
+
+    def settle(self, past: Past) -> None:
+        """Count in the first place what was counted in a *past* that nobody adds to any more."""
+        for layout in self.layouts:
+            cells = self.slab(0, layout)
+            for family in layout.families:
+                if family.kind in (COUNTER, HISTOGRAM):
+                    first = layout.start(family)
+                    for cell in range(first, first + family.size):
+                        cells[cell] += past.total(layout, cell)
+
+    def state(self) -> dict[str, Any]:
+        """What `Past` is made of in the next program, fit for JSON."""
+        families = {
+            family.name: [self._offsets[id(layout)] + layout.start(family), family.names]
+            for layout in self.layouts
+            for family in layout.families
+            if family.kind != STATE
+        }
+        return {"memory": self._file, "width": self._width, "families": families}
+
+    def descriptors(self) -> Iterator[int]:
+        """The one in the state."""
+        yield self._file
+
+    def forsake(self) -> None:
+        """Let go of what only the maker needs, in a process that was forked from it."""
+        os.close(self._file)
+
+
+def _memory(size: int) -> int:
+    """A file of so many zeros in memory, which nobody who has it can make smaller."""
+    descriptor = os.memfd_create("faith-numbers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, size)
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor

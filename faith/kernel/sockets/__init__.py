@@ -1,0 +1,1 @@
+"""Sockets as the relays need them: TCP, UDP and raw ICMP."""

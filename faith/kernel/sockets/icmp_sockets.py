@@ -1,0 +1,71 @@
+"""Raw sockets for ICMP and ICMPv6: from any address of the host's, with what comes to it."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import struct
+from typing import TYPE_CHECKING
+
+from faith.kernel.process.capabilities import refusal
+from faith.kernel.sockets.tcp_sockets import IPV6_FREEBIND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CAPABILITIES = ("CAP_NET_RAW",)
+
+# linux/icmp.h, linux/icmpv6.h, linux/in.h.
+_SOL_RAW, _ICMP_FILTER = 255, 1
+_ICMPV6_FILTER = 1
+_IP_MTU_DISCOVER, _IP_PMTUDISC_DONT = 10, 0
+
+_QUEUE = 1 << 20
+
+
+def icmp_socket(kinds: Iterable[int]) -> _socket.socket:
+    """A raw, non-blocking socket that gets the ICMP messages of *kinds* that the host gets.
+
+    They come with their IP header.  What it sends is fragmented where need be.  Raises SetupError.
+    """
+    sock = _raw(_socket.AF_INET, _socket.IPPROTO_ICMP)
+    blocked = 0xFFFFFFFF & ~sum(1 << kind for kind in kinds)
+    sock.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", blocked))
+    sock.setsockopt(_socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
+    return sock
+
+
+def icmpv6_socket(kinds: Iterable[int]) -> _socket.socket:
+    """A raw, non-blocking socket that gets the ICMPv6 messages of *kinds* that the host gets.
+
+    With each come the address that it was sent to, hop limit and traffic class.  What it sends
+    may come from any address of a reserved prefix, and gets its checksum from the kernel.
+    Raises SetupError.
+    """
+    sock = _raw(_socket.AF_INET6, _socket.IPPROTO_ICMPV6)
+    blocked = (1 << 256) - 1 & ~sum(1 << kind for kind in kinds)
+    words = (blocked >> shift & 0xFFFFFFFF for shift in range(0, 256, 32))
+    sock.setsockopt(_socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, struct.pack("=8I", *words))
+    sock.setsockopt(_socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+    for option in (_socket.IPV6_RECVPKTINFO, _socket.IPV6_RECVHOPLIMIT, _socket.IPV6_RECVTCLASS):
+        sock.setsockopt(_socket.IPPROTO_IPV6, option, 1)
+    return sock
+
+
+def resumed(fd: int) -> _socket.socket:
+    """The socket whose descriptor came from the program before this one."""
+    return _socket.socket(fileno=fd)
+
+
+def copied(sock: _socket.socket) -> _socket.socket:
+    """The same socket by another descriptor."""
+    return _socket.socket(fileno=os.dup(sock.fileno()))
+
+
+def _raw(family: int, protocol: int) -> _socket.socket:
+    try:
+        sock = _socket.socket(family, _socket.SOCK_RAW | _socket.SOCK_NONBLOCK, protocol)
+    except OSError as error:
+        raise refusal("open a raw socket", error, *CAPABILITIES) from error
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _QUEUE)
+    return sock

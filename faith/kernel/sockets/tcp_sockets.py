@@ -1,0 +1,202 @@
+"""TCP sockets as the relay needs them: listeners, original destinations, resets, source ports.
+
+Sockets are ``_socket.socket``, the class below ``socket.socket``: inetd mode must not import the
+latter, the plane wants nothing of it (``_accept`` and ``fileno`` are in both), and functions that
+ask for ``_socket.socket`` take both.  asyncio's servers want the other:
+``socket.socket(fileno=sock.detach())``.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import fcntl
+import os
+import struct
+import sys
+
+from faith.errors import PermissionNeeded, SetupError
+
+# linux/in6.h, linux/in.h and linux/netfilter_ipv6/ip6_tables.h; not all in Python 3.11's socket.
+IP_TRANSPARENT = 19
+IPV6_TRANSPARENT = 75
+IPV6_FREEBIND = 78
+IP6T_SO_ORIGINAL_DST = 80
+IP_BIND_ADDRESS_NO_PORT = 24
+
+NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""Errors for want of descriptors or memory: ours, and over when there is room again."""
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+
+_LISTENER_OPTIONS = (
+    (_socket.SOL_SOCKET, _socket.SO_REUSEADDR),
+    (_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY),
+    # The rest is for the accepted sockets, which inherit it.
+    (_socket.IPPROTO_TCP, _socket.TCP_NODELAY),
+    (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE),
+    (_socket.SOL_SOCKET, _socket.SO_OOBINLINE),
+)
+_TRANSPARENT = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, IP_TRANSPARENT),
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
+}
+_SOCKADDR_IN6 = struct.Struct("!2xH4x16s4x")
+_RESERVED = range(512, 1024)  # as rresvport(3) and KAME's -p have it
+_ABORT = struct.pack("=ii", 1, 0)
+_SIOCATMARK, _SIOCINQ, _SIOCOUTQ = 0x8905, 0x541B, 0x5411  # asm-generic/ioctls.h and sockios.h
+_INT = b"\0\0\0\0"
+
+
+def listener(
+    address: str, port: int, *, transparent: bool, reuseport: bool = False, backlog: int = BACKLOG
+) -> _socket.socket:
+    """A non-blocking, close-on-exec socket listening on *address* and *port* (0: any).
+
+    It is of IPv4 if the address is, else of IPv6 alone.
+
+    Accepted sockets inherit TCP_NODELAY, SO_KEEPALIVE and SO_OOBINLINE.  *transparent* lets it
+    answer for addresses that are not the host's, and past the guard; it takes CAP_NET_ADMIN.
+    *reuseport* joins others on the port, of the same user and with the same option; to have a
+    port among several workers and with nobody else, see `listeners`.
+
+    Raises SetupError, which says who holds the port when that can be found out.
+    """
+    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+    try:
+        sock = stream_socket(family, transparent=transparent, reuseport=reuseport)
+        try:
+            sock.bind((address, port))
+            sock.listen(backlog)
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        where = f"[{address}]:{port}" if family == _socket.AF_INET6 else f"{address}:{port}"
+        raise _refused(f"listen on {where}", port, error) from error
+    return sock
+
+
+def stream_socket(
+    family: int, *, transparent: bool = False, reuseport: bool = False
+) -> _socket.socket:
+    """A TCP socket like a `listener`, bound to no address yet.
+
+    *transparent* takes CAP_NET_ADMIN; binding it then takes nothing.  Raises OSError.
+    """
+    options = [
+        (level, option)
+        for level, option in _LISTENER_OPTIONS
+        if level != _socket.IPPROTO_IPV6 or family == _socket.AF_INET6
+    ]
+    if reuseport:
+        options.append((_socket.SOL_SOCKET, _socket.SO_REUSEPORT))
+    if transparent:
+        options.append(_TRANSPARENT[family])
+    sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
+    try:
+        for level, option in options:
+            sock.setsockopt(level, option, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def fit(sock: _socket.socket) -> None:
+    """Have a listening socket of somebody else's be like a `listener`.  Raises OSError."""
+    for level, option in _LISTENER_OPTIONS[2:]:
+        sock.setsockopt(level, option, 1)
+    sock.setblocking(False)
+
+
+def listeners(address: str, port: int, count: int, *, transparent: bool) -> list[_socket.socket]:
+    """*count* listeners among which the kernel spreads the connections to one port.
+
+    The port must be free: SO_REUSEPORT alone would join any server of the same user that also set
+    it (nginx with ``reuseport``, a second faithd) and get a share of its connections.  So the
+    first listener binds without, and only then lets the others in.  Raises SetupError.
+    """
+    group = [listener(address, port, transparent=transparent)]
+    try:
+        if count > 1:
+            group[0].setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
+            port = group[0].getsockname()[1]
+        while len(group) < count:
+            group.append(listener(address, port, transparent=transparent, reuseport=True))
+    except BaseException:
+        for sock in group:
+            sock.close()
+        raise
+    return group
+
+
+def _refused(step: str, port: int, error: OSError) -> SetupError:
+    if error.errno == errno.EPERM:
+        return PermissionNeeded(step, "CAP_NET_ADMIN")
+    if error.errno == errno.EACCES and port < 1024:
+        return PermissionNeeded(step, "CAP_NET_BIND_SERVICE")
+    if error.errno == errno.EADDRINUSE:
+        from faith.kernel.sockets.holder import holder
+
+        return SetupError(step, f"the port is taken by {holder(port) or 'another socket'}")
+    return SetupError(step, error.strerror or str(error))
+
+
+def original_destination(sock: _socket.socket) -> tuple[bytes, int]:
+    """Where a redirected connection was going: the address in 16 octets, and the port.
+
+    For one that no rule has redirected it is the socket's own address.  Raises OSError (ENOENT)
+    when connection tracking does not know the connection.
+    """
+    answer = sock.getsockopt(_socket.IPPROTO_IPV6, IP6T_SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
+    port, address = _SOCKADDR_IN6.unpack(answer)
+    return address, port
+
+
+def reset(sock: _socket.socket) -> None:
+    """Close *sock* so that its peer gets RST, not FIN; what is still unsent is discarded."""
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _ABORT)
+    sock.close()
+
+
+def unread(fd: int) -> int:
+    """Return how many octets the TCP socket *fd* has received and nobody has read (SIOCINQ).
+
+    A FIN is none of them.
+    """
+    return int.from_bytes(fcntl.ioctl(fd, _SIOCINQ, _INT), sys.byteorder)
+
+
+def unacknowledged(fd: int) -> int:
+    """Return how many octets sent on the TCP socket *fd* its peer has yet to acknowledge.
+
+    A FIN that is under way is one of them (SIOCOUTQ).
+    """
+    return int.from_bytes(fcntl.ioctl(fd, _SIOCOUTQ, _INT), sys.byteorder)
+
+
+def at_mark(fd: int) -> bool:
+    """Return whether the next octet of the TCP socket *fd* is urgent; it may have yet to arrive."""
+    return fcntl.ioctl(fd, _SIOCATMARK, _INT) != _INT
+
+
+def bind_reserved(sock: _socket.socket, address: str) -> int:
+    """Bind *sock* to *address* and a free port from 512 to 1023, which is returned.
+
+    rlogin, rsh and their like take such a port for a sign of a privileged client.  The search
+    goes downwards from a random port, so that ports in TIME_WAIT are not asked for every time.
+    Raises OSError: EADDRINUSE when no port is left, EACCES without CAP_NET_BIND_SERVICE.
+    """
+    start = int.from_bytes(os.urandom(2), "big")
+    for step in range(len(_RESERVED)):
+        port = _RESERVED[(start - step) % len(_RESERVED)]
+        try:
+            sock.bind((address, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
+    raise OSError(errno.EADDRINUSE, "all ports from 512 to 1023 are in use")

@@ -1,0 +1,239 @@
+"""UDP sockets: where datagrams for others arrive, what sends as others, and one of a flow."""
+
+from __future__ import annotations
+
+import _socket
+import ctypes
+import struct
+from contextlib import suppress
+from typing import NamedTuple
+
+from faith.kernel.process.capabilities import refusal
+from faith.kernel.sockets.icmp_sockets import CAPABILITIES as RAW
+from faith.kernel.sockets.tcp_sockets import IP_TRANSPARENT, IPV6_TRANSPARENT
+
+CAPABILITIES = ("CAP_NET_ADMIN", *RAW)
+
+# linux/in.h, linux/in6.h, asm-generic/socket.h.
+_IP_TTL, _IP_RECVTTL, _IP_FREEBIND, _IP_RECVORIGDSTADDR = 2, 12, 15, 20
+_IP_MTU_DISCOVER, _DONT_DISCOVER, _IP_PKTINFO = 10, 0, 8
+_IPV6_MTU, _IPV6_RECVORIGDSTADDR, _IPV6_FREEBIND = 24, 74, 78
+_SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
+_V4, _V6 = _socket.IPPROTO_IP, _socket.IPPROTO_IPV6
+
+_PKTINFO_V4 = struct.Struct("=i4s4s")
+_PKTINFO_V6 = struct.Struct("=16si")
+_INT = struct.Struct("=i")
+_SOCKADDR_V4 = struct.Struct("!2xH4s")
+_SOCKADDR_V6 = struct.Struct("!2xH4x16s")
+_SHORT = 16
+"""Octets of a struct sockaddr_in; that of IPv6 has more."""
+_HEADER = struct.Struct("!HHHH")
+HEADER = _HEADER.size
+_CHECKSUM_AT = 6
+
+_QUEUE = 1 << 20
+_LARGEST = 1 << 16
+_ROOM = 256
+_TRIES = 4
+
+Control = list[tuple[int, int, bytes]]
+
+
+class Arrival(NamedTuple):
+    """A datagram as the kernel tells of it: addresses and hops are read when they are asked for.
+
+    Of a conversation they stay the same, so that they can be compared as they are.
+    """
+
+    payload: bytes
+    source: tuple[str, int] | tuple[str, int, int, int]
+    original: bytes
+    hops_left: bytes
+
+    @property
+    def sender(self) -> tuple[str, int]:
+        """Host and port it comes from."""
+        return self.source[0].partition("%")[0], self.source[1]
+
+    @property
+    def scope(self) -> int:
+        """The interface it came by, where the sender's address means nothing without; else 0."""
+        return self.source[3] if len(self.source) == 4 else 0
+
+    @property
+    def destination(self) -> bytes:
+        """The packed address that it was sent to."""
+        return self._original()[1]
+
+    @property
+    def port(self) -> int:
+        """The port that it was sent to."""
+        return self._original()[0]
+
+    @property
+    def hops(self) -> int:
+        """The hop limit or the TTL that it has left."""
+        (hops,) = _INT.unpack(self.hops_left)
+        return int(hops)
+
+    def _original(self) -> tuple[int, bytes]:
+        form = _SOCKADDR_V6 if len(self.original) > _SHORT else _SOCKADDR_V4
+        port, address = form.unpack_from(self.original)
+        return port, address
+
+
+# -- where datagrams arrive ----------------------------------------------------------------------
+
+
+def arrivals(family: int) -> _socket.socket:
+    """A non-blocking socket for datagrams to others, which have yet to be steered to it.
+
+    It is on a port of the kernel's choice, of the loopback address.  Raises SetupError.
+    """
+    with_v6 = family == _socket.AF_INET6
+    options = (
+        (
+            (_V6, _socket.IPV6_V6ONLY),
+            (_V6, IPV6_TRANSPARENT),
+            (_V6, _IPV6_RECVORIGDSTADDR),
+            (_V6, _socket.IPV6_RECVHOPLIMIT),
+        )
+        if with_v6
+        else ((_V4, IP_TRANSPARENT), (_V4, _IP_RECVORIGDSTADDR), (_V4, _IP_RECVTTL))
+    )
+    try:
+        sock = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)
+        try:
+            for level, option in options:
+                sock.setsockopt(level, option, 1)
+            _enlarge(sock)
+            sock.bind(("::1" if with_v6 else "127.0.0.1", 0))
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        raise refusal("open a socket for UDP", error, *CAPABILITIES) from error
+    return sock
+
+
+def receive(sock: _socket.socket) -> Arrival:
+    """The next datagram.  Raises BlockingIOError when there is none, and OSError."""
+    payload, ((_, _, one), (_, _, other)), _, source = sock.recvmsg(_LARGEST, _ROOM)
+    if len(one) < len(other):  # the hops are told in fewer octets than the destination
+        return Arrival(payload, source, other, one)
+    return Arrival(payload, source, one, other)
+
+
+# -- what sends as others ------------------------------------------------------------------------
+
+
+def sender(family: int) -> _socket.socket:
+    """A raw, non-blocking socket that sends what `datagram` makes, and never receives anything.
+
+    By it, a datagram may come from any address and port.  Raises SetupError.
+    """
+    try:
+        sock = _socket.socket(family, _socket.SOCK_RAW | _socket.SOCK_NONBLOCK, _socket.IPPROTO_UDP)
+    except OSError as error:
+        raise refusal("open a raw socket for UDP", error, *RAW) from error
+    _receive_nothing(sock)
+    if family == _socket.AF_INET6:
+        sock.setsockopt(_V6, _IPV6_FREEBIND, 1)
+        sock.setsockopt(_V6, _socket.IPV6_CHECKSUM, _CHECKSUM_AT)
+    else:
+        sock.setsockopt(_V4, _IP_MTU_DISCOVER, _DONT_DISCOVER)
+    return sock
+
+
+def limit_mtu(sock: _socket.socket, mtu: int) -> None:
+    """Have a `sender` of IPv6 fragment what makes packets above *mtu* octets."""
+    sock.setsockopt(_V6, _IPV6_MTU, mtu)
+
+
+def header(source: int, destination: int, length: int, checksum: int = 0) -> bytes:
+    """A UDP header for these ports and so many octets; the kernel adds IPv6's checksum."""
+    return _HEADER.pack(source, destination, _HEADER.size + length, checksum)
+
+
+def from_v6(source: bytes, hops: int = 0) -> Control:
+    """What `sendmsg` is told to send from *source*, and with *hops* left (0: as usual)."""
+    control = [(_V6, _socket.IPV6_PKTINFO, _PKTINFO_V6.pack(source, 0))]
+    if hops:
+        control.append((_V6, _socket.IPV6_HOPLIMIT, _INT.pack(hops)))
+    return control
+
+
+def from_v4(source: bytes, hops: int = 0) -> Control:
+    """The same of IPv4."""
+    control = [(_V4, _IP_PKTINFO, _PKTINFO_V4.pack(0, source, bytes(4)))]
+    if hops:
+        control.append((_V4, _IP_TTL, _INT.pack(hops)))
+    return control
+
+
+def _receive_nothing(sock: _socket.socket) -> None:
+    """A raw socket gets a copy of everything: have the kernel drop those (a filter of "ret 0")."""
+    code = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))
+    program = struct.pack("@HP", 1, ctypes.addressof(code))
+    sock.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+# -- a flow's own socket -------------------------------------------------------------------------
+
+
+def flow_socket(source: str | None, port: int) -> _socket.socket:
+    """A non-blocking IPv4 socket to send from *source*, or from what the kernel chooses.
+
+    From a *source* it has *port* too if that is free; else one of the kernel's choice, even or odd
+    as *port* is if such a one is soon found (RFC 4787 REQ-4).  Raises OSError.
+    """
+    if source is not None:
+        with suppress(OSError):  # taken, or for privileged programs only
+            return _bound(source, port)
+    sock = _bound(source, 0)
+    for _ in range(_TRIES):
+        if sock.getsockname()[1] % 2 == port % 2:
+            break
+        sock.close()
+        sock = _bound(source, 0)
+    return sock
+
+
+def _bound(source: str | None, port: int) -> _socket.socket:
+    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(_V4, _IP_MTU_DISCOVER, _DONT_DISCOVER)
+        if source is not None:
+            sock.setsockopt(_V4, _IP_FREEBIND, 1)
+        sock.bind((source or "0.0.0.0", port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def own_address(to: int) -> int | None:
+    """The IPv4 address that the kernel sends from to another one; None without a route."""
+    try:
+        sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+        try:
+            sock.connect((_socket.inet_ntoa(to.to_bytes(4, "big")), 1))  # which sends nothing
+            return int.from_bytes(_socket.inet_aton(sock.getsockname()[0]), "big")
+        finally:
+            sock.close()
+    except OSError:
+        return None
+
+
+def set_hops(sock: _socket.socket, hops: int) -> None:
+    """Have a flow's datagrams live for so many hops from now on."""
+    sock.setsockopt(_V4, _IP_TTL, hops)
+
+
+def _enlarge(sock: _socket.socket) -> None:
+    """A longer queue than usual, for what arrives while something else is done."""
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE)
+    except PermissionError:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _QUEUE)

@@ -1,0 +1,145 @@
+"""Echo requests for others, taken from the kernel before it answers or the guard refuses them.
+
+A daemon's own tables, one for each family, log and drop them one priority before the guard.  They
+go with the daemon, however that ends; then the guard refuses again.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from faith.kernel.netlink.packet_log import PacketLog
+from faith.kernel.nft.expressions import (
+    ECHO_REQUEST,
+    ECHO_REQUEST4,
+    TCP,
+    daddr4_in,
+    daddr_in,
+    daddr_is,
+    drop,
+    icmp_type,
+    icmpv6_type,
+    l4proto,
+    log,
+    tproxy,
+)
+from faith.kernel.nft.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
+from faith.kernel.steering.owned import CAPABILITIES, MANGLE, Owned
+from faith.translation.ranges import ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, Self
+
+    from faith.kernel.nft.ruleset import Range
+    from faith.translation.prefix import Prefix
+
+    Network = tuple[int, int]
+    """An IPv4 address and a length."""
+
+__all__ = ["CAPABILITIES", "EchoCapture"]
+
+_STEP = "take over pings"
+_SUFFIX = "-ping"
+_HOOK = Hook("filter", "input", -1)
+_AT_ONCE = 1
+_NETWORKS = Set("networks", ADDRESS4)
+_NOWHERE, _LOOPBACK = bytes(16), bytes(15) + b"\x01"
+
+# IPv6 fragments pass the input hook one by one, unless something on the host wants packets whole.
+# A rule with tproxy does, for as long as it is there, without following connections.  No packet
+# comes to ::, so this one does nothing else.
+_WHOLE = Rule(
+    "ip6 daddr :: meta l4proto tcp tproxy to [::1]:1",
+    daddr_is(_NOWHERE) + l4proto(TCP) + tproxy(_LOOPBACK, 1),
+)
+
+
+class _Table6(Owned):
+    def __init__(self, group: int) -> None:
+        rule = Rule(
+            f"ip6 daddr @prefixes icmpv6 type echo-request {_hand_over_text(group)}",
+            daddr_in("prefixes") + icmpv6_type(ECHO_REQUEST) + log(group, _AT_ONCE) + drop(),
+        )
+        chains = (
+            Chain("ping", (rule,), _HOOK),
+            Chain("whole", (_WHOLE,), Hook("filter", "prerouting", MANGLE)),
+        )
+        sets = [Set.of_prefixes("prefixes", ())]
+        super().__init__(_STEP, chains, sets=sets, suffix=_SUFFIX)
+
+    def fill(self, prefixes: Iterable[Prefix]) -> None:
+        with self._explained():
+            self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
+
+
+class _Table4(Owned):
+    def __init__(self, group: int) -> None:
+        rule = Rule(
+            f"ip daddr @networks icmp type echo-request {_hand_over_text(group)}",
+            daddr4_in("networks") + icmp_type(ECHO_REQUEST4) + log(group, _AT_ONCE) + drop(),
+        )
+        chain = Chain("ping", (rule,), _HOOK)
+        super().__init__(_STEP, [chain], sets=[_NETWORKS], suffix=_SUFFIX, family=IP)
+
+    def fill(self, wanted: Iterable[Range]) -> None:
+        with self._explained():
+            there, here = set(self._nft.ranges(self._table.name, _NETWORKS)), set(wanted)
+            if there != here:
+                added, removed = sorted(here - there), sorted(there - here)
+                self._nft.change(self._table.name, _NETWORKS, added, removed)
+
+
+class EchoCapture:
+    """Whoever reads `packets` gets the echo requests to what `set_prefixes` and the other one say.
+
+    They are its to answer.  Raises SetupError.
+    """
+
+    packets: PacketLog
+
+    def __init__(self) -> None:
+        with ExitStack() as undo:
+            self.packets = PacketLog()
+            undo.callback(self.packets.close)
+            self._v6 = _Table6(self.packets.group)
+            undo.callback(self._v6.close)
+            self._v4 = _Table4(self.packets.group)
+            undo.pop_all()
+
+    @classmethod
+    def resume(cls, state: Any) -> Self:
+        """The one whose `state` the program before this one has left."""
+        packets, v6, v4 = state
+        made = cls.__new__(cls)
+        made.packets = PacketLog.resume(*packets)
+        made._v6, made._v4 = _Table6.resume(v6), _Table4.resume(v4)
+        return made
+
+    def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
+        """Take the requests to these, and no others.  Raises SetupError."""
+        self._v6.fill(prefixes)
+
+    def set_networks(self, networks: Iterable[Network]) -> None:
+        """Take the requests to these of IPv4, and no others.  Raises SetupError."""
+        self._v4.fill(ranges(networks, 32))
+
+    def state(self) -> Any:
+        """What the next program needs of it."""
+        packets = self.packets.fileno(), self.packets.group
+        return [packets, self._v6.state(), self._v4.state()]
+
+    def descriptors(self) -> Iterator[int]:
+        """Those that are in the state."""
+        yield from (self.packets.fileno(), self._v6.fileno(), self._v4.fileno())
+
+    def close(self) -> None:
+        """Take no more; the kernel deletes the tables with the last copy of the descriptors."""
+        self._v6.close()
+        self._v4.close()
+        self.packets.close()
+
+
+def _hand_over_text(group: int) -> str:
+    return f"log group {group} queue-threshold {_AT_ONCE} drop"

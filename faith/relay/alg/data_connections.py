@@ -1,0 +1,128 @@
+"""Data connections: the sessions that another session brings about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from faith.relay.tcp import dial
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import Session
+from faith.translation.reasons import MAP_GONE, PREFIX_GONE
+
+if TYPE_CHECKING:
+    import _socket
+    from asyncio import AbstractEventLoop
+
+    from faith.relay.tcp.leg import Leg
+    from faith.relay.tcp.listener import Peer
+    from faith.relay.tcp.relay_counters import Counters
+    from faith.relay.tcp.relay_settings import Settings
+    from faith.relay.tcp.routing import Routing
+
+
+class Connecting(Protocol):
+    """What the relay does for every session, data connections included."""
+
+    counters: Counters
+
+    @property
+    def settings(self) -> Settings:
+        """What the operator chose, as it is now."""
+
+    def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
+        """Serve *client*, which is no data connection."""
+
+    def begin(self, session: Session, dialled: Leg, error: int) -> None:
+        """Have *session*, of which *dialled* connects with that errno so far."""
+
+    def refuse(
+        self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str | OSError
+    ) -> None:
+        """Reset a connection that is to become no session, and report it."""
+
+
+class DataConnections:
+    """Makes sessions of connections that a *parent* has led here; each is judged when it comes."""
+
+    def __init__(self, loop: AbstractEventLoop, routing: Routing, connecting: Connecting) -> None:
+        self._loop = loop
+        self._routing = routing
+        self._connecting = connecting
+
+    def passive(
+        self, parent: Session, client: _socket.socket, client_port: int, at: int, to: int
+    ) -> bool:
+        """The client has come to port *at*: connect it to port *to* of the server's.
+
+        False if it was refused.
+        """
+        peer = parent.client_host, client_port, 0, 0
+        mapped = parent.route.mapped
+        route = self._route(parent)
+        if route.refused:
+            self._connecting.refuse(client, peer, mapped, at, route.refused)
+            return False
+        try:
+            server, error = dial.connect(route.server, to, route.source)
+        except OSError as failure:
+            self._connecting.refuse(client, peer, mapped, at, failure)
+            return False
+        session = Session(client, server, peer, route, to, self._loop.time())
+        session.mapped_port = at
+        self._begin(parent, session, session.server, error)
+        return True
+
+    def active(
+        self,
+        parent: Session,
+        server: _socket.socket,
+        server_port: int,
+        to: int,
+        *,
+        reserved_port: bool = False,
+    ) -> bool:
+        """The server has come: connect it to port *to* of the client's, as the mapped address.
+
+        *reserved_port* as in `dial`.  False if it was refused.
+        """
+        peer = parent.client_host, to, 0, 0
+        mapped = parent.route.mapped
+        route = self._route(parent)
+        if route.refused:
+            self._connecting.refuse(server, peer, mapped, server_port, route.refused)
+            return False
+        try:
+            client, error = dial.connect(
+                parent.client_host, to, mapped, reserved_port=reserved_port
+            )
+        except OSError as failure:
+            self._connecting.refuse(server, peer, mapped, server_port, failure)
+            return False
+        session = Session(client, server, peer, route, server_port, self._loop.time())
+        session.mapped_port = client.getsockname()[1]
+        self._begin(parent, session, session.client, error)
+        return True
+
+    def _route(self, parent: Session) -> Route:
+        """As for a connection of its own; but the server is to see one address of ours."""
+        route = self._judged(parent)
+        if route.local:  # the prefix has gone meanwhile
+            return Route(route.mapped, refused=PREFIX_GONE)
+        if parent.end is not None:
+            return route
+        source = parent.server.sock.getsockname()[0]
+        return Route(route.mapped, route.server, source, route.refused, port=route.port)
+
+    def _judged(self, parent: Session) -> Route:
+        """What a control connection like *parent* would get now."""
+        old = parent.route
+        if not old.port:
+            return self._routing.find(parent.client_host, old.mapped)
+        new = self._routing.find_inward(parent.client_host, old.mapped, parent.mapped_port)
+        refused = new.refused or (None if new.server == old.server else MAP_GONE)
+        return Route(old.mapped, old.server, old.source, refused, port=old.port)
+
+    def _begin(self, parent: Session, session: Session, dialled: Leg, error: int) -> None:
+        session.parent = parent
+        parent.data += 1
+        self._connecting.begin(session, dialled, error)

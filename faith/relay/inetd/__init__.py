@@ -1,0 +1,1 @@
+"""Inetd mode: one connection, one process."""

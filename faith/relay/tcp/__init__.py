@@ -1,0 +1,1 @@
+"""TCP sessions: accepted, judged, dialled, and moved by the plane."""

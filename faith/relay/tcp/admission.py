@@ -1,0 +1,181 @@
+"""How much of the gateway one client may have: sessions, and new ones a second.
+
+The workers keep tables in memory that they share, so that the limits are those of all of them
+together.  There is no lock: connections that reach several workers in the same instant may all be
+the last one allowed, so that a limit is overrun by as many as there are workers, less one.
+"""
+
+from __future__ import annotations
+
+from _socket import AF_INET6, inet_pton
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from faith.errors import ConfigError
+from faith.kernel.shared.shared_counters import shared
+from faith.translation.reasons import (
+    CLIENT,
+    CLIENT_RATE,
+    PREFIX,
+    PREFIX_RATE,
+    TOTAL,
+    TOTAL_RATE,
+)
+from faith.translation.sketch import ALL, COUNTS, STAMPED, Pace, Presence, cells_of
+
+if TYPE_CHECKING:
+    from faith.translation.sketch import Cells
+
+    Seat = tuple[Cells, Cells, Cells, Cells]
+    """Where a session counts: for all clients, its client, its prefix; and all these together."""
+
+MOST = 1 << 31
+REMEMBERED = 8192
+"""Clients whose cells are kept at hand; when there are more, all are forgotten at once."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is too much; 0 for no limit.
+
+    *sessions* are those at a time, *rate* new ones a second: of all clients, of one address, and
+    of the *prefix_length* first bits of it.  *burst* are the seconds' worth of a rate that may
+    come at once.
+    """
+
+    sessions: int = 0
+    sessions_per_client: int = 0
+    sessions_per_prefix: int = 0
+    rate: float = 0.0
+    rate_per_client: float = 0.0
+    rate_per_prefix: float = 0.0
+    burst: float = 5.0
+    prefix_length: int = 64
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for what makes no sense."""
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) < MOST:
+                raise ConfigError(f"{field.name} is a number from 0 to {MOST - 1}")
+        if not 0 < self.prefix_length <= 128:
+            raise ConfigError("a prefix has a length from 1 to 128")
+        for rate in (self.rate, self.rate_per_client, self.rate_per_prefix):
+            if rate and rate * self.burst < 1:
+                raise ConfigError(
+                    f"{rate:g} new sessions a second are none in a burst of {self.burst:g} s"
+                )
+
+    def __bool__(self) -> bool:
+        """Whether anything is limited."""
+        return any(
+            (
+                self.sessions,
+                self.sessions_per_client,
+                self.sessions_per_prefix,
+                self.rate,
+                self.rate_per_client,
+                self.rate_per_prefix,
+            )
+        )
+
+
+_ONE = 0.999  # session must fit: of a bucket that was full, something is left for ever
+
+NO_LIMITS = Limits()
+
+
+class Tables:
+    """What *places* processes know of the clients, in memory that they share.
+
+    A page of it exists once something is counted in it: 3 MiB a process at most.
+    """
+
+    def __init__(self, places: int) -> None:
+        self.counts = [shared("q", COUNTS) for _ in range(places)]
+        self.stamped = [shared("d", STAMPED) for _ in range(places)]
+
+    def clear(self, place: int) -> None:
+        """The process of that *place* is dead, and its sessions with it."""
+        self.counts[place][:] = shared("q", COUNTS)
+
+
+class Admission:
+    """Judges by *limits* whether there may be one more session in the process of a *place*."""
+
+    def __init__(self, limits: Limits, tables: Tables, place: int) -> None:
+        self._tables = tables
+        self._place = place
+        self._presence = Presence(tables.counts, place)
+        self.limit(limits)
+
+    def limit(self, limits: Limits) -> None:
+        """Judge by other *limits* from now on; what is there is not forgotten."""
+        self.limited = bool(limits)
+        self._pace = Pace(self._tables.stamped, self._place, limits.burst)
+        self._length = limits.prefix_length
+        self._seats: dict[str, Seat] = {}
+        self._most = _rules(
+            (TOTAL, limits.sessions),
+            (CLIENT, limits.sessions_per_client),
+            (PREFIX, limits.sessions_per_prefix),
+        )
+        self._fastest = _rules(
+            (TOTAL_RATE, limits.rate * limits.burst),
+            (CLIENT_RATE, limits.rate_per_client * limits.burst),
+            (PREFIX_RATE, limits.rate_per_prefix * limits.burst),
+        )
+
+    def refuses(self, client: str, now: float) -> str | None:
+        """Why there may be no more sessions of *client*, an address; None if there may."""
+        seat = self.seat(client)
+        for part, why, most in self._most:
+            if self._presence.reaches(seat[part], most):
+                return why
+        for part, why, most in self._fastest:
+            if self._pace.exceeds(seat[part], most - _ONE, now):
+                return why
+        return None
+
+    def take(self, client: str, now: float) -> Seat:
+        """A session of *client* begins; `leave` is to be called with what is returned."""
+        seat = self.keep(client)
+        if self._fastest:
+            self._pace.add(seat[-1], now)
+        return seat
+
+    def keep(self, client: str) -> Seat:
+        """The same for one that is not new, and was not counted here."""
+        seat = self.seat(client)
+        self._presence.change(seat[-1], 1)
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        """The session that took *seat* is over."""
+        self._presence.change(seat[-1], -1)
+
+    def seat(self, client: str) -> Seat:
+        """Where sessions of *client* are counted."""
+        seat = self._seats.get(client)
+        if seat is None:
+            if len(self._seats) >= REMEMBERED:
+                self._seats.clear()
+            address, length = _known(client, self._length)
+            prefix = int.from_bytes(address, "big") >> (128 - length)
+            own, whole = cells_of(address), cells_of(prefix.to_bytes(17, "big"))
+            seat = self._seats[client] = ALL, own, whole, ALL + own + whole
+        return seat
+
+
+def _known(client: str, length: int) -> tuple[bytes, int]:
+    """The IPv6 address that stands for *client* here, and the *length* of its prefix.
+
+    An IPv4 address has a prefix to itself: behind one there are as many as in a subnet of IPv6.
+    """
+    if ":" in client:
+        return inet_pton(AF_INET6, client.partition("%")[0]), length
+    return inet_pton(AF_INET6, f"::ffff:{client}"), 128
+
+
+def _rules(*rules: tuple[str, float]) -> list[tuple[int, str, float]]:
+    """Those that say anything, each with the part of a seat that it is about."""
+    return [(part, why, most) for part, (why, most) in enumerate(rules) if most]

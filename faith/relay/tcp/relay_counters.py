@@ -1,0 +1,113 @@
+"""What one worker's relay has done, in numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout
+from faith.kernel.shared.shared_counters import Buckets
+from faith.translation.reasons import CLOSED, CONNECTION, END, LOST, OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from faith.kernel.shared.shared_counters import Cells
+    from faith.relay.tcp.session import Session
+
+OPEN = Family("faith_sessions_open", "Sessions that are open, dialling ones included.", GAUGE)
+SESSIONS = Family(
+    "faith_sessions",
+    "Sessions that have ended, by why, as their records say it.",
+    label="end",
+    values=(*END, OTHER),
+)
+REFUSALS = Family(
+    "faith_refusals",
+    "Connections that were refused without a session, by why.",
+    label="reason",
+    values=(*CONNECTION, OTHER),
+)
+BYTES = Family(
+    "faith_relayed_bytes",
+    "Bytes that a peer's socket took.",
+    label="to",
+    values=("server", "client"),
+)
+DIAL = Family(
+    "faith_dial_seconds",
+    "Seconds from a client's connection to the server's, where that came about.",
+    HISTOGRAM,
+    bounds=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+FTP = Family(
+    "faith_ftp_connections",
+    "FTP control connections, those that became encrypted, and data connections by their mode.",
+    label="kind",
+    values=("control", "encrypted", "passive", "active"),
+)
+LAYOUT = Layout(OPEN, SESSIONS, REFUSALS, BYTES, DIAL, FTP)
+
+_OPEN = LAYOUT.start(OPEN)
+_ENDS = LAYOUT.cells(SESSIONS)
+_REFUSALS = LAYOUT.cells(REFUSALS)
+_TO_SERVER, _TO_CLIENT = LAYOUT.cells(BYTES).values()
+_FTP = LAYOUT.cells(FTP)
+
+
+class Counters:
+    """Counts in *cells*, which are the caller's, of `LAYOUT`, or else nobody's."""
+
+    def __init__(self, cells: Cells | None = None) -> None:
+        self._cells = [0] * LAYOUT.size if cells is None else cells
+        self.dialled: Callable[[float], None] = Buckets(self._cells, LAYOUT, DIAL).add
+        """Called with the seconds it took until a server was connected."""
+
+    @property
+    def open(self) -> int:
+        """Sessions that have begun and not ended."""
+        return self._cells[_OPEN]
+
+    def opened(self) -> None:
+        """A session has begun, or was taken over."""
+        self._cells[_OPEN] += 1
+
+    def moved(self, session: Session) -> None:
+        """Add what *session* has moved since this was called last."""
+        cells = self._cells
+        told = session.counted
+        to_server, to_client = session.counted = session.moved
+        cells[_TO_SERVER] += to_server - told[0]
+        cells[_TO_CLIENT] += to_client - told[1]
+
+    def handed_over(self, session: Session) -> None:
+        """*session* goes on elsewhere, and is counted there."""
+        self._cells[_OPEN] -= 1
+        self.moved(session)
+
+    def ended(self, session: Session) -> None:
+        """*session* is over."""
+        cells = self._cells
+        cells[_OPEN] -= 1
+        cells[_ENDS[CLOSED] if session.end == CLOSED else _end(session.end or OTHER)] += 1
+        self.moved(session)
+
+    def refused(self, why: str) -> None:
+        """A connection got no session; after a colon *why* may go into details."""
+        self._cells[_REFUSALS.get(why.partition(":")[0], _REFUSALS[OTHER])] += 1
+
+    def ftp(self, kind: str) -> None:
+        """The FTP ALG has a connection more."""
+        self._cells[_FTP[kind]] += 1
+
+    def lost(self) -> None:
+        """The process whose cells these are is dead, and its sessions with it."""
+        self._cells[_ENDS[LOST]] += self.open
+        self._cells[_OPEN] = 0
+
+
+def _end(end: str) -> int:
+    """The cell of an end; errors that are rare share one for each side."""
+    cell = _ENDS.get(end)
+    if cell is None:
+        cell = _ENDS.get(f"{end.partition(' ')[0]} failed", _ENDS[OTHER])
+    return cell

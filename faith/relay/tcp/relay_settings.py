@@ -1,0 +1,62 @@
+"""What an operator may choose for the connections that are relayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from faith.relay.tcp.admission import NO_LIMITS, Limits
+from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
+from faith.translation.proxy import V1, V2
+
+FTP = Ports([(21, 21)])
+CLIENT, GATEWAY, EITHER = INWARD_SOURCES = "client", "gateway", "either"
+"""Where IPv6 servers see clients of IPv4 come from.
+
+An address that stands for the client, without which it is refused; the gateway's own; or that where
+there is none for the client.
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator may choose; times in seconds, 0 for no limit.
+
+    *limits* hold where the relay has the tables for them, its *admission*.  Idle sessions live 2 h
+    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp*, *rsh* and
+    *rlogin* are served by somebody who knows the protocol.  *reserved_port* is KAME's ``-p``.  To
+    the servers of *proxy_v1* and *proxy_v2* the client is introduced, by the PROXY protocol.
+
+    For clients of IPv4, *inward_ftp* are the servers' ports of FTP, *inward_source* is one of
+    `INWARD_SOURCES`, and *inward_proxy* is the version by which servers expect to be told of them.
+    """
+
+    connect_timeout: float = 10.0
+    idle_timeout: float = 7440.0
+    half_closed_timeout: float = 300.0
+    reserved_port: bool = False
+    lifetime: float = 0.0
+    limits: Limits = NO_LIMITS
+    ftp: Ports = NO_PORTS
+    rsh: Ports = NO_PORTS
+    rlogin: Ports = NO_PORTS
+    proxy_v1: Ports = NO_PORTS
+    proxy_v2: Ports = NO_PORTS
+    inward_ftp: Ports = FTP
+    inward_source: str = CLIENT
+    inward_proxy: str | None = None
+
+    @property
+    def reserved(self) -> Ports:
+        """The ports to which connections are made from a port below 1024."""
+        return ALL_PORTS if self.reserved_port else self.rsh | self.rlogin
+
+    @property
+    def spoken_ports(self) -> frozenset[int]:
+        """Those where we have a say: every connection asks, and ranges are slow to answer."""
+        if self.inward_proxy:
+            return frozenset(ALL_PORTS)
+        return frozenset((*self.ftp, *self.rsh, *self.proxy_v1, *self.proxy_v2, *self.inward_ftp))
+
+    def proxy(self, port: int) -> str | None:
+        """The version of the PROXY protocol that servers at *port* expect, if any."""
+        return V2 if port in self.proxy_v2 else V1 if port in self.proxy_v1 else None

@@ -1,0 +1,120 @@
+"""A session: one relayed connection, from accept to its record."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+from faith.relay.tcp.leg import Leg
+from faith.relay.tcp.record import Record, endpoint
+
+if TYPE_CHECKING:
+    import _socket
+
+    from faith.relay.tcp.admission import Seat
+    from faith.relay.tcp.listener import Peer
+    from faith.relay.tcp.routing import Route
+
+
+_serials = itertools.count(1)
+
+
+class Session:
+    """The two legs of a connection and what its record will say.
+
+    Times are the event loop's (seconds, monotonic); *started* is when the client was accepted.
+    """
+
+    __slots__ = (
+        "client",
+        "client_host",
+        "client_port",
+        "counted",
+        "data",
+        "end",
+        "looked_at",
+        "mapped_port",
+        "parent",
+        "port",
+        "quiet_since",
+        "reset",
+        "route",
+        "seat",
+        "seen",
+        "serial",
+        "server",
+        "started",
+    )
+    HANDED_OVER = (
+        "client_host",
+        "client_port",
+        "looked_at",
+        "mapped_port",
+        "port",
+        "quiet_since",
+        "seen",
+        "started",
+    )
+    """What goes to another process as it is: its clock is the same, the kernel's monotonic one."""
+
+    def __init__(
+        self,
+        client: _socket.socket,
+        server: _socket.socket,
+        peer: Peer,
+        route: Route,
+        port: int,
+        now: float,
+    ) -> None:
+        self.serial = next(_serials)  # in this process
+        self.client = Leg(client, self)
+        self.server = Leg(server, self)
+        self.client.peer = self.server
+        self.server.peer = self.client
+        self.client_host, self.client_port = peer[:2]
+        self.route = route
+        self.port = port  # of the server's
+        self.mapped_port = port  # of the mapped address: another one for FTP's data
+        self.parent: Session | None = None  # the control connection, of a data connection
+        self.data = 0  # data connections that are open, of a control connection
+        self.seat: Seat | None = None  # where it counts, when there are limits
+        self.started = now
+        self.quiet_since = now  # no byte and no FIN since then, as far as the last look saw
+        self.seen = 0  # what had moved at that look
+        self.looked_at = False
+        self.counted = (0, 0)  # what of `moved` the counters have
+        self.end: str | None = None
+        self.reset = False
+
+    @property
+    def moved(self) -> tuple[int, int]:
+        """Bytes delivered to the server and to the client."""
+        return self.client.moved, self.server.moved
+
+    def fields(self, now: float) -> dict[str, str | int | float]:
+        """What is told of it while it goes on; like a record's fields, but without a call."""
+        return {
+            "serial": self.serial,
+            "client": endpoint((self.client_host, self.client_port)),
+            "mapped": endpoint((self.route.mapped, self.mapped_port)),
+            "server": endpoint((self.route.server, self.port)),
+            "seconds": round(now - self.started, 3),
+            "sent": self.client.moved,
+            "received": self.server.moved,
+        }
+
+    def record(self, now: float) -> Record:
+        """What is told of it at its end; its sockets are still open."""
+        seconds = now - self.started
+        return Record(
+            (self.client_host, self.client_port),
+            (self.route.mapped, self.mapped_port),
+            self.end or "",
+            time.time() - seconds,
+            self.server.sock.getsockname()[:2],
+            (self.route.server, self.port),
+            seconds,
+            self.client.moved,
+            self.server.moved,
+        )

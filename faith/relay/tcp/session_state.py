@@ -1,0 +1,73 @@
+"""A session as values and descriptors, on its way from one relay to another.
+
+A session that is frozen moves nothing; its peers notice that no more than a slow network.  The
+values are fit for JSON, each by its name: what a newer program does not know it leaves, and what an
+older one did not have keeps the value of a new session.
+"""
+
+from __future__ import annotations
+
+import _socket
+from typing import TYPE_CHECKING
+
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from faith.relay.tcp.leg import Leg
+
+    State = dict[str, Any]
+
+MOST_DESCRIPTORS = 6
+"""Of a session: two sockets, and a pipe for each direction."""
+
+
+def freeze(session: Session) -> tuple[State, list[int]]:
+    """The state of *session*, and its descriptors, which are the caller's from now on.
+
+    The plane has let go of it.
+    """
+    route = session.route
+    legs = session.client, session.server
+    state = {
+        "session": {name: getattr(session, name) for name in Session.HANDED_OVER},
+        "route": [route.mapped, route.server, route.source],
+        "inward": route.port,
+        "legs": [leg.state() for leg in legs],
+    }
+    pipes = [descriptor for leg in legs for descriptor in leg.pipe or ()]
+    return state, [*(leg.sock.detach() for leg in legs), *pipes]
+
+
+def thaw(state: State, descriptors: Iterator[int]) -> Session:
+    """The session whose `freeze` gave *state*; takes what is its of the *descriptors*.
+
+    No plane knows it yet.
+    """
+    client, server = adopt(next(descriptors)), adopt(next(descriptors))
+    fields = state["session"]
+    peer = fields["client_host"], fields["client_port"], 0, 0
+    route = Route(*state["route"], port=state.get("inward", 0))
+    session = Session(client, server, peer, route, fields["port"], fields["started"])
+    for name in Session.HANDED_OVER:
+        setattr(session, name, fields.get(name, getattr(session, name)))
+    for leg, told in zip((session.client, session.server), state["legs"], strict=True):
+        _restore(leg, told, descriptors)
+    session.counted = session.moved  # where it was counted
+    return session
+
+
+def _restore(leg: Leg, state: State, descriptors: Iterator[int]) -> None:
+    leg.restore(state)
+    if leg.piped:
+        leg.pipe = next(descriptors), next(descriptors)
+
+
+def adopt(descriptor: int) -> _socket.socket:
+    """The socket of a descriptor that came from another process; it does not block."""
+    sock = _socket.socket(fileno=descriptor)
+    sock.setblocking(False)
+    return sock

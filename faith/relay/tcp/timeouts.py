@@ -1,0 +1,162 @@
+"""Time limits of sessions, without a clock call or a store on the path of the bytes."""
+
+from __future__ import annotations
+
+from _socket import SO_KEEPALIVE, SOL_SOCKET
+from operator import itemgetter
+from typing import TYPE_CHECKING, Protocol
+
+from faith.translation.reasons import IDLE, IDLE_HALF_CLOSED, LIFETIME
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, TimerHandle
+    from collections.abc import Callable
+
+    from faith.relay.tcp.session import Session
+
+LOOKS = 8
+"""Looks in the time of a limit: a session is cut between one and 1⅛ limits of silence."""
+LONGEST_INTERVAL = 60.0
+"""Seconds between looks at most: the first of a session's life turns on its keep-alive."""
+
+
+class Deadlines:
+    """Sessions that must get past a stage in *seconds*, all the same: first in, first due.
+
+    *missed* is called with each that did not; 0 seconds mean no limit.
+    """
+
+    def __init__(
+        self, loop: AbstractEventLoop, seconds: float, missed: Callable[[Session], None]
+    ) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._missed = missed
+        self._due: dict[Session, float] = {}
+        self._timer: TimerHandle | None = None
+
+    def limit(self, seconds: float) -> None:
+        """Give those that come from now on another time.
+
+        They may have to wait for those before them whose time was longer.
+        """
+        self._seconds = seconds
+
+    def add(self, session: Session, now: float) -> None:
+        """Start *session*'s time, *now* on the loop's clock."""
+        due = self._due[session] = now + self._seconds
+        if self._timer is None and self._seconds:
+            self._timer = self._loop.call_at(due, self._look)
+
+    def adopt(self, session: Session) -> None:
+        """As `add`, for one that may have started before those that are there."""
+        self._due[session] = session.started + self._seconds
+        self._due = dict(sorted(self._due.items(), key=itemgetter(1)))
+        self.close()
+        if self._seconds:
+            self._look()
+
+    def remove(self, session: Session) -> None:
+        """*session* is past the stage; its turn at the clock is left to find nothing."""
+        del self._due[session]
+
+    def __contains__(self, session: Session) -> bool:
+        return session in self._due
+
+    def sessions(self) -> list[Session]:
+        """Those whose time is running."""
+        return list(self._due)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        while self._due:
+            session, due = next(iter(self._due.items()))
+            if due > now:
+                self._timer = self._loop.call_at(due, self._look)
+                return
+            del self._due[session]
+            self._missed(session)
+
+    def close(self) -> None:
+        """Stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Sessions(Protocol):
+    """Where sessions are, and are ended."""
+
+    def sessions(self) -> list[Session]:
+        """All there are."""
+
+    def end(self, session: Session, how: str, *, reset: bool) -> None:
+        """End one of them."""
+
+
+class Silence:
+    """Ends sessions on which nothing moves for too long, or that have lasted too long.
+
+    Commands are no silence while there is data, and the other way.
+
+    *idle*, *half_closed* and *lifetime* are seconds; 0 means no limit.  A look compares what has
+    moved with what had at the last one; it costs nothing between looks.  The first look at a
+    session has TCP ask a silent server whether it is still there: short sessions do without that
+    system call.  The client's leg has it from its listener.  *moving* is called with those that
+    are not silent.
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        sessions: Sessions,
+        idle: float,
+        half_closed: float,
+        lifetime: float,
+        moving: Callable[[Session], None],
+    ) -> None:
+        self._loop = loop
+        self._sessions = sessions
+        self._moving = moving
+        self._timer: TimerHandle | None = None
+        self.limit(idle, half_closed, lifetime)
+
+    def limit(self, idle: float, half_closed: float, lifetime: float) -> None:
+        """Have these limits from now on, for the sessions that are there too."""
+        self._idle = idle
+        self._half_closed = half_closed
+        self._lifetime = lifetime
+        limits = [limit for limit in (idle, half_closed, lifetime) if limit]
+        self._interval = min([*(limit / LOOKS for limit in limits), LONGEST_INTERVAL])
+        self.close()
+        self._timer = self._loop.call_later(self._interval, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        for session in self._sessions.sessions():
+            client, server = session.client, session.server
+            if not session.looked_at:
+                session.looked_at = True
+                server.sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+            if self._lifetime and now - session.started >= self._lifetime:
+                self._sessions.end(session, LIFETIME, reset=True)
+                continue
+            half_closed = client.done + server.done
+            seen = client.moved + server.moved + half_closed
+            if session.parent is not None:  # rsh has nothing on standard error as a rule
+                seen += sum(session.parent.moved)
+            if seen != session.seen or session.data:
+                session.seen = seen
+                session.quiet_since = now
+                self._moving(session)
+                continue
+            limit = self._half_closed if half_closed else self._idle
+            if limit and now - session.quiet_since >= limit:
+                how = IDLE_HALF_CLOSED if half_closed else IDLE
+                self._sessions.end(session, how, reset=True)
+        self._timer = self._loop.call_later(self._interval, self._look)
+
+    def close(self) -> None:
+        """Stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.datagram.pace import Paces
+from faith.datagram.udp.flow_handover import Handover
+from faith.datagram.udp.flows import Flow, Flows, Settings
+from faith.datagram.udp.udp_counters import Counters
+from faith.datagram.udp.udp_v4_to_v6 import Inward
+from faith.datagram.udp.udp_v6_to_v4 import Outward
+from faith.translation.access import Access
+from faith.translation.destination import Policy
+from faith.translation.map import Map
+from faith.translation.map_table import Maps
+from faith.translation.networks import Networks
+from faith.translation.prefix import Prefix, Prefixes
+from tests.datagram.wires import Wire, arrival, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = Prefix.parse("2001:db8:ffff::/96")
+CLIENT, NODE, MAPPED = "2001:db8:6::2", "192.0.2.9", "198.51.100.102"
+POLICY = Policy(
+    Prefixes([PREFIX]),
+    Networks(32, ()),
+    Access.parse("::/0 permit 127.0.0.1/32\n::/0 permit 0.0.0.0/0"),
+    Maps([Map((number(MAPPED), 32), (number("2001:db8:a::2"), 128))]),
+)
+SERVED = 9
+
+
+class Home:
+    """A server of UDP but for what reads."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.outward_flows, self.inward_flows = Flows(Settings()), Flows(Settings())
+        wire: Any = Wire()
+        shared = self.counters, Paces(0, 0)
+        self.watched: list[Flow] = []
+        noticed = self.watched.append, self.watched.remove
+        self.outward = Outward(POLICY, self.outward_flows, wire, *shared, *noticed)
+        self.inward = Inward(POLICY, self.inward_flows, wire, wire, *shared)
+        self.serves = False
+        self.handover = Handover(self)
+
+    def serve(self) -> None:
+        self.serves = True
+
+    def ask(self, *ports: int) -> None:
+        """Have flows of both kinds for these ports of clients."""
+        mapped = f"{str(PREFIX).removesuffix('/96')}7f00:1"
+        for port in ports:
+            self.outward.arrived(arrival((CLIENT, port), (mapped, SERVED)), 0.0)
+            self.inward.arrived(arrival((NODE, port), (MAPPED, SERVED)), 0.0)
+
+    def ports(self) -> dict[int, int]:
+        """Which port of ours each of the client's has."""
+        return {flow.key[1]: flow.held.port for flow in self.outward_flows}
+
+    def close(self) -> None:
+        for flow in self.outward_flows.take(100):
+            self.outward.end(flow)
+
+
+@pytest.fixture
+def homes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Home, Home]]:
+    def flow_socket(source: str | None, port: int) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        sock.bind(("127.0.0.1", 0))
+        return sock
+
+    monkeypatch.setattr("faith.datagram.udp.udp_v6_to_v4.flow_socket", flow_socket)
+    both = Home(), Home()
+    yield both
+    for home in both:
+        home.close()
+
+
+def hand_over(giver: Home, taker: Home, room: int = 100) -> None:
+    while giver.handover.left:
+        states, descriptors = giver.handover.give(room)
+        assert len(descriptors) <= room
+        taker.handover.take(json.loads(json.dumps(states)), [os.dup(fd) for fd in descriptors])
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def test_flows_go_on_with_their_ports(homes: tuple[Home, Home]) -> None:
+    giver, taker = homes
+    giver.ask(7000, 7001, 7002)
+    ports = giver.ports()
+    hand_over(giver, taker, room=2)
+    assert taker.serves
+    assert taker.ports() == ports
+    assert len(taker.watched) == len(taker.inward_flows) == 3
+    assert not giver.watched
+    assert not len(giver.outward_flows) + len(giver.inward_flows)
+
+
+def test_it_takes_no_further_descriptor(
+    homes: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be none left, with very many flows."""
+
+    def exhausted(descriptor: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    giver, _ = homes
+    giver.ask(7000)
+    monkeypatch.setattr(os, "dup", exhausted)
+    _, descriptors = giver.handover.give(100)
+    os.close(*descriptors)
+
+
+def test_who_was_quicker_than_that_keeps_the_new_flow(homes: tuple[Home, Home]) -> None:
+    giver, taker = homes
+    giver.ask(7000, 7001)
+    taker.ask(7000)
+    new = taker.ports()[7000]
+    hand_over(giver, taker)
+    assert taker.ports()[7000] == new
+    assert len(taker.watched) == len(taker.inward_flows) == 2
+    for flow in taker.outward_flows.expire(1000.0):
+        taker.outward.end(flow)
+    for flow in taker.inward_flows.expire(1000.0):
+        taker.inward.end(flow)
+    assert not taker.watched

@@ -1,0 +1,312 @@
+"""One question to one server, which may lie, stammer or fall silent."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import ssl
+import subprocess
+from typing import TYPE_CHECKING
+
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+import uvloop
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faith.dns.endpoint import Endpoint
+from faith.dns.upstream_exchange import Exchange, Request, tls_context
+from faith.dns.wire import NXDOMAIN, REFUSED, WireError
+from faith.errors import ConfigError
+from tests.dns.messages import lines, question, read, reply_wire
+from tests.dns.zones import NameServer, Zones
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from faith.dns.answer import Answer
+    from faith.dns.question import Question
+    from tests.dns.zones import Handler
+
+ZONE = """$ORIGIN example.
+@ 300 IN SOA ns host 1 3600 1200 604800 60
+www 60 IN AAAA 2001:db8::80
+many 60 IN TXT "{filler}"
+many 60 IN TXT "1{filler}"
+many 60 IN TXT "2{filler}"
+many 60 IN TXT "3{filler}"
+many 60 IN TXT "4{filler}"
+many 60 IN TXT "5{filler}"
+""".format(filler="x" * 250)
+WWW = question("www.example.")
+
+
+def ask(
+    server: NameServer, *questions: Question, mixed_case: bool = False, seconds: float = 5
+) -> list[Answer]:
+    async def main() -> list[Answer]:
+        exchange = Exchange(Endpoint(server.host, server.port), mixed_case=mixed_case)
+        try:
+            async with asyncio.timeout(seconds):
+                return [await exchange.ask(asked) for asked in questions]
+        finally:
+            exchange.close()
+
+    return uvloop.run(main())
+
+
+class TestRequest:
+    def test_it_asks_for_recursion_and_for_the_ad_bit(self) -> None:
+        message = read(Request(WWW).message)
+        assert message.flags == dns.flags.RD | dns.flags.AD
+        assert message.question[0].to_text() == "www.example. IN AAAA"
+        assert (message.edns, message.payload, message.ednsflags) == (0, 1232, 0)
+
+    def test_do_and_cd_are_the_clients(self) -> None:
+        """CD of our own would let a bogus zone through (RFC 6147 §5.5)."""
+        for do in (False, True):
+            for cd in (False, True):
+                asked = question("www.example.", dnssec_ok=do, unchecked=cd)
+                message = read(Request(asked).message)
+                assert bool(message.flags & dns.flags.CD) is cd
+                assert bool(message.ednsflags & dns.flags.DO) is do
+
+    def test_rfc5452_9_2_ids_are_random(self) -> None:
+        ids = {Request(WWW).message[:2] for _ in range(200)}
+        assert len(ids) > 190
+
+    def test_mixed_case_is_in_the_letters_only(self) -> None:
+        asked = question(r"www\000\192-09.example.", "TYPE65")
+        sections = {Request(asked, mixed_case=True).message[12:-11] for _ in range(50)}
+        assert len(sections) > 40
+        for section in sections:
+            assert section[:-4].lower() == asked.section[:-4]
+            assert section[-4:] == asked.section[-4:]
+
+    @given(st.binary(max_size=60))
+    def test_noise_is_no_reply(self, noise: bytes) -> None:
+        assert not Request(WWW).is_answered_by(noise)
+
+    @pytest.mark.parametrize(
+        ("owner", "kind", "flags", "accepted"),
+        [
+            ("www.example.", "AAAA", "QR", True),
+            ("WWW.example.", "AAAA", "QR", True),
+            ("www.example.", "AAAA", "", False),
+            ("www.example.", "A", "QR", False),
+            ("xww.example.", "AAAA", "QR", False),
+            ("example.", "AAAA", "QR", False),
+        ],
+    )
+    def test_rfc5452_9_1_a_reply_has_the_question(
+        self, owner: str, kind: str, flags: str, accepted: bool
+    ) -> None:
+        request = Request(WWW)
+        wire = reply_wire(owner, kind, flags=flags)
+        assert request.is_answered_by(request.message[:2] + wire[2:]) is accepted
+        other = bytes([request.message[0] ^ 1, request.message[1]])
+        assert not request.is_answered_by(other + wire[2:])
+
+    def test_mixed_case_must_come_back(self) -> None:
+        request = Request(question("a" * 60 + ".example."), mixed_case=True)
+        answered = bytearray(request.message)
+        answered[2] |= 0x80
+        assert request.is_answered_by(bytes(answered))
+        assert not request.is_answered_by(bytes(answered[:12]) + bytes(answered[12:]).lower())
+
+
+class TestDatagrams:
+    def test_a_question_is_answered(self) -> None:
+        with NameServer(Zones(ZONE)) as server:
+            (answer,) = ask(server, WWW)
+        assert lines(answer) == ["www.example. 60 IN AAAA 2001:db8::80"]
+
+    def test_over_ipv6_and_with_mixed_case(self) -> None:
+        with NameServer(Zones(ZONE), "::1") as server:
+            (answer,) = ask(server, WWW, mixed_case=True)
+        assert len(lines(answer)) == 1
+
+    def test_rfc5452_9_2_every_question_has_a_port_of_its_own(self) -> None:
+        with NameServer(Zones(ZONE)) as server:
+            ask(server, *[WWW] * 50)
+        ports = [port for _, port in server.sources]
+        assert len(set(ports)) > 45
+        assert len({b - a for a, b in itertools.pairwise(ports)}) > 40
+
+    def test_replies_to_something_else_are_dropped(self) -> None:
+        zones = Zones(ZONE)
+
+        async def main() -> Answer:
+            loop = asyncio.get_running_loop()
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
+                server.setblocking(False)
+                server.bind(("::1", 0))
+                asking = loop.create_task(Exchange(Endpoint(*server.getsockname()[:2])).ask(WWW))
+                query, source = await loop.sock_recvfrom(server, 512)
+                evil = reply_wire("evil.example.", answer="evil.example. 60 IN AAAA ::1")
+                good = zones(query)
+                for reply in (b"", query[:2] + evil[2:], b"xx" + good[2:], query, good):
+                    server.sendto(reply, source)
+                return await asking
+
+        assert lines(asyncio.run(main())) == ["www.example. 60 IN AAAA 2001:db8::80"]
+
+    def test_and_so_are_those_of_others(self) -> None:
+        zones = Zones(ZONE)
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            with (
+                socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server,
+                socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as stranger,
+            ):
+                server.setblocking(False)
+                server.bind(("::1", 0))
+                exchange = Exchange(Endpoint(*server.getsockname()[:2]))
+                asking = loop.create_task(exchange.ask(WWW))
+                query, source = await loop.sock_recvfrom(server, 512)
+                stranger.sendto(zones(query), source)
+                done, _ = await asyncio.wait([asking], timeout=0.1)
+                assert not done
+                asking.cancel()
+
+        asyncio.run(main())
+
+    def test_what_makes_no_sense_is_told(self) -> None:
+        def truncated(query: bytes) -> bytes:
+            wire = reply_wire("www.example.", answer="www.example. 1 IN AAAA ::1")
+            return query[:2] + wire[2:-1]
+
+        with NameServer(truncated) as server, pytest.raises(WireError):
+            ask(server, WWW)
+
+    def test_a_closed_port_is_an_error_at_once(self) -> None:
+        with NameServer(Zones(ZONE)) as server:
+            pass
+        with pytest.raises(ConnectionRefusedError):
+            ask(server, WWW)
+
+    @pytest.mark.parametrize("bare", [False, True])
+    def test_rfc6891_7_a_server_without_edns_is_asked_without(self, bare: bool) -> None:
+        zones = Zones(ZONE)
+
+        def old(query: bytes) -> bytes:
+            if read(query).edns < 0:
+                return zones(query)
+            message = dns.message.make_response(read(query))
+            message.use_edns(False)
+            message.set_rcode(dns.rcode.FORMERR)
+            if bare:
+                message.question = []
+            return message.to_wire()
+
+        with NameServer(old) as server:
+            (answer,) = ask(server, WWW)
+        assert lines(answer) == ["www.example. 60 IN AAAA 2001:db8::80"]
+
+
+class TestStreams:
+    MANY = question("many.example.", "TXT")
+
+    def test_a_truncated_reply_is_asked_for_by_tcp(self) -> None:
+        with NameServer(Zones(ZONE)) as server:
+            (answer,) = ask(server, self.MANY)
+        assert len(lines(answer)) == 6
+        assert server.by_tcp == 1
+
+    def test_a_connection_serves_again_and_may_have_ended(self) -> None:
+        zones = Zones(ZONE)
+        with NameServer(zones) as server:
+            answers = ask(server, self.MANY, self.MANY)
+            assert [len(lines(answer)) for answer in answers] == [6, 6]
+
+            async def main() -> list[Answer]:
+                exchange = Exchange(Endpoint(server.host, server.port))
+                found = [await exchange.ask(self.MANY)]
+                connection = exchange._idle[0][0]
+                connection[1].close()  # as the server might
+                found.append(await exchange.ask(self.MANY))
+                exchange._expire(exchange._idle[0][0])
+                assert not exchange._idle
+                found.append(await exchange.ask(self.MANY))
+                exchange.close()
+                return found
+
+            assert [len(lines(answer)) for answer in uvloop.run(main())] == [6, 6, 6]
+
+    def test_a_wrong_answer_ends_the_connection(self) -> None:
+        zones = Zones(ZONE)
+
+        def confused(query: bytes) -> bytes:
+            reply = zones(query)
+            return reply if server.by_tcp == 0 else b"\0" + reply
+
+        with NameServer(confused) as server, pytest.raises(ConnectionError):
+            ask(server, self.MANY)
+
+
+class TestTls:
+    @pytest.fixture
+    def certificate(self, tmp_path: Path, need: Callable[[str], str]) -> Path:
+        path = tmp_path / "certificate.pem"
+        words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        names = ["-subj", "/CN=dns.example", "-addext", "subjectAltName=DNS:dns.example"]
+        command = [need("openssl"), *words.split(), *names, "-keyout", str(path), "-out", str(path)]
+        subprocess.run(command, capture_output=True, check=True)
+        return path
+
+    def exchange(self, handler: Handler, certificate: Path, name: str, times: int = 1) -> int:
+        """Ask *times*; the number of connections that took."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        trust = tls_context(certificate.read_text())
+        connections = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            try:
+                while head := await reader.read(2):
+                    query = await reader.readexactly(int.from_bytes(head, "big"))
+                    reply = handler(query) or b""
+                    writer.write(len(reply).to_bytes(2, "big") + reply)
+            finally:
+                writer.transport.abort()
+
+        async def main() -> None:
+            server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+            port = server.sockets[0].getsockname()[1]
+            exchange = Exchange(Endpoint("127.0.0.1", port, name), context=trust)
+            try:
+                async with asyncio.timeout(5):
+                    for _ in range(times):
+                        assert len(lines(await exchange.ask(WWW))) == 1
+            finally:
+                exchange.close()
+                server.close()
+
+        uvloop.run(main())
+        return connections
+
+    def test_questions_share_a_connection(self, certificate: Path) -> None:
+        assert self.exchange(Zones(ZONE), certificate, "dns.example", times=3) == 1
+
+    def test_another_name_is_not_trusted(self, certificate: Path) -> None:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            self.exchange(Zones(ZONE), certificate, "evil.example")
+
+
+@pytest.mark.parametrize("text", ["", "no certificate", "\N{REPLACEMENT CHARACTER}"])
+def test_a_text_without_certificates_is_not_taken_for_the_systems(text: str) -> None:
+    with pytest.raises(ConfigError, match="no certificates to trust"):
+        tls_context(text)
+
+
+def test_rcodes_come_through() -> None:
+    with NameServer(Zones(ZONE)) as server:
+        answers = ask(server, question("no.example."), question("www.other."))
+    assert [answer.rcode for answer in answers] == [NXDOMAIN, REFUSED]

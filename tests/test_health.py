@@ -1,0 +1,42 @@
+"""How the daemon is, told by one process and read by another."""
+
+from __future__ import annotations
+
+from faith.daemon.observe.health import LAYOUT, RELOADS, REPAIRS, RESTARTS, STEERING, Condition
+
+
+def condition() -> tuple[Condition, list[int]]:
+    cells = [0] * LAYOUT.size
+    return Condition(cells), cells
+
+
+def test_it_is_ready_when_everything_is_there() -> None:
+    told, _ = condition()
+    assert list(told.obstacles()) == [
+        "no worker serves",
+        "nothing is steered",
+        "no prefix is reserved",
+    ]
+    told.serving(1, 0)
+    told.steered(["route"], prefixes=1)
+    assert list(told.obstacles()) == []
+    told.drain()
+    assert list(told.obstacles()) == ["draining"]
+
+
+def test_a_way_that_is_left_is_no_longer_told() -> None:
+    told, cells = condition()
+    told.steered(["route", "redirect"], prefixes=2)
+    told.steered(["tproxy"], prefixes=2)
+    assert list(LAYOUT.of(STEERING, cells)) == [0, 0, 1, 0]
+
+
+def test_what_happened_is_counted() -> None:
+    told, cells = condition()
+    told.serving(2, 3)
+    told.reloaded(good=True)
+    told.reloaded(good=False)
+    told.repaired(good=True)
+    assert cells[LAYOUT.start(RESTARTS)] == 3
+    assert list(LAYOUT.of(RELOADS, cells)) == [1, 1]
+    assert list(LAYOUT.of(REPAIRS, cells)) == [1, 0]

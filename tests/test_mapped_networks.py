@@ -1,0 +1,195 @@
+"""The supervisor's IPv4 side, on a kernel of words."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.daemon.host import discovery
+from faith.daemon.host.mapped_networks import Inward
+from faith.errors import SetupError
+from faith.kernel.netlink import mapped_routes
+from faith.kernel.nft import mapped_guard
+from faith.kernel.nft.guard import NoNftables
+from faith.kernel.steering import mapped_steering
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+OURS = os.getpid()
+ONE, TWO, WHOLE = (0xC6336401, 32), (0xC6336402, 32), (0xC6336400, 24)
+
+
+class Kernel:
+    """Routes, a guard, and what was done in which order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        self.routes: dict[int, set[tuple[int, int]]] = {}
+        self.guard: list[tuple[int, int]] = []
+        self.changes = 0
+        self.has_nftables = True
+        self.refuses = False
+        self.steered: list[Any] = []
+        self.listeners = [["first"], ["second"]]
+        self.way = "sk_lookup"
+        for module, names in (
+            (mapped_routes, ("held", "hold", "release", "unanswered")),
+            (mapped_guard, ("install", "is_intact", "generation")),
+        ):
+            for name in names:
+                monkeypatch.setattr(module, name, getattr(self, name))
+        monkeypatch.setattr(mapped_steering, "bring_in", lambda way, workers: self)
+        monkeypatch.setattr(discovery, "running", lambda: [SimpleNamespace(pid=OURS + 1)])
+
+    def held(self) -> dict[int, set[tuple[int, int]]]:
+        return {process: set(networks) for process, networks in self.routes.items() if networks}
+
+    def hold(self, networks: Collection[tuple[int, int]], process: int) -> None:
+        if self.refuses:
+            raise SetupError("map IPv4 networks", "no")
+        self.done += ["hold"] * bool(networks)
+        self.routes.setdefault(process, set()).update(networks)
+
+    def release(self, networks: Collection[tuple[int, int]], process: int) -> None:
+        self.done += ["release"] * bool(networks)
+        self.routes.setdefault(process, set()).difference_update(networks)
+
+    def unanswered(self, networks: Collection[tuple[int, int]]) -> list[str]:
+        return ["somebody is deaf"] if networks else []
+
+    def install(self, ranges: list[tuple[int, int]], known: object = None) -> None:
+        self.done.append("guard")
+        self.guard = ranges
+        self.changes += 1
+
+    def is_intact(self, ranges: list[tuple[int, int]]) -> bool:
+        return self.guard == ranges
+
+    def generation(self) -> int:
+        if not self.has_nftables:
+            raise NoNftables("guard", "no")
+        return self.changes
+
+    def steer(self, networks: object, holes: object) -> None:
+        self.done.append("steer")
+        self.steered = [networks, holes]
+
+    def close(self) -> None:
+        self.done.append("close")
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    return Kernel(monkeypatch)
+
+
+@pytest.fixture
+def side(kernel: Kernel) -> Inward:
+    shared: list[object] = []
+    made = Inward("auto", 2, shared.extend)
+    made.shared = shared  # type: ignore[attr-defined]
+    made.start()
+    return made
+
+
+def test_nothing_is_done_without_maps(kernel: Kernel, side: Inward) -> None:
+    side.follow((), ())
+    assert not side.look()
+    assert not side.look_at_routes()
+    side.close()
+    assert kernel.done == []
+
+
+def test_it_is_guarded_before_it_is_there_and_steered_after(kernel: Kernel, side: Inward) -> None:
+    side.follow((ONE,), ())
+    assert kernel.done == ["guard", "hold", "steer"]
+    assert side.shared == ["first", "second"]  # type: ignore[attr-defined]
+    kernel.done.clear()
+    side.follow((TWO,), ())
+    assert kernel.done == ["guard", "hold", "steer", "release", "guard"]
+    assert kernel.held() == {OURS: {TWO}}
+    assert kernel.guard == [(TWO[0], TWO[0])]
+    kernel.done.clear()
+    side.close()
+    assert kernel.done == ["close", "release", "guard"]
+    assert (kernel.held(), kernel.guard) == ({}, [])
+
+
+def test_the_gateways_own_addresses_are_no_part_of_it(kernel: Kernel, side: Inward) -> None:
+    side.follow((WHOLE,), (ONE, (0x7F000000, 8)))
+    assert kernel.steered == [(WHOLE,), [ONE]]
+    assert kernel.guard == [(WHOLE[0], WHOLE[0]), (TWO[0], WHOLE[0] | 255)]
+
+
+def test_the_guard_is_of_what_others_hold_too(kernel: Kernel, side: Inward) -> None:
+    kernel.routes[OURS + 1] = {TWO}
+    side.follow((ONE,), ())
+    assert kernel.guard == [(ONE[0], TWO[0])]
+    side.close()
+    assert kernel.guard == [(TWO[0], TWO[0])]
+
+
+def test_what_dead_ones_left_goes_and_what_living_ones_hold_stays(
+    kernel: Kernel, side: Inward
+) -> None:
+    kernel.routes = {OURS + 1: {ONE}, OURS + 2: {TWO}}
+    side.start()
+    assert kernel.held() == {OURS + 1: {ONE}}
+
+
+def test_the_next_program_goes_on_with_what_the_process_holds(kernel: Kernel) -> None:
+    kernel.routes = {OURS: {ONE, TWO}}
+    side = Inward("auto", 2, lambda listeners: None)
+    side.start()
+    side.follow((ONE,), ())
+    assert kernel.held() == {OURS: {ONE}}
+    assert "hold" not in kernel.done
+
+
+def test_what_others_do_is_put_right(kernel: Kernel, side: Inward) -> None:
+    side.follow((ONE,), ())
+    assert not side.look()
+    kernel.changes += 1  # something else in nftables
+    assert not side.look()
+    kernel.guard, kernel.changes = [], kernel.changes + 1
+    assert side.look()
+    assert kernel.guard == [(ONE[0], ONE[0])]
+    assert not side.look_at_routes()
+    kernel.routes.clear()
+    assert side.look_at_routes()
+    assert kernel.held() == {OURS: {ONE}}
+
+
+def test_without_nftables_it_goes_on_and_says_so_once(
+    kernel: Kernel, side: Inward, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel.has_nftables = False
+    side.follow((ONE,), ())
+    side.follow((TWO,), ())
+    assert caplog.text.count("no nftables here") == 1
+    assert kernel.held() == {OURS: {TWO}}
+    assert not side.look()
+
+
+def test_what_keeps_arp_from_being_answered_is_told(
+    kernel: Kernel, side: Inward, caplog: pytest.LogCaptureFixture
+) -> None:
+    side.follow((ONE,), ())
+    assert "somebody is deaf" in caplog.text
+
+
+def test_a_refusal_is_raised_and_the_old_maps_can_be_gone_back_to(
+    kernel: Kernel, side: Inward
+) -> None:
+    side.follow((ONE,), ())
+    kernel.refuses = True
+    with pytest.raises(SetupError):
+        side.follow((ONE, TWO), ())
+    kernel.refuses = False
+    side.follow((ONE,), ())
+    assert kernel.held() == {OURS: {ONE}}
+    assert kernel.guard == [(ONE[0], ONE[0])]

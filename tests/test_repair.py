@@ -1,0 +1,133 @@
+"""What others take from the kernel's tables: put back, said and counted."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from faith.daemon.host import repair
+from faith.daemon.host.repair import Upkeep
+from faith.daemon.observe.health import LAYOUT, REPAIRS, Condition
+from faith.daemon.process.loop import Loop
+from faith.errors import SetupError
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
+from faith.kernel.nft.guard import GuardState, NoNftables
+from faith.translation.ports import Ports
+from faith.translation.prefix import Prefix
+
+PREFIX = Prefix.parse("2001:db8:ffff::/96")
+GUARD = GuardState(True, True, frozenset([(PREFIX.address, 96)]), Ports([(80, 80)]))
+
+
+class Kernel:
+    """Its tables, and the daemon that looks after them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.routes = [PREFIX]
+        self.guard: GuardState | SetupError = GUARD
+        self.guards = True
+        monkeypatch.setattr(routes, "reserved", lambda: self.routes)
+        monkeypatch.setattr(routes, "reserve", self.routes.append)
+        monkeypatch.setattr(guard, "inspect", self.inspect)
+        monkeypatch.setattr(repair, "keep_guarded", self.keep_guarded)
+        self.cells = [0] * LAYOUT.size
+        loop = Loop()
+        self.set_up = [PREFIX]
+        reservations: Any = SimpleNamespace(set_up=self.set_up)
+        self.upkeep = Upkeep(loop, reservations, Condition(self.cells))
+        loop.close()
+
+    def inspect(self) -> GuardState:
+        if isinstance(self.guard, SetupError):
+            raise self.guard
+        return self.guard
+
+    def keep_guarded(self, *, open_ports: Ports) -> None:
+        if self.guards:
+            self.guard = replace(GUARD, open_ports=open_ports)
+
+    @property
+    def repairs(self) -> list[int]:
+        return list(LAYOUT.of(REPAIRS, self.cells))
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    return Kernel(monkeypatch)
+
+
+def test_what_is_there_is_left_alone(kernel: Kernel) -> None:
+    kernel.upkeep.look()
+    assert kernel.repairs == [0, 0]
+
+
+def test_a_route_is_put_back(kernel: Kernel) -> None:
+    kernel.routes.clear()
+    kernel.upkeep.look()
+    assert kernel.routes == [PREFIX]
+    assert kernel.repairs == [1, 0]
+
+
+def test_a_guard_is_put_back_with_its_open_ports(kernel: Kernel) -> None:
+    kernel.upkeep.look()
+    kernel.guard = GuardState()
+    kernel.upkeep.look()
+    assert kernel.guard == GUARD
+    assert kernel.repairs == [1, 0]
+
+
+def test_a_guard_that_cannot_be_put_right_is_not_tried_for_ever(kernel: Kernel) -> None:
+    kernel.upkeep.look()
+    kernel.guards = False
+    kernel.guard = GuardState()
+    for _ in range(5):
+        kernel.upkeep.look()
+    assert kernel.repairs == [1, 0]
+
+
+def test_nothing_is_put_back_that_never_was(kernel: Kernel) -> None:
+    kernel.guard = GuardState()
+    kernel.upkeep.look()
+    assert kernel.guard == GuardState()
+
+
+def test_what_cannot_be_done_is_said_once(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
+    kernel.guard = SetupError("guard", "not permitted")
+    with caplog.at_level(logging.ERROR):
+        for _ in range(5):
+            kernel.upkeep.look()
+    assert len(caplog.records) == 1
+    assert kernel.repairs == [0, 1]
+
+
+def test_what_cannot_be_done_keeps_nothing_else_from_being_done(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(prefix: Prefix) -> None:
+        if prefix == PREFIX:
+            raise SetupError("reserve", "somebody else's route is in the way")
+        kernel.routes.append(prefix)
+
+    monkeypatch.setattr(routes, "reserve", refuse)
+    other = Prefix.parse("2001:db8:eeee::/96")
+    kernel.upkeep.look()
+    kernel.set_up.append(other)
+    kernel.routes.clear()
+    kernel.guard = GuardState()
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            kernel.upkeep.look()
+    assert kernel.routes == [other]
+    assert kernel.guard == GUARD
+    assert len(caplog.records) == 1
+
+
+def test_without_nftables_there_is_nothing_to_keep(kernel: Kernel) -> None:
+    kernel.guard = NoNftables("guard", "there is no nftables")
+    kernel.upkeep.look()
+    assert kernel.repairs == [0, 0]

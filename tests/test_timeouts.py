@@ -1,0 +1,176 @@
+"""Time limits, on a clock the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import socket
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.relay.tcp.timeouts import Deadlines, Silence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Clock:
+    """The part of an event loop that tells time; the test turns it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.timers: list[tuple[float, int, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, call: Callable[[], None]) -> Any:
+        heapq.heappush(self.timers, (when, len(self.timers), call))
+        return SimpleNamespace(cancel=self.timers.clear)
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> Any:
+        return self.call_at(self.now + delay, call)
+
+    def turn(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.timers and self.timers[0][0] <= end:
+            self.now, _, call = heapq.heappop(self.timers)
+            call()
+        self.now = end
+
+
+@pytest.fixture
+def clock() -> Any:
+    return Clock()
+
+
+def test_deadlines_are_missed_in_order_and_on_time(clock: Any) -> None:
+    missed: list[str] = []
+    deadlines: Any = Deadlines(clock, 10, missed.append)  # type: ignore[arg-type]
+    deadlines.add("one", clock.now)
+    clock.turn(4)
+    deadlines.add("two", clock.now)
+    deadlines.add("three", clock.now)
+    deadlines.remove("two")
+    clock.turn(5.9)
+    assert missed == []
+    clock.turn(0.2)
+    assert missed == ["one"]
+    clock.turn(4)
+    assert missed == ["one", "three"]
+    assert not clock.timers, "an empty queue keeps no timer"
+
+
+def test_no_deadline_at_zero(clock: Any) -> None:
+    missed: list[str] = []
+    deadlines: Any = Deadlines(clock, 0, missed.append)  # type: ignore[arg-type]
+    deadlines.add("one", clock.now)
+    clock.turn(1e6)
+    assert missed == []
+    assert deadlines.sessions() == ["one"]
+
+
+class Sessions:
+    """Stands for the plane: the sessions there are, and how they were ended."""
+
+    def __init__(self, count: int) -> None:
+        self.all = [self._session() for _ in range(count)]
+        self.ended: dict[int, str] = {}
+
+    @staticmethod
+    def _session() -> Any:
+        def leg() -> SimpleNamespace:
+            sock = SimpleNamespace(setsockopt=lambda *option: options.append(option))
+            return SimpleNamespace(moved=0, done=False, sock=sock)
+
+        options: list[tuple[int, int, int]] = []
+        return SimpleNamespace(
+            client=leg(),
+            server=leg(),
+            seen=0,
+            started=100.0,
+            quiet_since=100.0,
+            data=0,
+            parent=None,
+            looked_at=False,
+            options=options,
+        )
+
+    def sessions(self) -> list[Any]:
+        return [one for number, one in enumerate(self.all) if number not in self.ended]
+
+    def end(self, session: Any, how: str, *, reset: bool) -> None:
+        assert reset
+        self.ended[self.all.index(session)] = how
+
+
+def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
+    moving: list[Any] = []
+    plane: Any = Sessions(2)
+    Silence(clock, plane, idle=80, half_closed=0, lifetime=0, moving=moving.append)
+    for _ in range(79):
+        clock.turn(1)
+        plane.all[1].client.moved += 1
+    assert plane.ended == {}
+    clock.turn(11)
+    assert plane.ended == {0: "idle"}
+    assert moving
+    assert {*map(id, moving)} == {id(plane.all[1])}
+    clock.turn(90)
+    assert plane.ended == {0: "idle", 1: "idle"}
+
+
+def test_data_are_not_silent_while_their_parent_is_not(clock: Any) -> None:
+    plane: Any = Sessions(2)
+    parent, data = plane.all
+    data.parent, parent.data = parent, 1
+    parent.moved = (0, 0)
+    Silence(clock, plane, idle=80, half_closed=0, lifetime=0, moving=print)
+    for _ in range(100):
+        clock.turn(1)
+        parent.moved = (0, parent.moved[1] + 1)
+    assert plane.ended == {}
+    clock.turn(90)
+    assert plane.ended == {1: "idle"}
+
+
+def test_half_closing_starts_its_own_limit(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    Silence(clock, plane, idle=0, half_closed=16, lifetime=0, moving=lambda session: None)
+    clock.turn(1000)
+    plane.all[0].server.done = True
+    clock.turn(16)
+    assert plane.ended == {}
+    clock.turn(4)
+    assert plane.ended == {0: "idle half-closed"}
+
+
+def test_a_life_has_an_end_whatever_moves(clock: Any) -> None:
+    plane: Any = Sessions(2)
+    Silence(clock, plane, idle=0, half_closed=0, lifetime=80, moving=lambda session: None)
+    plane.all[1].started = 150.0
+    for _ in range(92):
+        clock.turn(1)
+        plane.all[0].client.moved += 1
+    assert plane.ended == {0: "lifetime"}
+
+
+def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    Silence(clock, plane, idle=0, half_closed=0, lifetime=0, moving=lambda session: None)
+    clock.turn(59)
+    assert plane.all[0].options == []
+    clock.turn(1000)
+    assert plane.all[0].options == [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    assert plane.ended == {}, "without limits nothing is cut"
+
+
+def test_closing_stops_the_clocks() -> None:
+    loop = asyncio.new_event_loop()
+    silence = Silence(loop, Sessions(0), 1, 1, 0, lambda session: None)
+    deadlines = Deadlines(loop, 1, lambda session: None)
+    silence.close()
+    deadlines.close()
+    loop.close()
