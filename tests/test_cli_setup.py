@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
     from faith.cli.setup.template import Answers
     from faith.daemon.config.settings import Settings
-    from faith.kernel.netlink.interfaces import Own
+    from faith.kernel.netlink.interfaces import OwnAddress
 
 BY_NAME = {question.name: question for question in QUESTIONS}
 
 
 @dataclass(frozen=True)
 class Address:
-    """As of faith.kernel.netlink.interfaces.Own."""
+    """As of faith.kernel.netlink.interfaces.OwnAddress."""
 
     address: IPv4Address | IPv6Address
     network: IPv4Network | IPv6Network
 
 
-def addresses(*texts: str) -> list[Own]:
+def addresses(*texts: str) -> list[OwnAddress]:
     found = [ip_interface(text) for text in texts]
-    return cast("list[Own]", [Address(one.ip, one.network) for one in found])
+    return cast("list[OwnAddress]", [Address(one.ip, one.network) for one in found])
 
 
 HOST = Host(
@@ -171,6 +171,7 @@ def answered(given: dict[str, str]) -> Answers:
     return answers
 
 
+@pytest.mark.timeout(240)  # it computes, for ten seconds where nobody else does
 def test_whatever_is_answered_makes_a_good_file() -> None:
     texts = set()
     for given in itertools.islice(combinations(), 0, None, 11):

@@ -259,7 +259,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
         (
             "prefix = [{address = '1::', via = 'route'},\n{address = '2::', via = 'tproxy'}]",
             2,
-            "tproxy, but route on line 1: all prefixes have one way in",
+            "tproxy, but route on line 1: all prefixes have one steering method",
         ),
         ("[access]\nfile = '/x'\nrules = []", 3, "there is a file on line 2 already"),
     ],
@@ -309,7 +309,7 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
         "prefix   2001:db8:ffff::/96, layout low32, reserved while it runs",
         "service  ports 23,80,8000-8100",
         "service  port 21, FTP on 21",
-        "steered  by the first way that fits",
+        "steered  by the first method that works",
         "access   1 rule in access.rules",
         "maps     1, IPv4 addresses of them: 1",
         "workers  2, as nobody",

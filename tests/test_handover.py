@@ -309,6 +309,41 @@ def test_a_child_finds_its_parent_and_comes_after_it(homes: tuple[Home, Home]) -
     ]  # fmt: skip
 
 
+def test_children_of_two_givers_find_each_their_own_parent(
+    homes: tuple[Home, Home], loop: asyncio.AbstractEventLoop
+) -> None:
+    """Two workers become one: what each calls its sessions is its own affair."""
+    third = Home(loop)
+    try:
+        for number, giver in enumerate((homes[0], third), 1):
+            _, _, parent = giver.start()
+            _, _, child = giver.start()
+            parent.port = child.port = number
+            child.parent, parent.data = parent, 1
+        for _ in range(2):
+            for giver in (homes[0], third):
+                assert move(giver, homes[1]) == 1
+        children = [one for one in homes[1].plane.sessions() if one.parent]
+        assert [child.parent.port for child in children if child.parent] == [1, 2]
+        assert [child.port for child in children] == [1, 2]
+    finally:
+        third.close()
+
+
+def test_what_came_is_forgotten_when_it_has_ended(homes: tuple[Home, Home]) -> None:
+    one, other = homes
+    _, _, parent = one.start()
+    parent.data = 1
+    one.start()
+    assert move(one, other) == 2
+    assert len(other.handover._parents) == 1, "only what others may name"
+    for session in other.plane.sessions():
+        other.plane.end(session, "test", reset=True)
+    one.start()
+    assert move(one, other) == 1
+    assert not other.handover._parents
+
+
 def test_listeners_come_last(homes: tuple[Home, Home]) -> None:
     one, other = homes
     one.start()

@@ -1,4 +1,4 @@
-"""The pool of a daemon: the file of its leases, and the memory in which all processes see them."""
+"""The address pool of a daemon: the file of its leases, and the memory that all processes share."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ if TYPE_CHECKING:
     from faith.dns.service import Settings as DnsSettings
 
     Network = tuple[int, int]
-    """An IPv4 address and a length."""
+    """An IPv4 address and a prefix length."""
 
 
 class Lent:
-    """What there is of a pool, and nothing where there is none."""
+    """The leases of the pool, if there is one."""
 
     def __init__(self) -> None:
         self.book: Book | None = None
-        """The file, for who lends."""
+        """The lease file, for the name server, which makes the leases."""
         self._leases: Leases | None = None
         self._same: dict[str, str] = {}
 
     def set_up(self, settings: DnsSettings | None, left: Any) -> None:
-        """Open what the settings ask for, or go on with the *left* `state` of the program before.
+        """Open the pool of the settings, or adopt that of the *left* `state` of the predecessor
+        process.
 
-        Raises ConfigError and SetupError; it cannot be another pool than that.
+        Raises ConfigError and SetupError, also when it differs from the pool that was left.
         """
         pool = settings.pool if settings else ()
         file = settings.pool_file if settings and pool else None
@@ -54,31 +55,32 @@ class Lent:
 
     @property
     def networks(self) -> tuple[Network, ...]:
-        """What can be lent."""
+        """The networks of the pool."""
         return self._leases.networks if self._leases else ()
 
     def use(self, v4: int) -> int | None:
-        """The IPv6 host that *v4* stands for, from now on for a while; None for nobody."""
+        """Return the IPv6 host that *v4* is leased to, and extend the lease; None
+        without a lease."""
         return self._leases.use(v4) if self._leases else None
 
     def state(self) -> Any:
-        """What the next program of this process goes on from, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return {"same": self._same, "descriptors": [*self.descriptors()]}
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
         if self._leases and self.book:
             yield from (self._leases.fileno(), self.book.fileno())
 
     def close(self) -> None:
-        """Let others have the file."""
+        """Close the lease file, so that another process may lock it."""
         if self._leases and self.book:
             self._leases.close()
             self.book.close()
 
 
 def _check(pool: Iterable[Network]) -> None:
-    """Raise ConfigError if it has an address of the gateway's in it."""
+    """Raise ConfigError if a network of the pool contains an address of the gateway."""
     for network in pool:
         for own in routes.own_ipv4():
             if overlap(network, own, 32):

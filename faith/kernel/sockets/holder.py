@@ -1,4 +1,4 @@
-"""Which process listens on a port: what an operator asks next when the port is taken."""
+"""The process that listens on a port, for the error message when the port is taken."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp6
 
 
 def holder(port: int) -> str:
-    """A process that listens on TCP *port* over IPv6 in this network namespace: ``name (pid 7)``.
+    """Return a process that listens on TCP *port* over IPv6, as ``name (pid 7)``.
 
-    Empty when there is none, or none that this process may look into.
+    Only listeners of this network namespace are looked at.
+    Empty when there is none, or none that this process may inspect.
     """
     with suppress(OSError):
         sockets = {f"socket:[{inode}]" for inode in _listening(port)}
@@ -24,7 +25,7 @@ def holder(port: int) -> str:
 
 
 def _listening(port: int) -> list[str]:
-    """The inodes of the listeners; a thread may have a namespace of its own, hence thread-self."""
+    """Return the inodes of the listeners in this thread's network namespace."""
     lines = Path("/proc/thread-self/net/tcp6").read_text().splitlines()[1:]
     rows = (line.split() for line in lines)
     ending = f":{port:04X}"
