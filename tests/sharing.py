@@ -20,13 +20,13 @@ LOADS = (
     "tests/peers/test_bench_datagrams.py",
     "tests/peers/test_bench_names.py",
 )
-"""Files that load the machine: one worker has them all, when only unit tests are left."""
+"""Files that load the machine: one worker has them all, when all others are done."""
 WAITING = ("tests/netns/", "tests/peers/")
 """Files that wait for processes more than they compute, and take longest."""
 
 
 class Files(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
-    """A file is one worker's; what waits comes first, what loads the machine after that."""
+    """A file is one worker's; what waits comes first, and what loads the machine last."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
@@ -38,4 +38,4 @@ class Files(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
 
 
 def _turn(unit: str) -> int:
-    return 0 if unit.startswith(WAITING) else 1 if unit == HEAVY else 2
+    return 0 if unit.startswith(WAITING) else 2 if unit == HEAVY else 1
