@@ -213,12 +213,12 @@ def test_data_pass_the_rules_of_their_moment(
 ) -> None:
     rules = tmp_path / "faithd.conf"
     rules.write_text("2001:db8:6::/64 permit 0.0.0.0/0\n")
-    faithd = start("-f", str(rules), "ftp")
+    faithd = start("-d", "-f", str(rules), "ftp")
     with dialogue(lab) as control:
         port = port_of(ask(control, b"EPSV\r\n"))
         rules.write_text("2001:db8:6::/64 deny 192.0.2.0/24\n")
         faithd.signal(1)
-        faithd.wait_said("faithd.conf: 1 rules")
+        faithd.wait_said("new policy:", times=2)  # of both workers
         with (
             lab.client.inside(),
             pytest.raises(ConnectionResetError),
