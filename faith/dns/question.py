@@ -66,9 +66,12 @@ class Question:
 
     @property
     def name_key(self) -> bytes:
-        """A key that all types of the name have in common."""
+        """A key that all types of the name have in common, and no type has.
+
+        A name on the wire begins with the length of a label, which is less than 0xFF.
+        """
         key = self.key
-        return key[:-5] + b"\0\0" + key[-3:]
+        return b"\xff" + key[:-5] + key[-3:]
 
     def of_type(self, kind: int) -> Question:
         """The question for another type of the same name."""

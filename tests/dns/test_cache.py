@@ -5,9 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from faith.dns.answer import failure
 from faith.dns.cache import RECHECK, STALE_TTL, Cache
+from faith.dns.question import Question
 from faith.dns.wire import REFUSED
 from tests.dns.messages import query, question, read, reply
 
@@ -92,6 +95,29 @@ class TestKeys:
         message = read(entry.reply(query("www.example.", "MX"), 0, 512))
         assert (message.rcode(), message.question[0].rdtype) == (3, 15)
         assert not kept(cache, 0, owner="a.www.example.")
+
+    @pytest.mark.parametrize("klass", ["IN", "CH", "CLASS0", "CLASS255"])
+    @pytest.mark.parametrize("kind", ["TYPE0", "TYPE255", "TYPE65535"])
+    def test_no_type_on_the_wire_is_every_type(self, kind: str, klass: str) -> None:
+        cache = Cache()
+        asked = question("www.example.", kind, klass)
+        cache.put(asked, TAG, reply("www.example.", kind, klass=klass, authority=SOA), 0)
+        assert len(cache) == 1
+        for other in ("A", "AAAA", "MX", "HTTPS"):
+            assert not kept(cache, 0, other)
+
+    @given(
+        st.lists(st.binary(min_size=1, max_size=3), max_size=2),
+        st.binary(min_size=4, max_size=4),
+        st.sampled_from([b"", b"\0\0", b"\0\1"]),
+    )
+    def test_no_question_has_the_key_of_a_name(
+        self, labels: list[bytes], end: bytes, tag: bytes
+    ) -> None:
+        section = b"".join(bytes([len(label)]) + label for label in labels) + b"\0" + end
+        asked = Question(section)
+        assert asked.name_key + tag not in (asked.key, asked.key + b"\0\0", asked.key + b"\0\1")
+        assert asked.name_key[0] > 63  # no name begins so
 
     def test_rfc2308_2_1_at_the_end_of_a_chain_it_is_another_name(self) -> None:
         cache = Cache()
