@@ -108,6 +108,11 @@ class Answer:
         return self.flags & RCODE
 
     @property
+    def is_ours(self) -> bool:
+        """Whether nobody else was asked."""
+        return self.flags & AA != 0
+
+    @property
     def kind(self) -> int:
         """The type that was asked for."""
         return int.from_bytes(self.message[self.base - 4 : self.base - 2], "big")
@@ -115,7 +120,7 @@ class Answer:
     def aged(self, age: int) -> Answer:
         """The same *age* seconds later."""
         octets = self.message[: self.base] + self.tail(age)
-        return Answer(octets, bogus=self.bogus, authoritative=self.flags & AA != 0)
+        return Answer(octets, bogus=self.bogus, authoritative=self.is_ours)
 
     def asked_for(self, kind: int) -> Answer:
         """The same records for a question of type *kind*, which nobody vouches for."""

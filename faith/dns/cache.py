@@ -129,8 +129,9 @@ class Cache:
 def _key(question: Question, answer: Answer) -> bytes:
     """The key to find *answer* by: that a name does not exist holds for all types (RFC 2308 §5).
 
-    At the end of a chain it is another name that does not exist.
+    At the end of a chain it is another name that does not exist; and where we deny a name, a server
+    may yet know of some type.
     """
-    if answer.rcode == NXDOMAIN and not answer.answers:
+    if answer.rcode == NXDOMAIN and not answer.answers and not answer.is_ours:
         return question.name_key
     return question.key

@@ -15,7 +15,7 @@ from faith.dns.answer import Answer, failure
 from faith.dns.cache import STALE_TTL
 from faith.dns.options import Rule
 from faith.dns.synthesis import TTL_WITHOUT_SOA, addresses
-from faith.dns.wire import AAAA, IN, NOERROR, NXDOMAIN, PTR, A
+from faith.dns.wire import AAAA, ANY, IN, NOERROR, NXDOMAIN, PTR, A
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ class Lending:
             log.error("all %d addresses of the pool are lent", len(self._pool))
 
     def named(self, question: Question) -> LentName | None:
-        """What *question* means if it is a PTR query for an address of the pool."""
-        if (question.kind, question.klass) != (PTR, IN):
+        """What *question* (PTR or ANY) means if it is about an address of the pool."""
+        if question.kind not in (PTR, ANY) or question.klass != IN:
             return None
         v4 = reverse.v4_address(question.name)
         if v4 is None or v4 not in self._pool:
@@ -128,7 +128,7 @@ class LentName:
             return failure(question, reply.rcode)
         ttl = max(0, min(reply.lifetime, int(self._lease.left(now)), TTL))
         if data := objects.data_of(reply.message, PTR):
-            return zone.answer(question, data, ttl)
+            return zone.answer(question, data, ttl, PTR)
         return self._negative(reply.rcode, ttl)
 
     def _negative(self, rcode: int, ttl: int) -> Answer:

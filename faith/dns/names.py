@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from faith.dns import local
 from faith.dns.answer import failure
 from faith.dns.cache import Cache
 from faith.dns.lending import Lending
@@ -42,6 +43,8 @@ class Names:
         counters: Counters | None = None,
         pool: Pool | None = None,
     ) -> None:
+        self._options = options
+        self._pool = pool
         cache = Cache(stale=stale)
         self._responder = Responder(options, cache, served)
         lending = None if pool is None else Lending(options, pool, stale)
@@ -57,5 +60,6 @@ class Names:
         except WireError as error:
             log.debug("a server's reply makes no sense: %s", error)
             answer = failure(question)
+        answer = local.corrected(question, self._options, miss.client.view, answer, self._pool)
         self._responder.keep(miss, answer, time.monotonic())
         return answer

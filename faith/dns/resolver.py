@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from faith.dns import ipv4only, reverse
+from faith.dns import reverse
 from faith.dns.answer import Answer, failure
 from faith.dns.counters import Counters
 from faith.dns.question import Question
@@ -62,8 +62,6 @@ class Resolver:
 
     async def resolve(self, question: Question, view: View) -> Answer:
         """The answer for a client of *view*.  Raises WireError for what a server garbled."""
-        if local := ipv4only.answer(question, view.prefixes):
-            return local
         if view.prefixes and (named := reverse.of(question, self.options.all_prefixes)):
             return named.known() or named.answer(await self._look_up(named.v4_question()))
         synthesis = Synthesis(self.options, view, question)

@@ -6,6 +6,7 @@ import struct
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from faith.dns import local
 from faith.dns.answer import failure
 from faith.dns.options import V4_MAPPED
 from faith.dns.question import EDNS_LIMIT, PLAIN_LIMIT, Rejected, parse
@@ -114,6 +115,8 @@ class Responder:
         question = query.question
         if not client.served or not query.flags & RD:
             return failure(question, REFUSED).reply(query, b"", limit)
+        if own := local.answer(question, self.options, client.view):
+            return own.reply(query, own.tail(0), limit)
         if found := self.cache.get(question, client.tag, now):
             reply = found.reply(query, now, limit)
             if len(message) <= PLAIN_LIMIT and not stream and not reply[2] & _TC:

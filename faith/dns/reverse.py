@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from faith.dns import ipv4only, objects, zone
 from faith.dns.answer import failure
 from faith.dns.question import Question
-from faith.dns.wire import IN, NOERROR, NXDOMAIN, PTR, TYPE_CLASS
+from faith.dns.wire import ANY, IN, NOERROR, NXDOMAIN, PTR, TYPE_CLASS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from faith.dns.answer import Answer
     from faith.translation.prefix import Prefix, Prefixes
 
@@ -40,7 +42,7 @@ class Reverse:
     def known(self) -> Answer | None:
         """The answer, if there is no need to ask for it (RFC 8880 §7.2.1)."""
         if self.v4 in ipv4only.ADDRESSES:
-            return zone.answer(self._question, [ipv4only.NAME], ipv4only.TTL)
+            return zone.answer(self._question, [ipv4only.NAME], ipv4only.TTL, PTR)
         return None
 
     def v4_question(self) -> Question:
@@ -52,7 +54,7 @@ class Reverse:
         if reply.rcode not in (NOERROR, NXDOMAIN):
             return failure(self._question, reply.rcode)
         if data := objects.data_of(reply.message, PTR):
-            return zone.answer(self._question, data, reply.lifetime)
+            return zone.answer(self._question, data, reply.lifetime, PTR)
         return zone.negative(self._question, reply.rcode, self._zone(), reply.lifetime)
 
     def _zone(self) -> bytes:
@@ -62,8 +64,11 @@ class Reverse:
 
 
 def of(question: Question, prefixes: Prefixes) -> Reverse | None:
-    """What *question* means if it is a PTR query for an address under one of *prefixes*."""
-    if (question.kind, question.klass) != (PTR, IN):
+    """What *question* means if it is a PTR query for an address under one of *prefixes*.
+
+    One for ANY is as good: of several sets of records it gets this one (RFC 8482 §4.1).
+    """
+    if question.kind not in (PTR, ANY) or question.klass != IN:
         return None
     v6 = address(question.name)
     prefix = None if v6 is None else prefixes.find(v6)
@@ -79,6 +84,23 @@ def address(name: bytes) -> int | None:
     if name[end:] != _IP6_ARPA or name[:end:2] != b"\1" * _NIBBLES or nibbles.strip(_HEX):
         return None
     return int(nibbles[::-1], 16)
+
+
+def is_near(name: bytes, prefixes: Iterable[Prefix]) -> bool:
+    """Return whether *name* is above or below the reverse zone of one of *prefixes*, or is it."""
+    nibbles = name[1 : -len(_IP6_ARPA) : 2]
+    count = len(nibbles)
+    if count > _NIBBLES or name != b"".join(b"\1%c" % nibble for nibble in nibbles) + _IP6_ARPA:
+        return False
+    if nibbles.strip(_HEX):
+        return False
+    top = int(nibbles[::-1] or b"0", 16)
+    bits = 4 * count
+    return any(
+        top >> bits - shared == prefix.address >> 128 - shared
+        for prefix in prefixes
+        for shared in (min(bits, prefix.length),)
+    )
 
 
 def v4_name(v4: int) -> bytes:

@@ -13,7 +13,7 @@ from faith.dns.cache import Cache
 from faith.dns.options import Options, Rule, View
 from faith.dns.resolver import DEADLINE, HEAD_START, Resolver
 from faith.dns.tasks import Tasks
-from faith.dns.wire import AAAA, NOERROR, NXDOMAIN, SERVFAIL
+from faith.dns.wire import AAAA, NOERROR, SERVFAIL
 from faith.translation.prefix import Prefix
 from tests.dns import clock
 from tests.dns.messages import lines, name, question, reply
@@ -167,17 +167,6 @@ class TestOthers:
         txt = reply("v4.example.", "TXT", answer='v4.example. 60 IN TXT "x"')
         (answer,) = resolve(Table({"v4.example. TXT": txt}), question("v4.example.", "TXT"))
         assert answer is txt
-
-    def test_ipv4only_arpa_is_not(self) -> None:
-        table = Table()
-        answers = resolve(table, question("ipv4only.arpa."), question("x.ipv4only.arpa.", "A"))
-        assert [answer.rcode for answer in answers] == [NOERROR, NXDOMAIN]
-        assert not table.asked
-
-    def test_but_it_is_for_those_without_a_prefix(self) -> None:
-        table = Table()
-        resolve(table, question("ipv4only.arpa."), view=View(), options=Options(VIEW.prefixes))
-        assert table.asked == ["ipv4only.arpa. AAAA"]
 
     def test_a_records_can_be_hidden(self) -> None:
         table = Table(V4ONLY)
