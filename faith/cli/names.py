@@ -12,14 +12,14 @@ from faith.cli.name_options import Texts  # noqa: TC001 - typer reads the annota
 from faith.errors import ConfigError, FaithError
 from faith.kernel import routes
 from faith.translation import pref64
-from faith.translation.prefix import LOW32, Prefix
+from faith.translation.prefix import Prefix
 
 
 def answer_names(
     prefix: Annotated[
         Texts, options.under("Map under this prefix, not under those reserved here.")
     ] = None,
-    layout: options.Layout = LOW32,
+    layout: options.Layout = None,
     listen: options.Listen = None,
     forward: options.Forward = None,
     allow: options.Allow = None,
@@ -78,7 +78,7 @@ def show_hosts(
     prefix: Annotated[
         Texts, options.under("Map under this prefix, not those reserved here.")
     ] = None,
-    layout: options.Layout = LOW32,
+    layout: options.Layout = None,
 ) -> None:
     """Show lines for the /etc/hosts of IPv6-only hosts: servers under their mapped addresses."""
     from faith.cli import hosts
@@ -90,7 +90,7 @@ def show_hosts(
 
 def show_advertisements(
     prefix: Annotated[Texts, options.under("Tell of this prefix, not those reserved here.")] = None,
-    layout: options.Layout = LOW32,
+    layout: options.Layout = None,
     daemon: Annotated[
         Texts, typer.Option("--for", metavar="|".join(ra.DAEMONS), help="For this daemon only.")
     ] = None,
@@ -117,7 +117,7 @@ def show_advertisements(
     print(ra.snippets(under, seconds, daemon or list(ra.DAEMONS)), end="")
 
 
-def _prefixes(texts: Texts, layout: str) -> list[Prefix]:
+def _prefixes(texts: Texts, layout: str | None) -> list[Prefix]:
     found = [Prefix.parse(text, layout) for text in texts or ()] or routes.reserved()
     if not found:
         raise FaithError("no prefix is reserved here; give one with -p")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.netns
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
-OTHER = Prefix.parse("2001:db8:fffe::/64")
+OTHER = Prefix.parse("2001:db8:fffe::/64", LOW32)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ class TestConflicts:
         ],
     )
     def test_with_what_the_host_is(self, prefix: str, reason: str) -> None:
-        found = routes.conflicts(Prefix.parse(prefix))
+        found = routes.conflicts(Prefix.parse(prefix, LOW32))
         assert found
         assert found.startswith(reason)
 
@@ -186,7 +186,7 @@ class TestConflicts:
     def test_none_with_what_is_reserved(self) -> None:
         routes.reserve(PREFIX)
         for prefix in ("2001:db8:ffff::/96", "2001:db8:ffff::/64"):
-            assert routes.conflicts(Prefix.parse(prefix)) is None
+            assert routes.conflicts(Prefix.parse(prefix, LOW32)) is None
 
 
 @pytest.mark.usefixtures("inside")
