@@ -74,8 +74,8 @@ class Rules:
 class Parts:
     """All that a policy is made of, as plain values.
 
-    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, and *pool* those that
-    it lends addresses of.
+    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, *own6* those on IPv6,
+    and *pool* those that it lends addresses of.
     """
 
     rules: Rules
@@ -84,6 +84,7 @@ class Parts:
     maps: Maps = NO_MAPS
     sources: Sources = NO_SOURCES
     pool: tuple[tuple[int, int], ...] = ()
+    own6: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def gather(
@@ -95,12 +96,14 @@ class Parts:
     ) -> Parts:
         """All that is given, and what the kernel has now.  Raises OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
-        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool)
+        own6 = tuple(sorted(routes.own_ipv6())) if pool else ()
+        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6)
 
     def policy(self, lent: Lent = nothing_lent) -> Policy:
         """The policy they make, with what is *lent* of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
-        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent)
+        own6 = Networks(128, self.own6)
+        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent, own6)
 
     @property
     def networks(self) -> tuple[tuple[int, int], ...]:
@@ -126,13 +129,13 @@ class Parts:
         """
         prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
         maps, sources = _difference(known, self.maps), self.sources.values()
-        rest = self.own, maps, sources, self.pool
+        rest = self.own, maps, sources, self.pool, self.own6
         return json.dumps([self.rules.text, self.rules.file, prefixes, *rest])
 
     @classmethod
     def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
         """What :meth:`dumps` wrote."""
-        text, file, prefixes, own, maps, sources, pool = json.loads(dumped)
+        text, file, prefixes, own, maps, sources, pool, own6 = json.loads(dumped)
         return cls(
             Rules(text, file),
             tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
@@ -140,6 +143,7 @@ class Parts:
             _changed(known, maps),
             Sources.of(sources),
             tuple((network, length) for network, length in pool),
+            tuple((network, length) for network, length in own6),
         )
 
 

@@ -10,6 +10,7 @@ from faith.dns import local
 from faith.dns.answer import failure
 from faith.dns.cache import Cache
 from faith.dns.lending import Lending
+from faith.dns.options import NO_NETWORKS
 from faith.dns.resolver import Resolver
 from faith.dns.responder import Responder
 from faith.dns.wire import WireError
@@ -30,7 +31,8 @@ log = logging.getLogger("faith.dns")
 class Names:
     """Answers for clients in *served* (see Responder), by *servers*; *stale* is for Cache.
 
-    *counters* count.  *pool* has the addresses for those who are to be lent some.
+    *counters* count.  *pool* has the addresses for those who are to be lent some, and *ours* as in
+    Lending.
     """
 
     def __init__(
@@ -42,12 +44,13 @@ class Names:
         stale: int = 0,
         counters: Counters | None = None,
         pool: Pool | None = None,
+        ours: Networks = NO_NETWORKS,
     ) -> None:
         self._options = options
         self._pool = pool
         cache = Cache(stale=stale)
         self._responder = Responder(options, cache, served)
-        lending = None if pool is None else Lending(options, pool, stale)
+        lending = None if pool is None else Lending(options, pool, stale, ours)
         self._resolver = Resolver(options, cache, servers, tasks, counters, lending)
         self.respond = self._responder.respond
         self.serves = self._responder.serves

@@ -19,7 +19,7 @@ from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
-from faith.errors import ConfigError, SetupError
+from faith.errors import ConfigError, FaithError, SetupError
 from faith.kernel import interfaces, routes
 from faith.translation.networks import Networks
 
@@ -75,9 +75,7 @@ async def serve(
     it listens, if there are any, and on no others.  Raises ConfigError and SetupError.
     """
     async with AsyncExitStack() as undo:
-        pool = book.pool(time.monotonic()) if book else None
-        if book and pool:
-            undo.callback(lambda: book.save(pool, time.monotonic()))
+        pool = _pool(book, undo) if book else None
         tasks = Tasks()
         counters = counters or Counters()
         upstreams = Upstreams(_exchanges(settings), tasks, counters)
@@ -92,6 +90,24 @@ async def serve(
         undo.callback(loop.remove_reader, watch.fileno())
         ready()
         await loop.create_future()
+
+
+def _pool(book: Book, undo: AsyncExitStack) -> Pool | None:
+    """What *book* has to lend, and *undo* writes down; None, with a message, where it is broken."""
+    try:
+        pool = book.pool(time.monotonic())
+    except (FaithError, OSError) as error:
+        log.error("nothing is lent: %s", error)
+        return None
+
+    def save() -> None:
+        try:
+            book.save(pool, time.monotonic())
+        except OSError as error:
+            log.error("the leases of the pool are not written down: %s", error.strerror)
+
+    undo.callback(save)
+    return pool
 
 
 class _Service:
@@ -118,7 +134,7 @@ class _Service:
 
     def _names(self) -> Names:
         settings = self._settings
-        options, connected = self._basis
+        options, connected, ours = self._basis
         served = settings.served or Networks(128, connected)
         return Names(
             options,
@@ -128,6 +144,7 @@ class _Service:
             settings.stale,
             self._counters,
             self._pool,
+            Networks(128, ours),
         )
 
     async def start(self, given: Iterable[socket.socket]) -> None:
@@ -170,13 +187,20 @@ class _Service:
             log.error("%s", error)
 
 
-def _basis(settings: Settings) -> tuple[Options, frozenset[tuple[int, int]]]:
-    """The options with the prefixes of this moment, and the networks of the host's links."""
+def _basis(
+    settings: Settings,
+) -> tuple[Options, frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:
+    """The options with the prefixes of this moment, the networks of the host's links, and its own.
+
+    These are all that it answers for on IPv6, its prefixes included.
+    """
     options = settings.options
+    reserved = routes.reserved()
     if settings.reserved:
-        prefixes = tuple(routes.reserved()) or (WELL_KNOWN,)  # RFC 6147 §5.2
+        prefixes = tuple(reserved) or (WELL_KNOWN,)  # RFC 6147 §5.2
         options = replace(options, prefixes=prefixes)
-    return options, frozenset(_connected())
+    ours = [*routes.own_ipv6(), *((prefix.address, prefix.length) for prefix in reserved)]
+    return options, frozenset(_connected()), frozenset(ours)
 
 
 def _connected() -> Iterator[tuple[int, int]]:

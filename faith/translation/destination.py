@@ -86,16 +86,19 @@ def nothing_lent(v4: int) -> int | None:
     return None
 
 
+_NONE6 = Networks(128)
+
+
 class Policy:
     """Everything that decides about a connection, replaced as one value on any change.
 
     *own* are the networks the gateway answers for on IPv4, as its kernel's local table has them.
     What a client connects from is said by a rule, else by the *maps*, else by the *sources*.
     *lent* says which IPv6 host an IPv4 address stands for that no map is for, if any, and then it
-    does so for a while.
+    does so for a while; never one of *own6*, the IPv6 networks that the gateway answers for.
     """
 
-    __slots__ = ("access", "lent", "maps", "own", "prefixes", "sources")
+    __slots__ = ("access", "lent", "maps", "own", "own6", "prefixes", "sources")
 
     def __init__(
         self,
@@ -105,6 +108,7 @@ class Policy:
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
         lent: Lent = nothing_lent,
+        own6: Networks = _NONE6,
     ) -> None:
         self.prefixes = prefixes
         self.own = own
@@ -112,6 +116,7 @@ class Policy:
         self.maps = maps
         self.sources = sources
         self.lent = lent
+        self.own6 = own6
 
     def admit(self, client: int, destination: int, prefix: Prefix, protocol: str = TCP) -> Verdict:
         """Judge *client* (128 bits) towards *destination* (32 bits), reached through *prefix*.

@@ -6,7 +6,7 @@ destination is the mapped address it asked for: ``::ffff:192.0.2.0/120 permit 19
 
 from __future__ import annotations
 
-from faith.translation.destination import DENIED, NO_RULE, NOT_GLOBAL_DESTINATIONS
+from faith.translation.destination import DENIED, NO_RULE, NOT_GLOBAL_DESTINATIONS, OWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def inward(policy: Policy, client: int, mapped: int, port: int, protocol: str = 
     server = policy.lent(mapped)
     if server is None:
         return Inward(NOT_MAPPED)
+    if server in policy.own6:
+        return Inward(OWN)  # it has become so since; it is not for who comes from there
     judged = _judged(policy, client, mapped, server, port)
     judged.lent = True
     return judged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 import pytest
@@ -196,6 +196,13 @@ class TestOwnIPv4:
         own = {f"{IPv4Address(network)}/{length}" for network, length in routes.own_ipv4()}
         assert own >= {"127.0.0.0/8", "192.0.2.1/32", "192.0.2.255/32", "198.51.100.0/24"}
         assert not own & {"192.0.2.0/24", "192.0.2.80/32"}
+
+    def test_and_of_ipv6_but_for_what_is_reserved(self, ip: Callable[[str], str]) -> None:
+        routes.reserve(PREFIX)
+        ip("-6 route add local 2001:db8:9::/64 dev lo")
+        own = {f"{IPv6Address(network)}/{length}" for network, length in routes.own_ipv6()}
+        assert own >= {"::1/128", "2001:db8:6::1/128", "2001:db8:9::/64"}
+        assert not own & {str(PREFIX), "2001:db8:6::/64"}
 
     def test_a_host_that_never_had_an_ipv4_address(self, network: Network) -> None:
         empty = network.host("empty")
