@@ -47,7 +47,7 @@ class Lending:
         self, options: Options, pool: Pool, stale: int = 0, ours: Networks = NO_NETWORKS
     ) -> None:
         self._options = options
-        self._pool = pool
+        self.pool = pool
         self._ours = ours
         self._seconds = TTL + (stale + STALE_TTL if stale else 0)
         self._quiet_until = float("-inf")
@@ -78,12 +78,12 @@ class Lending:
         if not servers:
             return no
         try:
-            lease = self._pool.lend(min(servers), self._seconds, now)
+            lease = self.pool.lend(min(servers), self._seconds, now)
         except OSError as error:  # the promise could not be written down
             self._complain(now, f"no address is lent, the file cannot be written: {error.strerror}")
             return failure(question)
         if lease is None:
-            self._complain(now, f"all {len(self._pool)} addresses of the pool are lent")
+            self._complain(now, f"all {len(self.pool)} addresses of the pool are lent")
             return failure(question)
         limit = TTL_WITHOUT_SOA if no.negative_ttl is None else no.negative_ttl
         return Answer(objects.lent(reply.message, lease.v4.to_bytes(4, "big"), min(limit, TTL)))
@@ -107,9 +107,9 @@ class Lending:
         if question.kind not in (PTR, ANY) or question.klass != IN:
             return None
         v4 = reverse.v4_address(question.name)
-        if v4 is None or v4 not in self._pool:
+        if v4 is None or v4 not in self.pool:
             return None
-        return LentName(question, self._pool.find(v4))
+        return LentName(question, self.pool.find(v4))
 
 
 class LentName:

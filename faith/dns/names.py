@@ -13,6 +13,7 @@ from faith.dns.lending import Lending
 from faith.dns.options import NO_NETWORKS
 from faith.dns.resolver import Resolver
 from faith.dns.responder import Responder
+from faith.dns.stale import Stale
 from faith.dns.wire import WireError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Names:
     """Answers for clients in *served* (see Responder), by *servers*; *stale* is for Cache.
 
     *counters* count.  *pool* has the addresses for those who are to be lent some, and *ours* as in
-    Lending.
+    Lending.  Names that take the place of others, by other options, may have their *cache*.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Names:
         counters: Counters | None = None,
         pool: Pool | None = None,
         ours: Networks = NO_NETWORKS,
+        cache: Cache | None = None,
     ) -> None:
         self._options = options
         self._pool = pool
-        cache = Cache(stale=stale)
-        self._responder = Responder(options, cache, served)
+        cache = Cache(stale=stale) if cache is None else cache
         lending = None if pool is None else Lending(options, pool, stale, ours)
+        spare = Stale(options, cache, lending) if stale else None
+        self._responder = Responder(options, cache, served, spare)
         self._resolver = Resolver(options, cache, servers, tasks, counters, lending)
         self.respond = self._responder.respond
         self.serves = self._responder.serves

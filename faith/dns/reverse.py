@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from faith.dns.answer import Answer
     from faith.translation.prefix import Prefix, Prefixes
 
-_IP6_ARPA = b"\3ip6\4arpa\0"
+IP6_ARPA = b"\3ip6\4arpa\0"
+"""The domain of all reverse names of IPv6, on the wire (RFC 3596 §2.5)."""
 _IN_ADDR_ARPA = b"\7in-addr\4arpa\0"
 _NIBBLES = 32
 _OCTETS = 4
@@ -81,16 +82,16 @@ def address(name: bytes) -> int | None:
     """The IPv6 address with the reverse name *name*, which is in lower case (RFC 3596 §2.5)."""
     end = 2 * _NIBBLES
     nibbles = name[1:end:2]
-    if name[end:] != _IP6_ARPA or name[:end:2] != b"\1" * _NIBBLES or nibbles.strip(_HEX):
+    if name[end:] != IP6_ARPA or name[:end:2] != b"\1" * _NIBBLES or nibbles.strip(_HEX):
         return None
     return int(nibbles[::-1], 16)
 
 
 def is_near(name: bytes, prefixes: Iterable[Prefix]) -> bool:
     """Return whether *name* is above or below the reverse zone of one of *prefixes*, or is it."""
-    nibbles = name[1 : -len(_IP6_ARPA) : 2]
+    nibbles = name[1 : -len(IP6_ARPA) : 2]
     count = len(nibbles)
-    if count > _NIBBLES or name != b"".join(b"\1%c" % nibble for nibble in nibbles) + _IP6_ARPA:
+    if count > _NIBBLES or name != b"".join(b"\1%c" % nibble for nibble in nibbles) + IP6_ARPA:
         return False
     if nibbles.strip(_HEX):
         return False
@@ -124,5 +125,5 @@ def v4_address(name: bytes) -> int | None:
 def v6_question(v6: int) -> Question:
     """The PTR query for an IPv6 address."""
     nibbles = b"%032x" % v6
-    name = b"".join(b"\1%c" % nibble for nibble in reversed(nibbles)) + _IP6_ARPA
+    name = b"".join(b"\1%c" % nibble for nibble in reversed(nibbles)) + IP6_ARPA
     return Question(name + TYPE_CLASS.pack(PTR, IN))

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faith.dns import listening
+from faith.dns.cache import Cache
 from faith.dns.counters import Counters
 from faith.dns.endpoint import in_resolv_conf
 from faith.dns.exchange import Exchange, tls_context
 from faith.dns.names import Names
 from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
+from faith.dns.reverse import IP6_ARPA
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
@@ -127,6 +129,7 @@ class _Service:
         self._settings = settings
         self._upstreams = upstreams
         self._basis = _basis(settings)
+        self._cache = Cache(stale=settings.stale)
         self._sockets: dict[Endpoint, list[socket.socket]] = {}
         self._refreshing = asyncio.Lock()
         self._is_given = False
@@ -145,6 +148,7 @@ class _Service:
             self._counters,
             self._pool,
             Networks(128, ours),
+            self._cache,
         )
 
     async def start(self, given: Iterable[socket.socket]) -> None:
@@ -163,6 +167,8 @@ class _Service:
         async with self._refreshing:
             basis = _basis(self._settings)
             if basis != self._basis:
+                if basis[0].all_prefixes != self._basis[0].all_prefixes:
+                    self._cache.forget_below(IP6_ARPA)  # other names are mapped addresses'
                 self._basis = basis
                 self.server.names = self._names()
             if self._is_given:

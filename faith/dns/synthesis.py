@@ -97,6 +97,15 @@ def without_a(reply: Answer) -> Answer:
     return _without(reply, A, lambda v4: True)
 
 
+def hides_a(view: View, question: Question) -> bool:
+    """Return whether A records are to be kept from this asker.
+
+    Who validates needs them, also for a synthesis of its own (RFC 6147 §5.5 item 3).
+    """
+    validates = question.dnssec_ok and question.unchecked
+    return view.filter_a and (question.kind, question.klass) == (A, IN) and not validates
+
+
 def addresses(reply: Answer, kind: int) -> list[int]:
     """The addresses in the answer section, of type A or AAAA."""
     return [

@@ -15,6 +15,7 @@ from faith.dns.answer import Answer, failure
 from faith.dns.cache import RECHECK, STALE_TTL, Cache
 from faith.dns.options import V4_MAPPED, Options, View
 from faith.dns.responder import Miss, Responder
+from faith.dns.stale import AS_IT_CAME, Stale
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.generated import reply_wires
@@ -31,9 +32,9 @@ def networks(*texts: str) -> Networks:
 
 
 def responder(*served: str, stale: int = 0, options: Options | None = None) -> Responder:
-    return Responder(
-        options or Options(VIEW.prefixes), Cache(stale=stale), networks(*served) if served else None
-    )
+    options, cache = options or Options(VIEW.prefixes), Cache(stale=stale)
+    spare = Stale(options, cache) if stale else None
+    return Responder(options, cache, networks(*served) if served else None, spare)
 
 
 def knowing(answer: Answer = ANSWER, now: float = 0, stale: int = 0) -> Responder:
@@ -46,6 +47,7 @@ def knowing(answer: Answer = ANSWER, now: float = 0, stale: int = 0) -> Responde
 def learn(found: Responder, answer: Answer, now: float, client: str = CLIENT) -> None:
     miss = found.respond(query_wire("www.example."), client, now)
     assert isinstance(miss, Miss)
+    found.cache.put(miss.query.question, AS_IT_CAME, answer, now)  # as the resolver does
     found.keep(miss, answer, now)
 
 

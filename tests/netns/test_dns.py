@@ -37,6 +37,7 @@ pytestmark = pytest.mark.netns
 ZONE = f"""$ORIGIN example.
 @ 300 IN SOA ns host 1 3600 1200 604800 60
 www 60 IN A {SERVER}
+brief 1 IN A 192.0.2.9
 v6 60 IN AAAA 2001:db8:6::80
 global 60 IN A 198.41.0.4
 other 60 IN AAAA 2001:db8:6::81
@@ -305,6 +306,41 @@ class TestService:
         wait_until(
             lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 5, "their end"
         )
+
+
+@pytest.mark.usefixtures("reserved")
+class TestBadDay:
+    """The way to the servers is gone, which is when the rest must not go with it."""
+
+    def brief(self, lab: ThreeHosts) -> dns.message.Message:
+        return ask(lab.client, "brief.example.")
+
+    def test_what_was_true_is_told_through_it_and_changes_of_the_gateway(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], zones: NameServer
+    ) -> None:
+        start("--serve-stale", "3600")
+        assert addresses(self.brief(lab)) == [lab.mapped("192.0.2.9")]
+        lab.gateway.run(["ip", "link", "del", "to-server"])
+        wait_until(lambda: self.brief(lab).answer[0].ttl == 30, 15, "the time of it being over")
+        assert addresses(self.brief(lab)) == [lab.mapped("192.0.2.9")]
+        lab.gateway.links.add_address("to-client", "2001:db8:66::1/64")
+        lab.gateway.links.add_address("lo", "198.18.0.1/32")
+        with lab.gateway.inside():
+            routes.release(Prefix.parse(PREFIX))
+            routes.reserve(Prefix.parse(OTHER_PREFIX))
+        other = ["2001:db8:eeee::c000:209"]
+        wait_until(lambda: addresses(self.brief(lab)) == other, 10, "the same under another prefix")
+
+    def test_what_is_kept_outlives_a_change_of_addresses(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], zones: NameServer
+    ) -> None:
+        start()
+        assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+        asked = len(zones.sources)
+        lab.gateway.links.add_address("to-client", "2001:db8:66::1/64")
+        lab.client.links.add_address("to-gateway", "2001:db8:66::2/64")
+        wait_until(lambda: is_answered(lab, "2001:db8:66::1"), 5, "an answer from there")
+        assert len(zones.sources) == asked
 
 
 def test_the_well_known_prefix_is_used_where_none_is_reserved(
