@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from faith.dns.answer import STALE, STALE_NXDOMAIN
 from faith.dns.wire import NOERROR, NXDOMAIN
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Entry:
 
     def stale_reply(self, query: Query, now: float, limit: int) -> bytes:
         """The same of an answer past its time: what has no TTL left gets one (RFC 8767 §4)."""
-        return self.answer.reply(query, self.stale_tail(now), limit)
+        error = STALE if self.answer.rcode == NOERROR else STALE_NXDOMAIN
+        return self.answer.reply(query, self.stale_tail(now), limit, error)
 
     def stale_tail(self, now: float) -> bytes:
         """The records, with TTLs of `STALE_TTL` or more."""

@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from faith.dns import local
-from faith.dns.answer import failure
+from faith.dns.answer import NO_SERVER, failure
 from faith.dns.cache import Cache
 from faith.dns.lending import Lending
 from faith.dns.options import NO_NETWORKS
 from faith.dns.resolver import Resolver
 from faith.dns.responder import Responder
 from faith.dns.stale import Stale
-from faith.dns.wire import WireError
+from faith.dns.wire import SERVFAIL, WireError
 
 if TYPE_CHECKING:
     from faith.dns.answer import Answer
@@ -66,6 +66,8 @@ class Names:
         except WireError as error:
             log.debug("a server's reply makes no sense: %s", error)
             answer = failure(question)
+        if answer.rcode == SERVFAIL and answer.error is None and answer.bogus is False:
+            answer.error = NO_SERVER  # the failure is ours
         answer = local.corrected(question, self._options, miss.client.view, answer, self._pool)
         self._responder.keep(miss, answer, time.monotonic())
         return answer

@@ -23,6 +23,7 @@ from faith.dns.wire import (
     REFUSED,
     TC,
     WireError,
+    question_end,
 )
 
 if TYPE_CHECKING:
@@ -162,8 +163,15 @@ class Responder:
 
 
 def rejection(message: bytes, rcode: int) -> bytes:
-    """The reply to a query that cannot be read: a header, and EDNS where *rcode* is one of its."""
+    """The reply to a query that is not answered: its question, if that can be read.
+
+    It has EDNS where *rcode* is one of EDNS's.
+    """
     id_, flags = HEADER.unpack_from(message)[:2]
     edns = rcode >= BADVERS
-    head = HEADER.pack(id_, QR | flags & (OPCODE | RD) | rcode & RCODE, 0, 0, 0, edns)
-    return head + _OPT.pack(OPT, EDNS_LIMIT, rcode >> 4, 0, 0, 0) if edns else head
+    try:
+        section = message[HEADER.size : question_end(message)]
+    except WireError:
+        section = b""
+    head = HEADER.pack(id_, QR | flags & (OPCODE | RD) | rcode & RCODE, bool(section), 0, 0, edns)
+    return head + section + (_OPT.pack(OPT, EDNS_LIMIT, rcode >> 4, 0, 0, 0) if edns else b"")

@@ -92,4 +92,4 @@ class _Parts:
         self.used.append(entry)
         answer = entry.answer
         octets = answer.message[: answer.base] + entry.stale_tail(self._now)
-        return Answer(octets, bogus=answer.bogus, authoritative=answer.is_ours)
+        return Answer(octets, bogus=answer.bogus, authoritative=answer.is_ours, error=answer.error)

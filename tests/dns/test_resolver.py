@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.dns import resolver
-from faith.dns.answer import Answer, failure
+from faith.dns.answer import FILTERED, Answer, failure
 from faith.dns.cache import Cache
 from faith.dns.options import Options, Rule, View
 from faith.dns.resolver import DEADLINE, HEAD_START, Resolver
@@ -52,7 +52,7 @@ class Table:
         self._answers[key] = answer
 
     async def ask(self, question: Question) -> Answer:
-        kinds = {1: "A", 28: "AAAA", 12: "PTR", 16: "TXT", 43: "DS"}
+        kinds = {255: "ANY", 1: "A", 28: "AAAA", 12: "PTR", 16: "TXT", 43: "DS"}
         owner = resolver_name(question)
         key = f"{owner} {kinds[question.kind]}"
         if question.unchecked and f"{key} CD" in self._answers:
@@ -167,6 +167,16 @@ class TestOthers:
         txt = reply("v4.example.", "TXT", answer='v4.example. 60 IN TXT "x"')
         (answer,) = resolve(Table({"v4.example. TXT": txt}), question("v4.example.", "TXT"))
         assert answer is txt
+
+    def test_nor_does_any_show_them(self) -> None:
+        both = "v4.example. 60 IN A 192.0.2.1\nv4.example. 60 IN MX 1 v4.example."
+        table = Table({"v4.example. ANY": reply("v4.example.", "ANY", answer=both)})
+        view = View((PREFIX,), filter_a=True)
+        (hidden,) = resolve(table, question("v4.example.", "ANY"), view=view)
+        assert lines(hidden) == ["v4.example. 60 IN MX 1 v4.example."]
+        assert (hidden.error, hidden.lifetime) == (FILTERED, 60)
+        (shown,) = resolve(table, question("v4.example.", "ANY"))
+        assert (len(lines(shown)), shown.error) == (2, None)
 
     def test_a_records_can_be_hidden(self) -> None:
         table = Table(V4ONLY)

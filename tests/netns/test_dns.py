@@ -331,6 +331,23 @@ class TestBadDay:
         other = ["2001:db8:eeee::c000:209"]
         wait_until(lambda: addresses(self.brief(lab)) == other, 10, "the same under another prefix")
 
+    def test_rfc8914_the_reason_is_told(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        start("--serve-stale", "3600", "--filter-a", "2001:db8:6::/64")
+
+        def why(owner: str, kind: str) -> list[int]:
+            query = dns.message.make_query(owner, kind, use_edns=0)
+            reply = lab.client.call(lambda: dns.query.udp(query, GATEWAY_V6, timeout=6))
+            return [int(option.code) for option in reply.options]
+
+        assert why("brief.example.", "AAAA") == [29]
+        assert why("www.example.", "A") == [17]
+        assert why("v6.example.", "AAAA") == []
+        lab.gateway.run(["ip", "link", "del", "to-server"])
+        wait_until(lambda: why("brief.example.", "AAAA") == [3], 15, "a stale answer")
+        assert why("unheard.example.", "TXT") == [22]
+
     def test_what_is_kept_outlives_a_change_of_addresses(
         self, lab: ThreeHosts, start: Callable[..., FaithDns], zones: NameServer
     ) -> None:

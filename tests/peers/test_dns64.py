@@ -6,6 +6,7 @@ is listed here case by case, and docs/dns64.rst has a row with the reason for ea
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -144,6 +145,69 @@ def _about(ttl: int) -> int:
 @pytest.mark.parametrize("peer", PEERS)
 def test_the_same_is_said(case: str, peer: str, servers: Host) -> None:
     assert ask(servers, FAITH, case) == ask(servers, PEERS[peer], case)
+
+
+QUERY = dns.message.make_query("v4.example", "A", use_edns=False, id=7).to_wire()
+OPT = b"\0\0\x29\x10\0\0\0\0\0\0"
+ODD_QUERIES = {
+    "octets behind it": QUERY + b"junk",
+    "octets behind its EDNS": QUERY[:11] + b"\1" + QUERY[12:] + OPT + b"\0junk",
+    "the AA bit": QUERY[:2] + b"\5" + QUERY[3:],
+    "the Z bit": QUERY[:3] + b"\x40" + QUERY[4:],
+    "an RCODE": QUERY[:3] + b"\5" + QUERY[4:],
+    "the RA bit": QUERY[:3] + b"\x80" + QUERY[4:],
+    "no RD bit": QUERY[:2] + b"\0" + QUERY[3:],
+    "another opcode": QUERY[:2] + b"\x11" + QUERY[3:],
+    "no question": QUERY[:5] + b"\0" + QUERY[6:12],
+    "two questions": QUERY[:5] + b"\2" + QUERY[6:] + QUERY[12:],
+    "EDNS version 1": QUERY[:11] + b"\1" + QUERY[12:] + b"\0\0\x29\x10\0\0\1\0\0\0\0",
+    "EDNS twice": QUERY[:11] + b"\2" + QUERY[12:] + (OPT + b"\0") * 2,
+    "an unknown option": QUERY[:11] + b"\1" + QUERY[12:] + OPT + b"\4\xff\xff\0\0",
+    "a cookie": QUERY[:11] + b"\1" + QUERY[12:] + OPT + b"\x0c\0\x0a\0\x08abcdefgh",
+    "the size 0": QUERY[:11] + b"\1" + QUERY[12:] + b"\0\0\x29\0\0\0\0\0\0\0\0",
+    "type 0": QUERY[:-4] + b"\0\0\0\1",
+    "type 128": QUERY[:-4] + b"\0\x80\0\1",
+    "the type OPT": QUERY[:-4] + b"\0\x29\0\1",
+    "a name cut short": QUERY[:18],
+    "a label of an unknown kind": QUERY[:12] + b"\x42" + QUERY[13:],
+    "less than a header": QUERY[:11],
+}
+"""Where unbound and BIND give the same, so does ``faith dns``."""
+
+
+def told(host: Host, port: int, query: bytes) -> tuple[int, ...] | None:
+    """The response code and the number of answers; None for silence."""
+
+    def asked() -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((Recursive.ADDRESS, port))
+            sock.settimeout(8)
+            sock.send(query)
+            if len(query) < SHORTEST:
+                sock.send(SENTINEL)
+            return sock.recv(4096)
+
+    reply = host.call(asked)
+    if reply[:2] == SENTINEL[:2]:
+        return None
+    extended = reply[-6] if reply[-11:-8] == OPT[:3] else 0
+    return reply[3] & 15, int.from_bytes(reply[6:8], "big"), extended
+
+
+SHORTEST = 12
+"""Octets of what is answered at all; of anything less there is no telling when silence is over."""
+SENTINEL = dns.message.make_query("nothing", "TXT", id=8, flags=0).to_wire()
+"""What all of them refuse at once, after anything else."""
+
+
+@pytest.mark.parametrize("odd", ODD_QUERIES)
+def test_odd_queries_get_what_others_give(odd: str, servers: Host) -> None:
+    query = ODD_QUERIES[odd]
+    for port in (UNBOUND, BIND, FAITH):  # a name that is known is answered in order
+        ask(servers, port, "v4.example A")
+    unbound, bind, ours = (told(servers, port, query) for port in (UNBOUND, BIND, FAITH))
+    assert unbound == bind
+    assert ours == unbound
 
 
 @pytest.mark.parametrize("case", DIFFERENT)

@@ -33,6 +33,9 @@ ns A 192.0.2.80
 www A 192.0.2.1
 www MX 10 www
 real AAAA 2001:db8::80
+trailed A 192.0.2.2
+failed MX 10 www
+long 2147483647 A 192.0.2.3
 """
 REVERSE = """$TTL 300
 @ SOA ns.example. host.example. 1 3600 1200 604800 60
@@ -51,6 +54,14 @@ class Odd(Zones):
         nothing = "$ORIGIN .\n@ 300 IN SOA a. b. 1 3600 1200 604800 300\n"
         texts = (f"$ORIGIN {zone}.\n{text}" for zone, text in ZONES.items())
         super().__init__(nothing, *(text.replace("\n@ NS", "\n@ IN NS") for text in texts))
+
+    def __call__(self, wire: bytes) -> bytes:
+        reply = super().__call__(wire)
+        if b"\7trailed" in wire:
+            return reply + b"junk"
+        if b"\6failed" in wire:
+            return reply[:3] + bytes([reply[3] | dns.rcode.SERVFAIL]) + reply[4:]
+        return reply
 
 
 class Site:
@@ -189,3 +200,24 @@ def test_no_server_hides_what_is_ours(site: Site, forwarder: FaithDns) -> None:
     assert len(data(site.lab, "ipv4only.arpa", "AAAA")) == 2
     assert len(data(site.lab, "ipv4only.arpa", "A")) == 2
     assert ask(site.lab, "_dns.resolver.arpa", "SVCB").rcode() == dns.rcode.NOERROR
+
+
+@pytest.fixture
+def before_odd(site: Site, tmp_path: Path) -> Iterator[None]:
+    """``faith dns`` that asks the odd one."""
+    words = ("-p", site.lab.prefix, "--forward", ODD)
+    found = FaithDns(site.lab.gateway, tmp_path / "dns.log", *words)
+    yield
+    found.process.terminate()
+    found.process.wait(5)
+
+
+@pytest.mark.usefixtures("before_odd")
+def test_an_odd_server_is_understood(site: Site) -> None:
+    assert data(site.lab, "trailed.example", "A") == ["192.0.2.2"]
+    assert data(site.lab, "trailed.example", "AAAA") == ["2001:db8:ffff::c000:202"]
+    failed = ask(site.lab, "failed.example", "MX")
+    assert (failed.rcode(), failed.answer) == (dns.rcode.SERVFAIL, [])
+    week = 7 * 86400
+    for _ in range(2):
+        assert week - 5 < ask(site.lab, "long.example", "A").answer[0].ttl <= week
