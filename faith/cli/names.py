@@ -43,14 +43,15 @@ def answer_names(
 ) -> None:
     """Answer for names, so that IPv6-only clients find IPv4-only servers (DNS64, RFC 6147).
 
-    It stays in the foreground.  Options for servers, clients and names may be repeated.
+    It stays in the foreground.  Options for servers, clients and names may be repeated.  SIGHUP has
+    it read certificates and resolv.conf(5) again.
     """
     from faith.daemon import admin, forwarder
     from faith.dns import endpoint
     from faith.dns.options import Rule
     from faith.dns.words import Words
 
-    settings = Words(
+    words = Words(
         prefix or (),
         layout,
         listen or (),
@@ -68,9 +69,9 @@ def answer_names(
         pool or (),
         pool_client or (),
         pool_file,
-    ).settings()
+    )
     where = endpoint.parse(metrics, admin.PORT)[:2] if metrics else None
-    forwarder.run(settings, workers, user, where)
+    forwarder.run(words.settings, workers, user, where)
 
 
 def show_hosts(

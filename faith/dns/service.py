@@ -21,7 +21,7 @@ from faith.dns.reverse import IP6_ARPA
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
-from faith.errors import ConfigError, FaithError, SetupError
+from faith.errors import ConfigError, FaithError, PermissionNeeded, SetupError
 from faith.kernel import interfaces, routes
 from faith.translation.networks import Networks
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from faith.dns.pool import Network, Pool
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+RETRY = 3.0
+"""Seconds until an address is tried again whose port somebody else has."""
 _LINK_LOCAL = (0xFE80 << 112, 10)
 
 log = logging.getLogger("faith.dns")
@@ -85,6 +87,7 @@ async def serve(
         service = _Service(settings, upstreams, tasks, counters, pool)
         undo.callback(service.server.close)
         undo.push_async_callback(tasks.close)
+        undo.callback(service.stop)
         watch = undo.enter_context(routes.watch())
         await service.start(given)
         loop = asyncio.get_running_loop()
@@ -131,6 +134,8 @@ class _Service:
         self._basis = _basis(settings)
         self._cache = Cache(stale=settings.stale)
         self._sockets: dict[Endpoint, list[socket.socket]] = {}
+        self._missing: set[Endpoint] = set()
+        self._retrying: asyncio.TimerHandle | None = None
         self._refreshing = asyncio.Lock()
         self._is_given = False
         self.server = Server(self._names(), self._tasks, counters)
@@ -163,7 +168,11 @@ class _Service:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Serve the prefixes, clients and addresses of this moment.  Raises SetupError."""
+        """Serve the prefixes, clients and addresses of this moment.
+
+        An address that cannot be listened on, as its port is somebody else's, keeps no other from
+        being served, unless it is one of the settings' and this is the start.  Raises SetupError.
+        """
         async with self._refreshing:
             basis = _basis(self._settings)
             if basis != self._basis:
@@ -176,15 +185,50 @@ class _Service:
             wanted = set(self._settings.listen) or listening.own_endpoints()
             for endpoint in self._sockets.keys() - wanted:
                 self.server.forget(self._sockets.pop(endpoint))
-            for endpoint in wanted - self._sockets.keys():
-                opened = listening.sockets(endpoint, shared=self._settings.shared)
-                self._sockets[endpoint] = opened
-                await self.server.listen(opened)
+            is_start = not self._sockets and not self._missing
+            refused: dict[Endpoint, SetupError] = {}
+            for endpoint in sorted(wanted - self._sockets.keys()):
+                try:
+                    await self._listen(endpoint)
+                except PermissionNeeded:
+                    raise
+                except SetupError as error:
+                    refused[endpoint] = error
+            if is_start and refused and (self._settings.listen or not self._sockets):
+                raise next(iter(refused.values()))
+            for endpoint in refused.keys() - self._missing:
+                log.warning("%s; it is served when it can be", refused[endpoint])
+            self._missing = set(refused)
+            self._retry_later()
+
+    async def _listen(self, endpoint: Endpoint) -> None:
+        """Serve on *endpoint*.  Raises SetupError."""
+        opened = listening.sockets(endpoint, shared=self._settings.shared)
+        self._sockets[endpoint] = opened
+        await self.server.listen(opened)
+        if endpoint in self._missing:
+            log.info("listening on %s as well", endpoint)
+
+    def _retry_later(self) -> None:
+        """Look again in a while for what is missing: nobody tells when a port becomes free."""
+        self.stop()
+        if self._missing:
+            loop = asyncio.get_running_loop()
+            self._retrying = loop.call_later(RETRY, self._refresh_soon)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._retrying:
+            self._retrying.cancel()
+            self._retrying = None
+
+    def _refresh_soon(self) -> None:
+        self._tasks.start(self._follow(), "refresh")
 
     def changed(self, watch: routes.Watch) -> None:
         """Refresh soon, if what was told concerns us."""
         if watch.drain():
-            self._tasks.start(self._follow(), "refresh")
+            self._refresh_soon()
 
     async def _follow(self) -> None:
         try:
@@ -230,13 +274,13 @@ def _exchanges(settings: Settings) -> list[Exchange]:
 
 
 def _system_servers(settings: Settings) -> list[Endpoint]:
-    """Those of resolv.conf(5), except for ourselves."""
+    """Those of resolv.conf(5), but for ourselves: who else listens on our address is a server."""
     own = set(settings.listen) or listening.own_endpoints()
     try:
         found = in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
     except OSError as error:
         raise ConfigError(f"{RESOLV_CONF}: {error.strerror}") from error
-    others = [server for server in found if server not in own]
+    others = [one for one in found if one not in own or listening.is_taken(one)]
     if not others:
         raise ConfigError(f"{RESOLV_CONF} names no server to ask; say which with --forward")
     return others
