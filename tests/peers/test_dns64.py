@@ -19,7 +19,7 @@ import dns.reversename
 import pytest
 
 from faith.lab import Network, three_hosts
-from tests.peers.resolvers import Authority, Recursive
+from tests.peers.resolvers import SIGNED, Authority, Recursive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,14 +89,23 @@ class Said(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, need: Callable[[str], str]) -> Iterator[Host]:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the files of all servers are."""
+    return tmp_path_factory.mktemp("zones")
+
+
+@pytest.fixture(scope="module")
+def servers(directory: Path, need: Callable[[str], str]) -> Iterator[Host]:
     """The host with all recursive servers."""
-    directory = tmp_path_factory.mktemp("zones")
     with Network() as network:
         lab = three_hosts(network)
         authority = Authority(lab.server, "192.0.2.80", directory, need)
         recursive = Recursive(lab.gateway, authority, directory, need)
         recursive.unbound(PLAIN)
+        (numbers, key), anchor = authority.key, directory / "anchor"
+        flags, protocol, algorithm = numbers.split()
+        trusted = f'"{SIGNED}." static-key {flags} {protocol} {algorithm} "{key}"'
+        anchor.write_text(f"trust-anchors {{ {trusted}; }};\n")
         for prefix, above in ((PREFIX, 0), (WELL_KNOWN, OF_WELL_KNOWN)):
             recursive.unbound(UNBOUND + above, prefix)
             recursive.bind(BIND + above, prefix)
@@ -208,6 +217,36 @@ def test_odd_queries_get_what_others_give(odd: str, servers: Host) -> None:
     unbound, bind, ours = (told(servers, port, query) for port in (UNBOUND, BIND, FAITH))
     assert unbound == bind
     assert ours == unbound
+
+
+VALIDATED = {
+    "v6.signed AAAA": "; fully validated",
+    "v4.signed A": "; fully validated",
+    "nowhere.signed A": "; negative response, fully validated",
+    "forged.signed A": "",
+    "hidden.signed AAAA": "",
+    "v4.signed AAAA": "",
+    "v4.example AAAA": "; unsigned answer",
+}
+"""What a validating stub makes of the answers; it takes nothing that is not as it was signed.
+
+It sets DO and not CD, to which RFC 6147 §5.5 item 2 allows synthesis: it will not have that.
+"""
+
+
+@pytest.mark.parametrize("case", VALIDATED)
+@pytest.mark.parametrize("port", [UNBOUND, FAITH])
+def test_a_validating_stub_finds_what_was_signed(
+    case: str,
+    port: int,
+    servers: Host,
+    directory: Path,
+    need: Callable[[str], str],
+) -> None:
+    words = [f"@{Recursive.ADDRESS}", "-p", str(port), "-a", str(directory / "anchor")]
+    words.append(f"+root={SIGNED}")
+    found = servers.run([need("delv"), *words, *case.split()], check=False).stdout
+    assert found.partition("\n")[0] == VALIDATED[case]
 
 
 @pytest.mark.parametrize("case", DIFFERENT)
