@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.dns import local, reverse
-from faith.dns.answer import Answer
+from faith.dns.answer import SYNTHESISED, Answer, failure
 from faith.dns.cache import Entry
 from faith.dns.synthesis import Synthesis, hides_a, without_a
 from faith.dns.wire import AAAA, A, WireError
@@ -63,9 +63,11 @@ class Stale:
             reply = parts.get(asked) if asked else None
             return reply and lent.answer(reply, now)
         reply = parts.get(question)
+        synthesis = Synthesis(self._options, view, question)
+        if reply is None and synthesis.applies() and self._was_made(question, view, now):
+            reply = failure(question)  # as it was then
         if reply is None:
             return None
-        synthesis = Synthesis(self._options, view, question)
         if synthesis.applies() and synthesis.needs_a(reply):
             a_reply = parts.get(question.of_type(A))
             return a_reply and synthesis.concluded(reply, a_reply)
@@ -75,6 +77,14 @@ class Stale:
             aaaa_reply = parts.get(question.of_type(AAAA))
             return aaaa_reply and lending.concluded(question, reply, aaaa_reply, now)
         return without_a(reply) if hides_a(view, question) else reply
+
+    def _was_made(self, question: Question, view: View, now: float) -> bool:
+        """Return whether AAAA records were made where servers failed to say that there are none.
+
+        That DNSSEC was the reason of such a failure was ruled out then (RFC 6147 §5.5 item 2).
+        """
+        entry = self._cache.get_stale(question, self._cache.tag(view), now)
+        return entry is not None and entry.answer.error == SYNTHESISED
 
 
 class _Parts:

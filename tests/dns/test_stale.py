@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import dns.reversename
 import pytest
 
-from faith.dns.answer import Answer, failure
+from faith.dns.answer import SYNTHESISED, Answer, failure
 from faith.dns.cache import RECHECK, STALE_TTL, Cache
 from faith.dns.lending import Lending
 from faith.dns.options import Options, Rule, View
@@ -80,6 +80,20 @@ def test_rules_are_kept() -> None:
 def test_all_parts_must_be_there() -> None:
     assert told("half.example.") is None
     assert told("unknown.example.") is None
+
+
+def test_where_servers_failed_to_say_that_there_are_no_aaaa_records() -> None:
+    """RFC 6147 §5.1.2: it was made of A records all the same, and so it is in need."""
+    found, cache = stale()
+    view = View((PREFIX,))
+    made = reply("half.example.", answer="half.example. 60 IN AAAA 2001:db8:ffff::c000:202")
+    cache.put(question("half.example."), cache.tag(view), made, 0)
+    assert found.find(question("half.example."), view, LATER) is None, "that may be a real one"
+    made.error = SYNTHESISED
+    entry = found.find(question("half.example."), view, LATER)
+    assert entry
+    assert lines(entry.answer) == ["half.example. 30 IN AAAA 2001:db8:ffff::c000:202"]
+    assert found.find(question("half.example."), View((OTHER,)), LATER) is None
 
 
 def test_names_of_mapped_addresses() -> None:
