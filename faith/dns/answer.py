@@ -20,6 +20,7 @@ from faith.dns.wire import (
     ANY,
     AUTHORITY,
     CD,
+    CNAME,
     HEADER,
     IN,
     NOERROR,
@@ -37,6 +38,7 @@ from faith.dns.wire import (
     TYPE_CLASS,
     A,
     WireError,
+    last_pointer,
     question_end,
     records,
 )
@@ -62,6 +64,9 @@ _BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not 
 FILTERED, STALE, STALE_NXDOMAIN, NO_SERVER, SYNTHESISED = 17, 3, 19, 22, 29
 """What an answer may say of itself (RFC 8914 §5.2, and IANA's registry of its codes)."""
 _OPTION_CODE = struct.Struct("!HHH")
+
+_POINTER_OCTETS = 2
+_POINTED = _POINTER_OCTETS + 10  # octets of a record before its data, whose name is a pointer
 
 _ID = struct.Struct("!H")
 _HEAD = struct.Struct("!HHHHH")  # the header without the id
@@ -207,7 +212,8 @@ class Answer:
 def from_reply(message: bytes) -> Answer:
     """The answer in a server's reply; a response code beyond the header's four bits is SERVFAIL.
 
-    What is neither yes nor no has no records, and what is behind the last record is nothing.
+    What is neither yes nor no has no records, answers that the question does not lead to are left
+    out, and what is behind the last record is nothing.
     Raises WireError.
     """
     base = question_end(message)
@@ -221,12 +227,30 @@ def from_reply(message: bytes) -> Answer:
     plain = _without(message, edns[0]) if edns else message
     rcode = plain[3] & RCODE
     if rcode in (NOERROR, NXDOMAIN):
-        return Answer(plain)
+        asked = [record for record in found if record.section == ANSWER]
+        return Answer(plain if _is_chain(plain, asked) else objects.related(plain))
     failed = HEADER.pack(0, int.from_bytes(plain[2:4], "big"), 1, 0, 0, 0) + plain[12:base]
     reasons = _extended_errors(message[edns[0].data : edns[0].end]) if edns else []
     if rcode != SERVFAIL or not reasons:
         return Answer(failed, bogus=None if rcode == SERVFAIL else False)
     return Answer(failed, bogus=not _BOGUS.isdisjoint(reasons), error=reasons[0])
+
+
+def _is_chain(message: bytes, answers: list[Record]) -> bool:
+    """Return whether *answers* are of the question's name or of where the ones before them lead.
+
+    Only what is written as servers do, with pointers, is looked at; anything else is not known.
+    """
+    places = {HEADER.size}
+    for record in answers:
+        place = last_pointer(message, record.start)
+        if record.data - record.start != _POINTED or place not in places:
+            return False
+        if record.kind == CNAME:
+            places.add(record.data)
+            if record.end - record.data == _POINTER_OCTETS:
+                places.add(last_pointer(message, record.data))
+    return True
 
 
 def _without_last(message: bytes, record: Record) -> bytes:

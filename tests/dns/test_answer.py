@@ -26,7 +26,11 @@ def test_an_answer_is_the_reply_without_edns(message: dns.message.Message) -> No
     assert found.edns == -1
     sent = read(message.to_wire(want_shuffle=False))
     if sent.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        assert found.sections == sent.sections
+        assert [*found.sections[:1], *found.sections[2:]] == [
+            *sent.sections[:1],
+            *sent.sections[2:],
+        ]
+        assert all(rrset in sent.answer for rrset in found.answer)
     else:
         assert found.sections == [sent.question, [], [], []]
 
@@ -58,6 +62,25 @@ class TestOddServers:
         opt = b"\0\0\x29\4\xd0\0\0\0\0\0\0"
         with pytest.raises(WireError, match="another place"):
             from_reply(self.GOOD[:6] + b"\0\2" + self.GOOD[8:] + opt)
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            "a. 60 IN A 192.0.2.1",
+            "a. 60 IN CNAME b.\nb. 60 IN CNAME c.\nc. 60 IN A 192.0.2.1\nc. 60 IN A 192.0.2.2",
+            "b. 60 IN A 192.0.2.1\na. 60 IN CNAME b.",
+            ". 60 IN DNAME b.\na. 60 IN CNAME a.b.\na.b. 60 IN A 192.0.2.1",
+        ],
+    )
+    def test_what_the_question_leads_to_is_the_answer(self, answers: str) -> None:
+        evil = f"{answers}\nevil. 60 IN A 192.0.2.66\ne.a. 60 IN CNAME a."
+        for said in (answers, evil):
+            found = from_reply(reply_wire("a.", "A", answer=said))
+            assert lines(found) == answers.split("\n")
+
+    def test_and_nothing_else(self) -> None:
+        found = reply("a.", "A", answer="evil. 60 IN A 192.0.2.66")
+        assert (lines(found), found.lifetime) == ([], 0)
 
     @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "NOTAUTH"])
     def test_a_failure_has_no_records(self, rcode: str) -> None:
