@@ -228,7 +228,7 @@ def from_reply(message: bytes) -> Answer:
     rcode = plain[3] & RCODE
     if rcode in (NOERROR, NXDOMAIN):
         asked = [record for record in found if record.section == ANSWER]
-        return Answer(plain if _is_chain(plain, asked) else objects.related(plain))
+        return Answer(plain if _is_chain(message, asked) else objects.related(plain))
     failed = HEADER.pack(0, int.from_bytes(plain[2:4], "big"), 1, 0, 0, 0) + plain[12:base]
     reasons = _extended_errors(message[edns[0].data : edns[0].end]) if edns else []
     if rcode != SERVFAIL or not reasons:

@@ -32,11 +32,10 @@ _NEVER = float("-inf")
 class Entry:
     """An answer since some moment.
 
-    *recheck* is when a server is worth asking again, after it has failed to refresh the answer.  A
-    *void* entry only tells that what is older was superseded.
+    *recheck* is when a server is worth asking again, after it has failed to refresh the answer.
     """
 
-    __slots__ = ("_age", "_tail", "answer", "expires", "octets", "recheck", "since", "void")
+    __slots__ = ("_age", "_tail", "answer", "expires", "octets", "recheck", "since")
 
     def __init__(self, answer: Answer, since: float) -> None:
         self.answer = answer
@@ -44,13 +43,11 @@ class Entry:
         self.expires = since + answer.lifetime
         self.recheck = since
         self.octets = _OVERHEAD + 2 * len(answer.message)
-        self.void = False
         self._age = 0
         self._tail = answer.tail(0)
 
     def revoke(self) -> None:
-        """Be told to nobody any more."""
-        self.void = True
+        """Be told to nobody any more, and only stand for that what is older is over."""
         self.expires = _NEVER
 
     def tail(self, now: float) -> bytes:
