@@ -198,6 +198,13 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ('user = "no.such.user"', 1, "there is no user 'no.such.user'"),
         ("[[prefix]]\nlayout = 'low32'", 1, "prefix: address is missing"),
         ("[[prefix]]\naddress = 'x'", 2, "prefix.address: x: not an IPv6"),
+        (
+            "[[prefix]]\naddress = '2001:db8::/64'",
+            2,
+            "prefix.address: 2001:db8::/64 needs a layout: rfc6052",
+        ),
+        ("[dns]\nprefix = ['2001:db8::/64']", 2, "and older versions of this program"),
+        ("[dns]\nclient = ['::/0=2001:db8::/48']", 2, "2001:db8::/48 needs a layout"),
         ("[[prefix]]\naddress = '2001:db8::'\nlayout = 'rfc'", 3, "is rfc6052 meant?"),
         ("[[service]]\nalg = 'ftp'", 1, "service: ports is missing"),
         ("[[service]]\nports = '90-80'", 2, "write 80-90"),
@@ -252,7 +259,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
             "port 80 is in the service on line 2 already",
         ),
         (
-            "[[prefix]]\naddress = '2001:db8::'\n[[prefix]]\naddress = '2001:db8::/64'",
+            "[[prefix]]\naddress = '2001:db8::'\n[[prefix]]\naddress = '2001:db8::/65'",
             4,
             "overlaps 2001:db8::/96 on line 2",
         ),

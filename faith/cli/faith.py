@@ -118,13 +118,14 @@ def faith(
     elif layout or open_ports:
         raise ConfigError("--layout and --open belong to -e")
     else:
-        _change(prefixes.disabling(_prefixes(prefix) if prefix else None), show=show)
+        # Any layout will do: it is released whatever it has.
+        _change(prefixes.disabling(_prefixes(prefix, LOW32) if prefix else None), show=show)
 
 
 def _prefixes(texts: list[str] | None, layout: str | None = None) -> list[Prefix]:
     if layout and not texts:
         raise ConfigError("--layout belongs to -p")
-    return [Prefix.parse(text, layout or LOW32) for text in texts or ()]
+    return [Prefix.parse(text, layout) for text in texts or ()]
 
 
 def _ports(text: str) -> Ports:

@@ -18,7 +18,8 @@ def under(text: str) -> Any:
 
 
 Layout = Annotated[
-    str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
+    str | None,
+    typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here."),
 ]
 Listen = Annotated[
     Texts, typer.Option(metavar="ADDRESS[:PORT]", help="Listen here, not on every own address.")

@@ -28,7 +28,7 @@ from faith.kernel.steering import METHODS
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
-from faith.translation.prefix import LAYOUTS, LOW32, Prefix
+from faith.translation.prefix import LAYOUTS, Prefix
 from faith.translation.proxy import V1, V2, VERSIONS
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="prefix",
         help="reserve the prefix while this faithd runs (repeatable)",
     )
-    add("--layout", choices=LAYOUTS, default=LOW32, help="of the prefixes of -P (%(default)s)")
+    add("--layout", choices=LAYOUTS, help="of the prefixes of -P; 32 to 64 bits need one")
     add("--via", choices=("auto", *METHODS), default="auto", help="how packets come (%(default)s)")
     add(
         "--alg",

@@ -80,6 +80,9 @@ def nothing_lent(v4: int) -> int | None:
     return None
 
 
+_NONE6 = Networks(128)
+
+
 class Policy:
     """Everything that decides about a connection: one immutable value, replaced whole on any
     change.
@@ -87,10 +90,10 @@ class Policy:
     *own* are the IPv4 networks in the local table of the gateway's kernel.  The source address of a
     client's connection comes from its rule, else from the *maps*, else from the *sources*.  *lent*
     returns the IPv6 host that an IPv4 address without a static map is leased to, and renews that
-    lease.
+    lease; never one of *own6*, the IPv6 networks that the gateway answers for.
     """
 
-    __slots__ = ("access", "lent", "maps", "own", "prefixes", "sources")
+    __slots__ = ("access", "lent", "maps", "own", "own6", "prefixes", "sources")
 
     def __init__(
         self,
@@ -100,6 +103,7 @@ class Policy:
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
         lent: Lent = nothing_lent,
+        own6: Networks = _NONE6,
     ) -> None:
         self.prefixes = prefixes
         self.own = own
@@ -107,6 +111,7 @@ class Policy:
         self.maps = maps
         self.sources = sources
         self.lent = lent
+        self.own6 = own6
 
     def admit(self, client: int, destination: int, prefix: Prefix, protocol: str = TCP) -> Verdict:
         """Decide whether *client* (128 bits) may reach *destination* (32 bits) through *prefix*.

@@ -21,6 +21,7 @@ RFC6052 = "rfc6052"
 LAYOUTS = (LOW32, RFC6052)
 
 _RFC6052_LENGTHS = (32, 40, 48, 56, 64, 96)
+_AMBIGUOUS = _RFC6052_LENGTHS[:-1]
 _U_OCTET_SHIFT = 56  # bits 64-71 of the address, counted from the right
 
 
@@ -66,10 +67,12 @@ class Prefix:
         return f"{_text(self.address >> shift << shift)}/{self.length}"
 
     @classmethod
-    def parse(cls, text: str, layout: str = LOW32) -> Prefix:
+    def parse(cls, text: str, layout: str | None = None) -> Prefix:
         """Parse ``ADDRESS[/LENGTH]``; without a length it is /96, as in KAME's faith(1).
 
-        Raises ConfigError saying what is wrong and what would be right.
+        Without a *layout* it is low32, which at /96 is RFC 6052's too.  A length at which the two
+        differ needs one (`is_ambiguous`).  Raises ConfigError saying what is wrong and what would
+        be right.
         """
         import ipaddress
 
@@ -82,7 +85,14 @@ class Prefix:
             raise ConfigError(f"{text}: a prefix has no zone (the part from %)")
         if slash and not (length.isascii() and length.isdigit()):
             raise ConfigError(f"{text}: {length!r} is not a prefix length")
-        return cls(number, int(length) if slash else 96, layout)
+        prefix = cls(number, int(length) if slash else 96, layout or LOW32)
+        if layout is None and is_ambiguous(prefix):
+            raise ConfigError(
+                f"{prefix} needs a layout: rfc6052 (RFC 6052 §2.2: CLATs, DNS64 servers, hosts that"
+                " learn the prefix), or low32, the last 32 bits (RFC 3142, KAME, and older versions"
+                " of this program where none was given)"
+            )
+        return prefix
 
     def map(self, v4: int) -> int:
         """Return the mapped address of the IPv4 address *v4* (RFC 6052 §2.3; RFC 3142 §3)."""
@@ -134,6 +144,11 @@ class Prefix:
 
     def _key(self) -> tuple[int, int, str]:
         return self.address, self.length, self.layout
+
+
+def is_ambiguous(prefix: Prefix) -> bool:
+    """Return whether the IPv4 address may sit in two places, by the length: 32, 40, 48, 56, 64."""
+    return prefix.length in _AMBIGUOUS
 
 
 def _text(v6: int) -> str:

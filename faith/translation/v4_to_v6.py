@@ -8,7 +8,7 @@ destination is the mapped IPv4 address it connects to: ``::ffff:192.0.2.0/120 pe
 from __future__ import annotations
 
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
-from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED
+from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED, OWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def inward(policy: Policy, client: int, mapped: int, port: int, protocol: str = 
     server = policy.lent(mapped)
     if server is None:
         return Inward(NOT_MAPPED)
+    if server in policy.own6:
+        return Inward(OWN)  # it has become so since; it is not for who comes from there
     judged = _judged(policy, client, mapped, server, port)
     judged.lent = True
     return judged

@@ -340,8 +340,9 @@ def test_goes_into_the_background_once_it_serves(lab: ThreeHosts, tmp_path: Path
         (["--user=no.such.user", "23"], 1, "there is no user 'no.such.user'"),
         (["--pid-file=no/such/directory", "23"], 1, "no/such/directory: No such file"),
         (["-P", "2001:db8:6::/96", "23"], 1, "reserve 2001:db8:6::/96: it"),
-        (["-P", "2001:db8:ffff::/64", "23"], 1, f"it overlaps {PREFIX}, which is reserved too"),
+        (["-P", "2001:db8:ffff::/65", "23"], 1, f"it overlaps {PREFIX}, which is reserved too"),
         (["-P", PREFIX, "--layout=rfc6052", "23"], 1, "it has layout low32 already"),
+        (["-P", "2001:db8:64::/64", "23"], 2, "2001:db8:64::/64 needs a layout: rfc6052"),
         (["2222"], 1, "the port is taken by"),
     ],
 )

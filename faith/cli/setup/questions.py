@@ -23,7 +23,7 @@ from faith.datagram.udp.flows import Settings as UdpSettings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
-from faith.translation.prefix import LAYOUTS, Prefix
+from faith.translation.prefix import LAYOUTS, RFC6052, Prefix, is_ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def _check_prefix(host: Host, answer: str) -> None:
 
 
 def _has_layouts(host: Host, answers: Answers) -> bool:
-    return Prefix.parse(answers["prefix"], LAYOUT).length != 96
+    return is_ambiguous(Prefix.parse(answers["prefix"], LAYOUT))
 
 
 def _known_layout(host: Host, answers: Answers) -> str:
@@ -88,7 +88,7 @@ def _known_layout(host: Host, answers: Answers) -> str:
     for known in host.reserved:
         if (known.address, known.length) == (chosen.address, chosen.length):
             return known.layout
-    return LAYOUT
+    return RFC6052
 
 
 def _check_interfaces(host: Host, answer: str) -> None:
@@ -161,7 +161,8 @@ QUESTIONS = (
     Question(
         "layout",
         "Layout",
-        f"Where the IPv4 address sits in that prefix: {' or '.join(LAYOUTS)}.",
+        f"Where the IPv4 address sits in that prefix: {' or '.join(LAYOUTS)}.  CLATs, DNS64 servers"
+        " and hosts that learn the prefix know rfc6052; KAME's had the last 32 bits.",
         _known_layout,
         applies=_has_layouts,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from faith.translation.prefix import LOW32
+from faith.translation.prefix import LOW32, RFC6052, Prefix, is_ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ KERNEL = "kernel"
 SHARED = "shared"
 NONE = "none"
 LAYOUT = LOW32
-"""The default layout."""
+"""The default layout, where it is the only one or the layouts agree."""
 
 _IPV4_CLIENTS = "::ffff:0:0/96"
 _HEAD = """\
@@ -62,8 +62,8 @@ def _prefix(answers: Answers) -> str:
         "[[prefix]]",
         f"address = {_text(answers['prefix'])}",
     ]
-    if "layout" in answers:
-        lines.append(f"layout = {_text(answers['layout'])}")
+    if "layout" in answers or is_ambiguous(Prefix.parse(answers["prefix"], LAYOUT)):
+        lines.append(f"layout = {_text(answers.get('layout', RFC6052))}")
     return "\n".join(lines)
 
 

@@ -41,7 +41,7 @@ from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.map_table import Maps
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
-from faith.translation.prefix import LAYOUTS, LOW32, Prefix, Prefixes
+from faith.translation.prefix import LAYOUTS, Prefix, Prefixes
 from faith.translation.proxy import V1, V2, VERSIONS
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def read(toml: str, file: str) -> Settings:
 def _prefixes(tables: list[Table]) -> tuple[Prefix, ...]:
     found: list[Prefix] = []
     for table in tables:
-        layout = table.take("layout", choice(LAYOUTS), LOW32)
+        layout = table.take("layout", choice(LAYOUTS), None)
         prefix = table.need("address", _prefix(layout))
         for other, before in zip(found, tables, strict=False):
             if prefix.overlaps(other):
@@ -160,7 +160,7 @@ def _prefixes(tables: list[Table]) -> tuple[Prefix, ...]:
     return tuple(found)
 
 
-def _prefix(layout: str) -> Reader[Prefix]:
+def _prefix(layout: str | None) -> Reader[Prefix]:
     return parsed(lambda written: Prefix.parse(written, layout))
 
 
@@ -351,7 +351,7 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
     from faith.dns.dns_arguments import Words  # takes a while, and most do without
 
     words = Words(
-        layout=table.take("layout", choice(LAYOUTS), LOW32),
+        layout=table.take("layout", choice(LAYOUTS), None),
         stale=table.take("serve_stale", whole(0, 10**7), 0),
         mixed_case=table.take("mixed_case", flag, False),
         authorities=table.take("authorities", path, None),

@@ -75,8 +75,8 @@ class Rules:
 class Parts:
     """The inputs of a `Policy`, as plain values.
 
-    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, and *pool* those of
-    the address pool of ``[dns]``.
+    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, *own6* those on IPv6,
+    and *pool* those of the address pool of ``[dns]``.
     """
 
     rules: Rules
@@ -85,6 +85,7 @@ class Parts:
     maps: Maps = NO_MAPS
     sources: Sources = NO_SOURCES
     pool: tuple[tuple[int, int], ...] = ()
+    own6: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def gather(
@@ -97,12 +98,14 @@ class Parts:
         """Return the arguments with the prefixes and own networks that the kernel has now.  Raises
         OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
-        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool)
+        own6 = tuple(sorted(routes.own_ipv6())) if pool else ()
+        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6)
 
     def policy(self, lent: Lent = nothing_lent) -> Policy:
         """Return the policy; *lent* looks up the leases of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
-        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent)
+        own6 = Networks(128, self.own6)
+        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent, own6)
 
     @property
     def networks(self) -> tuple[tuple[int, int], ...]:
@@ -130,13 +133,13 @@ class Parts:
         """
         prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
         maps, sources = _difference(known, self.maps), self.sources.values()
-        rest = self.own, maps, sources, self.pool
+        rest = self.own, maps, sources, self.pool, self.own6
         return json.dumps([self.rules.text, self.rules.file, prefixes, *rest])
 
     @classmethod
     def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
         """Parse the text of :meth:`dumps`."""
-        text, file, prefixes, own, maps, sources, pool = json.loads(dumped)
+        text, file, prefixes, own, maps, sources, pool, own6 = json.loads(dumped)
         return cls(
             Rules(text, file),
             tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
@@ -144,6 +147,7 @@ class Parts:
             _changed(known, maps),
             Sources.of(sources),
             tuple((network, length) for network, length in pool),
+            tuple((network, length) for network, length in own6),
         )
 
 

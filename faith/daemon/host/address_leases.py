@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.upgrade.inherited_state import demand
-from faith.errors import ConfigError
+from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
 from faith.kernel.shared.leases import Leases
 from faith.translation.map import overlap, text4
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     Network = tuple[int, int]
     """An IPv4 address and a prefix length."""
+
+log = logging.getLogger("faith.supervisor")
 
 
 class Lent:
@@ -33,7 +36,8 @@ class Lent:
         """Open the pool of the settings, or adopt that of the *left* `state` of the predecessor
         process.
 
-        Raises ConfigError and SetupError, also when it differs from the pool that was left.
+        A file that cannot be used is a reason to lend nothing, which the log tells, and not to
+        relay nothing.  Raises ConfigError; it cannot be another pool than that.
         """
         pool = settings.pool if settings else ()
         file = settings.pool_file if settings and pool else None
@@ -46,12 +50,19 @@ class Lent:
 
         if not left:
             _check(pool)
-        memory, book = left["descriptors"] if left else (None, None)
-        self._leases = Leases(pool, memory)
-        if book is None:
-            self.book = Book(file, pool, self._leases)
-        else:
+        if left and left["descriptors"]:
+            memory, book = left["descriptors"]
+            self._leases = Leases(pool, memory)
             self.book = Book.resume(book, file, pool, self._leases)
+            return
+        leases = Leases(pool)
+        try:
+            self.book = Book(file, pool, leases)
+        except FaithError as error:
+            leases.close()
+            log.error("no address is lent until faithd is started anew: %s", error)
+        else:
+            self._leases = leases
 
     @property
     def networks(self) -> tuple[Network, ...]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PROTOCOL = 70
 """The route protocol number of every route FAITH adds."""
+_ANSWERED = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
+
 METRICS = {LOW32: 3142, RFC6052: 6052}
 """The metric that stands for each layout."""
 
@@ -116,18 +118,26 @@ def own_ipv4() -> list[tuple[int, int]]:
     These are its addresses, their broadcasts, 127.0.0.0/8 and everything else in its local table,
     except the networks mapped by a faithd.
     """
-    kinds = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
-    return _local_table(*kinds)
+    return _local_table(rtnetlink.AF_INET, *_ANSWERED)
+
+
+def own_ipv6() -> list[tuple[int, int]]:
+    """Return the ``(network, length)`` pairs that this host answers for on IPv6.
+
+    These are its addresses, the anycast addresses of its subnets and everything else in its local
+    table, except the prefixes that are reserved.
+    """
+    return _local_table(rtnetlink.AF_INET6, *_ANSWERED)
 
 
 def local_ipv4() -> list[tuple[int, int]]:
     """Return the ``(network, length)`` pairs of IPv4 addresses that this host can connect from."""
-    return _local_table(rtnetlink.LOCAL)
+    return _local_table(rtnetlink.AF_INET, rtnetlink.LOCAL)
 
 
-def _local_table(*kinds: int) -> list[tuple[int, int]]:
+def _local_table(family: int, *kinds: int) -> list[tuple[int, int]]:
     with Netlink(NETLINK_ROUTE) as netlink:
-        found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, but=PROTOCOL)
+        found = rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=PROTOCOL)
         return [(route.network, route.length) for route in found if route.kind in kinds]
 
 

@@ -73,7 +73,10 @@ class Leases:
         return v6, until
 
     def put(self, v4: int, v6: int, until: float) -> None:
-        """Lease *v4*, which is of the pool, to *v6* until that time at least."""
+        """Lease *v4*, which is of the pool, to *v6* until that time at least.
+
+        The time may lie before the clock began: an ended lease that an earlier start has left.
+        """
         at = self._at(v4)
         assert at is not None
         words = self._words
@@ -83,7 +86,7 @@ class Leases:
             return
         words[at] |= 1
         words[at + 1], words[at + 2] = v6 >> 64, v6 & _HALF
-        words[at + 3] = int(until * _MICRO)
+        words[at + 3] = _micro(until)
         words[at] += 1
 
     def use(self, v4: int) -> int | None:
@@ -98,7 +101,7 @@ class Leases:
         return v6
 
     def _extend(self, at: int, until: float) -> None:
-        micro = int(until * _MICRO)
+        micro = _micro(until)
         if micro > self._words[at + 3]:
             self._words[at + 3] = micro
 
@@ -107,3 +110,8 @@ class Leases:
             if first <= v4 < end:
                 return (before + v4 - first) * _WORDS
         return None
+
+
+def _micro(seconds: float) -> int:
+    """A time as it stands in the memory, which has none below 0."""
+    return max(0, int(seconds * _MICRO))
