@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from faith.dns.counters import Counters
     from faith.dns.service import Settings
 
+COLLECTION = 50_000
+"""New objects until the next search for cycles of them: there are hardly any, and many objects."""
 BIND = "CAP_NET_BIND_SERVICE"
 """Kept, for addresses that the host gets later."""
 
@@ -97,6 +100,7 @@ class Answering:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
             sandbox.confine()
+            gc.set_threshold(COLLECTION)
             uvloop.run(self._serve(channel, self._counters(number), book, given))
         except (FaithError, OSError) as error:
             channel.send({"kind": "failed", "why": str(error)})

@@ -41,8 +41,6 @@ from faith.dns.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from faith.dns.question import Query, Question
     from faith.dns.wire import Record
 
@@ -58,6 +56,7 @@ _OPTION = struct.Struct("!HH")
 _EXTENDED_ERROR = 15  # the option of RFC 8914
 _BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not vouch for
 
+_DATA = 5  # the place of it in a Record
 _ID = struct.Struct("!H")
 _HEAD = struct.Struct("!HHHHH")  # the header without the id
 _OPT_PLAIN = struct.pack("!xHHIH", OPT, EDNS_LIMIT, 0, 0)
@@ -72,10 +71,12 @@ class Answer:
     the reason of a failure, None for a server that did not say; *authoritative* that the answer is
     our own.
 
-    Raises WireError for a *message* that is not a question and records.
+    *found* are the records, for who has walked over them already.  Raises WireError for a *message*
+    that is not a question and records.
     """
 
     __slots__ = (
+        "_records",
         "additional",
         "answers",
         "authorities",
@@ -89,18 +90,24 @@ class Answer:
     )
 
     def __init__(
-        self, message: bytes, *, bogus: bool | None = False, authoritative: bool = False
+        self,
+        message: bytes,
+        *,
+        bogus: bool | None = False,
+        authoritative: bool = False,
+        found: list[Record] | None = None,
     ) -> None:
         self.message = message
         self.base = question_end(message)
         self.bogus = bogus
         _, flags, _, self.answers, self.authorities, self.additional = HEADER.unpack_from(message)
         self.flags: int = QR | RA | authoritative * AA | flags & (AD | RCODE)
-        found = list(self.records())
-        _check_addresses(found)
-        self.ttls = [record.ttl_at for record in found]
-        self.negative_ttl = _negative_ttl(message, found)
+        if found is None:
+            found = records(message, self.base)
+        self._records: list[Record] | None = found
+        self.negative_ttl: int | None = None
         self.lifetime = self._lifetime(found)
+        self.ttls = [record[_DATA] - 6 for record in found]
 
     @property
     def rcode(self) -> int:
@@ -125,22 +132,35 @@ class Answer:
         octets[3] &= ~AD
         return Answer(bytes(octets))
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> list[Record]:
         """The records of all sections, as offsets into *message*."""
-        return records(self.message, self.base)
+        return self._records or records(self.message, self.base)
+
+    def forget_records(self) -> None:
+        """Keep no offsets: an answer that is kept for long takes less without."""
+        self._records = None
 
     def _lifetime(self, found: list[Record]) -> int:
-        shortest = min((record.ttl for record in found), default=TTL_LIMIT)
-        if self.rcode == SERVFAIL:
+        """Walk over the records once, for all that their number makes dear."""
+        shortest = TTL_LIMIT
+        is_positive = False
+        asked = self.kind
+        for section, _, kind, klass, ttl, data, end in found:
+            shortest = min(shortest, ttl)
+            if end - data != _ADDRESS_OCTETS.get((kind, klass), end - data):
+                raise WireError(f"an address of {end - data} octets")
+            if section == ANSWER:
+                is_positive = is_positive or asked in (kind, ANY)
+            elif section == AUTHORITY and kind == SOA and self.negative_ttl is None:
+                self.negative_ttl = min(ttl, _minimum(self.message, data, end))
+        rcode = self.flags & RCODE
+        if rcode == SERVFAIL:
             return min(shortest, FAILURE_LIFETIME)
-        if self.rcode == NOERROR and self._is_positive(found):
-            return min(shortest, TTL_LIMIT)
-        if self.rcode in (NOERROR, NXDOMAIN) and self.negative_ttl is not None:
+        if rcode == NOERROR and is_positive:
+            return shortest
+        if rcode in (NOERROR, NXDOMAIN) and self.negative_ttl is not None:
             return min(shortest, self.negative_ttl, NEGATIVE_LIMIT)
         return 0
-
-    def _is_positive(self, found: list[Record]) -> bool:
-        return any(r.section == ANSWER and self.kind in (r.kind, ANY) for r in found)
 
     def tail(self, age: int, least: int = 0) -> bytes:
         """The records *age* seconds later, with TTLs of *least* or more."""
@@ -187,17 +207,23 @@ def from_reply(message: bytes) -> Answer:
     edns = [record for record in found if record.kind == OPT and record.section == ADDITIONAL]
     if len(edns) > 1:
         raise WireError("EDNS twice")
-    plain = _without(message, edns[0]) if edns else message
-    if plain[3] & RCODE != SERVFAIL:
-        return Answer(plain)
-    reasons = _extended_errors(message[edns[0].data : edns[0].end]) if edns else []
-    return Answer(plain, bogus=not _BOGUS.isdisjoint(reasons) if reasons else None)
+    opt = edns[0] if edns else None
+    if opt:
+        is_last = opt.end == len(message)
+        message, options = _without(message, opt), message[opt.data : opt.end]
+        known = found[:-1] if is_last else None
+    else:
+        options, known = b"", found
+    if message[3] & RCODE != SERVFAIL:
+        return Answer(message, found=known)
+    reasons = _extended_errors(options)
+    return Answer(message, bogus=not _BOGUS.isdisjoint(reasons) if reasons else None, found=known)
 
 
 def _without(message: bytes, opt: Record) -> bytes:
     if opt.end == len(message):
-        *head, additional = HEADER.unpack_from(message)
-        plain = HEADER.pack(*head, additional - 1) + message[HEADER.size : opt.start]
+        (additional,) = _ID.unpack_from(message, 10)
+        plain = message[:10] + _ID.pack(additional - 1) + message[HEADER.size : opt.start]
     else:  # what follows it may point past it
         plain = objects.without_edns(message)
     if opt.ttl >> 24:
@@ -210,22 +236,12 @@ def failure(question: Question, rcode: int = SERVFAIL) -> Answer:
     return Answer(HEADER.pack(0, QR | RA | rcode, 1, 0, 0, 0) + question.section)
 
 
-def _check_addresses(found: list[Record]) -> None:
-    for record in found:
-        octets = _ADDRESS_OCTETS.get((record.kind, record.klass))
-        if octets and record.end - record.data != octets:
-            raise WireError(f"an address of other than {octets} octets")
-
-
-def _negative_ttl(message: bytes, found: list[Record]) -> int | None:
-    """The TTL of the first SOA record in the authority section, or its last field if less."""
-    for record in found:
-        if record.section == AUTHORITY and record.kind == SOA:
-            if record.end - record.data < TTL.size:
-                raise WireError("a SOA record is cut short")
-            minimum: int = TTL.unpack_from(message, record.end - TTL.size)[0]
-            return min(record.ttl, minimum)
-    return None
+def _minimum(message: bytes, data: int, end: int) -> int:
+    """The last field of the SOA record whose data is there (RFC 2308 §5).  Raises WireError."""
+    if end - data < TTL.size:
+        raise WireError("a SOA record is cut short")
+    minimum: int = TTL.unpack_from(message, end - TTL.size)[0]
+    return minimum
 
 
 def _extended_errors(options: bytes) -> list[int]:

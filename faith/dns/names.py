@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from faith.dns.answer import failure
 from faith.dns.cache import Cache
 from faith.dns.lending import Lending
 from faith.dns.resolver import Resolver
 from faith.dns.responder import Responder
-from faith.dns.wire import WireError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from faith.dns.answer import Answer
     from faith.dns.counters import Counters
     from faith.dns.options import Options
     from faith.dns.pool import Pool
-    from faith.dns.resolver import Servers
+    from faith.dns.resolver import Search, Servers
     from faith.dns.responder import Miss
     from faith.dns.tasks import Tasks
     from faith.translation.networks import Networks
-
-log = logging.getLogger("faith.dns")
 
 
 class Names:
@@ -42,6 +39,7 @@ class Names:
         counters: Counters | None = None,
         pool: Pool | None = None,
     ) -> None:
+        self._servers = servers
         cache = Cache(stale=stale)
         self._responder = Responder(options, cache, served)
         lending = None if pool is None else Lending(options, pool, stale)
@@ -49,13 +47,21 @@ class Names:
         self.respond = self._responder.respond
         self.serves = self._responder.serves
 
-    async def find(self, miss: Miss) -> Answer:
-        """The answer to what `respond` did not know; the next time it will."""
-        question = miss.query.question
-        try:
-            answer = await self._resolver.resolve(question, miss.client.view)
-        except WireError as error:
-            log.debug("a server's reply makes no sense: %s", error)
-            answer = failure(question)
-        self._responder.keep(miss, answer, time.monotonic())
-        return answer
+    def find(self, miss: Miss, done: Callable[[Answer], object]) -> Search:
+        """Find the answer to what `respond` did not know; the next time it will.
+
+        *done* gets it, maybe before this returns.  The search that is returned can be cancelled.
+        """
+
+        def found(answer: Answer) -> None:
+            self._responder.keep(miss, answer, time.monotonic())
+            answer.forget_records()
+            done(answer)
+
+        return self._resolver.resolve(miss.query.question, miss.client.view, found)
+
+    def comes_back(self, miss: Miss, source: tuple[Any, ...]) -> bool:
+        """Return whether *miss*, from *source*, is a question of our own that goes in a circle."""
+        return self._resolver.is_asked(miss.query.question) and self._servers.comes_back(
+            source[0], source[1]
+        )

@@ -80,7 +80,7 @@ async def serve(
             undo.callback(lambda: book.save(pool, time.monotonic()))
         tasks = Tasks()
         counters = counters or Counters()
-        upstreams = Upstreams(_exchanges(settings), tasks, counters)
+        upstreams = Upstreams(_exchanges(settings, tasks), tasks, counters)
         undo.callback(upstreams.close)
         service = _Service(settings, upstreams, tasks, counters, pool)
         undo.callback(service.server.close)
@@ -187,13 +187,14 @@ def _connected() -> Iterator[tuple[int, int]]:
         yield (network, length) if own.address.version == 6 else (V4_MAPPED | network, 96 + length)
 
 
-def _exchanges(settings: Settings) -> list[Exchange]:
+def _exchanges(settings: Settings, tasks: Tasks) -> list[Exchange]:
     """The servers to ask.  Raises ConfigError."""
     servers = settings.forward or tuple(_system_servers(settings))
     try:
         context = tls_context(settings.authorities) if any(s.name for s in servers) else None
         return [
-            Exchange(server, mixed_case=settings.mixed_case, context=context) for server in servers
+            Exchange(server, mixed_case=settings.mixed_case, context=context, tasks=tasks)
+            for server in servers
         ]
     except OSError as error:
         raise ConfigError(f"{', '.join(map(str, servers))}: {error.strerror}") from error

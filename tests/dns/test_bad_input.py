@@ -118,8 +118,11 @@ class World:
 
     async def settled(self) -> None:
         """Wait until no question is open."""
-        while running := self._tasks._running:
-            await asyncio.wait(running)
+        for _ in range(5000):
+            if not self._server.places and not self._tasks._running:
+                return
+            await asyncio.sleep(0.001)
+        pytest.fail("a question stays open")
 
     async def _close(self) -> None:
         await self._tasks.close()

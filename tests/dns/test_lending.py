@@ -23,6 +23,7 @@ from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.messages import lines, name, question, read, reply
 from tests.dns.test_resolver import Table
+from tests.dns.waiting import result_of
 
 if TYPE_CHECKING:
     from faith.dns.answer import Answer
@@ -255,7 +256,7 @@ class TestLookingUp:
         async def run() -> list[Answer]:
             tasks = Tasks()
             resolver = Resolver(OPTIONS, Cache(), servers, tasks, lending=lent())
-            answers = [await resolver.resolve(one, view) for one in asked]
+            answers = [await result_of(resolver.resolve, one, view) for one in asked]
             await tasks.close()
             return answers
 

@@ -24,10 +24,10 @@ from faith.dns.options import Options, View
 from faith.dns.server import QUERIES, Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
-from faith.dns.wire import WireError
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.messages import query_wire, read, reply, reply_wire
+from tests.dns.waiting import Later
 from tests.dns.zones import NameServer, Zones
 
 if TYPE_CHECKING:
@@ -46,19 +46,19 @@ large 60 IN A 192.0.2.1
 
 
 class Slow:
-    """Servers that say the same after *delay* seconds, or raise it."""
+    """Servers that say the same after *delay* seconds."""
 
-    def __init__(self, answer: Answer | Exception, delay: float = 0) -> None:
+    def __init__(self, answer: Answer, delay: float = 0) -> None:
         self.answer = answer
         self.delay = delay
         self.asked = 0
 
-    async def ask(self, question: Question) -> Answer:
+    def ask(self, question: Question, done: Callable[[Answer], object]) -> Later:
         self.asked += 1
-        await asyncio.sleep(self.delay)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        return Later(self.delay, lambda: done(self.answer))
+
+    def comes_back(self, host: str, port: int) -> bool:
+        return False
 
 
 @asynccontextmanager
@@ -224,21 +224,41 @@ class TestStreams:
 
         run(main)
 
-    def test_nor_too_many_of_one_client(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(server, "STREAMS_OF_ONE", 1)
+    def test_of_one_client_no_more_than_there_is_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "STREAMS", 3)
 
         async def main() -> None:
             async with serving(Slow(GOOD), "127.0.0.1") as (_, port):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(framed(query_wire("v6.example.")))
-                assert (await received(reader)).answer
-                second, refused = await asyncio.open_connection("127.0.0.1", port)
-                assert await is_over(second)
+                streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+                for reader, writer in streams[:2]:
+                    writer.write(framed(query_wire("v6.example.")))
+                    assert (await received(reader)).answer
+                assert await is_over(streams[2][0])
                 query = dns.message.make_query("v6.example.", "AAAA")
                 other = dns.asyncquery.tcp(query, "127.0.0.1", 3, port, source="127.0.0.2")
                 assert (await other).answer
-                for each in (writer, refused):
-                    each.close()
+                for _, writer in streams:
+                    writer.close()
+
+        run(main)
+
+    def test_but_a_silent_one_gives_way_to_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "STREAMS", 3)
+        monkeypatch.setattr(server, "STREAM_JOSTLE", 0)
+
+        async def main() -> None:
+            async with serving(Slow(GOOD), "127.0.0.1") as (_, port):
+                streams = []
+                for _ in range(3):
+                    streams.append(await asyncio.open_connection("127.0.0.1", port))
+                    reader, writer = streams[-1]
+                    writer.write(framed(query_wire("v6.example.")))
+                    assert (await received(reader)).answer
+                assert await is_over(streams[1][0])
+                for _, writer in streams:
+                    writer.close()
 
         run(main)
 
@@ -314,9 +334,13 @@ class TestStreams:
 
 
 class TestTrouble:
-    def test_a_reply_that_makes_no_sense_is_servfail(self) -> None:
+    def test_a_reply_that_nothing_can_be_made_of_is_servfail(self) -> None:
+        """With mapped addresses it would be longer than a message can be."""
+        records = [f"v6.example. 60 IN A 192.0.{n >> 8}.{n & 255}" for n in range(3000)]
+        large = reply("v6.example.", "A", answer="\n".join(records))
+
         async def main() -> None:
-            async with serving(Slow(WireError("what"))) as (_, port):
+            async with serving(Slow(large)) as (_, port):
                 message = await ask(port, "v6.example.")
                 assert message.rcode() == dns.rcode.SERVFAIL
 
