@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from faith.dns import listening
 from faith.dns.counters import Counters
-from faith.dns.endpoint import in_resolv_conf
-from faith.dns.exchange import Exchange, tls_context
+from faith.dns.endpoint import Endpoint
 from faith.dns.names import Names
 from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
 from faith.dns.server import Server
+from faith.dns.servers import Servers
 from faith.dns.tasks import Tasks
-from faith.dns.upstream import Upstreams
-from faith.errors import ConfigError, SetupError
+from faith.errors import SetupError
 from faith.kernel import interfaces, routes
 from faith.translation.networks import Networks
 
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from faith.dns.book import Book
-    from faith.dns.endpoint import Endpoint
     from faith.dns.pool import Network, Pool
 
-RESOLV_CONF = Path("/etc/resolv.conf")
 _LINK_LOCAL = (0xFE80 << 112, 10)
 
 log = logging.getLogger("faith.dns")
@@ -80,9 +77,15 @@ async def serve(
             undo.callback(lambda: book.save(pool, time.monotonic()))
         tasks = Tasks()
         counters = counters or Counters()
-        upstreams = Upstreams(_exchanges(settings, tasks), tasks, counters)
-        undo.callback(upstreams.close)
-        service = _Service(settings, upstreams, tasks, counters, pool)
+        servers = Servers(
+            settings.forward,
+            tasks,
+            counters,
+            mixed_case=settings.mixed_case,
+            authorities=settings.authorities,
+        )
+        undo.callback(servers.close)
+        service = _Service(settings, servers, tasks, counters, pool)
         undo.callback(service.server.close)
         undo.push_async_callback(tasks.close)
         watch = undo.enter_context(routes.watch())
@@ -100,7 +103,7 @@ class _Service:
     def __init__(
         self,
         settings: Settings,
-        upstreams: Upstreams,
+        servers: Servers,
         tasks: Tasks,
         counters: Counters,
         pool: Pool | None,
@@ -109,11 +112,11 @@ class _Service:
         self._counters = counters
         self._pool = pool
         self._settings = settings
-        self._upstreams = upstreams
+        self._servers = servers
         self._basis = _basis(settings)
         self._sockets: dict[Endpoint, list[socket.socket]] = {}
         self._refreshing = asyncio.Lock()
-        self._is_given = False
+        self._given: list[Endpoint] = []
         self.server = Server(self._names(), self._tasks, counters)
 
     def _names(self) -> Names:
@@ -123,7 +126,7 @@ class _Service:
         return Names(
             options,
             served,
-            self._upstreams,
+            self._servers.upstreams,
             self._tasks,
             settings.stale,
             self._counters,
@@ -137,9 +140,11 @@ class _Service:
         """
         for sock in given:
             sock.setblocking(False)
-            self._is_given = True
+            host, port, *_ = sock.getsockname()
+            self._given.append(Endpoint(host, port))
             await self.server.listen([sock])
         await self.refresh()
+        self._servers.start([*self._given, *self._sockets])
 
     async def refresh(self) -> None:
         """Serve the prefixes, clients and addresses of this moment.  Raises SetupError."""
@@ -148,7 +153,7 @@ class _Service:
             if basis != self._basis:
                 self._basis = basis
                 self.server.names = self._names()
-            if self._is_given:
+            if self._given:
                 return
             wanted = set(self._settings.listen) or listening.own_endpoints()
             for endpoint in self._sockets.keys() - wanted:
@@ -157,6 +162,7 @@ class _Service:
                 opened = listening.sockets(endpoint, shared=self._settings.shared)
                 self._sockets[endpoint] = opened
                 await self.server.listen(opened)
+            self._servers.refresh(self._sockets)
 
     def changed(self, watch: routes.Watch) -> None:
         """Refresh soon, if what was told concerns us."""
@@ -185,29 +191,3 @@ def _connected() -> Iterator[tuple[int, int]]:
     for own in interfaces.addresses():
         network, length = int(own.network.network_address), own.network.prefixlen
         yield (network, length) if own.address.version == 6 else (V4_MAPPED | network, 96 + length)
-
-
-def _exchanges(settings: Settings, tasks: Tasks) -> list[Exchange]:
-    """The servers to ask.  Raises ConfigError."""
-    servers = settings.forward or tuple(_system_servers(settings))
-    try:
-        context = tls_context(settings.authorities) if any(s.name for s in servers) else None
-        return [
-            Exchange(server, mixed_case=settings.mixed_case, context=context, tasks=tasks)
-            for server in servers
-        ]
-    except OSError as error:
-        raise ConfigError(f"{', '.join(map(str, servers))}: {error.strerror}") from error
-
-
-def _system_servers(settings: Settings) -> list[Endpoint]:
-    """Those of resolv.conf(5), except for ourselves."""
-    own = set(settings.listen) or listening.own_endpoints()
-    try:
-        found = in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
-    except OSError as error:
-        raise ConfigError(f"{RESOLV_CONF}: {error.strerror}") from error
-    others = [server for server in found if server not in own]
-    if not others:
-        raise ConfigError(f"{RESOLV_CONF} names no server to ask; say which with --forward")
-    return others

@@ -48,7 +48,8 @@ class Streams:
         self.tasks = tasks
         self._all: list[Connection] = []
         self._waiting: deque[Asking] = deque()
-        self._depth = QUESTIONS
+        self._most: int | None = None
+        """Questions on a connection in all, where the server ends them after so many."""
 
     def __len__(self) -> int:
         return len(self._all)
@@ -73,7 +74,7 @@ class Streams:
     def _chosen(self) -> Connection | None:
         """The connection with most to do, of those where nothing waits in vain."""
         now = asyncio.get_running_loop().time()
-        able = [each for each in self._all if len(each) < self._depth]
+        able = [each for each in self._all if each.takes(self._most)]
         lively = [each for each in able if not each.stalls(now)]
         if lively:
             return max(lively, key=len)
@@ -84,7 +85,7 @@ class Streams:
 
     def freed(self) -> None:
         """Ask what waits, as far as there is room now."""
-        while self._waiting and (connection := self._chosen()):
+        while self._waiting and (connection := self._chosen()) is not None:
             connection.send(self._waiting.popleft())
 
     def lost(self, connection: Connection, error: OSError, unanswered: list[Asking]) -> None:
@@ -95,7 +96,7 @@ class Streams:
         if connection in self._all:
             self._all.remove(connection)
         if unanswered and connection.answered:
-            self._depth = 1
+            self._most = 1
         for asking in unanswered:
             if connection.answered and asking.may_repeat():
                 self.send(asking)
@@ -135,6 +136,12 @@ class Connection(asyncio.Protocol):
     def __len__(self) -> int:
         """How many questions are open on it, those included that nobody waits for any more."""
         return len(self._asked) + len(self._given_up)
+
+    def takes(self, most: int | None) -> bool:
+        """Return whether there is room for a question, of *most* in all."""
+        if most is not None:
+            return len(self) + self.answered < most
+        return len(self) < QUESTIONS
 
     def stalls(self, now: float) -> bool:
         """Return whether it has been silent for too long."""
@@ -252,11 +259,10 @@ class Connection(asyncio.Protocol):
     def _rest(self) -> None:
         """Wait for the next question, or end, if nobody waits for a reply."""
         if self._idle is None and not self._asked:
-            self._idle = self._loop.call_later(IDLE, self.close)
+            self._idle = self._loop.call_later(IDLE, self._end, ConnectionError("idle"))
 
     def _end(self, error: OSError) -> None:
         if not self._ended:
-            self._ended = True
             unanswered = list(self._asked.values())
             self._asked.clear()
             self.close()
@@ -264,6 +270,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End it; nobody waits for anything on it any more."""
+        self._ended = True
         if self._idle:
             self._idle.cancel()
             self._idle = None

@@ -30,6 +30,7 @@ from faith.dns.upstream import Upstreams
 from faith.translation.prefix import Prefix
 from tests.dns.generated import names, reply_wires
 from tests.dns.messages import name, query_wire, read
+from tests.dns.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -118,11 +119,7 @@ class World:
 
     async def settled(self) -> None:
         """Wait until no question is open."""
-        for _ in range(5000):
-            if not self._server.places and not self._tasks._running:
-                return
-            await asyncio.sleep(0.001)
-        pytest.fail("a question stays open")
+        await until(lambda: not self._server.places and not self._tasks._running)
 
     async def _close(self) -> None:
         await self._tasks.close()

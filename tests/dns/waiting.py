@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,3 +43,12 @@ class Later:
 
     def cancel(self) -> None:
         self._handle.cancel()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for *condition*, five seconds at most."""
+    for _ in range(5000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("it does not come about")

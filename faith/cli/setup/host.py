@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from faith.dns.endpoint import in_resolv_conf
-from faith.dns.service import RESOLV_CONF
+from faith.dns.servers import RESOLV_CONF
 from faith.kernel import capabilities, interfaces, routes, rtnetlink
 from faith.kernel.netlink import NETLINK_ROUTE, Netlink
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 class Host:
     """The addresses of each interface but loopback, and more.
 
-    *outside* are the interfaces with an IPv4 default route, *servers* those of resolv.conf(5), and
-    *rights* the capabilities of who asks.
+    *outside* are the interfaces with an IPv4 default route, *servers* those of resolv.conf(5) but
+    for these addresses, and *rights* the capabilities of who asks.
     """
 
     addresses: dict[str, list[Own]]
@@ -44,8 +45,9 @@ class Host:
                 addresses[names[own.interface]].append(own)
         defaults = {names.get(route.interface) for route in main if not route.length}
         outside = tuple(name for name in addresses if name in defaults)
+        servers = tuple(_servers(own for found in addresses.values() for own in found))
         rights = capabilities.effective()
-        return cls(addresses, outside, tuple(routes.reserved()), tuple(_servers()), rights)
+        return cls(addresses, outside, tuple(routes.reserved()), servers, rights)
 
     def with_addresses(self, version: int) -> list[str]:
         """The interfaces with an address of that IP version."""
@@ -71,9 +73,11 @@ class Host:
         return [own for own in found if own.address.version == version]
 
 
-def _servers() -> list[str]:
+def _servers(own: Iterable[Own]) -> list[str]:
+    """The servers of resolv.conf(5), but for this host: it will be one itself, and ask others."""
     try:
         found = in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
     except OSError:
         return []
-    return [server.host for server in found]
+    known = {each.address for each in own}
+    return [server.host for server in found if ip_address(server.host) not in known]
