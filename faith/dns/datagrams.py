@@ -50,9 +50,10 @@ class Datagrams:
         self._aging = False
         self._loop.add_reader(self._epoll.fileno(), self._readable)
 
-    def is_own(self, host: str, port: int) -> bool:
-        """Return whether one of the sockets has that address: what it sends comes from here."""
-        return any(each.sock.getsockname()[:2] == (host, port) for each in self._ports.values())
+    def is_own(self, host: str, port: int | None = None) -> bool:
+        """Return whether one of the sockets is bound there, to any port for None."""
+        names = (each.sock.getsockname() for each in self._ports.values())
+        return any(name[0] == host and port in (None, name[1]) for name in names)
 
     def send(self, asking: Asking) -> None:
         """Send the request of *asking*, which gets the reply, or the error.

@@ -61,8 +61,8 @@ class Exchange:
         asking.send()
         return asking
 
-    def is_own(self, host: str, port: int) -> bool:
-        """Return whether questions are sent to the server from that address."""
+    def is_own(self, host: str, port: int | None = None) -> bool:
+        """Return whether questions are sent to the server from there, from any port for None."""
         return self.streams.is_own(host, port) or (
             self.datagrams is not None and self.datagrams.is_own(host, port)
         )

@@ -54,9 +54,10 @@ class Streams:
     def __len__(self) -> int:
         return len(self._all)
 
-    def is_own(self, host: str, port: int) -> bool:
-        """Return whether one of the connections has that address here."""
-        return any(each.own == (host, port) for each in self._all)
+    def is_own(self, host: str, port: int | None = None) -> bool:
+        """Return whether a connection comes from there, from any port for None."""
+        names = (each.own for each in self._all if each.own)
+        return any(name[0] == host and port in (None, name[1]) for name in names)
 
     def send(self, asking: Asking) -> None:
         """Ask on a connection, or wait for room; *asking* gets the reply, or the error."""

@@ -60,7 +60,7 @@ class Upstream:
         self._probe: Asking | None = None
         self._returned = 0
         """Questions that came back from it, since it answered one."""
-        self.host = str(ip_address(exchange.endpoint.host))
+        self._host = str(ip_address(exchange.endpoint.host))
 
     def rests(self, now: float) -> bool:
         """Return whether others should be asked first."""
@@ -134,17 +134,17 @@ class Upstream:
     def comes_back(self, host: str, port: int) -> bool:
         """Return whether a query from there, for what is being asked, is our own, by way of it.
 
-        A server that merely asks the same answers in between.
+        On the same host somebody else may ask the same from the same address.
         """
         if self.exchange.is_own(host, port):
             self._complain("it is this server itself")
             return True
-        if self.host != host:
+        if self._host != host or self.exchange.is_own(host):
             return False
         self._returned += 1
         if self._returned >= TOLERANCE:
             self._complain("it asks this server what this server asks it")
-        return self._returned >= TOLERANCE
+        return True
 
     def close(self) -> None:
         """Close its sockets."""

@@ -57,7 +57,7 @@ class Scripted(Exchange):
         delay = 3600 if self.answer is None else self.delay
         return Later(delay, lambda: done(self.answer or OSError("late")))
 
-    def is_own(self, host: str, port: int) -> bool:
+    def is_own(self, host: str, port: int | None = None) -> bool:
         return False
 
     def close(self) -> None:

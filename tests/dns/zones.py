@@ -186,12 +186,12 @@ class NameServer:
 
 def _sockets(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     """UDP and TCP on one port; where any will do, on one that nobody has in either."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     while True:
         datagrams = socket.socket(family, socket.SOCK_DGRAM)
-        datagrams.bind((host, port))
+        datagrams.bind(address)
         try:
-            return datagrams, socket.create_server(datagrams.getsockname()[:2], family=family)
+            return datagrams, socket.create_server(datagrams.getsockname(), family=family)
         except OSError:
             datagrams.close()
             if port:
