@@ -51,12 +51,13 @@ NEGATIVE_LIMIT = 3 * 3600
 FAILURE_LIFETIME = 5
 """Seconds until what failed is tried again (RFC 9520 §3.2)."""
 
-_ADDRESS_OCTETS = {(A, IN): 4, (AAAA, IN): 16}
+_OCTETS = {A: 4, AAAA: 16}
 _OPTION = struct.Struct("!HH")
 _EXTENDED_ERROR = 15  # the option of RFC 8914
 _BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not vouch for
 
-_DATA = 5  # the place of it in a Record
+_KIND, _DATA = 2, 5  # places in a Record
+_ADDITIONAL = 10  # the place of their number in a header
 _ID = struct.Struct("!H")
 _HEAD = struct.Struct("!HHHHH")  # the header without the id
 _OPT_PLAIN = struct.pack("!xHHIH", OPT, EDNS_LIMIT, 0, 0)
@@ -71,8 +72,8 @@ class Answer:
     the reason of a failure, None for a server that did not say; *authoritative* that the answer is
     our own.
 
-    *found* are the records, for who has walked over them already.  Raises WireError for a *message*
-    that is not a question and records.
+    *base* is where the question ends and *found* are the records, for who has walked over them
+    already.  Raises WireError for a *message* that is not a question and records.
     """
 
     __slots__ = (
@@ -96,9 +97,10 @@ class Answer:
         bogus: bool | None = False,
         authoritative: bool = False,
         found: list[Record] | None = None,
+        base: int = 0,
     ) -> None:
         self.message = message
-        self.base = question_end(message)
+        self.base = base or question_end(message)
         self.bogus = bogus
         _, flags, _, self.answers, self.authorities, self.additional = HEADER.unpack_from(message)
         self.flags: int = QR | RA | authoritative * AA | flags & (AD | RCODE)
@@ -134,7 +136,8 @@ class Answer:
 
     def records(self) -> list[Record]:
         """The records of all sections, as offsets into *message*."""
-        return self._records or records(self.message, self.base)
+        found = self._records
+        return records(self.message, self.base) if found is None else found
 
     def forget_records(self) -> None:
         """Keep no offsets: an answer that is kept for long takes less without."""
@@ -146,11 +149,12 @@ class Answer:
         is_positive = False
         asked = self.kind
         for section, _, kind, klass, ttl, data, end in found:
-            shortest = min(shortest, ttl)
-            if end - data != _ADDRESS_OCTETS.get((kind, klass), end - data):
+            if ttl < shortest:
+                shortest = ttl
+            if kind in _OCTETS and klass == IN and end - data != _OCTETS[kind]:
                 raise WireError(f"an address of {end - data} octets")
             if section == ANSWER:
-                is_positive = is_positive or asked in (kind, ANY)
+                is_positive = is_positive or kind == asked or asked == ANY
             elif section == AUTHORITY and kind == SOA and self.negative_ttl is None:
                 self.negative_ttl = min(ttl, _minimum(self.message, data, end))
         rcode = self.flags & RCODE
@@ -198,37 +202,41 @@ class Answer:
         return head, _OPT_DO if question.dnssec_ok else _OPT_PLAIN
 
 
-def from_reply(message: bytes) -> Answer:
+def from_reply(message: bytes, base: int = 0) -> Answer:
     """The answer in a server's reply; a response code beyond the header's four bits is SERVFAIL.
 
-    Raises WireError.
+    *base* is where the question ends, for who knows.  Raises WireError.
     """
-    found = records(message, question_end(message))
-    edns = [record for record in found if record.kind == OPT and record.section == ADDITIONAL]
-    if len(edns) > 1:
-        raise WireError("EDNS twice")
-    opt = edns[0] if edns else None
-    if opt:
-        is_last = opt.end == len(message)
-        message, options = _without(message, opt), message[opt.data : opt.end]
-        known = found[:-1] if is_last else None
-    else:
-        options, known = b"", found
+    base = base or question_end(message)
+    walked = records(message, base)
+    found: list[Record] | None = walked
+    edns = [record for record in walked if record[_KIND] == OPT and record.section == ADDITIONAL]
+    options = b""
+    if edns:
+        if len(edns) > 1:
+            raise WireError("EDNS twice")
+        (opt,) = edns
+        options = message[opt.data : opt.end]
+        if opt.end == len(message):
+            (additional,) = _ID.unpack_from(message, _ADDITIONAL)
+            message = b"".join(
+                (
+                    message[:_ADDITIONAL],
+                    _ID.pack(additional - 1),
+                    message[HEADER.size : opt.start],
+                )
+            )
+            del walked[-1]
+        else:  # what follows it may point past it
+            message = objects.without_edns(message)
+            found = None
+        if opt.ttl >> 24:
+            message = message[:3] + bytes([message[3] & ~RCODE | SERVFAIL]) + message[4:]
     if message[3] & RCODE != SERVFAIL:
-        return Answer(message, found=known)
+        return Answer(message, found=found, base=base)
     reasons = _extended_errors(options)
-    return Answer(message, bogus=not _BOGUS.isdisjoint(reasons) if reasons else None, found=known)
-
-
-def _without(message: bytes, opt: Record) -> bytes:
-    if opt.end == len(message):
-        (additional,) = _ID.unpack_from(message, 10)
-        plain = message[:10] + _ID.pack(additional - 1) + message[HEADER.size : opt.start]
-    else:  # what follows it may point past it
-        plain = objects.without_edns(message)
-    if opt.ttl >> 24:
-        plain = plain[:3] + bytes([plain[3] & ~RCODE | SERVFAIL]) + plain[4:]
-    return plain
+    bogus = not _BOGUS.isdisjoint(reasons) if reasons else None
+    return Answer(message, bogus=bogus, found=found, base=base)
 
 
 def failure(question: Question, rcode: int = SERVFAIL) -> Answer:

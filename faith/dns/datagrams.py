@@ -122,10 +122,11 @@ class Datagrams:
                 self._fresh.remove(port)
 
     def _readable(self) -> None:
+        ports, buffer = self._ports, self._buffer
         for descriptor, _ in self._epoll.poll(0, BATCH):
-            if port := self._ports.get(descriptor):
+            if port := ports.get(descriptor):
                 try:
-                    length = port.sock.recv_into(self._buffer)
+                    length = port.sock.recv_into(buffer)
                 except BlockingIOError:
                     continue
                 except OSError as error:

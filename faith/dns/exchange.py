@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from faith.dns.answer import failure, from_reply
 from faith.dns.datagrams import Datagrams
-from faith.dns.request import Request, has_question, is_not_understood
+from faith.dns.request import NOT_UNDERSTOOD, Request, has_question
 from faith.dns.streams import Streams
 from faith.dns.tasks import Tasks
-from faith.dns.wire import RCODE, TC, WireError
+from faith.dns.wire import HEADER, RCODE, TC, WireError
 from faith.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Asking:
             else:
                 self._is_other_case = True
                 self._again_by_stream()
-        elif request.edns and is_not_understood(reply):  # it may be EDNS (RFC 6891 §7)
+        elif request.edns and reply[3] & RCODE in NOT_UNDERSTOOD:  # it may be EDNS (RFC 6891 §7)
             self.request = Request(self._question, edns=False, mixed_case=exchange.mixed_case)
             self.send()
         else:
@@ -142,7 +142,7 @@ class Asking:
     def _conclude(self, reply: bytes) -> None:
         try:
             if has_question(reply):
-                self._say(from_reply(reply))
+                self._say(from_reply(reply, HEADER.size + len(self.request.section)))
             else:
                 self._say(failure(self._question, reply[3] & RCODE))
         except WireError as error:

@@ -26,7 +26,9 @@ from faith.dns.wire import (
 if TYPE_CHECKING:
     from faith.dns.question import Question
 
-_NOT_UNDERSTOOD = (FORMERR, NOTIMP)
+NOT_UNDERSTOOD = (FORMERR, NOTIMP)
+"""The codes of a reply to what was not understood, as EDNS may not be (RFC 6891 §7)."""
+
 _REPLY = QR >> 8
 _REPLY_MASK = (QR | OPCODE) >> 8
 _OPT = struct.Struct("!xHHIH")
@@ -88,11 +90,6 @@ class Request:
 def has_question(reply: bytes) -> bool:
     """Return whether *reply* has any question."""
     return reply[4:6] != b"\0\0"
-
-
-def is_not_understood(reply: bytes) -> bool:
-    """Return whether *reply* says that the request was not understood, as EDNS may not be."""
-    return reply[3] & RCODE in _NOT_UNDERSTOOD
 
 
 def mixed(section: bytes) -> bytes:

@@ -92,7 +92,10 @@ class Resolver:
         What a server garbled is SERVFAIL.  The search that is returned can be cancelled.
         """
         search = self._search(question, view, done)
-        search.attempt(search.begin)
+        try:
+            search.begin()
+        except WireError as error:
+            search.garbled(error)
         return search
 
     def _search(self, question: Question, view: View, done: Take) -> Search:
@@ -149,7 +152,11 @@ class Resolver:
         self._cache.put(look_up.question, _AS_IT_CAME, answer, time.monotonic())
         waiting, look_up.waiting = look_up.waiting, []
         for search, take in waiting:
-            search.attempt(partial(take, answer))
+            if not search.is_over:
+                try:
+                    take(answer)
+                except WireError as error:
+                    search.garbled(error)
         answer.forget_records()
 
     def leave(self, look_up: LookUp, search: Search) -> None:
@@ -177,32 +184,24 @@ class LookUp:
 class Search:
     """A question of a client's, until `conclude`."""
 
-    __slots__ = ("_done", "_look_ups", "question", "resolver", "timer")
+    __slots__ = ("_done", "_look_ups", "is_over", "question", "resolver", "timer")
 
     def __init__(self, resolver: Resolver, question: Question, done: Take) -> None:
         self.resolver = resolver
         self.question = question
-        self._done: Take | None = done
+        self._done = done
+        self.is_over = False
         self._look_ups: list[LookUp] = []
         self.timer: Timer | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it was concluded or cancelled."""
-        return self._done is None
 
     def begin(self) -> None:
         """Look something up, or conclude.  Raises WireError."""
         raise NotImplementedError
 
-    def attempt(self, step: Callable[[], object]) -> None:
-        """Do *step*, and conclude with a failure if it finds that a server garbled something."""
-        try:
-            if self._done:
-                step()
-        except WireError as error:
-            log.debug("a server's reply makes no sense: %s", error)
-            self.conclude(failure(self.question))
+    def garbled(self, error: WireError) -> None:
+        """Conclude with a failure: what a server said makes no sense."""
+        log.debug("a server's reply makes no sense: %s", error)
+        self.conclude(failure(self.question))
 
     def look_up(self, question: Question, take: Take) -> None:
         """Have *take* called with the answer to *question*, unless this is over by then."""
@@ -211,17 +210,19 @@ class Search:
             self._look_ups.append(look_up)
 
     def after(self, seconds: float, call: Callable[[], object]) -> None:
-        """Have *call* called in so many *seconds*, instead of what was to be called before."""
+        """Have *call* called in so many *seconds*, instead of what was to be called before.
+
+        It must raise nothing.
+        """
         if self.timer:
             self.timer.cancel()
-        self.timer = self.resolver.timers.after(seconds, partial(self.attempt, call))
+        self.timer = self.resolver.timers.after(seconds, call)
 
     def conclude(self, answer: Answer) -> None:
         """Say that this is the answer.  What else was looked up for it goes on for others only."""
-        done = self._done
-        if done:
+        if not self.is_over:
             self.cancel()
-            done(answer)
+            self._done(answer)
 
     def overdue(self) -> None:
         """Conclude with a failure: it has taken too long."""
@@ -229,7 +230,7 @@ class Search:
 
     def cancel(self) -> None:
         """Stop, and call nobody."""
-        self._done = None
+        self.is_over = True
         if self.timer:
             self.timer.cancel()
             self.timer = None
@@ -284,7 +285,15 @@ class _Synthesising(Search):
     fail slowly has its A records in time (§5.1.2).
     """
 
-    __slots__ = ("_a_is_asked", "_a_reply", "_began", "_is_judged", "_reply", "_synthesis")
+    __slots__ = (
+        "_a_is_asked",
+        "_a_reply",
+        "_began",
+        "_is_judged",
+        "_needs_a",
+        "_reply",
+        "_synthesis",
+    )
 
     def __init__(
         self, resolver: Resolver, question: Question, done: Take, synthesis: Synthesis
@@ -295,6 +304,7 @@ class _Synthesising(Search):
         self._a_reply: Answer | None = None
         self._a_is_asked = False
         self._is_judged = False
+        self._needs_a: bool | None = None
         self._began = resolver.timers.now()
 
     def begin(self) -> None:
@@ -334,7 +344,10 @@ class _Synthesising(Search):
         """Go on without a verdict: who gives none is silent, and does not doubt."""
         self.after(DEADLINE - self._age(), self.overdue)
         self._is_judged = True
-        self._go_on()
+        try:
+            self._go_on()
+        except WireError as error:
+            self.garbled(error)
 
     def _take_verdict(self, verdict: Answer) -> None:
         if self._reply and not self._is_judged:
@@ -353,7 +366,9 @@ class _Synthesising(Search):
         if reply is None or not self._is_judged:
             return
         synthesis = self._synthesis
-        if not synthesis.needs_a(reply):
+        if self._needs_a is None:
+            self._needs_a = synthesis.needs_a(reply)
+        if not self._needs_a:
             self.conclude(synthesis.concluded(reply))
         elif self._a_reply is None:
             self._ask_a()

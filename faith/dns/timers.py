@@ -40,14 +40,21 @@ class Timers:
         self._count = count()
         self._due = math.inf
         self._handle: asyncio.TimerHandle | None = None
+        self._running: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> float:
         """Return the loop's time."""
-        return asyncio.get_running_loop().time()
+        return self._loop().time()
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._running
+        if loop is None:
+            loop = self._running = asyncio.get_running_loop()
+        return loop
 
     def after(self, seconds: float, call: Callable[[], object]) -> Timer:
         """Call *call* in so many *seconds*."""
-        loop = asyncio.get_running_loop()
+        loop = self._running or self._loop()
         timer = Timer(call)
         due = loop.time() + seconds
         heappush(self._heap, (due, next(self._count), timer))

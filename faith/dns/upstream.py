@@ -9,9 +9,11 @@ from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from faith.dns.answer import Answer, failure
+from faith.dns import race
+from faith.dns.answer import Answer
 from faith.dns.counters import Counters
 from faith.dns.question import Question
+from faith.dns.race import Race
 from faith.dns.wire import IN, NOERROR, NS, NXDOMAIN, TYPE_CLASS
 
 if TYPE_CHECKING:
@@ -19,12 +21,10 @@ if TYPE_CHECKING:
 
     from faith.dns.exchange import Asking, Exchange, Result
     from faith.dns.tasks import Tasks
-    from faith.dns.timers import Timer, Timers
+    from faith.dns.timers import Timers
 
-DEADLINE = 4.4
-"""Seconds for a question in all: clients give up after five."""
-PATIENCE = (0.6, 0.9, 1.2)
-"""Seconds after each attempt until the next is made; replies to the former still count."""
+PROBE = 0.6
+"""Seconds that a server has to answer what any server answers at once."""
 TOLERANCE = 3
 """Failures in a row until a server is asked after all others."""
 REST = 1.0
@@ -68,20 +68,20 @@ class Upstream:
 
     def ask(self, question: Question, done: Callable[[Answer | None], object]) -> Asking:
         """Ask; *done* gets the answer, or None when there is none that makes sense."""
-        return self.exchange.ask(question, partial(self._said, done))
+        return self.exchange.ask(question, lambda result: done(self.judged(result)))
 
-    def _said(self, done: Callable[[Answer | None], object], result: Result) -> None:
+    def judged(self, result: Result) -> Answer | None:
+        """Return the answer in *result*, if it is one, and take note of what that says."""
         if isinstance(result, Answer):
             self._counters.asked("answer")
-            if result.rcode in (NOERROR, NXDOMAIN):
+            if self._returned and result.rcode in (NOERROR, NXDOMAIN):
                 self._returned = 0
             self._answers()
-            done(result)
-            return
+            return result
         self._counters.asked("error")
         if getattr(result, "errno", None) not in _OWN_FAULTS:
             self._failed(str(result))
-        done(None)
+        return None
 
     def _answers(self) -> None:
         self._heard = self._loop.time()
@@ -107,7 +107,7 @@ class Upstream:
             self._complain(why)
         elif not self._has_failed and self._probe is None:
             self._probe = self.exchange.ask(_ROOT, self._probed)
-            self._timers.after(PATIENCE[0], self._unheard)
+            self._timers.after(PROBE, self._unheard)
         if not self.rests(now):
             pause = REST * 2 ** min(self._failures - TOLERANCE, 10)
             self._rests_until = now + min(pause, LONGEST_REST)
@@ -175,14 +175,14 @@ class Upstreams:
         ]
         for upstream in known.values():  # questions may be under way
             self._leaving.add(upstream)
-            self._timers.after(2 * DEADLINE, partial(self._left, upstream))
+            self._timers.after(2 * race.DEADLINE, partial(self._left, upstream))
 
     def _left(self, upstream: Upstream) -> None:
         self._leaving.discard(upstream)
         upstream.close()
 
     def ask(self, question: Question, done: Callable[[Answer], object]) -> Race:
-        """Ask for the best answer that can be had in DEADLINE seconds; SERVFAIL if there is none.
+        """Ask for the best answer that can be had in time; SERVFAIL if there is none.
 
         "Best" is any that says yes or no, or else the last that says something different.  *done*
         gets it, maybe before this returns.
@@ -191,9 +191,9 @@ class Upstreams:
         if len(servers) > 1:
             now = self._loop.time()
             servers = sorted(servers, key=lambda upstream: upstream.rests(now))
-        race = Race(question, servers, self._timers, done)
-        race.begin()
-        return race
+        found = Race(question, servers, self._timers, done)
+        found.go_on()
+        return found
 
     def comes_back(self, host: str, port: int) -> bool:
         """Return whether a query from there, for what is being asked, is one of our own."""
@@ -203,146 +203,3 @@ class Upstreams:
         """Close all sockets; nobody waits for anything any more."""
         for upstream in (*self._all, *self._leaving):
             upstream.close()
-
-
-class Race:
-    """One question to one server after the other, until one settles it.
-
-    Who is silent is asked again in turn, who has said something is not.
-    """
-
-    __slots__ = (
-        "_asked",
-        "_best",
-        "_deadline",
-        "_done",
-        "_loop",
-        "_question",
-        "_silent",
-        "_timer",
-        "_timers",
-    )
-
-    def __init__(
-        self,
-        question: Question,
-        upstreams: Sequence[Upstream],
-        timers: Timers,
-        done: Callable[[Answer], object],
-    ) -> None:
-        self._question = question
-        self._silent = list(upstreams)
-        self._timers = timers
-        self._done: Callable[[Answer], object] | None = done
-        self._loop = asyncio.get_running_loop()
-        self._deadline = self._loop.time() + DEADLINE
-        self._asked: list[_Attempt] = []
-        self._best: Answer | None = None
-        self._timer: Timer | None = None
-
-    def begin(self) -> None:
-        """Ask the first server."""
-        self._go_on()
-
-    def cancel(self) -> None:
-        """Ask nobody any more, and call nobody."""
-        self._done = None
-        self._stop()
-        for attempt in self._asked:
-            attempt.cancel()
-
-    def _go_on(self) -> None:
-        """Ask whose turn it is, or conclude when there is nobody, or no time."""
-        while self._done:
-            left = self._deadline - self._loop.time()
-            if left <= 0 or not (self._silent or any(each.is_open for each in self._asked)):
-                self._conclude()
-                return
-            if self._timer:
-                self._timer.cancel()
-            if not self._silent:
-                self._timer = self._timers.after(left, self._go_on)
-                return
-            pause = PATIENCE[min(len(self._asked), len(PATIENCE) - 1)]
-            upstream = self._silent.pop(0)
-            attempt = _Attempt(self, upstream, self._loop.time())
-            self._asked.append(attempt)
-            attempt.begin(self._question)
-            if attempt.is_open:
-                self._silent.append(upstream)
-                self._timer = self._timers.after(min(pause, left), self._go_on)
-                return
-
-    def heard(self, attempt: _Attempt, answer: Answer | None) -> None:
-        """Conclude by *answer*, or ask the next server."""
-        if self._done is None:
-            return
-        if attempt.upstream in self._silent:
-            self._silent.remove(attempt.upstream)
-        if answer:
-            self._best = answer
-            if answer.rcode in (NOERROR, NXDOMAIN) or answer.bogus is True:
-                self._conclude()
-                return
-        if attempt.is_under_way:
-            self._go_on()
-
-    def _stop(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-
-    def _conclude(self) -> None:
-        """Say what is best; go on listening to who may be slow, not dead."""
-        self._stop()
-        if done := self._done:
-            self._done = None
-            self._leave([attempt for attempt in self._asked if attempt.is_open])
-            done(self._best or failure(self._question))
-
-    def _leave(self, late: list[_Attempt]) -> None:
-        """Take note of who has had the time to answer; their answers are heard, but not used."""
-        self._asked = late  # the others would hold us, as we hold them
-        if not late:
-            return
-        now = self._loop.time()
-        since: dict[Upstream, float] = {}
-        for attempt in late:
-            since.setdefault(attempt.upstream, attempt.since)
-        for upstream, first in since.items():
-            if now - first >= PATIENCE[0] / 2:
-                upstream.missed(first)
-        self._timers.after(DEADLINE, self.cancel)
-
-
-class _Attempt:
-    """A question put to *upstream*, *since* a moment of the loop's time."""
-
-    __slots__ = ("_asking", "_race", "is_open", "is_under_way", "since", "upstream")
-
-    def __init__(self, race: Race, upstream: Upstream, since: float) -> None:
-        self._race = race
-        self.upstream = upstream
-        self.since = since
-        self.is_open = True
-        self.is_under_way = False
-        self._asking: Asking | None = None
-
-    def begin(self, question: Question) -> None:
-        """Ask; it may fail at once, and is not open any more then."""
-        asking = self.upstream.ask(question, self._heard)
-        if self.is_open:
-            self._asking = asking
-            self.is_under_way = True
-
-    def _heard(self, answer: Answer | None) -> None:
-        self.is_open = False
-        self._asking = None
-        self._race.heard(self, answer)
-
-    def cancel(self) -> None:
-        """Do without the answer."""
-        if self._asking:
-            self._asking.cancel()
-            self._asking = None
-            self.is_open = False

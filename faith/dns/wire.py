@@ -84,12 +84,6 @@ def pointer(message: bytes, at: int) -> int:
     return (message[at] << 8 | message[at + 1]) & 0x3FFF
 
 
-def last_pointer(message: bytes, at: int) -> int:
-    """The offset that the name at *at* continues at, or 0 when it is written out."""
-    end = name_end(message, at)
-    return pointer(message, end - 2) if end - at >= 2 and message[end - 2] >= _POINTER else 0
-
-
 def question_end(message: bytes) -> int:
     """The offset behind the only question of *message*.  Raises WireError."""
     if len(message) < HEADER.size or HEADER.unpack_from(message)[2] != 1:

@@ -19,7 +19,7 @@ import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faith.dns import listening, upstream
+from faith.dns import listening, race
 from faith.dns.endpoint import Endpoint
 from faith.dns.exchange import Exchange
 from faith.dns.names import Names
@@ -136,8 +136,8 @@ class World:
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(upstream, "DEADLINE", 0.06)
-        patch.setattr(upstream, "PATIENCE", (0.05,))
+        patch.setattr(race, "DEADLINE", 0.06)
+        patch.setattr(race, "PATIENCE", (0.05,))
         found = World()
 
         class Listening(logging.Handler):

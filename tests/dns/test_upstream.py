@@ -14,16 +14,10 @@ from faith.dns.answer import Answer, failure
 from faith.dns.counters import Counters
 from faith.dns.endpoint import Endpoint
 from faith.dns.exchange import Exchange
+from faith.dns.race import DEADLINE, PATIENCE
 from faith.dns.tasks import Tasks
 from faith.dns.timers import Timers
-from faith.dns.upstream import (
-    DEADLINE,
-    LONGEST_REST,
-    PATIENCE,
-    TOLERANCE,
-    Upstream,
-    Upstreams,
-)
+from faith.dns.upstream import LONGEST_REST, TOLERANCE, Upstream, Upstreams
 from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL, WireError
 from tests.dns import clock
 from tests.dns.messages import question, reply
