@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING
 from faith.dns import objects, reverse, zone
 from faith.dns.answer import Answer, failure
 from faith.dns.cache import STALE_TTL
+from faith.dns.counters import Counters
+from faith.dns.lease_shares import LeaseShares
 from faith.dns.options import Rule
 from faith.dns.synthesis import TTL_WITHOUT_SOA, addresses
 from faith.dns.wire import AAAA, IN, NOERROR, NXDOMAIN, PTR, A
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from faith.dns.options import Options, View
     from faith.dns.pool import Lease, Pool
     from faith.dns.question import Question
@@ -42,9 +46,13 @@ class Lending:
     ``now`` is the pool's.
     """
 
-    def __init__(self, options: Options, pool: Pool, stale: int = 0) -> None:
+    def __init__(
+        self, options: Options, pool: Pool, stale: int = 0, counters: Counters | None = None
+    ) -> None:
         self._options = options
         self._pool = pool
+        self._shares = LeaseShares(pool)
+        self._counters = counters or Counters()
         self._seconds = TTL + (stale + STALE_TTL if stale else 0)
         self._quiet_until = float("-inf")
 
@@ -62,21 +70,28 @@ class Lending:
         """Whether it takes AAAA records to conclude: the name exists, and has no A records."""
         return reply.rcode == NOERROR and not addresses(reply, A)
 
-    def concluded(self, question: Question, no: Answer, reply: Answer, now: float) -> Answer:
+    def concluded(
+        self, question: Question, no: Answer, reply: Answer, now: float, client: Hashable = None
+    ) -> Answer:
         """The answer, by the "no" to *question* and the *reply* to the one for AAAA records.
 
         One address is lent for a name: that of its lowest AAAA record, whatever their order is.
-        SERVFAIL when there is none left.  Raises WireError.
+        SERVFAIL when there is none left, or *client* has its share.  Raises WireError.
         """
         if reply.rcode not in (NOERROR, NXDOMAIN):
             return reply.asked_for(A)
         servers = [v6 for v6 in addresses(reply, AAAA) if self._is_of_use(v6)]
         if not servers:
             return no
-        lease = self._pool.lend(min(servers), self._seconds, now)
+        v6 = min(servers)
+        if not self._shares.admits(client, v6, now):
+            self._counters.refused("leases")
+            return failure(question)
+        lease = self._pool.lend(v6, self._seconds, now)
         if lease is None:
             self._complain(now)
             return failure(question)
+        self._shares.lent(client, lease)
         limit = TTL_WITHOUT_SOA if no.negative_ttl is None else no.negative_ttl
         return Answer(objects.lent(reply.message, lease.v4.to_bytes(4, "big"), min(limit, TTL)))
 

@@ -11,7 +11,7 @@ from faith.dns.resolver import Resolver
 from faith.dns.responder import Responder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from faith.dns.answer import Answer
     from faith.dns.counters import Counters
@@ -42,15 +42,16 @@ class Names:
         self._servers = servers
         cache = Cache(stale=stale)
         self._responder = Responder(options, cache, served)
-        lending = None if pool is None else Lending(options, pool, stale)
+        lending = None if pool is None else Lending(options, pool, stale, counters)
         self._resolver = Resolver(options, cache, servers, tasks, counters, lending)
         self.respond = self._responder.respond
         self.serves = self._responder.serves
 
-    def find(self, miss: Miss, done: Callable[[Answer], object]) -> Search:
+    def find(self, miss: Miss, done: Callable[[Answer], object], client: Hashable = None) -> Search:
         """Find the answer to what `respond` did not know; the next time it will.
 
-        *done* gets it, maybe before this returns.  The search that is returned can be cancelled.
+        *client* asks, as shares know it.  *done* gets the answer, maybe before this returns.  The
+        search that is returned can be cancelled.
         """
 
         def found(answer: Answer) -> None:
@@ -58,7 +59,7 @@ class Names:
             answer.forget_records()
             done(answer)
 
-        return self._resolver.resolve(miss.query.question, miss.client.view, found)
+        return self._resolver.resolve(miss.query.question, miss.client.view, found, client)
 
     def comes_back(self, miss: Miss, source: tuple[Any, ...]) -> bool:
         """Return whether *miss*, from *source*, is a question of our own that goes in a circle."""

@@ -19,7 +19,7 @@ from faith.dns.synthesis import Synthesis, without_a
 from faith.dns.wire import AAAA, IN, NOERROR, NXDOMAIN, A, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from faith.dns.cache import Cache
     from faith.dns.lending import Lending
@@ -86,19 +86,21 @@ class Resolver:
         self._lending = lending
         self._asked: dict[bytes, LookUp] = {}
 
-    def resolve(self, question: Question, view: View, done: Take) -> Search:
-        """Find the answer for a client of *view*; *done* gets it, maybe before this returns.
+    def resolve(
+        self, question: Question, view: View, done: Take, client: Hashable = None
+    ) -> Search:
+        """Find the answer for a *client* of *view*; *done* gets it, maybe before this returns.
 
         What a server garbled is SERVFAIL.  The search that is returned can be cancelled.
         """
-        search = self._search(question, view, done)
+        search = self._search(question, view, done, client)
         try:
             search.begin()
         except WireError as error:
             search.garbled(error)
         return search
 
-    def _search(self, question: Question, view: View, done: Take) -> Search:
+    def _search(self, question: Question, view: View, done: Take, client: Hashable) -> Search:
         if local := ipv4only.answer(question, view.prefixes):
             return _Known(self, question, done, local)
         if view.prefixes and (named := reverse.of(question, self.options.all_prefixes)):
@@ -110,7 +112,7 @@ class Resolver:
             return _Synthesising(self, question, done, synthesis)
         if lending := self._lending:
             if lending.applies(question, view):
-                return _Lending(self, question, done, lending)
+                return _Lending(self, question, done, lending, client)
             if lent := lending.named(question):
                 if asked := lent.v6_question():
                     answer = lambda reply: lent.answer(reply, time.monotonic())  # noqa: E731
@@ -382,13 +384,19 @@ class _Synthesising(Search):
 class _Lending(Search):
     """A question for A records, and one for AAAA records when these are missing or slow to come."""
 
-    __slots__ = ("_aaaa_is_asked", "_aaaa_reply", "_lending", "_reply")
+    __slots__ = ("_aaaa_is_asked", "_aaaa_reply", "_client", "_lending", "_reply")
 
     def __init__(
-        self, resolver: Resolver, question: Question, done: Take, lending: Lending
+        self,
+        resolver: Resolver,
+        question: Question,
+        done: Take,
+        lending: Lending,
+        client: Hashable,
     ) -> None:
         super().__init__(resolver, question, done)
         self._lending = lending
+        self._client = client
         self._reply: Answer | None = None
         self._aaaa_reply: Answer | None = None
         self._aaaa_is_asked = False
@@ -424,8 +432,11 @@ class _Lending(Search):
         elif self._aaaa_reply is None:
             self._ask_aaaa()
         else:
-            now = time.monotonic()
-            self.conclude(self._lending.concluded(self.question, reply, self._aaaa_reply, now))
+            self.conclude(
+                self._lending.concluded(
+                    self.question, reply, self._aaaa_reply, time.monotonic(), self._client
+                )
+            )
 
 
 def _hides(view: View, question: Question) -> bool:

@@ -225,7 +225,7 @@ class Errand:
         """Find the answer, and see to it that there is one in time if there is a stale one."""
         self._place = place
         server = self._server
-        search = server.names.find(self._miss, self._found)
+        search = server.names.find(self._miss, self._found, place.client)
         if self._place is not None:  # it may be over already
             self._search = search
             if self._miss.stale:
