@@ -32,7 +32,7 @@ TTL = 300
 UNLENT_TTL = 5
 """Seconds for which it may be believed that an address has no name: it may have one soon."""
 COMPLAINT_PAUSE = 60.0
-"""Seconds from one complaint that the pool is exhausted to the next."""
+"""Seconds from one complaint that the pool, or a client's share of it, is exhausted to the next."""
 
 _UNREACHABLE = Networks(128, [(0, 96), (0xFE80 << 112, 10), (0xFF << 120, 8)])
 """Nothing that a relay could connect to: ::, ::1 and their like, link-local, multicast."""
@@ -54,7 +54,7 @@ class Lending:
         self._shares = LeaseShares(pool)
         self._counters = counters or Counters()
         self._seconds = TTL + (stale + STALE_TTL if stale else 0)
-        self._quiet_until = float("-inf")
+        self._quiet_until: dict[str, float] = {}
 
     def applies(self, question: Question, view: View) -> bool:
         """Whether an address may be lent: to those who want A records, and do not validate."""
@@ -86,10 +86,13 @@ class Lending:
         v6 = min(servers)
         if not self._shares.admits(client, v6, now):
             self._counters.refused("leases")
-            return failure(question)
+            self._complain(now, "a client has its share of the %d addresses of the pool")
+            refusal = failure(question)
+            refusal.lifetime = 0  # it is this client's alone
+            return refusal
         lease = self._pool.lend(v6, self._seconds, now)
         if lease is None:
-            self._complain(now)
+            self._complain(now, "all %d addresses of the pool are lent")
             return failure(question)
         self._shares.lent(client, lease)
         limit = TTL_WITHOUT_SOA if no.negative_ttl is None else no.negative_ttl
@@ -103,10 +106,10 @@ class Lending:
             or options.all_prefixes.find(v6)  # the IPv4 server itself is nearer
         )
 
-    def _complain(self, now: float) -> None:
-        if now >= self._quiet_until:
-            self._quiet_until = now + COMPLAINT_PAUSE
-            log.error("all %d addresses of the pool are lent", len(self._pool))
+    def _complain(self, now: float, what: str) -> None:
+        if now >= self._quiet_until.get(what, now):
+            self._quiet_until[what] = now + COMPLAINT_PAUSE
+            log.error(what, len(self._pool))
 
     def named(self, question: Question) -> LentName | None:
         """What *question* means if it is a PTR query for an address of the pool."""

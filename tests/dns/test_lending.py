@@ -261,6 +261,15 @@ class TestShares:
         assert list(LAYOUT.of(REFUSED, cells)) == [0, 0, 63, 0]
         assert self.ask(found, "other", 1000) == NOERROR
 
+    def test_a_refusal_is_the_clients_alone(self) -> None:
+        """It must not be kept, and told to others."""
+        found = lent()
+        self.ask(found, "one", 1)
+        no = reply("n2.example.", "A", authority=SOA)
+        given = reply("n2.example.", answer="n2.example. 60 IN AAAA 2001:db8::2")
+        refusal = found.concluded(question("n2.example.", "A"), no, given, 0, "one")
+        assert (refusal.rcode, refusal.lifetime) == (SERVFAIL, 0)
+
     def test_what_it_has_it_keeps_and_what_another_has_is_for_all(self) -> None:
         found = lent(Pool([(int(ip_address("198.51.100.0")), 29)]))
         for number in range(3):
