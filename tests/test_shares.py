@@ -14,14 +14,14 @@ from faith.translation.shares import Place, Shares, client
 LIMIT = 120
 
 
-def crowd(shares: Shares[str], name: str, count: int = LIMIT, now: float = 0) -> list[Place[str]]:
+def crowd(shares: Shares, name: str, count: int = LIMIT, now: float = 0) -> list[Place]:
     """*name* comes so often; the places it gets."""
     return [shares.enter(name, name, now) for _ in range(count) if shares.admits(name)]
 
 
 @given(st.lists(st.sampled_from("abcdef"), max_size=2 * LIMIT))
 def test_below_half_whoever_comes_gets_in(names: list[str]) -> None:
-    shares: Shares[str] = Shares(LIMIT)
+    shares = Shares(LIMIT)
     for name in names[: LIMIT // 2]:
         assert shares.admits(name)
         shares.enter(name, name, 0)
@@ -30,7 +30,7 @@ def test_below_half_whoever_comes_gets_in(names: list[str]) -> None:
 @pytest.mark.parametrize("crowds", [1, 2, 3, 5, 11])
 def test_what_crowds_leave_is_as_much_as_each_of_them_has(crowds: int) -> None:
     """Coming at once, in turns."""
-    shares: Shares[str] = Shares(LIMIT)
+    shares = Shares(LIMIT)
     for _ in range(LIMIT):
         for number in range(crowds):
             crowd(shares, f"crowd {number}", 1)
@@ -42,7 +42,7 @@ def test_what_crowds_leave_is_as_much_as_each_of_them_has(crowds: int) -> None:
 
 
 def test_a_crowd_that_was_there_first_makes_room_only_as_it_leaves() -> None:
-    shares: Shares[str] = Shares(LIMIT)
+    shares = Shares(LIMIT)
     first = crowd(shares, "first")
     assert len(first) == LIMIT // 2
     assert len(crowd(shares, "second")) == LIMIT // 4
@@ -54,7 +54,7 @@ def test_a_crowd_that_was_there_first_makes_room_only_as_it_leaves() -> None:
 
 
 def test_a_full_table_has_no_place_for_anybody() -> None:
-    shares: Shares[str] = Shares(2)
+    shares = Shares(2)
     crowd(shares, "one")
     crowd(shares, "two")
     assert len(shares) == 2
@@ -63,7 +63,7 @@ def test_a_full_table_has_no_place_for_anybody() -> None:
 
 class TestDisplacing:
     def test_the_oldest_gives_way_when_it_is_old_enough(self) -> None:
-        shares: Shares[str] = Shares(LIMIT, patience=2)
+        shares = Shares(LIMIT, patience=2)
         places = [shares.enter("crowd", f"{n}", n) for n in range(LIMIT // 2)]
         assert not shares.admits("crowd")
         spare = [place for place in places if place.is_spare]
@@ -75,7 +75,7 @@ class TestDisplacing:
 
     def test_half_a_share_never_does(self) -> None:
         """However many come after it: what is slow is done with at last."""
-        shares: Shares[str] = Shares(LIMIT, patience=1)
+        shares = Shares(LIMIT, patience=1)
         first = crowd(shares, "crowd", now=0)
         kept = {place for place in first if not place.is_spare}
         assert LIMIT // 4 <= len(kept) <= LIMIT // 2
@@ -89,7 +89,7 @@ class TestDisplacing:
         assert not kept & displaced
 
     def test_nobody_does_where_there_is_no_patience_to_lose(self) -> None:
-        shares: Shares[str] = Shares(LIMIT)
+        shares = Shares(LIMIT)
         crowd(shares, "crowd")
         assert shares.displaceable("crowd", 1e9) is None
 
@@ -120,8 +120,8 @@ class Table(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shares: Shares[int] = Shares(12, patience=3)
-        self.model: list[Place[int]] = []
+        self.shares = Shares(12, patience=3)
+        self.model: list[Place] = []
         self.now = 0.0
 
     def taken(self, name: str) -> int:

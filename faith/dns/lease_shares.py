@@ -23,8 +23,8 @@ class LeaseShares:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._shares: Shares[int] = Shares(len(pool))
-        self._places: dict[int, Place[int]] = {}
+        self._shares = Shares(len(pool))
+        self._places: dict[int, Place] = {}
         self._ends: list[tuple[float, int]] = []
         for lease in pool:
             self._enter(None, lease)

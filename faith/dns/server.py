@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from faith.dns.answer import failure
 from faith.dns.counters import Counters
 from faith.dns.options import V4_MAPPED
+from faith.dns.question import EDNS_LIMIT
 from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL
+from faith.kernel.datagram_batch import Batch, host_text
 from faith.translation import shares
 from faith.translation.shares import Shares
 
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from faith.dns.timers import Timer
     from faith.translation.shares import Place
 
-BATCH = 64
-"""Datagrams read in a row, before streams and servers have their turn."""
 MISSES = 4096
 """Queries that may wait for an answer at a time, of all clients by shares; others fail at once."""
 JOSTLE = 0.2
@@ -60,12 +60,17 @@ class Server:
         self.names = names
         self.counters = counters or Counters()
         self.timers = tasks.timers
-        self.places: Shares[Errand] = Shares(MISSES, JOSTLE)
+        self.places = Shares(MISSES, JOSTLE)
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._datagrams: set[socket.socket] = set()
+        self._batches = {
+            family: Batch(family, _QUERY_LIMIT, EDNS_LIMIT)
+            for family in (socket.AF_INET, socket.AF_INET6)
+        }
+        self._hosts: dict[bytes, str] = {}
         self._servers: dict[socket.socket, asyncio.Server] = {}
-        self._streams: Shares[asyncio.StreamWriter] = Shares(STREAMS, STREAM_JOSTLE)
+        self._streams = Shares(STREAMS, STREAM_JOSTLE)
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def listen(self, socks: Iterable[socket.socket]) -> None:
@@ -96,22 +101,29 @@ class Server:
     # -- datagrams ---------------------------------------------------------------------------
 
     def _readable(self, sock: socket.socket) -> None:
-        respond = self.names.respond
+        respond, hosts = self.names.respond, self._hosts
+        batch = self._batches[sock.family]
+        descriptor = sock.fileno()
         now = time.monotonic()
-        queries = at_once = 0
-        for _ in range(BATCH):
-            try:
-                message, source = sock.recvfrom(_QUERY_LIMIT)
-            except OSError:  # nothing more; or what became of an earlier reply
-                break
-            queries += 1
-            reply = respond(message, source[0], now)
+        arrived = batch.receive(descriptor)
+        at_once = 0
+        for number, (message, octets) in enumerate(arrived):
+            reply = respond(message, hosts.get(octets) or self._host(octets), now)
             if isinstance(reply, bytes):
                 at_once += 1
-                _send(sock, source, reply)
+                batch.reply(number, reply)
             elif reply is not None:
+                source = batch.source(number)
                 self._find(reply, source, now, partial(_send, sock, source))
-        self.counters.datagrams(queries, at_once)
+        batch.send(descriptor)
+        self.counters.datagrams(len(arrived), at_once)
+
+    def _host(self, octets: bytes) -> str:
+        """The text of a host's address, which is remembered."""
+        if len(self._hosts) >= _CLIENTS:
+            self._hosts.clear()
+        host = self._hosts[octets] = host_text(octets)
+        return host
 
     # -- streams -----------------------------------------------------------------------------
 
@@ -140,9 +152,7 @@ class Server:
             self._writers.remove(writer)
             self._streams.leave(place)
 
-    def _place_of_stream(
-        self, host: str, writer: asyncio.StreamWriter
-    ) -> Place[asyncio.StreamWriter] | None:
+    def _place_of_stream(self, host: str, writer: asyncio.StreamWriter) -> Place | None:
         """A place among the streams; for strangers there is none: they would only be refused."""
         if not self.names.serves(host):
             return None
@@ -161,7 +171,7 @@ class Server:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         source: tuple[Any, ...],
-        place: Place[asyncio.StreamWriter],
+        place: Place,
     ) -> None:
         room = asyncio.Semaphore(QUERIES)
 
@@ -217,11 +227,11 @@ class Errand:
         self._server = server
         self._miss = miss
         self._send: Callable[[bytes], object] | None = send
-        self._place: Place[Errand] | None = None
+        self._place: Place | None = None
         self._search: Search | None = None
         self._timer: Timer | None = None
 
-    def begin(self, place: Place[Errand]) -> None:
+    def begin(self, place: Place) -> None:
         """Find the answer, and see to it that there is one in time if there is a stale one."""
         self._place = place
         server = self._server

@@ -17,14 +17,10 @@ never displaced.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import Generic, TypeVar
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Hashable
-
-Holder = TypeVar("Holder")
+    from typing import Any
 
 CLIENT_LENGTH = 64
 """Bits of an IPv6 address that tell clients apart: a host has all addresses of its /64."""
@@ -39,36 +35,36 @@ def client(address: int, length: int = CLIENT_LENGTH) -> int:
     return address if address >> 32 == _V4_MAPPED else address >> (128 - length)
 
 
-class Place(Generic[Holder]):
+class Place:
     """One place of a table, *holder*'s of *client*, taken or last used *since*."""
 
     __slots__ = ("client", "holder", "is_spare", "since")
 
-    def __init__(self, client: Hashable, holder: Holder, since: float, *, is_spare: bool) -> None:
+    def __init__(self, client: Hashable, holder: Any, since: float, *, is_spare: bool) -> None:
         self.client = client
         self.holder = holder
         self.since = since
         self.is_spare = is_spare
 
 
-class _Held(Generic[Holder]):
+class _Held:
     """What a client holds: so many places, of which those in *spare* were taken late."""
 
     __slots__ = ("count", "spare")
 
     def __init__(self) -> None:
         self.count = 0
-        self.spare: OrderedDict[Place[Holder], None] = OrderedDict()
+        self.spare: dict[Place, None] = {}  # the oldest first
 
 
-class Shares(Generic[Holder]):
+class Shares:
     """A table of *limit* places; *patience* in seconds, None where nothing is ever displaced."""
 
     def __init__(self, limit: int, patience: float | None = None) -> None:
         self.limit = limit
         self.patience = patience
         self._taken = 0
-        self._clients: dict[Hashable, _Held[Holder]] = {}
+        self._clients: dict[Hashable, _Held] = {}
 
     def __len__(self) -> int:
         """Return how many places are taken."""
@@ -84,7 +80,7 @@ class Shares(Generic[Holder]):
         found = self._clients.get(client)
         return (found.count if found else 0) < self.limit - self._taken
 
-    def enter(self, client: Hashable, holder: Holder, now: float) -> Place[Holder]:
+    def enter(self, client: Hashable, holder: Any, now: float) -> Place:
         """Take a place for *client*, which `admits` must have been asked for."""
         found = self._clients.get(client)
         if found is None:
@@ -97,13 +93,15 @@ class Shares(Generic[Holder]):
         self._taken += 1
         return place
 
-    def use(self, place: Place[Holder], now: float) -> None:
+    def use(self, place: Place, now: float) -> None:
         """Let *place* count as new."""
         place.since = now
         if place.is_spare:
-            self._clients[place.client].spare.move_to_end(place)
+            spare = self._clients[place.client].spare
+            del spare[place]
+            spare[place] = None
 
-    def leave(self, place: Place[Holder]) -> None:
+    def leave(self, place: Place) -> None:
         """Give *place* back."""
         found = self._clients[place.client]
         if place.is_spare:
@@ -113,7 +111,7 @@ class Shares(Generic[Holder]):
         if not found.count:
             del self._clients[place.client]
 
-    def displaceable(self, client: Hashable, now: float) -> Place[Holder] | None:
+    def displaceable(self, client: Hashable, now: float) -> Place | None:
         """Return the place that *client* can do without for another, if there is one."""
         found = self._clients.get(client)
         if found is None or self.patience is None or not found.spare:
