@@ -6,6 +6,7 @@ import asyncio
 import gc
 import resource
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -124,4 +125,5 @@ class Answering:
         loop.add_reader(channel.fileno(), stop)
         with suppress(asyncio.CancelledError):
             ready = {"kind": "ready"}
-            await serve(self._settings, lambda: channel.send(ready), counters, book, given)
+            settings = replace(self._settings, workers=self._workers)
+            await serve(settings, lambda: channel.send(ready), counters, book, given)

@@ -20,6 +20,7 @@ from faith.dns.servers import Servers
 from faith.dns.tasks import Tasks
 from faith.errors import SetupError
 from faith.kernel import interfaces, routes
+from faith.kernel.reuseport import share_by_name
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Settings:
     authorities: str | None = None
     shared: bool = False
     """Several processes are to serve on the same sockets' addresses."""
+    workers: int = 1
+    """So many of them, each for some of the names."""
     pool: tuple[Network, ...] = ()
     pool_file: Path = Path("/var/lib/faith/pool")
 
@@ -160,6 +163,8 @@ class _Service:
                 self.server.forget(self._sockets.pop(endpoint))
             for endpoint in wanted - self._sockets.keys():
                 opened = listening.sockets(endpoint, shared=self._settings.shared)
+                if self._settings.workers > 1:
+                    share_by_name(opened[0], self._settings.workers)
                 self._sockets[endpoint] = opened
                 await self.server.listen(opened)
             self._servers.refresh(self._sockets)
