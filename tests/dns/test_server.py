@@ -27,7 +27,7 @@ from faith.dns.upstream import Upstreams
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.messages import query_wire, read, reply, reply_wire
-from tests.dns.waiting import Later
+from tests.dns.waiting import Later, until
 from tests.dns.zones import NameServer, Zones
 
 if TYPE_CHECKING:
@@ -362,6 +362,100 @@ class TestTrouble:
 
         run(main)
 
+    def test_of_one_client_no_more_than_there_is_room_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another has room all the same; and attempts do not count."""
+        monkeypatch.setattr(server, "MISSES", 8)
+
+        async def main() -> None:
+            slow = Slow(GOOD, delay=0.5)
+            async with serving(slow, "127.0.0.1") as (found, port):
+                with (
+                    from_address("127.0.0.2", port) as crowd,
+                    from_address("127.0.0.3", port) as one,
+                ):
+                    for number in range(10):
+                        crowd.send(query_wire(f"n{number}.example.", "TXT", id=number))
+                    await until(lambda: len(found.places) == 4)
+                    rcodes = [read(await received_from(crowd)).rcode() for _ in range(6)]
+                    assert rcodes == [dns.rcode.SERVFAIL] * 6
+                    one.send(query_wire("one.example.", "TXT"))
+                    assert read(await received_from(one)).rcode() == dns.rcode.NOERROR
+                    answers = [read(await received_from(crowd)) for _ in range(4)]
+                    assert {answer.rcode() for answer in answers} == {dns.rcode.NOERROR}
+                    assert not found.places
+
+        run(main)
+
+    def test_what_is_slow_gives_way_to_what_may_be_quick(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "MISSES", 8)
+        monkeypatch.setattr(server, "JOSTLE", 0.05)
+
+        async def main() -> None:
+            slow = Slow(GOOD, delay=3600)
+            async with serving(slow, "127.0.0.1") as (found, port):
+                with from_address("127.0.0.2", port) as sock:
+                    for number in range(4):
+                        sock.send(query_wire(f"n{number}.example.", "TXT", id=number))
+                    await until(lambda: len(found.places) == 4)
+                    await asyncio.sleep(0.06)
+                    slow.delay = 0
+                    sock.send(query_wire("quick.example.", "TXT", id=100))
+                    given_up = read(await received_from(sock))
+                    assert given_up.rcode() == dns.rcode.SERVFAIL
+                    assert 0 < given_up.id < 4, "the first of them runs to its end"
+                    quick = read(await received_from(sock))
+                    assert (quick.id, quick.rcode()) == (100, dns.rcode.NOERROR)
+                    assert len(found.places) == 3
+
+        run(main)
+
+    def test_what_gives_way_is_not_asked_for_any_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Or a flood would be looked up all the same."""
+        monkeypatch.setattr(server, "MISSES", 2)
+        monkeypatch.setattr(server, "JOSTLE", 0)
+        with NameServer(lambda query: None) as silent:
+
+            async def main() -> None:
+                tasks = Tasks()
+                upstreams = Upstreams([Exchange(Endpoint(silent.host, silent.port))], tasks)
+                async with serving(upstreams, "127.0.0.1") as (found, port):
+                    with from_address("127.0.0.2", port) as sock:
+                        for number in range(30):
+                            sock.send(query_wire(f"n{number}.example.", "TXT", id=number))
+                        for _ in range(29):
+                            await received_from(sock)
+                        assert len(found.places) == 1
+                        assert len(found.names._resolver._asked) == 1
+                upstreams.close()
+
+            run(main)
+
+    def test_what_comes_back_is_refused(self) -> None:
+        """Of a server that forwards to us what we forward to it."""
+        query = query_wire("www.example.", "TXT")
+
+        async def main() -> None:
+            with from_address("127.0.0.2", 0) as circular:
+                tasks = Tasks()
+                host, circular_port = circular.getsockname()
+                upstreams = Upstreams([Exchange(Endpoint(host, circular_port))], tasks)
+                async with serving(upstreams, "127.0.0.1") as (_, port):
+                    with from_address("127.0.0.3", port) as one:
+                        one.send(query)
+                        await received_from(circular)
+                        circular.sendto(query, ("127.0.0.1", port))
+                        reply = read(await received_from(circular))
+                        assert reply.rcode() == dns.rcode.REFUSED
+                upstreams.close()
+
+        run(main)
+
     def test_what_is_not_a_query_does_no_harm(self) -> None:
         async def main() -> None:
             async with serving(Slow(GOOD)) as (_, port):
@@ -446,6 +540,20 @@ class TestStale:
                 assert (await ask(port, "v6.example.")).answer[0].ttl == 60
 
         run(main)
+
+
+def from_address(host: str, port: int) -> socket.socket:
+    """A socket bound there, that leads to *port* of the server, unless that is 0."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind((host, 0))
+    if port:
+        sock.connect(("127.0.0.1", port))
+    return sock
+
+
+async def received_from(sock: socket.socket) -> bytes:
+    return await asyncio.get_running_loop().sock_recv(sock, 4096)
 
 
 async def is_over(reader: asyncio.StreamReader) -> bool:
