@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from faith.dns.answer import failure, from_reply
 from faith.dns.datagrams import Datagrams
 from faith.dns.request import NOT_UNDERSTOOD, Request, has_question
-from faith.dns.streams import Streams
+from faith.dns.streams import HANG_UPS, Streams
 from faith.dns.tasks import Tasks
 from faith.dns.wire import HEADER, RCODE, TC, WireError
 from faith.errors import ConfigError
@@ -98,7 +98,7 @@ class Asking:
         self._done: Done | None = done
         self._by_stream = exchange.datagrams is None
         self._is_other_case = False
-        self._repeats = 1
+        self._repeats = HANG_UPS
         self.request = Request(question, mixed_case=exchange.mixed_case)
         self.where: Place | None = None
         self.id = 0
@@ -159,7 +159,7 @@ class Asking:
             self._say(error)
 
     def may_repeat(self) -> bool:
-        """Return whether to ask again on another connection, which is so once."""
+        """Return whether to ask again on another connection, which is so a few times."""
         self.where = None
         self._repeats -= 1
         return self._repeats >= 0

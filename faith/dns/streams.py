@@ -29,6 +29,10 @@ QUESTIONS = 512
 """On one connection at a time; what comes on top waits."""
 STALL = 0.5
 """Seconds of silence, with questions open, after which a connection gets no more of them."""
+HANG_UPS = 2
+"""Connections in a row that end after one answer, with more to do, until they have no more."""
+SINGLE = 60.0
+"""Seconds for which a connection has one question then."""
 IDLE = 10.0
 """Seconds that a connection is kept for the next question."""
 UNHEARD = 5.0
@@ -48,8 +52,9 @@ class Streams:
         self.tasks = tasks
         self._all: list[Connection] = []
         self._waiting: deque[Asking] = deque()
-        self._most: int | None = None
-        """Questions on a connection in all, where the server ends them after so many."""
+        self._hang_ups = 0
+        """How often in a row the server ended a connection after one answer, with more to do."""
+        self._single_until = 0.0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -75,7 +80,8 @@ class Streams:
     def _chosen(self) -> Connection | None:
         """The connection with most to do, of those where nothing waits in vain."""
         now = asyncio.get_running_loop().time()
-        able = [each for each in self._all if each.takes(self._most)]
+        is_single = now < self._single_until
+        able = [each for each in self._all if each.takes_more(is_single=is_single)]
         lively = [each for each in able if not each.stalls(now)]
         if lively:
             return max(lively, key=len)
@@ -92,12 +98,16 @@ class Streams:
     def lost(self, connection: Connection, error: OSError, unanswered: list[Asking]) -> None:
         """Do without *connection*; what is *unanswered* is asked again if it has answered some.
 
-        From then on a server that does so has one question at a time on each.
+        A server that ends them after one answer, and again, has one question on each for a while.
         """
         if connection in self._all:
             self._all.remove(connection)
-        if unanswered and connection.answered:
-            self._most = 1
+        if connection.answered > 1:
+            self._hang_ups = 0
+        elif connection.answered and unanswered:
+            self._hang_ups += 1
+            if self._hang_ups >= HANG_UPS:
+                self._single_until = asyncio.get_running_loop().time() + SINGLE
         for asking in unanswered:
             if connection.answered and asking.may_repeat():
                 self.send(asking)
@@ -138,19 +148,19 @@ class Connection(asyncio.Protocol):
         """How many questions are open on it, those included that nobody waits for any more."""
         return len(self._asked) + len(self._given_up)
 
-    def takes(self, most: int | None) -> bool:
-        """Return whether there is room for a question, of *most* in all."""
-        if most is not None:
-            return len(self) + self.answered < most
+    def takes_more(self, *, is_single: bool) -> bool:
+        """Return whether there is room for a question, which *is_single* on a connection or not."""
+        if is_single:
+            return not self.answered and not len(self)
         return len(self) < QUESTIONS
 
     def stalls(self, now: float) -> bool:
-        """Return whether it has been silent for too long."""
-        return len(self) > 0 and now - self._heard > STALL
+        """Return whether it has been silent for too long, with somebody waiting."""
+        return bool(self._asked) and now - self._heard > STALL
 
     def send(self, asking: Asking) -> None:
         """Ask, at once or as soon as it is connected."""
-        if not len(self):
+        if not self._asked:
             self._heard = self._loop.time()
         if self._idle:
             self._idle.cancel()

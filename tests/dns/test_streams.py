@@ -193,6 +193,34 @@ def test_who_ends_each_connection_gets_one_for_each_question() -> None:
     assert server.connections <= 40 + 40 + 1
 
 
+async def restarted(server: Server, reader: Any, writer: Any) -> None:
+    """Ends the first connection after an answer, and is of good habits ever after."""
+    await (one_each if server.connections == 1 else out_of_order)(server, reader, writer)
+
+
+def test_who_was_restarted_is_asked_by_one_as_before() -> None:
+    async def main(ask: Any, server: Server, exchange: Exchange) -> None:
+        for _ in range(2):
+            answers = await asyncio.gather(*(ask(quick(number)) for number in range(40)))
+            assert all(lines(answer) for answer in answers)
+
+    assert run(restarted, main).connections == 2
+
+
+def test_an_answer_that_never_comes_is_no_reason_for_more_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "STALL", 0.05)
+
+    async def main(ask: Any, server: Server, exchange: Exchange) -> None:
+        for number in range(5):
+            exchange.ask(SLOW, ignored).cancel()
+            await asyncio.sleep(0.06)
+            assert lines(await ask(quick(number)))
+
+    assert run(out_of_order, main).connections == 1
+
+
 def test_who_answers_nothing_fails_at_once() -> None:
     async def main(ask: Any, server: Server, exchange: Exchange) -> None:
         with pytest.raises(ConnectionResetError):
