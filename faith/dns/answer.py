@@ -56,7 +56,8 @@ _OPTION = struct.Struct("!HH")
 _EXTENDED_ERROR = 15  # the option of RFC 8914
 _BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not vouch for
 
-_KIND, _DATA = 2, 5  # places in a Record
+_SECTION, _KIND = 0, 2  # places in a Record
+_TTL_BEFORE_DATA = 6
 _ADDITIONAL = 10  # the place of their number in a header
 _ID = struct.Struct("!H")
 _HEAD = struct.Struct("!HHHHH")  # the header without the id
@@ -107,9 +108,9 @@ class Answer:
         if found is None:
             found = records(message, self.base)
         self._records: list[Record] | None = found
+        self.ttls: list[int] = []
         self.negative_ttl: int | None = None
         self.lifetime = self._lifetime(found)
-        self.ttls = [record[_DATA] - 6 for record in found]
 
     @property
     def rcode(self) -> int:
@@ -148,10 +149,12 @@ class Answer:
         shortest = TTL_LIMIT
         is_positive = False
         asked = self.kind
+        ttls = self.ttls
         for section, _, kind, klass, ttl, data, end in found:
+            ttls.append(data - _TTL_BEFORE_DATA)
             if ttl < shortest:
                 shortest = ttl
-            if kind in _OCTETS and klass == IN and end - data != _OCTETS[kind]:
+            if kind in _OCTETS and end - data != _OCTETS[kind] and klass == IN:
                 raise WireError(f"an address of {end - data} octets")
             if section == ANSWER:
                 is_positive = is_positive or kind == asked or asked == ANY
@@ -210,7 +213,7 @@ def from_reply(message: bytes, base: int = 0) -> Answer:
     base = base or question_end(message)
     walked = records(message, base)
     found: list[Record] | None = walked
-    edns = [record for record in walked if record[_KIND] == OPT and record.section == ADDITIONAL]
+    edns = [each for each in walked if each[_KIND] == OPT and each[_SECTION] == ADDITIONAL]
     options = b""
     if edns:
         if len(edns) > 1:

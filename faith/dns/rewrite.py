@@ -46,10 +46,14 @@ def to_aaaa(answer: Answer, addresses: Addresses, ttl_limit: int) -> Answer:
     Raises WireError.
     """
     found = answer.records()
-    first = next((n for n, record in enumerate(found) if _is_replaced(record)), len(found))
-    if all(record.kind in _KNOWN or record.section != ANSWER for record in found) and all(
-        record.kind in _KNOWN for record in found[first:]
-    ):
+    first = len(found)
+    is_known = True
+    for number, record in enumerate(found):
+        if first > number and _is_replaced(record):
+            first = number
+        if record.kind not in _KNOWN and (number >= first or record.section == ANSWER):
+            is_known = False
+    if is_known:
         try:
             return _Rewriting(answer, found, first).done(addresses, ttl_limit)
         except _Intricate:
@@ -58,7 +62,7 @@ def to_aaaa(answer: Answer, addresses: Addresses, ttl_limit: int) -> Answer:
 
 
 def _is_replaced(record: Record) -> bool:
-    return (record.section, record.kind, record.klass) == (ANSWER, A, IN)
+    return record.kind == A and record.section == ANSWER and record.klass == IN
 
 
 class _Rewriting:
@@ -90,7 +94,7 @@ class _Rewriting:
             raise WireError("with mapped addresses it is longer than a message can be")
         TYPE_CLASS.pack_into(octets, self._base - TYPE_CLASS.size, AAAA, IN)
         octets[3] &= ~AD
-        answers = sum(record.section == ANSWER for record in self._found)
+        answers = [record[0] for record in self._found].count(ANSWER)
         octets[6:8] = answers.to_bytes(2, "big")
         return Answer(bytes(octets), found=self._found, base=self._base)
 
@@ -102,14 +106,18 @@ class _Rewriting:
         mapped = addresses(int.from_bytes(message[data:end], "big"))
         self._places.append((start, owner_end if mapped else start, at - start))
         ttl = min(ttl, ttl_limit)
-        owner = bytearray(message[start:owner_end])
-        self._redirect(owner, 0, start)
+        owner = message[start:owner_end]
+        if len(owner) > 2 or pointer(message, start) >= self._moved:
+            whole = bytearray(owner)
+            self._redirect(whole, 0, start)
+            owner = bytes(whole)
         for address in mapped:
             at = len(octets)
             octets += owner
             octets += _MAPPED.pack(AAAA, IN, ttl, len(address), address)
             there = at + len(owner) + _HEAD
-            self._found.append(Record(section, at, AAAA, IN, ttl, there, len(octets)))
+            record = Record._make((section, at, AAAA, IN, ttl, there, len(octets)))
+            self._found.append(record)
 
     def _move(self, record: Record) -> None:
         message, octets = self._message, self._octets

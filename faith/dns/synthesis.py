@@ -106,7 +106,7 @@ def addresses(reply: Answer, kind: int) -> list[int]:
     return [
         int.from_bytes(reply.message[record.data : record.end], "big")
         for record in reply.records()
-        if (record.section, record.kind, record.klass) == (ANSWER, kind, IN)
+        if record.kind == kind and record.section == ANSWER and record.klass == IN
     ]
 
 
