@@ -43,8 +43,10 @@ class Datagrams:
         self._epoll = select.epoll()
         self._dice = Dice()
         self._ports: dict[int, Port] = {}
+        self._live: set[Port] = set()
+        """Those whose time is not over; on others replies may come yet."""
         self._fresh: list[Port] = []
-        """Those that may be drawn: all others were since they were."""
+        """Of these, those that may be drawn: all others were since they were."""
         self._buffer = bytearray(MESSAGE_LIMIT)
         self._view = memoryview(self._buffer)
         self._aging = False
@@ -72,16 +74,16 @@ class Datagrams:
     def _drawn(self) -> Port:
         """A port at random of those that were not drawn for longest, or a new one."""
         fresh = self._fresh
-        if len(self._ports) >= SOCKETS and not fresh:
+        if len(self._live) >= SOCKETS and not fresh:
             self._retire()
-        if len(self._ports) < SOCKETS:
+        if len(self._live) < SOCKETS:
             try:
                 return self._opened()
             except OSError:
-                if not self._ports:
+                if not self._live:
                     raise
         if not fresh:
-            fresh += self._ports.values()
+            fresh += self._live
         at = self._dice.number() % len(fresh)
         fresh[at], fresh[-1] = fresh[-1], fresh[at]
         return fresh.pop()
@@ -96,6 +98,7 @@ class Datagrams:
             raise
         port = Port(sock, self._loop.time() + LIFETIME)
         self._ports[sock.fileno()] = port
+        self._live.add(port)
         self._epoll.register(sock, select.EPOLLIN)
         if not self._aging:
             self._aging = True
@@ -109,17 +112,24 @@ class Datagrams:
             self._timers.after(LIFETIME / 2, self._aged)
 
     def _retire(self) -> None:
-        """Close the ports whose time is over, and nobody waits for anything on."""
+        """Draw no port any more whose time is over, and close it when nobody waits there."""
         now = self._loop.time()
         for port in [port for port in self._ports.values() if port.ends <= now]:
-            if not port.asked:
+            if port.asked:
+                self._forget(port)
+            else:
                 self._close(port)
 
-    def _close(self, port: Port) -> None:
-        if self._ports.pop(port.sock.fileno(), None):
-            port.sock.close()
+    def _forget(self, port: Port) -> None:
+        if port in self._live:
+            self._live.remove(port)
             if port in self._fresh:
                 self._fresh.remove(port)
+
+    def _close(self, port: Port) -> None:
+        self._forget(port)
+        if self._ports.pop(port.sock.fileno(), None):
+            port.sock.close()
 
     def _readable(self) -> None:
         ports, buffer = self._ports, self._buffer
@@ -141,6 +151,8 @@ class Datagrams:
         for port in self._ports.values():
             port.sock.close()
         self._ports.clear()
+        self._live.clear()
+        self._fresh.clear()
 
 
 class Port:

@@ -60,6 +60,10 @@ def ask(
     return uvloop.run(main())
 
 
+def ignored(result: object) -> None:
+    """What it is does not matter."""
+
+
 class TestDatagrams:
     def test_a_question_is_answered(self) -> None:
         with NameServer(Zones(ZONE)) as server:
@@ -115,6 +119,31 @@ class TestDatagrams:
         assert len(set(ports[:20])) == 5
         assert len({tuple(ports[at : at + 5]) for at in range(0, 20, 5)}) > 1
         assert not set(ports[:20]) & set(ports[20:])
+
+    def test_and_not_longer_however_many_wait_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A flood of what is never answered does not keep a port open for questions."""
+        monkeypatch.setattr(datagrams, "SOCKETS", 4)
+        zones = Zones(ZONE)
+
+        async def main(server: NameServer) -> None:
+            exchange = Exchange(Endpoint(server.host, server.port))
+            assert exchange.datagrams
+            waiting = []
+            for _ in range(5):
+                waiting += [exchange.ask(question("dead.example."), ignored) for _ in range(4)]
+                for port in exchange.datagrams._live:
+                    port.ends = 0
+            assert len(exchange.datagrams._ports) == 20
+            first = exchange.datagrams._ports[min(exchange.datagrams._ports)].asked
+            assert len(first) == 1
+            for each in waiting:
+                each.cancel()
+            assert len(lines(await result_of(exchange.ask, WWW))) == 1
+            assert len(exchange.datagrams._ports) == 1
+            exchange.close()
+
+        with NameServer(lambda query: None if b"dead" in query else zones(query)) as server:
+            uvloop.run(main(server))
 
     def test_an_old_error_does_not_fail_the_next_question(
         self, monkeypatch: pytest.MonkeyPatch
