@@ -133,7 +133,9 @@ class Answer:
         at = self.base - TYPE_CLASS.size
         octets[at : at + 2] = kind.to_bytes(2, "big")
         octets[3] &= ~AD
-        return Answer(bytes(octets))
+        found = Answer(bytes(octets))
+        found.lifetime = min(found.lifetime, self.lifetime)
+        return found
 
     def records(self) -> list[Record]:
         """The records of all sections, as offsets into *message*."""

@@ -114,12 +114,15 @@ class Race:
         self._stop()
         if done := self._done:
             self._done = None
+            answer = self._best or failure(self.question)
             asked = self._asked
-            if len(asked) == 1 and not asked[0].is_open:
+            if not asked:
+                answer.lifetime = 0  # nobody was there to ask, and somebody may be any moment
+            elif len(asked) == 1 and not asked[0].is_open:
                 asked.clear()  # it would hold us, as we hold it
             else:
                 self._leave()
-            done(self._best or failure(self.question))
+            done(answer)
 
     def _leave(self) -> None:
         """Take note of who has had the time to answer; their answers are heard, but not used."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from faith.dns.cache import Cache
-    from faith.dns.lending import Lending
+    from faith.dns.lending import Lending, LentName
     from faith.dns.options import Options, View
     from faith.dns.tasks import Tasks
     from faith.dns.timers import Timer
@@ -115,8 +115,7 @@ class Resolver:
                 return _Lending(self, question, done, lending, client)
             if lent := lending.named(question):
                 if asked := lent.v6_question():
-                    answer = lambda reply: lent.answer(reply, time.monotonic())  # noqa: E731
-                    return _Single(self, question, done, asked, answer)
+                    return _Single(self, question, done, asked, partial(_name_now, lent))
                 return _Known(self, question, done, lent.answer(None, time.monotonic()))
         then = without_a if _hides(view, question) else None
         return _Single(self, question, done, question, then)
@@ -437,6 +436,10 @@ class _Lending(Search):
                     self.question, reply, self._aaaa_reply, time.monotonic(), self._client
                 )
             )
+
+
+def _name_now(lent: LentName, reply: Answer) -> Answer:
+    return lent.answer(reply, time.monotonic())
 
 
 def _hides(view: View, question: Question) -> bool:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
 from faith.dns import servers
+from faith.dns.cache import Cache
 from faith.dns.counters import Counters
 from faith.dns.endpoint import Endpoint
+from faith.dns.exchange import Exchange
+from faith.dns.options import Options
+from faith.dns.resolver import Resolver
 from faith.dns.servers import Servers
 from faith.dns.tasks import Tasks
 from faith.dns.wire import NOERROR, SERVFAIL
 from faith.errors import ConfigError
-from tests.dns.messages import question
+from faith.translation.prefix import Prefix
+from tests.dns.messages import lines, question
 from tests.dns.waiting import result_of, until
 from tests.dns.zones import NameServer, Zones
 
@@ -117,6 +123,25 @@ def with_a_port(text: str) -> list[Endpoint]:
     """The server of a resolv.conf that says more than such a file can."""
     host, port = text.split()
     return [Endpoint(host, int(port))]
+
+
+def test_that_nobody_was_asked_is_not_kept(resolv_conf: Path) -> None:
+    """A name is there as soon as there is a server that knows it."""
+    with NameServer(Zones(ZONE.replace("AAAA 2001:db8::80", "A 192.0.2.80"))) as server:
+
+        async def main(found: Servers) -> None:
+            options = Options((Prefix.parse("2001:db8:ffff::/96"),))
+            resolver = Resolver(options, Cache(), found.upstreams, Tasks())
+            asked = question("www.example.")
+            find = partial(result_of, resolver.resolve, asked, options.view(0))
+            found.start([])
+            answer = await find()
+            assert (answer.rcode, answer.lifetime) == (SERVFAIL, 0)
+            found.upstreams.replace([Exchange(Endpoint(server.host, server.port))])
+            answer = await find()
+            assert lines(answer) == ["www.example. 60 IN AAAA 2001:db8:ffff::c000:250"]
+
+        run(main)
 
 
 class TestOurselves:
