@@ -59,7 +59,7 @@ class Upstream:
         """What the log was told."""
         self._probe: Asking | None = None
         self._returned = 0
-        """Questions that came back from it, since it answered one."""
+        """Questions that came back from it, since it said yes or no to one."""
         self._host = str(ip_address(exchange.endpoint.host))
 
     def rests(self, now: float) -> bool:
@@ -137,6 +137,7 @@ class Upstream:
         On the same host somebody else may ask the same from the same address.
         """
         if self.exchange.is_own(host, port):
+            self._returned = TOLERANCE
             self._complain("it is this server itself")
             return True
         if self._host != host or self.exchange.is_own(host):

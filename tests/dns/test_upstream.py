@@ -42,6 +42,7 @@ class Scripted(Exchange):
         self.answer = answer
         self.delay = delay
         self.asked = self.probed = 0
+        self.own = ("", 0)
 
     def ask(self, question: Question, done: Done) -> Later:  # type: ignore[override]
         if question.section == WWW.section:
@@ -52,7 +53,7 @@ class Scripted(Exchange):
         return Later(delay, lambda: done(self.answer or OSError("late")))
 
     def is_own(self, host: str, port: int | None = None) -> bool:
-        return False
+        return host == self.own[0] and port in (None, self.own[1])
 
     def close(self) -> None:
         pass
@@ -243,6 +244,60 @@ class TestHealth:
             assert not found.rests(now())
 
         clock.run(main())
+
+
+class TestCircles:
+    HOST, OTHER = "192.0.2.53", "192.0.2.99"
+
+    def test_a_server_that_asks_in_turn_is_told_of_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its refusals are ours, and no sign of health; a yes is."""
+        server = Scripted(failure(WWW, REFUSED))
+
+        async def main() -> None:
+            upstreams = Upstreams([server], Tasks())
+            for _ in range(2 * TOLERANCE):
+                assert upstreams.comes_back(self.HOST, 5353)
+                await result_of(upstreams.ask, WWW)
+            server.answer = GOOD
+            await result_of(upstreams.ask, WWW)
+
+        with caplog.at_level(logging.INFO):
+            clock.run(main())
+        assert caplog.messages == [
+            "server 192.0.2.53:53 fails: it asks this server what this server asks it",
+            "server 192.0.2.53:53 answers again",
+        ]
+
+    def test_nor_is_this_server_itself_more_than_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server = Scripted(failure(WWW, REFUSED))
+        server.own = ("127.0.0.1", 40000)
+
+        async def main() -> None:
+            upstreams = Upstreams([server], Tasks())
+            for _ in range(3):
+                assert upstreams.comes_back("127.0.0.1", 40000)
+                await result_of(upstreams.ask, WWW)
+
+        with caplog.at_level(logging.INFO):
+            clock.run(main())
+        assert caplog.messages == ["server 192.0.2.53:53 fails: it is this server itself"]
+
+    def test_others_may_ask_the_same(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A client; or somebody on the host that the server is on with us."""
+        server = Scripted(GOOD)
+        server.own = (self.HOST, 40000)
+
+        async def main() -> None:
+            upstreams = Upstreams([server], Tasks())
+            assert not upstreams.comes_back(self.OTHER, 5353)
+            assert not upstreams.comes_back(self.HOST, 5353)
+
+        clock.run(main())
+        assert not caplog.messages
 
 
 def test_over_the_network() -> None:
