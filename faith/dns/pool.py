@@ -105,6 +105,10 @@ class Pool:
         lease = self._by_v4.get(v4)
         return self._updated(lease) if lease else self._adopted(v4)
 
+    def lent_to(self, v6: int) -> Lease | None:
+        """The lease of the address that means *v6*, if there is one."""
+        return self._by_v6.get(v6)
+
     def _updated(self, lease: Lease) -> Lease:
         """The lease of the same address, by what others know as well."""
         v6, until = self.known(lease.v4)

@@ -27,7 +27,7 @@ TTL_WITHOUT_SOA = 600
 class Synthesis:
     """DNS64 for one question of a client of *view*."""
 
-    __slots__ = ("_always", "_never", "_options", "_question", "_view", "made")
+    __slots__ = ("_always", "_mapped", "_never", "_options", "_question", "_view", "made")
 
     def __init__(self, options: Options, view: View, question: Question) -> None:
         self._options = options
@@ -36,6 +36,7 @@ class Synthesis:
         rule = options.rule(question.name)
         self._always = rule is Rule.ALWAYS
         self._never = rule is Rule.NEVER
+        self._mapped: dict[int, tuple[bytes, ...]] = {}
         self.made = False
         """Whether `concluded` has made AAAA records."""
 
@@ -88,7 +89,10 @@ class Synthesis:
         return _without(reply, AAAA, lambda v6: v6 in self._options.exclude)
 
     def _addresses(self, v4: int) -> tuple[bytes, ...]:
-        return self._options.addresses(v4, self._view)
+        found = self._mapped.get(v4)
+        if found is None:
+            found = self._mapped[v4] = self._options.addresses(v4, self._view)
+        return found
 
     def _ttl_limit(self, reply: Answer) -> int:
         return TTL_WITHOUT_SOA if reply.negative_ttl is None else reply.negative_ttl
@@ -117,7 +121,7 @@ def addresses(reply: Answer, kind: int) -> list[int]:
     return [
         int.from_bytes(reply.message[record.data : record.end], "big")
         for record in reply.records()
-        if (record.section, record.kind, record.klass) == (ANSWER, kind, IN)
+        if record.kind == kind and record.section == ANSWER and record.klass == IN
     ]
 
 

@@ -431,6 +431,19 @@ class TestPool:
             assert why in caught.value.stderr
 
 
+def test_several_workers_look_a_name_up_once(
+    lab: ThreeHosts, zones: NameServer, start: Callable[..., FaithDns]
+) -> None:
+    """Whoever asks, and from whatever port: a name is for one of them."""
+    start("-p", PREFIX, "--workers", "3")
+    for owner in ("www.example.", "global.example.", "nowhere.example."):
+        for _ in range(12):
+            ask(lab.client, owner)
+            ask(lab.client, owner.upper(), "A")
+    asked = zones.handler.asked  # type: ignore[attr-defined]
+    assert len(asked) == len(set(asked))
+
+
 class TestTrouble:
     def test_a_dead_server_is_servfail_in_less_than_five_seconds(
         self, lab: ThreeHosts, tmp_path: Path
