@@ -202,11 +202,14 @@ class Answer:
         """The records *age* seconds later, with TTLs of *least* or more."""
         if not age and not least:
             return self.message[self.base :]
-        octets = bytearray(self.message)
+        message, start = self.message, self.base
+        parts: list[bytes] = []
         for at in self.ttls:
-            (ttl,) = TTL.unpack_from(octets, at)
-            TTL.pack_into(octets, at, max(ttl - age, least))
-        return bytes(octets[self.base :])
+            ttl = int.from_bytes(message[at : at + TTL.size], "big")
+            parts += (message[start:at], TTL.pack(max(ttl - age, least)))
+            start = at + TTL.size
+        parts.append(message[start:])
+        return b"".join(parts)
 
     def reply(self, query: Query, tail: bytes, limit: int, error: int | None = None) -> bytes:
         """The message that answers *query*, with *tail* for its records.

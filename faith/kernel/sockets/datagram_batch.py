@@ -15,6 +15,9 @@ from typing import Any, Literal
 SIZE = 64
 """Datagrams in a batch."""
 
+_LINE = 64
+"""Octets between one datagram and the next, or the first ones of all would fall on the same line of
+a processor's cache, at a distance of 4096."""
 _LENGTHS = {socket.AF_INET: 16, socket.AF_INET6: 28}
 """Octets of a struct sockaddr_in and of a struct sockaddr_in6."""
 _HOSTS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 28)}
@@ -70,14 +73,14 @@ class Batch:
     def __init__(self, family: socket.AddressFamily, limit: int, reply_limit: int) -> None:
         self._family = family
         self._host = _HOSTS[family]
-        self._room, self._reply_room = limit, reply_limit
+        self._room, self._reply_room = limit + _LINE, reply_limit + _LINE
         self._name = _LENGTHS[family]
         self._names = bytearray(SIZE * self._name)
-        self._received = bytearray(SIZE * limit)
-        self._replies = bytearray(SIZE * reply_limit)
+        self._received = bytearray(SIZE * self._room)
+        self._replies = bytearray(SIZE * self._reply_room)
         self._name_at = ctypes.addressof(ctypes.c_char.from_buffer(self._names))
-        self._in, self._in_vectors = self._messages(self._received, limit)
-        self._out, self._out_vectors = self._messages(self._replies, reply_limit)
+        self._in, self._in_vectors = self._messages(self._received, self._room, limit)
+        self._out, self._out_vectors = self._messages(self._replies, self._reply_room, reply_limit)
         self._in_at, self._out_at = ctypes.addressof(self._in), ctypes.addressof(self._out)
         self._views = memoryview(self._received), memoryview(self._names)
         # Fields of every message, or vector, one after the other.
@@ -86,9 +89,9 @@ class Batch:
         self._reply_names = _field(self._out, _Header.name, _WORD)
         self._count = 0
 
-    def _messages(self, octets: bytearray, room: int) -> tuple[Any, Any]:
+    def _messages(self, octets: bytearray, room: int, limit: int) -> tuple[Any, Any]:
         at = ctypes.addressof(ctypes.c_char.from_buffer(octets))
-        vectors = _Vectors(*(_Vector(at + number * room, room) for number in range(SIZE)))
+        vectors = _Vectors(*(_Vector(at + number * room, limit) for number in range(SIZE)))
         first = ctypes.addressof(vectors)
         headers = (
             _Header(
