@@ -10,6 +10,7 @@ import struct
 
 import pytest
 
+from faith.kernel.sockets import unread
 from faith.relay import plane as plane_module
 from faith.relay.plane import IN
 from faith.relay.routing import Route
@@ -123,6 +124,17 @@ def test_a_fin_and_then_a_reset_are_passed_on_in_this_order(bench: Bench, forth:
     bench.plane.fail(way.leg, errno.EPIPE)
     assert way.drain() == "end"
     assert way.got == DATA[: len(way.got)]
+
+
+@BOTH_WAYS
+def test_what_comes_for_a_side_that_failed_is_not_read(bench: Bench, forth: bool) -> None:
+    """Who sends it is held up by his full buffer, as by a peer that has stopped reading."""
+    way = Way(bench, forth)
+    way.block()
+    bench.plane.fail(way.leg, errno.ETIMEDOUT)
+    way.sink.send(b"for nobody")
+    bench.turn()
+    assert unread(way.peer.fd) == len(b"for nobody")
 
 
 def test_failures_of_both_sides_end_at_once(bench: Bench) -> None:

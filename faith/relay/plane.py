@@ -151,7 +151,6 @@ class Plane:
         leg.urgent = True  # perhaps: the event that would tell of a mark may be still to come
         leg.quick = peer.quick = False
         peer.held = None
-        peer.urgent_held = False
         self._release(peer)
         self._pump(leg, readable=True)
         if session.end is None:
