@@ -12,7 +12,7 @@ import pytest
 
 from faith.kernel.sockets import unread
 from faith.relay import plane as plane_module
-from faith.relay.plane import IN
+from faith.relay.plane import IN, RDHUP
 from faith.relay.routing import Route
 from faith.relay.session import Session
 from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, narrow_pair, reset
@@ -176,8 +176,9 @@ def test_a_session_killed_while_its_reset_waits_ends_at_once(bench: Bench) -> No
 # -- turns ---------------------------------------------------------------------------------------
 
 
-def test_a_session_that_ended_leaves_no_event_for_its_descriptors(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["ended", "handed over"])
+def test_a_session_that_goes_leaves_no_event_for_its_descriptors(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Another session has them next, and may be dialling: it is not to be taken for connected."""
     monkeypatch.setattr(plane_module, "TURNS", 1)
@@ -188,8 +189,13 @@ def test_a_session_that_ended_leaves_no_event_for_its_descriptors(
     bench.plane._handle([(way.leg.fd, IN)])
     assert way.leg.held == b"x"
     descriptor = way.leg.fd
-    bench.plane.end(way.session, "killed", reset=True)
-    bench.plane._bury()
+    if how == "ended":
+        bench.plane.end(way.session, "killed", reset=True)
+        bench.plane._bury()
+    else:
+        bench.plane.hand_over(way.session)
+        for leg in (way.leg, way.peer):
+            leg.sock.close()
     met: list[int] = []
     bench.plane._dialled = lambda leg, mask: met.append(mask)
     with socket.socket() as unconnected:
@@ -203,6 +209,43 @@ def test_a_session_that_ended_leaves_no_event_for_its_descriptors(
     bench.plane._wake()
     assert IN not in met
     bench.plane.end(session, "test over", reset=True)
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+@BOTH_WAYS
+def test_what_is_held_is_not_overtaken_by_a_quick_read(
+    bench: Bench, forth: bool, bulk: bool, request: pytest.FixtureRequest
+) -> None:
+    """Drained and blocked in one turn, because more has come between two events of it."""
+    if bulk:
+        request.getfixturevalue("bulky")
+    way = Way(bench, forth)
+    way.leg.quick = False
+    way.write(100)
+    near, far = socket.socketpair()
+    bench.sockets += [near, far]
+    bench.plane.watch(near.fileno(), lambda _: way.write())
+    bench.plane._handle([(way.leg.fd, IN), *[(near.fileno(), IN), (way.leg.fd, IN)] * 20])
+    bench.plane.unwatch(near.fileno())
+    assert way.is_blocked()
+    assert not way.leg.quick
+    way.arrives()
+
+
+@BOTH_WAYS
+def test_a_fin_behind_what_was_drained_is_no_quick_read(bench: Bench, forth: bool) -> None:
+    way = Way(bench, forth)
+    way.leg.quick = False
+    way.write(100)
+    near, far = socket.socketpair()
+    bench.sockets += [near, far]
+    bench.plane.watch(near.fileno(), lambda _: way.source.shutdown(socket.SHUT_WR))
+    bench.plane._handle([(way.leg.fd, IN), (near.fileno(), IN), (way.leg.fd, IN | RDHUP)])
+    bench.plane.unwatch(near.fileno())
+    assert not way.leg.quick
+    assert way.leg.done
+    assert way.drain() == "end"
+    assert way.got == DATA[:100]
 
 
 def test_want_of_memory_at_the_end_of_one_session_is_not_that_of_others(bench: Bench) -> None:

@@ -199,7 +199,7 @@ class Plane:
             if leg.up:  # what was read there and has yet to be passed on, the kernel does not know
                 self._defer(leg)
                 self._soon()
-            if leg.error and session.end is None:
+            if leg.error:
                 self._resets.add(session, leg)
 
     def sessions(self) -> list[Session]:
