@@ -50,9 +50,10 @@ def test_without_descriptors_there_is_none(pool: PipePool, monkeypatch: pytest.M
 def test_a_pipe_that_may_not_grow_is_still_a_pipe(
     pool: PipePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipes, "PIPE_SIZE", 1 << 40)  # more than any user may have
+    monkeypatch.setattr(pipes, "PIPE_SIZE", (1 << 32) - 1)  # more than the kernel has for anyone
     pipe = pool.take()
     assert pipe is not None
+    assert fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ) == 1 << 16
     os.write(pipe[1], b"x")
     assert os.read(pipe[0], 1) == b"x"
     pool.discard(pipe)

@@ -285,6 +285,19 @@ def test_an_event_without_data_is_none(bench: Bench) -> None:
 
 
 @BOTH_WAYS
+def test_a_fin_that_comes_between_the_event_and_the_read(bench: Bench, forth: bool) -> None:
+    way = Way(bench, forth)
+    bench.until(lambda: way.leg.quick)
+    way.source.shutdown(socket.SHUT_WR)
+    bench.plane._handle([(way.leg.fd, IN)])
+    assert way.leg.done
+    assert way.drain() == "end"
+    assert way.session.end is None
+    way.sink.send(b"the other way")
+    assert bench.read(way.source, 13) == b"the other way"
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize(
     ("error", "end"),
     [
@@ -302,6 +315,7 @@ def test_a_call_that_fails_is_a_failure_of_its_side(
     end: str,
     call: str,
     quick: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     way = Way(bench, forth)
     way.leg.quick = quick
@@ -324,6 +338,7 @@ def test_a_call_that_fails_is_a_failure_of_its_side(
     side = "client" if failing is way.session.client else "server"
     assert way.session.end == f"{side} {end}"
     assert way.leg.moved == 0
+    assert not caplog.records
 
 
 class Refusing:
