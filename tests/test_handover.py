@@ -316,6 +316,18 @@ def test_a_child_finds_its_parent_and_comes_after_it(homes: tuple[Home, Home]) -
     ]  # fmt: skip
 
 
+def test_a_lot_has_room_for_all_of_its_sessions_or_they_wait(homes: tuple[Home, Home]) -> None:
+    """A session may have two sockets and two pipes of two ends each."""
+    one, other = homes
+    for _ in range(3):
+        one.start()
+    assert move(one, other, 5) == 0
+    assert move(one, other, 6) == 1
+    assert move(one, other, 8) == 2
+    assert not one.open_sessions
+    assert other.open_sessions == 3
+
+
 def test_listeners_come_last(homes: tuple[Home, Home]) -> None:
     one, other = homes
     one.start()
