@@ -258,6 +258,22 @@ def test_an_urgent_octet_waits_for_room(bench: Bench, forth: bool, size: int) ->
 
 
 @BOTH_WAYS
+@pytest.mark.parametrize("before", [b"before", b""])
+@pytest.mark.parametrize("behind", [b"behind", b""])
+def test_a_mark_and_the_end_in_one_event(
+    bench: Bench, forth: bool, before: bytes, behind: bytes
+) -> None:
+    way = Way(bench, forth)
+    way.source.send(before)
+    way.source.send(b"!", socket.MSG_OOB)
+    way.source.send(behind)
+    way.source.shutdown(socket.SHUT_WR)
+    assert way.drain() == "end"
+    assert way.got == before + b"!" + behind
+    assert way.marks == [len(before)]
+
+
+@BOTH_WAYS
 def test_data_and_fin_leave_in_one_segment(bench: Bench, forth: bool) -> None:
     """Also behind an urgent octet."""
     way = Way(bench, forth)

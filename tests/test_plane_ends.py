@@ -10,12 +10,12 @@ import struct
 
 import pytest
 
-from faith.kernel.sockets import unread
+from faith.kernel.sockets import unacknowledged, unread
 from faith.relay import plane as plane_module
 from faith.relay.plane import IN, RDHUP
 from faith.relay.routing import Route
 from faith.relay.session import Session
-from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, narrow_pair, reset
+from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, in_flight, narrow_pair, reset
 from tests.test_plane import PEER, Bench, bench, tcp_pair
 from tests.test_plane_blocked import bulky
 
@@ -61,6 +61,29 @@ def test_a_short_read_is_not_taken_for_the_end(
     assert way.drain() == "end"
     assert way.got == DATA[:size]
     assert way.leg.moved == size
+
+
+@BOTH_WAYS
+def test_a_reset_that_comes_between_two_reads_takes_nothing_with_it(
+    bench: Bench, forth: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what the first has read, nor is that kept back for an end that will not come."""
+    way = Way(bench, forth)
+    read, reads = os.read, iter([os.read])
+
+    def fail_at_second(fd: int, size: int) -> bytes:
+        for first in reads:
+            return first(fd, size)
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    monkeypatch.setattr(os, "read", fail_at_second)
+    way.source.send(b"first")
+    bench.plane._handle([(way.leg.fd, IN | RDHUP)])
+    assert way.leg.moved == 5
+    assert unacknowledged(way.peer.fd) == in_flight(way.peer.fd), "all of it is sent"
+    monkeypatch.setattr(os, "read", read)
+    assert way.drain() == "reset"
+    assert way.got == b"first"
 
 
 @BOTH_WAYS
