@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.config import config
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.settings import ALGS, Service, Settings
-from faith.daemon.host.socket_activation import Passed
+from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS, Log, open_sink
 from faith.daemon.observe.records import Recording
 from faith.daemon.process.daemonize import Background, is_supervised
 from faith.daemon.supervisor import Supervisor
-from faith.daemon.upgrade.inherited_state import Legacy
+from faith.daemon.upgrade.inherited_state import InheritedState
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import METHODS
@@ -67,19 +67,19 @@ def main(arguments: list[str]) -> int:
         return 1
     foreground = options.foreground or is_supervised()
     try:
-        legacy = Legacy.found()
-        passed = Passed.found()
+        inherited = InheritedState.found()
+        passed = PassedSockets.found()
     except FaithError as error:
         print(f"faithd: {error}", file=sys.stderr)
         return 1
-    background = Background() if foreground else Background.enter(again=legacy is not None)
+    background = Background() if foreground else Background.enter(again=inherited is not None)
     ident = "faithd" if options.config else f"faithd {options.service}"
-    told = _open_log(ident, settings.log, foreground=foreground)
+    log_handler = _open_log(ident, settings.log, foreground=foreground)
     log.setLevel(logging.DEBUG if options.debug else logging.INFO)
     if settings.relay.rsh or settings.relay.rlogin:
         log.warning("%s", TRUST)
     try:
-        Supervisor(settings, told, background, reread, legacy, passed).run()
+        Supervisor(settings, log_handler, background, reread, inherited, passed).run()
     except FaithError as error:
         log.error("%s", error)
         return 1
@@ -90,16 +90,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _open_log(ident: str, form: str, *, foreground: bool) -> Log:
-    told = Log(open_sink(ident, foreground=foreground), ident, form)
+    log_handler = Log(open_sink(ident, foreground=foreground), ident, form)
     root = logging.getLogger()
-    root.addHandler(told)
+    root.addHandler(log_handler)
     if not foreground:
         # Until the daemon serves, its caller sees warnings too; afterwards this goes to /dev/null.
         caller = logging.StreamHandler()
         caller.setLevel(logging.WARNING)
         caller.setFormatter(logging.Formatter("faithd: %(message)s"))
         root.addHandler(caller)
-    return told
+    return log_handler
 
 
 def _settings_by(

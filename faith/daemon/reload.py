@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faith.daemon.config.settings import Settings
-    from faith.daemon.host.held_prefixes import Reservations
-    from faith.daemon.observe.health import Condition
+    from faith.daemon.host.held_prefixes import HeldPrefixes
+    from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.control_socket import Request
     from faith.daemon.services.interface import Companions
 
@@ -59,7 +59,7 @@ class Reload:
         current: Settings,
         reread: Callable[[], Settings],
         companions: Companions,
-        reservations: Reservations,
+        reservations: HeldPrefixes,
         take: Take,
         upgrade: Callable[[Failed], None],
     ) -> None:
@@ -131,7 +131,7 @@ class Reloads:
     def __init__(
         self,
         begin: Callable[[Request | None], Reload],
-        condition: Condition,
+        condition: RelayHealth,
         ready: Callable[[], object],
     ) -> None:
         self._begin = begin

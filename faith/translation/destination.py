@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix, Prefixes
     from faith.translation.sources import Sources
 
-    Lent = Callable[[int], int | None]
+    LeaseLookup = Callable[[int], int | None]
     """Looks up the IPv6 host that a 32-bit IPv4 address is leased to, or None."""
 
 # Reasons to refuse a connection, as records and metrics have them.
@@ -82,8 +82,8 @@ class Verdict:
         self.source4 = source4
 
 
-def nothing_lent(v4: int) -> int | None:
-    """Return None: the `Lent` of a gateway without an address pool."""
+def no_leases(v4: int) -> int | None:
+    """Return None: the `LeaseLookup` of a gateway without an address pool."""
     return None
 
 
@@ -106,7 +106,7 @@ class Policy:
         access: Access,
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
-        lent: Lent = nothing_lent,
+        lent: LeaseLookup = no_leases,
     ) -> None:
         self.prefixes = prefixes
         self.own = own

@@ -12,7 +12,7 @@ from faith.daemon.config import static_map
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.access import Access
-from faith.translation.destination import Policy, nothing_lent
+from faith.translation.destination import Policy, no_leases
 from faith.translation.map_table import NO_MAPS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.daemon.config.settings import Settings
-    from faith.translation.destination import Lent
+    from faith.translation.destination import LeaseLookup
     from faith.translation.map import Map
     from faith.translation.map_table import Maps
 
@@ -99,7 +99,7 @@ class Parts:
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
         return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool)
 
-    def policy(self, lent: Lent = nothing_lent) -> Policy:
+    def policy(self, lent: LeaseLookup = no_leases) -> Policy:
         """Return the policy; *lent* looks up the leases of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
         return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent)

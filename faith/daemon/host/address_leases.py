@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     """An IPv4 address and a prefix length."""
 
 
-class Lent:
+class AddressLeases:
     """The leases of the pool, if there is one."""
 
     def __init__(self) -> None:

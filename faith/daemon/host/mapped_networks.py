@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.supervisor")
 
 
-class Inward:
+class MappedNetworks:
     """The steering of connections to mapped networks to the workers, while there are such networks.
 
     *method* is a method of kernel.steering.  The daemon finds its state in the kernel by marks:
@@ -159,7 +159,7 @@ class Inward:
         """Return the descriptors in the state."""
         return self._steering.descriptors if self._steering else []
 
-    def forsake(self, worker: int | None) -> list[_socket.socket]:
+    def close_in_child(self, worker: int | None) -> list[_socket.socket]:
         """Close in a child everything but the listeners of *worker*, which are returned."""
         self._held = set()
         return self._steering.after_fork(worker) if self._steering else []

@@ -15,8 +15,8 @@ from faith.translation.ports import NO_PORTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from faith.daemon.host.held_prefixes import Reservations
-    from faith.daemon.observe.health import Condition
+    from faith.daemon.host.held_prefixes import HeldPrefixes
+    from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.loop import Loop
     from faith.translation.prefix import Prefix
 
@@ -26,7 +26,7 @@ INTERVAL = 2.0
 """Seconds between checks: the longest time that a prefix is without its guard."""
 
 
-class Upkeep:
+class Repair:
     """The periodic repair of the prefixes in *reservations*, and of the guard; *condition* counts.
 
     *others* are further repairs: each returns True when it had to restore something.
@@ -35,8 +35,8 @@ class Upkeep:
     def __init__(
         self,
         loop: Loop,
-        reservations: Reservations,
-        condition: Condition,
+        reservations: HeldPrefixes,
+        condition: RelayHealth,
         others: Iterable[Callable[[], bool]] = (),
     ) -> None:
         self._loop = loop

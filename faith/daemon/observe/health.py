@@ -39,18 +39,18 @@ RELOADS = Family(
     label="result",
     values=("good", "failed"),
 )
-LIFE = Layout(STARTED, WORKERS, RESTARTS, DRAINING)
+COMMON = Layout(STARTED, WORKERS, RESTARTS, DRAINING)
 """The cells of every daemon."""
-LAYOUT = Layout(*LIFE.families, PREFIXES, STEERING, REPAIRS, RELOADS)
+LAYOUT = Layout(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS)
 """The cells of a daemon that relays: those of every daemon, and more behind them."""
 
-_STARTED, _WORKERS, _RESTARTS, _DRAINING = map(LIFE.start, LIFE.families)
+_STARTED, _WORKERS, _RESTARTS, _DRAINING = map(COMMON.start, COMMON.families)
 _PREFIXES = LAYOUT.start(PREFIXES)
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
 
 
-class Life:
-    """The health of a daemon, written by its supervisor in *cells* of `LIFE`, and read
+class Health:
+    """The health of a daemon, written by its supervisor in *cells* of `COMMON`, and read
     by others."""
 
     def __init__(self, cells: Cells) -> None:
@@ -77,7 +77,7 @@ class Life:
             yield "no worker serves"
 
 
-class Condition(Life):
+class RelayHealth(Health):
     """The health of a relay, written by its supervisor in *cells* of `LAYOUT`."""
 
     def steered(self, methods: Iterable[str], prefixes: int) -> None:

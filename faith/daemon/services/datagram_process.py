@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.channel import Channel
     from faith.daemon.process.worker_handover import Part
-    from faith.translation.destination import Lent, Policy
+    from faith.translation.destination import LeaseLookup, Policy
 
 log = logging.getLogger("faith.datagram")
 
@@ -59,7 +59,7 @@ class Task:
     make: Callable[[AbstractEventLoop, Policy], Server]
     read: Callable[[dict[str, Any]], Any]
     parts: Parts
-    lent: Lent
+    lent: LeaseLookup
     user: str
     serves: bool
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from faith.daemon.process.channel import in_memory
 from faith.daemon.process.worker_pool import Crew
 from faith.daemon.services.datagram_process import Task, work
-from faith.daemon.upgrade.draining import Predecessors, as_left
+from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.errors import FaithError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.policy import Parts
     from faith.daemon.config.settings import Settings
-    from faith.daemon.host.address_leases import Lent
+    from faith.daemon.host.address_leases import AddressLeases
     from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
     from faith.daemon.services.datagram_process import Server
@@ -97,7 +97,9 @@ class Datagrams:
     *leave* is called in that process, to let go of what is the supervisor's; *lent* is the pool.
     """
 
-    def __init__(self, loop: Loop, kind: Kind, lent: Lent, leave: Callable[[], object]) -> None:
+    def __init__(
+        self, loop: Loop, kind: Kind, lent: AddressLeases, leave: Callable[[], object]
+    ) -> None:
         self._loop = loop
         self._kind = kind
         self._lent = lent
@@ -108,7 +110,7 @@ class Datagrams:
         self._wanted: Any = None
         self._prepared: tuple[Any, Post | None] | None = None
         self._leaving: list[Post] = []
-        self._predecessors = Predecessors(loop, {})
+        self._predecessors = DrainingWorkers(loop, {})
         self._serves = True
         self._on_trial = False
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.policy import Parts
     from faith.daemon.config.settings import Settings
-    from faith.daemon.observe.metric_areas import Places
+    from faith.daemon.observe.metric_areas import MetricAreas
     from faith.translation.destination import Policy
 
 
@@ -76,7 +76,7 @@ class PingKind:
 
     name = "ping server"
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: MetricAreas) -> None:
         self._places = places
 
     def wanted(self, settings: Settings) -> PingSettings | None:

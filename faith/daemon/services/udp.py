@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.policy import Parts
     from faith.daemon.config.settings import Settings
-    from faith.daemon.observe.metric_areas import Places
+    from faith.daemon.observe.metric_areas import MetricAreas
     from faith.translation.destination import Policy
 
 
@@ -97,7 +97,7 @@ class UdpKind:
 
     name = "UDP server"
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: MetricAreas) -> None:
         self._places = places
 
     def wanted(self, settings: Settings) -> UdpSettings | None:

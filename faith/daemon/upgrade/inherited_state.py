@@ -28,7 +28,7 @@ VERSION = 3
 _STEP = "take over from the old program"
 
 
-class Legacy:
+class InheritedState:
     """The inherited state: *values* by name; *on_trial* says that it will not be used to serve."""
 
     def __init__(self, values: Values, *, on_trial: bool) -> None:
@@ -36,7 +36,7 @@ class Legacy:
         self.on_trial = on_trial
 
     @classmethod
-    def found(cls) -> Legacy | None:
+    def found(cls) -> InheritedState | None:
         """Return the state passed to this process; None in the first program, and in a second call.
 
         A process on trial is a child of the one that passes it.  Raises SetupError for state of
