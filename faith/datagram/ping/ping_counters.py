@@ -64,6 +64,6 @@ class Counters:
         """Count a request refused for the reason *why*."""
         self._cells[_REFUSALS.get(why, _REFUSALS[OTHER])] += 1
 
-    def lent(self, identifiers: int) -> None:
+    def in_use(self, identifiers: int) -> None:
         """Set the number of identifiers in use."""
         self._cells[_IDENTIFIERS] = identifiers

@@ -76,19 +76,19 @@ class Settings:
 
 
 class Flow:
-    """A flow: *key* begins with the client's address, *held* has the sockets and addresses to send
+    """A flow: *key* begins with the client's address, *ends* has the sockets and addresses to send
     by.
 
     It lasts until *due* at least; *peers* are the hosts the client sent to, and until when they may
     answer.
     """
 
-    __slots__ = ("due", "ended", "held", "key", "owner", "peers")
+    __slots__ = ("due", "ended", "ends", "key", "owner", "peers")
 
-    def __init__(self, key: Key, owner: int, held: Any) -> None:
+    def __init__(self, key: Key, owner: int, ends: Any) -> None:
         self.key = key
         self.owner = owner
-        self.held = held
+        self.ends = ends
         self.due = 0.0
         self.ended = False
         self.peers: dict[int, float] = {}

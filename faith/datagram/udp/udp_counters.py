@@ -60,7 +60,7 @@ class Counters:
         cells[_TO_V6] += 1
         cells[_OCTETS_TO_V6] += octets
 
-    def told(self, leg: str) -> None:
+    def error(self, leg: str) -> None:
         """Count an error from "v4" or "v6" that was sent on."""
         self._cells[_ERRORS[leg]] += 1
 
