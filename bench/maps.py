@@ -55,20 +55,20 @@ def measured(count: int) -> dict[str, float]:
         "all are read [ms]": reading * 1e3,
         "all are given to a worker that serves [ms]": carrying * 1e3,
         "one more is, in the worker [ms]": changing * 1e3,
-        "a connection from IPv4 is looked up [µs]": _inward(maps, count),
-        "one from IPv6 is [µs]": _outward(maps, count),
+        "a connection from IPv4 is looked up [µs]": _to_v6(maps, count),
+        "one from IPv6 is [µs]": _to_v4(maps, count),
     }
 
 
-def _inward(maps: Maps, count: int) -> float:
+def _to_v6(maps: Maps, count: int) -> float:
     wanted = [_V4 + host for host in _some(count)]
-    seconds, _ = timed(lambda: [maps.inward(address, TCP, 80) for address in wanted])
+    seconds, _ = timed(lambda: [maps.to_v6(address, TCP, 80) for address in wanted])
     return seconds / LOOK_UPS * 1e6
 
 
-def _outward(maps: Maps, count: int) -> float:
+def _to_v4(maps: Maps, count: int) -> float:
     wanted = [_V6 + host * _APART for host in _some(count)]
-    seconds, _ = timed(lambda: [maps.outward(address, TCP) for address in wanted])
+    seconds, _ = timed(lambda: [maps.to_v4(address, TCP) for address in wanted])
     return seconds / LOOK_UPS * 1e6
 
 

@@ -26,8 +26,8 @@ def test_a_pool_is_among_the_networks() -> None:
     parts = Parts(Rules("", "x"), (), (), pool=pool)
     assert parts.networks == pool
     assert Parts.loads(parts.dumps()).pool == pool
-    assert parts.policy(lambda v4: 7).lent(1) == 7
-    assert parts.policy().lent(1) is None
+    assert parts.policy(lambda v4: 7).leased_host(1) == 7
+    assert parts.policy().leased_host(1) is None
 
 
 def test_rules_name_file_and_line_of_a_mistake(tmp_path: Path) -> None:

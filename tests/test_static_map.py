@@ -120,6 +120,6 @@ def test_a_hundred_thousand_maps() -> None:
     assert len(maps) == MANY
     for host in random.Random(1).choices(range(MANY), k=100):
         v4, v6 = (198 << 24 | 18 << 16) + host, (0x20010DB8 << 32 | host) << 64 | 1
-        assert maps.inward(v4, TCP, 80) == (v6, 80)
-        assert maps.outward(v6, TCP) == v4
+        assert maps.to_v6(v4, TCP, 80) == (v6, 80)
+        assert maps.to_v4(v6, TCP) == v4
     assert sum(1 << 32 - length for _, length in maps.networks) == MANY

@@ -92,12 +92,12 @@ class Policy:
     change.
 
     *own* are the IPv4 networks in the local table of the gateway's kernel.  The source address of a
-    client's connection comes from its rule, else from the *maps*, else from the *sources*.  *lent*
-    returns the IPv6 host that an IPv4 address without a static map is leased to, and renews that
-    lease.
+    client's connection comes from its rule, else from the *maps*, else from the *sources*.
+    *leased_host* returns the IPv6 host that an IPv4 address without a static map is leased to, and
+    renews that lease.
     """
 
-    __slots__ = ("access", "lent", "maps", "own", "prefixes", "sources")
+    __slots__ = ("access", "leased_host", "maps", "own", "prefixes", "sources")
 
     def __init__(
         self,
@@ -106,14 +106,14 @@ class Policy:
         access: Access,
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
-        lent: LeaseLookup = no_leases,
+        leased_host: LeaseLookup = no_leases,
     ) -> None:
         self.prefixes = prefixes
         self.own = own
         self.access = access
         self.maps = maps
         self.sources = sources
-        self.lent = lent
+        self.leased_host = leased_host
 
     def admit(self, client: int, destination: int, prefix: Prefix, protocol: str = TCP) -> Verdict:
         """Decide whether *client* (128 bits) may reach *destination* (32 bits) through *prefix*.
@@ -139,5 +139,5 @@ class Policy:
     def _source(self, rule: Rule, client: int, protocol: str) -> int | None:
         if rule.source4 is not None:
             return rule.source4
-        mapped = self.maps.outward(client, protocol)
+        mapped = self.maps.to_v4(client, protocol)
         return self.sources.find(client) if mapped is None else mapped

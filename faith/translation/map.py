@@ -67,12 +67,12 @@ class Map:
             raise ConfigError(fault, file, line)
 
     @property
-    def inward(self) -> bool:
+    def from_v4(self) -> bool:
         """True if the map serves connections from IPv4 to IPv6."""
         return self.direction != OUT
 
     @property
-    def outward(self) -> bool:
+    def from_v6(self) -> bool:
         """True if the map serves the IPv6 hosts' own connections to IPv4."""
         return self.direction != IN
 
@@ -152,7 +152,7 @@ def _fault_of_ports(one: Map) -> str | None:
         return None if one.to_port is None else _TO_PORT
     if ICMP in one.protocols:
         return "ICMP has no ports; a map of tcp and udp has"
-    if not one.inward:
+    if not one.from_v4:
         return "ports are those that IPv4 clients connect to: they cannot limit direction out"
     return None if one.to_port is None or len(one.ports) == 1 else _TO_PORT
 

@@ -169,7 +169,7 @@ def check_pool(maps: Iterable[Map], pool: Sequence[Network]) -> None:
     """Raise ConfigError for a map of an address in *pool*, which is leased to names."""
     for one in maps if pool else ():
         if any(overlap(one.v4, network, 32) for network in pool):
-            raise _fault(one, f"{text4(*one.v4)} is mapped, and in the pool that is lent to names")
+            raise _fault(one, f"{text4(*one.v4)} is mapped, and in the pool of [dns]")
 
 
 def _fault(one: Map, what: str) -> ConfigError:

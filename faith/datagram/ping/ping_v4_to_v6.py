@@ -15,7 +15,7 @@ from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4
 from faith.datagram.ping.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
 from faith.datagram.report import NO_WAY, about_v6, error_for_v4, pass_on_v4
 from faith.datagram.send import Send
-from faith.translation.v4_to_v6 import NO_PREFIX, inward
+from faith.translation.v4_to_v6 import NO_PREFIX, admit_from_v4
 
 if TYPE_CHECKING:
     from faith.datagram.icmp import Message
@@ -46,7 +46,7 @@ class PingV4ToV6:
         client = packet.source.to_bytes(4, "big")
         if why := self._paces.refuses(client, now):
             return self._refuse(why)
-        route = inward(self.policy, packet.source, packet.destination, 0, "icmp")
+        route = admit_from_v4(self.policy, packet.source, packet.destination, 0, "icmp")
         if route.refused or route.source is None:
             why = route.refused or NO_PREFIX
             return self._refuse(why, error_for_v4(icmp.PROHIBITED_V4, octets, packet.source))
@@ -109,7 +109,7 @@ class PingV4ToV6:
         client, mapped, identifier = found
         self._counters.failed("v6")
         about = icmp.as_asked(inner, client, mapped, icmp.ECHO_V4, identifier)
-        reporter = self.policy.maps.outward(packet.source, "icmp")
+        reporter = self.policy.maps.to_v4(packet.source, "icmp")
         return pass_on_v4(translated, about, reporter, packet.hops)
 
     def _whose(

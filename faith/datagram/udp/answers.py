@@ -13,7 +13,7 @@ from faith.datagram.udp.paths import key_v6
 from faith.datagram.udp.udp_v4_to_v6 import key_v4
 from faith.kernel.sockets.udp_sockets import own_address
 from faith.translation.destination import OWN
-from faith.translation.v4_to_v6 import inward
+from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
     from faith.datagram.packet import Packet
@@ -44,7 +44,7 @@ def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None
     if ours is None:
         return None
     about = as_sent(answer, (server, port), (ours, flow.ends.port))
-    reporter = source if packet.source == client else policy.maps.outward(packet.source, PROTOCOL)
+    reporter = source if packet.source == client else policy.maps.to_v4(packet.source, PROTOCOL)
     return pass_on_v4(translated, about, reporter, packet.hops)
 
 
@@ -60,7 +60,7 @@ def answer_error_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
         return None
     port, client_port = ports(answer)
     client, mapped = (answer.destination, client_port), (answer.source, port)
-    found = inward(policy, client[0], *mapped, PROTOCOL)
+    found = admit_from_v4(policy, client[0], *mapped, PROTOCOL)
     if found.refused or found.source is None:
         return None
     flow = flows.find(key_v4(client, mapped, (found.server, found.port), found.source))

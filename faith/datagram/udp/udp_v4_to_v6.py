@@ -15,7 +15,7 @@ from faith.datagram.udp.flows import FULL, LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports, whole_v4
 from faith.datagram.udp.udp_counters import HOPS
 from faith.kernel.sockets.udp_sockets import from_v4, from_v6, header
-from faith.translation.v4_to_v6 import NO_PREFIX, inward
+from faith.translation.v4_to_v6 import NO_PREFIX, admit_from_v4
 
 if TYPE_CHECKING:
     from faith.datagram.pace import Paces
@@ -144,7 +144,7 @@ class UdpV4ToV6:
     def _find(self, arrival: Arrival, now: float) -> Flow | Send | None:
         client = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
         mapped = int.from_bytes(arrival.destination, "big")
-        verdict = inward(self._policy, client, mapped, arrival.port, PROTOCOL)
+        verdict = admit_from_v4(self._policy, client, mapped, arrival.port, PROTOCOL)
         refused = verdict.refused or (NO_PREFIX if verdict.source is None else None)
         if refused or verdict.source is None:
             return self._refuse(refused or NO_PREFIX, arrival, icmp.PROHIBITED_V4, now)
@@ -164,7 +164,7 @@ class UdpV4ToV6:
             self._flows.add(flow)
             self._flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
-        if not verdict.lent:  # a lease is looked up for each datagram, which extends it
+        if not verdict.leased:  # a lease is looked up for each datagram, which extends it
             self._judged[arrival.source, arrival.original] = flow
             flow.ends.judged = arrival.source, arrival.original
         return flow
@@ -239,5 +239,5 @@ class UdpV4ToV6:
             return None
         self._counters.error("v6")
         about = as_sent(inner, flow.ends.client, flow.ends.mapped)
-        reporter = self._policy.maps.outward(packet.source, PROTOCOL)
+        reporter = self._policy.maps.to_v4(packet.source, PROTOCOL)
         return pass_on_v4(translated, about, reporter, packet.hops)
