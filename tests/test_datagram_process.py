@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Unruled:
-    """Parts of a policy that is nobody's."""
+    """PolicyInputs of a policy that is nobody's."""
 
     def policy(self, lent: Any) -> None:
         return None

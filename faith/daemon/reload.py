@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from faith.daemon.config.policy import Parts, Rules
+from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 from faith.errors import ConfigError, FaithError
@@ -97,7 +97,7 @@ class Reload:
             check_way(self._current, settings)
             settings.check_local_servers()
             rules = Rules.of(settings)
-            Parts.gather(rules).check(settings.maps)
+            PolicyInputs.gather(rules).check(settings.maps)
             if keys := changed_for_good(self._current, settings):
                 log.log(NOTICE, "%s: another program takes over to change that", ", ".join(keys))
                 self._upgrade(self._fail)

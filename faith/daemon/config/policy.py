@@ -72,7 +72,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Parts:
+class PolicyInputs:
     """The inputs of a `Policy`, as plain values.
 
     *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, and *pool* those of
@@ -93,7 +93,7 @@ class Parts:
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
         pool: tuple[tuple[int, int], ...] = (),
-    ) -> Parts:
+    ) -> PolicyInputs:
         """Return the arguments with the prefixes and own networks that the kernel has now.  Raises
         OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
@@ -134,7 +134,7 @@ class Parts:
         return json.dumps([self.rules.text, self.rules.file, prefixes, *rest])
 
     @classmethod
-    def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
+    def loads(cls, dumped: str, known: Maps = NO_MAPS) -> PolicyInputs:
         """Parse the text of :meth:`dumps`."""
         text, file, prefixes, own, maps, sources, pool = json.loads(dumped)
         return cls(

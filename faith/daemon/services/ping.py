@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Iterator
 
-    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.translation.destination import Policy
@@ -59,7 +59,7 @@ class PingGear:
         """Copies of the sockets, for a process that serves."""
         return Sockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
         self.capture.set_prefixes(parts.prefixes)
         self.capture.set_networks(parts.networks)

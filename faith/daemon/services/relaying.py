@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import runtime_maps
-from faith.daemon.config.policy import Parts
+from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
@@ -51,7 +51,7 @@ class Relaying:
     to let go of what else is the supervisor's; *told* gets its messages.
     """
 
-    parts: Parts
+    parts: PolicyInputs
     """What the workers decide by."""
     steering: Steering
 
@@ -71,7 +71,7 @@ class Relaying:
         self._lent = lent
         self._leave = leave
         self._log = told
-        self.on_policy: Callable[[Parts], None] = lambda parts: None
+        self.on_policy: Callable[[PolicyInputs], None] = lambda parts: None
         """Called with what is decided by from now on."""
         self.on_end: Callable[[], None] = lambda: None
         """Called when the last worker has ended after `drain`."""
@@ -112,7 +112,7 @@ class Relaying:
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
         pool = self._lent.networks
-        self.parts = Parts.gather(rules, self._maps(left), settings.sources, pool)
+        self.parts = PolicyInputs.gather(rules, self._maps(left), settings.sources, pool)
         self.parts.check(self.parts.maps)
         if not self.parts.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
@@ -219,7 +219,7 @@ class Relaying:
         try:
             self.inward.look_at_routes()
             parts = self.parts
-            self._decide_by(Parts.gather(parts.rules, parts.maps, parts.sources, parts.pool))
+            self._decide_by(PolicyInputs.gather(parts.rules, parts.maps, parts.sources, parts.pool))
             if self.parts.prefixes != before:
                 # The workers know them already when the first connection comes.
                 self.steering.set_prefixes(self.parts.prefixes)
@@ -258,7 +258,7 @@ class Relaying:
                 self._decide_by(before)
             raise
 
-    def _decide_by(self, parts: Parts) -> None:
+    def _decide_by(self, parts: PolicyInputs) -> None:
         before, self.parts = self.parts, parts
         if parts == before:
             return

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Iterator
 
-    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.translation.destination import Policy
@@ -78,7 +78,7 @@ class UdpGear:
         """Copies of the sockets, for a process that serves."""
         return Sockets(*map(copied, self._sockets))
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """Lead here what is for all prefixes and mapped networks.  Raises SetupError."""
         self._v6.replace([(prefix.address, prefix.length) for prefix in parts.prefixes])
         networks = parts.networks

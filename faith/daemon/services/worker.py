@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from faith.daemon.config.policy import Parts
+from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.observe.records import Records
@@ -62,7 +62,7 @@ class Task:
 
     listeners: Sequence[_socket.socket]
     redirected: bool
-    parts: Parts
+    parts: PolicyInputs
     user: str
     relay: Settings
     local: Ports
@@ -184,7 +184,7 @@ class Worker:
 
     def _take_policy(self, descriptor: int) -> None:
         known = self._relay.policy.maps
-        parts = Parts.loads(from_memory(descriptor), known)
+        parts = PolicyInputs.loads(from_memory(descriptor), known)
         self._relay.policy = parts.policy(self._lent)
         if parts.maps is not known:
             Unmapped(self._loop, self._relay, known)
