@@ -83,8 +83,12 @@ ONE_CLIENT = "[[source]]\nclients = ['1::1']\none_to_one = true"
     [
         ("clients = ['::/0']", 3, "source: addresses is missing"),
         ("addresses = '198.51.100.1'", 4, "source.addresses: .* is not a list in brackets"),
-        ("addresses = []", 3, "no address to connect from"),
-        ("addresses = [\n'198.51.100.1',\n'x']", 6, "source.addresses: 'x' is not an IPv4 address"),
+        ("addresses = []", 3, "name at least one address"),
+        (
+            "addresses = [\n'198.51.100.1',\n'x']",
+            6,
+            "source.addresses: 'x' is not an IPv4 address",
+        ),
         (
             "addresses = [\n'198.51.100.1',\n'198.51.100.250-198.51.101.9']",
             6,

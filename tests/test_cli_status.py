@@ -114,7 +114,7 @@ def test_who_may_not_see_the_guard_hears_so_and_gets_the_rest(host: Host) -> Non
 def test_without_nftables_the_exposed_servers_are_named(host: Host) -> None:
     host.guard = NoNftables("guard", "Protocol not supported")
     found = status.read()
-    assert "no guard, for want of nftables: servers on [::]" in found.warnings[0]
+    assert "no guard, because this kernel has no nftables: servers on [::]" in found.warnings[0]
     assert "22 sshd (pid 7)" in found.warnings[0]
 
 

@@ -80,7 +80,7 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with left({}, []) as (fd, _):
         monkeypatch.setenv(VARIABLE, str(os.dup(fd)))
         monkeypatch.setattr(inherited_state, "VERSION", inherited_state.VERSION + 1)
-        with pytest.raises(SetupError, match="it leaves version"):
+        with pytest.raises(SetupError, match="the inherited state has version"):
             InheritedState.found()
 
 

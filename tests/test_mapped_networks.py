@@ -172,7 +172,7 @@ def test_without_nftables_it_goes_on_and_says_so_once(
     kernel.has_nftables = False
     side.follow((ONE,), ())
     side.follow((TWO,), ())
-    assert caplog.text.count("no nftables here") == 1
+    assert caplog.text.count("this kernel has no nftables") == 1
     assert kernel.held() == {OURS: {TWO}}
     assert not side.look()
 

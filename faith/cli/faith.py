@@ -107,11 +107,11 @@ def faith(
     asked = any((enable, disable, prefix, layout, open_ports, show))
     if context.invoked_subcommand:
         if asked:
-            raise ConfigError(f"options go behind the command: {context.invoked_subcommand} ...")
+            raise ConfigError(f"options must follow the command: {context.invoked_subcommand} ...")
     elif not asked:
         show_status()
     elif enable == disable:
-        raise ConfigError("say either -e, to reserve, or -d, to release")
+        raise ConfigError("give either -e (reserve) or -d (release)")
     elif enable:
         ports = _ports(open_ports) if open_ports else None
         _change(prefixes.enabling(_prefixes(prefix, layout), ports), show=show)
@@ -139,7 +139,7 @@ def _change(change: prefixes.Change, *, show: bool) -> None:
     for line in change.told():
         print(line)
     if not guarded and change.after:
-        _failed(f"warning: no guard, for want of nftables: {listeners.exposed()}")
+        _failed(f"warning: no guard, because this kernel has no nftables: {listeners.exposed()}")
 
 
 @app.command("status")

@@ -171,7 +171,7 @@ def _limits(words: list[str]) -> Limits:
         try:
             chosen[name] = kind(number)
         except ValueError:
-            raise ConfigError(f"--limit {word}: {number!r} is no number") from None
+            raise ConfigError(f"--limit {word}: {number!r} is not a number") from None
     return Limits(**chosen)
 
 
@@ -179,7 +179,7 @@ def _local_server(words: list[str]) -> LocalServer | None:
     if not words:
         return None
     if words[0].startswith("-"):
-        raise ConfigError(f"{words[0]}: options stand before SERVICE")
+        raise ConfigError(f"{words[0]}: options must precede SERVICE")
     return LocalServer.of(words)
 
 

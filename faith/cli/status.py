@@ -87,7 +87,7 @@ def read() -> Status:
     try:
         state = guard.inspect()
     except guard.NoNftables:
-        warnings += [f"no guard, for want of nftables: {listeners.exposed()}"]
+        warnings += [f"no guard, because this kernel has no nftables: {listeners.exposed()}"]
     except SetupError as error:
         unseen.append(str(error))
     if prefixes:

@@ -115,7 +115,7 @@ EXPECTED = (
     "serving ",
     "read again; ",
     "; everything stays as it was",
-    "upgrading: the new program is tried",
+    "upgrading: trying the new program",
     "upgraded to program 2",
     "was killed by SIGKILL; another takes its place",
 )

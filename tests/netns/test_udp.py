@@ -360,9 +360,9 @@ class TestWhenItEnds:
         asked(client, lab.mapped())
         faithd.signal(signal.SIGUSR2)
         until = time.monotonic() + 20
-        while "all is handed over" not in faithd.said and time.monotonic() < until:
+        while "everything is handed over" not in faithd.said and time.monotonic() < until:
             assert asked(client, lab.mapped(), data=os.urandom(100))
-        faithd.wait_said("all is handed over")
+        faithd.wait_said("everything is handed over")
         asked(client, lab.mapped())
         assert len(set(echo.sources)) == 1
         assert sent(lab)[0] == len(echo.sources)
@@ -457,6 +457,6 @@ class TestToIPv6:
         ):
             asked(node, MAPPED)
             faithd.signal(signal.SIGUSR2)
-            faithd.wait_said("all is handed over", seconds=20)
+            faithd.wait_said("everything is handed over", seconds=20)
             host.sock.sendto(b"late", (*host.sources[0], 0, 0))
             assert node.recvfrom(100) == (b"late", (MAPPED, PORT))

@@ -142,7 +142,7 @@ def _check_server(host: Host, answer: str) -> None:
         IPv4Address(answer)
     except ValueError:
         if answer != NONE:
-            raise ConfigError(f"{answer!r} is not an IPv4 address; {NONE} will do") from None
+            raise ConfigError(f"{answer!r} is not an IPv4 address or {NONE}") from None
 
 
 def _answers_names(host: Host, answers: Answers) -> bool:

@@ -62,9 +62,9 @@ def _options(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(f"{word!r} is no KEY=VALUE: {FORM}")
+            raise ConfigError(f"{word!r} is not KEY=VALUE: {FORM}")
         if key in found:
-            raise ConfigError(f"{key} is there twice")
+            raise ConfigError(f"{key} is given twice")
         found[key] = value
     return found
 
@@ -105,7 +105,9 @@ def _no_address(text: str, address: str, family: socket.AddressFamily) -> str:
         socket.inet_pton(other, address)
     except (OSError, ValueError):
         return f"{text!r} is not an {_NAMES[family]} address (such as {_SUCH_AS[family]})"
-    return f"{text} is {_NAMES[other]}, and {_NAMES[family]} belongs here: IPv4 first, then IPv6"
+    return (
+        f"{text} is {_NAMES[other]}, and {_NAMES[family]} is expected here: IPv4 first, then IPv6"
+    )
 
 
 def ports(text: str) -> Ports:

@@ -62,14 +62,14 @@ class Repair:
         complaints = {why for step in steps if (why := _complaint(step))}
         for why in sorted(complaints - self._complaints):  # once for each, not at every check
             self._condition.repaired(good=False)
-            log.error("what somebody took away cannot be put back: %s", why)
+            log.error("cannot restore missing kernel state: %s", why)
         self._complaints = complaints
 
     def _keep_reserved(self, prefix: Prefix) -> None:
         if prefix not in routes.reserved():
             routes.reserve(prefix)
             self._condition.repaired(good=True)
-            log.warning("somebody deleted the route of %s; it is reserved again", prefix)
+            log.warning("the route of %s was deleted by another program; reserved it again", prefix)
 
     def _keep(self, other: Callable[[], bool]) -> None:
         if other():
@@ -84,7 +84,7 @@ class Repair:
             self._guarded = False  # until it is seen again: no repair is tried twice
             keep_guarded(open_ports=state.open_ports or self._open_ports)
             self._condition.repaired(good=True)
-            log.warning("somebody altered the guard of the prefixes; it is as it was again")
+            log.warning("the guard of the prefixes was changed by another program; restored it")
 
 
 def _complaint(step: Callable[[], None]) -> str:

@@ -17,8 +17,8 @@ ADMIN_PORT = 9064
 
 STARTED = Family("faith_start_time_seconds", "Unix time at which the daemon started.", STATE)
 WORKERS = Family("faith_workers", "Workers that serve.", STATE)
-RESTARTS = Family("faith_worker_restarts", "Workers that took the place of a dead one.")
-PREFIXES = Family("faith_prefixes", "Reserved prefixes that are relayed from.", STATE)
+RESTARTS = Family("faith_worker_restarts", "Workers that replaced a dead one.")
+PREFIXES = Family("faith_prefixes", "Reserved prefixes that are relayed.", STATE)
 STEERING = Family(
     "faith_steering",
     "Whether connections are steered by this method.",
@@ -28,14 +28,14 @@ STEERING = Family(
 )
 REPAIRS = Family(
     "faith_repairs",
-    "Times that somebody took away what the kernel had of us, and it was put back or not.",
+    "Repairs of kernel state that another program removed, by result.",
     label="result",
     values=("repaired", "failed"),
 )
-DRAINING = Family("faith_draining", "Whether no new connections are taken any more.", STATE)
+DRAINING = Family("faith_draining", "1 once no new connections are accepted.", STATE)
 RELOADS = Family(
     "faith_reloads",
-    "Times that the configuration was read again; a failed one changes nothing.",
+    "Reloads of the configuration, by result; a failed one changes nothing.",
     label="result",
     values=("good", "failed"),
 )

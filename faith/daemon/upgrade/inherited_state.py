@@ -25,7 +25,7 @@ VARIABLE = "FAITH_LEGACY"
 VERSION = 3
 """The version of the names and shapes in the state; a change of any of them increases it."""
 
-_STEP = "take over from the old program"
+_STEP = "adopt the state of the old program"
 
 
 class InheritedState:
@@ -56,7 +56,9 @@ class InheritedState:
         if pid not in (os.getpid(), os.getppid()):
             return None
         if values.get("version") != VERSION:
-            raise SetupError(_STEP, f"it leaves version {values.get('version')}, not {VERSION}")
+            raise SetupError(
+                _STEP, f"the inherited state has version {values.get('version')}, not {VERSION}"
+            )
         for one in values["descriptors"]:
             os.set_inheritable(one, False)  # local servers must not inherit them
         on_trial = pid != os.getpid()

@@ -63,7 +63,7 @@ class Upgrade:
         A trial that is under way is cancelled.
         """
         self.close()
-        log.log(NOTICE, "upgrading: the new program is tried")
+        log.log(NOTICE, "upgrading: trying the new program")
         values, descriptors = self._leave()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
         try:
@@ -117,7 +117,7 @@ class Upgrade:
         lines = said.splitlines()[-10:]
         self._fail(": ".join([f"the new program {why}", *lines[-1:]]))
         for line in lines:
-            log.error("the new program said: %s", line)
+            log.error("output of the new program: %s", line)
 
     def _fail(self, why: str) -> None:
         self.failures += 1

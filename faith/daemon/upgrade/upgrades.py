@@ -87,7 +87,7 @@ class Upgrades:
 
     def handed_over(self) -> None:
         """Record that this program has taken over everything, and answer the pending requests."""
-        log.log(NOTICE, "upgraded to program %d: all is handed over", self.programs)
+        log.log(NOTICE, "upgraded to program %d: everything is handed over", self.programs)
         self._waiting.answer(programs=self.programs)
         later, self._later = self._later, []
         for begin in later:

@@ -21,17 +21,17 @@ REQUESTS = Family("faith_ping_requests", "Echo requests sent on.", label="to", v
 REPLIES = Family("faith_ping_replies", "Echo replies sent back.", label="from", values=("v4", "v6"))
 ERRORS = Family(
     "faith_ping_errors",
-    "Errors about echo requests that were told whoever had asked.",
+    "ICMP errors about echo requests, translated and sent to the client.",
     label="from",
     values=("v4", "v6"),
 )
 REFUSALS = Family(
     "faith_ping_refusals",
-    "Echo requests that were not sent on, by why.",
+    "Echo requests refused, by reason.",
     label="reason",
     values=(RATE, CLIENT_RATE, NO_IDENTIFIER, HOPS, BROKEN, NOT_MAPPED, OTHER),
 )
-IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers that are lent.", STATE)
+IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers in use.", STATE)
 LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS)
 
 _REQUESTS = LAYOUT.cells(REQUESTS)

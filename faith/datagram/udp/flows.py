@@ -64,11 +64,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.idle < LEAST_IDLE:
-            raise ConfigError(f"idle: RFC 4787 demands {LEAST_IDLE:g} seconds at least")
+            raise ConfigError(f"idle: must be at least {LEAST_IDLE:g} seconds (RFC 4787 REQ-5)")
         if self.short <= 0:
-            raise ConfigError("short: a flow has to last for a moment")
+            raise ConfigError("short: must be more than 0 seconds")
         if not LEAST_MTU <= self.mtu <= MOST_MTU:
-            raise ConfigError(f"mtu: it is from {LEAST_MTU} to {MOST_MTU} octets")
+            raise ConfigError(f"mtu: must be from {LEAST_MTU} to {MOST_MTU} octets")
 
     def lifetime(self, port: int) -> float:
         """Return for how many seconds a datagram to *port* keeps a flow."""

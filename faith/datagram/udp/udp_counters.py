@@ -20,18 +20,18 @@ DATAGRAMS = Family("faith_udp_datagrams", "Datagrams sent on.", label="to", valu
 OCTETS = Family("faith_udp_bytes", "Octets of their payloads.", label="to", values=("v4", "v6"))
 ERRORS = Family(
     "faith_udp_errors",
-    "ICMP errors about datagrams that were told whoever had sent these.",
+    "ICMP errors about datagrams, translated and sent to their sender.",
     label="from",
     values=("v4", "v6"),
 )
-LOST = Family("faith_udp_lost", "Datagrams that could not be sent on.")
+LOST = Family("faith_udp_lost", "Datagrams that the kernel refused to send.")
 REFUSALS = Family(
     "faith_udp_refusals",
-    "Datagrams that were not sent on, by why.",
+    "Datagrams refused, by reason.",
     label="reason",
     values=(FULL, CLIENT_FULL, FILTERED, HOPS, NO_SOCKET, OTHER),
 )
-FLOWS = Family("faith_udp_flows", "Flows that there are.", GAUGE)
+FLOWS = Family("faith_udp_flows", "Open flows.", GAUGE)
 LAYOUT = Layout(DATAGRAMS, OCTETS, ERRORS, LOST, REFUSALS, FLOWS)
 
 _DATAGRAMS, _OCTETS = LAYOUT.cells(DATAGRAMS), LAYOUT.cells(OCTETS)
