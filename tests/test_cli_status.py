@@ -37,7 +37,7 @@ def faithd(**different: Any) -> Running:
 
 
 class Host:
-    """What the kernel and the faithds of a host would say."""
+    """The answers of the kernel and the faithds of a host."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.prefixes = [PREFIX]
@@ -58,7 +58,7 @@ class Host:
         return self.guard
 
     def warnings(self) -> list[str]:
-        """Those that are not about the way to the world."""
+        """The warnings, except those about addresses and routes of the host."""
         first, *others = status.read().warnings
         assert first == "no way"
         return others

@@ -1,4 +1,4 @@
-"""What is asked about the maps; tests/netns/test_map_commands.py asks a daemon."""
+"""Map commands in the supervisor; tests/netns/test_map_commands.py asks a real daemon."""
 
 from __future__ import annotations
 

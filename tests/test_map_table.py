@@ -295,7 +295,7 @@ def contradict(one: Map, other: Map) -> bool:
 
 
 def agreeing(maps: list[Map]) -> list[Map]:
-    """Those that contradict none before them."""
+    """Return the maps that contradict none before them."""
     kept: list[Map] = []
     for one in maps:
         if not any(contradict(one, other) for other in kept):

@@ -1,4 +1,4 @@
-"""What one program has counted, as the next one finds it."""
+"""Counters of one program, as its successor reads them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OLD = Layout(OPEN, ENDS, TIME, WORKERS)
 
 
 def left_by(area: Area) -> OldCounters:
-    """What comes of it in the program that this one is, with the layout of before."""
+    """Return the counters of that state with this program's layout."""
     return OldCounters(json.loads(json.dumps(area.state())), [OLD])
 
 

@@ -1,4 +1,4 @@
-"""What others take from the kernel's tables: put back, said and counted."""
+"""Kernel state that other programs remove is restored, logged and counted."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LONGEST = 120
 
 
 def names_in(body: list[ast.stmt], within: str = "") -> Iterator[str]:
-    """What *body* defines: functions, classes and what is in these, and variables."""
+    """Return the names that *body* defines: functions, classes and their members, and variables."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield f"{within}{node.name}"

@@ -64,7 +64,7 @@ class Gateway:
         return done
 
     def does(self, *words: str) -> str:
-        """What ``faith`` writes to standard output; it must succeed without a complaint."""
+        """Return the output of ``faith``, which must succeed without a warning."""
         done = self.tries(*words)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
@@ -81,7 +81,7 @@ class Gateway:
         return done.stderr
 
     def status(self) -> dict[str, Any]:
-        """What ``faith status --json`` tells, without the time that it takes to start."""
+        """Return the object of ``faith status --json``, without the time that it takes to start."""
         return self.host.call(lambda: status.read().fields())
 
     def warnings(self) -> str:
@@ -93,7 +93,7 @@ class Gateway:
         return self.host.links.routes(), self.host.call(guard.inspect)
 
     def nft(self, command: str) -> str:
-        """What nft(8) says to *command*."""
+        """Return the output of nft(8) for *command*."""
         return self.host.run(["nft", *command.split()]).stdout
 
 

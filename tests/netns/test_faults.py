@@ -1,4 +1,4 @@
-"""What goes wrong in the life of a gateway, and what becomes of it: docs/faults.rst."""
+"""Faults of a gateway and their consequences: docs/faults.rst."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def client(lab: ThreeHosts) -> Iterator[socket.socket]:
 
 
 def asked(sock: socket.socket, address: str, port: int = PORT, data: bytes = b"hello") -> bytes:
-    """What comes back from *address*, and from nowhere else."""
+    """Return what comes back from *address*, and from no other."""
     sock.sendto(data, (address, port))
     answer, source = sock.recvfrom(65536)
     assert source[:2] == (address, port)
@@ -127,7 +127,7 @@ def sent(lab: ThreeHosts) -> tuple[float, float]:
 
 
 def silent(sock: socket.socket, seconds: float = 0.3) -> bool:
-    """Whether nothing comes for a while."""
+    """Return whether nothing arrives for a while."""
     return not select.select([sock], [], [], seconds)[0]
 
 

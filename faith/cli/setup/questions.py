@@ -153,7 +153,7 @@ QUESTIONS = (
     Question(
         "prefix",
         "Prefix",
-        "Clients reach the IPv4 address a.b.c.d as PREFIX::a.b.c.d.  Any IPv6 prefix will do that"
+        "Clients reach the IPv4 address a.b.c.d as PREFIX::a.b.c.d.  Any IPv6 prefix works that"
         " is routed to this host; 64:ff9b:1::/48 is for such use within a network (RFC 8215).",
         _known_prefix,
         _check_prefix,
@@ -174,7 +174,7 @@ QUESTIONS = (
     Question(
         "inside",
         "Inside interfaces",
-        "Where the IPv6 clients are.",
+        "The interfaces of the IPv6 clients.",
         lambda host, answers: ", ".join(host.inside()),
         _check_interfaces,
     ),
@@ -188,7 +188,7 @@ QUESTIONS = (
     Question(
         "outside",
         "Outside interfaces",
-        "Where IPv4 is.",
+        "The interfaces towards the IPv4 servers.",
         lambda host, answers: ", ".join(host.towards_ipv4()),
         _check_interfaces,
     ),
@@ -224,7 +224,7 @@ QUESTIONS = (
     Question(
         "udp",
         "UDP",
-        "Shall UDP be relayed, too?  It takes CAP_NET_RAW.",
+        "Relay UDP, too?  It needs CAP_NET_RAW.",
         lambda host, answers: YES if "CAP_NET_RAW" in host.rights else NO,
         _yes_or_no,
     ),
@@ -239,8 +239,7 @@ QUESTIONS = (
     Question(
         "ping",
         "Pings",
-        "Shall they be passed on, so that a mapped address answers if its host does?  It takes"
-        " CAP_NET_RAW.",
+        "Translate them, so that a mapped address answers if its host does?  It needs CAP_NET_RAW.",
         lambda host, answers: YES if "CAP_NET_RAW" in host.rights else NO,
         _yes_or_no,
     ),
@@ -254,14 +253,14 @@ QUESTIONS = (
     Question(
         "dns",
         "DNS",
-        "Shall this gateway answer for names, with addresses under the prefix (DNS64)?",
+        "Serve DNS64, names with addresses under the prefix, on this gateway?",
         lambda host, answers: YES if host.servers and _dns_listen(host, answers) else NO,
         _yes_or_no,
     ),
     Question(
         "pool",
         "DNS pool",
-        "For IPv4 clients: addresses and networks that this gateway lends to names which have IPv6"
+        "For IPv4 clients: addresses and networks that this gateway leases to names which have IPv6"
         f" addresses only, and answers for; or {NONE}.",
         lambda host, answers: NONE,
         _check_lent,
@@ -270,14 +269,14 @@ QUESTIONS = (
     Question(
         "listen",
         "DNS addresses",
-        "Where clients ask it.",
+        "The addresses at which clients ask it.",
         _dns_listen,
         applies=_answers_names,
     ),
     Question(
         "forward",
         "DNS servers",
-        "Whom it asks itself.",
+        "The servers that it asks.",
         lambda host, answers: ", ".join(host.servers),
         applies=_answers_names,
     ),
