@@ -8,18 +8,8 @@ from typing import Any
 import pytest
 
 from faith.errors import ConfigError
-from faith.relay.tcp.admission import (
-    CLIENT,
-    CLIENT_RATE,
-    NO_LIMITS,
-    PREFIX,
-    REMEMBERED,
-    TOTAL,
-    TOTAL_RATE,
-    Admission,
-    Limits,
-    Tables,
-)
+from faith.relay.tcp.admission import NO_LIMITS, REMEMBERED, Admission, Limits, Tables
+from faith.translation.reasons import CLIENT, CLIENT_RATE, PREFIX, TOTAL, TOTAL_RATE
 
 NOW = 50.0
 

@@ -171,6 +171,7 @@ def answered(given: dict[str, str]) -> Answers:
     return answers
 
 
+@pytest.mark.timeout(240)  # it computes, for ten seconds where nobody else does
 def test_whatever_is_answered_makes_a_good_file() -> None:
     texts = set()
     for given in itertools.islice(combinations(), 0, None, 11):

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from faith.translation import destination
+from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -42,8 +42,8 @@ SPECIAL = [
 
 @pytest.mark.parametrize("server", SPECIAL)
 def test_special_destinations_are_refused(server: str) -> None:
-    assert refused(server) == destination.SPECIAL
-    assert refused(server, rules="::/0 permit 0.0.0.0/0") == destination.SPECIAL
+    assert refused(server) == reasons.SPECIAL
+    assert refused(server, rules="::/0 permit 0.0.0.0/0") == reasons.SPECIAL
 
 
 @pytest.mark.parametrize("server", SPECIAL)
@@ -61,10 +61,8 @@ def test_the_rest_is_open_behind_a_prefix_of_the_site(server: str) -> None:
     ["10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "192.0.2.80", "198.18.0.1", *SPECIAL],
 )
 def test_rfc6052_section_3_1_nothing_private_behind_the_well_known_prefix(server: str) -> None:
-    assert refused(server, prefix=WELL_KNOWN) == destination.NOT_GLOBAL
-    assert (
-        refused(server, prefix=WELL_KNOWN, rules=f"::/0 permit {server}") == destination.NOT_GLOBAL
-    )
+    assert refused(server, prefix=WELL_KNOWN) == reasons.NOT_GLOBAL
+    assert refused(server, prefix=WELL_KNOWN, rules=f"::/0 permit {server}") == reasons.NOT_GLOBAL
 
 
 def test_global_behind_the_well_known_prefix() -> None:
@@ -73,21 +71,21 @@ def test_global_behind_the_well_known_prefix() -> None:
 
 @pytest.mark.parametrize("server", ["192.0.2.1", "192.0.2.255"])
 def test_the_gateways_own_addresses(server: str) -> None:
-    assert refused(server) == destination.OWN
-    assert refused(server, rules="::/0 permit 192.0.2.0/24") == destination.OWN
+    assert refused(server) == reasons.OWN
+    assert refused(server, rules="::/0 permit 192.0.2.0/24") == reasons.OWN
     assert refused(server, rules=f"::/0 permit {server}") is None
 
 
 def test_rfc6146_section_3_5_a_source_inside_the_prefix() -> None:
-    assert refused("8.8.8.8", client="2001:db8:ffff::1") == destination.SOURCE_MAPPED
-    assert refused("8.8.8.8", client="64:ff9b::1") == destination.SOURCE_MAPPED
+    assert refused("8.8.8.8", client="2001:db8:ffff::1") == reasons.SOURCE_MAPPED
+    assert refused("8.8.8.8", client="64:ff9b::1") == reasons.SOURCE_MAPPED
 
 
 def test_rules_decide() -> None:
     rules = "2001:db8:6::/48 deny 10.0.0.0/8\n2001:db8:6::/48 permit 0.0.0.0/0"
-    assert refused("10.0.0.1", rules=rules) == destination.DENIED
+    assert refused("10.0.0.1", rules=rules) == reasons.DENIED
     assert refused("8.8.8.8", rules=rules) is None
-    assert refused("8.8.8.8", rules=rules, client="2001:db8:7::1") == destination.NO_RULE
+    assert refused("8.8.8.8", rules=rules, client="2001:db8:7::1") == reasons.NO_RULE
 
 
 def test_the_source_of_a_rule_is_passed_on() -> None:

@@ -25,8 +25,9 @@ from faith.daemon import dns_daemon
 from faith.daemon.config import config
 from faith.daemon.process.loop import Loop
 from faith.relay.inetd import inetd
-from faith.relay.tcp.record import CLOSED, Record
+from faith.relay.tcp.record import Record
 from faith.translation.access import Access
+from faith.translation.reasons import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

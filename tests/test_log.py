@@ -17,7 +17,7 @@ import pytest
 
 from faith.daemon.observe.log import NOTICE, Journal, Log, Stderr, Syslog, open_sink
 from faith.relay.tcp.record import Record
-from faith.translation.destination import NO_RULE
+from faith.translation.reasons import NO_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

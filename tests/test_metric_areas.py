@@ -8,6 +8,7 @@ from typing import Any
 from faith.daemon.observe.metric_areas import MetricAreas
 from faith.dns import dns_counters
 from faith.relay.tcp import relay_counters
+from faith.translation import reasons
 
 
 def totals(places: MetricAreas) -> dict[str, int]:
@@ -61,5 +62,5 @@ def test_sessions_that_died_with_a_worker_of_before_are_counted() -> None:
     second = MetricAreas(2, first.state())
     second.old_worker_gone(1)
     assert second.open_sessions() == 1
-    assert totals(second)[relay_counters.LOST] == 1
+    assert totals(second)[reasons.LOST] == 1
     MetricAreas(2).old_worker_gone(0)

@@ -10,9 +10,9 @@ import pytest
 from faith.daemon.config import policy, static_map
 from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.errors import ConfigError
-from faith.translation.destination import NO_RULE, OWN
 from faith.translation.map_table import Maps
 from faith.translation.prefix import RFC6052, Prefix
+from faith.translation.reasons import NO_RULE, OWN
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.observe.records import Recording, Records
-from faith.relay.tcp.record import CLOSED, Record
+from faith.relay.tcp.record import Record
+from faith.translation.reasons import CLOSED
 from tests.test_timeouts import Clock
 
 if TYPE_CHECKING:

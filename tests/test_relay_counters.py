@@ -5,18 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from faith.relay.tcp.relay_counters import (
-    BYTES,
-    DIAL,
-    LAYOUT,
-    LOST,
-    OPEN,
-    OTHER,
-    REFUSALS,
-    SESSIONS,
-    Counters,
-)
-from faith.translation.destination import DENIED
+from faith.relay.tcp.relay_counters import BYTES, DIAL, LAYOUT, OPEN, REFUSALS, SESSIONS, Counters
+from faith.translation.reasons import DENIED, LOST, OTHER
 
 if TYPE_CHECKING:
     from faith.kernel.shared.families import Family

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from faith.relay.tcp import routing
 from faith.relay.tcp.routing import Routing
-from faith.translation import destination
+from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
-from faith.translation.v4_to_v6 import NOT_MAPPED
+from faith.translation.reasons import NOT_MAPPED
 
 if TYPE_CHECKING:
     import pytest
@@ -72,7 +72,7 @@ def test_a_new_policy_forgets_the_old_answers() -> None:
     routes = Routing(policy())
     assert routes.find(CLIENT, "2001:db8:ffff::808:808").refused is None
     routes.policy = policy("::/0 deny 8.8.8.8")
-    assert routes.find(CLIENT, "2001:db8:ffff::808:808").refused == destination.DENIED
+    assert routes.find(CLIENT, "2001:db8:ffff::808:808").refused == reasons.DENIED
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,14 @@ import ipaddress
 import pytest
 
 from faith.translation.access import Access
-from faith.translation.destination import DENIED, NO_RULE, Policy
+from faith.translation.destination import Policy
 from faith.translation.map import Map
 from faith.translation.map_table import Maps
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix, Prefixes
-from faith.translation.v4_to_v6 import LOOP, NOT_MAPPED, admit_from_v4, in_rules, standing_for
+from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED
+from faith.translation.v4_to_v6 import admit_from_v4, in_rules, standing_for
 
 
 def v4(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.kernel.shared.shared_counters import shared
+from faith.translation.reasons import CLIENT_PINGS, PINGS
 from faith.translation.sketch import ALL, STAMPED, Pace, cells_of
 
 if TYPE_CHECKING:
@@ -12,10 +13,6 @@ if TYPE_CHECKING:
 
 BURST = 1.0
 """Seconds' worth of a rate that may come in one burst."""
-
-# Reasons to refuse a datagram.
-RATE = "too many"
-CLIENT_RATE = "too many of the client"
 
 _ONE = 0.999  # room that one more event needs: a bucket that was full never leaks to zero
 
@@ -36,9 +33,9 @@ class Paces:
         """Return why one more datagram of *client* exceeds a limit, or None after counting it."""
         cells = cells_of(client)
         if self._exceeds(cells, self._rate_per_client, now):
-            return CLIENT_RATE
+            return CLIENT_PINGS
         if self._exceeds(ALL, self._rate, now):
-            return RATE
+            return PINGS
         self._pace.add(ALL + cells, now)
         return None
 

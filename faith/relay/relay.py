@@ -24,16 +24,17 @@ from faith.relay.tcp.proxy_header import introduce
 from faith.relay.tcp.record import Record
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.relay_settings import CLIENT, GATEWAY
-from faith.relay.tcp.routing import Routing
+from faith.relay.tcp.routing import Route, Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.timeouts import Deadlines, Silence
-from faith.translation.v4_to_v6 import NO_PREFIX
+from faith.translation import reasons
+from faith.translation.reasons import KILLED, NO_PREFIX, SHED, STOPPED
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
-    from faith.relay.alg.ftp import Supervised
+    from faith.relay.alg.ftp_data import Supervised
     from faith.relay.tcp.admission import Admission, Limits
     from faith.relay.tcp.leg import Leg
     from faith.relay.tcp.listener import Peer
@@ -171,9 +172,9 @@ class Relay:
         if session in self._dialling:
             self._dialling.remove(session)
         elif self._ftp and session in self._ftp.sessions():
-            self._ftp.end(session, "killed", reset=True)
+            self._ftp.end(session, KILLED, reset=True)
             return
-        self._plane.end(session, "killed", reset=True)
+        self._plane.end(session, KILLED, reset=True)
 
     # -- accepting ---------------------------------------------------------------------------
 
@@ -185,9 +186,8 @@ class Relay:
         comes to these goes by the maps.
         """
         for sock in listeners:
-            accepted = self._accepted_redirected if redirected else self._accepted
-            if sock.family == _socket.AF_INET:
-                accepted = self._accepted_inward
+            is_redirected = redirected and sock.family == _socket.AF_INET6
+            accepted = self._accepted_redirected if is_redirected else self._accepted
             listener = Listener(sock, accepted, self._shedding.exhausted, self._reserve)
             self._listeners.append(listener)
             self._plane.watch(sock.fileno(), listener)
@@ -211,14 +211,9 @@ class Relay:
         return listener in self._listeners or listener in self._data_listeners
 
     def _accepted(self, fd: int, peer: Peer) -> None:
-        client = adopt(fd)
+        client = adopt(fd, _socket.AF_INET6 if ":" in peer[0] else _socket.AF_INET)
         local = client.getsockname()
         self.connect(client, peer, local[0], local[1])
-
-    def _accepted_inward(self, fd: int, peer: Peer) -> None:
-        client = adopt(fd, _socket.AF_INET)
-        mapped, port = client.getsockname()
-        self.connect_inward(client, peer, mapped, port)
 
     def _accepted_redirected(self, fd: int, peer: Peer) -> None:
         client = adopt(fd)
@@ -234,9 +229,9 @@ class Relay:
 
     def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
         """Make a session of *client*, from *peer* and to *port* of *mapped*, if it may be one."""
-        route = self._routing.find(peer[0], mapped)
+        route = self._route(peer[0], mapped, port)
         if self._steps:
-            log.debug("a client from %s for %s: %s", peer[0], mapped, route)
+            log.debug("a client from %s for %s port %d: %s", peer[0], mapped, port, route)
         if route.local:
             self._serve_locally(client)
             return
@@ -245,40 +240,29 @@ class Relay:
             return
         if self._judging is not None and self._exceeds(client, peer, mapped, port):
             return
+        to = route.port or port
         try:
-            server, error = dial.to_v4(
-                route.source, route.server, port, reserved_port=port in self._reserved
+            server, error = dial.connect(
+                route.server, to, route.source, reserved_port=to in self._reserved
             )
-        except OSError as failure:
-            self.refuse(client, peer, mapped, port, failure)
-            return
-        session = Session(client, server, peer, route, port, self._loop.time())
-        self.begin(session, session.server, error)
-
-    def connect_inward(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
-        """The same for a *client* of IPv4, by the maps."""
-        route = self._routing.find_inward(peer[0], mapped, port)
-        if self._steps:
-            log.debug("a client from %s for %s port %d: %s", peer[0], mapped, port, route)
-        wanted = self._settings.inward_source
-        source = None if wanted == GATEWAY else route.source
-        refused = route.refused
-        if source is None and wanted == CLIENT:
-            refused = refused or NO_PREFIX
-        if refused:
-            self.refuse(client, peer, mapped, port, refused)
-            return
-        if self._judging is not None and self._exceeds(client, peer, mapped, port):
-            return
-        to = route.port
-        try:
-            server, error = dial.to_v6(source, route.server, to, reserved_port=to in self._reserved)
         except OSError as failure:
             self.refuse(client, peer, mapped, port, failure)
             return
         session = Session(client, server, peer, route, to, self._loop.time())
         session.mapped_port = port
         self.begin(session, session.server, error)
+
+    def _route(self, client: str, mapped: str, port: int) -> Route:
+        """Resolve *mapped*: by the prefixes, or if it is of IPv4 by the maps."""
+        if ":" in mapped:
+            return self._routing.find(client, mapped)
+        route = self._routing.find_inward(client, mapped, port)
+        wanted = self._settings.inward_source
+        if wanted == GATEWAY:
+            return Route(mapped, route.server, None, route.refused, port=route.port)
+        if wanted == CLIENT and not (route.source or route.refused):
+            return Route(mapped, refused=NO_PREFIX)
+        return route
 
     def _exceeds(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> bool:
         """Whether *client* is refused because there are too many; then that is done."""
@@ -334,7 +318,7 @@ class Relay:
             self._plane.start(session.server, events)
 
     def _dial_timeout(self, session: Session) -> None:
-        self._dial_failed(session, dial.TIMEOUT)
+        self._dial_failed(session, reasons.TIMEOUT)
 
     def _dial_failed(self, session: Session, kind: str) -> None:
         self._plane.end(session, kind, reset=True)
@@ -358,7 +342,7 @@ class Relay:
         self._report(Record(peer[:2], (mapped, port), why, time.time()))
 
     def _has_shed(self) -> None:
-        self.counters.refused("shed")
+        self.counters.refused(SHED)
 
     def _ended(self, session: Session) -> None:
         self._report(session.record(self._loop.time()))
@@ -386,7 +370,7 @@ class Relay:
         for listener in self._data_listeners:
             self._plane.retire(listener.sock)
         for session in self._dialling.sessions() + self._plane.sessions():
-            self._plane.end(session, "stopped", reset=True)
+            self._plane.end(session, STOPPED, reset=True)
         for silence in self._silences:
             silence.close()
         self._dialling.close()

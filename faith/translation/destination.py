@@ -9,6 +9,7 @@ from __future__ import annotations
 from faith.translation.map import TCP
 from faith.translation.map_table import NO_MAPS
 from faith.translation.networks import Networks
+from faith.translation.reasons import DENIED, NO_RULE, NOT_GLOBAL, OWN, SOURCE_MAPPED, SPECIAL
 from faith.translation.sources import NO_SOURCES
 
 TYPE_CHECKING = False
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 
     LeaseLookup = Callable[[int], int | None]
     """Looks up the IPv6 host that a 32-bit IPv4 address is leased to, or None."""
-
-# Reasons to refuse a connection, as records and metrics have them.
-DENIED = "denied by a rule"
-NO_RULE = "no rule permits it"
-SPECIAL = "special destination"
-OWN = "the gateway's own address"
-NOT_GLOBAL = "not global, behind the well-known prefix"
-SOURCE_MAPPED = "source inside the prefix"
 
 
 def _networks(*text: str) -> Networks:

@@ -7,17 +7,13 @@ destination is the mapped IPv4 address it connects to: ``::ffff:192.0.2.0/120 pe
 
 from __future__ import annotations
 
-from faith.translation.destination import DENIED, NO_RULE, NOT_GLOBAL_DESTINATIONS
+from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
+from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix, Prefixes
-
-# Reasons to refuse a connection.
-NOT_MAPPED = "not mapped"
-LOOP = "mapped into a prefix"
-NO_PREFIX = "no prefix for the client"
 
 _IPV4_MAPPED = 0xFFFF << 32
 

@@ -4,16 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.datagram.udp.flows import (
-    CLIENT_FULL,
-    ENDPOINT,
-    FULL,
-    LOOK,
-    Flow,
-    Flows,
-    Settings,
-)
+from faith.datagram.udp.flows import ENDPOINT, LOOK, Flow, Flows, Settings
 from faith.errors import ConfigError
+from faith.translation.reasons import CLIENT_FLOWS, FLOWS
 
 ALICE, BOB = 1, 2
 DNS, OTHER = 53, 4500
@@ -64,10 +57,10 @@ def test_limits_are_of_one_client_and_of_all() -> None:
     flow_of(flows)
     assert flows.refuses(ALICE) is None
     flow_of(flows)
-    assert flows.refuses(ALICE) == CLIENT_FULL
+    assert flows.refuses(ALICE) == CLIENT_FLOWS
     assert flows.refuses(BOB) is None
     flow_of(flows, BOB)
-    assert flows.refuses(BOB) == FULL
+    assert flows.refuses(BOB) == FLOWS
     flows.expire(300.0 + LOOK)
     assert flows.refuses(ALICE) is None
 

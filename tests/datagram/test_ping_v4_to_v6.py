@@ -16,6 +16,7 @@ from faith.datagram.ping.identifiers import Identifiers
 from faith.datagram.ping.ping_counters import LAYOUT, REFUSALS, Counters
 from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.report import QUOTED_V4
+from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
@@ -147,7 +148,7 @@ class TestRequests:
     def test_the_rules_are_those_of_connections(self) -> None:
         bench = Bench(None, PREFIX, rules="::ffff:192.0.2.9/128 deny 198.51.100.102/32")
         assert told(bench.ask(request())) == (3, 13)
-        assert bench.refused() == {"denied"}
+        assert bench.refused() == {reasons.DENIED}
 
     def test_the_gateway_is_a_hop(self) -> None:
         bench = Bench()

@@ -16,6 +16,7 @@ from faith.datagram.ping.identifiers import Identifiers
 from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, Counters
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.report import QUOTED_V6
+from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -125,12 +126,15 @@ class TestRequests:
         assert told(bench.ask(request())) == (1, 1)
         assert told(bench.ask(request(to=PREFIX.map(GATEWAY)))) == (1, 1)
         assert told(bench.ask(request(to=PREFIX.map(0x7F000001)))) == (1, 1)
-        assert bench.counted() == {"faith_ping_refusals denied": 3}
+        assert bench.counted() == {
+            f"faith_ping_refusals {why}": 1
+            for why in (reasons.DENIED, reasons.OWN, reasons.SPECIAL)
+        }
 
     def test_a_source_inside_the_prefix_is_dropped_in_silence(self) -> None:
         bench = Bench()
         assert bench.ask(request(client=MAPPED)) is None
-        assert bench.counted() == {"faith_ping_refusals denied": 1}
+        assert bench.counted() == {f"faith_ping_refusals {reasons.SOURCE_MAPPED}": 1}
 
     def test_the_gateway_is_a_hop(self) -> None:
         bench = Bench()

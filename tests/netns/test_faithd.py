@@ -171,9 +171,13 @@ def test_the_gateways_own_address_gets_the_local_server(
 
 @pytest.mark.usefixtures("reserved")
 def test_the_local_server_starts_with_the_arguments_and_signals_of_inetd(
-    lab: ThreeHosts, start: Start
+    lab: ThreeHosts, tmp_path: Path
 ) -> None:
-    start(str(PORT), "/bin/sh", "telnetd", "-c", 'echo "$0 $*"; grep SigIgn /proc/self/status', "a")
+    # As a shell starts what is to run in the background, and nohup(1).
+    background = "sh", "-c", "trap '' HUP INT QUIT && exec \"$@\"", "sh"
+    look = "/bin/sh", "telnetd", "-c", 'echo "$0 $*"; grep SigIgn /proc/self/status', "a"
+    faithd = Faithd(lab.gateway, tmp_path / "log", str(PORT), *look, by=background)
+    faithd.wait_said("serving")
     with connect(lab, GATEWAY_V6) as connection:
         said, ignored = all_of(connection).splitlines()
     assert said == "a "

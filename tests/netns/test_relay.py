@@ -24,7 +24,7 @@ from faith.relay.relay import Relay
 from faith.relay.tcp import dial, relay_counters
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.relay_settings import Settings
-from faith.translation import destination
+from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -226,9 +226,9 @@ def test_the_server_does_not_answer(lab: ThreeHosts, start: Start) -> None:
 def test_special_destinations_get_nothing(lab: ThreeHosts, start: Start) -> None:
     running = start()
     asked = (
-        ("127.0.0.1", destination.SPECIAL),
-        ("192.0.2.1", destination.OWN),
-        ("192.0.2.255", destination.OWN),
+        ("127.0.0.1", reasons.SPECIAL),
+        ("192.0.2.1", reasons.OWN),
+        ("192.0.2.255", reasons.OWN),
     )
     for number, (address, why) in enumerate(asked, 1):
         assert gets_reset(lab, lab.mapped(address))
@@ -241,7 +241,7 @@ def test_rules_apply_to_the_next_connection(lab: ThreeHosts, server: Server, sta
     with connect(lab) as client, server.accept() as peer:
         running.rules("2001:db8:6::/64 deny 192.0.2.80\n::/0 permit 0.0.0.0/0")
         assert gets_reset(lab)
-        assert running.record().end == destination.DENIED
+        assert running.record().end == reasons.DENIED
         client.sendall(b"still here")
         assert peer.recv(20) == b"still here"
 

@@ -83,20 +83,22 @@ class Echo:
     def __init__(self, host: Host, address: str = SERVER, port: int = PORT) -> None:
         self.sock = udp(host, address, port)
         self.sources: list[tuple[str, int]] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._over, self._end = socket.socketpair()
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                with contextlib.suppress(TimeoutError):
-                    data, source = self.sock.recvfrom(65536)
-                    self.sources.append(source[:2])
-                    self.sock.sendto(data, source)
+        while self._over not in select.select([self.sock, self._over], [], [])[0]:
+            with contextlib.suppress(OSError):  # of an ICMP error
+                data, source = self.sock.recvfrom(65536)
+                self.sources.append(source[:2])
+                self.sock.sendto(data, source)
 
     def close(self) -> None:
-        self.sock.close()
+        self._end.close()
         self._thread.join()
+        self._over.close()
+        self.sock.close()
 
 
 @pytest.fixture

@@ -67,6 +67,6 @@ class LocalServer:
             file_actions=[(os.POSIX_SPAWN_DUP2, number, target) for target in range(3)],
             setsid=True,
             setsigmask=(),
-            # A signal that Python ignores would stay ignored.
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            # A signal that Python ignores, a shell for background jobs, or nohup, would stay so.
+            setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
         )

@@ -20,7 +20,7 @@ from syslog import LOG_DAEMON, LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_NOTICE, LOG_WAR
 from typing import TYPE_CHECKING, Protocol
 
 from faith.relay.tcp.record import endpoint
-from faith.translation.destination import (
+from faith.translation.reasons import (
     DENIED,
     NO_RULE,
     NOT_GLOBAL,

@@ -13,6 +13,7 @@ from faith.kernel.shared.old_counters import OldCounters
 from faith.kernel.shared.shared_counters import Area
 from faith.relay.tcp import relay_counters
 from faith.relay.tcp.relay_counters import Counters
+from faith.translation.reasons import LOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ class MetricAreas:
         lost."""
         if self._old is not None:
             layout = relay_counters.LAYOUT
-            lost = layout.cells(relay_counters.SESSIONS)[relay_counters.LOST]
+            lost = layout.cells(relay_counters.SESSIONS)[LOST]
             self._old.move(number, layout, layout.start(relay_counters.OPEN), lost)
 
     # -- upgrades and children ---------------------------------------------------------------

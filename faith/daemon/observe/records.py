@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from faith.relay.tcp.record import CLOSED
+from faith.translation.reasons import CLOSED
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import faith
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 from faith.daemon.process.worker_pool import how_it_ended
+from faith.daemon.upgrade.bytecode import drop_stale
 from faith.daemon.upgrade.inherited_state import left
 from faith.errors import FaithError
 
@@ -64,6 +67,9 @@ class Upgrade:
         """
         self.close()
         log.log(NOTICE, "upgrading: trying the new program")
+        if failed := drop_stale(Path(faith.__path__[0])):
+            why = "%d compiled modules may be older than their sources: %s"
+            log.warning(why, len(failed), failed[0])
         values, descriptors = self._leave()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
         try:

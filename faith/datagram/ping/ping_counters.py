@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.datagram.pace import CLIENT_RATE, RATE
 from faith.kernel.shared.families import STATE, Family, Layout
-from faith.translation.v4_to_v6 import NOT_MAPPED
+from faith.translation.reasons import OTHER, PING
 
 if TYPE_CHECKING:
     from faith.kernel.shared.shared_counters import Cells
-
-# Reasons to refuse a request, besides those of connections.
-NO_IDENTIFIER = "no identifier left"
-HOPS = "hop limit"
-BROKEN = "broken"
-OTHER = "denied"
 
 REQUESTS = Family("faith_ping_requests", "Echo requests sent on.", label="to", values=("v4", "v6"))
 REPLIES = Family("faith_ping_replies", "Echo replies sent back.", label="from", values=("v4", "v6"))
@@ -29,7 +22,7 @@ REFUSALS = Family(
     "faith_ping_refusals",
     "Echo requests refused, by reason.",
     label="reason",
-    values=(RATE, CLIENT_RATE, NO_IDENTIFIER, HOPS, BROKEN, NOT_MAPPED, OTHER),
+    values=(*PING, OTHER),
 )
 IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers in use.", STATE)
 LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS)

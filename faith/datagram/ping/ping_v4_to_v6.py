@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.checksum import holds
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4
-from faith.datagram.ping.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
 from faith.datagram.report import NO_WAY, about_v6, error_for_v4, pass_on_v4
 from faith.datagram.send import Send
-from faith.translation.v4_to_v6 import NO_PREFIX, admit_from_v4
+from faith.translation.reasons import BROKEN, HOPS, NO_IDENTIFIER, NO_PREFIX
+from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
     from faith.datagram.icmp import Message

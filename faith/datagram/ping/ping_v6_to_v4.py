@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6
-from faith.datagram.ping.ping_counters import BROKEN, HOPS, NO_IDENTIFIER
 from faith.datagram.report import NO_WAY, about_v4, error_for_v6, pass_on_v6, reporter_v6
 from faith.datagram.send import Send
-from faith.translation.destination import SOURCE_MAPPED
 from faith.translation.map import ICMP as PING
+from faith.translation.reasons import BROKEN, HOPS, NO_IDENTIFIER, SOURCE_MAPPED
 
 if TYPE_CHECKING:
     from faith.datagram.icmp import Error, Message

@@ -12,7 +12,7 @@ from faith.datagram.udp.message import PROTOCOL, as_sent, ports
 from faith.datagram.udp.paths import key_v6
 from faith.datagram.udp.udp_v4_to_v6 import key_v4
 from faith.kernel.sockets.udp_sockets import own_address
-from faith.translation.destination import OWN
+from faith.translation.reasons import OWN
 from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from faith.errors import ConfigError
 from faith.translation.ports import Ports
+from faith.translation.reasons import CLIENT_FLOWS, FLOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +35,6 @@ address-dependent), or all."""
 
 SHORT_PORTS = Ports([(53, 53), (123, 123)])
 """DNS and NTP."""
-
-# Reasons to refuse a datagram, besides those of connections.
-FULL = "too many flows"
-CLIENT_FULL = "too many flows of the client"
 
 _MOST_PEERS = 4096  # of one flow; fewer when all flows together have many
 _MOST_PEERS_OF_ALL, _FEW_PEERS = 1 << 20, 32
@@ -119,9 +116,9 @@ class Flows:
         """Return why the client *owner* may have no further flow, or None."""
         settings = self.settings
         if settings.flows and len(self) >= settings.flows:
-            return FULL
+            return FLOWS
         most = settings.flows_per_client
-        return CLIENT_FULL if most and self._of_owner.get(owner, 0) >= most else None
+        return CLIENT_FLOWS if most and self._of_owner.get(owner, 0) >= most else None
 
     def add(self, flow: Flow) -> None:
         """Add *flow*, which has a new key, until `expire` ends it."""

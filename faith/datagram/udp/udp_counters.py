@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.datagram.udp.flows import CLIENT_FULL, FULL
 from faith.kernel.shared.families import GAUGE, Family, Layout
+from faith.translation.reasons import DATAGRAM, OTHER
 
 if TYPE_CHECKING:
     from faith.kernel.shared.shared_counters import Cells
-
-# Reasons to refuse a datagram, besides those of connections.
-FILTERED = "filtered"
-HOPS = "hop limit"
-NO_SOCKET = "no socket"
-OTHER = "denied"
 
 DATAGRAMS = Family("faith_udp_datagrams", "Datagrams sent on.", label="to", values=("v4", "v6"))
 OCTETS = Family("faith_udp_bytes", "Octets of their payloads.", label="to", values=("v4", "v6"))
@@ -29,7 +23,7 @@ REFUSALS = Family(
     "faith_udp_refusals",
     "Datagrams refused, by reason.",
     label="reason",
-    values=(FULL, CLIENT_FULL, FILTERED, HOPS, NO_SOCKET, OTHER),
+    values=(*DATAGRAM, OTHER),
 )
 FLOWS = Family("faith_udp_flows", "Open flows.", GAUGE)
 LAYOUT = Layout(DATAGRAMS, OCTETS, ERRORS, LOST, REFUSALS, FLOWS)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.packet import UDP
 from faith.datagram.report import NO_WAY, about_v6, error_for_v4, pass_on_v4
-from faith.datagram.udp.flows import FULL, LOOK, Flow
+from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports, whole_v4
-from faith.datagram.udp.udp_counters import HOPS
 from faith.kernel.sockets.udp_sockets import from_v4, from_v6, header
-from faith.translation.v4_to_v6 import NO_PREFIX, admit_from_v4
+from faith.translation.reasons import FLOWS, HOPS, NO_PREFIX
+from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
     from faith.datagram.pace import Paces
@@ -159,7 +159,7 @@ class UdpV4ToV6:
                 return self._refuse(why, arrival, icmp.PROHIBITED_V4, now)
             ends = self._new_ends(*endpoints, verdict.source, host)
             if ends is None:
-                return self._refuse(FULL, arrival, icmp.PROHIBITED_V4, now)
+                return self._refuse(FLOWS, arrival, icmp.PROHIBITED_V4, now)
             flow = Flow(key, client, ends)
             self._flows.add(flow)
             self._flows.touch(flow, host[0], host[1], now)

@@ -12,9 +12,8 @@ from faith.datagram.report import NO_WAY, about_v4, error_for_v6, pass_on_v6, re
 from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports, whole_v6
 from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6, text_v4
-from faith.datagram.udp.udp_counters import FILTERED, HOPS, NO_SOCKET
 from faith.kernel.sockets.udp_sockets import flow_socket, header, set_hops
-from faith.translation.destination import OWN, SOURCE_MAPPED
+from faith.translation.reasons import FILTERED, HOPS, NO_SOCKET, OWN, SOURCE_MAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

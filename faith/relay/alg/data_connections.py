@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 from faith.relay.tcp import dial
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
+from faith.translation.reasons import MAP_GONE, PREFIX_GONE
 
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
 
     from faith.relay.tcp.leg import Leg
     from faith.relay.tcp.listener import Peer
@@ -63,7 +63,7 @@ class DataConnections:
             self._connecting.refuse(client, peer, mapped, at, route.refused)
             return False
         try:
-            server, error = _to_server(route)(route.source, route.server, to, reserved_port=False)
+            server, error = dial.connect(route.server, to, route.source)
         except OSError as failure:
             self._connecting.refuse(client, peer, mapped, at, failure)
             return False
@@ -92,8 +92,9 @@ class DataConnections:
             self._connecting.refuse(server, peer, mapped, server_port, route.refused)
             return False
         try:
-            connect = dial.to_v4 if route.port else dial.to_v6
-            client, error = connect(mapped, parent.client_host, to, reserved_port=reserved_port)
+            client, error = dial.connect(
+                parent.client_host, to, mapped, reserved_port=reserved_port
+            )
         except OSError as failure:
             self._connecting.refuse(server, peer, mapped, server_port, failure)
             return False
@@ -106,7 +107,7 @@ class DataConnections:
         """As for a connection of its own; but the server is to see one address of ours."""
         route = self._judged(parent)
         if route.local:  # the prefix has gone meanwhile
-            return Route(route.mapped, refused="prefix gone")
+            return Route(route.mapped, refused=PREFIX_GONE)
         if parent.end is not None:
             return route
         source = parent.server.sock.getsockname()[0]
@@ -118,14 +119,10 @@ class DataConnections:
         if not old.port:
             return self._routing.find(parent.client_host, old.mapped)
         new = self._routing.find_inward(parent.client_host, old.mapped, parent.mapped_port)
-        refused = new.refused or (None if new.server == old.server else "map gone")
+        refused = new.refused or (None if new.server == old.server else MAP_GONE)
         return Route(old.mapped, old.server, old.source, refused, port=old.port)
 
     def _begin(self, parent: Session, session: Session, dialled: Leg, error: int) -> None:
         session.parent = parent
         parent.data += 1
         self._connecting.begin(session, dialled, error)
-
-
-def _to_server(route: Route) -> Callable[..., tuple[_socket.socket, int]]:
-    return dial.to_v6 if route.port else dial.to_v4

@@ -13,7 +13,8 @@ import time
 
 from faith.kernel.sockets.tcp_sockets import at_mark, unacknowledged
 from faith.relay.tcp.pipes import PIPE_SIZE, PipePool
-from faith.relay.tcp.record import CLOSED, broken
+from faith.relay.tcp.record import broken
+from faith.translation.reasons import CLOSED, IDLE, IDLE_HALF_CLOSED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Pair:
         while not self._is_over():
             ready = self._wait()
             if not ready:
-                idle = "idle half-closed" if self._half_closed else "idle"
+                idle = IDLE_HALF_CLOSED if self._half_closed else IDLE
                 return self._failure or idle
             for leg, peer in self._directions:
                 self._receive(leg, peer, ready.get(leg.fd, 0))

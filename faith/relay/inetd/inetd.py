@@ -21,13 +21,14 @@ from faith.kernel.netlink.routes import own_ipv4, reserved
 from faith.relay.inetd.blocking_relay import Pair
 from faith.relay.inetd.syslog import Syslog
 from faith.relay.tcp import dial
-from faith.relay.tcp.record import CLOSED, Record, endpoint
+from faith.relay.tcp.record import Record, endpoint
 from faith.relay.tcp.routing import route_of
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefixes
 from faith.translation.proxy import VERSIONS, header
+from faith.translation.reasons import CLOSED, NO_SOURCE, STOPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -251,11 +252,11 @@ def _relay(
     record.server = route.server, record.mapped[1]
     log.debug(f"connecting to {endpoint(record.server)} from {route.source or 'any address'}")
     try:
-        server, error = dial.to_v4(
-            route.source, route.server, record.mapped[1], reserved_port=options.reserved_port
+        server, error = dial.connect(
+            route.server, record.mapped[1], route.source, reserved_port=options.reserved_port
         )
     except OSError as failure:
-        record.end = f"no source: {failure.strerror}".lower()
+        record.end = f"{NO_SOURCE}: {failure.strerror}".lower()
         return
     record.source = server.getsockname()
     if error == errno.EINPROGRESS:
@@ -308,7 +309,7 @@ def _run(pair: Pair) -> str:
     try:
         end = pair.run()
     except _Stopped:
-        end = "stopped"
+        end = STOPPED
     _signal.signal(_signal.SIGTERM, _signal.SIG_IGN)
     if end == CLOSED:
         for leg in (pair.client, pair.server):

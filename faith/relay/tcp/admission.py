@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING
 
 from faith.errors import ConfigError
 from faith.kernel.shared.shared_counters import shared
+from faith.translation.reasons import (
+    CLIENT,
+    CLIENT_RATE,
+    PREFIX,
+    PREFIX_RATE,
+    TOTAL,
+    TOTAL_RATE,
+)
 from faith.translation.sketch import ALL, COUNTS, STAMPED, Pace, Presence, cells_of
 
 if TYPE_CHECKING:
@@ -20,15 +28,6 @@ if TYPE_CHECKING:
 
     Seat = tuple[Cells, Cells, Cells, Cells]
     """Where a session counts: for all clients, its client, its prefix; and all these together."""
-
-# Why a connection is refused, in records and metrics.
-TOTAL = "too many sessions"
-CLIENT = "too many sessions of the client"
-PREFIX = "too many sessions of the client's prefix"
-TOTAL_RATE = "too many new sessions"
-CLIENT_RATE = "too many new sessions of the client"
-PREFIX_RATE = "too many new sessions of the client's prefix"
-REASONS = (TOTAL, CLIENT, PREFIX, TOTAL_RATE, CLIENT_RATE, PREFIX_RATE)
 
 MOST = 1 << 31
 REMEMBERED = 8192

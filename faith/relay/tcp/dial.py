@@ -11,12 +11,8 @@ from faith.kernel.sockets.tcp_sockets import (
     IPV6_FREEBIND,
     NO_RESOURCES,
     bind_reserved,
-    stream_socket,
 )
-
-REFUSED, UNREACHABLE, TIMEOUT = "refused", "unreachable", "timeout"
-NO_PORT = "no free source port"
-"""How a dial can fail, as records say it."""
+from faith.translation.reasons import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
 
 AFTERWARDS = frozenset((errno.ECONNRESET, errno.EPIPE))
 """Failures of a socket that was connected before: one that is refused has ECONNREFUSED.
@@ -31,51 +27,30 @@ _KINDS = {
 }
 
 
-def to_v4(
-    source: str | None, host: str, port: int, *, reserved_port: bool
+def connect(
+    host: str, port: int, source: str | None = None, *, reserved_port: bool = False
 ) -> tuple[_socket.socket, int]:
-    """Begin a connection from *source* to IPv4 *host*; returns the socket and connect(2)'s errno.
+    """Begin a connection to *host*, an address as text; return the socket and connect(2)'s errno.
 
-    That is EINPROGRESS (or 0) when it is under way.  *source* None is the kernel's choice.
-    *reserved_port* asks for a source port below 1024 (KAME's ``-p``).  Raises OSError when there is
-    no descriptor, no memory or no such source address.
+    That is EINPROGRESS (or 0) when it is under way.  *source* is the address to connect from, which
+    may be a mapped one, or None for the kernel's choice.  *reserved_port* asks for a source port
+    below 1024 (KAME's ``-p``).  Raises OSError when there is no descriptor, no memory or no such
+    source address.
     """
-    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
+    family, any_address = (_socket.AF_INET6, "::") if ":" in host else (_socket.AF_INET, "0.0.0.0")
+    sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
     try:
         # Small messages leave at once, and an urgent byte keeps its place in the stream.  What is
         # accepted has these from its listener.
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
+        if family == _socket.AF_INET6:
+            # A route brings the answers here; bind(2) would ask for an address of an interface.
+            sock.setsockopt(_socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         if reserved_port:
-            bind_reserved(sock, source or "0.0.0.0")
+            bind_reserved(sock, source or any_address)
         elif source:
             # The port is chosen by connect(2), for this server only: 64k to each, not in all.
-            sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            sock.bind((source, 0))
-        error = sock.connect_ex((host, port))
-        if error in NO_RESOURCES:
-            raise OSError(error, os.strerror(error))
-        return sock, error
-    except OSError:
-        sock.close()
-        raise
-
-
-def to_v6(
-    source: str | None, host: str, port: int, *, reserved_port: bool
-) -> tuple[_socket.socket, int]:
-    """Begin a connection from *source*, which may be a mapped address, to IPv6 *host*.
-
-    The rest is as with :func:`to_v4`.
-    """
-    sock = stream_socket(_socket.AF_INET6)
-    try:
-        # The route brings the packets here; bind(2) would ask for an address of an interface.
-        sock.setsockopt(_socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
-        if reserved_port:
-            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 0)
-            bind_reserved(sock, source or "::")
-        elif source:
             sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
         error = sock.connect_ex((host, port))

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import NO_RESOURCES
+from faith.translation.reasons import NO_SOURCE, SHED
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -53,8 +54,8 @@ class Shedding:
         """Why a connection is refused of which *error* kept us from dialling."""
         if error.errno in NO_RESOURCES:
             self._note()
-            return "shed: out of resources"
-        return f"no source: {error.strerror}".lower()
+            return f"{SHED}: out of resources"
+        return f"{NO_SOURCE}: {error.strerror}".lower()
 
     def _resume(self, listener: Listener) -> None:
         if self._listens(listener):

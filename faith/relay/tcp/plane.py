@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from faith.kernel.sockets.tcp_sockets import at_mark, unread
 from faith.relay.tcp.leg import Leg
 from faith.relay.tcp.pipes import PIPE_SIZE, PipePool
-from faith.relay.tcp.record import CLOSED, broken
+from faith.relay.tcp.record import broken
 from faith.relay.tcp.resets import Resets
+from faith.translation.reasons import CLOSED, DEFECT, OUT_OF_MEMORY
 
 if TYPE_CHECKING:
     import _socket
@@ -47,8 +48,6 @@ SMALL = 4096
 """A splice shorter than this turns the direction back."""
 TURNS = 16
 """Reads a direction may make in one wake-up before the others have their turn."""
-OUT_OF_MEMORY = "out of memory"
-"""How a session ends whose bytes there is no memory for."""
 ROUNDS = 4
 """Times the kernel is asked in a turn, while it has something: cheaper than a turn of the loop."""
 EVENTS = 512
@@ -148,6 +147,7 @@ class Plane:
             return
         leg.error = leg.error or error
         leg.ending = True
+        leg.urgent = True  # perhaps: the event that would tell of a mark may be still to come
         leg.quick = peer.quick = False
         peer.held = None
         peer.urgent_held = False
@@ -167,6 +167,7 @@ class Plane:
         for leg in (session.client, session.server):
             if leg.fd < len(table) and table[leg.fd] is leg:
                 table[leg.fd] = None
+                self._deferred.pop(leg.fd, None)  # another socket may be the next to have it
         self._dead.append(session)
         if not self._turning:
             self._soon()
@@ -195,9 +196,10 @@ class Plane:
                 self._put(leg.fd, leg)
                 self._epoll.register(leg.fd, READING_AND_WRITING if leg.watched else READING)
         for leg in (session.client, session.server):
-            if leg.error and session.end is None:
+            if leg.up:  # what was read there and has yet to be passed on, the kernel does not know
                 self._defer(leg)
                 self._soon()
+            if leg.error and session.end is None:
                 self._resets.add(session, leg)
 
     def sessions(self) -> list[Session]:
@@ -265,7 +267,7 @@ class Plane:
                 self._cut(events[len(events) - length_hint(rest) - 1][0], OUT_OF_MEMORY)
             except Exception:
                 log.exception("a defect in the relay; the session that met it is cut")
-                self._cut(events[len(events) - length_hint(rest) - 1][0], "defect")
+                self._cut(events[len(events) - length_hint(rest) - 1][0], DEFECT)
             else:
                 break
         if self._drained:
@@ -515,15 +517,17 @@ class Plane:
 
     def _bury(self) -> None:
         """Close what ended: only now, so that no event of this turn meets a reused descriptor."""
-        dead, self._dead = self._dead, []
-        for session in dead:
+        while self._dead:
+            session = self._dead.pop(0)  # first: should this one fail, the others are still here
             legs = session.client, session.server
             for leg in legs:
                 if leg.pipe is not None:
                     self._release(leg)
                 if session.reset:
                     leg.sock.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
-            self._ended(session)
-            for leg in legs:
-                leg.sock.close()
-                del leg.peer, leg.session  # so that no garbage collector has to find them
+            try:
+                self._ended(session)
+            finally:
+                for leg in legs:
+                    leg.sock.close()
+                    del leg.peer, leg.session  # so that no garbage collector has to find them

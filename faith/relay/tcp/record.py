@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     Endpoint = tuple[str, int]
     """A host, as text, and a port."""
 
-CLOSED = "closed"
-"""The good end: both sides said FIN, and every byte before it was passed on."""
-
 
 class Record:
     """One connection, accept to end.

@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout
 from faith.kernel.shared.shared_counters import Buckets
-from faith.relay.tcp import admission
-from faith.relay.tcp.dial import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
-from faith.relay.tcp.record import CLOSED
-from faith.translation.destination import (
-    DENIED,
-    NO_RULE,
-    NOT_GLOBAL,
-    OWN,
-    SOURCE_MAPPED,
-    SPECIAL,
-)
+from faith.translation.reasons import CLOSED, CONNECTION, END, LOST, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,60 +14,18 @@ if TYPE_CHECKING:
     from faith.kernel.shared.shared_counters import Cells
     from faith.relay.tcp.session import Session
 
-OTHER = "other"
-LOST = "worker died"
-"""How sessions end that nobody could see ending."""
-
 OPEN = Family("faith_sessions_open", "Sessions that are open, dialling ones included.", GAUGE)
 SESSIONS = Family(
     "faith_sessions",
     "Sessions that have ended, by why, as their records say it.",
     label="end",
-    values=(
-        CLOSED,
-        REFUSED,
-        UNREACHABLE,
-        TIMEOUT,
-        NO_PORT,
-        "client reset",
-        "client timed out",
-        "client refused",
-        "client unreachable",
-        "client timeout",
-        "client failed",
-        "server reset",
-        "server timed out",
-        "server failed",
-        "idle",
-        "idle half-closed",
-        "lifetime",
-        "killed",
-        "out of step",
-        "stopped",
-        "out of memory",
-        "defect",
-        LOST,
-        OTHER,
-    ),
+    values=(*END, OTHER),
 )
 REFUSALS = Family(
     "faith_refusals",
     "Connections that were refused without a session, by why.",
     label="reason",
-    values=(
-        DENIED,
-        NO_RULE,
-        SPECIAL,
-        OWN,
-        NOT_GLOBAL,
-        SOURCE_MAPPED,
-        "prefix gone",
-        "not expected",
-        *admission.REASONS,
-        "no source",
-        "shed",
-        OTHER,
-    ),
+    values=(*CONNECTION, OTHER),
 )
 BYTES = Family(
     "faith_relayed_bytes",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 
-from faith.translation.v4_to_v6 import NOT_MAPPED, admit_from_v4
+from faith.translation.reasons import NOT_MAPPED
+from faith.translation.v4_to_v6 import admit_from_v4
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,118 @@
+"""Why a connection, a datagram or a ping is refused, and how a session ends.
+
+The words stand in records, metric labels and log lines, and in faithd(8), which a test compares
+with these tables.  In a record, details may follow a refusal behind a colon.  This is no enum.Enum:
+inetd mode starts without that import.
+"""
+
+from __future__ import annotations
+
+# -- refusals by policy, of every protocol
+
+DENIED = "denied by a rule"
+NO_RULE = "no rule permits it"
+SPECIAL = "special destination"
+OWN = "the gateway's own address"
+NOT_GLOBAL = "not global, behind the well-known prefix"
+SOURCE_MAPPED = "source inside the prefix"
+NOT_MAPPED = "not mapped"
+LOOP = "mapped into a prefix"
+NO_PREFIX = "no prefix for the client"
+
+POLICY = (
+    DENIED,
+    NO_RULE,
+    SPECIAL,
+    OWN,
+    NOT_GLOBAL,
+    SOURCE_MAPPED,
+    NOT_MAPPED,
+    LOOP,
+    NO_PREFIX,
+)
+
+# -- refusals of connections
+
+PREFIX_GONE = "prefix gone"
+MAP_GONE = "map gone"
+NOT_EXPECTED = "not expected"
+TOTAL = "too many sessions"
+CLIENT = "too many sessions of the client"
+PREFIX = "too many sessions of the client's prefix"
+TOTAL_RATE = "too many new sessions"
+CLIENT_RATE = "too many new sessions of the client"
+PREFIX_RATE = "too many new sessions of the client's prefix"
+NO_SOURCE = "no source"
+SHED = "shed"
+
+LIMITS = (TOTAL, CLIENT, PREFIX, TOTAL_RATE, CLIENT_RATE, PREFIX_RATE)
+CONNECTION = (*POLICY, PREFIX_GONE, MAP_GONE, NOT_EXPECTED, *LIMITS, NO_SOURCE, SHED)
+
+# -- refusals of datagrams and pings
+
+FLOWS = "too many flows"
+CLIENT_FLOWS = "too many flows of the client"
+FILTERED = "filtered"
+NO_SOCKET = "no socket"
+HOPS = "hop limit"
+PINGS = "too many"
+CLIENT_PINGS = "too many of the client"
+NO_IDENTIFIER = "no identifier left"
+BROKEN = "broken"
+
+DATAGRAM = (*POLICY, FLOWS, CLIENT_FLOWS, FILTERED, HOPS, NO_SOCKET)
+PING = (*POLICY, PINGS, CLIENT_PINGS, NO_IDENTIFIER, HOPS, BROKEN)
+
+# -- ends of sessions
+
+CLOSED = "closed"
+REFUSED = "refused"
+UNREACHABLE = "unreachable"
+TIMEOUT = "timeout"
+NO_PORT = "no free source port"
+IDLE = "idle"
+IDLE_HALF_CLOSED = "idle half-closed"
+LIFETIME = "lifetime"
+KILLED = "killed"
+OUT_OF_STEP = "out of step"
+STOPPED = "stopped"
+OUT_OF_MEMORY = "out of memory"
+DEFECT = "defect"
+BAD_STDERR_PORT = "bad stderr port"
+NO_STDERR_PORT = "no stderr port"
+LOST = "worker died"
+
+CLIENT_ENDS = (
+    "client reset",
+    "client timed out",
+    "client refused",
+    "client unreachable",
+    "client timeout",
+    "client failed",
+)
+SERVER_ENDS = ("server reset", "server timed out", "server failed")
+"""Rare failures of a side share the metric label "failed"; the record has the errno's text."""
+
+END = (
+    CLOSED,
+    REFUSED,
+    UNREACHABLE,
+    TIMEOUT,
+    NO_PORT,
+    *CLIENT_ENDS,
+    *SERVER_ENDS,
+    IDLE,
+    IDLE_HALF_CLOSED,
+    LIFETIME,
+    KILLED,
+    OUT_OF_STEP,
+    STOPPED,
+    OUT_OF_MEMORY,
+    DEFECT,
+    BAD_STDERR_PORT,
+    NO_STDERR_PORT,
+    LOST,
+)
+
+OTHER = "other"
+"""The metric label of what has none of its own."""
