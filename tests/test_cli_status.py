@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from faith.cli import listeners, status
+from faith.cli import open_listeners, status
 from faith.cli.status import Status
 from faith.daemon.host import discovery
 from faith.daemon.host.discovery import Running
@@ -49,8 +49,8 @@ class Host:
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
-        monkeypatch.setattr(listeners, "on_any_address", lambda: [22])
-        monkeypatch.setattr(listeners, "holder", lambda _: "sshd (pid 7)")
+        monkeypatch.setattr(open_listeners, "on_any_address", lambda: [22])
+        monkeypatch.setattr(open_listeners, "holder", lambda _: "sshd (pid 7)")
 
     def _inspect(self) -> GuardState:
         if isinstance(self.guard, SetupError):

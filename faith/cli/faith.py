@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faith.cli import addr, check, listeners, maps, names, prefixes, running, status
+from faith.cli import addr, check, maps, names, open_listeners, prefixes, running, status
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
 from faith.translation.ports import Ports
@@ -139,7 +139,9 @@ def _change(change: prefixes.Change, *, show: bool) -> None:
     for line in change.told():
         print(line)
     if not guarded and change.after:
-        _failed(f"warning: no guard, because this kernel has no nftables: {listeners.exposed()}")
+        _failed(
+            f"warning: no guard, because this kernel has no nftables: {open_listeners.exposed()}"
+        )
 
 
 @app.command("status")
