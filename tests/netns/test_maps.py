@@ -362,7 +362,7 @@ class TestChanges:
         faithd.process.wait(5)
         assert lab.gateway.call(mapped_routes.held)
         another = Faithd(lab.gateway, tmp_path / "another", "8000")
-        another.wait_said("are released")
+        another.wait_said("released the mapped networks of process")
         assert not lab.gateway.call(mapped_routes.held)
 
     def test_another_number_of_workers_keeps_them_too(
