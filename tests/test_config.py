@@ -12,7 +12,7 @@ from faith.cli import check, serve
 from faith.daemon.config import config
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.observe.records import Recording
-from faith.datagram.ping.ping_server import Settings as PingSettings
+from faith.datagram.ping.ping_server import PingSettings
 from faith.errors import ConfigError
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.datagram.pace import Paces
-from faith.datagram.udp.flow_handover import Handover
-from faith.datagram.udp.flows import Flow, Flows, Settings
-from faith.datagram.udp.udp_counters import Counters
+from faith.datagram.udp.flow_handover import FlowHandover
+from faith.datagram.udp.flows import Flow, Flows, UdpSettings
+from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.translation.access import Access
@@ -40,8 +40,8 @@ class Home:
     """A server of UDP but for what reads."""
 
     def __init__(self) -> None:
-        self.counters = Counters()
-        self.flows_from_v6, self.flows_from_v4 = Flows(Settings()), Flows(Settings())
+        self.counters = UdpCounters()
+        self.flows_from_v6, self.flows_from_v4 = Flows(UdpSettings()), Flows(UdpSettings())
         wire: Any = Wire()
         shared = self.counters, Paces(0, 0)
         self.watched: list[Flow] = []
@@ -49,7 +49,7 @@ class Home:
         self.v6_to_v4 = UdpV6ToV4(POLICY, self.flows_from_v6, wire, *shared, *noticed)
         self.v4_to_v6 = UdpV4ToV6(POLICY, self.flows_from_v4, wire, wire, *shared)
         self.serves = False
-        self.handover = Handover(self)
+        self.handover = FlowHandover(self)
 
     def serve(self) -> None:
         self.serves = True

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from faith.datagram.ping.identifiers import Identifiers
-from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, Counters
+from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, PingCounters
 from faith.datagram.ping.ping_server import IdentifierHandover
 
 
@@ -13,7 +13,7 @@ class Home:
 
     def __init__(self) -> None:
         self.cells = [0] * LAYOUT.size
-        self.counters = Counters(self.cells)
+        self.counters = PingCounters(self.cells)
         self.identifiers = Identifiers(60, 100)
         self.serves = False
 

@@ -13,7 +13,7 @@ from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, write_v4, write_v6
 from faith.datagram.ping.identifiers import Identifiers
-from faith.datagram.ping.ping_counters import LAYOUT, REFUSALS, Counters
+from faith.datagram.ping.ping_counters import LAYOUT, REFUSALS, PingCounters
 from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.report import QUOTED_V4
 from faith.translation import reasons
@@ -58,7 +58,7 @@ class Bench:
         )
         self.cells = [0] * LAYOUT.size
         self.v4_to_v6 = PingV4ToV6(
-            policy, Identifiers(60, 100), paces or Paces(0, 0), Counters(self.cells)
+            policy, Identifiers(60, 100), paces or Paces(0, 0), PingCounters(self.cells)
         )
 
     def ask(self, packet: bytes, now: float = 0.0) -> Send | None:

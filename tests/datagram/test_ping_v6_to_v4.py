@@ -13,7 +13,7 @@ from faith.datagram.checksum import pseudo_v6
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v6, write_v4, write_v6
 from faith.datagram.ping.identifiers import Identifiers
-from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, Counters
+from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, PingCounters
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.report import QUOTED_V6
 from faith.translation import reasons
@@ -42,7 +42,7 @@ class Bench:
         prefixes = Prefixes([PREFIX, OTHER_PREFIX, WELL_KNOWN])
         policy = Policy(prefixes, Networks(32, [(GATEWAY, 32)]), Access.parse(rules))
         self.cells = [0] * LAYOUT.size
-        counters = Counters(self.cells)
+        counters = PingCounters(self.cells)
         self.v6_to_v4 = PingV6ToV4(policy, Identifiers(60, most), paces or Paces(0, 0), counters)
 
     def ask(self, packet: bytes, now: float = 0.0, scope: int = 2) -> Send | None:

@@ -6,8 +6,8 @@ from typing import Any
 from faith.datagram import icmp
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMPV6, Packet, read_v4, write_v6
-from faith.datagram.udp.flows import Flows, Settings
-from faith.datagram.udp.udp_counters import LAYOUT, Counters
+from faith.datagram.udp.flows import Flows, UdpSettings
+from faith.datagram.udp.udp_counters import LAYOUT, UdpCounters
 from faith.datagram.udp.udp_server import ERRORS, ERRORS_PER_CLIENT
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.translation.access import Access
@@ -33,12 +33,12 @@ MAPS = Maps(
 class Bench:
     """An `UdpV4ToV6` and what it sends by."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: UdpSettings | None = None) -> None:
         policy = Policy(Prefixes([PREFIX]), Networks(32, ()), Access.parse(""), MAPS)
         self.cells = [0] * LAYOUT.size
         self.v4, self.v6 = Wire(), Wire()
-        self.flows = Flows(settings or Settings())
-        shared = Counters(self.cells), Paces(ERRORS, ERRORS_PER_CLIENT)
+        self.flows = Flows(settings or UdpSettings())
+        shared = UdpCounters(self.cells), Paces(ERRORS, ERRORS_PER_CLIENT)
         v4: Any = self.v4
         v6: Any = self.v6
         self.v4_to_v6 = UdpV4ToV6(policy, self.flows, v4, v6, *shared)

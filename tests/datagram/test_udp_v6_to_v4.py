@@ -12,9 +12,9 @@ from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, UDP, Packet, read_v6, write_v4
-from faith.datagram.udp.flows import Flow, Flows, Settings
+from faith.datagram.udp.flows import Flow, Flows, UdpSettings
 from faith.datagram.udp.paths import ForwardPath
-from faith.datagram.udp.udp_counters import LAYOUT, Counters
+from faith.datagram.udp.udp_counters import LAYOUT, UdpCounters
 from faith.datagram.udp.udp_server import ERRORS, ERRORS_PER_CLIENT
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.translation.access import Access
@@ -54,13 +54,13 @@ class Bench:
         self.cells = [0] * LAYOUT.size
         self.path = Wire()
         path: Any = self.path
-        self.flows = Flows(Settings())
+        self.flows = Flows(UdpSettings())
         self.watched: list[Flow] = []
         self.v6_to_v4 = UdpV6ToV4(
             self.policy(),
             self.flows,
             path,
-            Counters(self.cells),
+            UdpCounters(self.cells),
             Paces(ERRORS, ERRORS_PER_CLIENT),
             self.watched.append,
             self.watched.remove,

@@ -18,8 +18,8 @@ from faith.cli.setup.template import (
     words,
 )
 from faith.daemon.config import config, static_map
-from faith.datagram.ping.ping_server import Settings as PingSettings
-from faith.datagram.udp.flows import Settings as UdpSettings
+from faith.datagram.ping.ping_server import PingSettings
+from faith.datagram.udp.flows import UdpSettings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.relay.tcp.relay_settings import Settings as RelaySettings

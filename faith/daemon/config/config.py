@@ -28,7 +28,7 @@ from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
 from faith.datagram.ping.identifiers import TIMEOUT
-from faith.datagram.ping.ping_server import Settings as PingSettings
+from faith.datagram.ping.ping_server import PingSettings
 from faith.datagram.udp import flows
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
@@ -74,7 +74,7 @@ KEYS = {
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
     "dns": (*_DNS_LISTS, *_DNS_SINGLE),
-    "udp": ("enabled", *(field.name for field in fields(flows.Settings))),
+    "udp": ("enabled", *(field.name for field in fields(flows.UdpSettings))),
     "ping": ("enabled", *(field.name for field in fields(PingSettings))),
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
@@ -305,11 +305,11 @@ def _recording(table: Table) -> Recording:
     )
 
 
-def _udp(table: Table) -> flows.Settings | None:
-    usual = flows.Settings()
+def _udp(table: Table) -> flows.UdpSettings | None:
+    usual = flows.UdpSettings()
     limit = whole(0, MOST - 1)
     try:
-        settings = flows.Settings(
+        settings = flows.UdpSettings(
             idle=table.take("idle", seconds, usual.idle),
             short=table.take("short", seconds, usual.short),
             short_ports=table.take("short_ports", parsed(_udp_ports), usual.short_ports),

@@ -58,13 +58,13 @@ class MetricAreas:
         place = self._workers + number % NAME_SERVERS
         return dns_counters.Counters(self.area.slab(place, dns_counters.LAYOUT))
 
-    def ping(self) -> ping_counters.Counters:
+    def ping(self) -> ping_counters.PingCounters:
         """Return the counters of the one process that translates pings."""
-        return ping_counters.Counters(self.area.slab(0, ping_counters.LAYOUT))
+        return ping_counters.PingCounters(self.area.slab(0, ping_counters.LAYOUT))
 
-    def udp(self) -> udp_counters.Counters:
+    def udp(self) -> udp_counters.UdpCounters:
         """Return the counters of the one process that relays UDP."""
-        return udp_counters.Counters(self.area.slab(0, udp_counters.LAYOUT))
+        return udp_counters.UdpCounters(self.area.slab(0, udp_counters.LAYOUT))
 
     def open_sessions(self) -> int:
         """Return the number of open sessions of all workers."""

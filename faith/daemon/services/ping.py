@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from faith.datagram import icmp
-from faith.datagram.ping.ping_server import Ping, Sockets
-from faith.datagram.ping.ping_server import Settings as PingSettings
+from faith.datagram.ping.ping_server import Ping, PingSettings, PingSockets
 from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
 from faith.kernel.steering.echo_capture import EchoCapture
 
@@ -55,9 +54,9 @@ class PingGear:
         yield from self.capture.descriptors()
         yield from (self._v4.fileno(), self._v6.fileno())
 
-    def sockets(self) -> Sockets:
+    def sockets(self) -> PingSockets:
         """Copies of the sockets, for a process that serves."""
-        return Sockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
+        return PingSockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
 
     def decide_by(self, parts: PolicyInputs) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
@@ -92,7 +91,7 @@ class PingKind:
         return PingGear.resume(state)
 
     def server(
-        self, loop: AbstractEventLoop, policy: Policy, sockets: Sockets, wanted: PingSettings
+        self, loop: AbstractEventLoop, policy: Policy, sockets: PingSockets, wanted: PingSettings
     ) -> Ping:
         """What answers."""
         return Ping(loop, sockets, policy, wanted, self._places.ping())

@@ -34,7 +34,7 @@ _REFUSALS = LAYOUT.cells(REFUSALS)
 _IDENTIFIERS = LAYOUT.start(IDENTIFIERS)
 
 
-class Counters:
+class PingCounters:
     """Counters in *cells* of `LAYOUT`, which the caller may share, or else in a list of
     their own."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.datagram.pace import Paces
 from faith.datagram.ping.identifiers import TIMEOUT, Identifiers
-from faith.datagram.ping.ping_counters import Counters
+from faith.datagram.ping.ping_counters import PingCounters
 from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.raw_icmp import BATCH, RawIcmp
@@ -26,8 +26,9 @@ MOST_IDENTIFIERS = 1 << 15
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of ping: *timeout* is how many seconds an identifier is kept after its last request.
+class PingSettings:
+    """Settings of ping: *timeout* is how many seconds an identifier is kept after its last
+    request.
 
     *rate* and *rate_per_client* are requests a second, 0 for no limit; a client is an IPv6 /64 or
     an IPv4 address.
@@ -38,7 +39,7 @@ class Settings:
     rate_per_client: float = 100.0
 
 
-class Sockets(NamedTuple):
+class PingSockets(NamedTuple):
     """The inputs of ping: requests captured by nftables, and raw sockets for everything else."""
 
     requests: PacketLog
@@ -52,15 +53,15 @@ class Ping:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        sockets: Sockets,
+        sockets: PingSockets,
         policy: Policy,
-        settings: Settings,
-        counters: Counters | None = None,
+        settings: PingSettings,
+        counters: PingCounters | None = None,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
         self._icmp = RawIcmp(sockets.v4, sockets.v6)
-        self.counters = counters or Counters()
+        self.counters = counters or PingCounters()
         self._paces = Paces(settings.rate, settings.rate_per_client)
         self.identifiers = Identifiers(settings.timeout, MOST_IDENTIFIERS)
         shared = policy, self.identifiers, self._paces, self.counters
@@ -94,7 +95,7 @@ class Ping:
     def policy(self, policy: Policy) -> None:
         self._v6_to_v4.policy = self._v4_to_v6.policy = policy
 
-    def configure(self, settings: Settings) -> None:
+    def configure(self, settings: PingSettings) -> None:
         """Apply other *settings* from now on."""
         self._paces.limit(settings.rate, settings.rate_per_client)
         self.identifiers.seconds = settings.timeout

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faith.datagram.icmp import Message
     from faith.datagram.pace import Paces
     from faith.datagram.ping.identifiers import Identifiers
-    from faith.datagram.ping.ping_counters import Counters
+    from faith.datagram.ping.ping_counters import PingCounters
     from faith.translation.destination import Policy
 
 
@@ -29,7 +29,7 @@ class PingV4ToV6:
     """The translator of pings from IPv4 to IPv6; *policy* and *paces* decide about requests."""
 
     def __init__(
-        self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: Counters
+        self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: PingCounters
     ) -> None:
         self.policy = policy
         self._identifiers = identifiers

@@ -11,7 +11,7 @@ from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
     from faith.datagram.udp.flows import Flows
-    from faith.datagram.udp.udp_counters import Counters
+    from faith.datagram.udp.udp_counters import UdpCounters
 
 _LOT = 200
 """The most flows of a lot, even without descriptors."""
@@ -20,7 +20,7 @@ _LOT = 200
 class Home(Protocol):
     """The UDP server that gives or takes the flows."""
 
-    counters: Counters
+    counters: UdpCounters
     v6_to_v4: udp_v6_to_v4.UdpV6ToV4
     v4_to_v6: udp_v4_to_v6.UdpV4ToV6
     flows_from_v6: Flows
@@ -30,7 +30,7 @@ class Home(Protocol):
         """Start to read."""
 
 
-class Handover:
+class FlowHandover:
     """Gives the flows of *home*, which has stopped reading, or takes them for it.
 
     The taker starts to read after the last lot.  Times need no conversion: the clock is the

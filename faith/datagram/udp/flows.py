@@ -42,7 +42,7 @@ _order = itertools.count()
 
 
 @dataclass(frozen=True)
-class Settings:
+class UdpSettings:
     """Settings of UDP flows; times in seconds, limits 0 for none.
 
     A flow ends *idle* seconds after the last datagram of its client, or *short* seconds if the
@@ -94,7 +94,7 @@ class Flow:
 class Flows:
     """The flows of all clients, within the limits of *settings*, which may be replaced."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: UdpSettings) -> None:
         self.settings = settings
         self._by_key: dict[Key, Flow] = {}
         self._of_owner: dict[int, int] = {}

@@ -35,7 +35,7 @@ _OCTETS_TO_V4, _OCTETS_TO_V6 = _OCTETS["v4"], _OCTETS["v6"]
 _LOST, _FLOWS = LAYOUT.start(LOST), LAYOUT.start(FLOWS)
 
 
-class Counters:
+class UdpCounters:
     """Counters in *cells* of `LAYOUT`, which the caller may share, or else in a list of
     their own."""
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from faith.datagram.pace import Paces
 from faith.datagram.raw_icmp import RawIcmp, received
 from faith.datagram.udp.answers import answer_error_v4, answer_error_v6
-from faith.datagram.udp.flow_handover import Handover
+from faith.datagram.udp.flow_handover import FlowHandover
 from faith.datagram.udp.flows import Flows
-from faith.datagram.udp.udp_counters import Counters
+from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.kernel.sockets.udp_sockets import limit_mtu, receive
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop, TimerHandle
 
-    from faith.datagram.udp.flows import Flow, Settings
+    from faith.datagram.udp.flows import Flow, UdpSettings
     from faith.translation.destination import Policy
 
 _LARGEST = 1 << 16
@@ -32,7 +32,7 @@ ERRORS, ERRORS_PER_CLIENT = 1000, 50
 """Errors of the gateway itself per second (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8)."""
 
 
-class Sockets(NamedTuple):
+class UdpSockets(NamedTuple):
     """The sockets of UDP, of `udp_sockets` and `icmp_sockets` in `faith.kernel.sockets`.
 
     *v6* and *v4* receive clients' datagrams; the others are raw.
@@ -52,14 +52,14 @@ class Udp:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        sockets: Sockets,
+        sockets: UdpSockets,
         policy: Policy,
-        settings: Settings,
-        counters: Counters | None = None,
+        settings: UdpSettings,
+        counters: UdpCounters | None = None,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
-        self.counters = counters or Counters()
+        self.counters = counters or UdpCounters()
         self._icmp = RawIcmp(sockets.icmp_v4, sockets.icmp_v6)
         self._poll = select.epoll()
         self._by_descriptor: dict[int, Flow] = {}
@@ -70,7 +70,7 @@ class Udp:
         raw = sockets.send_v4, sockets.send_v6
         self.v4_to_v6 = UdpV4ToV6(policy, self.flows_from_v4, *raw, *shared)
         self._sweeper: TimerHandle | None = None
-        self.handover = Handover(self)
+        self.handover = FlowHandover(self)
         """The flows, for the server of another process to continue with."""
         limit_mtu(sockets.send_v6, settings.mtu)
 
@@ -104,7 +104,7 @@ class Udp:
     def policy(self, policy: Policy) -> None:
         self.v6_to_v4.policy = self.v4_to_v6.policy = policy
 
-    def configure(self, settings: Settings) -> None:
+    def configure(self, settings: UdpSettings) -> None:
         """Apply other *settings* from now on."""
         self.flows_from_v6.settings = self.flows_from_v4.settings = settings
         limit_mtu(self._sockets.send_v6, settings.mtu)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
     from faith.datagram.udp.flows import Flows, Key
-    from faith.datagram.udp.udp_counters import Counters
+    from faith.datagram.udp.udp_counters import UdpCounters
     from faith.kernel.sockets.udp_sockets import Arrival, Control
     from faith.translation.destination import Policy
 
@@ -89,7 +89,7 @@ class UdpV4ToV6:
         flows: Flows,
         v4: _socket.socket,
         v6: _socket.socket,
-        counters: Counters,
+        counters: UdpCounters,
         errors: Paces,
     ) -> None:
         self._policy = policy

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faith.datagram.pace import Paces
     from faith.datagram.send import Send
     from faith.datagram.udp.flows import Flows
-    from faith.datagram.udp.udp_counters import Counters
+    from faith.datagram.udp.udp_counters import UdpCounters
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
@@ -44,7 +44,7 @@ class UdpV6ToV4:
         policy: Policy,
         flows: Flows,
         sender: _socket.socket,
-        counters: Counters,
+        counters: UdpCounters,
         errors: Paces,
         watch: Callable[[Flow], None],
         forget: Callable[[Flow], None],
