@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bench.table import number, table
 from faith.daemon.config import config
-from faith.daemon.config.policy import Parts, Rules
+from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.translation.map import TCP, Map, text4, text6
 
 if TYPE_CHECKING:
@@ -47,28 +47,30 @@ def measured(count: int) -> dict[str, float]:
         toml = f'[[service]]\nports = "80"\n[maps]\nfile = "{file}"\n'
         reading, settings = timed(lambda: config.read(toml, "faith.toml"))
     maps, rules = settings.maps, Rules("", "")
-    carrying, _ = timed(lambda: Parts.loads(Parts(rules, (), (), maps).dumps()).policy())
+    carrying, _ = timed(
+        lambda: PolicyInputs.loads(PolicyInputs(rules, (), (), maps).dumps()).policy()
+    )
     more = maps.changed([], [Map((_V4 + count, 32), (_V6 + count * _APART, 128))])
-    change = Parts(rules, (), (), more).dumps(maps)
-    changing, _ = timed(lambda: Parts.loads(change, maps).policy())
+    change = PolicyInputs(rules, (), (), more).dumps(maps)
+    changing, _ = timed(lambda: PolicyInputs.loads(change, maps).policy())
     return {
         "all are read [ms]": reading * 1e3,
         "all are given to a worker that serves [ms]": carrying * 1e3,
         "one more is, in the worker [ms]": changing * 1e3,
-        "a connection from IPv4 is looked up [µs]": _inward(maps, count),
-        "one from IPv6 is [µs]": _outward(maps, count),
+        "a connection from IPv4 is looked up [µs]": _to_v6(maps, count),
+        "one from IPv6 is [µs]": _to_v4(maps, count),
     }
 
 
-def _inward(maps: Maps, count: int) -> float:
+def _to_v6(maps: Maps, count: int) -> float:
     wanted = [_V4 + host for host in _some(count)]
-    seconds, _ = timed(lambda: [maps.inward(address, TCP, 80) for address in wanted])
+    seconds, _ = timed(lambda: [maps.to_v6(address, TCP, 80) for address in wanted])
     return seconds / LOOK_UPS * 1e6
 
 
-def _outward(maps: Maps, count: int) -> float:
+def _to_v4(maps: Maps, count: int) -> float:
     wanted = [_V6 + host * _APART for host in _some(count)]
-    seconds, _ = timed(lambda: [maps.outward(address, TCP) for address in wanted])
+    seconds, _ = timed(lambda: [maps.to_v4(address, TCP) for address in wanted])
     return seconds / LOOK_UPS * 1e6
 
 

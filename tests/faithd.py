@@ -23,7 +23,7 @@ ENVIRONMENT = {
 
 
 WITHOUT_BPF = ("setpriv", "--bounding-set=-bpf,-sys_admin")
-"""What to start a faithd *by*, so that it may not use BPF: as in a container."""
+"""A command prefix to start a faithd *by*, so that it may not use BPF, as in a container."""
 
 
 class Faithd:

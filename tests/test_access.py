@@ -73,7 +73,7 @@ def test_a_last_line_without_newline_counts() -> None:
         ("10.0.0.0/8 permit 0.0.0.0/0", "the first word is IPv6"),
         ("2001:db8::/32 permit 2001:db8::/32", "the third word is IPv4"),
         ("2001:db8::1/32 permit 0.0.0.0/0", "did you mean 2001:db8::/32"),
-        ("2001:db8::/32 deny 0.0.0.0/0 10.0.0.1", "deny rule has no use"),
+        ("2001:db8::/32 deny 0.0.0.0/0 10.0.0.1", "deny rule must not have the source address"),
         ("2001:db8::/32 permit 0.0.0.0/0 10.0.0.0/8", "one address, no length"),
         ("2001:db8::/32 permit 0.0.0.0/0 ::1", "not an IPv4 address"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from faith.cli import check
 from faith.daemon.config import config
-from faith.daemon.config.policy import Parts, Rules
+from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.access import Access
@@ -83,8 +83,12 @@ ONE_CLIENT = "[[source]]\nclients = ['1::1']\none_to_one = true"
     [
         ("clients = ['::/0']", 3, "source: addresses is missing"),
         ("addresses = '198.51.100.1'", 4, "source.addresses: .* is not a list in brackets"),
-        ("addresses = []", 3, "no address to connect from"),
-        ("addresses = [\n'198.51.100.1',\n'x']", 6, "source.addresses: 'x' is not an IPv4 address"),
+        ("addresses = []", 3, "name at least one address"),
+        (
+            "addresses = [\n'198.51.100.1',\n'x']",
+            6,
+            "source.addresses: 'x' is not an IPv4 address",
+        ),
         (
             "addresses = [\n'198.51.100.1',\n'198.51.100.250-198.51.101.9']",
             6,
@@ -126,9 +130,9 @@ def test_addresses_that_are_set_up_need_not_be_there() -> None:
     sources = read('[[source]]\naddresses = ["203.0.113.7-203.0.113.9"]\nset_up = true')
     assert found(sources, "2001:db8::1") in {f"203.0.113.{last}" for last in (7, 8, 9)}
     maps = Maps([Map((v4("203.0.113.10"), 31), (int(IPv6Address("2001:db8:a::")), 127))])
-    parts = Parts(Rules("", "none"), (), (), maps, sources)
+    parts = PolicyInputs(Rules("", "none"), (), (), maps, sources)
     assert parts.networks == ((v4("203.0.113.7"), 32), (v4("203.0.113.8"), 30))
-    assert Parts(Rules("", "none"), (), (), maps).networks is maps.networks
+    assert PolicyInputs(Rules("", "none"), (), (), maps).networks is maps.networks
 
 
 def test_sources_may_share_addresses_that_are_shared_anyway() -> None:
@@ -171,8 +175,8 @@ def test_a_map_goes_before_sources() -> None:
 
 def test_they_arrive_in_the_workers() -> None:
     sources = read(ONE_TO_ONE)
-    parts = Parts(Rules("", "none"), (PREFIX,), (), sources=sources)
-    arrived = Parts.loads(parts.dumps())
+    parts = PolicyInputs(Rules("", "none"), (PREFIX,), (), sources=sources)
+    arrived = PolicyInputs.loads(parts.dumps())
     assert arrived == parts
     assert json.loads(parts.dumps())
     client = int(IPv6Address("2001:db8:6:3::7"))

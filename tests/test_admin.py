@@ -11,7 +11,7 @@ import pytest
 
 from faith.daemon.observe import health
 from faith.daemon.observe.exposition import Exposition
-from faith.daemon.observe.health import Condition
+from faith.daemon.observe.health import RelayHealth
 from faith.daemon.process.channel import Channel
 from faith.daemon.process.loop import Loop
 from faith.daemon.services import admin
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 AREA = Area([health.LAYOUT], 1)
 
 
-def pages() -> tuple[Pages, Condition]:
-    told = Condition([0] * health.LAYOUT.size)
+def pages() -> tuple[Pages, RelayHealth]:
+    told = RelayHealth([0] * health.LAYOUT.size)
     return Pages(Exposition(AREA), told), told
 
 

@@ -30,13 +30,13 @@ def test_every_command_has_help(command: list[str], option: str) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["-e", "-d"], "say either -e, to reserve, or -d, to release"),
-        (["-p", "2001:db8:ffff::"], "say either -e, to reserve, or -d, to release"),
-        (["--print"], "say either -e, to reserve, or -d, to release"),
+        (["-e", "-d"], "give either -e (reserve) or -d (release)"),
+        (["-p", "2001:db8:ffff::"], "give either -e (reserve) or -d (release)"),
+        (["--print"], "give either -e (reserve) or -d (release)"),
         (["-e", "--layout", "rfc6052"], "--layout belongs to -p"),
         (["addr", "--layout", "rfc6052", "192.0.2.1"], "--layout belongs to -p"),
         (["-d", "--open", "80"], "--layout and --open belong to -e"),
-        (["-e", "status"], "options go behind the command: status ..."),
+        (["-e", "status"], "options must follow the command: status ..."),
         (["-e", "-p"], "Option '-p' requires an argument. (see faith --help)"),
         (["-e", "-i", "eth0"], "No such option: -i (see faith --help)"),
         *(

@@ -21,7 +21,7 @@ GUARDED = GuardState(True, True, frozenset({(PREFIX.address, 96)}), OPEN)
 
 @pytest.fixture(autouse=True)
 def reserved(monkeypatch: pytest.MonkeyPatch) -> list[Prefix]:
-    """What is reserved on this host of nobody's."""
+    """The prefixes reserved on this host, in a fake kernel."""
     found = [PREFIX]
     monkeypatch.setattr(routes, "reserved", lambda: list(found))
     monkeypatch.setattr(routes, "conflicts", lambda _: None)

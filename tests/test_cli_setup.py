@@ -253,7 +253,7 @@ def test_the_answers_are_in_the_file() -> None:
         ("share", "many", "not a whole number"),
         ("share", "128", "cannot have an address each"),
         ("maps", "192.0.2.102", "two addresses, IPv4 and IPv6"),
-        ("maps", "2001:db8:6::2, 192.0.2.102", "IPv4 belongs here"),
+        ("maps", "2001:db8:6::2, 192.0.2.102", "IPv4 is expected here"),
         ("udp_idle", "60", "120"),
         ("ping", "", "yes or no"),
         ("icmp", "30", "60"),
@@ -262,7 +262,7 @@ def test_the_answers_are_in_the_file() -> None:
         ("pool", "2001:db8::/64", "pool"),
         ("listen", "port 53", "not an address"),
         ("forward", "tls://192.0.2.53", "TLS needs the name"),
-        ("server", "2001:db8::53", "not an IPv4 address; none will do"),
+        ("server", "2001:db8::53", "not an IPv4 address or none"),
     ],
 )
 def test_a_bad_answer_is_told_at_once(name: str, answer: str, says: str) -> None:
@@ -355,7 +355,7 @@ def test_what_exists_stays_unless_forced(
     file = tmp_path / "faith.toml"
     file.write_text("mine")
     assert faith.main(["setup", "--defaults", str(file)]) == 1
-    assert "is there already: name another file, or write over it" in capsys.readouterr().err
+    assert "exists: name another file, or replace it" in capsys.readouterr().err
     assert file.read_text() == "mine"
     assert faith.main(["setup", "--defaults", "--force", str(file)]) == 0
     config.load(file)
@@ -366,7 +366,7 @@ def test_one_that_comes_meanwhile_stays_too(tmp_path: Path) -> None:
     file = tmp_path / "faith.toml"
     writing.refuse(file, force=False)
     file.write_text("somebody's")
-    with pytest.raises(FaithError, match="is there already"):
+    with pytest.raises(FaithError, match="exists: name another file"):
         writing.write(file, "mine", force=False)
     assert file.read_text() == "somebody's"
     assert list(tmp_path.iterdir()) == [file]

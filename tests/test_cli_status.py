@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from faith.cli import listeners, status
+from faith.cli import open_listeners, status
 from faith.cli.status import Status
 from faith.daemon.host import discovery
 from faith.daemon.host.discovery import Running
@@ -37,7 +37,7 @@ def faithd(**different: Any) -> Running:
 
 
 class Host:
-    """What the kernel and the faithds of a host would say."""
+    """The answers of the kernel and the faithds of a host."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.prefixes = [PREFIX]
@@ -49,8 +49,8 @@ class Host:
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
-        monkeypatch.setattr(listeners, "on_any_address", lambda: [22])
-        monkeypatch.setattr(listeners, "holder", lambda _: "sshd (pid 7)")
+        monkeypatch.setattr(open_listeners, "on_any_address", lambda: [22])
+        monkeypatch.setattr(open_listeners, "holder", lambda _: "sshd (pid 7)")
 
     def _inspect(self) -> GuardState:
         if isinstance(self.guard, SetupError):
@@ -58,7 +58,7 @@ class Host:
         return self.guard
 
     def warnings(self) -> list[str]:
-        """Those that are not about the way to the world."""
+        """The warnings, except those about addresses and routes of the host."""
         first, *others = status.read().warnings
         assert first == "no way"
         return others
@@ -114,7 +114,7 @@ def test_who_may_not_see_the_guard_hears_so_and_gets_the_rest(host: Host) -> Non
 def test_without_nftables_the_exposed_servers_are_named(host: Host) -> None:
     host.guard = NoNftables("guard", "Protocol not supported")
     found = status.read()
-    assert "no guard, for want of nftables: servers on [::]" in found.warnings[0]
+    assert "no guard, because this kernel has no nftables: servers on [::]" in found.warnings[0]
     assert "22 sshd (pid 7)" in found.warnings[0]
 
 

@@ -12,7 +12,7 @@ from faith.cli import check, serve
 from faith.daemon.config import config
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.observe.records import Recording
-from faith.datagram.ping.ping_server import Settings as PingSettings
+from faith.datagram.ping.ping_server import PingSettings
 from faith.errors import ConfigError
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -221,13 +221,17 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ("[dns]\nlisten = [\n'::',\n'::x']", 4, "dns.listen: ::x: '::x' is not an address"),
         ("[dns]\nclient = ['::/0']", 2, "dns.client: ::/0: it takes NETWORK=PREFIX"),
         ("[dns]\nnever = ['a..b']", 2, "is not a domain"),
-        ("[ping]\ntimeout = 59", 2, "ping.timeout: RFC 5508 demands 60 seconds at least"),
-        ("[ping]\nrate = 0.5", 2, "ping.rate: it is 1 at least, or 0 for no limit"),
+        ("[ping]\ntimeout = 59", 2, "ping.timeout: must be at least 60 seconds"),
+        ("[ping]\nrate = 0.5", 2, "ping.rate: must be at least 1, or 0 for no limit"),
         ("[ping]\nenabled = 1", 2, "1 is not true or false"),
-        ("[dns]\npool_client = ['::/0']", 2, "dns.pool_client: there is nothing to lend"),
-        ("[dns]\npool_file = '/x'", 2, "dns.pool_file: there is nothing to lend without a pool"),
+        ("[dns]\npool_client = ['::/0']", 2, "dns.pool_client: needs a pool"),
+        ("[dns]\npool_file = '/x'", 2, "dns.pool_file: needs a pool"),
         ("[dns]\npool = ['2001:db8::/64']", 2, "an IPv4 network belongs here"),
-        ("[dns]\npool = ['198.51.100.0/24']\nworkers = 2", 3, "leases of a pool have one owner"),
+        (
+            "[dns]\npool = ['198.51.100.0/24']\nworkers = 2",
+            3,
+            "must be 1 with a pool: its leases have one owner",
+        ),
         (
             "[[map]]\nv4 = '198.51.100.9'\nv6 = '2001:db8::9'\n[dns]\npool = ['198.51.100.0/24']",
             5,
@@ -240,19 +244,19 @@ def test_what_is_written_the_same_is_the_same() -> None:
             "permit nor deny",
         ),
         ("[access]\nrules = ['']", 2, "says something"),
-        ("[access]\nrules = ['#']", 2, "one rule, and no more"),
+        ("[access]\nrules = ['#']", 2, "exactly one rule"),
         ("[[map]]\nv4 = '198.51.100.1'", 1, "map: v6 is missing"),
         ("[[map]]\nv4 = '198.51.100'", 2, "map.v4: '198.51.100' is not an IPv4 address"),
         (f"{MAP}ports = '80'\nto_port = 0", 5, "0 is not a number from 1 to 65535"),
         (f"{MAP}protocols = ['tcp',\n'icpm']", 5, "is icmp meant?"),
         (f"{MAP}protocols = []", 4, "there is nothing in it"),
         (f"{MAP}direction = 'inn'", 4, "is in meant?"),
-        (f"\n{MAP}to_port = 80", 2, "map: to_port is the other side of one port"),
+        (f"\n{MAP}to_port = 80", 2, "map: to_port needs ports with exactly one port"),
         ("[maps]\nfile = 'maps'", 2, "not an absolute path"),
         # clashes
         (f"{MAP}\n{MAP}", 5, r"the same map is there already \(line 1\)"),
         (f"[[prefix]]\naddress = '2001:db8:a::'\n{MAP}", 3, "is under the prefix 2001:db8:a::/96"),
-        ("", None, r"nothing to relay without a \[\[service\]\] or a \[\[map\]\]"),
+        ("", None, r"nothing to relay: a \[\[service\]\] or a \[\[map\]\] is needed"),
         (
             f"{SERVICE}[[service]]\nports = '70-90'",
             4,

@@ -13,7 +13,7 @@ from faith.daemon.process import control_socket
 from faith.daemon.process.channel import Channel
 from faith.daemon.process.control_socket import Control, Request
 from faith.daemon.process.loop import Loop
-from faith.daemon.upgrade.pending_requests import Waiting
+from faith.daemon.upgrade.pending_requests import PendingRequests
 from faith.errors import SetupError
 
 if TYPE_CHECKING:
@@ -174,13 +174,13 @@ def test_a_request_can_be_taken_and_answered_when_its_time_is_over(
     channel.send({"command": "later"})
     daemon.turn(0.02)
     (request,) = daemon.kept
-    before = Waiting()
+    before = PendingRequests()
     before.add(request)
     daemon.turn(0.1)
     with pytest.raises(BlockingIOError):
         channel.receive()
-    after = Waiting([os.dup(fd) for fd in before.state()])
-    before.forsake()
+    after = PendingRequests([os.dup(fd) for fd in before.state()])
+    before.close_in_child()
     after.answer(programs=2)
     assert channel.receive() == ({"programs": 2}, [])
     assert channel.receive() is None

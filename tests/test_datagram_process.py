@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.process.channel import Channel
 from faith.daemon.services import datagram_process
 from faith.daemon.services.datagram_process import DatagramProcess, Task
-from faith.translation.destination import nothing_lent
+from faith.translation.destination import no_leases
 
 if TYPE_CHECKING:
     import pytest
 
 
 class Unruled:
-    """Parts of a policy that is nobody's."""
+    """PolicyInputs of a policy that is nobody's."""
 
     def policy(self, lent: Any) -> None:
         return None
@@ -53,7 +53,7 @@ def test_who_hands_over_does_not_begin_to_serve(monkeypatch: pytest.MonkeyPatch)
     loop = asyncio.new_event_loop()
     ours, theirs = Channel.pair()
     giver, taker = Channel.pair()
-    task = Task(lambda *_: server, dict, parts, nothing_lent, "nobody", False)
+    task = Task(lambda *_: server, dict, parts, no_leases, "nobody", False)
     DatagramProcess(loop, task, theirs)
     ours.send({"kind": "serve"})
     ours.send({"kind": "give"}, [giver.fileno()])

@@ -1,4 +1,4 @@
-"""What a client may reach: the safe defaults and the rules that name them."""
+"""The safe defaults, and the rules that name their exceptions."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def silent() -> Iterator[Another]:
 
 
 def found() -> list[Running]:
-    """Those of this test: other faithds may run here."""
+    """Return the daemons of this test: other faithds may run on the machine."""
     return [found for found in running() if found.service == "test"]
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from faith.daemon.observe.health import LAYOUT, RELOADS, REPAIRS, RESTARTS, STEERING, Condition
+from faith.daemon.observe.health import LAYOUT, RELOADS, REPAIRS, RESTARTS, STEERING, RelayHealth
 
 
-def condition() -> tuple[Condition, list[int]]:
+def condition() -> tuple[RelayHealth, list[int]]:
     cells = [0] * LAYOUT.size
-    return Condition(cells), cells
+    return RelayHealth(cells), cells
 
 
 def test_it_is_ready_when_everything_is_there() -> None:

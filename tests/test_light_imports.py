@@ -21,7 +21,7 @@ LIGHT = (
     "faith/relay/tcp/routing.py",
     "faith/translation/*.py",
 )
-"""What must be light, below ROOT; further modules are added here."""
+"""Modules that must be light to import, below ROOT; further modules are added here."""
 
 ALLOWED = "__future__, _socket, errno, fcntl, os, select, struct, sys, time"
 

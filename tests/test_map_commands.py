@@ -1,4 +1,4 @@
-"""What is asked about the maps; tests/netns/test_map_commands.py asks a daemon."""
+"""Map commands in the supervisor; tests/netns/test_map_commands.py asks a real daemon."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from faith.daemon.config import static_map
-from faith.daemon.config.policy import Parts, Rules
+from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.daemon.services.map_commands import MapCommands
 from faith.errors import ConfigError
 from faith.translation.map_table import Maps
@@ -28,7 +28,9 @@ class Asked:
         maps = Maps(
             [*static_map.parse(LINES, str(file)), *static_map.parse("198.51.100.9 2001:db8::9")]
         )
-        self.relaying = SimpleNamespace(parts=Parts(Rules("", ""), (), (), maps), map=self._map)
+        self.relaying = SimpleNamespace(
+            parts=PolicyInputs(Rules("", ""), (), (), maps), map=self._map
+        )
         settings = SimpleNamespace(maps_file=file)
         self.commands = MapCommands(
             lambda: settings,  # type: ignore[arg-type, return-value]
@@ -37,7 +39,7 @@ class Asked:
         ).commands
 
     def _map(self, maps: Maps) -> None:
-        self.relaying.parts = Parts(Rules("", ""), (), (), maps)
+        self.relaying.parts = PolicyInputs(Rules("", ""), (), (), maps)
 
     @property
     def maps(self) -> list[str]:

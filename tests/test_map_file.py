@@ -28,7 +28,7 @@ def one(line: str) -> Map:
 
 @pytest.mark.parametrize(
     ("octets", "says"),
-    [(None, r"no such file \(one that is empty will do\)"), (b"\xff", "not a text file")],
+    [(None, r"no such file \(create an empty one"), (b"\xff", "not a text file")],
 )
 def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: str) -> None:
     file = tmp_path / "maps"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.daemon.host import discovery
-from faith.daemon.host.mapped_networks import Inward
+from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.errors import SetupError
 from faith.kernel.netlink import mapped_routes
 from faith.kernel.nft import mapped_guard
@@ -88,15 +88,15 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 @pytest.fixture
-def side(kernel: Kernel) -> Inward:
+def side(kernel: Kernel) -> MappedNetworks:
     shared: list[object] = []
-    made = Inward("auto", 2, shared.extend)
+    made = MappedNetworks("auto", 2, shared.extend)
     made.shared = shared  # type: ignore[attr-defined]
     made.start()
     return made
 
 
-def test_nothing_is_done_without_maps(kernel: Kernel, side: Inward) -> None:
+def test_nothing_is_done_without_maps(kernel: Kernel, side: MappedNetworks) -> None:
     side.follow((), ())
     assert not side.look()
     assert not side.look_at_routes()
@@ -104,7 +104,9 @@ def test_nothing_is_done_without_maps(kernel: Kernel, side: Inward) -> None:
     assert kernel.done == []
 
 
-def test_it_is_guarded_before_it_is_there_and_steered_after(kernel: Kernel, side: Inward) -> None:
+def test_it_is_guarded_before_it_is_there_and_steered_after(
+    kernel: Kernel, side: MappedNetworks
+) -> None:
     side.follow((ONE,), ())
     assert kernel.done == ["guard", "hold", "steer"]
     assert side.shared == ["first", "second"]  # type: ignore[attr-defined]
@@ -119,13 +121,13 @@ def test_it_is_guarded_before_it_is_there_and_steered_after(kernel: Kernel, side
     assert (kernel.held(), kernel.guard) == ({}, [])
 
 
-def test_the_gateways_own_addresses_are_no_part_of_it(kernel: Kernel, side: Inward) -> None:
+def test_the_gateways_own_addresses_are_no_part_of_it(kernel: Kernel, side: MappedNetworks) -> None:
     side.follow((WHOLE,), (ONE, (0x7F000000, 8)))
     assert kernel.steered == [(WHOLE,), [ONE]]
     assert kernel.guard == [(WHOLE[0], WHOLE[0]), (TWO[0], WHOLE[0] | 255)]
 
 
-def test_the_guard_is_of_what_others_hold_too(kernel: Kernel, side: Inward) -> None:
+def test_the_guard_is_of_what_others_hold_too(kernel: Kernel, side: MappedNetworks) -> None:
     kernel.routes[OURS + 1] = {TWO}
     side.follow((ONE,), ())
     assert kernel.guard == [(ONE[0], TWO[0])]
@@ -134,7 +136,7 @@ def test_the_guard_is_of_what_others_hold_too(kernel: Kernel, side: Inward) -> N
 
 
 def test_what_dead_ones_left_goes_and_what_living_ones_hold_stays(
-    kernel: Kernel, side: Inward
+    kernel: Kernel, side: MappedNetworks
 ) -> None:
     kernel.routes = {OURS + 1: {ONE}, OURS + 2: {TWO}}
     side.start()
@@ -143,14 +145,14 @@ def test_what_dead_ones_left_goes_and_what_living_ones_hold_stays(
 
 def test_the_next_program_goes_on_with_what_the_process_holds(kernel: Kernel) -> None:
     kernel.routes = {OURS: {ONE, TWO}}
-    side = Inward("auto", 2, lambda listeners: None)
+    side = MappedNetworks("auto", 2, lambda listeners: None)
     side.start()
     side.follow((ONE,), ())
     assert kernel.held() == {OURS: {ONE}}
     assert "hold" not in kernel.done
 
 
-def test_what_others_do_is_put_right(kernel: Kernel, side: Inward) -> None:
+def test_what_others_do_is_put_right(kernel: Kernel, side: MappedNetworks) -> None:
     side.follow((ONE,), ())
     assert not side.look()
     kernel.changes += 1  # something else in nftables
@@ -165,25 +167,25 @@ def test_what_others_do_is_put_right(kernel: Kernel, side: Inward) -> None:
 
 
 def test_without_nftables_it_goes_on_and_says_so_once(
-    kernel: Kernel, side: Inward, caplog: pytest.LogCaptureFixture
+    kernel: Kernel, side: MappedNetworks, caplog: pytest.LogCaptureFixture
 ) -> None:
     kernel.has_nftables = False
     side.follow((ONE,), ())
     side.follow((TWO,), ())
-    assert caplog.text.count("no nftables here") == 1
+    assert caplog.text.count("this kernel has no nftables") == 1
     assert kernel.held() == {OURS: {TWO}}
     assert not side.look()
 
 
 def test_what_keeps_arp_from_being_answered_is_told(
-    kernel: Kernel, side: Inward, caplog: pytest.LogCaptureFixture
+    kernel: Kernel, side: MappedNetworks, caplog: pytest.LogCaptureFixture
 ) -> None:
     side.follow((ONE,), ())
     assert "somebody is deaf" in caplog.text
 
 
 def test_a_refusal_is_raised_and_the_old_maps_can_be_gone_back_to(
-    kernel: Kernel, side: Inward
+    kernel: Kernel, side: MappedNetworks
 ) -> None:
     side.follow((ONE,), ())
     kernel.refuses = True

@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from faith.daemon.observe.metric_areas import Places
+from faith.daemon.observe.metric_areas import MetricAreas
 from faith.dns import dns_counters
 from faith.relay.tcp import relay_counters
 from faith.translation import reasons
 
 
-def totals(places: Places) -> dict[str, int]:
+def totals(places: MetricAreas) -> dict[str, int]:
     """The sessions by their ends, and the queries for names."""
     layout, names = relay_counters.LAYOUT, dns_counters.LAYOUT
     ends = layout.cells(relay_counters.SESSIONS).items()
@@ -24,7 +24,7 @@ def session() -> Any:
     return SimpleNamespace(end="closed", moved=(1, 1), counted=(0, 0))
 
 
-def use(places: Places, sessions: int) -> None:
+def use(places: MetricAreas, sessions: int) -> None:
     """Have two workers with a session each that goes on, and others that have ended."""
     for number in range(2):
         worker = places.worker(number)
@@ -36,9 +36,9 @@ def use(places: Places, sessions: int) -> None:
 
 
 def test_three_programs_count_together() -> None:
-    first = Places(2)
+    first = MetricAreas(2)
     use(first, 3)
-    second = Places(2, first.state())
+    second = MetricAreas(2, first.state())
     assert totals(second) == totals(first) == {"closed": 6, "queries": 1}
     assert second.open_sessions() == 2
     for number in range(2):
@@ -49,7 +49,7 @@ def test_three_programs_count_together() -> None:
     for number in range(2):
         for _ in range(2):
             second.worker(number).ended(session())
-    third = Places(5, second.state())
+    third = MetricAreas(5, second.state())
     use(third, 0)
     assert totals(third) == {"closed": 12, "queries": 3}
     assert third.open_sessions() == 2
@@ -57,10 +57,10 @@ def test_three_programs_count_together() -> None:
 
 
 def test_sessions_that_died_with_a_worker_of_before_are_counted() -> None:
-    first = Places(2)
+    first = MetricAreas(2)
     use(first, 0)
-    second = Places(2, first.state())
+    second = MetricAreas(2, first.state())
     second.old_worker_gone(1)
     assert second.open_sessions() == 1
     assert totals(second)[reasons.LOST] == 1
-    Places(2).old_worker_gone(0)
+    MetricAreas(2).old_worker_gone(0)

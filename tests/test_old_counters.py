@@ -1,4 +1,4 @@
-"""What one program has counted, as the next one finds it."""
+"""Counters of one program, as its successor reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import pytest
 
 from faith.kernel.shared.families import GAUGE, HISTOGRAM, STATE, Family, Layout
-from faith.kernel.shared.old_counters import Past
+from faith.kernel.shared.old_counters import OldCounters
 from faith.kernel.shared.shared_counters import Area
 
 OPEN = Family("open", "Open.", GAUGE)
@@ -19,9 +19,9 @@ WORKERS = Family("workers", "Serving.", STATE)
 OLD = Layout(OPEN, ENDS, TIME, WORKERS)
 
 
-def left_by(area: Area) -> Past:
-    """What comes of it in the program that this one is, with the layout of before."""
-    return Past(json.loads(json.dumps(area.state())), [OLD])
+def left_by(area: Area) -> OldCounters:
+    """Return the counters of that state with this program's layout."""
+    return OldCounters(json.loads(json.dumps(area.state())), [OLD])
 
 
 def area_with(*numbers: int) -> Area:
@@ -50,14 +50,14 @@ def test_what_a_program_says_of_itself_is_not_added_up() -> None:
 def test_another_layout_finds_them_by_their_names() -> None:
     ends = Family("ends", "Ended.", label="end", values=("new", "bad", "good"))
     layout = Layout(Family("added", "More."), ends, OPEN)
-    past = Past(area_with(1, 2, 3).state(), [layout])
-    assert Area([layout], 1, past).totals(layout) == [0, 0, 6, 4, 2]
+    old = OldCounters(area_with(1, 2, 3).state(), [layout])
+    assert Area([layout], 1, old).totals(layout) == [0, 0, 6, 4, 2]
 
 
 def test_a_histogram_of_other_bounds_begins_anew() -> None:
     other = Layout(Family("time_seconds", "Took.", HISTOGRAM, bounds=(0.1, 2.0)))
-    past = Past(area_with(*range(1, 9)).state(), [other])
-    assert [past.total(other, cell) for cell in range(other.size)] == [0] * other.size
+    old = OldCounters(area_with(*range(1, 9)).state(), [other])
+    assert [old.total(other, cell) for cell in range(other.size)] == [0] * other.size
 
 
 def test_a_past_that_is_over_is_settled_once() -> None:
@@ -68,9 +68,9 @@ def test_a_past_that_is_over_is_settled_once() -> None:
 
 def test_what_the_dead_had_is_counted_otherwise() -> None:
     area = area_with(5, 0, 1)
-    past = left_by(area)
-    past.move(1, OLD, 0, 2)
-    past.move(1, OLD, 0, 2)
+    old = left_by(area)
+    old.move(1, OLD, 0, 2)
+    old.move(1, OLD, 0, 2)
     assert list(area.slab(1, OLD)[:3]) == [0, 0, 6]
     assert list(area.slab(0, OLD)[:3]) == [5, 0, 1]
 

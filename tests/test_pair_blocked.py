@@ -286,7 +286,11 @@ def test_what_is_for_a_side_that_failed_is_dropped(
     assert way.leg.moved < way.sent
 
 
-def test_failures_of_both_sides_end_at_once(make: Callable[..., Way]) -> None:
+def test_failures_of_both_sides_end_at_once(
+    make: Callable[..., Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(module, "_await_acknowledgement", waited.append)
     way = make(True, start=False)
     way.source.send(b"to nobody")
     reset(way.source)
@@ -295,6 +299,7 @@ def test_failures_of_both_sides_end_at_once(make: Callable[..., Way]) -> None:
     way.pair._fail(way.pair.client, way.pair.server, errno.ECONNRESET)
     way.start()
     assert way.wait() == "server timed out", "the first failure is the reason"
+    assert not waited, "there is nobody to acknowledge anything"
     assert way.leg.moved == 0
 
 

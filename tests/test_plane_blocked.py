@@ -180,6 +180,32 @@ def test_the_octets_for_a_peer_that_failed_leave_with_their_pipe(bench: Bench) -
         os.fstat(pipe[0])
 
 
+@BOTH_WAYS
+@pytest.mark.usefixtures("bulky")
+def test_a_stream_is_bulk_from_a_full_read_to_a_short_splice(
+    bench: Bench, forth: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way = Way(bench, forth)
+    bench.until(lambda: way.leg.quick)
+    moved = ask_for_splices(monkeypatch)
+    for size in (8192, 4096, 1024):
+        way.write(way.sent + size)
+        way.arrives()
+        bench.turn(0)
+        assert not way.leg.quick
+        assert way.leg.size >= 4096
+    assert sum(moved) == 2 * (4096 + 4096 + 1024), "all but the first read, in and out"
+    moved.clear()
+    way.write(way.sent + 1023)
+    way.arrives()
+    bench.until(lambda: way.leg.quick)
+    assert sum(moved) == 2 * 1023
+    way.write(way.sent + 100)
+    way.arrives()
+    assert sum(moved) == 2 * 1023
+    assert way.leg.pipe is None
+
+
 # -- urgent octets -------------------------------------------------------------------------------
 
 
@@ -229,6 +255,22 @@ def test_an_urgent_octet_waits_for_room(bench: Bench, forth: bool, size: int) ->
     assert way.got[filler:] == DATA[:size] + b"!behind"
     assert way.marks == [filler + size]
     bench.until(lambda: way.leg.quick)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("before", [b"before", b""])
+@pytest.mark.parametrize("behind", [b"behind", b""])
+def test_a_mark_and_the_end_in_one_event(
+    bench: Bench, forth: bool, before: bytes, behind: bytes
+) -> None:
+    way = Way(bench, forth)
+    way.source.send(before)
+    way.source.send(b"!", socket.MSG_OOB)
+    way.source.send(behind)
+    way.source.shutdown(socket.SHUT_WR)
+    assert way.drain() == "end"
+    assert way.got == before + b"!" + behind
+    assert way.marks == [len(before)]
 
 
 @BOTH_WAYS

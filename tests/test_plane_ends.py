@@ -10,11 +10,12 @@ import struct
 
 import pytest
 
+from faith.kernel.sockets.tcp_sockets import unacknowledged, unread
 from faith.relay.tcp import plane as plane_module
-from faith.relay.tcp.plane import IN
+from faith.relay.tcp.plane import IN, RDHUP
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
-from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, narrow_pair, reset
+from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, in_flight, narrow_pair, reset
 from tests.test_plane import PEER, Bench, bench, tcp_pair
 from tests.test_plane_blocked import bulky
 
@@ -60,6 +61,29 @@ def test_a_short_read_is_not_taken_for_the_end(
     assert way.drain() == "end"
     assert way.got == DATA[:size]
     assert way.leg.moved == size
+
+
+@BOTH_WAYS
+def test_a_reset_that_comes_between_two_reads_takes_nothing_with_it(
+    bench: Bench, forth: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what the first has read, nor is that kept back for an end that will not come."""
+    way = Way(bench, forth)
+    read, reads = os.read, iter([os.read])
+
+    def fail_at_second(fd: int, size: int) -> bytes:
+        for first in reads:
+            return first(fd, size)
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    monkeypatch.setattr(os, "read", fail_at_second)
+    way.source.send(b"first")
+    bench.plane._handle([(way.leg.fd, IN | RDHUP)])
+    assert way.leg.moved == 5
+    assert unacknowledged(way.peer.fd) == in_flight(way.peer.fd), "all of it is sent"
+    monkeypatch.setattr(os, "read", read)
+    assert way.drain() == "reset"
+    assert way.got == b"first"
 
 
 @BOTH_WAYS
@@ -125,6 +149,17 @@ def test_a_fin_and_then_a_reset_are_passed_on_in_this_order(bench: Bench, forth:
     assert way.got == DATA[: len(way.got)]
 
 
+@BOTH_WAYS
+def test_what_comes_for_a_side_that_failed_is_not_read(bench: Bench, forth: bool) -> None:
+    """Who sends it is held up by his full buffer, as by a peer that has stopped reading."""
+    way = Way(bench, forth)
+    way.block()
+    bench.plane.fail(way.leg, errno.ETIMEDOUT)
+    way.sink.send(b"for nobody")
+    bench.turn()
+    assert unread(way.peer.fd) == len(b"for nobody")
+
+
 def test_failures_of_both_sides_end_at_once(bench: Bench) -> None:
     way = Way(bench, forth=True)
     way.block()
@@ -164,8 +199,9 @@ def test_a_session_killed_while_its_reset_waits_ends_at_once(bench: Bench) -> No
 # -- turns ---------------------------------------------------------------------------------------
 
 
-def test_a_session_that_ended_leaves_no_event_for_its_descriptors(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["ended", "handed over"])
+def test_a_session_that_goes_leaves_no_event_for_its_descriptors(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Another session has them next, and may be dialling: it is not to be taken for connected."""
     monkeypatch.setattr(plane_module, "TURNS", 1)
@@ -176,8 +212,13 @@ def test_a_session_that_ended_leaves_no_event_for_its_descriptors(
     bench.plane._handle([(way.leg.fd, IN)])
     assert way.leg.held == b"x"
     descriptor = way.leg.fd
-    bench.plane.end(way.session, "killed", reset=True)
-    bench.plane._bury()
+    if how == "ended":
+        bench.plane.end(way.session, "killed", reset=True)
+        bench.plane._bury()
+    else:
+        bench.plane.hand_over(way.session)
+        for leg in (way.leg, way.peer):
+            leg.sock.close()
     met: list[int] = []
     bench.plane._dialled = lambda leg, mask: met.append(mask)
     with socket.socket() as unconnected:
@@ -191,6 +232,43 @@ def test_a_session_that_ended_leaves_no_event_for_its_descriptors(
     bench.plane._wake()
     assert IN not in met
     bench.plane.end(session, "test over", reset=True)
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+@BOTH_WAYS
+def test_what_is_held_is_not_overtaken_by_a_quick_read(
+    bench: Bench, forth: bool, bulk: bool, request: pytest.FixtureRequest
+) -> None:
+    """Drained and blocked in one turn, because more has come between two events of it."""
+    if bulk:
+        request.getfixturevalue("bulky")
+    way = Way(bench, forth)
+    way.leg.quick = False
+    way.write(100)
+    near, far = socket.socketpair()
+    bench.sockets += [near, far]
+    bench.plane.watch(near.fileno(), lambda _: way.write())
+    bench.plane._handle([(way.leg.fd, IN), *[(near.fileno(), IN), (way.leg.fd, IN)] * 20])
+    bench.plane.unwatch(near.fileno())
+    assert way.is_blocked()
+    assert not way.leg.quick
+    way.arrives()
+
+
+@BOTH_WAYS
+def test_a_fin_behind_what_was_drained_is_no_quick_read(bench: Bench, forth: bool) -> None:
+    way = Way(bench, forth)
+    way.leg.quick = False
+    way.write(100)
+    near, far = socket.socketpair()
+    bench.sockets += [near, far]
+    bench.plane.watch(near.fileno(), lambda _: way.source.shutdown(socket.SHUT_WR))
+    bench.plane._handle([(way.leg.fd, IN), (near.fileno(), IN), (way.leg.fd, IN | RDHUP)])
+    bench.plane.unwatch(near.fileno())
+    assert not way.leg.quick
+    assert way.leg.done
+    assert way.drain() == "end"
+    assert way.got == DATA[:100]
 
 
 def test_want_of_memory_at_the_end_of_one_session_is_not_that_of_others(bench: Bench) -> None:

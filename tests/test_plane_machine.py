@@ -109,8 +109,13 @@ class Peer:
             self.saw = "reset" if self.failed else "end"
 
     def look(self) -> None:
-        """See a reset that came behind a FIN, or before anything was read."""
-        if self.saw == "end" and self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        """See a reset that came behind a FIN, or before anything was read.
+
+        A write that has met it has taken the socket's error with it.
+        """
+        if self.saw == "end" and (
+            self.failed or self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        ):
             self.saw = "reset"
 
 

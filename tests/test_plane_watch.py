@@ -172,17 +172,18 @@ def test_a_server_that_failed_as_soon_as_it_was_connected(bench: Bench, forth: b
     assert session.end == "server reset"
 
 
-def test_the_table_grows_with_the_descriptors(bench: Bench) -> None:
-    near, far = socket.socketpair()
-    bench.sockets.append(far)
-    high = socket.socket(fileno=os.dup2(near.fileno(), 900))
-    near.close()
-    bench.sockets.append(high)
+@pytest.mark.parametrize("size", [0, -1, 0.5])
+def test_the_table_grows_with_the_descriptors(
+    bench: Bench, ends: tuple[socket.socket, socket.socket], size: float
+) -> None:
+    near, far = ends
+    number = near.fileno()
+    bench.plane._table = [None] * int(number * size if size > 0 else number + size)
+    bench.plane.unwatch(number)
     met: list[int] = []
-    bench.plane.watch(900, met.append)
+    bench.plane.watch(number, met.append)
     far.send(b"x")
     bench.until(lambda: bool(met))
-    bench.plane.unwatch(900)
 
 
 def test_pipes_of_nobody_are_closed_when_the_plane_rests(bench: Bench) -> None:
@@ -243,3 +244,112 @@ def test_an_idle_plane_asks_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(bench.plane, "_handle", lambda events: asked.append(len(events)))
     bench.plane._turn()
     assert asked == [0]
+
+
+def test_turns_that_are_wanted_several_times_are_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[int] = []
+    monkeypatch.setattr(bench.plane, "_turn", lambda: turns.append(1))
+    for count in (1, 2):
+        for _ in range(3):
+            bench.plane._soon()
+        bench.turn()
+        assert len(turns) == count
+
+
+def test_small_data_goes_the_short_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly every octet of nearly every session does."""
+    client, server, session = bench.session()
+    bench.until(lambda: session.server.quick)
+    longer: list[int] = []
+    monkeypatch.setattr(bench.plane, "_slow", lambda leg, mask: longer.append(mask))
+    monkeypatch.setattr(bench.plane, "_pump", lambda leg, **_: longer.append(leg.fd))
+    for source, sink in ((client, server), (server, client)) * 3:
+        source.send(b"question")
+        assert bench.read(sink, 8) == b"question"
+    assert not longer
+    assert session.moved == (24, 24)
+    assert not bench.plane._drained
+
+
+def test_an_event_without_data_is_none(bench: Bench) -> None:
+    client, server, session = bench.session()
+    bench.until(lambda: session.server.quick)
+    for leg in (session.client, session.server):
+        bench.plane._handle([(leg.fd, IN), (leg.fd, IN | OUT), (leg.fd, OUT)])
+        assert leg.quick
+    assert session.end is None
+    client.send(b"x")
+    assert bench.read(server, 1) == b"x"
+
+
+@BOTH_WAYS
+def test_a_fin_that_comes_between_the_event_and_the_read(bench: Bench, forth: bool) -> None:
+    way = Way(bench, forth)
+    bench.until(lambda: way.leg.quick)
+    way.source.shutdown(socket.SHUT_WR)
+    bench.plane._handle([(way.leg.fd, IN)])
+    assert way.leg.done
+    assert way.drain() == "end"
+    assert way.session.end is None
+    way.sink.send(b"the other way")
+    assert bench.read(way.source, 13) == b"the other way"
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (OSError(errno.ETIMEDOUT, "timed out"), "timed out"),
+        (OSError(), os.strerror(errno.EIO).lower()),
+    ],
+)
+@pytest.mark.parametrize("call", ["read", "write"])
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_call_that_fails_is_a_failure_of_its_side(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    forth: bool,
+    error: OSError,
+    end: str,
+    call: str,
+    quick: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    way = Way(bench, forth)
+    way.leg.quick = quick
+    failing = way.leg if call == "read" else way.peer
+    if quick or call == "read":
+        do = getattr(os, call)
+
+        def fail(fd: int, argument: bytes | int) -> bytes | int:
+            if fd == failing.fd:
+                raise error
+            answer: bytes | int = do(fd, argument)
+            return answer
+
+        monkeypatch.setattr(os, call, fail)
+    else:
+        way.leg.held = b"y"
+        way.leg.peer.sock = Refusing(way.peer.sock, error)  # type: ignore[assignment]
+    way.source.send(b"x")
+    bench.until(lambda: bool(bench.ended))
+    side = "client" if failing is way.session.client else "server"
+    assert way.session.end == f"{side} {end}"
+    assert way.leg.moved == 0
+    assert not caplog.records
+
+
+class Refusing:
+    """A socket that can send nothing."""
+
+    def __init__(self, sock: object, error: OSError) -> None:
+        self._sock = sock
+        self._error = error
+
+    def send(self, *_: object) -> int:
+        raise self._error
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sock, name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.daemon.config import policy, static_map
-from faith.daemon.config.policy import Parts, Rules
+from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.errors import ConfigError
 from faith.translation.map_table import Maps
 from faith.translation.prefix import RFC6052, Prefix
@@ -23,11 +23,11 @@ SERVER = int(IPv4Address("192.0.2.80"))
 
 def test_a_pool_is_among_the_networks() -> None:
     pool = ((0xC6336400, 24),)
-    parts = Parts(Rules("", "x"), (), (), pool=pool)
+    parts = PolicyInputs(Rules("", "x"), (), (), pool=pool)
     assert parts.networks == pool
-    assert Parts.loads(parts.dumps()).pool == pool
-    assert parts.policy(lambda v4: 7).lent(1) == 7
-    assert parts.policy().lent(1) is None
+    assert PolicyInputs.loads(parts.dumps()).pool == pool
+    assert parts.policy(lambda v4: 7).leased_host(1) == 7
+    assert parts.policy().leased_host(1) is None
 
 
 def test_rules_name_file_and_line_of_a_mistake(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_the_usual_file_need_not_be_there(tmp_path: Path, monkeypatch: pytest.Mo
 def test_parts_decide_the_same_after_the_journey() -> None:
     prefix = Prefix.parse("2001:db8:100::/40", RFC6052)
     rules = Rules("2001:db8:6::/48 permit 192.0.2.0/24  # 'é'\n", "/etc/faithd.conf")
-    parts = Parts(rules, (prefix,), ((SERVER + 1, 32),))
-    arrived = Parts.loads(parts.dumps())
+    parts = PolicyInputs(rules, (prefix,), ((SERVER + 1, 32),))
+    arrived = PolicyInputs.loads(parts.dumps())
     assert arrived == parts
     decide = arrived.policy().admit
     assert decide(CLIENT, SERVER, prefix).refused is None
@@ -75,13 +75,13 @@ def test_of_the_maps_only_what_changes_travels() -> None:
     lines = [f"198.51.100.{host} 2001:db8:a::{host}" for host in range(1, 100)]
     lines.append("198.51.100.100 2001:db8:a::100 ports=8080 to_port=80 protocols=tcp")
     rules = Rules("", "/etc/faithd.conf")
-    before = Parts(rules, (), (), Maps(static_map.parse("\n".join(lines))))
-    arrived = Parts.loads(before.dumps())
+    before = PolicyInputs(rules, (), (), Maps(static_map.parse("\n".join(lines))))
+    arrived = PolicyInputs.loads(before.dumps())
     assert arrived == before
     lines[3:5] = ["198.51.100.0/24 2001:db8:b::/64 direction=out"]
-    after = Parts(rules, (), (), Maps(static_map.parse("\n".join(lines))))
+    after = PolicyInputs(rules, (), (), Maps(static_map.parse("\n".join(lines))))
     dumped = after.dumps(before.maps)
     assert len(dumped) < 500
-    assert set(Parts.loads(dumped, arrived.maps).policy().maps) == set(after.maps)
-    unchanged = Parts(rules, (), ((SERVER, 32),), before.maps)
-    assert Parts.loads(unchanged.dumps(before.maps), arrived.maps) == unchanged
+    assert set(PolicyInputs.loads(dumped, arrived.maps).policy().maps) == set(after.maps)
+    unchanged = PolicyInputs(rules, (), ((SERVER, 32),), before.maps)
+    assert PolicyInputs.loads(unchanged.dumps(before.maps), arrived.maps) == unchanged

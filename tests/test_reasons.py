@@ -42,8 +42,12 @@ def test_the_manual_explains_every_word_and_no_other() -> None:
 
 @pytest.mark.parametrize("why", reasons.POLICY)
 def test_a_refusal_by_policy_counts_as_itself_for_every_protocol(why: str) -> None:
-    for module in (relay_counters, udp_counters, ping_counters):
+    for module, counters in (
+        (relay_counters, relay_counters.Counters),
+        (udp_counters, udp_counters.UdpCounters),
+        (ping_counters, ping_counters.PingCounters),
+    ):
         cells = [0] * module.LAYOUT.size
-        module.Counters(cells).refused(why)
+        counters(cells).refused(why)
         assert cells[module.LAYOUT.cells(module.REFUSALS)[why]] == 1
         assert sum(cells) == 1

@@ -1,4 +1,4 @@
-"""What others take from the kernel's tables: put back, said and counted."""
+"""Kernel state that other programs remove is restored, logged and counted."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from faith.daemon.host import repair
-from faith.daemon.host.repair import Upkeep
-from faith.daemon.observe.health import LAYOUT, REPAIRS, Condition
+from faith.daemon.host.repair import Repair
+from faith.daemon.observe.health import LAYOUT, REPAIRS, RelayHealth
 from faith.daemon.process.loop import Loop
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
@@ -39,7 +39,7 @@ class Kernel:
         loop = Loop()
         self.set_up = [PREFIX]
         reservations: Any = SimpleNamespace(set_up=self.set_up)
-        self.upkeep = Upkeep(loop, reservations, Condition(self.cells))
+        self.upkeep = Repair(loop, reservations, RelayHealth(self.cells))
         loop.close()
 
     def inspect(self) -> GuardState:

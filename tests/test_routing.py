@@ -34,7 +34,7 @@ def policy(rules: str = "", maps: Maps = MAPS) -> Policy:
 def test_what_is_lent_is_not_remembered() -> None:
     lent = {int(ip_address("198.51.100.7")): 5}
     lending = policy()
-    lending.lent = lent.get
+    lending.leased_host = lent.get
     routes = Routing(lending)
     client, pooled = "192.0.2.9", "198.51.100.7"
     assert routes.find_inward(client, pooled, 22).server == "::5"

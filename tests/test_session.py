@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,14 @@ def test_its_record(session: Session) -> None:
         "received": 20,
         "end": "server reset",
     }
+
+
+def test_a_source_of_ipv6_is_an_address_and_a_port(session: Session) -> None:
+    """The socket tells a flow label and a scope with it."""
+    with socket.socket(socket.AF_INET6) as server:
+        server.bind(("::1", 0))
+        inward = Session(session.client.sock, server, ("192.0.2.1", 1, 0, 0), ROUTE, 23, 100.0)
+        assert inward.record(101).source == ("::1", server.getsockname()[1])
 
 
 def test_a_record_before_the_end_names_none(session: Session) -> None:

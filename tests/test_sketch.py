@@ -19,7 +19,7 @@ def count(presence: Presence, key: bytes) -> int:
 
 
 def holds(pace: Pace, cells: tuple[int, ...], level: float, now: float) -> bool:
-    """Whether it is *level*, nearly."""
+    """Return whether it is nearly *level*."""
     return pace.exceeds(cells, level - 0.01, now) and not pace.exceeds(cells, level + 0.01, now)
 
 

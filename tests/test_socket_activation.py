@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.daemon.config.settings import Service, Settings
-from faith.daemon.host.socket_activation import Passed
+from faith.daemon.host.socket_activation import PassedSockets
 from faith.dns.endpoint import Endpoint
 from faith.dns.options import Options
 from faith.dns.service import Settings as DnsSettings
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 FIND = """
 import os
-from faith.daemon.host.socket_activation import Passed
+from faith.daemon.host.socket_activation import PassedSockets
 from faith.errors import FaithError
 os.environ["LISTEN_PID"] = os.environ["LISTEN_PID"] or str(os.getpid())
 try:
-    found = Passed.found()
+    found = PassedSockets.found()
     print({name: len(some) for name, some in found.state().items()},
           any(map(os.get_inheritable, found.descriptors())),
           [name for name in os.environ if name.startswith("LISTEN")])
@@ -118,7 +118,7 @@ SETTINGS = Settings((Service("http", Ports([(80, 80)])),))
 def test_settings_learn_of_them(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "control"
     metrics, name = make(), make(socket.SOCK_DGRAM)
-    passed = Passed(
+    passed = PassedSockets(
         {
             "metrics": [metrics],
             "control": [make(socket.SOCK_SEQPACKET, socket.AF_UNIX, str(path))],
@@ -137,17 +137,17 @@ def test_who_contradicts_them_is_told(make: Make, tmp_path: Path) -> None:
     sock = make()
     where = sock.getsockname()[:2]
     with pytest.raises(ConfigError, match=r"^metrics.listen: \('::1', 1\), but systemd has opened"):
-        Passed({"metrics": [sock]}).fit(replace(SETTINGS, metrics=("::1", 1)))
+        PassedSockets({"metrics": [sock]}).fit(replace(SETTINGS, metrics=("::1", 1)))
     with pytest.raises(ConfigError, match=rf"^service.ports: 80, but .* has opened {where[1]}$"):
-        Passed({"service": [sock]}).fit(SETTINGS)
+        PassedSockets({"service": [sock]}).fit(SETTINGS)
     served = Settings((Service("it", Ports([(where[1], where[1])])),), via="tproxy")
     with pytest.raises(ConfigError, match=r"^prefix.via: tproxy, but systemd"):
-        Passed({"service": [sock]}).fit(served)
+        PassedSockets({"service": [sock]}).fit(served)
     with pytest.raises(ConfigError, match=r"^dns: there is no such table"):
-        Passed({"dns": [sock]}).fit(SETTINGS)
+        PassedSockets({"dns": [sock]}).fit(SETTINGS)
     elsewhere = DnsSettings(Options(()), listen=(Endpoint("::1", 53),))
     with pytest.raises(ConfigError, match=r"^dns.listen: \[::1\]:53, but"):
-        Passed({"dns": [sock]}).fit(replace(SETTINGS, dns=elsewhere))
+        PassedSockets({"dns": [sock]}).fit(replace(SETTINGS, dns=elsewhere))
     control = make(socket.SOCK_SEQPACKET, socket.AF_UNIX, str(tmp_path / "control"))
     with pytest.raises(ConfigError, match=r"^control: /elsewhere, but"):
-        Passed({"control": [control]}).fit(replace(SETTINGS, control=Path("/elsewhere")))
+        PassedSockets({"control": [control]}).fit(replace(SETTINGS, control=Path("/elsewhere")))

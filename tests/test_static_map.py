@@ -57,23 +57,23 @@ def test_of_words() -> None:
     [
         ("198.51.100.1", "a map has two addresses: IPV4"),
         ("198.51.100.1.1 2001:db8::1", r"'198\.51\.100\.1\.1' is not an IPv4 address \(such as"),
-        ("2001:db8::1 198.51.100.1", "2001:db8::1 is IPv6, and IPv4 belongs here"),
-        ("198.51.100.1 198.51.100.2", r"198\.51\.100\.2 is IPv4, and IPv6 belongs here"),
+        ("2001:db8::1 198.51.100.1", "2001:db8::1 is IPv6, and IPv4 is expected here"),
+        ("198.51.100.1 198.51.100.2", r"198\.51\.100\.2 is IPv4, and IPv6 is expected here"),
         ("198.51.100.1 fe80::1%lo", "is not an IPv6 address"),
         ("198.51.100.1 2001:db8::1\0", "is not an IPv6 address"),
         ("198.51.100.0/33 2001:db8::", "'33' is not a prefix length from 0 to 32"),
         ("198.51.100.0/ 2001:db8::", "'' is not a prefix length"),
         ("198.51.100.0 2001:db8::/-1", "'-1' is not a prefix length from 0 to 128"),
         ("198.51.100.1/24 2001:db8::/120", r"did you mean 198\.51\.100\.0/24\?"),
-        ("198.51.100.1 2001:db8::1 80", "'80' is no KEY=VALUE"),
+        ("198.51.100.1 2001:db8::1 80", "'80' is not KEY=VALUE"),
         ("198.51.100.1 2001:db8::1 protocol=tcp", "is protocols meant?"),
-        ("198.51.100.1 2001:db8::1 ports=1 ports=2", "ports is there twice"),
+        ("198.51.100.1 2001:db8::1 ports=1 ports=2", "ports is given twice"),
         ("198.51.100.1 2001:db8::1 ports=0", "port 0 is not between"),
         ("198.51.100.1 2001:db8::1 ports=1 to_port=2-3", "2-3 is not one port"),
         ("198.51.100.1 2001:db8::1 protocols=", "'' is none of tcp, udp, icmp"),
         ("198.51.100.1 2001:db8::1 protocols=tcp,ucp", "is udp meant?"),
         ("198.51.100.1 2001:db8::1 direction=inwards", "'inwards' is none of both, in, out"),
-        ("127.0.0.1 2001:db8::1", "no host's"),
+        ("127.0.0.1 2001:db8::1", "no host can have"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(line: str, says: str) -> None:
@@ -120,6 +120,6 @@ def test_a_hundred_thousand_maps() -> None:
     assert len(maps) == MANY
     for host in random.Random(1).choices(range(MANY), k=100):
         v4, v6 = (198 << 24 | 18 << 16) + host, (0x20010DB8 << 32 | host) << 64 | 1
-        assert maps.inward(v4, TCP, 80) == (v6, 80)
-        assert maps.outward(v6, TCP) == v4
+        assert maps.to_v6(v4, TCP, 80) == (v6, 80)
+        assert maps.to_v4(v6, TCP) == v4
     assert sum(1 << 32 - length for _, length in maps.networks) == MANY

@@ -12,7 +12,7 @@ from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix, Prefixes
 from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED, OWN
-from faith.translation.v4_to_v6 import in_rules, inward, standing_for
+from faith.translation.v4_to_v6 import admit_from_v4, in_rules, standing_for
 
 
 def v4(text: str) -> int:
@@ -44,38 +44,38 @@ def policy(rules: str = "", *prefixes: Prefix) -> Policy:
 def test_what_no_map_is_for_may_be_lent() -> None:
     pooled, server = v4("203.0.113.5"), int(ipaddress.ip_address("2001:db8:5::5"))
     lending = policy()
-    lending.lent = {pooled: server}.get
+    lending.leased_host = {pooled: server}.get
     for protocol, port in (("tcp", 22), ("icmp", 0)):
-        found = inward(lending, CLIENT, pooled, port, protocol)
-        assert (found.refused, found.server, found.port, found.lent) == (None, server, port, True)
-    assert inward(lending, CLIENT, pooled + 1, 22).refused == NOT_MAPPED
-    assert not inward(lending, CLIENT, MAPPED, 22).lent
+        found = admit_from_v4(lending, CLIENT, pooled, port, protocol)
+        assert (found.refused, found.server, found.port, found.leased) == (None, server, port, True)
+    assert admit_from_v4(lending, CLIENT, pooled + 1, 22).refused == NOT_MAPPED
+    assert not admit_from_v4(lending, CLIENT, MAPPED, 22).leased
 
 
 def test_what_has_become_the_gateways_own_is_lent_no_more() -> None:
     pooled, server = v4("203.0.113.5"), v6("2001:db8:5::5")
     lending = policy()
-    lending.lent = {pooled: server}.get
+    lending.leased_host = {pooled: server}.get
     lending.own6 = Networks(128, [(server, 128)])
-    assert inward(lending, CLIENT, pooled, 22).refused == OWN
+    assert admit_from_v4(lending, CLIENT, pooled, 22).refused == OWN
     lending.own6 = Networks(128, [(server + 1, 128)])
-    assert inward(lending, CLIENT, pooled, 22).refused is None
+    assert admit_from_v4(lending, CLIENT, pooled, 22).refused is None
 
 
 def test_it_goes_to_the_server_as_prefix_and_client() -> None:
-    found = inward(policy(), CLIENT, MAPPED, 22)
+    found = admit_from_v4(policy(), CLIENT, MAPPED, 22)
     assert (found.refused, found.server, found.port) == (None, SERVER, 22)
     assert found.source == v6("2001:db8:ffff::203.0.113.9")
 
 
 def test_a_map_of_a_port_leads_to_another() -> None:
-    found = inward(policy(), CLIENT, MAPPED, 8080)
+    found = admit_from_v4(policy(), CLIENT, MAPPED, 8080)
     assert (found.server, found.port) == (v6("2001:db8:a::3"), 80)
 
 
 def test_what_is_not_mapped_and_what_would_come_back_are_refused() -> None:
-    assert inward(policy(), CLIENT, v4("198.51.100.1"), 22).refused == NOT_MAPPED
-    assert inward(policy(), CLIENT, v4("198.51.100.103"), 22).refused == LOOP
+    assert admit_from_v4(policy(), CLIENT, v4("198.51.100.1"), 22).refused == NOT_MAPPED
+    assert admit_from_v4(policy(), CLIENT, v4("198.51.100.103"), 22).refused == LOOP
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_not_mapped_and_what_would_come_back_are_refused() -> None:
     ],
 )
 def test_rules_know_the_client_as_an_ipv4_mapped_address(rules: str, refused: str | None) -> None:
-    assert inward(policy(rules), CLIENT, MAPPED, 22).refused == refused
+    assert admit_from_v4(policy(rules), CLIENT, MAPPED, 22).refused == refused
 
 
 def test_in_rules() -> None:
@@ -102,11 +102,11 @@ def test_the_well_known_prefix_stands_for_no_private_address() -> None:
     assert standing_for(v4("10.0.0.1"), Prefixes([known])) is None
     assert standing_for(v4("10.0.0.1"), Prefixes([known, own])) == own
     assert standing_for(v4("8.8.8.8"), Prefixes([known, own])) == known
-    assert inward(policy("", known), v4("10.0.0.1"), MAPPED, 22).source is None
+    assert admit_from_v4(policy("", known), v4("10.0.0.1"), MAPPED, 22).source is None
 
 
 def test_every_layout_has_room_for_a_client() -> None:
     prefix = Prefix.parse("2001:db8:ff00::/40", RFC6052)
-    source = inward(policy("", prefix), CLIENT, MAPPED, 22).source
+    source = admit_from_v4(policy("", prefix), CLIENT, MAPPED, 22).source
     assert source is not None
     assert prefix.unmap(source) == CLIENT

@@ -95,7 +95,7 @@ def stores() -> Iterator[list[Store]]:
 
 
 def test_all_of_every_part_comes_in_lots_and_in_order(stores: list[Store]) -> None:
-    many, few, there, here = Store(2 * ROOM + 7, patience=3), Store(2), Store(), Store()
+    many, few, there, here = Store(2 * ROOM + 7, patience=8), Store(2), Store(), Store()
     stores += [there, here]
     descriptors = set(os.listdir("/proc/self/fd"))
     meeting = Meeting({"many": many, "few": few}, {"many": there, "few": here})
@@ -128,6 +128,61 @@ def test_a_taker_that_dies_leaves_everything_with_the_giver(stores: list[Store])
     assert mine.numbers == [*range(5)]
     for _, descriptor in mine.things:
         os.fstat(descriptor)
+
+
+def test_a_taker_that_dies_while_nothing_can_go_is_given_nothing(stores: list[Store]) -> None:
+    mine = Store(5, patience=3)
+    stores.append(mine)
+    meeting = Meeting({"mine": mine}, {})
+    meeting.far.close()
+    meeting.run()
+    assert meeting.given == [False]
+    assert not mine.lots, "nothing had to be taken back"
+    assert mine.numbers == [*range(5)]
+
+
+def test_a_lot_that_cannot_be_sent_is_taken_back(
+    stores: list[Store], caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = Store(5)
+    stores.append(mine)
+    loop = asyncio.new_event_loop()
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    far.close()
+    given: list[bool] = []
+    Giver(loop, near.detach(), {"mine": mine}, given.append)
+    assert given == [False]
+    assert mine.lots == [5]
+    assert mine.numbers == [*range(5)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "sessions cannot be handed over: Broken pipe"
+    ]
+    assert caplog.records[0].name == "faith.handover"
+    loop.close()
+
+
+def test_what_was_taken_is_not_taken_back_when_the_taker_dies_later(stores: list[Store]) -> None:
+    given, waiting, there = Store(2), Store(3, patience=1000), Store()
+    stores += [given, waiting, there]
+    meeting = Meeting({"given": given, "waiting": waiting}, {"given": there, "waiting": Store()})
+    meeting.meet()
+    taker = meeting.taker
+    assert taker
+    meeting.loop.call_later(0.1, taker._end)
+    meeting.run()
+    assert meeting.given == [False]
+    assert there.numbers == [0, 1]
+    assert not given.things
+    assert not given.lots
+    assert waiting.numbers == [0, 1, 2]
+
+
+def test_a_lot_and_its_text_are_what_the_kernel_carries() -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        socket.send_fds(near, [b"x"], [near.fileno()] * (ROOM + 1))
+        with pytest.raises(OSError, match=r"Invalid argument|Too many references"):
+            socket.send_fds(near, [b"x"], [near.fileno()] * (ROOM + 2))
 
 
 def test_a_taker_that_makes_no_sense_of_it_says_so_and_takes_nothing(stores: list[Store]) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from faith.daemon.config.worker_settings import Orders
+from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.observe.records import Recording
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -18,7 +18,7 @@ def test_what_is_carried_is_what_arrives() -> None:
         proxy_v2=Ports([(443, 443)]),
     )
     for orders in (
-        Orders(relay, Recording(sample=3), Ports([(23, 23)]), "json"),
-        Orders(RelaySettings(), Recording(), NO_PORTS, "text"),
+        WorkerSettings(relay, Recording(sample=3), Ports([(23, 23)]), "json"),
+        WorkerSettings(RelaySettings(), Recording(), NO_PORTS, "text"),
     ):
-        assert Orders.loads(orders.dumps()) == orders
+        assert WorkerSettings.loads(orders.dumps()) == orders

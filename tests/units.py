@@ -19,7 +19,7 @@ INSTANCES = {
 
 
 def values(unit: str, key: str) -> list[str]:
-    """What follows ``key=`` in the unit, for each time that it is there."""
+    """Return the values of *key* in the unit, in order."""
     found = re.findall(rf"^{key}=(.*)$", (CONTRIB / unit).read_text(), re.MULTILINE)
     return [value.removeprefix("-") for value in found]
 
@@ -43,6 +43,6 @@ def capabilities(unit: str) -> list[str]:
 
 
 def bounded(unit: str) -> list[str]:
-    """What to start a program by, so that it has no capability that the unit does not give it."""
+    """Return a command prefix that leaves a program the capabilities of the unit only."""
     allowed = ",".join(["-all", *(f"+{name}" for name in capabilities(unit))])
     return ["setpriv", "--no-new-privs", f"--bounding-set={allowed}"]

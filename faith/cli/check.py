@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.settings import Service, Settings
     from faith.daemon.observe.records import Recording
-    from faith.datagram.ping.ping_server import Settings as PingSettings
+    from faith.datagram.ping.ping_server import PingSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.relay.tcp.admission import Limits
     from faith.translation.sources import Source

@@ -26,7 +26,7 @@ def ask(path: Path | None, command: str, *, patience: float = PATIENCE, **words:
     """
     for message, _ in _answers(path, command, words, patience):
         return message
-    raise FaithError(f"{command}: it has ended without an answer; its log tells why")
+    raise FaithError(f"{command}: the daemon ended the connection without an answer; see its log")
 
 
 def gather(path: Path | None, command: str, **words: Any) -> Iterator[tuple[Message, str]]:
@@ -65,5 +65,5 @@ def _only() -> Path:
     if not found:
         raise FaithError("no faithd with a control socket is running (faithd --config has one)")
     if len(found) > 1:
-        raise FaithError(f"several run; say which with --control: {', '.join(found)}")
+        raise FaithError(f"several daemons run; choose one with --control: {', '.join(found)}")
     return Path(found[0])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faith.cli import addr, check, listeners, maps, names, prefixes, running, status
+from faith.cli import addr, check, maps, names, open_listeners, prefixes, running, status
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
 from faith.translation.ports import Ports
@@ -39,7 +39,7 @@ _Layout = Annotated[
     str | None,
     typer.Option(
         metavar="|".join(LAYOUTS),
-        help="Where the IPv4 address sits: the last 32 bits, or as RFC 6052 has it.",
+        help="Where the IPv4 address is: in the last 32 bits, or as in RFC 6052.",
     ),
 ]
 CONFIGURATION = Path("/etc/faith.toml")
@@ -100,18 +100,18 @@ def faith(
         bool, typer.Option("--print", help="Show the commands for it instead; change nothing.")
     ] = False,
 ) -> None:
-    """Reserve IPv6 prefixes for mapped addresses, so that faithd can relay what goes there.
+    """Reserve IPv6 prefixes for mapped addresses, so that faithd can relay connections to them.
 
     Without any option or command: show the status.
     """
     asked = any((enable, disable, prefix, layout, open_ports, show))
     if context.invoked_subcommand:
         if asked:
-            raise ConfigError(f"options go behind the command: {context.invoked_subcommand} ...")
+            raise ConfigError(f"options must follow the command: {context.invoked_subcommand} ...")
     elif not asked:
         show_status()
     elif enable == disable:
-        raise ConfigError("say either -e, to reserve, or -d, to release")
+        raise ConfigError("give either -e (reserve) or -d (release)")
     elif enable:
         ports = _ports(open_ports) if open_ports else None
         _change(prefixes.enabling(_prefixes(prefix, layout), ports), show=show)
@@ -140,12 +140,14 @@ def _change(change: prefixes.Change, *, show: bool) -> None:
     for line in change.told():
         print(line)
     if not guarded and change.after:
-        _failed(f"warning: no guard, for want of nftables: {listeners.exposed()}")
+        _failed(
+            f"warning: no guard, because this kernel has no nftables: {open_listeners.exposed()}"
+        )
 
 
 @app.command("status")
 def show_status(as_json: _Json = False) -> None:
-    """Show what is reserved, who serves it and what is amiss."""
+    """Show what is reserved, which daemons serve it and what is wrong."""
     found = status.read()
     if as_json:
         _print_json(found.fields())
@@ -159,7 +161,7 @@ def show_addresses(
     prefix: _Prefixes = None,
     layout: _Layout = None,
     in_hex: Annotated[
-        bool, typer.Option("--hex", help="Mapped addresses as logs have them, without dots.")
+        bool, typer.Option("--hex", help="Mapped addresses in hexadecimal, as in logs.")
     ] = False,
     as_json: _Json = False,
 ) -> None:
@@ -197,11 +199,13 @@ def check_file(
 
 @app.command("setup")
 def set_up(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write.")] = CONFIGURATION,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write.")
+    ] = CONFIGURATION,
     defaults: Annotated[
-        bool, typer.Option("--defaults", help="Ask nothing: take what is proposed.")
+        bool, typer.Option("--defaults", help="Ask nothing: accept all proposals.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over FILE.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Show the file; write nothing.")] = False,
 ) -> int:
     """Make a configuration for this host by questions, each with a proposal."""
@@ -213,10 +217,10 @@ def set_up(
 @app.command("upgrade")
 def upgrade_daemons(
     pids: Annotated[
-        list[int] | None, typer.Argument(metavar="PID", help="These, not every faithd.")
+        list[int] | None, typer.Argument(metavar="PID", help="Only these, not every faithd.")
     ] = None,
 ) -> None:
-    """Have every faithd go on as the program that is installed now; sessions go on, too."""
+    """Upgrade every faithd to the program that is installed now; sessions continue."""
     from faith.cli import upgrade
 
     for line in upgrade.upgrade(pids or ()):
@@ -226,10 +230,10 @@ def upgrade_daemons(
 @app.command("demo")
 def run_demo(
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the network there, to play with.")
+        bool, typer.Option("--keep", help="Keep the network, for use afterwards.")
     ] = False,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take away what --keep has left.")
+        bool, typer.Option("--remove", help="Remove the network that --keep has kept.")
     ] = False,
 ) -> int:
     """Build a network of three hosts on this machine, and watch connections pass through it."""

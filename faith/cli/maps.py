@@ -23,12 +23,12 @@ COLUMNS = ("v4", "v6", "protocols", "ports", "to_port", "direction", "file")
 app = typer.Typer(help="Show and change the static maps of a running faithd.")
 
 _V4 = Annotated[str, typer.Argument(metavar="IPV4", help="The address or network.")]
-_V6 = Annotated[str, typer.Argument(metavar="IPV6", help="What it stands for.")]
+_V6 = Annotated[str, typer.Argument(metavar="IPV6", help="The IPv6 address or network.")]
 _Ports = Annotated[
     str | None, typer.Option("--ports", metavar="PORTS", help="These ports: 80,8000-8100.")
 ]
 _ToPort = Annotated[
-    str | None, typer.Option("--to-port", metavar="PORT", help="The IPv6 host's, of one port.")
+    str | None, typer.Option("--to-port", metavar="PORT", help="The port of the IPv6 host.")
 ]
 _Protocols = Annotated[
     list[str] | None,
@@ -54,12 +54,10 @@ def add(
     to_port: _ToPort = None,
     protocols: _Protocols = None,
     direction: _Direction = None,
-    save: Annotated[
-        bool, typer.Option("--save", help="Also write it to the file of maps, to stay.")
-    ] = False,
+    save: Annotated[bool, typer.Option("--save", help="Also write it to the map file.")] = False,
     at: _Control = None,
 ) -> None:
-    """Have faithd map one more IPv4 address or network; other connections go on."""
+    """Make faithd map one more IPv4 address or network; other connections go on."""
     options = _options(ports, to_port, protocols, direction)
     static_map.of_words(v4, v6, options)
     done = control_client.ask(at, "map", v4=v4, v6=v6, options=options, save=save)
@@ -70,17 +68,15 @@ def add(
 @app.command("del")
 def delete(
     v4: _V4,
-    v6: Annotated[str, typer.Argument(metavar="IPV6", help="What it stands for.")] = "",
+    v6: Annotated[str, typer.Argument(metavar="IPV6", help="The IPv6 address or network.")] = "",
     ports: _Ports = None,
     to_port: _ToPort = None,
     protocols: _Protocols = None,
     direction: _Direction = None,
-    save: Annotated[
-        bool, typer.Option("--save", help="Also take it out of the file of maps.")
-    ] = False,
+    save: Annotated[bool, typer.Option("--save", help="Also remove it from the map file.")] = False,
     at: _Control = None,
 ) -> None:
-    """Have faithd map an IPv4 address or network no more; say what tells the map from others."""
+    """Make faithd remove a map; options select it where there are several."""
     options = _options(ports, to_port, protocols, direction)
     done = control_client.ask(at, "unmap", v4=v4, v6=v6, options=options, save=save)
     until = f", until faithd reads {done['file']} again" if done["file"] else ""
@@ -92,7 +88,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     at: _Control = None,
 ) -> None:
-    """Show the maps that are in force, and the file that each is in."""
+    """Show the maps in force, and the file of each."""
     found = [fields(one) for one in read(at)]
     print(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
 

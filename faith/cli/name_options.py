@@ -51,14 +51,12 @@ Map = Annotated[
         "--map", metavar="IPV4=PREFIX", help="Map these IPv4 addresses under another prefix."
     ),
 ]
-FilterA = Annotated[
-    Texts, typer.Option(metavar="NETWORK", help="Tell these clients of no A records.")
-]
+FilterA = Annotated[Texts, typer.Option(metavar="NETWORK", help="Send these clients no A records.")]
 Exclude = Annotated[
     Texts,
     typer.Option(
         metavar="NETWORK",
-        help="Take AAAA records in this network for absent, instead of those in ::ffff:0:0/96.",
+        help="Treat AAAA records in this network as absent, instead of those in ::ffff:0:0/96.",
     ),
 ]
 ExcludeV4 = Annotated[
@@ -77,7 +75,11 @@ Missing = Annotated[
 ]
 ServeStale = Annotated[
     int,
-    typer.Option(metavar="SECONDS", min=0, help="For so long, an old answer is better than none."),
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        help="Use answers that expired so long ago when no server answers.",
+    ),
 ]
 MixedCase = Annotated[
     bool, typer.Option("--mixed-case", help="Ask in random case, against forged replies.")
@@ -89,18 +91,18 @@ Pool = Annotated[
     Texts,
     typer.Option(
         metavar="IPV4",
-        help="Lend addresses in this network to servers without any, for IPv4 clients.",
+        help="Lease addresses in this network to servers without any, for IPv4 clients.",
     ),
 ]
 PoolClient = Annotated[
     Texts,
-    typer.Option(metavar="NETWORK", help="Tell these clients of lent addresses, not all on IPv4."),
+    typer.Option(metavar="NETWORK", help="Give these clients leased addresses, not all on IPv4."),
 ]
 PoolFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Keep there who was lent which, not in /var/lib/faith/pool."),
+    typer.Option(metavar="FILE", help="Keep the leases there, not in /var/lib/faith/pool."),
 ]
-Workers = Annotated[int, typer.Option(min=1, metavar="N", help="Serve by N processes.")]
+Workers = Annotated[int, typer.Option(min=1, metavar="N", help="The number of processes.")]
 User = Annotated[str, typer.Option(metavar="USER", help="Serve as this user.")]
 Metrics = Annotated[
     str | None,

@@ -21,7 +21,7 @@ _Control = Annotated[
 
 def show_sessions(
     client: Annotated[
-        str | None, typer.Option(metavar="NETWORK", help="Only those of these clients.")
+        str | None, typer.Option(metavar="NETWORK", help="Only sessions of these clients.")
     ] = None,
     sort: Annotated[
         str, typer.Option(metavar="KEY", help=f"By one of {', '.join(sessions.KEYS)}.")
@@ -38,7 +38,7 @@ def show_sessions(
 
 
 def kill_session(
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="As faith sessions calls it.")],
+    session: Annotated[str, typer.Argument(metavar="SESSION", help="Its id in faith sessions.")],
     at: _Control = None,
 ) -> None:
     """End a session, with resets to both sides."""
@@ -48,17 +48,17 @@ def kill_session(
 
 def drain(
     forever: Annotated[
-        bool, typer.Option("--forever", help="However long the sessions take to end.")
+        bool, typer.Option("--forever", help="Wait for the sessions without a limit.")
     ] = False,
     at: _Control = None,
 ) -> None:
-    """Have faithd take no more connections, and stop when its sessions have ended."""
+    """Make faithd accept no more connections, and stop when its sessions have ended."""
     left = control_client.ask(at, "drain", forever=forever)["sessions"]
-    print(f"no more connections are taken; open sessions: {left}")
+    print(f"no more connections are accepted; open sessions: {left}")
 
 
 def reload(at: _Control = None) -> None:
-    """Have faithd read its configuration again: all of it is taken, or nothing."""
+    """Make faithd read its configuration again: all of it is applied, or nothing."""
     control_client.ask(at, "reload", patience=3 * PATIENCE)  # it may take an upgrade
     print("the configuration has been read again, and is in force")
 

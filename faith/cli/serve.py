@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.config import config
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.settings import ALGS, Service, Settings
-from faith.daemon.host.socket_activation import Passed
+from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS, Log, open_sink
 from faith.daemon.observe.records import Recording
 from faith.daemon.process.daemonize import Background, is_supervised
 from faith.daemon.supervisor import Supervisor
-from faith.daemon.upgrade.inherited_state import Legacy
+from faith.daemon.upgrade.inherited_state import InheritedState
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
 from faith.kernel.steering import METHODS
@@ -67,19 +67,19 @@ def main(arguments: list[str]) -> int:
         return 1
     foreground = options.foreground or is_supervised()
     try:
-        legacy = Legacy.found()
-        passed = Passed.found()
+        inherited = InheritedState.found()
+        passed = PassedSockets.found()
     except FaithError as error:
         print(f"faithd: {error}", file=sys.stderr)
         return 1
-    background = Background() if foreground else Background.enter(again=legacy is not None)
+    background = Background() if foreground else Background.enter(again=inherited is not None)
     ident = "faithd" if options.config else f"faithd {options.service}"
-    told = _open_log(ident, settings.log, foreground=foreground)
+    log_handler = _open_log(ident, settings.log, foreground=foreground)
     log.setLevel(logging.DEBUG if options.debug else logging.INFO)
     if settings.relay.rsh or settings.relay.rlogin:
         log.warning("%s", TRUST)
     try:
-        Supervisor(settings, told, background, reread, legacy, passed).run()
+        Supervisor(settings, log_handler, background, reread, inherited, passed).run()
     except FaithError as error:
         log.error("%s", error)
         return 1
@@ -90,16 +90,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _open_log(ident: str, form: str, *, foreground: bool) -> Log:
-    told = Log(open_sink(ident, foreground=foreground), ident, form)
+    log_handler = Log(open_sink(ident, foreground=foreground), ident, form)
     root = logging.getLogger()
-    root.addHandler(told)
+    root.addHandler(log_handler)
     if not foreground:
         # Until the daemon serves, its caller sees warnings too; afterwards this goes to /dev/null.
         caller = logging.StreamHandler()
         caller.setLevel(logging.WARNING)
         caller.setFormatter(logging.Formatter("faithd: %(message)s"))
         root.addHandler(caller)
-    return told
+    return log_handler
 
 
 def _settings_by(
@@ -113,7 +113,9 @@ def _settings_by(
     alone = vars(parser.parse_args(["--config", str(options.config)]))
     for name, value in vars(options).items():
         if name not in ("debug", "foreground") and value != alone[name]:
-            raise parser.error(f"with --config, the file says it all: {name} has no place here")
+            raise parser.error(
+                f"with --config, options belong into the file: {name} is not allowed"
+            )
     return partial(config.load, options.config.absolute())
 
 
@@ -171,7 +173,7 @@ def _limits(words: list[str]) -> Limits:
         try:
             chosen[name] = kind(number)
         except ValueError:
-            raise ConfigError(f"--limit {word}: {number!r} is no number") from None
+            raise ConfigError(f"--limit {word}: {number!r} is not a number") from None
     return Limits(**chosen)
 
 
@@ -179,7 +181,7 @@ def _local_server(words: list[str]) -> LocalServer | None:
     if not words:
         return None
     if words[0].startswith("-"):
-        raise ConfigError(f"{words[0]}: options stand before SERVICE")
+        raise ConfigError(f"{words[0]}: options must precede SERVICE")
     return LocalServer.of(words)
 
 
@@ -194,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     relay = RelaySettings()
     add = parser.add_argument
-    add("-d", dest="debug", action="store_true", help="log the steps as well")
+    add("-d", dest="debug", action="store_true", help="log debug messages as well")
     add("-p", dest="reserved_port", action="store_true", help="connect from a port below 1024")
     add("-F", "--foreground", action="store_true", help="stay in the foreground")
     add("-f", dest="access_file", type=Path, metavar="conf", help="access rules (faithd.conf(5))")
@@ -207,18 +209,18 @@ def _parser() -> argparse.ArgumentParser:
         help="reserve the prefix while this faithd runs (repeatable)",
     )
     add("--layout", choices=LAYOUTS, help="of the prefixes of -P; 32 to 64 bits need one")
-    add("--via", choices=("auto", *METHODS), default="auto", help="how packets come (%(default)s)")
+    add("--via", choices=("auto", *METHODS), default="auto", help="steering method (%(default)s)")
     add(
         "--alg",
         choices=ALGS,
         default="auto",
-        help="what to know of the protocol: auto is ftp for port 21, rsh and rlogin for shell and"
+        help="protocol to translate: auto is ftp for port 21, rsh and rlogin for shell and"
         " login (%(default)s)",
     )
     add(
         "--proxy",
         choices=VERSIONS,
-        help="tell servers their clients, by the PROXY protocol that they must expect",
+        help="send servers the client address by the PROXY protocol, which they must expect",
     )
     add(
         "--workers",
@@ -227,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes that relay (one per CPU: %(default)s)",
     )
-    add("--user", default="nobody", help="who the workers become (%(default)s)")
+    add("--user", default="nobody", help="user of the workers (%(default)s)")
     for name, default in (
         ("connect", relay.connect_timeout),
         ("idle", relay.idle_timeout),
@@ -259,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=Settings.drain_timeout,
         metavar="SECONDS",
-        help="that sessions have to end when faithd is stopped (%(default)g)",
+        help="time for sessions to end when faithd is stopped (%(default)g)",
     )
     add("--log", choices=FORMS, default=FORMS[0], help="form of the messages (%(default)s)")
     recording = Recording()
@@ -276,15 +278,15 @@ def _parser() -> argparse.ArgumentParser:
         type=_whole_or_none,
         default=recording.refusals,
         metavar="N",
-        help="at most so many a second for a worker and a reason (%(default)s; 0: all)",
+        help="record at most N a second for each worker and reason (%(default)s; 0: all)",
     )
     add(
         "--metrics",
         metavar="ADDRESS[:PORT]",
         help=f"serve /metrics, /healthz and /readyz over HTTP there (port {ADMIN_PORT})",
     )
-    add("--pid-file", type=Path, metavar="FILE", help="holds the daemon's process number")
-    add("--config", type=Path, metavar="FILE", help="do all that this file asks (faith.toml(5))")
+    add("--pid-file", type=Path, metavar="FILE", help="file for the daemon's process number")
+    add("--config", type=Path, metavar="FILE", help="serve everything in this file (faith.toml(5))")
     add("service", metavar="SERVICE", nargs="?", help="what to relay")
     add("server", nargs=argparse.REMAINDER, metavar="serverpath", help="the local server")
     return parser

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from faith.cli import listeners
+from faith.cli import open_listeners
 from faith.cli.prefixes import guarded_only
 from faith.daemon.host import discovery
 from faith.errors import SetupError
@@ -87,7 +87,7 @@ def read() -> Status:
     try:
         state = guard.inspect()
     except guard.NoNftables:
-        warnings += [f"no guard, for want of nftables: {listeners.exposed()}"]
+        warnings += [f"no guard, because this kernel has no nftables: {open_listeners.exposed()}"]
     except SetupError as error:
         unseen.append(str(error))
     if prefixes:
@@ -103,7 +103,7 @@ def read() -> Status:
 
 def _guard_warnings(state: GuardState, prefixes: tuple[Prefix, ...]) -> Iterator[str]:
     if prefixes and not state.present:
-        yield f"the guard is off: {listeners.exposed()}; faith -e puts it back"
+        yield f"the guard is off: {open_listeners.exposed()}; faith -e puts it back"
         return
     if state.present and not state.intact:
         yield "the guard has been altered; faith -e puts it back as it should be"
@@ -128,8 +128,8 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
 
 
 def _open(state: GuardState) -> str:
-    served = [port for port in listeners.on_any_address() if port in state.open_ports]
-    whose = listeners.named(served) or "nobody listens"
+    served = [port for port in open_listeners.on_any_address() if port in state.open_ports]
+    whose = open_listeners.named(served) or "nobody listens"
     return f"ports {state.open_ports}, to ordinary listeners: {whose}"
 
 

@@ -29,7 +29,7 @@ def upgrade(pids: Collection[int] = ()) -> Iterator[str]:
     """
     found = {faithd.pid: faithd for faithd in discovery.running()}
     if unknown := sorted({*pids} - found.keys()):
-        raise FaithError(f"no faithd is process {unknown[0]}")
+        raise FaithError(f"process {unknown[0]} is not a faithd")
     if not found:
         raise FaithError("no faithd is running here")
     for pid in pids or sorted(found):
@@ -48,7 +48,7 @@ def _upgrade(faithd: Running) -> str:
     except PermissionError:
         raise FaithError(f"{who} is another user's") from None
     if after is None or after.programs == faithd.programs:
-        raise FaithError(f"{who} is the program that it was; its log tells why")
+        raise FaithError(f"{who} was not upgraded; see its log")
     return f"upgraded {who}"
 
 
@@ -58,7 +58,7 @@ def _ask(path: Path, who: str) -> str:
         answer = control_client.ask(path, "upgrade", patience=3 * PATIENCE)
     except FaithError as error:
         raise FaithError(f"{who}: {error}") from None
-    return f"upgraded {who}: program {answer['programs']}, all is handed over"
+    return f"upgraded {who}: program {answer['programs']}, everything is handed over"
 
 
 def _after(before: Running) -> Running | None:

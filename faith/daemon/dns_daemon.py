@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.daemon.observe import health
-from faith.daemon.observe.health import Life
+from faith.daemon.observe.health import Health
 from faith.daemon.observe.log import NOTICE, Log, open_sink
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
@@ -82,8 +82,8 @@ class _Forwarder:
         self._read = read
         self._workers, self._user, self._book = workers, user, book
         self._loop = Loop()
-        self._area = Area((dns_counters.LAYOUT, health.LIFE), workers + 1)
-        self._life = Life(self._area.slab(workers, health.LIFE))
+        self._area = Area((dns_counters.LAYOUT, health.COMMON), workers + 1)
+        self._life = Health(self._area.slab(workers, health.COMMON))
         self._life.started(time.time())
         self._answering = self._made(replace(settings, shared=workers > 1))
         self._coming: Answering | None = None
@@ -132,7 +132,7 @@ class _Forwarder:
     def _forsake(self) -> None:
         """In another process, let go of what is the supervisor's."""
         self._loop.close()
-        self._area.forsake()
+        self._area.close_in_child()
         for crew in self._crews():
             crew.forsake()
         if self._admin:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from faith.daemon.config.policy import Parts, Rules
+from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 from faith.errors import ConfigError, FaithError
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faith.daemon.config.settings import Settings
-    from faith.daemon.host.held_prefixes import Reservations
-    from faith.daemon.observe.health import Condition
+    from faith.daemon.host.held_prefixes import HeldPrefixes
+    from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.control_socket import Request
     from faith.daemon.services.interface import Companions
 
@@ -59,7 +59,7 @@ class Reload:
         current: Settings,
         reread: Callable[[], Settings],
         companions: Companions,
-        reservations: Reservations,
+        reservations: HeldPrefixes,
         take: Take,
         upgrade: Callable[[Failed], None],
     ) -> None:
@@ -97,7 +97,7 @@ class Reload:
             check_way(self._current, settings)
             settings.check_local_servers()
             rules = Rules.of(settings)
-            Parts.gather(rules).check(settings.maps)
+            PolicyInputs.gather(rules).check(settings.maps)
             if keys := changed_for_good(self._current, settings):
                 log.log(NOTICE, "%s: another program takes over to change that", ", ".join(keys))
                 self._upgrade(self._fail)
@@ -131,7 +131,7 @@ class Reloads:
     def __init__(
         self,
         begin: Callable[[Request | None], Reload],
-        condition: Condition,
+        condition: RelayHealth,
         ready: Callable[[], object],
     ) -> None:
         self._begin = begin

@@ -9,11 +9,11 @@ from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 
 if TYPE_CHECKING:
-    from faith.daemon.observe.health import Condition
+    from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.loop import Loop
     from faith.daemon.services.interface import Companions
     from faith.daemon.services.relaying import Relaying
-    from faith.daemon.upgrade.upgrades import Succession
+    from faith.daemon.upgrade.upgrades import Upgrades
 
 log = logging.getLogger("faith.supervisor")
 
@@ -29,8 +29,8 @@ class Ending:
         loop: Loop,
         relaying: Relaying,
         companions: Companions,
-        succession: Succession,
-        condition: Condition,
+        succession: Upgrades,
+        condition: RelayHealth,
     ) -> None:
         self._loop = loop
         self._relaying = relaying

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 from faith.daemon.config.policy import Rules
 from faith.daemon.host import discovery
-from faith.daemon.host.address_leases import Lent
-from faith.daemon.host.held_prefixes import Reservations
+from faith.daemon.host.address_leases import AddressLeases
+from faith.daemon.host.held_prefixes import HeldPrefixes
 from faith.daemon.host.port_conflicts import refuse_taken_ports
-from faith.daemon.host.repair import Upkeep
-from faith.daemon.host.runtime_files import Files
-from faith.daemon.host.socket_activation import Passed
+from faith.daemon.host.repair import Repair
+from faith.daemon.host.runtime_files import RuntimeFiles
+from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.log import NOTICE
-from faith.daemon.observe.metric_areas import Places
+from faith.daemon.observe.metric_areas import MetricAreas
 from faith.daemon.process import systemd
 from faith.daemon.process.control_socket import Control
 from faith.daemon.process.daemonize import pid_file
@@ -35,7 +35,7 @@ from faith.daemon.services.map_commands import MapCommands
 from faith.daemon.services.relaying import Relaying
 from faith.daemon.services.service_list import companions
 from faith.daemon.shutdown import Ending
-from faith.daemon.upgrade.upgrades import Succession
+from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
 from faith.kernel.netlink import routes
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.log import Log
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.daemonize import Background
-    from faith.daemon.upgrade.inherited_state import Legacy
+    from faith.daemon.upgrade.inherited_state import InheritedState
     from faith.daemon.upgrade.upgrades import Failed, Heritable
 
 log = logging.getLogger("faith.supervisor")
@@ -64,10 +64,10 @@ class Supervisor:
         told: Log,
         background: Background,
         reread: Callable[[], Settings],
-        legacy: Legacy | None = None,
-        passed: Passed | None = None,
+        legacy: InheritedState | None = None,
+        passed: PassedSockets | None = None,
     ) -> None:
-        self._passed = Passed.left(legacy["passed"]) if legacy else passed or Passed()
+        self._passed = PassedSockets.left(legacy["passed"]) if legacy else passed or PassedSockets()
         settings = self._passed.fit(settings)
         self._settings = settings
         self._reread = reread
@@ -75,16 +75,16 @@ class Supervisor:
         self._log = told
         self._background = background
         self._loop = Loop()
-        self._places = Places(settings.workers, legacy["numbers"] if legacy else ())
-        self._lent = Lent()
+        self._places = MetricAreas(settings.workers, legacy["numbers"] if legacy else ())
+        self._lent = AddressLeases()
         known = self._places, self._passed, self._lent
         self._relaying = Relaying(self._loop, settings, *known, self._forsake, told)
         self._companions = companions(self._loop, *known, self._forsake_all)
-        self._reservations = Reservations()
+        self._reservations = HeldPrefixes()
         others = (self._relaying.inward.look,)
-        self._upkeep = Upkeep(self._loop, self._reservations, self._places.condition, others)
+        self._upkeep = Repair(self._loop, self._reservations, self._places.condition, others)
         self._reloads = Reloads(self._reload, self._places.condition, self._tell_systemd)
-        self._succession = Succession(self._loop, legacy, self._left)
+        self._succession = Upgrades(self._loop, legacy, self._left)
         self._control: Control | None = None
         condition = self._places.condition
         condition.started(self._succession.started)
@@ -171,7 +171,7 @@ class Supervisor:
         self._background.served()
         self._succession.serve()
         if self._legacy:
-            Files(self._settings).remove_others(self._legacy["files"])
+            RuntimeFiles(self._settings).remove_others(self._legacy["files"])
             self._reservations.release_others(self._legacy.prefixes("reservations"))
             self._reloads.resume(self._legacy["reloads"])
         self._companions.serve()
@@ -193,12 +193,12 @@ class Supervisor:
     def _forsake(self) -> None:
         """In a worker, let go of what is the supervisor's or its companions'."""
         self._background.detach()
-        self._places.forsake()
-        self._passed.forsake()
+        self._places.close_in_child()
+        self._passed.close_in_child()
         self._companions.forsake()
         if self._control:
             self._control.forsake()
-        self._succession.forsake()
+        self._succession.close_in_child()
         self._lent.close()
         self._presence.close()
         self._watch.close()
@@ -277,7 +277,7 @@ class Supervisor:
             "passed": self._passed,
             "presence": self._presence,
             "reservations": self._reservations,
-            "files": Files(self._settings),
+            "files": RuntimeFiles(self._settings),
             "reloads": self._reloads,
         }
 

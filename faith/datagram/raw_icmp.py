@@ -76,10 +76,10 @@ def received(receive: Callable[[], T]) -> Iterator[T]:
 def _receive_v6(sock: _socket.socket) -> Packet:
     """Receive one ICMPv6 message, as a packet with what the kernel reports about it."""
     payload, control, _, (source, *_) = sock.recvmsg(_LARGEST, _ROOM)
-    told = {kind: value for _, kind, value in control}
-    destination, _ = _PKTINFO_V6.unpack(told[_socket.IPV6_PKTINFO])
-    (hops,) = _INT.unpack(told[_socket.IPV6_HOPLIMIT])
-    (traffic_class,) = _INT.unpack(told[_socket.IPV6_TCLASS])
+    attrs = {kind: value for _, kind, value in control}
+    destination, _ = _PKTINFO_V6.unpack(attrs[_socket.IPV6_PKTINFO])
+    (hops,) = _INT.unpack(attrs[_socket.IPV6_HOPLIMIT])
+    (traffic_class,) = _INT.unpack(attrs[_socket.IPV6_TCLASS])
     return Packet(
         int.from_bytes(_socket.inet_pton(_socket.AF_INET6, source.partition("%")[0]), "big"),
         int.from_bytes(destination, "big"),

@@ -29,7 +29,7 @@ NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 # -- errors of the gateway itself ----------------------------------------------------------------
 
 
-def tell_v6(error: Error, octets: bytes, to: int, scope: int = 0) -> Send:
+def error_for_v6(error: Error, octets: bytes, to: int, scope: int = 0) -> Send:
     """Return the ICMPv6 *error* about the packet *octets* for its sender *to*.
 
     *scope* is the interface index of a link-local sender.
@@ -38,7 +38,7 @@ def tell_v6(error: Error, octets: bytes, to: int, scope: int = 0) -> Send:
     return Send(True, None, to, message, scope=scope)
 
 
-def tell_v4(error: Error, octets: bytes, to: int) -> Send:
+def error_for_v4(error: Error, octets: bytes, to: int) -> Send:
     """Return the ICMP *error* about the packet *octets* for its sender *to*."""
     return Send(False, None, to, icmp.write(icmp.Message(*error, octets[:QUOTED_V4])))
 
@@ -61,23 +61,23 @@ def about_v6(error: Message, protocol: int) -> Packet | None:
     return found if found and found.length <= MOST_V4 else None
 
 
-def pass_on_v6(error: Error, about: Packet, teller: int | None, hops: int, scope: int) -> Send:
-    """Return a translated *error* for the sender of *about*, from *teller*, or from the gateway
+def pass_on_v6(error: Error, about: Packet, reporter: int | None, hops: int, scope: int) -> Send:
+    """Return a translated *error* for the sender of *about*, from *reporter*, or from the gateway
     itself.
 
-    The error arrived with *hops* left; *scope* is as in `tell_v6`.
+    The error arrived with *hops* left; *scope* is as in `error_for_v6`.
     """
     message = icmp.write(icmp.Message(*error, write_v6(about)[:QUOTED_V6]))
-    return Send(True, teller, about.source, message, max(hops - 1, 1), scope=scope)
+    return Send(True, reporter, about.source, message, max(hops - 1, 1), scope=scope)
 
 
-def pass_on_v4(error: Error, about: Packet, teller: int | None, hops: int) -> Send:
+def pass_on_v4(error: Error, about: Packet, reporter: int | None, hops: int) -> Send:
     """Return a translated *error* for the IPv4 sender of *about*, as `pass_on_v6` does."""
     message = icmp.write(icmp.Message(*error, write_v4(about)[:QUOTED_V4]))
-    return Send(False, teller, about.source, message, max(hops - 1, 1))
+    return Send(False, reporter, about.source, message, max(hops - 1, 1))
 
 
-def teller_v6(v4: int, prefix: Prefix, policy: Policy) -> int | None:
+def reporter_v6(v4: int, prefix: Prefix, policy: Policy) -> int | None:
     """Return the mapped address of the host *v4* that reports an error.
 
     None when that is the gateway itself, or an address that the prefix must not map (RFC 6052

@@ -61,7 +61,7 @@ _EXTENDED_ERROR = 15  # the option of RFC 8914
 _BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not vouch for
 
 FILTERED, STALE, STALE_NXDOMAIN, NO_SERVER, SYNTHESISED = 17, 3, 19, 22, 29
-"""What an answer may say of itself (RFC 8914 §5.2, and IANA's registry of its codes)."""
+"""Codes of extended errors that an answer carries (RFC 8914 §5.2, and IANA's registry)."""
 _OPTION_CODE = struct.Struct("!HHH")
 
 _POINTER_OCTETS = 2
@@ -136,7 +136,7 @@ class Answer:
 
     @property
     def is_ours(self) -> bool:
-        """Whether nobody else was asked."""
+        """True for an answer of this server's own, which no other was asked for."""
         return self.flags & AA != 0
 
     @property
@@ -225,7 +225,7 @@ class Answer:
         return b"".join((_ID.pack(query.id), head, tail, end))
 
     def frame(self, query: Query, error: int | None = None) -> tuple[bytes, bytes]:
-        """What stands between the id and the records of the reply to *query*, and behind these."""
+        """Return the octets of the reply to *query* between id and records, and behind these."""
         flags = self.flags | query.flags & (RD | CD)
         question = query.question
         if not (question.dnssec_ok or query.flags & AD):

@@ -20,7 +20,7 @@ from faith.dns.wire import HEADER, MESSAGE_LIMIT
 if TYPE_CHECKING:
     from faith.dns.dns_timers import Timers
     from faith.dns.endpoint import Endpoint
-    from faith.dns.upstream_exchange import Asking
+    from faith.dns.request import Asking
 
 SOCKETS = 256
 """Ports open at a time; what comes on top shares them."""
@@ -44,7 +44,7 @@ class Datagrams:
         self._dice = Dice()
         self._ports: dict[int, Port] = {}
         self._live: set[Port] = set()
-        """Those whose time is not over; on others replies may come yet."""
+        """The ports whose time is not over; on others replies may come yet."""
         self._fresh: list[Port] = []
         """Of these, those that may be drawn: all others were since they were."""
         self._buffer = bytearray(MESSAGE_LIMIT)

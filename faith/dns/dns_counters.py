@@ -1,4 +1,4 @@
-"""What one process that answers for names has done, in numbers."""
+"""Counters of one process that answers for names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What IPv4 clients get for names of IPv6 servers: addresses out of a pool (RFC 2766 §4.1).
+"""Answers to IPv4 clients for names of IPv6 servers: addresses of a pool (RFC 2766 §4.1).
 
 For a question that `applies` is true of, ask for its own type; if `needs_aaaa` then says so, ask
 for type AAAA as well; `concluded` is what the client gets.  Pool addresses have the names of what
@@ -64,7 +64,7 @@ class Lending:
         self._quiet_until: dict[str, float] = {}
 
     def applies(self, question: Question, view: View) -> bool:
-        """Whether an address may be lent: to those who want A records, and do not validate."""
+        """Return whether to lend an address: to clients that want A records without validation."""
         return (
             (question.kind, question.klass) == (A, IN)
             and view.lends
@@ -74,7 +74,7 @@ class Lending:
         )
 
     def needs_aaaa(self, reply: Answer) -> bool:
-        """Whether it takes AAAA records to conclude: the name exists, and has no A records."""
+        """Return whether AAAA records are needed: the name exists, and has no A records."""
         return reply.rcode == NOERROR and not addresses(reply, A)
 
     def concluded(
@@ -127,7 +127,7 @@ class Lending:
             log.error("%s", what)
 
     def named(self, question: Question) -> LentName | None:
-        """What *question* (PTR or ANY) means if it is about an address of the pool."""
+        """Return the lent name that *question* (PTR or ANY) asks for, if it is of the pool."""
         if question.kind not in (PTR, ANY) or question.klass != IN:
             return None
         v4 = reverse.v4_address(question.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from faith.dns.answer import failure
 from faith.dns.wire import NOERROR, NXDOMAIN
@@ -14,13 +14,28 @@ if TYPE_CHECKING:
     from faith.dns.answer import Answer
     from faith.dns.dns_timers import Timer, Timers
     from faith.dns.question import Question
-    from faith.dns.upstream import Upstream
-    from faith.dns.upstream_exchange import Asking, Result
 
 DEADLINE = 4.4
 """Seconds for a question in all: clients give up after five."""
 PATIENCE = (0.6, 0.9, 1.2)
 """Seconds after each attempt until the next is made; replies to the former still count."""
+
+
+class Cancellable(Protocol):
+    """Something under way."""
+
+    def cancel(self) -> None:
+        """Stop it."""
+
+
+class Runner(Protocol):
+    """A server that takes part."""
+
+    def ask(self, question: Question, done: Callable[[Answer | None], object]) -> Cancellable:
+        """Ask; *done* gets the answer, or None when there is none that makes sense."""
+
+    def missed(self, since: float) -> None:
+        """Take note that a question has had no answer *since* it was asked, and time for one."""
 
 
 class Race:
@@ -45,7 +60,7 @@ class Race:
     def __init__(
         self,
         question: Question,
-        upstreams: Sequence[Upstream],
+        upstreams: Sequence[Runner],
         timers: Timers,
         done: Callable[[Answer], object],
     ) -> None:
@@ -130,7 +145,7 @@ class Race:
         if not late:
             return
         now = self._loop.time()
-        since: dict[Upstream, float] = {}
+        since: dict[Runner, float] = {}
         for attempt in late:
             since.setdefault(attempt.upstream, attempt.since)
         for upstream, first in since.items():
@@ -144,9 +159,9 @@ class Attempt:
 
     __slots__ = ("_asking", "_race", "is_open", "is_under_way", "since", "upstream")
 
-    def __init__(self, race: Race, upstream: Upstream, since: float) -> None:
+    def __init__(self, race: Race, upstream: Runner, since: float) -> None:
         self._race = race
-        self._asking: Asking | None = None
+        self._asking: Cancellable | None = None
         self.upstream = upstream
         self.since = since
         self.is_open = True
@@ -154,15 +169,15 @@ class Attempt:
 
     def begin(self) -> None:
         """Ask; it may fail at once, and is not open any more then."""
-        asking = self.upstream.exchange.ask(self._race.question, self._take)
+        asking = self.upstream.ask(self._race.question, self._take)
         if self.is_open:
             self._asking = asking
             self.is_under_way = True
 
-    def _take(self, result: Result) -> None:
+    def _take(self, answer: Answer | None) -> None:
         self.is_open = False
         self._asking = None
-        self._race.take(self, self.upstream.judged(result))
+        self._race.take(self, answer)
 
     def cancel(self) -> None:
         """Do without the answer."""

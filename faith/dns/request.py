@@ -1,10 +1,10 @@
-"""What is said to a server: a question as a message, and which reply answers it."""
+"""Requests to a server: a question as a message, and which reply answers it."""
 
 from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from faith.dns.question import EDNS_LIMIT
 from faith.dns.wire import (
@@ -85,6 +85,30 @@ class Request:
     def repeats_case(self, reply: bytes) -> bool:
         """Return whether *reply*, which answers this, has the name in the same letters."""
         return self.section == reply[HEADER.size : HEADER.size + len(self.section)]
+
+
+class Asking(Protocol):
+    """A request on its way: *where* it waits for the reply, under which *id*."""
+
+    request: Request
+    where: Place | None
+    id: int
+
+    def received(self, reply: bytes) -> None:
+        """Conclude by *reply*, which answers the request; or ask in another way."""
+
+    def failed(self, error: OSError) -> None:
+        """Conclude by *error*; or ask in another way."""
+
+    def may_repeat(self) -> bool:
+        """Return whether to ask again on another connection."""
+
+
+class Place(Protocol):
+    """A socket where a request waits for its reply, or to be sent."""
+
+    def give_up(self, asking: Asking) -> None:
+        """Do without the reply."""
 
 
 def has_question(reply: bytes) -> bool:

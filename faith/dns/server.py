@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from faith.dns.answer import Answer
     from faith.dns.dns_timers import Timer
     from faith.dns.name_service import Names
-    from faith.dns.resolver import Search
     from faith.dns.responder import Miss
+    from faith.dns.search import Search
     from faith.dns.tasks import Tasks
     from faith.translation.shares import Place
 

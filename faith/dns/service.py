@@ -22,7 +22,6 @@ from faith.dns.tasks import Tasks
 from faith.dns.upstream_servers import Servers
 from faith.errors import FaithError, PermissionNeeded, SetupError
 from faith.kernel.netlink import interfaces, routes
-from faith.kernel.sockets.reuseport import share_by_name
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ log = logging.getLogger("faith.dns")
 
 @dataclass(frozen=True)
 class Settings:
-    """What to serve, and how.
+    """Settings of a forwarder.
 
     *reserved*: everybody gets the prefixes reserved on this host, instead of those in *options*.
     *listen* empty is every address of the host, *forward* empty the servers in resolv.conf(5),
@@ -104,7 +103,7 @@ async def serve(
 
 
 def _pool(book: Book, undo: AsyncExitStack) -> Pool | None:
-    """What *book* has to lend, and *undo* writes down; None, with a message, where it is broken."""
+    """Return the pool of *book*, which *undo* saves; None, with a message, if it is broken."""
     try:
         pool = book.pool(time.monotonic())
     except (FaithError, OSError) as error:
@@ -196,6 +195,8 @@ class _Service:
             is_start = not self._sockets and not self._missing
             refused: dict[Endpoint, SetupError] = {}
             for endpoint in sorted(wanted - self._sockets.keys()):
+                if self._servers.asks(endpoint):
+                    continue  # the server there may be starting anew
                 try:
                     await self._listen(endpoint)
                 except PermissionNeeded:
@@ -206,15 +207,14 @@ class _Service:
                 raise next(iter(refused.values()))
             for endpoint in refused.keys() - self._missing:
                 log.warning("%s; it is served when it can be", refused[endpoint])
-            self._missing = set(refused)
+            self._missing = wanted - self._sockets.keys()
             self._retry_later()
             self._servers.refresh(self._sockets)
 
     async def _listen(self, endpoint: Endpoint) -> None:
         """Serve on *endpoint*.  Raises SetupError."""
-        opened = listening.sockets(endpoint, shared=self._settings.shared)
-        if self._settings.workers > 1:
-            share_by_name(opened[0], self._settings.workers)
+        settings = self._settings
+        opened = listening.sockets(endpoint, shared=settings.shared, workers=settings.workers)
         self._sockets[endpoint] = opened
         await self.server.listen(opened)
         if endpoint in self._missing:

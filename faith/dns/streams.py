@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import ssl
 
     from faith.dns.endpoint import Endpoint
+    from faith.dns.request import Asking
     from faith.dns.tasks import Tasks
-    from faith.dns.upstream_exchange import Asking
 
 CONNECTIONS = 16
 """To one server at a time."""

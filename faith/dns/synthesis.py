@@ -1,4 +1,4 @@
-"""What DNS64 makes of the answers to a question: the decisions of RFC 6147 §5.
+"""Synthesis of an answer from those of the servers: the decisions of RFC 6147 §5.
 
 For a question that `applies` is true of, ask for its own type; if `needs_a` then says so, ask for
 type A as well; `concluded` is what the client gets.
@@ -38,10 +38,10 @@ class Synthesis:
         self._never = rule is Rule.NEVER
         self._mapped: dict[int, tuple[bytes, ...]] = {}
         self.made = False
-        """Whether `concluded` has made AAAA records."""
+        """True once `concluded` has made AAAA records."""
 
     def applies(self) -> bool:
-        """Whether anything may be synthesised: for AAAA records of the Internet only (§5.1).
+        """Return whether anything may be synthesised: for AAAA records of the Internet only (§5.1).
 
         Who sets DO and CD validates for itself, and would refuse what is made here (§5.5 item 3).
         """
@@ -54,7 +54,7 @@ class Synthesis:
         )
 
     def needs_a(self, reply: Answer) -> bool:
-        """Whether it takes A records to conclude, when *reply* came to the question itself.
+        """Return whether A records are needed, when *reply* came to the question itself.
 
         A timeout is to be told as SERVFAIL (§5.1.3).  A name that does not exist stays so, and any
         other error is an empty answer (§5.1.2); but one that DNSSEC found to be forged is not a

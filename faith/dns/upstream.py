@@ -32,9 +32,9 @@ REST = 1.0
 LONGEST_REST = 30.0
 
 _OWN_FAULTS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""What the server knows nothing of: we have run out of something."""
+"""Errors that are not the server's: this process has run out of something."""
 _ROOT = Question(b"\0" + TYPE_CLASS.pack(NS, IN))
-"""What any server answers at once, be it with a refusal."""
+"""A question that any server answers at once, be it with a refusal."""
 
 log = logging.getLogger("faith.dns")
 
@@ -56,7 +56,7 @@ class Upstream:
         self._rests_until = 0.0
         self._heard = -1.0
         self._has_failed = False
-        """What the log was told."""
+        """The state that the log has of it."""
         self._probe: Asking | None = None
         self._returned = 0
         """Questions that came back from it, since it said yes or no to one."""
@@ -68,9 +68,9 @@ class Upstream:
 
     def ask(self, question: Question, done: Callable[[Answer | None], object]) -> Asking:
         """Ask; *done* gets the answer, or None when there is none that makes sense."""
-        return self.exchange.ask(question, lambda result: done(self.judged(result)))
+        return self.exchange.ask(question, lambda result: done(self._judged(result)))
 
-    def judged(self, result: Result) -> Answer | None:
+    def _judged(self, result: Result) -> Answer | None:
         """Return the answer in *result*, if it is one, and take note of what that says."""
         if isinstance(result, Answer):
             self._counters.asked("answer")

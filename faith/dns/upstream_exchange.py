@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from faith.dns.answer import failure, from_reply
 from faith.dns.datagrams import Datagrams
@@ -19,18 +19,12 @@ if TYPE_CHECKING:
     from faith.dns.answer import Answer
     from faith.dns.endpoint import Endpoint
     from faith.dns.question import Question
+    from faith.dns.request import Place
 
     Result = Answer | OSError | WireError
     Done = Callable[[Result], object]
 
 _TC = TC >> 8
-
-
-class Place(Protocol):
-    """Where a question waits for its reply, by `Asking.id`, or to be sent."""
-
-    def give_up(self, asking: Asking) -> None:
-        """Do without the reply."""
 
 
 class Exchange:
@@ -46,7 +40,7 @@ class Exchange:
     ) -> None:
         self.endpoint = endpoint
         self.mixed_case = mixed_case
-        """Whether the case of letters is mixed: no longer when the server loses it."""
+        """True while the case of letters is mixed: no longer when the server loses it."""
         tasks = tasks or Tasks()
         self.streams = Streams(endpoint, context, tasks)
         self.datagrams = None if endpoint.name else Datagrams(endpoint, tasks.timers)

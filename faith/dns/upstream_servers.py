@@ -1,6 +1,7 @@
 """Which servers are asked: those that the operator names, or those of resolv.conf(5) as it is now.
 
-Never this server itself: what it asks itself would go round until somebody gives up.
+Never this server itself: what it asks itself would go round until somebody gives up.  An address of
+this host where another server listens, such as an unbound on 127.0.0.1, is asked like any other.
 """
 
 from __future__ import annotations
@@ -88,6 +89,10 @@ class Servers:
         self._own = _spelled(own)
         self._apply(*self._chosen())
 
+    def asks(self, endpoint: Endpoint) -> bool:
+        """Return whether the server at *endpoint* is one of those that are asked."""
+        return bool(self._exchanges) and _spelling(endpoint) in map(_spelling, self._exchanges)
+
     def close(self) -> None:
         """Close all sockets; nobody waits for anything any more."""
         self.upstreams.close()
@@ -136,7 +141,7 @@ def _of_the_system() -> list[Endpoint]:
 
 
 def _state() -> _State | None:
-    """What tells one content of resolv.conf from another, None where there is none."""
+    """Return numbers that differ between contents of resolv.conf, None where there is none."""
     try:
         found = RESOLV_CONF.stat()
     except OSError:

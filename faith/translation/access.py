@@ -103,7 +103,7 @@ def _rule(words: list[str], line: int) -> Rule:
     if keyword not in ("permit", "deny"):
         raise ConfigError(f"{words[1]!r} is neither permit nor deny: {_FORM}")
     if keyword == "deny" and len(words) == 4:
-        raise ConfigError(f"a deny rule has no use for the source address {words[3]}")
+        raise ConfigError(f"a deny rule must not have the source address {words[3]}")
     return Rule(
         _network(words[0], 6, "the first word"),
         keyword == "permit",

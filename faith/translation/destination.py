@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix, Prefixes
     from faith.translation.sources import Sources
 
-    Lent = Callable[[int], int | None]
+    LeaseLookup = Callable[[int], int | None]
     """Looks up the IPv6 host that a 32-bit IPv4 address is leased to, or None."""
 
 
@@ -75,8 +75,8 @@ class Verdict:
         self.source4 = source4
 
 
-def nothing_lent(v4: int) -> int | None:
-    """Return None: the `Lent` of a gateway without an address pool."""
+def no_leases(v4: int) -> int | None:
+    """Return None: the `LeaseLookup` of a gateway without an address pool."""
     return None
 
 
@@ -88,12 +88,12 @@ class Policy:
     change.
 
     *own* are the IPv4 networks in the local table of the gateway's kernel.  The source address of a
-    client's connection comes from its rule, else from the *maps*, else from the *sources*.  *lent*
-    returns the IPv6 host that an IPv4 address without a static map is leased to, and renews that
-    lease; never one of *own6*, the IPv6 networks that the gateway answers for.
+    client's connection comes from its rule, else from the *maps*, else from the *sources*.
+    *leased_host* returns the IPv6 host that an IPv4 address without a static map is leased to, and
+    renews that lease; never one of *own6*, the IPv6 networks that the gateway answers for.
     """
 
-    __slots__ = ("access", "lent", "maps", "own", "own6", "prefixes", "sources")
+    __slots__ = ("access", "leased_host", "maps", "own", "own6", "prefixes", "sources")
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Policy:
         access: Access,
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
-        lent: Lent = nothing_lent,
+        leased_host: LeaseLookup = no_leases,
         own6: Networks = _NONE6,
     ) -> None:
         self.prefixes = prefixes
@@ -110,7 +110,7 @@ class Policy:
         self.access = access
         self.maps = maps
         self.sources = sources
-        self.lent = lent
+        self.leased_host = leased_host
         self.own6 = own6
 
     def admit(self, client: int, destination: int, prefix: Prefix, protocol: str = TCP) -> Verdict:
@@ -137,5 +137,5 @@ class Policy:
     def _source(self, rule: Rule, client: int, protocol: str) -> int | None:
         if rule.source4 is not None:
             return rule.source4
-        mapped = self.maps.outward(client, protocol)
+        mapped = self.maps.to_v4(client, protocol)
         return self.sources.find(client) if mapped is None else mapped

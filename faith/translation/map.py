@@ -67,12 +67,12 @@ class Map:
             raise ConfigError(fault, file, line)
 
     @property
-    def inward(self) -> bool:
+    def from_v4(self) -> bool:
         """True if the map serves connections from IPv4 to IPv6."""
         return self.direction != OUT
 
     @property
-    def outward(self) -> bool:
+    def from_v6(self) -> bool:
         """True if the map serves the IPv6 hosts' own connections to IPv4."""
         return self.direction != IN
 
@@ -121,7 +121,7 @@ class Map:
 
 _ALL = frozenset(PROTOCOLS)
 _WITH_PORTS = frozenset((TCP, UDP))
-_TO_PORT = "to_port is the other side of one port: say in ports which"
+_TO_PORT = "to_port needs ports with exactly one port"
 
 
 def _fault_of_addresses(v4: Network, v6: Network) -> str | None:
@@ -140,9 +140,9 @@ def _fault_of_addresses(v4: Network, v6: Network) -> str | None:
         )
     first, last = network4 >> 24, (network4 | (1 << 32 - length4) - 1) >> 24
     if first == 0 or first <= 127 <= last or last >= 224:  # this network, loopback, multicast
-        return f"{text4(*v4)} has addresses that are no host's"
+        return f"{text4(*v4)} contains addresses that no host can have"
     if network6 >> 125 != 1 and any(overlap(v6, never, 128) for never in _NEVER6):
-        return f"{text6(*v6)} has addresses that are of no host beyond this one's links"
+        return f"{text6(*v6)} contains loopback, link-local, IPv4-mapped or multicast addresses"
     return None
 
 
@@ -151,9 +151,9 @@ def _fault_of_ports(one: Map) -> str | None:
     if one.ports is None:
         return None if one.to_port is None else _TO_PORT
     if ICMP in one.protocols:
-        return "ICMP has no ports; a map of tcp and udp has"
-    if not one.inward:
-        return "ports are those that IPv4 clients connect to: they cannot limit direction out"
+        return "ICMP has no ports: a map with ports is for tcp and udp only"
+    if not one.from_v4:
+        return "ports limit connections from IPv4, so direction out cannot have them"
     return None if one.to_port is None or len(one.ports) == 1 else _TO_PORT
 
 

@@ -28,15 +28,15 @@ class Maps:
     one address.  Raises ConfigError, with file and line, for a map that contradicts one before it.
     """
 
-    __slots__ = ("_all", "_inward", "_networks", "_outward")
+    __slots__ = ("_all", "_from_v4", "_from_v6", "_networks")
 
     def __init__(self, maps: Iterable[Map] = ()) -> None:
         self._all = tuple(maps)
-        self._inward = _by_protocol([one for one in self._all if one.inward], _Inward)
-        self._outward = _by_protocol([one for one in self._all if one.outward], _Outward)
+        self._from_v4 = _by_protocol([one for one in self._all if one.from_v4], _FromV4)
+        self._from_v6 = _by_protocol([one for one in self._all if one.from_v6], _FromV6)
         self._networks: tuple[Network, ...] | None = None
 
-    def inward(self, v4: int, protocol: str, port: int) -> tuple[int, int] | None:
+    def to_v6(self, v4: int, protocol: str, port: int) -> tuple[int, int] | None:
         """Return the IPv6 host (128 bits) and port for a connection to *v4* and *port*, or None.
 
         The port of an echo request is 0.
@@ -48,12 +48,12 @@ class Maps:
 
     def find(self, v4: int, protocol: str, port: int) -> Map | None:
         """Return the map that serves connections to *v4* and *port*, or None."""
-        return self._inward[protocol].find(v4, port)
+        return self._from_v4[protocol].find(v4, port)
 
-    def outward(self, v6: int, protocol: str) -> int | None:
+    def to_v4(self, v6: int, protocol: str) -> int | None:
         """Return the IPv4 address that the IPv6 host *v6* makes its own connections
         from, or None."""
-        found = self._outward[protocol].find(v6)
+        found = self._from_v6[protocol].find(v6)
         return found.to_v4(v6) if found else None
 
     def changed(self, gone: Iterable[Map], new: Iterable[Map]) -> Maps:
@@ -88,7 +88,7 @@ class Maps:
         return hash(self._all)
 
 
-class _Inward:
+class _FromV4:
     """The maps of one protocol, by IPv4 address."""
 
     __slots__ = ("_tables",)
@@ -153,7 +153,7 @@ class _OfPorts:
         return self._maps[at] if at >= 0 and port <= self._lasts[at] else None
 
 
-class _Outward:
+class _FromV6:
     """The maps of one protocol, by IPv6 address."""
 
     __slots__ = ("_tables",)

@@ -1,4 +1,4 @@
-"""Why a connection, a datagram or a ping is refused, and how a session ends.
+"""Reasons to refuse a connection, a datagram or a ping, and the ends of sessions.
 
 The words stand in records, metric labels and log lines, and in faithd(8), which a test compares
 with these tables.  In a record, details may follow a refusal behind a colon.  This is no enum.Enum:
@@ -115,4 +115,4 @@ END = (
 )
 
 OTHER = "other"
-"""The metric label of what has none of its own."""
+"""The metric label of a reason or an end without a label of its own."""

@@ -48,7 +48,7 @@ class Place:
 
 
 class _Held:
-    """What a client holds: so many places, of which those in *spare* were taken late."""
+    """The places that a client holds: so many, of which those in *spare* were taken late."""
 
     __slots__ = ("count", "spare")
 

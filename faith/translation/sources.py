@@ -55,7 +55,7 @@ class Addresses:
                 raise ConfigError(error.message, line=number) from None
         again = _overlapping(ranges)
         if again is not None:
-            raise ConfigError(f"{texts[again]}: an address in it is there twice", line=again + 1)
+            raise ConfigError(f"{texts[again]}: it repeats an address of the list", line=again + 1)
         return cls(ranges)
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ class Source:
         self.values = (self.clients, addresses.ranges, client_length, one_to_one, set_up)
         """The arguments of an equal source."""
         if not addresses:
-            raise ConfigError("there is no address to connect from")
+            raise ConfigError("addresses is empty: name at least one address to connect from")
         for network, length in self.clients:
             if length > client_length:
                 raise ConfigError(
@@ -242,7 +242,9 @@ def _range(text: str) -> tuple[int, int]:
         raise ConfigError(f"range {text} runs backwards; write {last.strip()}-{first.strip()}")
     for never, length in _NEVER:
         if found[0] < never + (1 << (32 - length)) and found[1] >= never:
-            raise ConfigError(f"{text}: no connection to another host can come from there")
+            raise ConfigError(
+                f"{text}: these addresses cannot be the source of a connection to another host"
+            )
     return found
 
 

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 _IPV4_MAPPED = 0xFFFF << 32
 
 
-class Inward:
+class V4ToV6Verdict:
     """The decision about one connection: *refused* is the reason, None when it is permitted.
 
     A permitted connection goes to *port* of *server*, from *source*, the address that stands for
-    the client, or None where no prefix can map the client.  Both addresses have 128 bits.  *lent*
+    the client, or None where no prefix can map the client.  Both addresses have 128 bits.  *leased*
     says that the server comes from a lease, and may be another one next time.
     """
 
-    __slots__ = ("lent", "port", "refused", "server", "source")
+    __slots__ = ("leased", "port", "refused", "server", "source")
 
     def __init__(
         self, refused: str | None, server: int = 0, port: int = 0, source: int | None = None
@@ -35,35 +35,36 @@ class Inward:
         self.server = server
         self.port = port
         self.source = source
-        self.lent = False
+        self.leased = False
 
 
-def inward(policy: Policy, client: int, mapped: int, port: int, protocol: str = "tcp") -> Inward:
-    """Decide whether *client* may reach *port* of *mapped*, both of 32 bits; the port of a ping is
-    0."""
-    found = policy.maps.inward(mapped, protocol, port)
+def admit_from_v4(
+    policy: Policy, client: int, mapped: int, port: int, protocol: str = "tcp"
+) -> V4ToV6Verdict:
+    """Decide whether *client* may reach *port* of *mapped*, both of 32 bits; a ping has port 0."""
+    found = policy.maps.to_v6(mapped, protocol, port)
     if found is not None:
         return _judged(policy, client, mapped, *found)
-    server = policy.lent(mapped)
+    server = policy.leased_host(mapped)
     if server is None:
-        return Inward(NOT_MAPPED)
+        return V4ToV6Verdict(NOT_MAPPED)
     if server in policy.own6:
-        return Inward(OWN)  # it has become so since; it is not for who comes from there
+        return V4ToV6Verdict(OWN)  # it has become one since the lease
     judged = _judged(policy, client, mapped, server, port)
-    judged.lent = True
+    judged.leased = True
     return judged
 
 
-def _judged(policy: Policy, client: int, mapped: int, server: int, port: int) -> Inward:
+def _judged(policy: Policy, client: int, mapped: int, server: int, port: int) -> V4ToV6Verdict:
     if policy.prefixes.find(server) is not None:
-        return Inward(LOOP)  # it would come back to the gateway, and go on to some IPv4 host
+        return V4ToV6Verdict(LOOP)  # it would come back to the gateway, and go on to some IPv4 host
     rule = policy.access.decide(in_rules(client), mapped)
     if rule is None:
-        return Inward(NO_RULE)
+        return V4ToV6Verdict(NO_RULE)
     if not rule.permit:
-        return Inward(DENIED)
+        return V4ToV6Verdict(DENIED)
     prefix = standing_for(client, policy.prefixes)
-    return Inward(None, server, port, prefix.map(client) if prefix else None)
+    return V4ToV6Verdict(None, server, port, prefix.map(client) if prefix else None)
 
 
 def in_rules(client: int) -> int:

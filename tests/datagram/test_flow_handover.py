@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.datagram.pace import Paces
-from faith.datagram.udp.flow_handover import Handover
-from faith.datagram.udp.flows import Flow, Flows, Settings
-from faith.datagram.udp.udp_counters import Counters
-from faith.datagram.udp.udp_v4_to_v6 import Inward
-from faith.datagram.udp.udp_v6_to_v4 import Outward
+from faith.datagram.udp.flow_handover import FlowHandover
+from faith.datagram.udp.flows import Flow, Flows, UdpSettings
+from faith.datagram.udp.udp_counters import UdpCounters
+from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
+from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
@@ -40,16 +40,16 @@ class Home:
     """A server of UDP but for what reads."""
 
     def __init__(self) -> None:
-        self.counters = Counters()
-        self.outward_flows, self.inward_flows = Flows(Settings()), Flows(Settings())
+        self.counters = UdpCounters()
+        self.flows_from_v6, self.flows_from_v4 = Flows(UdpSettings()), Flows(UdpSettings())
         wire: Any = Wire()
         shared = self.counters, Paces(0, 0)
         self.watched: list[Flow] = []
         noticed = self.watched.append, self.watched.remove
-        self.outward = Outward(POLICY, self.outward_flows, wire, *shared, *noticed)
-        self.inward = Inward(POLICY, self.inward_flows, wire, wire, *shared)
+        self.v6_to_v4 = UdpV6ToV4(POLICY, self.flows_from_v6, wire, *shared, *noticed)
+        self.v4_to_v6 = UdpV4ToV6(POLICY, self.flows_from_v4, wire, wire, *shared)
         self.serves = False
-        self.handover = Handover(self)
+        self.handover = FlowHandover(self)
 
     def serve(self) -> None:
         self.serves = True
@@ -58,16 +58,16 @@ class Home:
         """Have flows of both kinds for these ports of clients."""
         mapped = f"{str(PREFIX).removesuffix('/96')}7f00:1"
         for port in ports:
-            self.outward.arrived(arrival((CLIENT, port), (mapped, SERVED)), 0.0)
-            self.inward.arrived(arrival((NODE, port), (MAPPED, SERVED)), 0.0)
+            self.v6_to_v4.forward(arrival((CLIENT, port), (mapped, SERVED)), 0.0)
+            self.v4_to_v6.forward(arrival((NODE, port), (MAPPED, SERVED)), 0.0)
 
     def ports(self) -> dict[int, int]:
         """Which port of ours each of the client's has."""
-        return {flow.key[1]: flow.held.port for flow in self.outward_flows}
+        return {flow.key[1]: flow.ends.port for flow in self.flows_from_v6}
 
     def close(self) -> None:
-        for flow in self.outward_flows.take(100):
-            self.outward.end(flow)
+        for flow in self.flows_from_v6.take(100):
+            self.v6_to_v4.end(flow)
 
 
 @pytest.fixture
@@ -100,9 +100,9 @@ def test_flows_go_on_with_their_ports(homes: tuple[Home, Home]) -> None:
     hand_over(giver, taker, room=2)
     assert taker.serves
     assert taker.ports() == ports
-    assert len(taker.watched) == len(taker.inward_flows) == 3
+    assert len(taker.watched) == len(taker.flows_from_v4) == 3
     assert not giver.watched
-    assert not len(giver.outward_flows) + len(giver.inward_flows)
+    assert not len(giver.flows_from_v6) + len(giver.flows_from_v4)
 
 
 def test_it_takes_no_further_descriptor(
@@ -127,9 +127,9 @@ def test_who_was_quicker_than_that_keeps_the_new_flow(homes: tuple[Home, Home]) 
     new = taker.ports()[7000]
     hand_over(giver, taker)
     assert taker.ports()[7000] == new
-    assert len(taker.watched) == len(taker.inward_flows) == 2
-    for flow in taker.outward_flows.expire(1000.0):
-        taker.outward.end(flow)
-    for flow in taker.inward_flows.expire(1000.0):
-        taker.inward.end(flow)
+    assert len(taker.watched) == len(taker.flows_from_v4) == 2
+    for flow in taker.flows_from_v6.expire(1000.0):
+        taker.v6_to_v4.end(flow)
+    for flow in taker.flows_from_v4.expire(1000.0):
+        taker.v4_to_v6.end(flow)
     assert not taker.watched

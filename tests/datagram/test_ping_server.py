@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from faith.datagram.ping.identifiers import Identifiers
-from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, Counters
-from faith.datagram.ping.ping_server import Lent
+from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, PingCounters
+from faith.datagram.ping.ping_server import IdentifierHandover
 
 
 class Home:
@@ -13,7 +13,7 @@ class Home:
 
     def __init__(self) -> None:
         self.cells = [0] * LAYOUT.size
-        self.counters = Counters(self.cells)
+        self.counters = PingCounters(self.cells)
         self.identifiers = Identifiers(60, 100)
         self.serves = False
 
@@ -23,11 +23,11 @@ class Home:
 
 def test_what_is_taken_over_is_counted_before_anybody_asks_again() -> None:
     giver, taker = Home(), Home()
-    giver.identifiers.lend((1, 7), 10, 7, 0.0)
+    giver.identifiers.assign((1, 7), 10, 7, 0.0)
     giving: Any = giver
     taking: Any = taker
-    states, descriptors = Lent(giving).give(100)
-    Lent(taking).take(json.loads(json.dumps(states)), descriptors)
+    states, descriptors = IdentifierHandover(giving).give(100)
+    IdentifierHandover(taking).take(json.loads(json.dumps(states)), descriptors)
     assert taker.serves
     assert taker.identifiers.whose(7, 10, 1.0) == (1, 7)
     assert taker.cells[LAYOUT.start(IDENTIFIERS)] == 1

@@ -13,8 +13,8 @@ from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, write_v4, write_v6
 from faith.datagram.ping.identifiers import Identifiers
-from faith.datagram.ping.ping_counters import LAYOUT, REFUSALS, Counters
-from faith.datagram.ping.ping_v4_to_v6 import Inward
+from faith.datagram.ping.ping_counters import LAYOUT, REFUSALS, PingCounters
+from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.report import QUOTED_V4
 from faith.translation import reasons
 from faith.translation.access import Access
@@ -57,12 +57,12 @@ class Bench:
             Prefixes(prefixes or (PREFIX,)), Networks(32, ()), Access.parse(rules), MAPS
         )
         self.cells = [0] * LAYOUT.size
-        self.inward = Inward(
-            policy, Identifiers(60, 100), paces or Paces(0, 0), Counters(self.cells)
+        self.v4_to_v6 = PingV4ToV6(
+            policy, Identifiers(60, 100), paces or Paces(0, 0), PingCounters(self.cells)
         )
 
     def ask(self, packet: bytes, now: float = 0.0) -> Send | None:
-        return self.inward.asked(packet, now)
+        return self.v4_to_v6.translate_request(packet, now)
 
     def sends(self, packet: bytes, now: float = 0.0) -> Send:
         send = self.ask(packet, now)
@@ -188,14 +188,14 @@ class TestRequests:
         ("number", "what"), [(errno.EHOSTUNREACH, (3, 1)), (errno.EPERM, (3, 13))]
     )
     def test_what_cannot_be_sent_is_told(self, number: int, what: tuple[int, int]) -> None:
-        assert told(Bench().inward.unsent(request(), OSError(number, ""))) == what
+        assert told(Bench().v4_to_v6.report_unsent(request(), OSError(number, ""))) == what
 
 
 class TestReplies:
     def test_it_comes_back_from_the_mapped_address(self) -> None:
         bench = Bench()
         asked = bench.sends(request(7, 42))
-        send = bench.inward.heard(from_v6(reply(asked), asked), 1.0)
+        send = bench.v4_to_v6.translate_reply(from_v6(reply(asked), asked), 1.0)
         assert send
         assert (send.v6, send.source, send.to, send.hops) == (False, MAPPED, CLIENT, 59)
         assert send.message == icmp.echo(icmp.ECHO_REPLY_V4, 7, 42, b"payload")
@@ -204,7 +204,7 @@ class TestReplies:
         bench = Bench()
         first, second = bench.sends(request()), bench.sends(request(to=ALIAS))
         for asked, mapped in ((first, MAPPED), (second, ALIAS)):
-            send = bench.inward.heard(from_v6(reply(asked), asked), 1.0)
+            send = bench.v4_to_v6.translate_reply(from_v6(reply(asked), asked), 1.0)
             assert send
             assert send.source == mapped
             message = icmp.read(send.message)
@@ -215,11 +215,11 @@ class TestReplies:
         bench = Bench()
         asked = bench.sends(request())
         elsewhere = from_v6(reply(asked), asked)._replace(destination=HOST)
-        assert bench.inward.heard(elsewhere, 1.0) is None
-        assert bench.inward.heard(from_v6(reply(asked), asked, ROUTER), 1.0) is None
-        assert bench.inward.heard(from_v6(reply(asked), asked), 60.0) is None
-        assert bench.inward.heard(from_v6(asked.message, asked), 1.0) is None
-        assert bench.inward.heard(from_v6(b"", asked), 1.0) is None
+        assert bench.v4_to_v6.translate_reply(elsewhere, 1.0) is None
+        assert bench.v4_to_v6.translate_reply(from_v6(reply(asked), asked, ROUTER), 1.0) is None
+        assert bench.v4_to_v6.translate_reply(from_v6(reply(asked), asked), 60.0) is None
+        assert bench.v4_to_v6.translate_reply(from_v6(asked.message, asked), 1.0) is None
+        assert bench.v4_to_v6.translate_reply(from_v6(b"", asked), 1.0) is None
 
 
 class TestErrors:
@@ -232,7 +232,7 @@ class TestErrors:
     ) -> None:
         bench = Bench()
         asked = bench.sends(request())
-        send = bench.inward.heard(from_v6(error(asked, *heard), asked, ROUTER), 1.0)
+        send = bench.v4_to_v6.translate_reply(from_v6(error(asked, *heard), asked, ROUTER), 1.0)
         assert told(send) == what
         assert send
         assert (send.source, send.to) == (None, CLIENT)
@@ -240,7 +240,7 @@ class TestErrors:
     def test_a_mapped_host_tells_as_what_it_is_mapped_to(self) -> None:
         bench = Bench()
         asked = bench.sends(request())
-        send = bench.inward.heard(from_v6(error(asked, 1, 1), asked, HOST), 1.0)
+        send = bench.v4_to_v6.translate_reply(from_v6(error(asked, 1, 1), asked, HOST), 1.0)
         assert send
         assert send.source == MAPPED
 
@@ -258,7 +258,9 @@ class TestErrors:
             bench.sends(request(identifier, to=ALIAS))
         packet = request(identifier, 9, body)
         asked = bench.sends(packet)
-        send = bench.inward.heard(from_v6(error(asked, 3, 0, 0, quoted), asked, ROUTER), 1.0)
+        send = bench.v4_to_v6.translate_reply(
+            from_v6(error(asked, 3, 0, 0, quoted), asked, ROUTER), 1.0
+        )
         assert send
         inner = read_v4(send.message[8:])
         assert inner
@@ -277,21 +279,21 @@ class TestErrors:
             error(asked, 3, 0, quoted=40),
             icmp.write(icmp.Message(3, 0, 0, b"")),
         ):
-            assert bench.inward.heard(from_v6(message, asked, ROUTER), 1.0) is None
+            assert bench.v4_to_v6.translate_reply(from_v6(message, asked, ROUTER), 1.0) is None
 
     def test_a_length_that_no_ipv4_packet_has_is_not_believed(self) -> None:
         bench = Bench()
         asked = bench.sends(request())
         message = bytearray(error(asked, 3, 0))
         message[12:14] = b"\xff\xff"  # of the packet in it
-        assert bench.inward.heard(from_v6(bytes(message), asked, ROUTER), 1.0) is None
+        assert bench.v4_to_v6.translate_reply(from_v6(bytes(message), asked, ROUTER), 1.0) is None
 
     @given(st.binary(max_size=200))
     def test_whatever_comes_does_no_harm(self, octets: bytes) -> None:
         bench = Bench()
         asked = bench.sends(request())
         bench.ask(octets)
-        bench.inward.heard(from_v6(octets, asked), 1.0)
+        bench.v4_to_v6.translate_reply(from_v6(octets, asked), 1.0)
         for kind in (129, 1, 2, 3, 4):
             message = icmp.write(icmp.Message(kind, 0, 0, octets))
-            bench.inward.heard(from_v6(message, asked), 1.0)
+            bench.v4_to_v6.translate_reply(from_v6(message, asked), 1.0)

@@ -13,8 +13,8 @@ from faith.datagram.checksum import pseudo_v6
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v6, write_v4, write_v6
 from faith.datagram.ping.identifiers import Identifiers
-from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, Counters
-from faith.datagram.ping.ping_v6_to_v4 import Outward
+from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, PingCounters
+from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.report import QUOTED_V6
 from faith.translation import reasons
 from faith.translation.access import Access
@@ -36,17 +36,17 @@ MAPPED = PREFIX.map(SERVER)
 
 
 class Bench:
-    """An `Outward` with what it needs, and its counters by name."""
+    """An `PingV6ToV4` with what it needs, and its counters by name."""
 
     def __init__(self, rules: str = "", paces: Paces | None = None, most: int = 100) -> None:
         prefixes = Prefixes([PREFIX, OTHER_PREFIX, WELL_KNOWN])
         policy = Policy(prefixes, Networks(32, [(GATEWAY, 32)]), Access.parse(rules))
         self.cells = [0] * LAYOUT.size
-        counters = Counters(self.cells)
-        self.outward = Outward(policy, Identifiers(60, most), paces or Paces(0, 0), counters)
+        counters = PingCounters(self.cells)
+        self.v6_to_v4 = PingV6ToV4(policy, Identifiers(60, most), paces or Paces(0, 0), counters)
 
     def ask(self, packet: bytes, now: float = 0.0, scope: int = 2) -> Send | None:
-        return self.outward.asked(packet, scope, now)
+        return self.v6_to_v4.translate_request(packet, scope, now)
 
     def sends(self, packet: bytes, now: float = 0.0) -> Send:
         send = self.ask(packet, now)
@@ -194,14 +194,14 @@ class TestRequests:
     )
     def test_what_cannot_be_sent_is_told(self, number: int, what: tuple[int, int]) -> None:
         bench = Bench()
-        assert told(bench.outward.unsent(request(), 2, OSError(number, ""))) == what
+        assert told(bench.v6_to_v4.report_unsent(request(), 2, OSError(number, ""))) == what
 
 
 class TestReplies:
     def test_it_comes_back_as_if_from_the_server(self) -> None:
         bench = Bench()
         asked = bench.sends(request(7, 42))
-        send = bench.outward.heard(from_v4(reply(asked)), 1.0)
+        send = bench.v6_to_v4.translate_reply(from_v4(reply(asked)), 1.0)
         assert send
         assert (send.v6, send.source, send.to) == (True, MAPPED, CLIENT)
         assert (send.hops, send.scope) == (59, 0)
@@ -212,7 +212,7 @@ class TestReplies:
         bench = Bench()
         bench.sends(request())
         asked = bench.sends(request(client=NEIGHBOUR, to=OTHER_PREFIX.map(SERVER)))
-        send = bench.outward.heard(from_v4(reply(asked)), 1.0)
+        send = bench.v6_to_v4.translate_reply(from_v4(reply(asked)), 1.0)
         assert send
         assert (send.source, send.to) == (OTHER_PREFIX.map(SERVER), NEIGHBOUR)
         message = icmp.read(send.message)
@@ -222,23 +222,23 @@ class TestReplies:
     def test_a_link_local_client_is_found_again(self) -> None:
         bench = Bench()
         asked = bench.sends(request(client=0xFE80 << 112 | 9))
-        send = bench.outward.heard(from_v4(reply(asked)), 1.0)
+        send = bench.v6_to_v4.translate_reply(from_v4(reply(asked)), 1.0)
         assert send
         assert send.scope == 2
 
     def test_what_nobody_asked_for_is_dropped(self) -> None:
         bench = Bench()
         asked = bench.sends(request())
-        assert bench.outward.heard(from_v4(reply(asked), source=ROUTER), 1.0) is None
-        assert bench.outward.heard(from_v4(reply(asked)), 60.0) is None
-        assert bench.outward.heard(from_v4(reply(asked)[:-1] + b"!"), 1.0) is None
-        assert bench.outward.heard(from_v4(asked.message), 1.0) is None
-        assert bench.outward.heard(b"", 1.0) is None
+        assert bench.v6_to_v4.translate_reply(from_v4(reply(asked), source=ROUTER), 1.0) is None
+        assert bench.v6_to_v4.translate_reply(from_v4(reply(asked)), 60.0) is None
+        assert bench.v6_to_v4.translate_reply(from_v4(reply(asked)[:-1] + b"!"), 1.0) is None
+        assert bench.v6_to_v4.translate_reply(from_v4(asked.message), 1.0) is None
+        assert bench.v6_to_v4.translate_reply(b"", 1.0) is None
 
     def test_the_last_hop_is_not_taken_from_it(self) -> None:
         bench = Bench()
         asked = bench.sends(request())
-        send = bench.outward.heard(from_v4(reply(asked), hops=1), 1.0)
+        send = bench.v6_to_v4.translate_reply(from_v4(reply(asked), hops=1), 1.0)
         assert send
         assert send.hops == 1
 
@@ -253,7 +253,7 @@ class TestErrors:
     ) -> None:
         bench = Bench()
         asked = bench.sends(request())
-        send = bench.outward.heard(from_v4(error(asked, *heard), ROUTER), 1.0)
+        send = bench.v6_to_v4.translate_reply(from_v4(error(asked, *heard), ROUTER), 1.0)
         assert told(send) == what
         assert send
         assert (send.source, send.to) == (PREFIX.map(ROUTER), CLIENT)
@@ -273,7 +273,7 @@ class TestErrors:
             bench.sends(request(identifier, client=NEIGHBOUR))
         packet = request(identifier, 9, body)
         asked = bench.sends(packet)
-        send = bench.outward.heard(from_v4(error(asked, 11, 0, 0, quoted), ROUTER), 1.0)
+        send = bench.v6_to_v4.translate_reply(from_v4(error(asked, 11, 0, 0, quoted), ROUTER), 1.0)
         assert send
         about = bytearray(send.message[8:])
         about[7], about[0:4] = packet[7], packet[0:4]  # hops that are left, traffic class
@@ -286,7 +286,7 @@ class TestErrors:
     def test_the_gateways_own_comes_from_the_gateway(self) -> None:
         bench = Bench()
         asked = bench.sends(request())
-        send = bench.outward.heard(from_v4(error(asked, 3, 1), GATEWAY), 1.0)
+        send = bench.v6_to_v4.translate_reply(from_v4(error(asked, 3, 1), GATEWAY), 1.0)
         assert send
         assert send.source is None
 
@@ -294,7 +294,7 @@ class TestErrors:
         bench = Bench()
         asked = bench.sends(request(to=WELL_KNOWN.map(0x08080808)))
         for router, source in ((0x0A000001, None), (0x08080404, WELL_KNOWN.map(0x08080404))):
-            send = bench.outward.heard(from_v4(error(asked, 11, 0), router), 1.0)
+            send = bench.v6_to_v4.translate_reply(from_v4(error(asked, 11, 0), router), 1.0)
             assert send
             assert send.source == source
 
@@ -302,7 +302,7 @@ class TestErrors:
         bench = Bench()
         asked = bench.sends(request())
         for now, heard in ((30.0, True), (59.0, True), (60.0, False)):
-            answer = bench.outward.heard(from_v4(error(asked, 3, 1), ROUTER), now)
+            answer = bench.v6_to_v4.translate_reply(from_v4(error(asked, 3, 1), ROUTER), now)
             assert (answer is not None) == heard
 
     def test_what_is_about_something_else_is_dropped(self) -> None:
@@ -318,14 +318,14 @@ class TestErrors:
             icmp.write(icmp.Message(3, 1, 0, write_v4(tcp))),
             icmp.write(icmp.Message(3, 1, 0, b"")),
         ):
-            assert bench.outward.heard(from_v4(message, ROUTER), 1.0) is None
+            assert bench.v6_to_v4.translate_reply(from_v4(message, ROUTER), 1.0) is None
 
     @given(st.binary(max_size=200))
     def test_whatever_comes_does_no_harm(self, octets: bytes) -> None:
         bench = Bench()
         bench.ask(request())
         bench.ask(octets)
-        bench.outward.heard(octets, 1.0)
+        bench.v6_to_v4.translate_reply(octets, 1.0)
         for kind in (0, 3, 11, 12):
             message = icmp.write(icmp.Message(kind, 0, 0, octets))
-            bench.outward.heard(from_v4(message), 1.0)
+            bench.v6_to_v4.translate_reply(from_v4(message), 1.0)

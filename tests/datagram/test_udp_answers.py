@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from faith.datagram import icmp
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v4, write_v6
-from faith.datagram.udp.answers import failed_v4, failed_v6
+from faith.datagram.udp.answers import answer_error_v4, answer_error_v6
 from tests.datagram import test_udp_v4_to_v6 as from_v4
 from tests.datagram import test_udp_v6_to_v4 as from_v6
 from tests.datagram.wires import number, packet
@@ -37,7 +37,7 @@ class TestOfIPv4Servers:
     ) -> Send | None:
         message = icmp.write(icmp.Message(kind, code, 0, write_v6(answer)))
         about = Packet(number(by), answer.source, 60, 0, ICMPV6, len(message), message)
-        return failed_v6(about, bench.flows, bench.outward.policy)
+        return answer_error_v6(about, bench.flows, bench.v6_to_v4.policy)
 
     def answer(self, port: int = PORT, server: str = SERVER) -> Packet:
         return packet((from_v6.mapped(server), SERVED), (CLIENT, port))
@@ -52,7 +52,7 @@ class TestOfIPv4Servers:
         assert read_v4(message.body) == packet((SERVER, SERVED), (GATEWAY, asked.sockets[0].port))
 
     def test_a_client_with_an_address_tells_from_there(self, asked: from_v6.Bench) -> None:
-        asked.outward.policy = asked.policy(f"::/0 permit 0.0.0.0/0 {from_v6.SOURCE}")
+        asked.v6_to_v4.policy = asked.policy(f"::/0 permit 0.0.0.0/0 {from_v6.SOURCE}")
         asked.send()
         told = self.fails(asked, self.answer())
         assert told
@@ -77,7 +77,7 @@ class TestOfIPv4Servers:
         for body in (octets, write_v6(self.answer())[: len(octets)]):
             message = icmp.write(icmp.Message(kind, 0, 0, body))
             about = Packet(number(CLIENT), 0, 60, 0, ICMPV6, len(message), message)
-            failed_v6(about, asked.flows, asked.outward.policy)
+            answer_error_v6(about, asked.flows, asked.v6_to_v4.policy)
             asked.fails(message)
 
 
@@ -87,7 +87,7 @@ class TestOfIPv6Hosts:
     ) -> Send | None:
         message = icmp.write(icmp.Message(kind, 3, 0, write_v4(answer)))
         about = Packet(number(by), answer.source, 60, 0, ICMP, len(message), message)
-        return failed_v4(write_v4(about), bench.flows, bench.inward.policy)
+        return answer_error_v4(write_v4(about), bench.flows, bench.v4_to_v6.policy)
 
     def answer(self, mapped: str = from_v4.MAPPED, port: int = from_v4.PORT) -> Packet:
         return packet((mapped, from_v4.SERVED), (from_v4.CLIENT, port))
@@ -118,7 +118,7 @@ class TestOfIPv6Hosts:
         assert self.fails(bench, self.answer(port=1)) is None
         assert self.fails(bench, self.answer("198.51.100.200")) is None
         assert self.fails(bench, self.answer(), 5) is None
-        assert failed_v4(b"", bench.flows, bench.inward.policy) is None
+        assert answer_error_v4(b"", bench.flows, bench.v4_to_v6.policy) is None
 
     @given(st.binary(max_size=200), st.sampled_from([3, 11, 12]))
     def test_whatever_comes_does_no_harm(self, octets: bytes, kind: int) -> None:
@@ -127,5 +127,5 @@ class TestOfIPv6Hosts:
         for body in (octets, write_v4(self.answer())[: len(octets)]):
             message = icmp.write(icmp.Message(kind, 0, 0, body))
             about = Packet(1, 2, 60, 0, ICMP, len(message), message)
-            failed_v4(write_v4(about), bench.flows, bench.inward.policy)
-            bench.inward.failed(Packet(1, 2, 60, 0, ICMPV6, len(message), message))
+            answer_error_v4(write_v4(about), bench.flows, bench.v4_to_v6.policy)
+            bench.v4_to_v6.translate_error(Packet(1, 2, 60, 0, ICMPV6, len(message), message))

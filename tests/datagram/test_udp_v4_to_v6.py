@@ -6,10 +6,10 @@ from typing import Any
 from faith.datagram import icmp
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMPV6, Packet, read_v4, write_v6
-from faith.datagram.udp.flows import Flows, Settings
-from faith.datagram.udp.udp_counters import LAYOUT, Counters
+from faith.datagram.udp.flows import Flows, UdpSettings
+from faith.datagram.udp.udp_counters import LAYOUT, UdpCounters
 from faith.datagram.udp.udp_server import ERRORS, ERRORS_PER_CLIENT
-from faith.datagram.udp.udp_v4_to_v6 import Inward
+from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
@@ -31,22 +31,22 @@ MAPS = Maps(
 
 
 class Bench:
-    """An `Inward` and what it sends by."""
+    """An `UdpV4ToV6` and what it sends by."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: UdpSettings | None = None) -> None:
         policy = Policy(Prefixes([PREFIX]), Networks(32, ()), Access.parse(""), MAPS)
         self.cells = [0] * LAYOUT.size
         self.v4, self.v6 = Wire(), Wire()
-        self.flows = Flows(settings or Settings())
-        shared = Counters(self.cells), Paces(ERRORS, ERRORS_PER_CLIENT)
+        self.flows = Flows(settings or UdpSettings())
+        shared = UdpCounters(self.cells), Paces(ERRORS, ERRORS_PER_CLIENT)
         v4: Any = self.v4
         v6: Any = self.v6
-        self.inward = Inward(policy, self.flows, v4, v6, *shared)
+        self.v4_to_v6 = UdpV4ToV6(policy, self.flows, v4, v6, *shared)
 
     def ask(self, port: int = PORT, mapped: str = MAPPED, payload: bytes = b"hello") -> Packet:
         """Send as a client; the packet that goes to the host."""
         asked = arrival((CLIENT, port), (mapped, SERVED), payload)
-        assert self.inward.arrived(asked, 0.0) is None
+        assert self.v4_to_v6.forward(asked, 0.0) is None
         return by_v6(self.v6)
 
 
@@ -64,10 +64,10 @@ class TestAnswers:
     def answer(self, bench: Bench, asked: Packet) -> str | None:
         """The address that the client hears from, when the host answers."""
         told = arrival((HOST, SERVED), (str(IPv6Address(asked.source)), port_of(asked)))
-        flow = bench.inward.whose(told)
+        flow = bench.v4_to_v6.whose(told)
         if flow is None:
             return None
-        bench.inward.heard(flow, b"answer")
+        bench.v4_to_v6.send_back(flow, b"answer")
         _, ((_, _, info),), _ = bench.v4.sent[-1]
         return str(IPv4Address(info[4:8]))
 
@@ -93,7 +93,7 @@ class TestAnswers:
         bench = Bench()
         asked = bench.ask()
         for flow in bench.flows.expire(1000.0):
-            bench.inward.end(flow)
+            bench.v4_to_v6.end(flow)
         assert self.answer(bench, asked) is None
         assert port_of(bench.ask(mapped=ALIAS)) == PORT
 
@@ -102,7 +102,7 @@ class TestErrors:
     def test_it_has_the_clients_own_packet(self) -> None:
         bench = Bench()
         bench.ask(mapped=ALIAS)
-        told = bench.inward.failed(error(bench.ask(), 1, 4))
+        told = bench.v4_to_v6.translate_error(error(bench.ask(), 1, 4))
         assert told
         inner = read_v4(told.message[8:])
         assert inner == packet((CLIENT, PORT), (MAPPED, SERVED))
@@ -110,13 +110,13 @@ class TestErrors:
     def test_a_length_that_no_ipv4_packet_has_is_not_believed(self) -> None:
         bench = Bench()
         lying = bench.ask()._replace(length=0xFFFF)
-        assert bench.inward.failed(error(lying, 1, 4)) is None
+        assert bench.v4_to_v6.translate_error(error(lying, 1, 4)) is None
 
 
 class TestRefusals:
     def test_what_goes_no_further_has_no_flow(self) -> None:
         bench = Bench()
-        told = bench.inward.arrived(arrival((CLIENT, PORT), (MAPPED, SERVED), hops=1), 0.0)
+        told = bench.v4_to_v6.forward(arrival((CLIENT, PORT), (MAPPED, SERVED), hops=1), 0.0)
         assert told
         assert told.message[0] == icmp.TIME_EXCEEDED_V4
         assert not len(bench.flows)
@@ -124,6 +124,6 @@ class TestRefusals:
     def test_what_is_refused_is_told_so_many_times_a_second(self) -> None:
         bench = Bench()
         asked = arrival((CLIENT, PORT), ("198.51.100.200", SERVED))
-        told = [bench.inward.arrived(asked, 0.0) for _ in range(1000)]
+        told = [bench.v4_to_v6.forward(asked, 0.0) for _ in range(1000)]
         assert sum(send is not None for send in told) == ERRORS_PER_CLIENT
-        assert bench.inward.arrived(asked, 5.0)
+        assert bench.v4_to_v6.forward(asked, 5.0)

@@ -12,11 +12,11 @@ from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, UDP, Packet, read_v6, write_v4
-from faith.datagram.udp.flows import Flow, Flows, Settings
-from faith.datagram.udp.paths import Way
-from faith.datagram.udp.udp_counters import LAYOUT, Counters
+from faith.datagram.udp.flows import Flow, Flows, UdpSettings
+from faith.datagram.udp.paths import ForwardPath
+from faith.datagram.udp.udp_counters import LAYOUT, UdpCounters
 from faith.datagram.udp.udp_server import ERRORS, ERRORS_PER_CLIENT
-from faith.datagram.udp.udp_v6_to_v4 import Outward
+from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -38,7 +38,7 @@ def mapped(v4: str, prefix: Prefix = PREFIX) -> str:
 
 
 class Bench:
-    """An `Outward`, the sockets of its flows, and what it sends back by."""
+    """An `UdpV6ToV4`, the sockets of its flows, and what it sends path by."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sockets: list[Wire] = []
@@ -52,15 +52,15 @@ class Bench:
 
         monkeypatch.setattr("faith.datagram.udp.udp_v6_to_v4.flow_socket", flow_socket)
         self.cells = [0] * LAYOUT.size
-        self.back = Wire()
-        back: Any = self.back
-        self.flows = Flows(Settings())
+        self.path = Wire()
+        path: Any = self.path
+        self.flows = Flows(UdpSettings())
         self.watched: list[Flow] = []
-        self.outward = Outward(
+        self.v6_to_v4 = UdpV6ToV4(
             self.policy(),
             self.flows,
-            back,
-            Counters(self.cells),
+            path,
+            UdpCounters(self.cells),
             Paces(ERRORS, ERRORS_PER_CLIENT),
             self.watched.append,
             self.watched.remove,
@@ -80,7 +80,7 @@ class Bench:
         now: float = 0.0,
     ) -> Send | None:
         """Send as a client; what it is told."""
-        return self.outward.arrived(arrival(client, (mapped(to, prefix), port)), now)
+        return self.v6_to_v4.forward(arrival(client, (mapped(to, prefix), port)), now)
 
     def sent(self) -> Packet:
         """The packet of the datagram that has gone to IPv4 last."""
@@ -90,7 +90,7 @@ class Bench:
     def fails(self, octets: bytes, by: str = SERVER) -> Send | None:
         """What comes of an ICMP message that *by* sends."""
         about = Packet(number(by), number(GATEWAY), 60, 0, ICMP, len(octets), octets)
-        return self.outward.failed(write_v4(about))
+        return self.v6_to_v4.translate_error(write_v4(about))
 
 
 @pytest.fixture
@@ -159,19 +159,19 @@ class TestErrors:
         ):
             assert bench.fails(error(about)) is None
         assert bench.fails(icmp.echo(icmp.ECHO_V4, 1, 1, b"")) is None
-        assert bench.outward.failed(b"") is None
+        assert bench.v6_to_v4.translate_error(b"") is None
 
 
 class TestFilter:
     def test_who_was_not_sent_to_finds_no_flow(self, bench: Bench) -> None:
         """What comes to a mapped address may be for a map then: a server that also asks."""
         rules = Access.parse(f"::/0 permit 0.0.0.0/0 {SOURCE}")
-        bench.outward.policy = Policy(Prefixes([PREFIX]), Networks(32, ()), rules)
+        bench.v6_to_v4.policy = Policy(Prefixes([PREFIX]), Networks(32, ()), rules)
         bench.send()
         at = SOURCE, PORT
-        assert bench.outward.whose(arrival((SERVER, 9), at), 1.0) is bench.watched[0]
-        assert bench.outward.whose(arrival((PRIVATE, 9), at), 1.0) is None
-        assert bench.outward.whose(arrival((SERVER, 9), (SOURCE, PORT + 1)), 1.0) is None
+        assert bench.v6_to_v4.whose(arrival((SERVER, 9), at), 1.0) is bench.watched[0]
+        assert bench.v6_to_v4.whose(arrival((PRIVATE, 9), at), 1.0) is None
+        assert bench.v6_to_v4.whose(arrival((SERVER, 9), (SOURCE, PORT + 1)), 1.0) is None
 
 
 class TestHairpin:
@@ -181,14 +181,14 @@ class TestHairpin:
 
     def heard_from(self, bench: Bench) -> Endpoint:
         """Whom the client that has heard something last takes the sender for."""
-        octets, control, _ = bench.back.sent[-1]
+        octets, control, _ = bench.path.sent[-1]
         return str(IPv6Address(control[0][2][:16])), int.from_bytes(octets[:2], "big")
 
     def test_who_has_an_address_of_its_own_is_seen_by_it(self, bench: Bench) -> None:
-        bench.outward.policy = bench.policy(self.RULES)
+        bench.v6_to_v4.policy = bench.policy(self.RULES)
         bench.send()
         bench.send(client=(NEIGHBOUR, PORT))
-        theirs = bench.watched[1].held.port
+        theirs = bench.watched[1].ends.port
         bench.send(SOURCE, client=(NEIGHBOUR, PORT), port=PORT)  # so that it may hear from there
         bench.send(GATEWAY, port=theirs)
         assert self.heard_from(bench) == (mapped(SOURCE), PORT)
@@ -197,9 +197,9 @@ class TestHairpin:
     def test_who_has_none_is_seen_by_the_gateways(self, bench: Bench) -> None:
         bench.send()
         bench.send(client=(NEIGHBOUR, PORT))
-        ours, theirs = (flow.held.port for flow in bench.watched)
+        ours, theirs = (flow.ends.port for flow in bench.watched)
         bench.send(GATEWAY, client=(NEIGHBOUR, PORT), port=ours)
-        assert not bench.back.sent  # it has sent nothing there yet
+        assert not bench.path.sent  # it has sent nothing there yet
         bench.send(GATEWAY, port=theirs)
         assert self.heard_from(bench) == (mapped(GATEWAY), ours)
         assert len(bench.flows) == 2
@@ -210,9 +210,9 @@ class TestHairpin:
 
 
 def remembered() -> int:
-    """How many ways there are in this process."""
+    """How many path_keys there are in this process."""
     gc.collect()
-    return sum(isinstance(one, Way) for one in gc.get_objects())
+    return sum(isinstance(one, ForwardPath) for one in gc.get_objects())
 
 
 class TestMemory:
@@ -221,13 +221,13 @@ class TestMemory:
             bench.send(client=(CLIENT, port))
         assert remembered() == 10
         for flow in bench.flows.expire(1000.0):
-            bench.outward.end(flow)
+            bench.v6_to_v4.end(flow)
         assert remembered() == 0
 
-    def test_another_policy_forgets_ways_and_no_flow(self, bench: Bench) -> None:
+    def test_another_policy_forgets_paths_and_no_flow(self, bench: Bench) -> None:
         bench.send(client=(CLIENT, 4000))
         bench.send(client=(CLIENT, 4001))
-        bench.outward.policy = bench.policy()
+        bench.v6_to_v4.policy = bench.policy()
         assert remembered() == 0
         bench.send(client=(CLIENT, 4000))
         assert (remembered(), len(bench.flows)) == (1, 2)
@@ -236,22 +236,22 @@ class TestMemory:
         bench.send()
         (flow,) = bench.watched
         for port in range(100):
-            bench.outward.heard(flow, b"hello", (PRIVATE, port), 1.0)
-        assert not flow.held.backs
-        bench.outward.heard(flow, b"hello", (SERVER, SERVED), 1.0)
-        assert list(flow.held.backs) == [(SERVER, SERVED)]
+            bench.v6_to_v4.send_back(flow, b"hello", (PRIVATE, port), 1.0)
+        assert not flow.ends.return_paths
+        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 1.0)
+        assert list(flow.ends.return_paths) == [(SERVER, SERVED)]
 
-    def test_ways_back_are_limited_for_all_flows_together(
+    def test_return_paths_are_limited_for_all_flows_together(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("faith.datagram.udp.udp_v6_to_v4.MOST_BACKS", 100)
+        monkeypatch.setattr("faith.datagram.udp.udp_v6_to_v4.MOST_RETURN_PATHS", 100)
         bench.send()
         bench.send(client=(NEIGHBOUR, PORT))
         for port in range(1000):
             for flow in bench.watched:
-                bench.outward.heard(flow, b"hello", (SERVER, port), 1.0)
-            assert sum(len(flow.held.backs) for flow in bench.watched) <= 100
-        assert len(bench.back.sent) == 2000
+                bench.v6_to_v4.send_back(flow, b"hello", (SERVER, port), 1.0)
+            assert sum(len(flow.ends.return_paths) for flow in bench.watched) <= 100
+        assert len(bench.path.sent) == 2000
 
     def test_a_flow_that_cannot_be_watched_leaves_nothing_behind(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
@@ -259,22 +259,22 @@ class TestMemory:
         def full(flow: Flow) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(bench.outward, "_watch", full)
+        monkeypatch.setattr(bench.v6_to_v4, "_watch", full)
         assert bench.send()
         assert bench.sockets[0].closed
         assert not len(bench.flows)
         own = arrival((SERVER, SERVED), (GATEWAY, bench.sockets[0].port))
-        assert bench.outward.whose(own, 1.0) is None
+        assert bench.v6_to_v4.whose(own, 1.0) is None
 
     def test_a_flow_that_has_ended_lets_go_of_everything(self, bench: Bench) -> None:
         bench.send()
         (flow,) = bench.watched
-        bench.outward.heard(flow, b"hello", (SERVER, SERVED), 1.0)
+        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 1.0)
         for ended in bench.flows.expire(1000.0):
-            bench.outward.end(ended)
+            bench.v6_to_v4.end(ended)
         assert bench.sockets[0].closed
         assert not bench.watched
-        assert not flow.held.backs
+        assert not flow.ends.return_paths
         assert not flow.peers
         bench.send(now=1000.0)
         assert len(bench.sockets) == 2
@@ -287,7 +287,7 @@ class TestRefusals:
 
     def test_what_goes_no_further_has_no_flow(self, bench: Bench) -> None:
         last = arrival((CLIENT, PORT), (mapped(SERVER), SERVED), hops=1)
-        told = bench.outward.arrived(last, 0.0)
+        told = bench.v6_to_v4.forward(last, 0.0)
         assert told
         assert told.message[0] == icmp.TIME_EXCEEDED_V6
         assert not bench.sockets

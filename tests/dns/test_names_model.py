@@ -18,8 +18,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from faith.dns import look_ups as look_ups_module
 from faith.dns import name_service as names_module
-from faith.dns import resolver as resolver_module
+from faith.dns import search as search_module
 from faith.dns.answer import FAILURE_LIFETIME, Answer, failure
 from faith.dns.cache import RECHECK, STALE_TTL, Cache
 from faith.dns.name_service import Names
@@ -253,7 +254,8 @@ class Names64(RuleBasedStateMachine):
             clock = SimpleNamespace(monotonic=lambda: self.world.now)
             with (
                 patch.object(names_module, "time", clock),
-                patch.object(resolver_module, "time", clock),
+                patch.object(look_ups_module, "time", clock),
+                patch.object(search_module, "time", clock),
             ):
                 answer = self.runner.run(result_of(self.names.find, found))
             stale = found.stale_reply()

@@ -431,7 +431,7 @@ class TestTrouble:
                         for _ in range(29):
                             await received_from(sock)
                         assert len(found.places) == 1
-                        assert len(found.names._resolver._asked) == 1
+                        assert len(found.names._resolver._table._asked) == 1
                 upstreams.close()
 
             run(main)

@@ -80,7 +80,7 @@ class Daemon(Passage):
     def settle(self) -> None:
         if self._upgrade:
             self.gateway.signal(signal.SIGUSR2)
-            self.gateway.wait_said("all is handed over", seconds=SECONDS)
+            self.gateway.wait_said("everything is handed over", seconds=SECONDS)
 
     def close(self) -> None:
         super().close()

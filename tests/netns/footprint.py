@@ -1,4 +1,4 @@
-"""What the processes of a daemon take of the machine while it runs: memory and descriptors."""
+"""The memory and the descriptors of a daemon's processes while it runs."""
 
 from __future__ import annotations
 

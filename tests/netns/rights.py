@@ -1,4 +1,4 @@
-"""What is left of a function without any right."""
+"""A function called without any capability."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VERSION_3 = 0x20080522
 
 
 def without_capabilities(function: Callable[[], T]) -> T:
-    """What *function* returns or raises in a thread of this namespace with no capability left."""
+    """Call *function* in a thread of this namespace with no capability left."""
 
     def run() -> T:
         header, nothing = (ctypes.c_uint32 * 2)(_VERSION_3, 0), (ctypes.c_uint32 * 6)()

@@ -1,4 +1,4 @@
-"""What nftables steers in the tests of its ways in: two prefixes on the lab's gateway."""
+"""The steering of two prefixes on the lab's gateway, for the tests of nftables' methods."""
 
 from __future__ import annotations
 

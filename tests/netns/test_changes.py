@@ -125,7 +125,7 @@ def test_a_local_server_comes_and_goes(
 
 
 def served(lab: ThreeHosts) -> bool:
-    """Whether there is a local server."""
+    """Return whether there is a local server."""
     try:
         with connect(lab, GATEWAY_V6) as own:
             return answers(own)

@@ -49,7 +49,7 @@ STORY = (
 
 
 def demo(*options: str) -> str:
-    """What the demo writes; it must succeed without a complaint."""
+    """Return the output of the demo, which must succeed without a warning."""
     return run([sys.executable, *DEMO, *options], ENVIRONMENT)
 
 
@@ -72,7 +72,7 @@ def run(argv: Sequence[str], environment: dict[str, str], user: int | None = Non
 
 
 def left() -> list[str]:
-    """What is there of a demo: processes, and names of namespaces."""
+    """Return what is left of a demo: processes, and names of namespaces."""
     found = [str(name) for name in Path("/run/netns").glob("faith-*")]
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # gone meanwhile

@@ -1,4 +1,4 @@
-"""Who is believed to be a faithd, in a network namespace where there is nobody else."""
+"""Which processes are believed to be faithds, in a network namespace without any other."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Gateway:
         return done
 
     def does(self, *words: str) -> str:
-        """What ``faith`` writes to standard output; it must succeed without a complaint."""
+        """Return the output of ``faith``, which must succeed without a warning."""
         done = self.tries(*words)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
@@ -83,7 +83,7 @@ class Gateway:
         return done.stderr
 
     def status(self) -> dict[str, Any]:
-        """What ``faith status --json`` tells, without the time that it takes to start."""
+        """Return the object of ``faith status --json``, without the time that it takes to start."""
         return self.host.call(lambda: status.read().fields())
 
     def warnings(self) -> str:
@@ -95,7 +95,7 @@ class Gateway:
         return self.host.links.routes(), self.host.call(guard.inspect)
 
     def nft(self, command: str) -> str:
-        """What nft(8) says to *command*."""
+        """Return the output of nft(8) for *command*."""
         return self.host.run(["nft", *command.split()]).stdout
 
 
@@ -378,10 +378,14 @@ class TestWithoutNftables:
         listen(2323)
         done = gateway.tries("-e", "-p", PREFIX, by=by)
         assert (done.returncode, done.stdout) == (0, "reserved 2001:db8:ffff::/96 (layout low32)\n")
-        assert done.stderr.startswith("faith: warning: no guard, for want of nftables: servers on")
+        assert done.stderr.startswith(
+            "faith: warning: no guard, because this kernel has no nftables: servers on"
+        )
         assert "2323 " in done.stderr
         assert set(gateway.host.links.routes()) - set(before[0]) == {ROUTE}
-        assert "no guard, for want of nftables" in gateway.tries("status", by=by).stdout
+        assert (
+            "no guard, because this kernel has no nftables" in gateway.tries("status", by=by).stdout
+        )
         done = gateway.tries("-d", by=by)
         assert (done.returncode, done.stderr) == (0, "")
         assert gateway.state() == before

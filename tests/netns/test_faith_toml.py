@@ -387,7 +387,7 @@ def test_an_upgrade_that_is_asked_for_tells_how_it_went(lab: ThreeHosts, start: 
     faithd = start()
     with connect(lab) as session:
         assert answers(session)
-        assert "program 2, all is handed over" in faith(lab, "upgrade")
+        assert "program 2, everything is handed over" in faith(lab, "upgrade")
         assert answers(session)
         faithd.write(BASE + "nonsense = 1")
         with pytest.raises(subprocess.CalledProcessError) as told:
@@ -408,7 +408,7 @@ def test_one_that_is_stopped_tells_who_waits_for_an_upgrade(
         waiting = lab.gateway.popen(
             [sys.executable, "-m", "faith.cli.faith", "upgrade"], env=ENVIRONMENT, stderr=told
         )
-        faithd.wait_said("is tried")
+        faithd.wait_said("trying the new program")
         assert faithd.stop() == 0
         assert waiting.wait(5) == 1
         told.seek(0)

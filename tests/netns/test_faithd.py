@@ -332,7 +332,7 @@ def test_goes_into_the_background_once_it_serves(lab: ThreeHosts, tmp_path: Path
         (["-P", "10.0.0.0/8", "23"], 2, "that is IPv4"),
         (["--workers=0", "23"], 2, "not a number from 1"),
         (["--idle-timeout=-1", "23"], 2, "not a number of seconds"),
-        (["23", "-d"], 2, "options stand before SERVICE"),
+        (["23", "-d"], 2, "options must precede SERVICE"),
         (["-f", "missing", "23"], 1, "/missing: no such file"),
         (["-f", "bad.conf", "23"], 1, "/bad.conf:2: a rule has three or four words"),
         (["23", "./missing"], 1, "/missing: no such file"),

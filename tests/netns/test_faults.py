@@ -1,4 +1,4 @@
-"""What goes wrong in the life of a gateway, and what becomes of it: docs/faults.rst."""
+"""Faults of a gateway and their consequences: docs/faults.rst."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_a_route_that_somebody_deletes_is_put_back(lab: ThreeHosts, start: Start
     faithd = start("-P", PREFIX, str(PORT))
     assert relays(lab)
     lab.gateway.run(["ip", "-6", "route", "del", "local", PREFIX, "dev", "lo", "table", "local"])
-    faithd.wait_said(f"somebody deleted the route of {PREFIX}; it is reserved again")
+    faithd.wait_said(f"the route of {PREFIX} was deleted by another program; reserved it again")
     wait_until(lambda: relays_now(lab), 5, "relaying as before")
     assert faithd.stop() == 0
     assert not list(lab.gateway.call(routes.reserved))
@@ -258,7 +258,7 @@ def test_a_flushed_ruleset_is_put_back(
     faithd = start("-P", PREFIX, "--via", via, str(PORT))
     lab.gateway.run([need("nft"), "flush", "ruleset"])
     assert not lab.gateway.call(guard.inspect).present
-    faithd.wait_said("somebody altered the guard of the prefixes; it is as it was again")
+    faithd.wait_said("the guard of the prefixes was changed by another program; restored it")
     state = lab.gateway.call(guard.inspect)
     assert state.intact
     assert state.covers(Prefix.parse(PREFIX))

@@ -261,7 +261,7 @@ def raw(host: Host, protocol: int) -> Iterator[socket.socket]:
 
 @contextmanager
 def packets(client: Host) -> Iterator[Iterator[bytes]]:
-    """What arrives from the gateway, until nothing has come for a while."""
+    """Return what arrives from the gateway, until nothing has come for a while."""
 
     def arriving() -> Iterator[bytes]:
         with suppress(TimeoutError):
@@ -295,7 +295,7 @@ def syn(source: str, destination: str, port: int) -> bytes:
 
 
 class TestTable:
-    """What stands in the kernel, with nft as the other witness."""
+    """The guard in the kernel, compared with nft's view."""
 
     PORTS = Ports([(22, 22), (8000, 8100), (65535, 65535)])
     PREFIXES = tuple(

@@ -51,7 +51,8 @@ def is_running(pid: int) -> bool:
 
 
 def is_in_use(namespace: int) -> bool:
-    """Whether a thread of any process is in the namespace with that inode, or it is mounted."""
+    """Return whether a thread of any process is in the namespace with that inode, or it
+    is mounted."""
     mounted = f"net:[{namespace}]" in Path("/proc/self/mountinfo").read_text()
     return mounted or namespace in thread_namespaces("[0-9]*")
 
@@ -256,7 +257,7 @@ class TestListening:
 
 
 class TestErrors:
-    """What the kernel refuses is a SetupError that names the step and the host."""
+    """A refusal of the kernel is a SetupError that names the step and the host."""
 
     @pytest.mark.parametrize(
         ("refused", "message"),

@@ -65,7 +65,7 @@ def maps(lab: ThreeHosts) -> list[str]:
 
 
 def refused(lab: ThreeHosts, *words: str) -> str:
-    """What ``faith map WORDS`` says is wrong."""
+    """Return the error message of ``faith map WORDS``."""
     with pytest.raises(subprocess.CalledProcessError) as told:
         faith(lab, "map", *words)
     return str(told.value.stderr)

@@ -107,7 +107,7 @@ class TestRoutes:
 class TestArp:
     @staticmethod
     def learns(node: Host, address: str) -> bool:
-        """Whether *node* finds out who has *address*."""
+        """Return whether *node* resolves *address* to a link address."""
         with node.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"?", (address, 9))
 

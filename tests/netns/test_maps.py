@@ -248,7 +248,7 @@ def test_maps_alone_are_enough_and_a_service_can_join_them(
         assert answers(session)
         faithd.write(BASE.replace("8000-8999", "8000") + MAP)
         faithd.signal(signal.SIGHUP)
-        faithd.wait_said("all is handed over", seconds=20)
+        faithd.wait_said("everything is handed over", seconds=20)
         assert "serving 8000 (port 8000) by route" in faithd.said
         assert answers(session)
         assert relays(node)
@@ -346,10 +346,10 @@ class TestChanges:
         faithd = start()
         program = need("nft")
         lab.gateway.run(["ip", "route", "del", "local", MAPPED, "table", "local"])
-        faithd.wait_said("somebody deleted 1 routes of mapped networks")
+        faithd.wait_said("1 routes of mapped networks were deleted by another program")
         assert relays(node)
         lab.gateway.run([program, "delete", "table", "ip", "faith"])
-        faithd.wait_said("somebody altered the guard of the mapped networks")
+        faithd.wait_said("the guard of the mapped networks was changed by another program")
         assert (
             "ip daddr @networks jump mapped" in lab.gateway.run([program, "list", "ruleset"]).stdout
         )
@@ -362,7 +362,7 @@ class TestChanges:
         faithd.process.wait(5)
         assert lab.gateway.call(mapped_routes.held)
         another = Faithd(lab.gateway, tmp_path / "another", "8000")
-        another.wait_said("are released")
+        another.wait_said("released the mapped networks of process")
         assert not lab.gateway.call(mapped_routes.held)
 
     def test_another_number_of_workers_keeps_them_too(
@@ -391,7 +391,7 @@ class TestChanges:
         with connect(node) as session:
             assert answers(session)
             faithd.signal(signal.SIGUSR2)
-            faithd.wait_said("all is handed over", seconds=20)
+            faithd.wait_said("everything is handed over", seconds=20)
             assert answers(session)
             assert relays(node)
         faithd.wait_said("end=closed", 2 if maps else 3)
@@ -405,7 +405,7 @@ class TestChanges:
             assert answers(session)
             faithd.write(BASE.replace("workers = 2", f"workers = {number}") + MAP)
             faithd.signal(signal.SIGHUP)
-            faithd.wait_said("all is handed over", seconds=20)
+            faithd.wait_said("everything is handed over", seconds=20)
             assert len(faithd.workers) == number
             assert all(relays(node) for _ in range(10))
             assert answers(session)
@@ -472,7 +472,7 @@ class TestFtp:
             ftp.login("me", "secret")
             where = ftp.makepasv()
             faithd.signal(signal.SIGUSR2)
-            faithd.wait_said("all is handed over", seconds=20)
+            faithd.wait_said("everything is handed over", seconds=20)
             with socket.create_connection(where, 5) as data:
                 ftp.voidcmd("TYPE I")
                 ftp.sendcmd("RETR file")

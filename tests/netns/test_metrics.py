@@ -1,4 +1,4 @@
-"""What a faithd tells of itself over HTTP, with real sessions and a real client."""
+"""The metrics and the health of a faithd over HTTP, with real sessions and a real client."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_numbers_outlive_the_worker_that_counted(lab: ThreeHosts, start: Start, 
 
 
 def _has_listener(lab: ThreeHosts, pid: int) -> bool:
-    """Whether it is the process that answers on ADDRESS."""
+    """Return whether the process answers on ADDRESS."""
     listening = lab.gateway.run(["ss", "-Hltnp", "sport", "=", ":9064"]).stdout
     return f"pid={pid}," in listening
 

@@ -50,7 +50,7 @@ listen = "[::1]:9064"
 LASTING = 4
 """Sessions that last all the time."""
 PROGRAM = "faith_start_time_seconds", "faith_workers", "faith_prefixes", "faith_steering"
-"""What is no count: of each program for itself."""
+"""Metrics that are not counters: each program has its own."""
 
 EXACT = (
     "faith_sessions_total",

@@ -46,7 +46,7 @@ ECHO_REQUEST = 128
 
 
 class Pinger:
-    """What ping(8) of a host says."""
+    """Return the output of ping(8) on a host."""
 
     def __init__(self, host: Host, ping: str) -> None:
         self.host = host
@@ -105,7 +105,7 @@ def client(lab: ThreeHosts, need: Callable[[str], str]) -> Pinger:
 
 
 def holds_raw_socket(pid: int) -> bool:
-    """Whether the process is the one that pings: no other has ICMP sockets."""
+    """Return whether the process is the one that pings: no other has ICMP sockets."""
     listed = Path(f"/proc/{pid}/net/raw6").read_text().splitlines()[1:]
     inodes = {line.split()[9] for line in listed}
     held = (os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir())

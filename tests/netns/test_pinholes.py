@@ -44,7 +44,7 @@ def ours(prefix: Prefix) -> Iterator[_socket.socket]:
 
 
 def accepts(sock: _socket.socket) -> bool:
-    """Whether a connection waits there; it is taken."""
+    """Return whether a connection waits there, after accepting it."""
     try:
         fd, _ = sock._accept()  # type: ignore[attr-defined]
     except BlockingIOError:

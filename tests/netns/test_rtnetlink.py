@@ -1,4 +1,4 @@
-"""What is read of routes, addresses and interfaces, with iproute2 as the other witness."""
+"""Routes, addresses and interfaces as read from the kernel, compared with iproute2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a confined process can still do, and what not, by the kernel's word."""
+"""A confined process can read and serve, and nothing else, as the kernel confirms."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_ctrl_c_leaves_nothing_behind(setup: Terminal, file: Path, number: int) 
 def test_an_end_of_input_leaves_nothing_behind(setup: Terminal, file: Path) -> None:
     setup.wait_for("Prefix [")
     setup.type("\x04")
-    setup.wait_for("there are no more answers; nothing was written")
+    setup.wait_for("standard input ended before the last answer; nothing was written")
     assert setup.program.wait(10) == 1
     assert not list(file.parent.iterdir())
 

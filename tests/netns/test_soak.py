@@ -51,7 +51,7 @@ DRIFT = 1 << 20
 STOCK = 3
 """Sockets by which a worker's stock for FTP may be smaller than when it is whole."""
 PAST = 1
-"""Descriptors by which each has the numbers of the program before; the supervisor has one more."""
+"""Descriptors of the predecessor's counters in each process; the supervisor has one more."""
 SILENT_PORT = 9
 """Of the server: it says nothing."""
 BY_MAP, STAYING_PORT_BY_MAP, ECHO = 8, 2424, 5555
@@ -115,7 +115,7 @@ EXPECTED = (
     "serving ",
     "read again; ",
     "; everything stays as it was",
-    "upgrading: the new program is tried",
+    "upgrading: trying the new program",
     "upgraded to program 2",
     "was killed by SIGKILL; another takes its place",
 )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.netns
 
 ADDRESSES = "192.0.2.128/26"
-"""What the gateway has beside its own 192.0.2.1."""
+"""The gateway's addresses besides its own 192.0.2.1."""
 BASE = f"""
 workers = 2
 [[prefix]]

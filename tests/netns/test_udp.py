@@ -114,7 +114,7 @@ def client(lab: ThreeHosts) -> Iterator[socket.socket]:
 
 
 def asked(sock: socket.socket, address: str, port: int = PORT, data: bytes = b"hello") -> bytes:
-    """What comes back from *address*, and from nowhere else."""
+    """Return what comes back from *address*, and from no other."""
     sock.sendto(data, (address, port))
     answer, source = sock.recvfrom(65536)
     assert source[:2] == (address, port)
@@ -129,7 +129,7 @@ def sent(lab: ThreeHosts) -> tuple[float, float]:
 
 
 def silent(sock: socket.socket, seconds: float = 0.3) -> bool:
-    """Whether nothing comes for a while."""
+    """Return whether nothing arrives for a while."""
     return not select.select([sock], [], [], seconds)[0]
 
 
@@ -362,9 +362,9 @@ class TestWhenItEnds:
         asked(client, lab.mapped())
         faithd.signal(signal.SIGUSR2)
         until = time.monotonic() + 20
-        while "all is handed over" not in faithd.said and time.monotonic() < until:
+        while "everything is handed over" not in faithd.said and time.monotonic() < until:
             assert asked(client, lab.mapped(), data=os.urandom(100))
-        faithd.wait_said("all is handed over")
+        faithd.wait_said("everything is handed over")
         asked(client, lab.mapped())
         assert len(set(echo.sources)) == 1
         assert sent(lab)[0] == len(echo.sources)
@@ -459,6 +459,6 @@ class TestToIPv6:
         ):
             asked(node, MAPPED)
             faithd.signal(signal.SIGUSR2)
-            faithd.wait_said("all is handed over", seconds=20)
+            faithd.wait_said("everything is handed over", seconds=20)
             host.sock.sendto(b"late", (*host.sources[0], 0, 0))
             assert node.recvfrom(100) == (b"late", (MAPPED, PORT))

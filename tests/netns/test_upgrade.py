@@ -199,9 +199,9 @@ def test_the_command_tells_what_came_of_it(
         assert re.match(rf"upgraded faithd {PORT} \(pid \d+\)\n", capsys.readouterr().out)
         edit(installed, "daemon/upgrade/inherited_state.py", "VERSION = 3", "VERSION = 4")
         assert main(["upgrade"]) == 1
-        assert "is the program that it was" in capsys.readouterr().err
+        assert "was not upgraded" in capsys.readouterr().err
         assert main(["upgrade", "1"]) == 1
-        assert "no faithd is process 1" in capsys.readouterr().err
+        assert "process 1 is not a faithd" in capsys.readouterr().err
         assert faithd.stop() == 0
         assert main(["upgrade"]) == 1
         assert "no faithd is running here" in capsys.readouterr().err
@@ -214,7 +214,7 @@ def test_it_can_be_stopped_while_a_program_is_on_trial(
     faithd = Faithd(lab.gateway, log, "-P", PREFIX, str(PORT), **run_from(installed))
     faithd.wait_said("serving")
     faithd.signal(signal.SIGUSR2)
-    faithd.wait_said("is tried")
+    faithd.wait_said("trying the new program")
     assert faithd.stop() == 0
     with lab.gateway.inside():
         assert routes.reserved() == []

@@ -80,7 +80,7 @@ def _hear(asks: str, proposal: str) -> str:
         _wait_for_a_line()
     line = sys.stdin.readline()
     if not line:
-        raise FaithError("there are no more answers; nothing was written")
+        raise FaithError("standard input ended before the last answer; nothing was written")
     return line.strip() or proposal
 
 

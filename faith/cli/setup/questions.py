@@ -18,8 +18,8 @@ from faith.cli.setup.template import (
     words,
 )
 from faith.daemon.config import config, static_map
-from faith.datagram.ping.ping_server import Settings as PingSettings
-from faith.datagram.udp.flows import Settings as UdpSettings
+from faith.datagram.ping.ping_server import PingSettings
+from faith.datagram.udp.flows import UdpSettings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -142,7 +142,7 @@ def _check_server(host: Host, answer: str) -> None:
         IPv4Address(answer)
     except ValueError:
         if answer != NONE:
-            raise ConfigError(f"{answer!r} is not an IPv4 address; {NONE} will do") from None
+            raise ConfigError(f"{answer!r} is not an IPv4 address or {NONE}") from None
 
 
 def _answers_names(host: Host, answers: Answers) -> bool:
@@ -153,7 +153,7 @@ QUESTIONS = (
     Question(
         "prefix",
         "Prefix",
-        "Clients reach the IPv4 address a.b.c.d as PREFIX::a.b.c.d.  Any IPv6 prefix will do that"
+        "Clients reach the IPv4 address a.b.c.d as PREFIX::a.b.c.d.  Any IPv6 prefix works that"
         " is routed to this host; 64:ff9b:1::/48 is for such use within a network (RFC 8215).",
         _known_prefix,
         _check_prefix,
@@ -175,7 +175,7 @@ QUESTIONS = (
     Question(
         "inside",
         "Inside interfaces",
-        "Where the IPv6 clients are.",
+        "The interfaces of the IPv6 clients.",
         lambda host, answers: ", ".join(host.inside()),
         _check_interfaces,
     ),
@@ -189,7 +189,7 @@ QUESTIONS = (
     Question(
         "outside",
         "Outside interfaces",
-        "Where IPv4 is.",
+        "The interfaces towards the IPv4 servers.",
         lambda host, answers: ", ".join(host.towards_ipv4()),
         _check_interfaces,
     ),
@@ -225,7 +225,7 @@ QUESTIONS = (
     Question(
         "udp",
         "UDP",
-        "Shall UDP be relayed, too?  It takes CAP_NET_RAW.",
+        "Relay UDP, too?  It needs CAP_NET_RAW.",
         lambda host, answers: YES if "CAP_NET_RAW" in host.rights else NO,
         _yes_or_no,
     ),
@@ -240,8 +240,7 @@ QUESTIONS = (
     Question(
         "ping",
         "Pings",
-        "Shall they be passed on, so that a mapped address answers if its host does?  It takes"
-        " CAP_NET_RAW.",
+        "Translate them, so that a mapped address answers if its host does?  It needs CAP_NET_RAW.",
         lambda host, answers: YES if "CAP_NET_RAW" in host.rights else NO,
         _yes_or_no,
     ),
@@ -255,14 +254,14 @@ QUESTIONS = (
     Question(
         "dns",
         "DNS",
-        "Shall this gateway answer for names, with addresses under the prefix (DNS64)?",
+        "Serve DNS64, names with addresses under the prefix, on this gateway?",
         lambda host, answers: YES if host.servers and _dns_listen(host, answers) else NO,
         _yes_or_no,
     ),
     Question(
         "pool",
         "DNS pool",
-        "For IPv4 clients: addresses and networks that this gateway lends to names which have IPv6"
+        "For IPv4 clients: addresses and networks that this gateway leases to names which have IPv6"
         f" addresses only, and answers for; or {NONE}.",
         lambda host, answers: NONE,
         _check_lent,
@@ -271,14 +270,14 @@ QUESTIONS = (
     Question(
         "listen",
         "DNS addresses",
-        "Where clients ask it.",
+        "The addresses at which clients ask it.",
         _dns_listen,
         applies=_answers_names,
     ),
     Question(
         "forward",
         "DNS servers",
-        "Whom it asks itself.",
+        "The servers that it asks.",
         lambda host, answers: ", ".join(host.servers),
         applies=_answers_names,
     ),

@@ -145,7 +145,7 @@ def _ping(answers: Answers) -> str:
 
 
 def _dns(answers: Answers) -> str:
-    lines = ["# Names (DNS64): clients are told addresses under the prefix.", "[dns]"]
+    lines = ["# Names (DNS64): clients get addresses under the prefix.", "[dns]"]
     if "listen" in answers:
         lines.append(f"listen = {_list(words(answers['listen']))}")
     if "forward" in answers:

@@ -14,7 +14,9 @@ def refuse(file: Path, *, force: bool) -> None:
     if not file.parent.is_dir():
         raise FaithError(f"{file.parent} is no directory")
     if not os.access(file.parent, os.W_OK):
-        raise FaithError(f"{file.parent} is not for you to write to; try sudo, or another file")
+        raise FaithError(
+            f"{file.parent} is not writable for this user; use sudo, or name another file"
+        )
     if file.exists() and not force:
         raise _exists(file)
 
@@ -46,4 +48,4 @@ def write(file: Path, text: str, *, force: bool) -> None:
 
 
 def _exists(file: Path) -> FaithError:
-    return FaithError(f"{file} is there already: name another file, or write over it with --force")
+    return FaithError(f"{file} exists: name another file, or replace it with --force")

@@ -28,7 +28,7 @@ from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
 from faith.datagram.ping.identifiers import TIMEOUT
-from faith.datagram.ping.ping_server import Settings as PingSettings
+from faith.datagram.ping.ping_server import PingSettings
 from faith.datagram.udp import flows
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
@@ -74,7 +74,7 @@ KEYS = {
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
     "dns": (*_DNS_LISTS, *_DNS_SINGLE),
-    "udp": ("enabled", *(field.name for field in fields(flows.Settings))),
+    "udp": ("enabled", *(field.name for field in fields(flows.UdpSettings))),
     "ping": ("enabled", *(field.name for field in fields(PingSettings))),
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
@@ -183,7 +183,7 @@ def _services(document: Document) -> tuple[Service, ...]:
     tables = document.tables("service")
     maps = "map" in document.top or "maps" in document.top or "pool" in document.table("dns")
     if not tables and not maps:
-        what = "there is nothing to relay without a [[service]] or a [[map]]"
+        what = "nothing to relay: a [[service]] or a [[map]] is needed"
         raise document.top.fault(what, "service")
     found: list[Service] = []
     for table in tables:
@@ -203,7 +203,9 @@ def _service(table: Table) -> Service:
     if "server" in table:
         words = table.need("server", several(text))
         if not words or not words[0].startswith("/"):
-            message = 'first comes the absolute path of a program, as in ["/usr/sbin/telnetd"]'
+            message = (
+                'the first word must be the absolute path of a program, as in ["/usr/sbin/telnetd"]'
+            )
             raise table.fault(message, "server")
         try:
             route.check_number(ports)
@@ -268,7 +270,7 @@ def _rules(value: Any) -> str:
     rules = several(text)(value)
     for line, rule in enumerate(rules, 1):
         if "\n" in rule or not rule.partition("#")[0].strip():
-            raise ConfigError("one rule, and no more, belongs in a pair of quotes", line=line)
+            raise ConfigError("each text must contain exactly one rule", line=line)
     found = "\n".join(rules)
     Access.parse(found)
     return found
@@ -303,11 +305,11 @@ def _recording(table: Table) -> Recording:
     )
 
 
-def _udp(table: Table) -> flows.Settings | None:
-    usual = flows.Settings()
+def _udp(table: Table) -> flows.UdpSettings | None:
+    usual = flows.UdpSettings()
     limit = whole(0, MOST - 1)
     try:
-        settings = flows.Settings(
+        settings = flows.UdpSettings(
             idle=table.take("idle", seconds, usual.idle),
             short=table.take("short", seconds, usual.short),
             short_ports=table.take("short_ports", parsed(_udp_ports), usual.short_ports),
@@ -336,10 +338,10 @@ def _ping(table: Table) -> PingSettings | None:
         rate_per_client=table.take("rate_per_client", number, usual.rate_per_client),
     )
     if settings.timeout < TIMEOUT:
-        raise table.fault(f"RFC 5508 demands {TIMEOUT:g} seconds at least", "timeout")
+        raise table.fault(f"must be at least {TIMEOUT:g} seconds (RFC 5508 REQ-2)", "timeout")
     for key in ("rate", "rate_per_client"):
         if 0 < getattr(settings, key) < 1:
-            raise table.fault("it is 1 at least, or 0 for no limit", key)
+            raise table.fault("must be at least 1, or 0 for no limit", key)
     return settings if table.take("enabled", flag, True) else None
 
 
@@ -358,12 +360,12 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
     )
     for key in ("pool_client", "pool_file"):
         if key in table and "pool" not in table:
-            raise table.fault("there is nothing to lend without a pool", key)
+            raise table.fault("needs a pool", key)
     for key in _DNS_LISTS:
         words = table.take(key, _more_words(words, key), words)
     settings = replace(words, pool_file=table.take("pool_file", path, None)).settings()
     if settings.pool and table.take("workers", whole(1, MOST_WORKERS), 1) > 1:
-        raise table.fault("the leases of a pool have one owner", "workers")
+        raise table.fault("must be 1 with a pool: its leases have one owner", "workers")
     try:
         static_map.check_pool(maps, settings.pool)
     except ConfigError as error:

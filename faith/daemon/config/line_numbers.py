@@ -29,7 +29,7 @@ def lines(text: str) -> dict[Place, int]:
             if isinstance(table[-1], int):
                 found.setdefault(table[:-1], number)
         else:
-            _note(found, table, parsed, number)
+            _record(found, table, parsed, number)
     return found
 
 
@@ -73,13 +73,13 @@ def _table(header: Any, sizes: Counter[Place]) -> Place:
     return place
 
 
-def _note(found: dict[Place, int], place: Place, value: Any, number: int) -> None:
+def _record(found: dict[Place, int], place: Place, value: Any, number: int) -> None:
     """Record the line of everything in *value* that had none in an earlier line."""
     if place:
         found.setdefault(place, number)
     if isinstance(value, dict):
         for key, inner in value.items():
-            _note(found, (*place, key), inner, number)
+            _record(found, (*place, key), inner, number)
     elif isinstance(value, list):
         for position, inner in enumerate(value):
-            _note(found, (*place, position), inner, number)
+            _record(found, (*place, position), inner, number)

@@ -28,7 +28,9 @@ def text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError("no such file (one that is empty will do)", str(path)) from None
+        raise ConfigError(
+            "no such file (create an empty one if there are no maps yet)", str(path)
+        ) from None
     except OSError as error:
         raise ConfigError(error.strerror or str(error), str(path)) from error
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from faith.daemon.config import static_map
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.access import Access
-from faith.translation.destination import Policy, nothing_lent
+from faith.translation.destination import Policy, no_leases
 from faith.translation.map_table import NO_MAPS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.daemon.config.settings import Settings
-    from faith.translation.destination import Lent
+    from faith.translation.destination import LeaseLookup
     from faith.translation.map import Map
     from faith.translation.map_table import Maps
 
@@ -72,7 +72,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Parts:
+class PolicyInputs:
     """The inputs of a `Policy`, as plain values.
 
     *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, *own6* those on IPv6,
@@ -94,14 +94,14 @@ class Parts:
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
         pool: tuple[tuple[int, int], ...] = (),
-    ) -> Parts:
+    ) -> PolicyInputs:
         """Return the arguments with the prefixes and own networks that the kernel has now.  Raises
         OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
         own6 = tuple(sorted(routes.own_ipv6())) if pool else ()
         return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6)
 
-    def policy(self, lent: Lent = nothing_lent) -> Policy:
+    def policy(self, lent: LeaseLookup = no_leases) -> Policy:
         """Return the policy; *lent* looks up the leases of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
         own6 = Networks(128, self.own6)
@@ -137,7 +137,7 @@ class Parts:
         return json.dumps([self.rules.text, self.rules.file, prefixes, *rest])
 
     @classmethod
-    def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
+    def loads(cls, dumped: str, known: Maps = NO_MAPS) -> PolicyInputs:
         """Parse the text of :meth:`dumps`."""
         text, file, prefixes, own, maps, sources, pool, own6 = json.loads(dumped)
         return cls(

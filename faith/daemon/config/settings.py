@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.daemon.config.local_server import LocalServer
-    from faith.datagram.ping.ping_server import Settings as PingSettings
-    from faith.datagram.udp.flows import Settings as UdpSettings
+    from faith.datagram.ping.ping_server import PingSettings
+    from faith.datagram.udp.flows import UdpSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.translation.prefix import Prefix
 

@@ -62,9 +62,9 @@ def _options(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(f"{word!r} is no KEY=VALUE: {FORM}")
+            raise ConfigError(f"{word!r} is not KEY=VALUE: {FORM}")
         if key in found:
-            raise ConfigError(f"{key} is there twice")
+            raise ConfigError(f"{key} is given twice")
         found[key] = value
     return found
 
@@ -105,7 +105,9 @@ def _no_address(text: str, address: str, family: socket.AddressFamily) -> str:
         socket.inet_pton(other, address)
     except (OSError, ValueError):
         return f"{text!r} is not an {_NAMES[family]} address (such as {_SUCH_AS[family]})"
-    return f"{text} is {_NAMES[other]}, and {_NAMES[family]} belongs here: IPv4 first, then IPv6"
+    return (
+        f"{text} is {_NAMES[other]}, and {_NAMES[family]} is expected here: IPv4 first, then IPv6"
+    )
 
 
 def ports(text: str) -> Ports:
@@ -169,7 +171,7 @@ def check_pool(maps: Iterable[Map], pool: Sequence[Network]) -> None:
     """Raise ConfigError for a map of an address in *pool*, which is leased to names."""
     for one in maps if pool else ():
         if any(overlap(one.v4, network, 32) for network in pool):
-            raise _fault(one, f"{text4(*one.v4)} is mapped, and in the pool that is lent to names")
+            raise _fault(one, f"{text4(*one.v4)} is mapped, and in the pool of [dns]")
 
 
 def _fault(one: Map, what: str) -> ConfigError:

@@ -14,7 +14,7 @@ _PORTS = ("ftp", "rsh", "rlogin", "proxy_v1", "proxy_v2", "inward_ftp")
 
 
 @dataclass(frozen=True)
-class Orders:
+class WorkerSettings:
     """The *relay*'s settings, the ports that have a *local* server, and how sessions
     are recorded."""
 
@@ -29,7 +29,7 @@ class Orders:
         return json.dumps([relay, asdict(self.recording), self.local.ranges, self.log])
 
     @classmethod
-    def loads(cls, dumped: str) -> Orders:
+    def loads(cls, dumped: str) -> WorkerSettings:
         """Parse the text of :meth:`dumps`."""
         relay, recording, local, log = json.loads(dumped)
         relay |= {key: _ports(relay[key]) for key in _PORTS}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.supervisor")
 
 
-class Lent:
+class AddressLeases:
     """The leases of the pool, if there is one."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 
-class Reservations:
+class HeldPrefixes:
     """A set of held prefixes, each of which can be released."""
 
     def __init__(self) -> None:

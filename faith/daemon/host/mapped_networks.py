@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.supervisor")
 
 
-class Inward:
+class MappedNetworks:
     """The steering of connections to mapped networks to the workers, while there are such networks.
 
     *method* is a method of kernel.steering.  The daemon finds its state in the kernel by marks:
@@ -68,7 +68,7 @@ class Inward:
         self._held = there.pop(ours, set())
         running = {other.pid for other in discovery.running()} if there else set()
         for process in there.keys() - running:
-            log.log(NOTICE, "mapped networks of process %d, which is gone, are released", process)
+            log.log(NOTICE, "released the mapped networks of process %d, which has ended", process)
             mapped_routes.release(there[process], process)
             self._guard(())
 
@@ -114,7 +114,9 @@ class Inward:
             self._generation, self._ranges = mapped_guard.generation(), wanted
         except NoNftables:
             if not self._unguarded:
-                log.warning("no nftables here: this host's servers answer at mapped addresses too")
+                log.warning(
+                    "this kernel has no nftables: servers of this host answer at mapped addresses"
+                )
             self._unguarded = True
 
     def _guarded(self, coming: Iterable[Network] = ()) -> list[tuple[int, int]]:
@@ -138,7 +140,7 @@ class Inward:
             self._generation, self._ranges = generation, wanted
             return False
         self._guard(())
-        log.warning("somebody altered the guard of the mapped networks; it is as it was again")
+        log.warning("the guard of the mapped networks was changed by another program; restored it")
         return True
 
     def look_at_routes(self) -> bool:
@@ -146,7 +148,10 @@ class Inward:
         gone = self._held - mapped_routes.held().get(os.getpid(), set()) if self._held else ()
         if gone:
             mapped_routes.hold(gone, os.getpid())
-            log.warning("somebody deleted %d routes of mapped networks; they are back", len(gone))
+            log.warning(
+                "%d routes of mapped networks were deleted by another program; restored them",
+                len(gone),
+            )
         return bool(gone)
 
     # -- upgrades and children ---------------------------------------------------------------
@@ -159,7 +164,7 @@ class Inward:
         """Return the descriptors in the state."""
         return self._steering.descriptors if self._steering else []
 
-    def forsake(self, worker: int | None) -> list[_socket.socket]:
+    def close_in_child(self, worker: int | None) -> list[_socket.socket]:
         """Close in a child everything but the listeners of *worker*, which are returned."""
         self._held = set()
         return self._steering.after_fork(worker) if self._steering else []
@@ -180,4 +185,4 @@ class Inward:
             if self._held:
                 self._guard(())
         except (SetupError, OSError) as error:
-            log.error("mapped networks are not released: %s", error)
+            log.error("cannot release the mapped networks: %s", error)

@@ -44,7 +44,9 @@ def _held(prefix: Prefix) -> bool:
 
 def _reserve(prefix: Prefix) -> None:
     if not keep_guarded([prefix]):
-        log.warning("no nftables here: this host's other servers answer under %s too", prefix)
+        log.warning(
+            "this kernel has no nftables: other servers of this host answer under %s too", prefix
+        )
     routes.reserve(prefix)
     keep_guarded()
 

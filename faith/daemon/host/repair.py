@@ -15,8 +15,8 @@ from faith.translation.ports import NO_PORTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from faith.daemon.host.held_prefixes import Reservations
-    from faith.daemon.observe.health import Condition
+    from faith.daemon.host.held_prefixes import HeldPrefixes
+    from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.loop import Loop
     from faith.translation.prefix import Prefix
 
@@ -26,7 +26,7 @@ INTERVAL = 2.0
 """Seconds between checks: the longest time that a prefix is without its guard."""
 
 
-class Upkeep:
+class Repair:
     """The periodic repair of the prefixes in *reservations*, and of the guard; *condition* counts.
 
     *others* are further repairs: each returns True when it had to restore something.
@@ -35,8 +35,8 @@ class Upkeep:
     def __init__(
         self,
         loop: Loop,
-        reservations: Reservations,
-        condition: Condition,
+        reservations: HeldPrefixes,
+        condition: RelayHealth,
         others: Iterable[Callable[[], bool]] = (),
     ) -> None:
         self._loop = loop
@@ -62,14 +62,14 @@ class Upkeep:
         complaints = {why for step in steps if (why := _complaint(step))}
         for why in sorted(complaints - self._complaints):  # once for each, not at every check
             self._condition.repaired(good=False)
-            log.error("what somebody took away cannot be put back: %s", why)
+            log.error("cannot restore missing kernel state: %s", why)
         self._complaints = complaints
 
     def _keep_reserved(self, prefix: Prefix) -> None:
         if prefix not in routes.reserved():
             routes.reserve(prefix)
             self._condition.repaired(good=True)
-            log.warning("somebody deleted the route of %s; it is reserved again", prefix)
+            log.warning("the route of %s was deleted by another program; reserved it again", prefix)
 
     def _keep(self, other: Callable[[], bool]) -> None:
         if other():
@@ -84,7 +84,7 @@ class Upkeep:
             self._guarded = False  # until it is seen again: no repair is tried twice
             keep_guarded(open_ports=state.open_ports or self._open_ports)
             self._condition.repaired(good=True)
-            log.warning("somebody altered the guard of the prefixes; it is as it was again")
+            log.warning("the guard of the prefixes was changed by another program; restored it")
 
 
 def _complaint(step: Callable[[], None]) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings
 
 
-class Files:
+class RuntimeFiles:
     """The runtime files of a daemon with *settings*."""
 
     def __init__(self, settings: Settings) -> None:

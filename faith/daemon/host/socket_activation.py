@@ -41,14 +41,14 @@ _SINGLE = ("metrics", "control")
 _WILDCARDS = ("::", "0.0.0.0")
 
 
-class Passed:
+class PassedSockets:
     """The sockets by name; their descriptors stay open for as long as the daemon runs."""
 
     def __init__(self, sockets: Mapping[str, list[socket.socket]] | None = None) -> None:
         self._sockets = dict(sockets or {})
 
     @classmethod
-    def found(cls) -> Passed:
+    def found(cls) -> PassedSockets:
         """Return the sockets passed to this process; a second call finds none.
 
         Raises SetupError for an unknown name, and for a socket that does not fit its name.
@@ -73,7 +73,7 @@ class Passed:
         return cls(found)
 
     @classmethod
-    def left(cls, state: Mapping[str, Iterable[int]]) -> Passed:
+    def left(cls, state: Mapping[str, Iterable[int]]) -> PassedSockets:
         """Adopt the sockets of a `state` that the predecessor process left."""
         return cls(
             {name: [socket.socket(fileno=fd) for fd in some] for name, some in state.items()}
@@ -98,7 +98,7 @@ class Passed:
         """Return the descriptors in the state."""
         return [sock.fileno() for some in self._sockets.values() for sock in some]
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """Close the sockets in a child."""
         for some in self._sockets.values():
             for sock in some:

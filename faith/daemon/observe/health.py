@@ -17,8 +17,8 @@ ADMIN_PORT = 9064
 
 STARTED = Family("faith_start_time_seconds", "Unix time at which the daemon started.", STATE)
 WORKERS = Family("faith_workers", "Workers that serve.", STATE)
-RESTARTS = Family("faith_worker_restarts", "Workers that took the place of a dead one.")
-PREFIXES = Family("faith_prefixes", "Reserved prefixes that are relayed from.", STATE)
+RESTARTS = Family("faith_worker_restarts", "Workers that replaced a dead one.")
+PREFIXES = Family("faith_prefixes", "Reserved prefixes that are relayed.", STATE)
 STEERING = Family(
     "faith_steering",
     "Whether connections are steered by this method.",
@@ -28,29 +28,29 @@ STEERING = Family(
 )
 REPAIRS = Family(
     "faith_repairs",
-    "Times that somebody took away what the kernel had of us, and it was put back or not.",
+    "Repairs of kernel state that another program removed, by result.",
     label="result",
     values=("repaired", "failed"),
 )
-DRAINING = Family("faith_draining", "Whether no new connections are taken any more.", STATE)
+DRAINING = Family("faith_draining", "1 once no new connections are accepted.", STATE)
 RELOADS = Family(
     "faith_reloads",
-    "Times that the configuration was read again; a failed one changes nothing.",
+    "Reloads of the configuration, by result; a failed one changes nothing.",
     label="result",
     values=("good", "failed"),
 )
-LIFE = Layout(STARTED, WORKERS, RESTARTS, DRAINING)
+COMMON = Layout(STARTED, WORKERS, RESTARTS, DRAINING)
 """The cells of every daemon."""
-LAYOUT = Layout(*LIFE.families, PREFIXES, STEERING, REPAIRS, RELOADS)
+LAYOUT = Layout(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS)
 """The cells of a daemon that relays: those of every daemon, and more behind them."""
 
-_STARTED, _WORKERS, _RESTARTS, _DRAINING = map(LIFE.start, LIFE.families)
+_STARTED, _WORKERS, _RESTARTS, _DRAINING = map(COMMON.start, COMMON.families)
 _PREFIXES = LAYOUT.start(PREFIXES)
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
 
 
-class Life:
-    """The health of a daemon, written by its supervisor in *cells* of `LIFE`, and read
+class Health:
+    """The health of a daemon, written by its supervisor in *cells* of `COMMON`, and read
     by others."""
 
     def __init__(self, cells: Cells) -> None:
@@ -77,7 +77,7 @@ class Life:
             yield "no worker serves"
 
 
-class Condition(Life):
+class RelayHealth(Health):
     """The health of a relay, written by its supervisor in *cells* of `LAYOUT`."""
 
     def steered(self, methods: Iterable[str], prefixes: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.daemon.observe import health
-from faith.daemon.observe.health import Condition
+from faith.daemon.observe.health import RelayHealth
 from faith.datagram.ping import ping_counters
 from faith.datagram.udp import udp_counters
 from faith.dns import dns_counters
-from faith.kernel.shared.old_counters import Past
+from faith.kernel.shared.old_counters import OldCounters
 from faith.kernel.shared.shared_counters import Area
 from faith.relay.tcp import relay_counters
 from faith.relay.tcp.relay_counters import Counters
@@ -23,7 +23,7 @@ NAME_SERVERS = 64
 """Slots of name server processes; more processes than that share slots."""
 
 
-class Places:
+class MetricAreas:
     """The slots of *workers*, of name servers, and of the supervisor, which comes last.
 
     One shared-memory slot per process; a replacement continues its predecessor's counters.  The
@@ -40,14 +40,14 @@ class Places:
             udp_counters.LAYOUT,
             health.LAYOUT,
         )
-        pasts = [Past(one, layouts) for one in left]
-        self._past = pasts.pop() if pasts else None
-        self.area = Area(layouts, workers + NAME_SERVERS + 1, self._past)
+        several = [OldCounters(one, layouts) for one in left]
+        self._old = several.pop() if several else None
+        self.area = Area(layouts, workers + NAME_SERVERS + 1, self._old)
         """The whole memory, for readers."""
-        self.condition = Condition(self.area.slab(self.area.places - 1, health.LAYOUT))
-        for past in pasts:
-            self.area.settle(past)
-            past.forsake()
+        self.condition = RelayHealth(self.area.slab(self.area.places - 1, health.LAYOUT))
+        for old in several:
+            self.area.settle(old)
+            old.close_in_child()
 
     def worker(self, number: int) -> Counters:
         """Return the counters of a worker."""
@@ -58,13 +58,13 @@ class Places:
         place = self._workers + number % NAME_SERVERS
         return dns_counters.Counters(self.area.slab(place, dns_counters.LAYOUT))
 
-    def ping(self) -> ping_counters.Counters:
+    def ping(self) -> ping_counters.PingCounters:
         """Return the counters of the one process that translates pings."""
-        return ping_counters.Counters(self.area.slab(0, ping_counters.LAYOUT))
+        return ping_counters.PingCounters(self.area.slab(0, ping_counters.LAYOUT))
 
-    def udp(self) -> udp_counters.Counters:
+    def udp(self) -> udp_counters.UdpCounters:
         """Return the counters of the one process that relays UDP."""
-        return udp_counters.Counters(self.area.slab(0, udp_counters.LAYOUT))
+        return udp_counters.UdpCounters(self.area.slab(0, udp_counters.LAYOUT))
 
     def open_sessions(self) -> int:
         """Return the number of open sessions of all workers."""
@@ -75,10 +75,10 @@ class Places:
     def old_worker_gone(self, number: int) -> None:
         """Count the sessions that a worker of the predecessor process still had when it ended as
         lost."""
-        if self._past is not None:
+        if self._old is not None:
             layout = relay_counters.LAYOUT
             lost = layout.cells(relay_counters.SESSIONS)[LOST]
-            self._past.move(number, layout, layout.start(relay_counters.OPEN), lost)
+            self._old.move(number, layout, layout.start(relay_counters.OPEN), lost)
 
     # -- upgrades and children ---------------------------------------------------------------
 
@@ -91,12 +91,12 @@ class Places:
         for one in self._parts():
             yield from one.descriptors()
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """Close in a child what only an upgrade needs."""
         for one in self._parts():
-            one.forsake()
+            one.close_in_child()
 
-    def _parts(self) -> Iterator[Past | Area]:
-        if self._past is not None:
-            yield self._past
+    def _parts(self) -> Iterator[OldCounters | Area]:
+        if self._old is not None:
+            yield self._old
         yield self.area

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from faith.daemon.observe.exposition import Exposition
-    from faith.daemon.observe.health import Life
+    from faith.daemon.observe.health import Health
     from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
     from faith.kernel.shared.shared_counters import Area
@@ -60,7 +60,7 @@ class Response(NamedTuple):
 class Pages:
     """What there is to read: *exposition* of the metrics, and the daemon's *condition*."""
 
-    def __init__(self, exposition: Exposition, condition: Life) -> None:
+    def __init__(self, exposition: Exposition, condition: Health) -> None:
         self._exposition = exposition
         self._condition = condition
         self._pages: dict[str, Callable[[str], Response]] = {
@@ -124,7 +124,7 @@ class Admin:
         loop: Loop,
         address: tuple[str, int],
         area: Area,
-        life: Life,
+        life: Health,
         user: str,
         leave: Callable[[], object],
         left: list[Any] | None = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import uvloop
 
-from faith.daemon.config.policy import Parts
+from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.process.channel import from_memory
 from faith.daemon.process.worker_handover import Giver, Taker
 from faith.errors import FaithError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.channel import Channel
     from faith.daemon.process.worker_handover import Part
-    from faith.translation.destination import Lent, Policy
+    from faith.translation.destination import LeaseLookup, Policy
 
 log = logging.getLogger("faith.datagram")
 
@@ -58,8 +58,8 @@ class Task:
 
     make: Callable[[AbstractEventLoop, Policy], Server]
     read: Callable[[dict[str, Any]], Any]
-    parts: Parts
-    lent: Lent
+    parts: PolicyInputs
+    lent: LeaseLookup
     user: str
     serves: bool
 
@@ -117,7 +117,7 @@ class DatagramProcess:
         self._orders[message.pop("kind")](*descriptors, **message)
 
     def _take_policy(self, descriptor: int) -> None:
-        parts = Parts.loads(from_memory(descriptor), self._server.policy.maps)
+        parts = PolicyInputs.loads(from_memory(descriptor), self._server.policy.maps)
         self._server.policy = parts.policy(self._lent)
 
     def _take_settings(self, words: dict[str, Any]) -> None:

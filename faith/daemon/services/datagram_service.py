@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from faith.daemon.process.channel import in_memory
 from faith.daemon.process.worker_pool import Crew
 from faith.daemon.services.datagram_process import Task, work
-from faith.daemon.upgrade.draining import Predecessors, as_left
+from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.errors import FaithError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable, Iterator
 
-    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
-    from faith.daemon.host.address_leases import Lent
+    from faith.daemon.host.address_leases import AddressLeases
     from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
     from faith.daemon.services.datagram_process import Server
@@ -39,7 +39,7 @@ class Gear(Protocol):
     def sockets(self) -> Any:
         """Copies of the sockets, for a process that serves."""
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """Lead here what is for these prefixes and mapped networks.  Raises SetupError."""
 
     def close(self) -> None:
@@ -97,18 +97,20 @@ class Datagrams:
     *leave* is called in that process, to let go of what is the supervisor's; *lent* is the pool.
     """
 
-    def __init__(self, loop: Loop, kind: Kind, lent: Lent, leave: Callable[[], object]) -> None:
+    def __init__(
+        self, loop: Loop, kind: Kind, lent: AddressLeases, leave: Callable[[], object]
+    ) -> None:
         self._loop = loop
         self._kind = kind
         self._lent = lent
         self._leave = leave
         self._user = ""
-        self._parts: Parts | None = None
+        self._parts: PolicyInputs | None = None
         self._now: Post | None = None
         self._wanted: Any = None
         self._prepared: tuple[Any, Post | None] | None = None
         self._leaving: list[Post] = []
-        self._predecessors = Predecessors(loop, {})
+        self._predecessors = DrainingWorkers(loop, {})
         self._serves = True
         self._on_trial = False
 
@@ -152,7 +154,7 @@ class Datagrams:
             self._serves = True
             self._tell("serve")
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """Go by other prefixes, rules and maps."""
         before, self._parts = self._parts, parts
         if self._now is None or self._on_trial:
@@ -268,7 +270,7 @@ class Datagrams:
         post = Post(self._loop, kind.name, gear, settings, be)
         return post
 
-    def _lead(self, gear: Gear, parts: Parts) -> None:
+    def _lead(self, gear: Gear, parts: PolicyInputs) -> None:
         """Lead to *gear* what *parts* say; what the kernel refuses is told the operator."""
         try:
             gear.decide_by(parts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.worker_pool import Crew
     from faith.errors import SetupError
@@ -36,7 +36,7 @@ class Companion(Protocol):
     def serve(self) -> None:
         """All of the daemon serves: what the program before this one has left is over."""
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """The policy is another; also called before the start."""
 
     def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
@@ -95,7 +95,7 @@ class Companions:
         for companion in self._each.values():
             companion.serve()
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """The policy is another."""
         for companion in self._each.values():
             companion.decide_by(parts)

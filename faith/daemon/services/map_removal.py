@@ -44,7 +44,7 @@ class Unmapped:
             asked = number(mapped), TCP, control.mapped_port
             return self._before.find(*asked) is not None and now.find(*asked) is None
         client = number(control.client_host)
-        source = self._before.outward(client, TCP)
-        if source is None or source == now.outward(client, TCP):
+        source = self._before.to_v4(client, TCP)
+        if source is None or source == now.to_v4(client, TCP):
             return False
         return control.route.source is not None and number(control.route.source) == source

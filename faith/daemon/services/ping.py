@@ -7,8 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from faith.datagram import icmp
-from faith.datagram.ping.ping_server import Ping, Sockets
-from faith.datagram.ping.ping_server import Settings as PingSettings
+from faith.datagram.ping.ping_server import Ping, PingSettings, PingSockets
 from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
 from faith.kernel.steering.echo_capture import EchoCapture
 
@@ -16,9 +15,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Iterator
 
-    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
-    from faith.daemon.observe.metric_areas import Places
+    from faith.daemon.observe.metric_areas import MetricAreas
     from faith.translation.destination import Policy
 
 
@@ -55,11 +54,11 @@ class PingGear:
         yield from self.capture.descriptors()
         yield from (self._v4.fileno(), self._v6.fileno())
 
-    def sockets(self) -> Sockets:
+    def sockets(self) -> PingSockets:
         """Copies of the sockets, for a process that serves."""
-        return Sockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
+        return PingSockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
         self.capture.set_prefixes(parts.prefixes)
         self.capture.set_networks(parts.networks)
@@ -76,7 +75,7 @@ class PingKind:
 
     name = "ping server"
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: MetricAreas) -> None:
         self._places = places
 
     def wanted(self, settings: Settings) -> PingSettings | None:
@@ -92,7 +91,7 @@ class PingKind:
         return PingGear.resume(state)
 
     def server(
-        self, loop: AbstractEventLoop, policy: Policy, sockets: Sockets, wanted: PingSettings
+        self, loop: AbstractEventLoop, policy: Policy, sockets: PingSockets, wanted: PingSettings
     ) -> Ping:
         """What answers."""
         return Ping(loop, sockets, policy, wanted, self._places.ping())

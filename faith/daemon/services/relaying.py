@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import runtime_maps
-from faith.daemon.config.policy import Parts
-from faith.daemon.config.worker_settings import Orders
-from faith.daemon.host.mapped_networks import Inward
+from faith.daemon.config.policy import PolicyInputs
+from faith.daemon.config.worker_settings import WorkerSettings
+from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process.channel import in_memory
 from faith.daemon.process.worker_pool import Crew
@@ -18,7 +18,7 @@ from faith.daemon.services.ftp_data import DataConnections
 from faith.daemon.services.local_service import LocalService
 from faith.daemon.services.session_queries import Census
 from faith.daemon.services.worker import Task, work
-from faith.daemon.upgrade.draining import Predecessors, as_left
+from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError, SetupError
 from faith.kernel.steering import bring_in, change_ports, route, taken_over
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.policy import Rules
     from faith.daemon.config.settings import Settings
-    from faith.daemon.host.address_leases import Lent
-    from faith.daemon.host.socket_activation import Passed
+    from faith.daemon.host.address_leases import AddressLeases
+    from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.log import Log
-    from faith.daemon.observe.metric_areas import Places
+    from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.worker_pool import Member
@@ -51,7 +51,7 @@ class Relaying:
     to let go of what else is the supervisor's; *told* gets its messages.
     """
 
-    parts: Parts
+    parts: PolicyInputs
     """What the workers decide by."""
     steering: Steering
 
@@ -59,9 +59,9 @@ class Relaying:
         self,
         loop: Loop,
         settings: Settings,
-        places: Places,
-        passed: Passed,
-        lent: Lent,
+        places: MetricAreas,
+        passed: PassedSockets,
+        lent: AddressLeases,
         leave: Callable[[], object],
         told: Log,
     ) -> None:
@@ -71,7 +71,7 @@ class Relaying:
         self._lent = lent
         self._leave = leave
         self._log = told
-        self.on_policy: Callable[[Parts], None] = lambda parts: None
+        self.on_policy: Callable[[PolicyInputs], None] = lambda parts: None
         """Called with what is decided by from now on."""
         self.on_end: Callable[[], None] = lambda: None
         """Called when the last worker has ended after `drain`."""
@@ -82,7 +82,7 @@ class Relaying:
             settings.workers, lambda: self.parts.prefixes, lambda: self.parts.networks
         )
         self._undo.callback(self._data.close)
-        self.inward = Inward(settings.via, settings.workers, self._share_out)
+        self.inward = MappedNetworks(settings.via, settings.workers, self._share_out)
         self._undo.callback(self.inward.close)
         hearings = {**self._data.hearings, **LocalService(lambda: self._settings).hearings}
         self.crew = Crew(loop, self._work, hearings)
@@ -90,7 +90,7 @@ class Relaying:
         self.crew.on_end = self._member_gone
         self.crew.on_serve = self._workers_changed
         self.census = Census(loop, self.crew)
-        self._predecessors = Predecessors(loop, hearings)
+        self._predecessors = DrainingWorkers(loop, hearings)
         self._predecessors.crew.on_gone = self._predecessors_gone
         self._predecessors.crew.on_end = lambda old: places.old_worker_gone(old.number)
         self._undo.callback(self._let_predecessors_end)
@@ -112,7 +112,7 @@ class Relaying:
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
         pool = self._lent.networks
-        self.parts = Parts.gather(rules, self._maps(left), settings.sources, pool)
+        self.parts = PolicyInputs.gather(rules, self._maps(left), settings.sources, pool)
         self.parts.check(self.parts.maps)
         if not self.parts.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
@@ -219,7 +219,7 @@ class Relaying:
         try:
             self.inward.look_at_routes()
             parts = self.parts
-            self._decide_by(Parts.gather(parts.rules, parts.maps, parts.sources, parts.pool))
+            self._decide_by(PolicyInputs.gather(parts.rules, parts.maps, parts.sources, parts.pool))
             if self.parts.prefixes != before:
                 # The workers know them already when the first connection comes.
                 self.steering.set_prefixes(self.parts.prefixes)
@@ -233,7 +233,9 @@ class Relaying:
         self._settings = settings
         for one in set(runtime_maps.added(self.parts.maps)).difference(settings.maps):
             log.log(NOTICE, "map over, for it is in no file: %s", one)
-        orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
+        orders = WorkerSettings(
+            settings.relay, settings.recording, settings.local_ports, settings.log
+        )
         with in_memory(orders.dumps()) as descriptor:
             self.crew.tell("orders", [descriptor])
         try:
@@ -256,7 +258,7 @@ class Relaying:
                 self._decide_by(before)
             raise
 
-    def _decide_by(self, parts: Parts) -> None:
+    def _decide_by(self, parts: PolicyInputs) -> None:
         before, self.parts = self.parts, parts
         if parts == before:
             return
@@ -282,7 +284,7 @@ class Relaying:
         self.crew.forsake()
         self._predecessors.crew.forsake()
         self._data.close()
-        return self.steering.after_fork(worker) + self.inward.forsake(worker)
+        return self.steering.after_fork(worker) + self.inward.close_in_child(worker)
 
     def _work(self, number: int, channel: Channel) -> None:
         """Be a worker, in a process of its own."""

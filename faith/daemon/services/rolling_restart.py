@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.worker_pool import Crew
     from faith.daemon.services.interface import Refuse, Then
@@ -92,7 +92,7 @@ class Shifts:
             os.close(channel)  # a sign for who is behind it
         self._old = []
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """No policy is of interest."""
 
     def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:

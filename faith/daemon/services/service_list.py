@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.daemon.config.settings import Settings
-    from faith.daemon.host.address_leases import Lent
-    from faith.daemon.host.socket_activation import Passed
-    from faith.daemon.observe.metric_areas import Places
+    from faith.daemon.host.address_leases import AddressLeases
+    from faith.daemon.host.socket_activation import PassedSockets
+    from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
 
 
 def companions(
-    loop: Loop, places: Places, passed: Passed, lent: Lent, leave: Callable[[], object]
+    loop: Loop,
+    places: MetricAreas,
+    passed: PassedSockets,
+    lent: AddressLeases,
+    leave: Callable[[], object],
 ) -> Companions:
     """All of them; each process has its *places*, and calls *leave* first.
 

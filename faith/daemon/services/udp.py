@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from faith.datagram import icmp
-from faith.datagram.udp.flows import Settings as UdpSettings
-from faith.datagram.udp.udp_server import Sockets, Udp
+from faith.datagram.udp.flows import UdpSettings
+from faith.datagram.udp.udp_server import Udp, UdpSockets
 from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
 from faith.kernel.sockets.udp_sockets import arrivals, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Iterator
 
-    from faith.daemon.config.policy import Parts
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
-    from faith.daemon.observe.metric_areas import Places
+    from faith.daemon.observe.metric_areas import MetricAreas
     from faith.translation.destination import Policy
 
 
@@ -40,7 +40,7 @@ class UdpGear:
                 undo.callback(sock.close)
                 return sock
 
-            self._sockets = Sockets(
+            self._sockets = UdpSockets(
                 held(arrivals(_socket.AF_INET6)),
                 held(arrivals(_socket.AF_INET)),
                 held(sender(_socket.AF_INET6)),
@@ -58,7 +58,7 @@ class UdpGear:
         """That of the program before this one, by its `state`."""
         sockets, v6, v4 = state
         made = cls.__new__(cls)
-        made._sockets = Sockets(*map(resumed, sockets))
+        made._sockets = UdpSockets(*map(resumed, sockets))
         made._v6 = DatagramSteering.resume(made._sockets.v6, v6)
         made._v4 = DatagramSteering.resume(made._sockets.v4, v4)
         return made
@@ -74,11 +74,11 @@ class UdpGear:
         yield from self._v6.descriptors
         yield from self._v4.descriptors
 
-    def sockets(self) -> Sockets:
+    def sockets(self) -> UdpSockets:
         """Copies of the sockets, for a process that serves."""
-        return Sockets(*map(copied, self._sockets))
+        return UdpSockets(*map(copied, self._sockets))
 
-    def decide_by(self, parts: Parts) -> None:
+    def decide_by(self, parts: PolicyInputs) -> None:
         """Lead here what is for all prefixes and mapped networks.  Raises SetupError."""
         self._v6.replace([(prefix.address, prefix.length) for prefix in parts.prefixes])
         networks = parts.networks
@@ -97,7 +97,7 @@ class UdpKind:
 
     name = "UDP server"
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: MetricAreas) -> None:
         self._places = places
 
     def wanted(self, settings: Settings) -> UdpSettings | None:
@@ -113,7 +113,7 @@ class UdpKind:
         return UdpGear.resume(state)
 
     def server(
-        self, loop: AbstractEventLoop, policy: Policy, sockets: Sockets, wanted: UdpSettings
+        self, loop: AbstractEventLoop, policy: Policy, sockets: UdpSockets, wanted: UdpSettings
     ) -> Udp:
         """What relays."""
         return Udp(loop, sockets, policy, wanted, self._places.udp())

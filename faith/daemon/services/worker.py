@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from faith.daemon.config.policy import Parts
-from faith.daemon.config.worker_settings import Orders
+from faith.daemon.config.policy import PolicyInputs
+from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.observe.records import Records
 from faith.daemon.process.channel import from_memory
@@ -31,7 +31,7 @@ from faith.relay.alg.tls_sessions import Secured
 from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
 from faith.relay.tcp.routing import number
-from faith.translation.destination import nothing_lent
+from faith.translation.destination import no_leases
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from faith.relay.tcp.admission import Admission
     from faith.relay.tcp.relay_counters import Counters
     from faith.relay.tcp.relay_settings import Settings
-    from faith.translation.destination import Lent
+    from faith.translation.destination import LeaseLookup
     from faith.translation.ports import Ports
 
 log = logging.getLogger("faith.worker")
@@ -62,14 +62,14 @@ class Task:
 
     listeners: Sequence[_socket.socket]
     redirected: bool
-    parts: Parts
+    parts: PolicyInputs
     user: str
     relay: Settings
     local: Ports
     counters: Counters
     admission: Admission
     recording: Recording
-    lent: Lent = nothing_lent
+    lent: LeaseLookup = no_leases
     serves: bool = True
 
 
@@ -184,7 +184,7 @@ class Worker:
 
     def _take_policy(self, descriptor: int) -> None:
         known = self._relay.policy.maps
-        parts = Parts.loads(from_memory(descriptor), known)
+        parts = PolicyInputs.loads(from_memory(descriptor), known)
         self._relay.policy = parts.policy(self._lent)
         if parts.maps is not known:
             Unmapped(self._loop, self._relay, known)
@@ -198,7 +198,7 @@ class Worker:
         self._loop.call_later(GRACE / 4, self._keep_leases)
 
     def _take_orders(self, descriptor: int) -> None:
-        orders = Orders.loads(from_memory(descriptor))
+        orders = WorkerSettings.loads(from_memory(descriptor))
         self._relay.settings = orders.relay
         self._local = orders.local
         self._records.recording = orders.recording

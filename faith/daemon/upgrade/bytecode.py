@@ -1,4 +1,4 @@
-"""The compiled modules of the installed program, which may be older than their sources."""
+"""Compiled modules of the installed program that may be older than their sources."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def drop_stale(package: Path) -> list[OSError]:
-    """Remove the compiled modules of *package* that may not be of their sources as they are now.
+    """Remove the compiled modules of *package* that may differ from their sources.
 
     Python uses a compiled module if its source has the size and the modification time, in whole
-    seconds, of the one that was compiled.  Both stay the same when a source changes twice within a
-    second, and when whoever installs it sets the time, as rsync and images built reproducibly do.
-    Nobody sets the time of the last change of the inode (st_ctime): what was compiled before that
-    is removed.  Returns why any could not be.
+    seconds, of the source that was compiled.  Both stay the same when a source changes twice within
+    a second, and when an installer sets the time, as rsync and reproducible image builds do.  No
+    program can set the time of an inode's last change (st_ctime): modules compiled before that time
+    are removed.  Returns the errors of those that could not be removed.
     """
     failed = []
     for compiled in _stale(package):

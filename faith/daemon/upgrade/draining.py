@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from faith.daemon.process.worker_pool import Hearing
 
 
-class Predecessors:
+class DrainingWorkers:
     """The old workers, which still are children of this process.
 
-    *hearings* handle their messages.
+    *handlers* handle their messages.
     """
 
-    def __init__(self, loop: Loop, hearings: Mapping[str, Hearing]) -> None:
-        self.crew = Crew(loop, _forks_none, {**_LATE, **hearings}, "old worker")
+    def __init__(self, loop: Loop, handlers: Mapping[str, Hearing]) -> None:
+        self.crew = Crew(loop, _forks_none, {**_LATE, **handlers}, "old worker")
 
     def adopt(self, left: Iterable[Sequence[int]]) -> None:
         """Adopt the workers that :func:`as_left` described."""
@@ -34,16 +34,16 @@ class Predecessors:
             for number, pid, fd in left
         )
 
-    def hand_over(self, heirs: Sequence[Member]) -> Iterator[tuple[Member, Member]]:
-        """Make each old worker hand over to one of *heirs*, and end; returns the pairs."""
+    def hand_over(self, successors: Sequence[Member]) -> Iterator[tuple[Member, Member]]:
+        """Make each old worker hand over to one of *successors*, and end; returns the pairs."""
         for old in self.crew.members:
-            heir = heirs[old.number % len(heirs)]
-            yield old, heir
+            successor = successors[old.number % len(successors)]
+            yield old, successor
             with ExitStack() as both, suppress(BrokenPipeError):  # it has ended, and will be reaped
                 giving, taking = map(
                     both.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 )
-                heir.channel.send({"kind": "take"}, [taking.fileno()])
+                successor.channel.send({"kind": "take"}, [taking.fileno()])
                 old.channel.send({"kind": "give"}, [giving.fileno()])
 
 

@@ -25,10 +25,10 @@ VARIABLE = "FAITH_LEGACY"
 VERSION = 3
 """The version of the names and shapes in the state; a change of any of them increases it."""
 
-_STEP = "take over from the old program"
+_STEP = "adopt the state of the old program"
 
 
-class Legacy:
+class InheritedState:
     """The inherited state: *values* by name; *on_trial* says that it will not be used to serve."""
 
     def __init__(self, values: Values, *, on_trial: bool) -> None:
@@ -36,7 +36,7 @@ class Legacy:
         self.on_trial = on_trial
 
     @classmethod
-    def found(cls) -> Legacy | None:
+    def found(cls) -> InheritedState | None:
         """Return the state passed to this process; None in the first program, and in a second call.
 
         A process on trial is a child of the one that passes it.  Raises SetupError for state of
@@ -56,7 +56,9 @@ class Legacy:
         if pid not in (os.getpid(), os.getppid()):
             return None
         if values.get("version") != VERSION:
-            raise SetupError(_STEP, f"it leaves version {values.get('version')}, not {VERSION}")
+            raise SetupError(
+                _STEP, f"the inherited state has version {values.get('version')}, not {VERSION}"
+            )
         for one in values["descriptors"]:
             os.set_inheritable(one, False)  # local servers must not inherit them
         on_trial = pid != os.getpid()

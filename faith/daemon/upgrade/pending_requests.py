@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.control_socket import Request
 
 
-class Waiting:
+class PendingRequests:
     """The pending requests, with the descriptors *left* by the predecessor process."""
 
     def __init__(self, left: Iterable[int] = ()) -> None:
@@ -32,7 +32,7 @@ class Waiting:
             channel.close()
         self._channels.clear()
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """Close the requests in a child."""
         for channel in self._channels:
             channel.close()

@@ -66,7 +66,7 @@ class Upgrade:
         A trial that is under way is cancelled.
         """
         self.close()
-        log.log(NOTICE, "upgrading: the new program is tried")
+        log.log(NOTICE, "upgrading: trying the new program")
         if failed := drop_stale(Path(faith.__path__[0])):
             why = "%d compiled modules may be older than their sources: %s"
             log.warning(why, len(failed), failed[0])
@@ -123,7 +123,7 @@ class Upgrade:
         lines = said.splitlines()[-10:]
         self._fail(": ".join([f"the new program {why}", *lines[-1:]]))
         for line in lines:
-            log.error("the new program said: %s", line)
+            log.error("output of the new program: %s", line)
 
     def _fail(self, why: str) -> None:
         self.failures += 1

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.daemon.observe.log import NOTICE
-from faith.daemon.upgrade.pending_requests import Waiting
+from faith.daemon.upgrade.pending_requests import PendingRequests
 from faith.daemon.upgrade.trial import Upgrade
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
-    from faith.daemon.upgrade.inherited_state import Legacy, Values
+    from faith.daemon.upgrade.inherited_state import InheritedState, Values
     from faith.errors import FaithError
 
     Failed = Callable[[FaithError], None]
@@ -34,25 +34,30 @@ class Heritable(Protocol):
         """Return the descriptors in the state."""
 
 
-class Succession:
+class Upgrades:
     """The upgrades of a daemon.
 
-    *legacy* is the state passed by the predecessor process, and *things* returns what this one
+    *inherited* is the state passed by the predecessor process, and *things* returns what this one
     passes on, by name.
     """
 
     def __init__(
-        self, loop: Loop, legacy: Legacy | None, things: Callable[[], Mapping[str, Heritable]]
+        self,
+        loop: Loop,
+        inherited: InheritedState | None,
+        things: Callable[[], Mapping[str, Heritable]],
     ) -> None:
         self._upgrade = Upgrade(loop, self._left, self._stay)
         self._things = things
-        self._waiting = Waiting(legacy["waiting"] if legacy and not legacy.on_trial else ())
+        self._waiting = PendingRequests(
+            inherited["waiting"] if inherited and not inherited.on_trial else ()
+        )
         self._failed: list[Failed] = []
         self._later: list[Callable[[], None]] = []
-        self._is_next = legacy is not None
-        self.programs: int = legacy["programs"] if legacy else 1
+        self._is_next = inherited is not None
+        self.programs: int = inherited["programs"] if inherited else 1
         """How many programs have served, this one included."""
-        self.started: float = legacy["started"] if legacy else time.time()
+        self.started: float = inherited["started"] if inherited else time.time()
         """The Unix time at which the first program began."""
 
     @property
@@ -82,15 +87,15 @@ class Succession:
 
     def handed_over(self) -> None:
         """Record that this program has taken over everything, and answer the pending requests."""
-        log.log(NOTICE, "upgraded to program %d: all is handed over", self.programs)
+        log.log(NOTICE, "upgraded to program %d: everything is handed over", self.programs)
         self._waiting.answer(programs=self.programs)
         later, self._later = self._later, []
         for begin in later:
             begin()
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """Close the pending requests in a child."""
-        self._waiting.forsake()
+        self._waiting.close_in_child()
 
     def reaped(self, pid: int, status: int) -> bool:
         """Handle the end of a process; return False when it was not on trial."""

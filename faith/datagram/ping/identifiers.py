@@ -29,7 +29,7 @@ _IDENTIFIERS = 1 << 16
 _TRIES = 64
 
 
-class Lent:
+class IdentifierMapping:
     """A mapping: the *identifier* of *domain* used for *near* until *due*, and the hosts asked with
     it."""
 
@@ -52,14 +52,14 @@ class Identifiers:
     def __init__(self, seconds: float, most: int) -> None:
         self.seconds = seconds
         self.most = most
-        self._by_near: dict[Near, Lent] = {}  # in the order of expiry
-        self._by_identifier: dict[tuple[Domain, int], Lent] = {}
+        self._by_near: dict[Near, IdentifierMapping] = {}  # in the order of expiry
+        self._by_identifier: dict[tuple[Domain, int], IdentifierMapping] = {}
         self._asked = 0  # peers of all mappings
 
     def __len__(self) -> int:
         return len(self._by_near)
 
-    def lend(
+    def assign(
         self, near: Near, peer: int, wanted: int, now: float, domain: Domain = ()
     ) -> int | None:
         """Return the identifier in *domain* for *near*, which asks *peer*; *wanted* itself if it is
@@ -68,45 +68,47 @@ class Identifiers:
         Returns None when none is left.
         """
         self.expire(now)
-        lent = self._by_near.get(near)
-        if (lent is None or peer not in lent.peers) and self._asked >= self.most * PEERS:
+        mapping = self._by_near.get(near)
+        if (mapping is None or peer not in mapping.peers) and self._asked >= self.most * PEERS:
             return None
-        lent = lent or self._new(near, wanted, domain)
-        if lent is None:
+        mapping = mapping or self._new(near, wanted, domain)
+        if mapping is None:
             return None
         self._by_near.pop(near, None)
-        self._by_near[near] = lent  # the last to expire
-        lent.due = now + self.seconds
-        self._ask(lent, peer, now)
-        return lent.identifier
+        self._by_near[near] = mapping  # the last to expire
+        mapping.due = now + self.seconds
+        self._ask(mapping, peer, now)
+        return mapping.identifier
 
-    def _ask(self, lent: Lent, peer: int, now: float) -> None:
-        peers = lent.peers
+    def _ask(self, mapping: IdentifierMapping, peer: int, now: float) -> None:
+        peers = mapping.peers
         before = len(peers)
         peers.pop(peer, None)
-        peers[peer] = lent.due
+        peers[peer] = mapping.due
         while peers[oldest := next(iter(peers))] <= now:
             del peers[oldest]
         self._asked += len(peers) - before
 
     def whose(self, identifier: int, peer: int, now: float, domain: Domain = ()) -> Near | None:
         """Return which client asked *peer* with *identifier*; None if none did, or too long ago."""
-        lent = self._by_identifier.get((domain, identifier))
-        return lent.near if lent and lent.peers.get(peer, now) > now else None
+        mapping = self._by_identifier.get((domain, identifier))
+        return mapping.near if mapping and mapping.peers.get(peer, now) > now else None
 
     def expire(self, now: float) -> None:
         """Remove the mappings that have expired."""
-        while self._by_near and (lent := next(iter(self._by_near.values()))).due <= now:
-            del self._by_near[lent.near], self._by_identifier[lent.domain, lent.identifier]
-            self._asked -= len(lent.peers)
+        while self._by_near and (mapping := next(iter(self._by_near.values()))).due <= now:
+            del self._by_near[mapping.near], self._by_identifier[mapping.domain, mapping.identifier]
+            self._asked -= len(mapping.peers)
 
-    def _new(self, near: Near, wanted: int, domain: Domain) -> Lent | None:
+    def _new(self, near: Near, wanted: int, domain: Domain) -> IdentifierMapping | None:
         if len(self) >= self.most:
             return None
         for identifier in self._candidates(wanted):
             if (domain, identifier) not in self._by_identifier:
-                lent = self._by_identifier[domain, identifier] = Lent(near, domain, identifier)
-                return lent
+                mapping = self._by_identifier[domain, identifier] = IdentifierMapping(
+                    near, domain, identifier
+                )
+                return mapping
         return None
 
     def _candidates(self, wanted: int) -> Iterator[int]:
@@ -119,19 +121,25 @@ class Identifiers:
     def dumps(self) -> list[Any]:
         """Return all mappings, fit for JSON."""
         return [
-            [lent.near, lent.domain, lent.identifier, lent.due, list(lent.peers.items())]
-            for lent in self._by_near.values()
+            [
+                mapping.near,
+                mapping.domain,
+                mapping.identifier,
+                mapping.due,
+                list(mapping.peers.items()),
+            ]
+            for mapping in self._by_near.values()
         ]
 
     def load(self, dumped: Iterable[Any]) -> None:
         """Add the mappings of another process, with the same clock; those of this process take
         precedence."""
         for near, domain, identifier, due, peers in dumped:
-            lent = Lent(tuple(near), tuple(domain), identifier)
-            lent.due = due
-            lent.peers = dict(peers)
-            place = lent.domain, identifier
-            if lent.near not in self._by_near and place not in self._by_identifier:
-                self._by_near[lent.near] = self._by_identifier[place] = lent
-                self._asked += len(lent.peers)
+            mapping = IdentifierMapping(tuple(near), tuple(domain), identifier)
+            mapping.due = due
+            mapping.peers = dict(peers)
+            place = mapping.domain, identifier
+            if mapping.near not in self._by_near and place not in self._by_identifier:
+                self._by_near[mapping.near] = self._by_identifier[place] = mapping
+                self._asked += len(mapping.peers)
         self._by_near = dict(sorted(self._by_near.items(), key=lambda item: item[1].due))

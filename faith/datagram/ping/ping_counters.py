@@ -14,17 +14,17 @@ REQUESTS = Family("faith_ping_requests", "Echo requests sent on.", label="to", v
 REPLIES = Family("faith_ping_replies", "Echo replies sent back.", label="from", values=("v4", "v6"))
 ERRORS = Family(
     "faith_ping_errors",
-    "Errors about echo requests that were told whoever had asked.",
+    "ICMP errors about echo requests, translated and sent to the client.",
     label="from",
     values=("v4", "v6"),
 )
 REFUSALS = Family(
     "faith_ping_refusals",
-    "Echo requests that were not sent on, by why.",
+    "Echo requests refused, by reason.",
     label="reason",
     values=(*PING, OTHER),
 )
-IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers that are lent.", STATE)
+IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers in use.", STATE)
 LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS)
 
 _REQUESTS = LAYOUT.cells(REQUESTS)
@@ -34,7 +34,7 @@ _REFUSALS = LAYOUT.cells(REFUSALS)
 _IDENTIFIERS = LAYOUT.start(IDENTIFIERS)
 
 
-class Counters:
+class PingCounters:
     """Counters in *cells* of `LAYOUT`, which the caller may share, or else in a list of
     their own."""
 
@@ -57,6 +57,6 @@ class Counters:
         """Count a request refused for the reason *why*."""
         self._cells[_REFUSALS.get(why, _REFUSALS[OTHER])] += 1
 
-    def lent(self, identifiers: int) -> None:
+    def in_use(self, identifiers: int) -> None:
         """Set the number of identifiers in use."""
         self._cells[_IDENTIFIERS] = identifiers

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.datagram.pace import Paces
 from faith.datagram.ping.identifiers import TIMEOUT, Identifiers
-from faith.datagram.ping.ping_counters import Counters
-from faith.datagram.ping.ping_v4_to_v6 import Inward
-from faith.datagram.ping.ping_v6_to_v4 import Outward
+from faith.datagram.ping.ping_counters import PingCounters
+from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
+from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.raw_icmp import BATCH, RawIcmp
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ MOST_IDENTIFIERS = 1 << 15
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of ping: *timeout* is how many seconds an identifier is kept after its last request.
+class PingSettings:
+    """Settings of ping: *timeout* is how many seconds an identifier is kept after its last
+    request.
 
     *rate* and *rate_per_client* are requests a second, 0 for no limit; a client is an IPv6 /64 or
     an IPv4 address.
@@ -38,7 +39,7 @@ class Settings:
     rate_per_client: float = 100.0
 
 
-class Sockets(NamedTuple):
+class PingSockets(NamedTuple):
     """The inputs of ping: requests captured by nftables, and raw sockets for everything else."""
 
     requests: PacketLog
@@ -52,21 +53,21 @@ class Ping:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        sockets: Sockets,
+        sockets: PingSockets,
         policy: Policy,
-        settings: Settings,
-        counters: Counters | None = None,
+        settings: PingSettings,
+        counters: PingCounters | None = None,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
         self._icmp = RawIcmp(sockets.v4, sockets.v6)
-        self.counters = counters or Counters()
+        self.counters = counters or PingCounters()
         self._paces = Paces(settings.rate, settings.rate_per_client)
         self.identifiers = Identifiers(settings.timeout, MOST_IDENTIFIERS)
         shared = policy, self.identifiers, self._paces, self.counters
-        self._outward, self._inward = Outward(*shared), Inward(*shared)
+        self._v6_to_v4, self._v4_to_v6 = PingV6ToV4(*shared), PingV4ToV6(*shared)
         self._serving = False
-        self.handover = Lent(self)
+        self.handover = IdentifierHandover(self)
         """The identifiers, for another process to continue with."""
 
     def serve(self) -> None:
@@ -88,13 +89,13 @@ class Ping:
     @property
     def policy(self) -> Policy:
         """The policy that decides, which can be replaced at any time."""
-        return self._outward.policy
+        return self._v6_to_v4.policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        self._outward.policy = self._inward.policy = policy
+        self._v6_to_v4.policy = self._v4_to_v6.policy = policy
 
-    def configure(self, settings: Settings) -> None:
+    def configure(self, settings: PingSettings) -> None:
         """Apply other *settings* from now on."""
         self._paces.limit(settings.rate, settings.rate_per_client)
         self.identifiers.seconds = settings.timeout
@@ -105,31 +106,31 @@ class Ping:
                 self._ask_v4(octets, scope)
             else:
                 self._ask_v6(octets)
-        self.counters.lent(len(self.identifiers))
+        self.counters.in_use(len(self.identifiers))
 
     def _ask_v4(self, octets: bytes, scope: int) -> None:
-        send = self._outward.asked(octets, scope, self._loop.time())
+        send = self._v6_to_v4.translate_request(octets, scope, self._loop.time())
         try:
             self._send(send)
         except OSError as error:
             if send and not send.v6:
-                self._icmp.attempt(self._outward.unsent(octets, scope, error))
+                self._icmp.attempt(self._v6_to_v4.report_unsent(octets, scope, error))
 
     def _ask_v6(self, octets: bytes) -> None:
-        send = self._inward.asked(octets, self._loop.time())
+        send = self._v4_to_v6.translate_request(octets, self._loop.time())
         try:
             self._send(send)
         except OSError as error:
             if send and send.v6:
-                self._icmp.attempt(self._inward.unsent(octets, error))
+                self._icmp.attempt(self._v4_to_v6.report_unsent(octets, error))
 
     def _read_v4(self) -> None:
         for octets in self._icmp.packets_v4():
-            self._icmp.attempt(self._outward.heard(octets, self._loop.time()))
+            self._icmp.attempt(self._v6_to_v4.translate_reply(octets, self._loop.time()))
 
     def _read_v6(self) -> None:
         for packet in self._icmp.packets_v6():
-            self._icmp.attempt(self._inward.heard(packet, self._loop.time()))
+            self._icmp.attempt(self._v4_to_v6.translate_reply(packet, self._loop.time()))
 
     def _send(self, send: Send | None) -> None:
         """Send a message, if there is one.  Raises OSError."""
@@ -137,7 +138,7 @@ class Ping:
             self._icmp.send(send)
 
 
-class Lent:
+class IdentifierHandover:
     """The identifiers of *ping*, as a part of a hand-over to another process."""
 
     def __init__(self, ping: Ping) -> None:
@@ -156,5 +157,5 @@ class Lent:
         """Adopt the identifiers, and start to serve."""
         for identifiers in states:
             self._ping.identifiers.load(identifiers)
-        self._ping.counters.lent(len(self._ping.identifiers))
+        self._ping.counters.in_use(len(self._ping.identifiers))
         self._ping.serve()

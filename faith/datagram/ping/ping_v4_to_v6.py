@@ -12,31 +12,31 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.checksum import holds
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4
-from faith.datagram.report import NO_WAY, about_v6, pass_on_v4, tell_v4
+from faith.datagram.report import NO_WAY, about_v6, error_for_v4, pass_on_v4
 from faith.datagram.send import Send
 from faith.translation.reasons import BROKEN, HOPS, NO_IDENTIFIER, NO_PREFIX
-from faith.translation.v4_to_v6 import inward
+from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
     from faith.datagram.icmp import Message
     from faith.datagram.pace import Paces
     from faith.datagram.ping.identifiers import Identifiers
-    from faith.datagram.ping.ping_counters import Counters
+    from faith.datagram.ping.ping_counters import PingCounters
     from faith.translation.destination import Policy
 
 
-class Inward:
+class PingV4ToV6:
     """The translator of pings from IPv4 to IPv6; *policy* and *paces* decide about requests."""
 
     def __init__(
-        self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: Counters
+        self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: PingCounters
     ) -> None:
         self.policy = policy
         self._identifiers = identifiers
         self._paces = paces
         self._counters = counters
 
-    def asked(self, octets: bytes, now: float) -> Send | None:
+    def translate_request(self, octets: bytes, now: float) -> Send | None:
         """Translate an echo request in a whole IPv4 packet; or return the error for its sender, or
         None."""
         packet = read_v4(octets)
@@ -46,32 +46,35 @@ class Inward:
         client = packet.source.to_bytes(4, "big")
         if why := self._paces.refuses(client, now):
             return self._refuse(why)
-        route = inward(self.policy, packet.source, packet.destination, 0, "icmp")
+        route = admit_from_v4(self.policy, packet.source, packet.destination, 0, "icmp")
         if route.refused or route.source is None:
             why = route.refused or NO_PREFIX
-            return self._refuse(why, tell_v4(icmp.PROHIBITED_V4, octets, packet.source))
+            return self._refuse(why, error_for_v4(icmp.PROHIBITED_V4, octets, packet.source))
         if packet.hops <= 1:
-            return self._refuse(HOPS, tell_v4(icmp.HOPS_EXCEEDED_V4, octets, packet.source))
+            return self._refuse(HOPS, error_for_v4(icmp.HOPS_EXCEEDED_V4, octets, packet.source))
         host = route.server
         near = packet.source, packet.destination, request.identifier
         domain = host, packet.source
-        identifier = self._identifiers.lend(near, host, request.identifier, now, domain)
+        identifier = self._identifiers.assign(near, host, request.identifier, now, domain)
         if identifier is None:  # RFC 5508 REQ-8
-            return self._refuse(NO_IDENTIFIER, tell_v4(icmp.PROHIBITED_V4, octets, packet.source))
+            return self._refuse(
+                NO_IDENTIFIER, error_for_v4(icmp.PROHIBITED_V4, octets, packet.source)
+            )
         self._counters.asked("v6")
         message = icmp.echo(icmp.ECHO_V6, identifier, request.sequence, request.body)
         return Send(True, route.source, host, message, packet.hops - 1, packet.traffic_class)
 
-    def unsent(self, octets: bytes, error: OSError) -> Send | None:
-        """Return the error for the client when sending what `asked` made of *octets* failed."""
+    def report_unsent(self, octets: bytes, error: OSError) -> Send | None:
+        """Return the error for the client when sending what `translate_request` made of *octets*
+        failed."""
         packet = read_v4(octets)
         if packet is None:
             return None
         no_way = error.errno in NO_WAY
         why = icmp.UNREACHABLE_HOST_V4 if no_way else icmp.PROHIBITED_V4
-        return tell_v4(why, octets, packet.source)
+        return error_for_v4(why, octets, packet.source)
 
-    def heard(self, packet: Packet, now: float) -> Send | None:
+    def translate_reply(self, packet: Packet, now: float) -> Send | None:
         """Translate an echo reply or an error, in an ICMPv6 packet with a right
         checksum; or None."""
         message = icmp.read(packet.payload)
@@ -106,8 +109,8 @@ class Inward:
         client, mapped, identifier = found
         self._counters.failed("v6")
         about = icmp.as_asked(inner, client, mapped, icmp.ECHO_V4, identifier)
-        teller = self.policy.maps.outward(packet.source, "icmp")
-        return pass_on_v4(translated, about, teller, packet.hops)
+        reporter = self.policy.maps.to_v4(packet.source, "icmp")
+        return pass_on_v4(translated, about, reporter, packet.hops)
 
     def _whose(
         self, ours: int, identifier: int, host: int, now: float
@@ -120,9 +123,9 @@ class Inward:
         near = self._identifiers.whose(identifier, host, now, domain)
         return (near[0], near[1], near[2]) if near else None
 
-    def _refuse(self, why: str, told: Send | None = None) -> Send | None:
+    def _refuse(self, why: str, error: Send | None = None) -> Send | None:
         self._counters.refused(why)
-        return told
+        return error
 
 
 def _request(packet: Packet | None) -> Message | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6
-from faith.datagram.report import NO_WAY, about_v4, pass_on_v6, tell_v6, teller_v6
+from faith.datagram.report import NO_WAY, about_v4, error_for_v6, pass_on_v6, reporter_v6
 from faith.datagram.send import Send
 from faith.translation.map import ICMP as PING
 from faith.translation.reasons import BROKEN, HOPS, NO_IDENTIFIER, SOURCE_MAPPED
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from faith.datagram.icmp import Error, Message
     from faith.datagram.pace import Paces
     from faith.datagram.ping.identifiers import Identifiers
-    from faith.datagram.ping.ping_counters import Counters
+    from faith.datagram.ping.ping_counters import PingCounters
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
 
 
-class Outward:
+class PingV6ToV4:
     """The translator of pings from IPv6 to IPv4; *policy* and *paces* decide about requests."""
 
     def __init__(
-        self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: Counters
+        self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: PingCounters
     ) -> None:
         self.policy = policy
         self._identifiers = identifiers
         self._paces = paces
         self._counters = counters
 
-    def asked(self, octets: bytes, scope: int, now: float) -> Send | None:
+    def translate_request(self, octets: bytes, scope: int, now: float) -> Send | None:
         """Translate an echo request in a whole IPv6 packet from the interface *scope*.
 
         Returns the message for the server, or the error for the client, or None.
@@ -56,28 +56,31 @@ class Outward:
         if verdict.refused:
             # a forged source gets no answer: RFC 6146 §3.5
             forged = verdict.refused == SOURCE_MAPPED
-            told = None if forged else _tell(packet, octets, scope, icmp.PROHIBITED_V6)
-            return self._refuse(verdict.refused, told)
+            error = None if forged else _error_for(packet, octets, scope, icmp.PROHIBITED_V6)
+            return self._refuse(verdict.refused, error)
         if packet.hops <= 1:
-            return self._refuse(HOPS, _tell(packet, octets, scope, icmp.HOPS_EXCEEDED_V6))
+            return self._refuse(HOPS, _error_for(packet, octets, scope, icmp.HOPS_EXCEEDED_V6))
         near = packet.source, _zone(packet.source, scope), request.identifier, prefix.address
-        identifier = self._identifiers.lend(near, server, request.identifier, now)
+        identifier = self._identifiers.assign(near, server, request.identifier, now)
         if identifier is None:  # RFC 5508 REQ-8
-            return self._refuse(NO_IDENTIFIER, _tell(packet, octets, scope, icmp.PROHIBITED_V6))
+            return self._refuse(
+                NO_IDENTIFIER, _error_for(packet, octets, scope, icmp.PROHIBITED_V6)
+            )
         self._counters.asked("v4")
         message = icmp.echo(icmp.ECHO_V4, identifier, request.sequence, request.body)
         return Send(False, verdict.source4, server, message, packet.hops - 1, packet.traffic_class)
 
-    def unsent(self, octets: bytes, scope: int, error: OSError) -> Send | None:
-        """Return the error for the client when sending what `asked` made of *octets* failed."""
+    def report_unsent(self, octets: bytes, scope: int, error: OSError) -> Send | None:
+        """Return the error for the client when sending what `translate_request` made of *octets*
+        failed."""
         packet = read_v6(octets)
         if packet is None:
             return None
         no_way = error.errno in NO_WAY
         why = icmp.NO_ROUTE_V6 if no_way else icmp.PROHIBITED_V6
-        return _tell(packet, octets, scope, why)
+        return _error_for(packet, octets, scope, why)
 
-    def heard(self, octets: bytes, now: float) -> Send | None:
+    def translate_reply(self, octets: bytes, now: float) -> Send | None:
         """Translate an echo reply or an error in an IPv4 packet; or None."""
         packet = read_v4(octets)
         message = icmp.within(packet)
@@ -114,8 +117,8 @@ class Outward:
         self._counters.failed("v4")
         mapped = prefix.map(inner.destination)
         about = icmp.as_asked(inner, client, mapped, icmp.ECHO_V6, identifier)
-        teller = teller_v6(packet.source, prefix, self.policy)
-        return pass_on_v6(translated, about, teller, packet.hops, zone)
+        reporter = reporter_v6(packet.source, prefix, self.policy)
+        return pass_on_v6(translated, about, reporter, packet.hops, zone)
 
     def _whose(
         self, identifier: int, server: int, now: float
@@ -129,9 +132,9 @@ class Outward:
         prefix = self.policy.prefixes.find(network)
         return (prefix, client, zone, theirs) if prefix else None
 
-    def _refuse(self, why: str, told: Send | None = None) -> Send | None:
+    def _refuse(self, why: str, error: Send | None = None) -> Send | None:
         self._counters.refused(why)
-        return told
+        return error
 
 
 def _request(packet: Packet | None) -> Message | None:
@@ -155,6 +158,6 @@ def _zone(v6: int, scope: int) -> int:
     return scope if v6 >> 118 == 0xFE80 >> 6 else 0
 
 
-def _tell(packet: Packet, octets: bytes, scope: int, error: Error) -> Send:
+def _error_for(packet: Packet, octets: bytes, scope: int, error: Error) -> Send:
     """Return *error* about *packet*, for its sender."""
-    return tell_v6(error, octets, packet.source, _zone(packet.source, scope))
+    return error_for_v6(error, octets, packet.source, _zone(packet.source, scope))

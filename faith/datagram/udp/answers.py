@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.packet import UDP, read_v4
-from faith.datagram.report import about_v4, about_v6, pass_on_v4, pass_on_v6, teller_v6
+from faith.datagram.report import about_v4, about_v6, pass_on_v4, pass_on_v6, reporter_v6
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports
 from faith.datagram.udp.paths import key_v6
 from faith.datagram.udp.udp_v4_to_v6 import key_v4
 from faith.kernel.sockets.udp_sockets import own_address
 from faith.translation.reasons import OWN
-from faith.translation.v4_to_v6 import inward
+from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
     from faith.datagram.packet import Packet
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from faith.translation.destination import Policy
 
 
-def failed_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None:
+def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None:
     """Translate an ICMPv6 error about an answer to an IPv6 client, for the IPv4 server; or None.
 
     *flows* are those of IPv6 clients.
@@ -39,16 +39,16 @@ def failed_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None:
     flow = flows.find(key_v6((client, client_port), 0, prefix, verdict.source4))
     if flow is None or server not in flow.peers or verdict.refused not in (None, OWN):
         return None
-    source = flow.held.source
+    source = flow.ends.source
     ours = own_address(server) if source is None else source
     if ours is None:
         return None
-    about = as_sent(answer, (server, port), (ours, flow.held.port))
-    teller = source if packet.source == client else policy.maps.outward(packet.source, PROTOCOL)
-    return pass_on_v4(translated, about, teller, packet.hops)
+    about = as_sent(answer, (server, port), (ours, flow.ends.port))
+    reporter = source if packet.source == client else policy.maps.to_v4(packet.source, PROTOCOL)
+    return pass_on_v4(translated, about, reporter, packet.hops)
 
 
-def failed_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
+def answer_error_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
     """Translate an ICMP error about an answer to an IPv4 client, for the IPv6 host; or None.
 
     *octets* are a whole packet; *flows* are those of IPv4 clients.
@@ -60,7 +60,7 @@ def failed_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
         return None
     port, client_port = ports(answer)
     client, mapped = (answer.destination, client_port), (answer.source, port)
-    found = inward(policy, client[0], *mapped, PROTOCOL)
+    found = admit_from_v4(policy, client[0], *mapped, PROTOCOL)
     if found.refused or found.source is None:
         return None
     flow = flows.find(key_v4(client, mapped, (found.server, found.port), found.source))
@@ -68,6 +68,6 @@ def failed_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
     translated = icmp.to_v6(error, icmp.HEADERS_DIFFER_BY + answer.length)
     if flow is None or prefix is None or translated is None:
         return None
-    about = as_sent(answer, flow.held.host, flow.held.source)
-    teller = teller_v6(packet.source, prefix, policy)
-    return pass_on_v6(translated, about, teller, packet.hops, 0)
+    about = as_sent(answer, flow.ends.host, flow.ends.source)
+    reporter = reporter_v6(packet.source, prefix, policy)
+    return pass_on_v6(translated, about, reporter, packet.hops, 0)

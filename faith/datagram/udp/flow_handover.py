@@ -11,7 +11,7 @@ from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
     from faith.datagram.udp.flows import Flows
-    from faith.datagram.udp.udp_counters import Counters
+    from faith.datagram.udp.udp_counters import UdpCounters
 
 _LOT = 200
 """The most flows of a lot, even without descriptors."""
@@ -20,17 +20,17 @@ _LOT = 200
 class Home(Protocol):
     """The UDP server that gives or takes the flows."""
 
-    counters: Counters
-    outward: udp_v6_to_v4.Outward
-    inward: udp_v4_to_v6.Inward
-    outward_flows: Flows
-    inward_flows: Flows
+    counters: UdpCounters
+    v6_to_v4: udp_v6_to_v4.UdpV6ToV4
+    v4_to_v6: udp_v4_to_v6.UdpV4ToV6
+    flows_from_v6: Flows
+    flows_from_v4: Flows
 
     def serve(self) -> None:
         """Start to read."""
 
 
-class Handover:
+class FlowHandover:
     """Gives the flows of *home*, which has stopped reading, or takes them for it.
 
     The taker starts to read after the last lot.  Times need no conversion: the clock is the
@@ -45,19 +45,19 @@ class Handover:
     def left(self) -> bool:
         """True if there is more to give."""
         home = self._home
-        return self._end_left or bool(len(home.outward_flows) + len(home.inward_flows))
+        return self._end_left or bool(len(home.flows_from_v6) + len(home.flows_from_v4))
 
     def give(self, room: int) -> tuple[list[Any], list[int]]:
         """Return a lot of flows, with their sockets; an empty last lot marks the end."""
         home = self._home
         states: list[Any] = []
         descriptors: list[int] = []
-        for flow in home.outward_flows.take(min(room, _LOT)):
-            states.append(["outward", *_outward_state(flow)])
-            descriptors.append(home.outward.release(flow))
-        for flow in home.inward_flows.take(_LOT - len(states)):
-            states.append(["inward", *_inward_state(flow)])
-            home.inward.end(flow)
+        for flow in home.flows_from_v6.take(min(room, _LOT)):
+            states.append(["outward", *_v6_state(flow)])
+            descriptors.append(home.v6_to_v4.release(flow))
+        for flow in home.flows_from_v4.take(_LOT - len(states)):
+            states.append(["inward", *_v4_state(flow)])
+            home.v4_to_v6.end(flow)
         if not states and self._end_left:
             self._end_left = False
             home.counters.flows(0)
@@ -72,37 +72,37 @@ class Handover:
             if kind == "end":
                 home.serve()
             elif kind == "outward":
-                flow = _outward_flow(_socket.socket(fileno=next(rest)), *state)
-                if home.outward_flows.find(flow.key):
-                    flow.held.sock.close()
+                flow = _v6_flow(_socket.socket(fileno=next(rest)), *state)
+                if home.flows_from_v6.find(flow.key):
+                    flow.ends.sock.close()
                 else:
-                    home.outward_flows.add(flow)
-                    home.outward.settle(flow)
+                    home.flows_from_v6.add(flow)
+                    home.v6_to_v4.settle(flow)
             else:
-                flow = _inward_flow(*state)
-                if not home.inward_flows.find(flow.key):
-                    home.inward_flows.add(flow)
-                    home.inward.settle(flow)
+                flow = _v4_flow(*state)
+                if not home.flows_from_v4.find(flow.key):
+                    home.flows_from_v4.add(flow)
+                    home.v4_to_v6.settle(flow)
 
 
 def _common(flow: Flow) -> list[Any]:
     return [flow.key, flow.owner, flow.due, list(flow.peers.items())]
 
 
-def _flow(common: list[Any], held: Any) -> Flow:
+def _flow(common: list[Any], ends: Any) -> Flow:
     key, owner, due, peers = common
-    flow = Flow(tuple(key), owner, held)
+    flow = Flow(tuple(key), owner, ends)
     flow.due = due
     flow.peers = dict(peers)
     return flow
 
 
-def _outward_state(flow: Flow) -> list[Any]:
-    held = flow.held
-    return [_common(flow), held.source, held.client, str(held.prefix), held.prefix.layout]
+def _v6_state(flow: Flow) -> list[Any]:
+    ends = flow.ends
+    return [_common(flow), ends.source, ends.client, str(ends.prefix), ends.prefix.layout]
 
 
-def _outward_flow(
+def _v6_flow(
     sock: _socket.socket,
     common: list[Any],
     source: int | None,
@@ -113,17 +113,17 @@ def _outward_flow(
     sock.setblocking(False)
     host, port, scope = client
     return _flow(
-        common, paths.Held(sock, source, (host, port, scope), Prefix.parse(prefix, layout))
+        common, paths.V6ToV4Ends(sock, source, (host, port, scope), Prefix.parse(prefix, layout))
     )
 
 
-def _inward_state(flow: Flow) -> list[Any]:
-    held = flow.held
-    return [_common(flow), held.client, held.mapped, held.source, held.host]
+def _v4_state(flow: Flow) -> list[Any]:
+    ends = flow.ends
+    return [_common(flow), ends.client, ends.mapped, ends.source, ends.host]
 
 
-def _inward_flow(
+def _v4_flow(
     common: list[Any], client: list[int], mapped: list[int], source: list[int], host: list[int]
 ) -> Flow:
-    ends = ((address, port) for address, port in (client, mapped, source, host))
-    return _flow(common, udp_v4_to_v6.Held(*ends))
+    endpoints = ((address, port) for address, port in (client, mapped, source, host))
+    return _flow(common, udp_v4_to_v6.V4ToV6Ends(*endpoints))

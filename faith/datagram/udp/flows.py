@@ -42,7 +42,7 @@ _order = itertools.count()
 
 
 @dataclass(frozen=True)
-class Settings:
+class UdpSettings:
     """Settings of UDP flows; times in seconds, limits 0 for none.
 
     A flow ends *idle* seconds after the last datagram of its client, or *short* seconds if the
@@ -61,11 +61,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.idle < LEAST_IDLE:
-            raise ConfigError(f"idle: RFC 4787 demands {LEAST_IDLE:g} seconds at least")
+            raise ConfigError(f"idle: must be at least {LEAST_IDLE:g} seconds (RFC 4787 REQ-5)")
         if self.short <= 0:
-            raise ConfigError("short: a flow has to last for a moment")
+            raise ConfigError("short: must be more than 0 seconds")
         if not LEAST_MTU <= self.mtu <= MOST_MTU:
-            raise ConfigError(f"mtu: it is from {LEAST_MTU} to {MOST_MTU} octets")
+            raise ConfigError(f"mtu: must be from {LEAST_MTU} to {MOST_MTU} octets")
 
     def lifetime(self, port: int) -> float:
         """Return for how many seconds a datagram to *port* keeps a flow."""
@@ -73,19 +73,19 @@ class Settings:
 
 
 class Flow:
-    """A flow: *key* begins with the client's address, *held* has the sockets and addresses to send
+    """A flow: *key* begins with the client's address, *ends* has the sockets and addresses to send
     by.
 
     It lasts until *due* at least; *peers* are the hosts the client sent to, and until when they may
     answer.
     """
 
-    __slots__ = ("due", "ended", "held", "key", "owner", "peers")
+    __slots__ = ("due", "ended", "ends", "key", "owner", "peers")
 
-    def __init__(self, key: Key, owner: int, held: Any) -> None:
+    def __init__(self, key: Key, owner: int, ends: Any) -> None:
         self.key = key
         self.owner = owner
-        self.held = held
+        self.ends = ends
         self.due = 0.0
         self.ended = False
         self.peers: dict[int, float] = {}
@@ -94,7 +94,7 @@ class Flow:
 class Flows:
     """The flows of all clients, within the limits of *settings*, which may be replaced."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: UdpSettings) -> None:
         self.settings = settings
         self._by_key: dict[Key, Flow] = {}
         self._of_owner: dict[int, int] = {}

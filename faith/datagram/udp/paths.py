@@ -17,13 +17,22 @@ def key_v6(client: tuple[int, int], zone: int, prefix: Prefix, source: int | Non
     return *client, zone, prefix.address, -1 if source is None else source
 
 
-class Held:
+class V6ToV4Ends:
     """The gateway's end of a flow: its socket, and the paths that use it.
 
     *sock* is bound to *port* of *source*, or of every address of the gateway if *source* is None.
     """
 
-    __slots__ = ("backs", "client", "hops_left", "port", "prefix", "sock", "source", "ways")
+    __slots__ = (
+        "client",
+        "hops_left",
+        "path_keys",
+        "port",
+        "prefix",
+        "return_paths",
+        "sock",
+        "source",
+    )
 
     def __init__(
         self, sock: _socket.socket, source: int | None, client: tuple[str, int, int], prefix: Prefix
@@ -33,24 +42,24 @@ class Held:
         self.port: int = sock.getsockname()[1]
         self.client = client  # host, port, and the interface index of a link-local address
         self.prefix = prefix
-        self.backs: dict[tuple[str, int], Back] = {}
+        self.return_paths: dict[tuple[str, int], ReturnPath] = {}
         self.hops_left = b""  # of the last datagram
         # the keys of paths that use this flow, removed with it
-        self.ways: set[tuple[object, ...]] = set()
+        self.path_keys: set[tuple[object, ...]] = set()
 
 
-class Back:
+class ReturnPath:
     """The return path from an IPv4 host's endpoint to the client of a flow: sendmsg's arguments."""
 
     __slots__ = ("control", "peer", "to")
 
-    def __init__(self, source: tuple[str, int], held: Held) -> None:
+    def __init__(self, source: tuple[str, int], ends: V6ToV4Ends) -> None:
         self.peer = int.from_bytes(_socket.inet_aton(source[0]), "big")
-        self.control = from_v6(held.prefix.map(self.peer).to_bytes(16, "big"))
-        self.to = held.client[0], 0, 0, held.client[2]
+        self.control = from_v6(ends.prefix.map(self.peer).to_bytes(16, "big"))
+        self.to = ends.client[0], 0, 0, ends.client[2]
 
 
-class Way:
+class ForwardPath:
     """The forward path from a client's endpoint to an IPv4 host's.
 
     *twin* is the flow of another client that has the port there (RFC 4787 REQ-9: hairpinning).
@@ -63,7 +72,7 @@ class Way:
         self.server = server
         self.to = to
         self.twin = twin
-        source, port = flow.held.source, flow.held.port
+        source, port = flow.ends.source, flow.ends.port
         # As the kernel does: a datagram to the gateway itself comes from the same address.
         self.seen_as = (to[0] if source is None else text_v4(source)), port
         self.fresh = 0.0  # the flow need not be touched before this time

@@ -14,18 +14,18 @@ DATAGRAMS = Family("faith_udp_datagrams", "Datagrams sent on.", label="to", valu
 OCTETS = Family("faith_udp_bytes", "Octets of their payloads.", label="to", values=("v4", "v6"))
 ERRORS = Family(
     "faith_udp_errors",
-    "ICMP errors about datagrams that were told whoever had sent these.",
+    "ICMP errors about datagrams, translated and sent to their sender.",
     label="from",
     values=("v4", "v6"),
 )
-LOST = Family("faith_udp_lost", "Datagrams that could not be sent on.")
+LOST = Family("faith_udp_lost", "Datagrams that the kernel refused to send.")
 REFUSALS = Family(
     "faith_udp_refusals",
-    "Datagrams that were not sent on, by why.",
+    "Datagrams refused, by reason.",
     label="reason",
     values=(*DATAGRAM, OTHER),
 )
-FLOWS = Family("faith_udp_flows", "Flows that there are.", GAUGE)
+FLOWS = Family("faith_udp_flows", "Open flows.", GAUGE)
 LAYOUT = Layout(DATAGRAMS, OCTETS, ERRORS, LOST, REFUSALS, FLOWS)
 
 _DATAGRAMS, _OCTETS = LAYOUT.cells(DATAGRAMS), LAYOUT.cells(OCTETS)
@@ -35,7 +35,7 @@ _OCTETS_TO_V4, _OCTETS_TO_V6 = _OCTETS["v4"], _OCTETS["v6"]
 _LOST, _FLOWS = LAYOUT.start(LOST), LAYOUT.start(FLOWS)
 
 
-class Counters:
+class UdpCounters:
     """Counters in *cells* of `LAYOUT`, which the caller may share, or else in a list of
     their own."""
 
@@ -54,7 +54,7 @@ class Counters:
         cells[_TO_V6] += 1
         cells[_OCTETS_TO_V6] += octets
 
-    def told(self, leg: str) -> None:
+    def error(self, leg: str) -> None:
         """Count an error from "v4" or "v6" that was sent on."""
         self._cells[_ERRORS[leg]] += 1
 

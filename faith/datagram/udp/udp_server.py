@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.datagram.pace import Paces
 from faith.datagram.raw_icmp import RawIcmp, received
-from faith.datagram.udp.answers import failed_v4, failed_v6
-from faith.datagram.udp.flow_handover import Handover
+from faith.datagram.udp.answers import answer_error_v4, answer_error_v6
+from faith.datagram.udp.flow_handover import FlowHandover
 from faith.datagram.udp.flows import Flows
-from faith.datagram.udp.udp_counters import Counters
-from faith.datagram.udp.udp_v4_to_v6 import Inward
-from faith.datagram.udp.udp_v6_to_v4 import Outward
+from faith.datagram.udp.udp_counters import UdpCounters
+from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
+from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.kernel.sockets.udp_sockets import limit_mtu, receive
 
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop, TimerHandle
 
-    from faith.datagram.udp.flows import Flow, Settings
+    from faith.datagram.udp.flows import Flow, UdpSettings
     from faith.translation.destination import Policy
 
 _LARGEST = 1 << 16
@@ -32,7 +32,7 @@ ERRORS, ERRORS_PER_CLIENT = 1000, 50
 """Errors of the gateway itself per second (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8)."""
 
 
-class Sockets(NamedTuple):
+class UdpSockets(NamedTuple):
     """The sockets of UDP, of `udp_sockets` and `icmp_sockets` in `faith.kernel.sockets`.
 
     *v6* and *v4* receive clients' datagrams; the others are raw.
@@ -52,25 +52,25 @@ class Udp:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        sockets: Sockets,
+        sockets: UdpSockets,
         policy: Policy,
-        settings: Settings,
-        counters: Counters | None = None,
+        settings: UdpSettings,
+        counters: UdpCounters | None = None,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
-        self.counters = counters or Counters()
+        self.counters = counters or UdpCounters()
         self._icmp = RawIcmp(sockets.icmp_v4, sockets.icmp_v6)
         self._poll = select.epoll()
         self._by_descriptor: dict[int, Flow] = {}
-        self.outward_flows, self.inward_flows = Flows(settings), Flows(settings)
+        self.flows_from_v6, self.flows_from_v4 = Flows(settings), Flows(settings)
         shared = self.counters, Paces(ERRORS, ERRORS_PER_CLIENT)
         noticed = self._watch, self._forget
-        self.outward = Outward(policy, self.outward_flows, sockets.send_v6, *shared, *noticed)
+        self.v6_to_v4 = UdpV6ToV4(policy, self.flows_from_v6, sockets.send_v6, *shared, *noticed)
         raw = sockets.send_v4, sockets.send_v6
-        self.inward = Inward(policy, self.inward_flows, *raw, *shared)
+        self.v4_to_v6 = UdpV4ToV6(policy, self.flows_from_v4, *raw, *shared)
         self._sweeper: TimerHandle | None = None
-        self.handover = Handover(self)
+        self.handover = FlowHandover(self)
         """The flows, for the server of another process to continue with."""
         limit_mtu(sockets.send_v6, settings.mtu)
 
@@ -98,15 +98,15 @@ class Udp:
     @property
     def policy(self) -> Policy:
         """The policy that decides, about the next datagram of existing flows too."""
-        return self.outward.policy
+        return self.v6_to_v4.policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        self.outward.policy = self.inward.policy = policy
+        self.v6_to_v4.policy = self.v4_to_v6.policy = policy
 
-    def configure(self, settings: Settings) -> None:
+    def configure(self, settings: UdpSettings) -> None:
         """Apply other *settings* from now on."""
-        self.outward_flows.settings = self.inward_flows.settings = settings
+        self.flows_from_v6.settings = self.flows_from_v4.settings = settings
         limit_mtu(self._sockets.send_v6, settings.mtu)
 
     # -- input -------------------------------------------------------------------------------
@@ -114,21 +114,21 @@ class Udp:
     def _read_v6(self) -> None:
         now, sock = self._loop.time(), self._sockets.v6
         for arrival in received(partial(receive, sock)):
-            flow = self.inward.whose(arrival)
+            flow = self.v4_to_v6.whose(arrival)
             if flow:
-                self.inward.heard(flow, arrival.payload)
+                self.v4_to_v6.send_back(flow, arrival.payload)
             else:
-                self._icmp.attempt(self.outward.arrived(arrival, now))
+                self._icmp.attempt(self.v6_to_v4.forward(arrival, now))
 
     def _read_v4(self) -> None:
         now, sock = self._loop.time(), self._sockets.v4
         for arrival in received(partial(receive, sock)):
             # The port of a flow at a mapped address: datagrams to it are steered here as well.
-            flow = self.outward.whose(arrival, now)
+            flow = self.v6_to_v4.whose(arrival, now)
             if flow:
-                self.outward.heard(flow, arrival.payload, arrival.sender, now)
+                self.v6_to_v4.send_back(flow, arrival.payload, arrival.sender, now)
             else:
-                self._icmp.attempt(self.inward.arrived(arrival, now))
+                self._icmp.attempt(self.v4_to_v6.forward(arrival, now))
 
     def _read_flows(self) -> None:
         now = self._loop.time()
@@ -136,40 +136,44 @@ class Udp:
             flow = self._by_descriptor.get(descriptor)
             if flow is None:
                 continue
-            for payload, source in received(partial(flow.held.sock.recvfrom, _LARGEST)):
-                self.outward.heard(flow, payload, source, now)
+            for payload, source in received(partial(flow.ends.sock.recvfrom, _LARGEST)):
+                self.v6_to_v4.send_back(flow, payload, source, now)
 
     def _read_icmp_v4(self) -> None:
         for octets in self._icmp.packets_v4():
-            told = self.outward.failed(octets)
-            if told is None and (told := failed_v4(octets, self.inward_flows, self.policy)):
-                self.counters.told("v4")
-            self._icmp.attempt(told)
+            error = self.v6_to_v4.translate_error(octets)
+            if error is None and (
+                error := answer_error_v4(octets, self.flows_from_v4, self.policy)
+            ):
+                self.counters.error("v4")
+            self._icmp.attempt(error)
 
     def _read_icmp_v6(self) -> None:
         for packet in self._icmp.packets_v6():
-            told = self.inward.failed(packet)
-            if told is None and (told := failed_v6(packet, self.outward_flows, self.policy)):
-                self.counters.told("v6")
-            self._icmp.attempt(told)
+            error = self.v4_to_v6.translate_error(packet)
+            if error is None and (
+                error := answer_error_v6(packet, self.flows_from_v6, self.policy)
+            ):
+                self.counters.error("v6")
+            self._icmp.attempt(error)
 
     # -- flows -------------------------------------------------------------------------------
 
     def _watch(self, flow: Flow) -> None:
-        descriptor = flow.held.sock.fileno()
+        descriptor = flow.ends.sock.fileno()
         self._poll.register(descriptor, select.EPOLLIN)
         self._by_descriptor[descriptor] = flow
 
     def _forget(self, flow: Flow) -> None:
-        descriptor = flow.held.sock.fileno()
+        descriptor = flow.ends.sock.fileno()
         del self._by_descriptor[descriptor]
         self._poll.unregister(descriptor)
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        for flow in self.outward_flows.expire(now):
-            self.outward.end(flow)
-        for flow in self.inward_flows.expire(now):
-            self.inward.end(flow)
-        self.counters.flows(len(self.outward_flows) + len(self.inward_flows))
+        for flow in self.flows_from_v6.expire(now):
+            self.v6_to_v4.end(flow)
+        for flow in self.flows_from_v4.expire(now):
+            self.v4_to_v6.end(flow)
+        self.counters.flows(len(self.flows_from_v6) + len(self.flows_from_v4))
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

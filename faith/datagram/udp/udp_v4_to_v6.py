@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.packet import UDP
-from faith.datagram.report import NO_WAY, about_v6, pass_on_v4, tell_v4
+from faith.datagram.report import NO_WAY, about_v6, error_for_v4, pass_on_v4
 from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports, whole_v4
 from faith.kernel.sockets.udp_sockets import from_v4, from_v6, header
 from faith.translation.reasons import FLOWS, HOPS, NO_PREFIX
-from faith.translation.v4_to_v6 import inward
+from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
     from faith.datagram.pace import Paces
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
     from faith.datagram.udp.flows import Flows, Key
-    from faith.datagram.udp.udp_counters import Counters
+    from faith.datagram.udp.udp_counters import UdpCounters
     from faith.kernel.sockets.udp_sockets import Arrival, Control
     from faith.translation.destination import Policy
 
@@ -41,7 +41,7 @@ def key_v4(
     return *client, *mapped, *host, source
 
 
-class Held:
+class V4ToV6Ends:
     """The endpoints of a flow: *client* and *mapped* of IPv4, *source* and *host* of IPv6.
 
     Each is an address and a port.
@@ -77,7 +77,7 @@ class Held:
         return self.host_text, self.host[1], source, self.source[1]
 
 
-class Inward:
+class UdpV4ToV6:
     """The translator of datagrams from IPv4 to IPv6; sends by raw sockets, one of each family.
 
     *policy* decides; *errors* limits the rate of the gateway's own errors.
@@ -89,7 +89,7 @@ class Inward:
         flows: Flows,
         v4: _socket.socket,
         v6: _socket.socket,
-        counters: Counters,
+        counters: UdpCounters,
         errors: Paces,
     ) -> None:
         self._policy = policy
@@ -113,7 +113,7 @@ class Inward:
 
     # -- from clients ------------------------------------------------------------------------
 
-    def arrived(self, arrival: Arrival, now: float) -> Send | None:
+    def forward(self, arrival: Arrival, now: float) -> Send | None:
         """Send a client's datagram on; returns the error for the client when that fails."""
         payload, source, original, hops_left = arrival
         flow = self._judged.get((source, original))
@@ -122,56 +122,56 @@ class Inward:
             if not isinstance(found, Flow):
                 return found
             flow = found
-        held = flow.held
-        if hops_left != held.hops_left:
+        ends = flow.ends
+        if hops_left != ends.hops_left:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
-            held.hops_left = hops_left
-            held.control = from_v6(held.source[0].to_bytes(16, "big"), arrival.hops - 1)
-        if now >= held.fresh:
-            held.fresh = now + LOOK
-            self._flows.touch(flow, held.host[0], held.host[1], now)
-        message = [header(held.source[1], held.host[1], len(payload)), payload]
+            ends.hops_left = hops_left
+            ends.control = from_v6(ends.source[0].to_bytes(16, "big"), arrival.hops - 1)
+        if now >= ends.fresh:
+            ends.fresh = now + LOOK
+            self._flows.touch(flow, ends.host[0], ends.host[1], now)
+        message = [header(ends.source[1], ends.host[1], len(payload)), payload]
         try:
-            self._v6.sendmsg(message, held.control, 0, (held.host_text, 0))
+            self._v6.sendmsg(message, ends.control, 0, (ends.host_text, 0))
         except OSError as error:
             self._counters.lost()
             no_way = error.errno in NO_WAY
-            return self._tell(arrival, icmp.UNREACHABLE_HOST_V4, now) if no_way else None
+            return self._error_for(arrival, icmp.UNREACHABLE_HOST_V4, now) if no_way else None
         self._counters.to_v6(len(payload))
         return None
 
     def _find(self, arrival: Arrival, now: float) -> Flow | Send | None:
         client = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
         mapped = int.from_bytes(arrival.destination, "big")
-        verdict = inward(self._policy, client, mapped, arrival.port, PROTOCOL)
+        verdict = admit_from_v4(self._policy, client, mapped, arrival.port, PROTOCOL)
         refused = verdict.refused or (NO_PREFIX if verdict.source is None else None)
         if refused or verdict.source is None:
             return self._refuse(refused or NO_PREFIX, arrival, icmp.PROHIBITED_V4, now)
-        ends = (client, arrival.sender[1]), (mapped, arrival.port)
+        endpoints = (client, arrival.sender[1]), (mapped, arrival.port)
         host = verdict.server, verdict.port
-        key = key_v4(*ends, host, verdict.source)
+        key = key_v4(*endpoints, host, verdict.source)
         flow = self._flows.find(key)
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
             if why := self._flows.refuses(client):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V4, now)
-            held = self._held(*ends, verdict.source, host)
-            if held is None:
+            ends = self._new_ends(*endpoints, verdict.source, host)
+            if ends is None:
                 return self._refuse(FLOWS, arrival, icmp.PROHIBITED_V4, now)
-            flow = Flow(key, client, held)
+            flow = Flow(key, client, ends)
             self._flows.add(flow)
             self._flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
-        if not verdict.lent:  # a lease is looked up for each datagram, which extends it
+        if not verdict.leased:  # a lease is looked up for each datagram, which extends it
             self._judged[arrival.source, arrival.original] = flow
-            flow.held.judged = arrival.source, arrival.original
+            flow.ends.judged = arrival.source, arrival.original
         return flow
 
-    def _held(
+    def _new_ends(
         self, client: tuple[int, int], mapped: tuple[int, int], source: int, host: tuple[int, int]
-    ) -> Held | None:
+    ) -> V4ToV6Ends | None:
         """Return the endpoints of a new flow, with a port of *source* not yet used towards *host*.
 
         It is the client's port if that is free: two mapped addresses may stand for one host.
@@ -179,32 +179,32 @@ class Inward:
         wanted = client[1]
         alike = (random.randrange(_PORTS.start + wanted % 2, _PORTS.stop, 2) for _ in range(_TRIES))
         for port in itertools.chain([wanted], alike):
-            held = Held(client, mapped, (source, port), host)
-            if held.reply not in self._replies:
-                return held
+            ends = V4ToV6Ends(client, mapped, (source, port), host)
+            if ends.reply not in self._replies:
+                return ends
         return None
 
     def settle(self, flow: Flow) -> None:
         """Register *flow*, new in this process, so that answers reach its client."""
-        self._replies[flow.held.reply] = flow
+        self._replies[flow.ends.reply] = flow
 
     def end(self, flow: Flow) -> None:
         """Unregister a flow that has ended."""
-        held = flow.held
-        if self._replies.get(held.reply) is flow:
-            del self._replies[held.reply]
-        self._judged.pop(held.judged, None)
+        ends = flow.ends
+        if self._replies.get(ends.reply) is flow:
+            del self._replies[ends.reply]
+        self._judged.pop(ends.judged, None)
 
     def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
         self._counters.refused(why)
-        return self._tell(arrival, error, now)
+        return self._error_for(arrival, error, now)
 
-    def _tell(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
+    def _error_for(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
         """Return *error* about *arrival* for its sender; None above the rate limit."""
         client = _socket.inet_aton(arrival.sender[0])
         if self._errors.refuses(client, now):
             return None
-        return tell_v4(error, whole_v4(arrival), int.from_bytes(client, "big"))
+        return error_for_v4(error, whole_v4(arrival), int.from_bytes(client, "big"))
 
     # -- from IPv6 hosts ---------------------------------------------------------------------
 
@@ -214,18 +214,18 @@ class Inward:
             return None
         return self._replies.get((*arrival.sender, arrival.destination, arrival.port))
 
-    def heard(self, flow: Flow, payload: bytes) -> None:
+    def send_back(self, flow: Flow, payload: bytes) -> None:
         """Send an answer on to the client of *flow*."""
-        held = flow.held
-        control = from_v4(held.mapped[0].to_bytes(4, "big"))
+        ends = flow.ends
+        control = from_v4(ends.mapped[0].to_bytes(4, "big"))
         try:
-            self._v4.sendmsg(datagram(held.mapped, held.client, payload), control, 0, held.to)
+            self._v4.sendmsg(datagram(ends.mapped, ends.client, payload), control, 0, ends.to)
         except OSError:
             self._counters.lost()
         else:
             self._counters.to_v4(len(payload))
 
-    def failed(self, packet: Packet) -> Send | None:
+    def translate_error(self, packet: Packet) -> Send | None:
         """Translate an ICMPv6 error from an IPv6 host, in *packet*, for the client; or None."""
         error = icmp.read(packet.payload)
         inner = about_v6(error, UDP) if error else None
@@ -237,7 +237,7 @@ class Inward:
         translated = icmp.to_v4(error)
         if flow is None or translated is None:
             return None
-        self._counters.told("v6")
-        about = as_sent(inner, flow.held.client, flow.held.mapped)
-        teller = self._policy.maps.outward(packet.source, PROTOCOL)
-        return pass_on_v4(translated, about, teller, packet.hops)
+        self._counters.error("v6")
+        about = as_sent(inner, flow.ends.client, flow.ends.mapped)
+        reporter = self._policy.maps.to_v4(packet.source, PROTOCOL)
+        return pass_on_v4(translated, about, reporter, packet.hops)

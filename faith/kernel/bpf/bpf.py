@@ -155,7 +155,7 @@ def load(kind: int, name: str, code: bytes, attach: int) -> Descriptor:
     try:
         return _load(kind, name, code, attach, log)
     except OSError as error:
-        if not log.value:  # an older kernel refuses the kind of program before it verifies it
+        if not log.value:  # an older kernel refuses this program type unverified
             raise
         raise VerifierError(error.errno, log.value.decode(errors="replace")) from None
 

@@ -152,7 +152,7 @@ class Netlink:
             found, interrupted = self._answers()
             if not interrupted:
                 return found
-        raise OSError(errno.EAGAIN, "it kept changing while it was read")
+        raise OSError(errno.EAGAIN, "the tables kept changing while they were read")
 
     def batch(self, subsystem: int, commands: Iterable[Command]) -> None:
         """Apply all *commands* to a subsystem of nfnetlink, or none of them.

@@ -53,4 +53,4 @@ def keep_guarded(coming: Iterable[Prefix] = (), open_ports: Ports | None = None)
                 return True
     except guard.NoNftables:
         return False
-    raise SetupError("guard", "others keep changing it")
+    raise SetupError("guard", "other programs keep changing it")

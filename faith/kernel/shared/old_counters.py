@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from faith.kernel.shared.families import Family, Layout
 
 
-class Past:
+class OldCounters:
     """The counters of another process, from its `Area.state`, by the *layouts* of this one.
 
     Cells are matched by the names of their families and labels: a cell that the other process did
@@ -55,7 +55,7 @@ class Past:
         """Return the descriptor in the state."""
         yield self._left["memory"]
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """Close in a child what only an upgrade needs."""
         os.close(self._left["memory"])
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.kernel.shared.families import Family, Layout
-    from faith.kernel.shared.old_counters import Past
+    from faith.kernel.shared.old_counters import OldCounters
 
     Cells = MutableSequence[int] | memoryview[int]
     """Counters; a list where no other process reads them."""
@@ -60,13 +60,15 @@ class Area:
     """Slabs of *places* processes, each with room for *layouts*, starting at zero.
 
     The memory is freed with the last process that was forked from its maker.  Totals include the
-    *past*: the counters of the predecessor process.
+    *old*: the counters of the predecessor process.
     """
 
-    def __init__(self, layouts: Iterable[Layout], places: int, past: Past | None = None) -> None:
+    def __init__(
+        self, layouts: Iterable[Layout], places: int, old: OldCounters | None = None
+    ) -> None:
         self.layouts = tuple(layouts)
         self.places = places
-        self._past = past
+        self._old = old
         *offsets, self._width = accumulate((one.size for one in self.layouts), initial=0)
         self._offsets = {id(one): start for one, start in zip(self.layouts, offsets, strict=True)}
         self._file = _memory(self._width * places * _WIDTH)
@@ -80,7 +82,7 @@ class Area:
     def total(self, layout: Layout, cell: int) -> int:
         """Return one cell of *layout*, summed over all places."""
         start = self._offsets[id(layout)] + cell
-        before = 0 if self._past is None else self._past.total(layout, cell)
+        before = 0 if self._old is None else self._old.total(layout, cell)
         return before + sum(self._cells[start :: self._width])
 
     def totals(self, layout: Layout) -> list[int]:
@@ -89,15 +91,16 @@ class Area:
 
     # -- upgrades ----------------------------------------------------------------------------
 
-    def settle(self, past: Past) -> None:
-        """Add the totals of a *past* that no process writes to any more to the first place."""
+    def settle(self, old: OldCounters) -> None:
+        """Add the totals of *old* counters that no process writes to any more to the
+        first place."""
         for layout in self.layouts:
             cells = self.slab(0, layout)
             for family in layout.families:
                 if family.kind in (COUNTER, HISTOGRAM):
                     first = layout.start(family)
                     for cell in range(first, first + family.size):
-                        cells[cell] += past.total(layout, cell)
+                        cells[cell] += old.total(layout, cell)
 
     def state(self) -> dict[str, Any]:
         """Return the state that an upgrade passes to the successor's `OldCounters`, fit
@@ -114,7 +117,7 @@ class Area:
         """Return the descriptor in the state."""
         yield self._file
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """Close in a child what only the maker needs."""
         os.close(self._file)
 

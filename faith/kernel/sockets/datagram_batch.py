@@ -21,7 +21,7 @@ a processor's cache, at a distance of 4096."""
 _LENGTHS = {socket.AF_INET: 16, socket.AF_INET6: 28}
 """Octets of a struct sockaddr_in and of a struct sockaddr_in6."""
 _HOSTS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 28)}
-"""What of that is the host: an address, of IPv6 with the scope behind it."""
+"""The octets of these that are the host: an address, of IPv6 with the scope behind it."""
 
 
 class _Vector(ctypes.Structure):

@@ -150,7 +150,6 @@ class Plane:
         leg.urgent = True  # perhaps: the event that would tell of a mark may be still to come
         leg.quick = peer.quick = False
         peer.held = None
-        peer.urgent_held = False
         self._release(peer)
         self._pump(leg, readable=True)
         if session.end is None:
@@ -199,7 +198,7 @@ class Plane:
             if leg.up:  # what was read there and has yet to be passed on, the kernel does not know
                 self._defer(leg)
                 self._soon()
-            if leg.error and session.end is None:
+            if leg.error:
                 self._resets.add(session, leg)
 
     def sessions(self) -> list[Session]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 
 from faith.translation.reasons import NOT_MAPPED
-from faith.translation.v4_to_v6 import inward
+from faith.translation.v4_to_v6 import admit_from_v4
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from faith.translation.destination import Policy
-    from faith.translation.v4_to_v6 import Inward
+    from faith.translation.v4_to_v6 import V4ToV6Verdict
 
 REMEMBERED = 8192
 """Routes kept; when there are more, all are forgotten at once."""
@@ -83,17 +83,17 @@ class Routing:
         key = client, mapped, port
         route = self._inward.get(key)
         if route is None:
-            found = inward(self._policy, number(client), number(mapped), port)
+            found = admit_from_v4(self._policy, number(client), number(mapped), port)
             route = _inward_route(found, mapped)
             # An address that nobody was lent may be lent soon.
-            if not found.lent and found.refused != NOT_MAPPED:
+            if not found.leased and found.refused != NOT_MAPPED:
                 if len(self._inward) >= REMEMBERED:
                     self._inward.clear()
                 self._inward[key] = route
         return route
 
 
-def _inward_route(found: Inward, mapped: str) -> Route:
+def _inward_route(found: V4ToV6Verdict, mapped: str) -> Route:
     if found.refused:
         return Route(mapped, refused=found.refused)
     source = None if found.source is None else _text6(found.source)
