@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from faith.dns.counters import Counters
     from faith.dns.options import Options
     from faith.dns.pool import Pool
-    from faith.dns.resolver import Search, Servers
+    from faith.dns.resolver import Servers
     from faith.dns.responder import Miss
+    from faith.dns.search import Search
     from faith.dns.tasks import Tasks
     from faith.translation.networks import Networks
 

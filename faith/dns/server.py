@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from faith.dns.answer import Answer
     from faith.dns.names import Names
-    from faith.dns.resolver import Search
     from faith.dns.responder import Miss
+    from faith.dns.search import Search
     from faith.dns.tasks import Tasks
     from faith.dns.timers import Timer
     from faith.translation.shares import Place

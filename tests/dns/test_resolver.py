@@ -11,7 +11,8 @@ from faith.dns import resolver
 from faith.dns.answer import Answer, failure
 from faith.dns.cache import Cache
 from faith.dns.options import Options, Rule, View
-from faith.dns.resolver import DEADLINE, HEAD_START, LAST_VERDICT, VERDICT, Resolver
+from faith.dns.resolver import Resolver
+from faith.dns.search import DEADLINE, HEAD_START, LAST_VERDICT, VERDICT
 from faith.dns.tasks import Tasks
 from faith.dns.wire import AAAA, NOERROR, NXDOMAIN, SERVFAIL
 from faith.translation.prefix import Prefix
