@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from faith.cli import control_client, faith, sessions
+from faith.daemon.upgrade import trial
 from faith.errors import FaithError
 
 SESSIONS = [
@@ -65,7 +66,7 @@ def test_a_reload_has_the_time_of_an_upgrade(
     assert "is in force" in printed(capsys, "reload")
     ((_, command, words),) = asked
     assert command == "reload"
-    assert words["patience"] > control_client.PATIENCE
+    assert words["patience"] >= 2 * trial.PATIENCE > control_client.PATIENCE
 
 
 @pytest.mark.usefixtures("asked")

@@ -53,6 +53,7 @@ def test_it_asks_again(
     )
     assert faith.main(["setup", str(file)]) == 0
     told = capsys.readouterr().err
+    assert told.startswith("An empty answer takes what is proposed in brackets")
     assert told.count("Prefix [64:ff9b:1::/96]: ") == 2
     assert "port 99999 is not between 1 and 65535" in told
     assert "  yes or no" in told
@@ -75,7 +76,9 @@ def test_what_is_not_agreed_to_is_not_written(
 
 def test_print_only_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert faith.main(["setup", "--defaults", "--print", str(tmp_path / "nowhere" / "file")]) == 0
-    config.read(capsys.readouterr().out, "faith.toml")
+    told = capsys.readouterr()
+    config.read(told.out, "faith.toml")
+    assert told.err == ""  # nothing is asked
     assert not list(tmp_path.iterdir())
 
 
