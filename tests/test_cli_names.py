@@ -1,4 +1,4 @@
-"""What the words of the commands about names come to."""
+"""The options of the commands about names, and what each sets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESERVED = Prefix.parse("2001:db8:ffff::/96")
 
 @pytest.fixture(autouse=True)
 def reserved(monkeypatch: pytest.MonkeyPatch) -> list[Prefix]:
-    """What is reserved here."""
+    """Return the prefixes that are reserved here."""
     found = [RESERVED]
     monkeypatch.setattr(routes, "reserved", lambda: list(found))
     return found
@@ -32,7 +32,7 @@ def reserved(monkeypatch: pytest.MonkeyPatch) -> list[Prefix]:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, int, str, Any]]:
-    """What ``faith dns`` was about to do."""
+    """Return the calls that ``faith dns`` would have made."""
     found: list[tuple[Settings, int, str, Any]] = []
     monkeypatch.setattr(dns_daemon, "run", lambda *words: found.append(words))
     return found

@@ -1,4 +1,4 @@
-"""What ``faith setup`` proposes, what it takes for an answer, and what it makes of all."""
+"""The questions of ``faith setup``: proposals, answers, and the file made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands to a running faithd ask, and what they print."""
+"""The commands to a running faithd: their requests and their output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SESSIONS = [
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What faithd was asked."""
+    """Return the requests that faithd got."""
     found: list[Any] = []
 
     def ask(path: Path | None, command: str, **words: Any) -> Any:

@@ -46,7 +46,7 @@ def loop() -> Iterator[Loop]:
 
 
 def adopted(loop: Loop, *old: Side, **hearings: Any) -> Predecessors:
-    """Those of *old* as the next program has them: by copies of their descriptors."""
+    """Return the workers of *old* as the next program adopts them, by copied descriptors."""
     predecessors = Predecessors(loop, hearings)
     left = as_left(side.member for side in old)
     predecessors.adopt([(number, pid, os.dup(fd)) for number, pid, fd in left])

@@ -18,7 +18,7 @@ WIDE = Prefix.parse("2001:db8:100::/40", RFC6052)
 
 
 class Host:
-    """What is reserved: *others* by ``faith -e``, and *refused* cannot be."""
+    """The prefixes reserved on a host: *others* by ``faith -e``; *refused* cannot be."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.others: set[Prefix] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ WITHOUT = {
 
 
 def modules() -> list[str]:
-    """Those with something in them, from the root of the tree."""
+    """Return the modules that have code, as paths from the root of the tree."""
     files = sorted((ROOT / "faith").rglob("*.py"))
     return [str(file.relative_to(ROOT)) for file in files if _has_code(file)]
 
@@ -84,3 +85,31 @@ def test_a_reason_that_names_a_file_names_one_that_is_there() -> None:
     for reason in WITHOUT.values():
         named = [word.strip(",:") for word in reason.split() if word.startswith("tests/")]
         assert all((ROOT / name).exists() for name in named), reason
+
+
+SHARED = {
+    "Echo": {"tests/netns/service.py", "tests/netns/datagrams.py"},  # by TCP, and by UDP
+    "Gateway": {"tests/netns/gateway.py"},
+    "Server": {"tests/netns/service.py"},
+    "accept": {"tests/netns/steered.py"},
+    "answers": {"tests/netns/service.py"},
+    "connect_from": {"tests/netns/service.py"},
+    "listener": {"tests/netns/service.py", "tests/netns/conftest.py"},  # and the fixture of it
+    "metrics": {"tests/netns/gateway.py"},
+    "ordinary_server": {"tests/netns/steered.py"},
+    "reread": {"tests/netns/gateway.py"},
+    "say_again": {"tests/netns/service.py"},
+    "udp": {"tests/netns/datagrams.py"},
+}
+"""Names that tests in networks share, and the only files that may define each."""
+
+
+def test_what_tests_share_is_made_in_one_place() -> None:
+    made: dict[str, set[str]] = {name: set() for name in SHARED}
+    for file in sorted((TESTS / "netns").glob("*.py")):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in SHARED:
+                made[node.name].add(str(file.relative_to(ROOT)))
+    # The host that faith(8) is tried on is no faithd, and has nothing to share.
+    made["Gateway"].discard("tests/netns/test_faith_command.py")
+    assert made == SHARED

@@ -1,4 +1,4 @@
-"""Which prefixes can be reserved beside which; tests/netns/test_reservation.py does it."""
+"""The check before a prefix is reserved; tests/netns/test_reservation.py has the kernel."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _sleeps(call: ast.Call) -> bool:
 
 
 def _is_a_turn(call: ast.Call) -> bool:
-    """Whether it is ``sleep(0)``, which lets others go on and waits for nothing."""
+    """Return whether it is ``sleep(0)``, which gives the loop a turn and waits for nothing."""
     return isinstance(call.args[0], ast.Constant) and call.args[0].value == 0
 
 

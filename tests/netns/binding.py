@@ -1,4 +1,4 @@
-"""What every way of binding pairs of a client and a mapped address to a listener has to do."""
+"""The contract of every way of binding a client and a mapped address to a listener."""
 
 from __future__ import annotations
 

@@ -23,5 +23,5 @@ def count(host: Host, state: str, *, port: int) -> int:
 
 
 def is_asleep(pid: int) -> bool:
-    """Whether the process waits for something: it has done all that there was to do."""
+    """Return whether the process waits, having done all that there was to do."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("S")

@@ -79,7 +79,7 @@ def sock(case: Case) -> Iterator[_socket.socket]:
 
 
 def arrives(sock: _socket.socket, case: Case, address: str, port: int = 53) -> bool:
-    """Whether a datagram comes to *sock*; else its sender hears at once that nobody is there."""
+    """Return whether a datagram comes to *sock*; else its sender gets an ICMP error at once."""
     with socket.socket(case.family, socket.SOCK_DGRAM) as sender:
         sender.settimeout(5)
         sender.connect((address, port))

@@ -1,4 +1,4 @@
-"""What is configured on a host of the lab, with iproute2 as the other witness."""
+"""Links, addresses and routes of a host of the lab, with iproute2 as the other witness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the guard of mapped networks does to nftables; test_mapped_networks.py tries it."""
+"""The guard of mapped networks in nftables; test_mapped_networks.py sends packets to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose routes count, and why ARP would not be answered; test_mapped_networks.py has the rest."""
+"""Routes of mapped networks and reasons for unanswered ARP; see test_mapped_networks.py too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way steers mapped networks, and what is told when none does."""
+"""The choice among the ways of steering mapped networks, and the errors when none is open."""
 
 from __future__ import annotations
 
