@@ -139,7 +139,7 @@ def websocket_session(meeting: Meeting) -> None:
         for message in ("before", "after"):
             session.send(message)
             assert session.recv(timeout=10) == message
-            time.sleep(IDLE if message == "before" else 0)
+            time.sleep(IDLE if message == "before" else 0)  # time: a session at rest
     assert session.close_code == 1000
 
 
