@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from faith.errors import SetupError
 from faith.lab import Network, ThreeHosts, gain_rights, three_hosts
@@ -21,12 +21,26 @@ from faith.lab.namespace import has_private_mounts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+    from xdist.workermanage import WorkerController
+
 # The gate says the same of the same tree; at a desk every run looks somewhere else.
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("desk", deadline=None)
+settings.register_profile(  # scripts/mutate asks only whether there is a failure
+    "mutation",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    report_multiple_bugs=False,
+)
 settings.load_profile("gate" if os.environ.get("CI") else "desk")
 
-_NO_NETWORKS = pytest.StashKey[str]()
+_NO_NETWORKS = "faith_no_networks"
+_reason = pytest.StashKey[str]()
+"""Why no network can be built."""
 
 
 def pytest_configure() -> None:
@@ -34,15 +48,44 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Gain the right to build networks for all workers, which inherit it and have threads."""
+    _gain_rights(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Tell a worker what became of it."""
+    node.workerinput[_NO_NETWORKS] = node.config.stash.get(_reason, "")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Share the files out as tests/sharing.py says."""
+    if config.option.dist != "loadfile":
+        return None
+    from tests.sharing import Files
+
+    return Files(config, log)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Gain the right to build networks, before there are threads: see gain_rights()."""
-    if any(item.get_closest_marker("netns") for item in session.items):
-        try:
-            gain_rights()
-        except SetupError as error:
-            session.config.stash[_NO_NETWORKS] = str(error)
-        if has_private_mounts():
-            _set_loopback_up()  # the namespace's own is down, and tests use it
+    told = getattr(session.config, "workerinput", None)
+    if told is not None:
+        session.config.stash[_reason] = told[_NO_NETWORKS]
+    elif any(item.get_closest_marker("netns") for item in session.items):
+        _gain_rights(session.config)
+
+
+def _gain_rights(config: pytest.Config) -> None:
+    try:
+        gain_rights()
+    except SetupError as error:
+        config.stash[_reason] = str(error)
+    if has_private_mounts():
+        _set_loopback_up()  # the namespace's own is down, and tests use it
 
 
 def _set_loopback_up() -> None:
@@ -53,7 +96,7 @@ def _set_loopback_up() -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let no test run that needs a network where none can be built."""
-    reason = item.config.stash.get(_NO_NETWORKS, "")
+    reason = item.config.stash.get(_reason, "")
     if reason and item.get_closest_marker("netns"):
         do_without(f"no network of namespaces: {reason}")
 
@@ -81,8 +124,13 @@ def lab(network: Network) -> ThreeHosts:
 @pytest.fixture
 def real_root() -> None:
     """Skip the test where there are no other users to become: in a user namespace."""
-    if os.geteuid() != 0 or len(Path("/proc/self/uid_map").read_text().split()[2]) < 5:
+    if os.geteuid() != 0 or not has_other_users():
         do_without("it takes root and other users")
+
+
+def has_other_users() -> bool:
+    """Whether one can become another user: not in a user namespace that maps one alone."""
+    return len(Path("/proc/self/uid_map").read_text().split()[2]) >= 5
 
 
 @pytest.fixture(scope="session")
@@ -90,6 +138,8 @@ def need() -> Callable[[str], str]:
     """``need("telnetd")`` is the path of that program; without it the test is skipped."""
 
     def find(program: str) -> str:
+        if program in os.environ.get("FAITH_NO_PACKAGE", "").split():  # says scripts/check
+            pytest.skip(f"no package has {program} here")
         path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/local/sbin:/usr/sbin:/sbin")
         return path or do_without(f"{program} is not installed")
 

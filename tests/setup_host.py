@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from faith.kernel.netlink.interfaces import Own
+    from faith.kernel.netlink.interfaces import OwnAddress
 
 
 @dataclass(frozen=True)
 class Address:
-    """As of faith.kernel.netlink.interfaces.Own."""
+    """As of faith.kernel.netlink.interfaces.OwnAddress."""
 
     address: IPv4Address | IPv6Address
     network: IPv4Network | IPv6Network
 
 
-def addresses(*texts: str) -> list[Own]:
+def addresses(*texts: str) -> list[OwnAddress]:
     found = [ip_interface(text) for text in texts]
-    return cast("list[Own]", [Address(one.ip, one.network) for one in found])
+    return cast("list[OwnAddress]", [Address(one.ip, one.network) for one in found])
 
 
 HOST = Host(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 
-class Held:
+class HeldState:
     """Something whose descriptor keeps kernel state alive."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def test_a_forked_worker_keeps_its_listeners_and_undoes_nothing() -> None:
     undone: list[str] = []
     undo = ExitStack()
     undo.callback(undone.append, "everything")
-    held = Held()
+    held = HeldState()
     sockets = group(3)
     steering = Steering("tproxy", [sockets], undo, held=[held])
     assert steering.after_fork(1) == [sockets[1]]

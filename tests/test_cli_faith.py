@@ -39,6 +39,18 @@ def test_every_command_has_help(command: list[str], option: str) -> None:
         (["-e", "status"], "options go behind the command: status ..."),
         (["-e", "-p"], "Option '-p' requires an argument. (see faith --help)"),
         (["-e", "-i", "eth0"], "No such option: -i (see faith --help)"),
+        *(
+            ([*words, "-p", "2001:db8:64::/64", *more], "/64 needs a layout: rfc6052")
+            for words, more in (
+                (["-e"], []),
+                (["addr"], ["192.0.2.1"]),
+                (["dns"], []),
+                (["hosts"], ["192.0.2.1"]),
+                (["ra"], []),
+            )
+        ),
+        (["dns", "--map", "192.0.2.0/24=2001:db8::/32"], "/32 needs a layout: rfc6052"),
+        (["dns", "--client", "2001:db8:1::/64=2001:db8::/40"], "/40 needs a layout: rfc6052"),
         (["-e", "-p", "2001:db8::", "--layout", "lowest"], "layout 'lowest' is not one of"),
         (["-e", "-p", "192.0.2.0/24"], "that is IPv4; the reserved prefix is IPv6"),
         (["-e", "-p", "2001:db8::/97"], "a prefix is 1 to 96 bits long"),

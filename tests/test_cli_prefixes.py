@@ -11,7 +11,7 @@ from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
 from faith.kernel.nft.guard import GuardState
 from faith.translation.ports import Ports
-from faith.translation.prefix import RFC6052, Prefix
+from faith.translation.prefix import LOW32, RFC6052, Prefix
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
 OTHER = Prefix.parse("64:ff9b::/96", RFC6052)
@@ -50,14 +50,16 @@ class TestEnabling:
         ):
             prefixes.enabling([Prefix.parse(str(PREFIX), RFC6052)])
 
-    @pytest.mark.parametrize("wanted", ["2001:db8::/32", "2001:db8:ffff::/64"])
+    @pytest.mark.parametrize("wanted", ["2001:db8::/31", "2001:db8:ffff::/65"])
     def test_an_overlap_with_what_is_reserved_is_refused(self, wanted: str) -> None:
         with pytest.raises(SetupError, match=r"overlaps 2001:db8:ffff::/96, which is reserved"):
             prefixes.enabling([Prefix.parse(wanted)])
 
     def test_an_overlap_among_the_wanted_is_refused(self) -> None:
         with pytest.raises(SetupError, match="overlaps"):
-            prefixes.enabling([Prefix.parse("2001:db8:1::/48"), Prefix.parse("2001:db8:1::/64")])
+            prefixes.enabling(
+                [Prefix.parse("2001:db8:1::/48", LOW32), Prefix.parse("2001:db8:1::/64", LOW32)]
+            )
 
     def test_nothing_to_do_is_said(self, reserved: list[Prefix]) -> None:
         reserved.clear()

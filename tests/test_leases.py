@@ -57,6 +57,14 @@ def test_it_never_gets_shorter_but_with_another_meaning() -> None:
     assert leases.look(ADDRESSES[1]) == (OTHER, 50.0)
 
 
+def test_a_lease_may_have_ended_before_the_clock_began() -> None:
+    leases = Leases(NETWORKS)
+    leases.put(ADDRESSES[1], SERVER, -300.0)
+    assert leases.look(ADDRESSES[1]) == (SERVER, 0.0)
+    leases.put(ADDRESSES[1], SERVER, -200.0)
+    assert leases.look(ADDRESSES[1]) == (SERVER, 0.0)
+
+
 @given(st.dictionaries(st.sampled_from(ADDRESSES), st.integers(1, (1 << 128) - 1)))
 def test_each_address_has_its_own_meaning(lent: dict[int, int]) -> None:
     leases = Leases(NETWORKS)

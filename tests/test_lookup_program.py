@@ -11,9 +11,9 @@ from faith.kernel.steering.lookup_program import (
     TCP6,
     UDP4,
     UDP6,
+    binding_program,
     bitmap,
-    doors_program,
-    pairs_program,
+    pinhole_program,
     program,
 )
 
@@ -33,8 +33,8 @@ FLOWS = TCP4, TCP6, UDP4, UDP6
     "code",
     [
         *(program(flow, 3, 4, 5) for flow in FLOWS),
-        *(doors_program(flow, 3) for flow in FLOWS),
-        pairs_program(3, 4),
+        *(pinhole_program(flow, 3) for flow in FLOWS),
+        binding_program(3, 4),
     ],
 )
 def test_every_part_leaves_to_the_kernels_own_search_and_nothing_drops(

@@ -35,14 +35,14 @@ class Kernel:
         self.refuses = False
         self.steered: list[Any] = []
         self.listeners = [["first"], ["second"]]
-        self.way = "sk_lookup"
+        self.method = "sk_lookup"
         for module, names in (
             (mapped_routes, ("held", "hold", "release", "unanswered")),
             (mapped_guard, ("install", "is_intact", "generation")),
         ):
             for name in names:
                 monkeypatch.setattr(module, name, getattr(self, name))
-        monkeypatch.setattr(mapped_steering, "bring_in", lambda way, workers: self)
+        monkeypatch.setattr(mapped_steering, "bring_in", lambda method, workers: self)
         monkeypatch.setattr(discovery, "running", lambda: [SimpleNamespace(pid=OURS + 1)])
 
     def held(self) -> dict[int, set[tuple[int, int]]]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faith.errors import ConfigError
-from faith.translation.prefix import LOW32, RFC6052, Prefix, Prefixes
+from faith.translation.prefix import LAYOUTS, LOW32, RFC6052, Prefix, Prefixes
 
 # RFC 6052 §2.4, tables 1 and 2.
 TABLE = [
@@ -103,6 +103,24 @@ def test_what_cannot_be_a_prefix_is_refused(text: str, layout: str, says: str) -
         Prefix.parse(text, layout)
 
 
+@pytest.mark.parametrize("length", [32, 40, 48, 56, 64])
+def test_nobody_guesses_where_the_layouts_differ(length: int) -> None:
+    text = f"2001:db8::/{length}"
+    with pytest.raises(ConfigError) as told:
+        Prefix.parse(text)
+    assert str(told.value).startswith(
+        f"{text} needs a layout: rfc6052 (RFC 6052 §2.2: CLATs, DNS64"
+    )
+    assert "low32, the last 32 bits (RFC 3142, KAME" in str(told.value)
+    assert {Prefix.parse(text, layout).layout for layout in LAYOUTS} == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("text", ["2001:db8::", "2001:db8::/96", "2001:db8::/95", "fc00::/7"])
+def test_elsewhere_there_is_nothing_to_guess(text: str) -> None:
+    """At 96 bits the two are the same; other lengths are those of low32 alone."""
+    assert Prefix.parse(text).layout == LOW32
+
+
 @given(addresses6, lengths)
 def test_parse_reads_what_str_writes(base: int, length: int) -> None:
     reserved = Prefix(network(base, length), length, RFC6052)
@@ -111,14 +129,14 @@ def test_parse_reads_what_str_writes(base: int, length: int) -> None:
 
 
 def test_overlap() -> None:
-    wide, narrow = Prefix.parse("2001:db8::/32"), Prefix.parse("2001:db8:1::/96")
+    wide, narrow = Prefix.parse("2001:db8::/32", LOW32), Prefix.parse("2001:db8:1::/96")
     assert wide.overlaps(narrow)
     assert narrow.overlaps(wide)
     assert not narrow.overlaps(Prefix.parse("2001:db8:2::/96"))
 
 
 def test_longest_prefix_wins() -> None:
-    wide, narrow = Prefix.parse("2001:db8::/32"), Prefix.parse("2001:db8:1::/96")
+    wide, narrow = Prefix.parse("2001:db8::/32", LOW32), Prefix.parse("2001:db8:1::/96")
     both = Prefixes([wide, narrow])
     assert both.find(narrow.map(1)) == narrow
     assert both.find(int(IPv6Address("2001:db8:2::1"))) == wide

@@ -21,12 +21,12 @@ FEW = Ports([(80, 80)])
 MANY = Ports([(1, 17)])
 
 
-def opens(way: str, undone: list[str] | None = None) -> Start:
+def opens(method: str, undone: list[str] | None = None) -> Start:
     def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         undo = ExitStack()
         if undone is not None:
-            undo.callback(undone.append, way)
-        return Steering(way, [[] for _ in range(workers)], undo)
+            undo.callback(undone.append, method)
+        return Steering(method, [[] for _ in range(workers)], undo)
 
     return start
 
@@ -39,15 +39,15 @@ def refuses(reason: str) -> Start:
 
 
 @pytest.fixture
-def ways(monkeypatch: pytest.MonkeyPatch) -> dict[str, Start]:
-    """The ways, each of them open; tests close some."""
-    ways = {way: opens(way) for way in steering.WAYS}
-    monkeypatch.setattr(steering, "_STARTS", ways)
-    return ways
+def methods(monkeypatch: pytest.MonkeyPatch) -> dict[str, Start]:
+    """The methods, all of which work; tests make some fail."""
+    methods = {method: opens(method) for method in steering.METHODS}
+    monkeypatch.setattr(steering, "_STARTS", methods)
+    return methods
 
 
-def test_the_order_of_the_ways() -> None:
-    assert steering.WAYS == ("route", "sk_lookup", "tproxy", "redirect")
+def test_the_order_of_the_methods() -> None:
+    assert steering.METHODS == ("route", "sk_lookup", "tproxy", "redirect")
 
 
 @pytest.mark.parametrize(
@@ -60,43 +60,43 @@ def test_the_order_of_the_ways() -> None:
         (MANY, ["sk_lookup", "tproxy"], "redirect"),
     ],
 )
-@pytest.mark.usefixtures("ways")
-def test_auto_takes_the_first_way_that_fits(
-    ways: dict[str, Start], ports: Ports, closed: list[str], taken: str
+@pytest.mark.usefixtures("methods")
+def test_auto_takes_the_first_method_that_works(
+    methods: dict[str, Start], ports: Ports, closed: list[str], taken: str
 ) -> None:
-    for way in closed:
-        ways[way] = refuses("closed")
-    assert steering.bring_in("auto", ports, [], 1).way == taken
+    for method in closed:
+        methods[method] = refuses("closed")
+    assert steering.bring_in("auto", ports, [], 1).method == taken
 
 
-def test_when_no_way_is_open_every_reason_is_told(ways: dict[str, Start]) -> None:
-    for way in ways:
-        ways[way] = refuses(f"no {way} here")
+def test_when_no_method_works_every_reason_is_reported(methods: dict[str, Start]) -> None:
+    for method in methods:
+        methods[method] = refuses(f"no {method} here")
     with pytest.raises(SetupError) as caught:
         steering.bring_in("auto", FEW, [], 1)
-    assert all(f"{way}: try: no {way} here" in str(caught.value) for way in ways)
+    assert all(f"{method}: try: no {method} here" in str(caught.value) for method in methods)
     with pytest.raises(SetupError, match="route: 17 ports are more than 16; sk_lookup: try"):
         steering.bring_in("auto", MANY, [], 1)
 
 
-def test_a_way_that_was_asked_for_is_the_only_one_tried(ways: dict[str, Start]) -> None:
-    ways["tproxy"] = refuses("closed")
+def test_a_method_that_was_asked_for_is_the_only_one_tried(methods: dict[str, Start]) -> None:
+    methods["tproxy"] = refuses("closed")
     with pytest.raises(SetupError, match="try: closed"):
         steering.bring_in("tproxy", FEW, [], 1)
-    assert steering.bring_in("redirect", FEW, [], 1).way == "redirect"
+    assert steering.bring_in("redirect", FEW, [], 1).method == "redirect"
 
 
-@pytest.mark.usefixtures("ways")
+@pytest.mark.usefixtures("methods")
 def test_own_addresses_on_too_many_ports_are_refused_before_anything_is_done() -> None:
     with pytest.raises(SetupError, match="65 ports would take as many sockets"):
         steering.bring_in("sk_lookup", Ports([(1, 65)]), [], 1, own=Ports([(1, 65)]))
 
 
 def test_an_own_port_that_is_taken_undoes_the_rest(
-    ways: dict[str, Start], monkeypatch: pytest.MonkeyPatch
+    methods: dict[str, Start], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undone: list[str] = []
-    ways["sk_lookup"] = opens("sk_lookup", undone)
+    methods["sk_lookup"] = opens("sk_lookup", undone)
 
     def taken(self: Steering, port: int) -> None:
         raise SetupError(f"listen on [::]:{port}", "the port is taken")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faith.relay.tcp import timeouts
 from faith.relay.tcp.timeouts import Deadlines, Silence
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Clock:
     def turn(self, seconds: float) -> None:
         end = self.now + seconds
         while self.timers and self.timers[0][0] <= end:
-            self.now, _, call = heapq.heappop(self.timers)
+            when, _, call = heapq.heappop(self.timers)
+            self.now = max(self.now, when)
             call()
         self.now = end
 
@@ -63,6 +65,42 @@ def test_deadlines_are_missed_in_order_and_on_time(clock: Any) -> None:
     assert not clock.timers, "an empty queue keeps no timer"
 
 
+def test_after_a_stall_what_has_come_meanwhile_is_seen_before_a_deadline_is_missed(
+    clock: Any,
+) -> None:
+    missed: list[str] = []
+    deadlines: Any = Deadlines(clock, 10, missed.append)  # type: ignore[arg-type]
+    deadlines.add("connected meanwhile", clock.now)
+    deadlines.add("dead", clock.now)
+    clock.now += 3600  # the machine was suspended
+    clock.turn(0)
+    assert missed == []
+    deadlines.remove("connected meanwhile")
+    clock.turn(1.1)
+    assert missed == ["dead"]
+
+
+def test_thousands_that_are_adopted_are_put_in_order_once(
+    clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorts: list[int] = []
+
+    def count(items: Any, key: Any) -> Any:
+        found = sorted(items, key=key)
+        sorts.append(len(found))
+        return found
+
+    monkeypatch.setattr(timeouts, "sorted", count, raising=False)
+    missed: list[Any] = []
+    deadlines: Any = Deadlines(clock, 10, missed.append)
+    for number in range(1000):
+        deadlines.adopt(Started(clock.now - number % 7))
+    clock.turn(20)
+    assert [session.started for session in missed] == sorted(one.started for one in missed)
+    assert len(missed) == 1000
+    assert sorts == [1000]
+
+
 def test_no_deadline_at_zero(clock: Any) -> None:
     missed: list[str] = []
     deadlines: Any = Deadlines(clock, 0, missed.append)  # type: ignore[arg-type]
@@ -70,6 +108,13 @@ def test_no_deadline_at_zero(clock: Any) -> None:
     clock.turn(1e6)
     assert missed == []
     assert deadlines.sessions() == ["one"]
+
+
+class Started:
+    """Stands for a session that is dialled since *started*."""
+
+    def __init__(self, started: float) -> None:
+        self.started = started
 
 
 class Sessions:
@@ -120,6 +165,17 @@ def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
     assert {*map(id, moving)} == {id(plane.all[1])}
     clock.turn(90)
     assert plane.ended == {0: "idle", 1: "idle"}
+
+
+def test_a_stall_is_no_silence(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    Silence(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
+    clock.turn(70)
+    clock.now += 7200
+    clock.turn(0)
+    assert plane.ended == {}, "what waits to be read is to be read first"
+    clock.turn(40)
+    assert plane.ended == {0: "idle"}
 
 
 def test_data_are_not_silent_while_their_parent_is_not(clock: Any) -> None:

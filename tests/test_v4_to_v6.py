@@ -11,7 +11,7 @@ from faith.translation.map_table import Maps
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix, Prefixes
-from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED
+from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED, OWN
 from faith.translation.v4_to_v6 import in_rules, inward, standing_for
 
 
@@ -50,6 +50,16 @@ def test_what_no_map_is_for_may_be_lent() -> None:
         assert (found.refused, found.server, found.port, found.lent) == (None, server, port, True)
     assert inward(lending, CLIENT, pooled + 1, 22).refused == NOT_MAPPED
     assert not inward(lending, CLIENT, MAPPED, 22).lent
+
+
+def test_what_has_become_the_gateways_own_is_lent_no_more() -> None:
+    pooled, server = v4("203.0.113.5"), v6("2001:db8:5::5")
+    lending = policy()
+    lending.lent = {pooled: server}.get
+    lending.own6 = Networks(128, [(server, 128)])
+    assert inward(lending, CLIENT, pooled, 22).refused == OWN
+    lending.own6 = Networks(128, [(server + 1, 128)])
+    assert inward(lending, CLIENT, pooled, 22).refused is None
 
 
 def test_it_goes_to_the_server_as_prefix_and_client() -> None:

@@ -1,1 +1,1 @@
-"""The commands: parse, call one function, show what came of it."""
+"""The commands: each parses its arguments, calls one function, and prints the result."""

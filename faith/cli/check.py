@@ -1,4 +1,4 @@
-"""What ``faith check`` tells of a configuration: what a faithd would do by it."""
+"""The summary of a configuration that ``faith check`` prints."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def lines(settings: Settings) -> Iterator[str]:
-    """A line for each thing, its kind in the first column.  Raises ConfigError."""
+    """Return a line for each setting, its kind in the first column.  Raises ConfigError."""
     for prefix in settings.prefixes:
         yield f"prefix   {prefix}, layout {prefix.layout}, reserved while it runs"
     if not settings.prefixes:
         yield "prefix   those that faith -e reserves"
     yield from (f"service  {_service(service)}" for service in settings.services)
-    yield f"steered  by {'the first way that fits' if settings.via == 'auto' else settings.via}"
+    yield f"steered  by {'the first method that works' if settings.via == 'auto' else settings.via}"
     rules = Rules.of(settings)
     count = len(rules.access().rules)
     counted = "1 rule" if count == 1 else f"{count} rules"

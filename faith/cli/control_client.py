@@ -1,4 +1,4 @@
-"""What is asked of a running faithd, by its control socket."""
+"""The client of a running faithd's control socket."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PATIENCE = 15.0
 
 
 def ask(path: Path | None, command: str, *, patience: float = PATIENCE, **words: Any) -> Message:
-    """The answer to *command* of the faithd at *path*, or of the only one that runs here.
+    """Return the answer to *command* of the faithd at *path*, or of the only one running here.
 
-    It may take *patience* seconds.  Raises FaithError with what it says when it could not be done.
+    It may take *patience* seconds.  Raises FaithError with the daemon's message when it fails.
     """
     for message, _ in _answers(path, command, words, patience):
         return message
@@ -30,7 +30,10 @@ def ask(path: Path | None, command: str, *, patience: float = PATIENCE, **words:
 
 
 def gather(path: Path | None, command: str, **words: Any) -> Iterator[tuple[Message, str]]:
-    """All its answers, with the text of the file that came with each.  Raises FaithError."""
+    """Return all answers to *command*, each with the text of the file that came with it.
+
+    Raises FaithError.
+    """
     for message, descriptors in _answers(path, command, words):
         yield message, "".join(map(from_memory, descriptors))
 
@@ -57,7 +60,7 @@ def _answers(
 
 
 def _only() -> Path:
-    """Where the only faithd with a control socket listens.  Raises FaithError."""
+    """Return the control socket of the only faithd that has one.  Raises FaithError."""
     found = [faithd.control for faithd in discovery.running() if faithd.control]
     if not found:
         raise FaithError("no faithd with a control socket is running (faithd --config has one)")

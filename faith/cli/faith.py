@@ -1,4 +1,4 @@
-"""faith(8): prefixes reserved and released, and what there is to see of them.
+"""faith(8): reserves and releases prefixes, and shows and controls the daemons.
 
 ``-e``, ``-d`` and ``-p`` are those of KAME's faith(1).
 """
@@ -43,17 +43,17 @@ _Layout = Annotated[
     ),
 ]
 CONFIGURATION = Path("/etc/faith.toml")
-"""Where the unit of systemd looks for it."""
+"""The file that the systemd unit reads."""
 _Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command *argv*, or the process's own, and return its exit status.
 
-    0 is good, 1 failed, 2 a command that makes no sense; the last two come with a line on stderr.
+    0 is success, 1 failure, 2 wrong usage; the last two come with a line on stderr.
     """
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal may know no more than ASCII
+        sys.stdout.reconfigure(errors="replace")  # a terminal may be limited to ASCII
     try:
         result = app(args=argv, prog_name="faith", standalone_mode=False)
         sys.stdout.flush()
@@ -118,13 +118,14 @@ def faith(
     elif layout or open_ports:
         raise ConfigError("--layout and --open belong to -e")
     else:
-        _change(prefixes.disabling(_prefixes(prefix) if prefix else None), show=show)
+        # Any layout will do: it is released whatever it has.
+        _change(prefixes.disabling(_prefixes(prefix, LOW32) if prefix else None), show=show)
 
 
 def _prefixes(texts: list[str] | None, layout: str | None = None) -> list[Prefix]:
     if layout and not texts:
         raise ConfigError("--layout belongs to -p")
-    return [Prefix.parse(text, layout or LOW32) for text in texts or ()]
+    return [Prefix.parse(text, layout) for text in texts or ()]
 
 
 def _ports(text: str) -> Ports:

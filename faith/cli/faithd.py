@@ -1,4 +1,4 @@
-"""``faithd``: one command, two programs, of which one must not pay for the other's imports."""
+"""``faithd``: two programs in one command, neither of which imports what only the other needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> int:
-    """Run inetd mode or the daemon by the words of the command line; returns the exit status."""
+    """Run inetd mode or the daemon, depending on the command line; return the exit status."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["--inetd"]:
         from faith.relay.inetd import inetd

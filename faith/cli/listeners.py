@@ -1,4 +1,4 @@
-"""The servers of this host that listen on every address, and so under a prefix without guard."""
+"""The servers of this host that listen on every address, and so under a prefix without a guard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp6
 
 
 def on_any_address() -> list[int]:
-    """The TCP ports that somebody listens on at ``[::]``, ascending; those of faithds left out."""
+    """Return the TCP ports with a listener on ``[::]``, ascending, except those of faithds."""
     lines = Path("/proc/thread-self/net/tcp6").read_text().splitlines()[1:]
     rows = (line.split() for line in lines)
     local = {tuple(row[1].split(":")) for row in rows if row[3] == _LISTEN}
@@ -26,12 +26,12 @@ def on_any_address() -> list[int]:
 
 
 def named(ports: Iterable[int]) -> str:
-    """*ports* with who listens there, as far as it can be seen: ``22 sshd (pid 7), 80``."""
+    """Return *ports* with their processes, where they can be seen: ``22 sshd (pid 7), 80``."""
     return ", ".join(f"{port} {holder(port)}".strip() for port in ports)
 
 
 def exposed() -> str:
-    """What follows for this host from having no guard, as a sentence."""
+    """Return as a sentence what is exposed on this host without a guard."""
     ports = on_any_address()
     if not ports:
         return "no server listens on [::] now, but whatever does later answers under the prefix too"

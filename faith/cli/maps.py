@@ -1,4 +1,4 @@
-"""``faith map``: the static maps of a running faithd, shown and changed."""
+"""``faith map``: shows and changes the static maps of a running faithd."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from faith.translation.map import Map
 
 COLUMNS = ("v4", "v6", "protocols", "ports", "to_port", "direction", "file")
-"""What is told of a map, in the order of its columns."""
+"""The fields of a map, in the order of the columns."""
 
 app = typer.Typer(help="Show and change the static maps of a running faithd.")
 
@@ -110,7 +110,7 @@ def _options(
 
 
 def read(path: Path | None) -> list[Map]:
-    """The maps of the faithd at *path*, by their IPv4 addresses.  Raises FaithError."""
+    """Return the maps of the faithd at *path*, by their IPv4 addresses.  Raises FaithError."""
     found = [
         static_map.loaded(*json.loads(line))
         for _, text in control_client.gather(path, "maps")
@@ -120,7 +120,7 @@ def read(path: Path | None) -> list[Map]:
 
 
 def fields(one: Map) -> dict[str, Any]:
-    """A map by the names that faith.toml(5) has, and the *file* it was read from, for JSON."""
+    """Return a map by the names of faith.toml(5), and the *file* it was read from, for JSON."""
     return {
         "v4": text4(*one.v4),
         "v6": text6(*one.v6),
@@ -133,7 +133,7 @@ def fields(one: Map) -> dict[str, Any]:
 
 
 def lines(maps: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A table of maps, its columns as wide as they must be."""
+    """Return a table of maps, each column as wide as its longest cell."""
     rows = [COLUMNS, *(tuple(_cell(one[key]) for key in COLUMNS) for one in maps)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

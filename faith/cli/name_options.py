@@ -1,4 +1,4 @@
-"""The options of the commands about names, each as the type of what it gives."""
+"""The options of the commands about names, each as an annotated type."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ Texts = list[str] | None
 
 
 def under(text: str) -> Any:
-    """The option for prefixes, with *text* as its help."""
+    """Return the option for prefixes, with *text* as its help."""
     return typer.Option("-p", metavar="PREFIX", help=text)
 
 
 Layout = Annotated[
-    str, typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here.")
+    str | None,
+    typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here."),
 ]
 Listen = Annotated[
     Texts, typer.Option(metavar="ADDRESS[:PORT]", help="Listen here, not on every own address.")

@@ -12,14 +12,14 @@ from faith.cli.name_options import Texts  # noqa: TC001 - typer reads the annota
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
 from faith.translation import pref64
-from faith.translation.prefix import LOW32, Prefix
+from faith.translation.prefix import Prefix
 
 
 def answer_names(
     prefix: Annotated[
         Texts, options.under("Map under this prefix, not under those reserved here.")
     ] = None,
-    layout: options.Layout = LOW32,
+    layout: options.Layout = None,
     listen: options.Listen = None,
     forward: options.Forward = None,
     allow: options.Allow = None,
@@ -43,7 +43,8 @@ def answer_names(
 ) -> None:
     """Answer for names, so that IPv6-only clients find IPv4-only servers (DNS64, RFC 6147).
 
-    It stays in the foreground.  Options for servers, clients and names may be repeated.
+    It stays in the foreground.  Options for servers, clients and names may be repeated.  SIGHUP has
+    it read certificates and resolv.conf(5) again.
     """
     from faith.daemon import dns_daemon
     from faith.daemon.observe.health import ADMIN_PORT
@@ -51,7 +52,7 @@ def answer_names(
     from faith.dns.dns_arguments import Words
     from faith.dns.options import Rule
 
-    settings = Words(
+    words = Words(
         prefix or (),
         layout,
         listen or (),
@@ -69,9 +70,9 @@ def answer_names(
         pool or (),
         pool_client or (),
         pool_file,
-    ).settings()
+    )
     where = endpoint.parse(metrics, ADMIN_PORT)[:2] if metrics else None
-    dns_daemon.run(settings, workers, user, where)
+    dns_daemon.run(words.settings, workers, user, where)
 
 
 def show_hosts(
@@ -79,7 +80,7 @@ def show_hosts(
     prefix: Annotated[
         Texts, options.under("Map under this prefix, not those reserved here.")
     ] = None,
-    layout: options.Layout = LOW32,
+    layout: options.Layout = None,
 ) -> None:
     """Show lines for the /etc/hosts of IPv6-only hosts: servers under their mapped addresses."""
     from faith.cli import hosts
@@ -91,7 +92,7 @@ def show_hosts(
 
 def show_advertisements(
     prefix: Annotated[Texts, options.under("Tell of this prefix, not those reserved here.")] = None,
-    layout: options.Layout = LOW32,
+    layout: options.Layout = None,
     daemon: Annotated[
         Texts, typer.Option("--for", metavar="|".join(ra.DAEMONS), help="For this daemon only.")
     ] = None,
@@ -118,7 +119,7 @@ def show_advertisements(
     print(ra.snippets(under, seconds, daemon or list(ra.DAEMONS)), end="")
 
 
-def _prefixes(texts: Texts, layout: str) -> list[Prefix]:
+def _prefixes(texts: Texts, layout: str | None) -> list[Prefix]:
     found = [Prefix.parse(text, layout) for text in texts or ()] or routes.reserved()
     if not found:
         raise FaithError("no prefix is reserved here; give one with -p")

@@ -1,4 +1,4 @@
-"""The commands to a running faithd: ``faith sessions``, ``kill``, ``drain``, ``reload``."""
+"""Commands to a running faithd: ``faith sessions``, ``kill``, ``drain``, ``reload``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def reload(at: _Control = None) -> None:
 
 
 def join(app: typer.Typer) -> None:
-    """Make these commands some of *app*'s."""
+    """Add these commands to *app*."""
     app.command("sessions")(show_sessions)
     app.command("kill")(kill_session)
     app.command("drain")(drain)

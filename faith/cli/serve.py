@@ -1,4 +1,4 @@
-"""``faithd SERVICE``: the daemon's command line, KAME's and what was added to it."""
+"""``faithd SERVICE``: the daemon's command line, KAME's with additions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from faith.daemon.supervisor import Supervisor
 from faith.daemon.upgrade.inherited_state import Legacy
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
-from faith.kernel.steering import WAYS
+from faith.kernel.steering import METHODS
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
-from faith.translation.prefix import LAYOUTS, LOW32, Prefix
+from faith.translation.prefix import LAYOUTS, Prefix
 from faith.translation.proxy import V1, V2, VERSIONS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ log = logging.getLogger("faith")
 
 
 def main(arguments: list[str]) -> int:
-    """Run the daemon; *arguments* are the command line's.  Returns the exit status.
+    """Run the daemon; *arguments* are the command line's.  Return the exit status.
 
     In the caller's process it returns only when the daemon stays in the foreground.
     """
@@ -94,7 +94,7 @@ def _open_log(ident: str, form: str, *, foreground: bool) -> Log:
     root = logging.getLogger()
     root.addHandler(told)
     if not foreground:
-        # Until we serve, who started us reads along; afterwards this goes to /dev/null.
+        # Until the daemon serves, its caller sees warnings too; afterwards this goes to /dev/null.
         caller = logging.StreamHandler()
         caller.setLevel(logging.WARNING)
         caller.setFormatter(logging.Formatter("faithd: %(message)s"))
@@ -105,11 +105,11 @@ def _open_log(ident: str, form: str, *, foreground: bool) -> Log:
 def _settings_by(
     options: argparse.Namespace, parser: argparse.ArgumentParser
 ) -> Callable[[], Settings]:
-    """What returns the settings, now and whenever they are to be read again."""
+    """Return a function that returns the settings, now and whenever they are to be read again."""
     if options.config is None:
         settings = _settings(options)
         return lambda: settings
-    # Next to the file, only -d and -F make sense.
+    # Beside the file, only -d and -F make sense.
     alone = vars(parser.parse_args(["--config", str(options.config)]))
     for name, value in vars(options).items():
         if name not in ("debug", "foreground") and value != alone[name]:
@@ -118,7 +118,7 @@ def _settings_by(
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """What the daemon is to do; paths become absolute, for it changes to ``/``."""
+    """Return the settings of the options; paths become absolute, as the daemon changes to ``/``."""
     if options.service is None:
         raise ConfigError("SERVICE is missing, or --config FILE")
     service = Service(
@@ -161,7 +161,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _limits(words: list[str]) -> Limits:
-    """What several ``NAME=NUMBER`` limit.  Raises ConfigError."""
+    """Return the limits in a list of ``NAME=NUMBER``.  Raises ConfigError."""
     chosen: dict[str, Any] = {}
     for word in words:
         name, _, number = word.partition("=")
@@ -206,8 +206,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="prefix",
         help="reserve the prefix while this faithd runs (repeatable)",
     )
-    add("--layout", choices=LAYOUTS, default=LOW32, help="of the prefixes of -P (%(default)s)")
-    add("--via", choices=("auto", *WAYS), default="auto", help="how packets come (%(default)s)")
+    add("--layout", choices=LAYOUTS, help="of the prefixes of -P; 32 to 64 bits need one")
+    add("--via", choices=("auto", *METHODS), default="auto", help="how packets come (%(default)s)")
     add(
         "--alg",
         choices=ALGS,

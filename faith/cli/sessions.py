@@ -1,4 +1,4 @@
-"""What ``faith sessions`` shows."""
+"""The table of ``faith sessions``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     Session = dict[str, Any]
 
 KEYS = ("id", "client", "mapped", "server", "stage", "seconds", "sent", "received")
-"""What is told of a session, in the order of its columns; the numbers sort downwards."""
+"""The fields of a session, in the order of the columns; numbers are sorted in descending order."""
 _NUMBERS = ("seconds", "sent", "received")
 
 
 def read(path: Path | None) -> list[Session]:
-    """Every session of the faithd at *path*, the oldest first.  Raises FaithError."""
+    """Return every session of the faithd at *path*, the oldest first.  Raises FaithError."""
     found = []
     for message, lines in control_client.gather(path, "sessions"):
         for line in lines.splitlines():
@@ -32,7 +32,7 @@ def read(path: Path | None) -> list[Session]:
 
 
 def of_client(sessions: Iterable[Session], network: str) -> list[Session]:
-    """Those of clients in *network*.  Raises ConfigError."""
+    """Return the sessions of clients in *network*.  Raises ConfigError."""
     try:
         wanted = ip_network(network)
     except ValueError as error:
@@ -41,14 +41,14 @@ def of_client(sessions: Iterable[Session], network: str) -> list[Session]:
 
 
 def order(sessions: Iterable[Session], key: str) -> list[Session]:
-    """*sessions* by one of `KEYS`.  Raises ConfigError."""
+    """Return *sessions* sorted by one of `KEYS`.  Raises ConfigError."""
     if key not in KEYS:
         raise ConfigError(f"{key!r} is not one of {', '.join(KEYS)}")
     return sorted(sessions, key=lambda session: session[key], reverse=key in _NUMBERS)
 
 
 def lines(sessions: Iterable[Session]) -> Iterator[str]:
-    """A table of *sessions*, its columns as wide as they must be."""
+    """Return a table of *sessions*, each column as wide as its longest cell."""
     rows = [KEYS, *(tuple(str(session[key]) for key in KEYS) for session in sessions)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -60,6 +60,6 @@ def lines(sessions: Iterable[Session]) -> Iterator[str]:
 
 
 def _is_in(endpoint: str, network: IPv4Network | IPv6Network) -> bool:
-    """Whether ``[address]:port``, perhaps with a zone, is in *network*."""
+    """Return whether ``[address]:port``, with or without a zone, is in *network*."""
     host = endpoint.rpartition(":")[0].strip("[]").partition("%")[0]
     return ip_address(host) in network

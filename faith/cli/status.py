@@ -1,4 +1,4 @@
-"""What ``faith status`` tells: what is reserved here, who serves it, and what is amiss."""
+"""The report of ``faith status``: what is reserved here, who serves it, and what is wrong."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 @dataclass(frozen=True)
 class Status:
-    """What is so on this host, and what follows from it.
+    """The state of this host, and the warnings that follow from it.
 
-    *guard* is None when it could not be seen; *unseen* says what could not, and why.
+    *guard* is None when it could not be read; *unseen* says what could not be read, and why.
     """
 
     prefixes: tuple[Prefix, ...]
@@ -37,7 +37,7 @@ class Status:
     unseen: tuple[str, ...] = ()
 
     def fields(self) -> dict[str, Any]:
-        """All of it, for JSON; ``guard`` and each ``guarded`` are null when not seen."""
+        """Return everything for JSON; ``guard`` and each ``guarded`` are null when not readable."""
         return {
             "prefixes": [
                 {
@@ -59,7 +59,7 @@ class Status:
         }
 
     def lines(self) -> Iterator[str]:
-        """The same for people: a line for each thing, its kind in the first column."""
+        """Return a line of text for each thing, its kind in the first column."""
         for prefix in self.prefixes:
             yield f"prefix   {prefix}, layout {prefix.layout}{self._guarded(prefix)}"
         if not self.prefixes:
@@ -77,9 +77,9 @@ class Status:
 
 
 def read() -> Status:
-    """The status of this host; every user may ask, and sees what the kernel lets them see.
+    """Return the status of this host, as far as the user's privileges allow.
 
-    Raises OSError when the kernel does not even tell of its routes.
+    Raises OSError when even the routes cannot be read.
     """
     prefixes, faithds = tuple(routes.reserved()), tuple(discovery.running())
     warnings, unseen = [], []

@@ -1,4 +1,4 @@
-"""What ``faith upgrade`` does: every faithd becomes the program that is on disk now."""
+"""``faith upgrade``: replaces the program of every running faithd by the one on disk."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from faith.daemon.host.discovery import Running
 
 INTERVAL = 0.1
-"""Seconds between looks."""
+"""Seconds between checks."""
 
 
 def upgrade(pids: Collection[int] = ()) -> Iterator[str]:
-    """Upgrade the faithds with these process numbers, or all; a line about each that has been.
+    """Upgrade the faithds with these process numbers, or all; return a line about each.
 
-    One at a time: the first that stays as it was is the last that is asked.  Raises FaithError.
+    They are upgraded one at a time, until one fails.  Raises FaithError.
     """
     found = {faithd.pid: faithd for faithd in discovery.running()}
     if unknown := sorted({*pids} - found.keys()):
@@ -53,7 +53,7 @@ def _upgrade(faithd: Running) -> str:
 
 
 def _ask(path: Path, who: str) -> str:
-    """Have it done by the control socket, which tells why when it is not."""
+    """Upgrade by the control socket, which reports why it failed."""
     try:
         answer = control_client.ask(path, "upgrade", patience=3 * PATIENCE)
     except FaithError as error:
@@ -62,7 +62,7 @@ def _ask(path: Path, who: str) -> str:
 
 
 def _after(before: Running) -> Running | None:
-    """How it is when it has become another program or has failed to; None if neither happens."""
+    """Return the state after an upgrade or its failure; None if neither happens in time."""
     deadline = time.monotonic() + 2 * PATIENCE
     while time.monotonic() < deadline:
         os.kill(before.pid, 0)

@@ -1,1 +1,1 @@
-"""The daemon: a privileged supervisor, unprivileged workers, and what an operator sees of them."""
+"""The daemon: a privileged supervisor, unprivileged workers, and their observation."""

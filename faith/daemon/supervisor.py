@@ -301,7 +301,7 @@ class Supervisor:
             pid=os.getpid(),
             service=self._settings.name,
             ports=str(self._settings.ports),
-            via=self._relaying.steering.way,
+            via=self._relaying.steering.method,
             workers=len(self._relaying.crew.pids),
             started=self._succession.started,
             prefixes=[str(prefix) for prefix in self._relaying.parts.prefixes],

@@ -1,1 +1,1 @@
-"""What comes in datagrams: UDP and ping."""
+"""Datagrams: UDP and ping, translated both ways."""

@@ -1,4 +1,4 @@
-"""ICMP and ICMPv6 messages, and what an error of the one is in the other (RFC 7915 §4.2, §5.2)."""
+"""ICMP and ICMPv6 messages, and the translation of errors between them (RFC 7915 §4.2, §5.2)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ERRORS_V6 = (UNREACHABLE_V6, TOO_BIG_V6, TIME_EXCEEDED_V6, PARAMETER_PROBLEM_V6)
 
 LEAST_MTU_V6 = 1280
 HEADERS_DIFFER_BY = 20
-"""Octets that an IPv6 header has more than an IPv4 one."""
+"""Octets by which an IPv6 header is longer than an IPv4 header."""
 
 _MESSAGE = struct.Struct("!BBHI")
 HEADER = _MESSAGE.size
@@ -31,9 +31,9 @@ _CODES_TO_V6 = {
     3: _PORT_UNREACHABLE,
 }
 _CODES_TO_V4 = {0: 1, 1: 10, 2: 1, 3: 1, 4: 3}
-_NEXT_HEADER = 6  # where it stands in an IPv6 header
+_NEXT_HEADER = 6  # the offset of this field in an IPv6 header
 
-# RFC 7915, figures 3 and 6: where a field of the one header stands in the other.
+# RFC 7915, figures 3 and 6: the offset of a field in the other family's header.
 _POINTERS_TO_V6 = {
     **dict(zip((0, 1, 2, 3, 8, 9), (0, 1, 4, 4, 7, 6), strict=True)),
     **dict.fromkeys(range(12, 16), 8),
@@ -44,12 +44,12 @@ _POINTERS_TO_V4 = {
     **dict.fromkeys(range(8, 24), 12),
     **dict.fromkeys(range(24, 40), 16),
 }
-# RFC 1191 §7, down to what IPv6 demands of every path.
+# RFC 1191 §7, down to the least MTU of IPv6.
 _PLATEAUS = (65535, 32000, 17914, 8166, 4352, 2002, 1492, LEAST_MTU_V6)
 
 
 class Message(NamedTuple):
-    """A message: *word* is the second half of its header, *body* what follows."""
+    """A message: *word* is the second half of its header, *body* the octets after it."""
 
     kind: int
     code: int
@@ -58,22 +58,22 @@ class Message(NamedTuple):
 
     @property
     def identifier(self) -> int:
-        """That of an echo request or reply."""
+        """The identifier of an echo request or reply."""
         return self.word >> 16
 
     @property
     def sequence(self) -> int:
-        """The number of an echo request or reply."""
+        """The sequence number of an echo request or reply."""
         return self.word & 0xFFFF
 
     @property
     def mtu(self) -> int:
-        """Of ICMP: what IPv4's "fragmentation needed" says, 0 for nothing."""
+        """The next-hop MTU of an ICMP "fragmentation needed" in octets, 0 for none."""
         return self.word & 0xFFFF
 
 
 class Error(NamedTuple):
-    """The header of an error: type, code, and MTU or pointer as it stands there."""
+    """The header of an error: type, code, and the word with MTU or pointer."""
 
     kind: int
     code: int
@@ -89,7 +89,7 @@ HOPS_EXCEEDED_V4 = Error(TIME_EXCEEDED_V4, 0)
 
 
 def read(octets: bytes) -> Message | None:
-    """The message that *octets* are; its checksum is not looked at."""
+    """Parse a message; None for one that is too short.  The checksum is not verified."""
     if len(octets) < HEADER:
         return None
     kind, code, _, word = _MESSAGE.unpack_from(octets)
@@ -97,22 +97,24 @@ def read(octets: bytes) -> Message | None:
 
 
 def within(packet: Packet | None) -> Message | None:
-    """The ICMP message in an IPv4 packet, if its checksum is right (RFC 5508 REQ-3)."""
+    """Return the ICMP message in an IPv4 packet, None unless its checksum is right (RFC 5508
+    REQ-3)."""
     if packet is None or packet.protocol != ICMP or not holds(packet.payload):
         return None
     return read(packet.payload)
 
 
 def echo(kind: int, identifier: int, sequence: int, body: bytes, pseudo: int = 0) -> bytes:
-    """An echo request or reply of that type; *pseudo* is the sum of ICMPv6's pseudo-header."""
+    """Return an echo request or reply; *pseudo* is the sum of ICMPv6's pseudo-header."""
     return write(Message(kind, 0, identifier << 16 | sequence, body), pseudo)
 
 
 def as_asked(inner: Packet, source: int, destination: int, kind: int, identifier: int) -> Packet:
-    """The packet of an echo request, or its beginning, as it was between two other addresses.
+    """Return the packet of an echo request, or its beginning, translated back to the client's side.
 
-    *inner* has ours, of the other family; *kind* and *identifier* are what it had then.  The
-    checksum becomes right without what is missing (RFC 5508 REQ-4).
+    *inner* is the packet as the gateway sent it, in the other family; *kind* and *identifier* are
+    those of the client's request.  The checksum is updated without the missing octets (RFC 5508
+    REQ-4).
     """
     ours, rest = inner.payload[:HEADER], inner.payload[HEADER:]
     theirs = bytes([kind, 0, 0, 0]) + identifier.to_bytes(2, "big") + ours[6:]
@@ -124,23 +126,23 @@ def as_asked(inner: Packet, source: int, destination: int, kind: int, identifier
 
 
 def _pseudo(packet: Packet) -> int:
-    """The sum of the pseudo-header, which ICMP has none of."""
+    """Return the sum of the pseudo-header, 0 for ICMP, which has none."""
     if packet.protocol == ICMP:
         return 0
     return pseudo_v6(packet.source, packet.destination, packet.length, packet.protocol)
 
 
 def write(message: Message, pseudo: int = 0) -> bytes:
-    """The octets of *message*."""
+    """Return the octets of *message*, with its checksum."""
     kind, code, word, body = message
     found = checksum(_MESSAGE.pack(kind, code, 0, word) + body, pseudo)
     return _MESSAGE.pack(kind, code, found, word) + body
 
 
 def to_v6(error: Message, total: int) -> Error | None:
-    """What an ICMP error is in ICMPv6; None for one that has no like there.
+    """Translate an ICMP error into ICMPv6; None for one without a counterpart (RFC 7915 §4.2).
 
-    *total* is the length of the packet that it is about.
+    *total* is the length in octets of the packet that it is about.
     """
     kind, code, word, _ = error
     if kind == UNREACHABLE_V4:
@@ -164,7 +166,7 @@ def _unreachable_to_v6(code: int, mtu: int, total: int) -> Error | None:
 
 
 def to_v4(error: Message) -> Error | None:
-    """What an ICMPv6 error is in ICMP; None for one that has no like there."""
+    """Translate an ICMPv6 error into ICMP; None for one without a counterpart (RFC 7915 §5.2)."""
     kind, code, word, _ = error
     if kind == UNREACHABLE_V6:
         found = _CODES_TO_V4.get(code)
@@ -183,12 +185,13 @@ def to_v4(error: Message) -> Error | None:
 
 
 def original_v4(error: Message) -> bytes:
-    """The beginning of the packet that an ICMP error is about, without extensions (RFC 4884)."""
+    """Return the beginning of the packet an ICMP error is about, without extensions (RFC 4884)."""
     return _without_extensions(error.body, (error.word >> 16 & 0xFF) * 4)
 
 
 def original_v6(error: Message) -> bytes:
-    """The same of an ICMPv6 error."""
+    """Return the beginning of the packet an ICMPv6 error is about, without extensions
+    (RFC 4884)."""
     if error.kind not in (UNREACHABLE_V6, TIME_EXCEEDED_V6):
         return error.body  # the octet is part of an MTU or a pointer
     return _without_extensions(error.body, (error.word >> 24) * 8)

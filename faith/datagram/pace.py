@@ -1,4 +1,4 @@
-"""How many datagrams a second one client, and all of them, may send."""
+"""Rate limits of datagrams, for one client and for all together."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     from faith.translation.sketch import Cells
 
 BURST = 1.0
-"""Seconds' worth of a rate that may come at once."""
+"""Seconds' worth of a rate that may come in one burst."""
 
-_ONE = 0.999  # must fit: of a bucket that was full, something is left for ever
+_ONE = 0.999  # room that one more event needs: a bucket that was full never leaks to zero
 
 
 class Paces:
-    """At most *rate* a second in all, and *rate_per_client*; 0 for no limit."""
+    """A limit of *rate* a second in all, and of *rate_per_client*; 0 for no limit."""
 
     def __init__(self, rate: float, rate_per_client: float) -> None:
         self._pace = Pace([shared("d", STAMPED)], 0, BURST)
         self.limit(rate, rate_per_client)
 
     def limit(self, rate: float, rate_per_client: float) -> None:
-        """Have other limits from now on."""
+        """Replace the limits from now on."""
         self._rate = rate * BURST
         self._rate_per_client = rate_per_client * BURST
 
     def refuses(self, client: bytes, now: float) -> str | None:
-        """Why one more of *client*'s is too much; None if it is not, and then it counts."""
+        """Return why one more datagram of *client* exceeds a limit, or None after counting it."""
         cells = cells_of(client)
         if self._exceeds(cells, self._rate_per_client, now):
             return CLIENT_PINGS

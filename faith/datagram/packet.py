@@ -1,4 +1,4 @@
-"""IPv4 and IPv6 packets, read and written: whole ones, and what errors carry of them."""
+"""IPv4 and IPv6 packets, parsed and written: whole ones, and the beginnings quoted in errors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _OFFSET_V4, _OFFSET_V6 = 0x1FFF, 0xFFF8
 _DONT_FRAGMENT = 0x4000
 
 MOST_V4 = 0xFFFF - _IPV4.size
-"""Octets that an IPv4 packet can have after a header without options."""
+"""The most octets of an IPv4 packet after a header without options."""
 
 
 class Packet(NamedTuple):
     """A packet, or the beginning of one: *payload* may be shorter than *length*.
 
     *hops* is the hop limit or the TTL, *traffic_class* the TOS octet.  *payload* comes after
-    options and extension headers, and *length* is what its header says of it.
+    options and extension headers, and *length* is its whole length in octets by the header.
     """
 
     source: int
@@ -37,12 +37,13 @@ class Packet(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing."""
+        """True if the payload is complete."""
         return len(self.payload) == self.length
 
 
 def read_v4(octets: bytes) -> Packet | None:
-    """The IPv4 packet that *octets* begin with; None for anything else, and a later fragment.
+    """Parse the IPv4 packet that *octets* begin with; None for anything else and for later
+    fragments.
 
     The checksum of its header must be right (RFC 5508 REQ-3).
     """
@@ -58,7 +59,8 @@ def read_v4(octets: bytes) -> Packet | None:
 
 
 def read_v6(octets: bytes) -> Packet | None:
-    """The IPv6 packet that *octets* begin with; None for anything else, and a later fragment."""
+    """Parse the IPv6 packet that *octets* begin with; None for anything else and later
+    fragments."""
     if len(octets) < _IPV6.size:
         return None
     first, length, protocol, hops, source, to = _IPV6.unpack_from(octets)
@@ -88,7 +90,7 @@ def read_v6(octets: bytes) -> Packet | None:
 
 
 def write_v4(packet: Packet) -> bytes:
-    """*packet* with an IPv4 header, that does not ask to be fragmented."""
+    """Return *packet* with an IPv4 header that has the DF bit set."""
     header = [0x45, packet.traffic_class, 20 + packet.length, 0, _DONT_FRAGMENT]
     header += [packet.hops, packet.protocol, 0, packet.source, packet.destination]
     header[7] = checksum(_IPV4.pack(*header))
@@ -96,7 +98,7 @@ def write_v4(packet: Packet) -> bytes:
 
 
 def write_v6(packet: Packet) -> bytes:
-    """*packet* with an IPv6 header."""
+    """Return *packet* with an IPv6 header."""
     first = 6 << 28 | packet.traffic_class << 20
     addresses = packet.source.to_bytes(16, "big"), packet.destination.to_bytes(16, "big")
     header = _IPV6.pack(first, packet.length, packet.protocol, packet.hops, *addresses)

@@ -1,4 +1,4 @@
-"""ICMP and ICMPv6 in and out, by a raw socket each: values for who decides."""
+"""ICMP and ICMPv6 input and output, by a raw socket each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 log = logging.getLogger("faith.datagram")
 
 BATCH = 64
-"""Packets of a socket that are read before the others have their turn."""
+"""Packets read from a socket before others have their turn."""
 _LARGEST = 1 << 16
 _ROOM = 256  # for control messages
 _PKTINFO_V4 = struct.Struct("=iII")  # struct in_pktinfo: interface, our address, unused here
@@ -29,14 +29,14 @@ _IP_PKTINFO, _IP_TTL, _IP_TOS = 8, 2, 1
 
 
 class RawIcmp:
-    """Sends and receives by the sockets of `faith.kernel.sockets.icmp_sockets`, *v4* and *v6*."""
+    """Sends and receives on the sockets *v4* and *v6*, of `faith.kernel.sockets.icmp_sockets`."""
 
     def __init__(self, v4: _socket.socket, v6: _socket.socket) -> None:
         self._v4 = v4
         self._v6 = v6
 
     def send(self, send: Send) -> None:
-        """Send it.  Raises OSError."""
+        """Send a message.  Raises OSError."""
         if send.v6:
             to = _socket.inet_ntop(_socket.AF_INET6, send.to.to_bytes(16, "big"))
             address = to, 0, 0, send.scope
@@ -46,7 +46,7 @@ class RawIcmp:
             self._v4.sendmsg([send.message], _control_v4(send), 0, (to, 0))
 
     def attempt(self, send: Send | None) -> None:
-        """Send it, if there is anything; what comes of it is nobody's to know."""
+        """Send a message, if there is one; errors are only logged."""
         try:
             if send is not None:
                 self.send(send)
@@ -54,27 +54,27 @@ class RawIcmp:
             log.debug("%r: %s", send, error.strerror)
 
     def packets_v4(self) -> Iterator[bytes]:
-        """Whole IPv4 packets that have come, up to a batch."""
+        """Return received IPv4 packets, whole, up to a batch."""
         return received(lambda: self._v4.recv(_LARGEST))
 
     def packets_v6(self) -> Iterator[Packet]:
-        """Packets with ICMPv6 that have come, up to a batch."""
+        """Return received ICMPv6 packets, up to a batch."""
         return received(lambda: _receive_v6(self._v6))
 
 
 def received(receive: Callable[[], T]) -> Iterator[T]:
-    """What can be received without waiting, up to a batch."""
+    """Call *receive* until it would wait, up to a batch."""
     for _ in range(BATCH):
         try:
             yield receive()
         except BlockingIOError:
             return
-        except OSError as error:  # about something that was sent; what matters comes as ICMP too
+        except OSError as error:  # about a packet sent before; what matters comes as ICMP too
             log.debug("%s", error.strerror)
 
 
 def _receive_v6(sock: _socket.socket) -> Packet:
-    """An ICMPv6 message, with what the kernel says of its packet."""
+    """Receive one ICMPv6 message, as a packet with what the kernel reports about it."""
     payload, control, _, (source, *_) = sock.recvmsg(_LARGEST, _ROOM)
     told = {kind: value for _, kind, value in control}
     destination, _ = _PKTINFO_V6.unpack(told[_socket.IPV6_PKTINFO])

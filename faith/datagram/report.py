@@ -1,4 +1,4 @@
-"""ICMP errors on their way to whoever has sent what they are about: by what they quote of it."""
+"""ICMP errors for the sender of the packet that they quote."""
 
 from __future__ import annotations
 
@@ -18,64 +18,70 @@ if TYPE_CHECKING:
 QUOTED_V6 = 1280 - 40 - icmp.HEADER
 """Octets of a packet that fit into an ICMPv6 error about it (RFC 4443 §2.4 c)."""
 QUOTED_V4 = 576 - 20 - icmp.HEADER
-"""The same of an ICMP error (RFC 1812 §4.3.2.3)."""
+"""Octets of a packet that fit into an ICMP error about it (RFC 1812 §4.3.2.3)."""
 LEAST = 8
-"""Octets of its payload that must be there (RFC 792): ports, or an identifier, and a checksum."""
+"""Octets of a payload that must be quoted (RFC 792): ports, or an identifier, and a checksum."""
 
 NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
-"""What sending fails with when no route leads there."""
+"""The errors of sending without a route."""
 
 
-# -- of our own ----------------------------------------------------------------------------------
+# -- errors of the gateway itself ----------------------------------------------------------------
 
 
 def tell_v6(error: Error, octets: bytes, to: int, scope: int = 0) -> Send:
-    """*error* of ours about the packet that *octets* are, for *to*, which has sent it.
+    """Return the ICMPv6 *error* about the packet *octets* for its sender *to*.
 
-    *scope* is the interface of a link-local one.
+    *scope* is the interface index of a link-local sender.
     """
     message = icmp.write(icmp.Message(*error, octets[:QUOTED_V6]))
     return Send(True, None, to, message, scope=scope)
 
 
 def tell_v4(error: Error, octets: bytes, to: int) -> Send:
-    """The same to an IPv4 host."""
+    """Return the ICMP *error* about the packet *octets* for its sender *to*."""
     return Send(False, None, to, icmp.write(icmp.Message(*error, octets[:QUOTED_V4])))
 
 
-# -- of others -----------------------------------------------------------------------------------
+# -- errors of other hosts -----------------------------------------------------------------------
 
 
 def about_v4(error: Message, protocol: int) -> Packet | None:
-    """What an ICMP error is about, if that is of *protocol* and enough of it is there."""
+    """Return the packet that an ICMP error quotes, None unless it is of *protocol* and
+    long enough."""
     return _enough(read_v4(icmp.original_v4(error)), protocol)
 
 
 def about_v6(error: Message, protocol: int) -> Packet | None:
-    """The same of an ICMPv6 error about what came from IPv4, so fits into a packet there."""
+    """Return the packet that an ICMPv6 error quotes, as `about_v4` does.
+
+    A packet longer than IPv4 allows did not come from IPv4, and is None as well.
+    """
     found = _enough(read_v6(icmp.original_v6(error)), protocol)
     return found if found and found.length <= MOST_V4 else None
 
 
 def pass_on_v6(error: Error, about: Packet, teller: int | None, hops: int, scope: int) -> Send:
-    """A translated *error*, for who has sent *about*, from *teller*, or from us.
+    """Return a translated *error* for the sender of *about*, from *teller*, or from the gateway
+    itself.
 
-    It had *hops* left; *scope* is as in `tell_v6`.
+    The error arrived with *hops* left; *scope* is as in `tell_v6`.
     """
     message = icmp.write(icmp.Message(*error, write_v6(about)[:QUOTED_V6]))
     return Send(True, teller, about.source, message, max(hops - 1, 1), scope=scope)
 
 
 def pass_on_v4(error: Error, about: Packet, teller: int | None, hops: int) -> Send:
-    """The same to an IPv4 host."""
+    """Return a translated *error* for the IPv4 sender of *about*, as `pass_on_v6` does."""
     message = icmp.write(icmp.Message(*error, write_v4(about)[:QUOTED_V4]))
     return Send(False, teller, about.source, message, max(hops - 1, 1))
 
 
 def teller_v6(v4: int, prefix: Prefix, policy: Policy) -> int | None:
-    """The address under *prefix* of who reports an error.
+    """Return the mapped address of the host *v4* that reports an error.
 
-    None when that is the gateway itself, or may have none there (RFC 6052 §3.1).
+    None when that is the gateway itself, or an address that the prefix must not map (RFC 6052
+    §3.1).
     """
     if v4 in policy.own or (prefix.well_known and v4 in NOT_GLOBAL_DESTINATIONS):
         return None

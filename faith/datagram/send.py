@@ -1,4 +1,4 @@
-"""A message on its way out, before any socket has it."""
+"""An ICMP message with its addresses, before it is given to a socket."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class Send(NamedTuple):
-    """An ICMP *message* to be sent: ICMPv6 if *v6*, and the kernel then writes its checksum.
+    """An ICMP *message* to be sent: ICMPv6 if *v6*, and then the kernel fills in its checksum.
 
-    *source* is None for an address of the kernel's choice, *scope* the interface that a link-local
-    address is of, *hops* 0 for the kernel's choice.
+    *source* is None for an address of the kernel's choice, *scope* the interface index of a
+    link-local destination, *hops* 0 for the kernel's default.
     """
 
     v6: bool

@@ -20,6 +20,7 @@ from faith.dns.wire import (
     ANY,
     AUTHORITY,
     CD,
+    CNAME,
     HEADER,
     IN,
     NOERROR,
@@ -32,10 +33,12 @@ from faith.dns.wire import (
     SERVFAIL,
     SOA,
     TC,
+    TSIG,
     TTL,
     TYPE_CLASS,
     A,
     WireError,
+    last_pointer,
     question_end,
     records,
 )
@@ -58,10 +61,19 @@ _OPTION = struct.Struct("!HH")
 _EXTENDED_ERROR = 15  # the option of RFC 8914
 _BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not vouch for
 
+FILTERED, STALE, STALE_NXDOMAIN, NO_SERVER, SYNTHESISED = 17, 3, 19, 22, 29
+"""What an answer may say of itself (RFC 8914 §5.2, and IANA's registry of its codes)."""
+_OPTION_CODE = struct.Struct("!HHH")
+
+_POINTER_OCTETS = 2
+_POINTED = _POINTER_OCTETS + 10  # octets of a record before its data, whose name is a pointer
+
 _ID = struct.Struct("!H")
 _HEAD = struct.Struct("!HHHHH")  # the header without the id
-_OPT_PLAIN = struct.pack("!xHHIH", OPT, EDNS_LIMIT, 0, 0)
-_OPT_DO = struct.pack("!xHHIH", OPT, EDNS_LIMIT, 0x8000, 0)
+_OPT = struct.Struct("!xHHIH")
+_OPT_PLAIN = _OPT.pack(OPT, EDNS_LIMIT, 0, 0)
+_DO = 0x8000
+_OPT_DO = _OPT.pack(OPT, EDNS_LIMIT, _DO, 0)
 
 
 class Answer:
@@ -70,7 +82,8 @@ class Answer:
     *lifetime* is in seconds, 0 when it must not be kept; *negative_ttl* is how long the "no" in it
     may be believed (RFC 2308 §5), or None without a SOA record.  *bogus* tells whether DNSSEC was
     the reason of a failure, None for a server that did not say; *authoritative* that the answer is
-    our own.
+    our own.  *error* is what it says of itself to who has EDNS, a code of RFC 8914.  TTLs are of
+    TTL_LIMIT seconds at most.
 
     Raises WireError for a *message* that is not a question and records.
     """
@@ -81,6 +94,7 @@ class Answer:
         "authorities",
         "base",
         "bogus",
+        "error",
         "flags",
         "lifetime",
         "message",
@@ -89,16 +103,24 @@ class Answer:
     )
 
     def __init__(
-        self, message: bytes, *, bogus: bool | None = False, authoritative: bool = False
+        self,
+        message: bytes,
+        *,
+        bogus: bool | None = False,
+        authoritative: bool = False,
+        error: int | None = None,
     ) -> None:
         self.message = message
         self.base = question_end(message)
         self.bogus = bogus
+        self.error = error
         _, flags, _, self.answers, self.authorities, self.additional = HEADER.unpack_from(message)
         self.flags: int = QR | RA | authoritative * AA | flags & (AD | RCODE)
         found = list(self.records())
         _check_addresses(found)
         self.ttls = [record.ttl_at for record in found]
+        if any(record.ttl > TTL_LIMIT for record in found):
+            self.message = _capped(message, self.ttls)
         self.negative_ttl = _negative_ttl(message, found)
         self.lifetime = self._lifetime(found)
 
@@ -108,6 +130,11 @@ class Answer:
         return self.flags & RCODE
 
     @property
+    def is_ours(self) -> bool:
+        """Whether nobody else was asked."""
+        return self.flags & AA != 0
+
+    @property
     def kind(self) -> int:
         """The type that was asked for."""
         return int.from_bytes(self.message[self.base - 4 : self.base - 2], "big")
@@ -115,7 +142,7 @@ class Answer:
     def aged(self, age: int) -> Answer:
         """The same *age* seconds later."""
         octets = self.message[: self.base] + self.tail(age)
-        return Answer(octets, bogus=self.bogus, authoritative=self.flags & AA != 0)
+        return Answer(octets, bogus=self.bogus, authoritative=self.is_ours, error=self.error)
 
     def asked_for(self, kind: int) -> Answer:
         """The same records for a question of type *kind*, which nobody vouches for."""
@@ -123,7 +150,7 @@ class Answer:
         at = self.base - TYPE_CLASS.size
         octets[at : at + 2] = kind.to_bytes(2, "big")
         octets[3] &= ~AD
-        return Answer(bytes(octets))
+        return Answer(bytes(octets), error=self.error)
 
     def records(self) -> Iterator[Record]:
         """The records of all sections, as offsets into *message*."""
@@ -149,23 +176,23 @@ class Answer:
         octets = bytearray(self.message)
         for at in self.ttls:
             (ttl,) = TTL.unpack_from(octets, at)
-            TTL.pack_into(octets, at, max(min(ttl, TTL_LIMIT) - age, least))
+            TTL.pack_into(octets, at, max(ttl - age, least))
         return bytes(octets[self.base :])
 
-    def reply(self, query: Query, tail: bytes, limit: int) -> bytes:
+    def reply(self, query: Query, tail: bytes, limit: int, error: int | None = None) -> bytes:
         """The message that answers *query*, with *tail* for its records.
 
         What does not go into *limit* octets goes without records, and with the TC bit: the client
-        asks again by TCP.
+        asks again by TCP.  *error* is said instead of the answer's own.
         """
-        head, end = self.frame(query)
+        head, end = self.frame(query, error)
         if _ID.size + len(head) + len(tail) + len(end) > limit:
             flags = int.from_bytes(head[:2], "big") | TC
             counts = _HEAD.pack(flags, 1, 0, 0, query.edns)
             return b"".join((_ID.pack(query.id), counts, query.question.section, end))
         return b"".join((_ID.pack(query.id), head, tail, end))
 
-    def frame(self, query: Query) -> tuple[bytes, bytes]:
+    def frame(self, query: Query, error: int | None = None) -> tuple[bytes, bytes]:
         """What stands between the id and the records of the reply to *query*, and behind these."""
         flags = self.flags | query.flags & (RD | CD)
         question = query.question
@@ -175,29 +202,68 @@ class Answer:
         head = _HEAD.pack(flags, 1, *counts) + question.section
         if not query.edns:
             return head, b""
-        return head, _OPT_DO if question.dnssec_ok else _OPT_PLAIN
+        error = self.error if error is None else error
+        if error is None:
+            return head, _OPT_DO if question.dnssec_ok else _OPT_PLAIN
+        option = _OPTION_CODE.pack(_EXTENDED_ERROR, 2, error)
+        return head, _OPT.pack(OPT, EDNS_LIMIT, question.dnssec_ok * _DO, len(option)) + option
 
 
 def from_reply(message: bytes) -> Answer:
     """The answer in a server's reply; a response code beyond the header's four bits is SERVFAIL.
 
+    What is neither yes nor no has no records, answers that the question does not lead to are left
+    out, and what is behind the last record is nothing.
     Raises WireError.
     """
-    found = records(message, question_end(message))
-    edns = [record for record in found if record.kind == OPT and record.section == ADDITIONAL]
-    if len(edns) > 1:
-        raise WireError("EDNS twice")
+    base = question_end(message)
+    found = list(records(message, base))
+    message = message[: found[-1].end if found else base]
+    if found and found[-1].kind == TSIG:  # nobody asked for a signature, or could check it
+        message = _without_last(message, found.pop())
+    edns = [record for record in found if record.kind == OPT]
+    if len(edns) > 1 or any(record.section != ADDITIONAL for record in edns):
+        raise WireError("EDNS twice, or in another place than its own")
     plain = _without(message, edns[0]) if edns else message
-    if plain[3] & RCODE != SERVFAIL:
-        return Answer(plain)
+    rcode = plain[3] & RCODE
+    if rcode in (NOERROR, NXDOMAIN):
+        asked = [record for record in found if record.section == ANSWER]
+        return Answer(plain if _is_chain(message, asked) else objects.related(plain))
+    failed = HEADER.pack(0, int.from_bytes(plain[2:4], "big"), 1, 0, 0, 0) + plain[12:base]
     reasons = _extended_errors(message[edns[0].data : edns[0].end]) if edns else []
-    return Answer(plain, bogus=not _BOGUS.isdisjoint(reasons) if reasons else None)
+    if rcode != SERVFAIL or not reasons:
+        return Answer(failed, bogus=None if rcode == SERVFAIL else False)
+    return Answer(failed, bogus=not _BOGUS.isdisjoint(reasons), error=reasons[0])
+
+
+def _is_chain(message: bytes, answers: list[Record]) -> bool:
+    """Return whether *answers* are of the question's name or of where the ones before them lead.
+
+    Only what is written as servers do, with pointers, is looked at; anything else is not known.
+    """
+    places = {HEADER.size}
+    for record in answers:
+        place = last_pointer(message, record.start)
+        if record.data - record.start != _POINTED or place not in places:
+            return False
+        if record.kind == CNAME:
+            places.add(record.data)
+            if record.end - record.data == _POINTER_OCTETS:
+                places.add(last_pointer(message, record.data))
+    return True
+
+
+def _without_last(message: bytes, record: Record) -> bytes:
+    """*message* without *record*, the last of its additional ones."""
+    *head, additional = HEADER.unpack_from(message)
+    if record.section != ADDITIONAL:
+        raise WireError("a signature in another place than its own")
+    return HEADER.pack(*head, additional - 1) + message[HEADER.size : record.start]
 
 
 def _without(message: bytes, opt: Record) -> bytes:
     if opt.end == len(message):
-        *head, additional = HEADER.unpack_from(message)
-        plain = HEADER.pack(*head, additional - 1) + message[HEADER.size : opt.start]
+        plain = _without_last(message, opt)
     else:  # what follows it may point past it
         plain = objects.without_edns(message)
     if opt.ttl >> 24:
@@ -208,6 +274,14 @@ def _without(message: bytes, opt: Record) -> bytes:
 def failure(question: Question, rcode: int = SERVFAIL) -> Answer:
     """An answer without records."""
     return Answer(HEADER.pack(0, QR | RA | rcode, 1, 0, 0, 0) + question.section)
+
+
+def _capped(message: bytes, ttls: list[int]) -> bytes:
+    octets = bytearray(message)
+    for at in ttls:
+        (ttl,) = TTL.unpack_from(octets, at)
+        TTL.pack_into(octets, at, min(ttl, TTL_LIMIT))
+    return bytes(octets)
 
 
 def _check_addresses(found: list[Record]) -> None:

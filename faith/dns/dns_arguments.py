@@ -16,7 +16,7 @@ from faith.dns.upstream_exchange import tls_context
 from faith.errors import ConfigError
 from faith.translation.destination import SPECIAL_DESTINATIONS
 from faith.translation.networks import Networks
-from faith.translation.prefix import LOW32, Prefix
+from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Words:
     """The options as they are written; `settings` is what they ask for."""
 
     prefix: Sequence[str] = ()
-    layout: str = LOW32
+    layout: str | None = None
     listen: Sequence[str] = ()
     forward: Sequence[str] = ()
     allow: Sequence[str] = ()

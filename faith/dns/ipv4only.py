@@ -27,10 +27,10 @@ def answer(question: Question, prefixes: Sequence[Prefix]) -> Answer | None:
     It is for a server where there are no prefixes: then another DNS64 may be behind it.
     """
     name = question.name
-    if not prefixes or question.klass != IN or not name.endswith(NAME):
+    if not prefixes or question.klass != IN or not zone.holds(NAME, name):
         return None
     if name != NAME:
-        return _below(question)
+        return zone.negative(question, NXDOMAIN, NAME, TTL)
     if question.kind == DS:
         return None
     if question.kind == A:
@@ -39,12 +39,3 @@ def answer(question: Question, prefixes: Sequence[Prefix]) -> Answer | None:
         mapped = [prefix.map(v4).to_bytes(16, "big") for prefix in prefixes for v4 in ADDRESSES]
         return zone.answer(question, mapped, TTL)
     return zone.negative(question, NOERROR, NAME, TTL)
-
-
-def _below(question: Question) -> Answer | None:
-    """No name exists there; but the octets of a label may look like the end of one that does."""
-    at = 0
-    name = question.name
-    while len(name) - at > len(NAME):
-        at += name[at] + 1
-    return zone.negative(question, NXDOMAIN, NAME, TTL) if name[at:] == NAME else None

@@ -6,8 +6,11 @@ lent or not: so a lease is written where it belongs, in one call, and the file n
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from faith.dns.pool import FORM, Pool, hosts
@@ -15,12 +18,14 @@ from faith.errors import ConfigError, FaithError, SetupError
 from faith.kernel.shared.leases import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
     from faith.dns.pool import Lease, Network
     from faith.kernel.shared.leases import Leases
+
+log = logging.getLogger("faith.dns")
 
 LIMIT = 1 << 16
 """Addresses that a pool may have."""
@@ -32,22 +37,20 @@ class Book:
     """The file *path* for a pool of *networks*, kept by nobody else as long as it is open.
 
     Processes that are forked off have it too: one of them at a time may lend.  All see in *leases*
-    what is lent, if there are any.  Raises SetupError, and ConfigError when the file has something
-    else in it.
+    what is lent, if there are any.  Lines that cannot be read are left out, and the log says so.
+    Raises SetupError, with the file as it was, and ConfigError when something else is in it.
     """
 
     def __init__(
         self, path: Path, networks: Sequence[Network], leases: Leases | None = None
     ) -> None:
         self._have(path, networks, leases)
-        try:
+        with _told(f"open {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise SetupError(f"open {path}", error.strerror or str(error)) from error
+            self._file = self._opened()
         try:
-            self._lock()
-            self._lay_out()
+            with _told(f"write {path}"):
+                self._lay_out()
         except BaseException:
             self.close()
             raise
@@ -76,29 +79,66 @@ class Book:
         """The descriptor of the file, which is nobody else's for as long as it is open."""
         return self._file
 
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SetupError(f"open {self._path}", "another process lends by it") from None
+    def _opened(self) -> int:
+        """The file, which is at *path* and nobody else's."""
+        while True:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file), os.stat(self._path)):
+                    return file
+            except BlockingIOError:
+                os.close(file)
+                raise SetupError(f"open {self._path}", "another process lends by it") from None
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)  # its owner has put another in its place meanwhile
 
     def _lay_out(self) -> None:
-        """Give every address its line, with the lease that it has had."""
+        """Give every address its line, with the lease that it has had, in a new file if need be."""
         pool = self.pool(0.0)
+        if pool.damaged:
+            log.error(
+                "%s: %d lines cannot be read and are left out, of which the first is %s",
+                self._path,
+                len(pool.damaged),
+                pool.damaged[0],
+            )
         lines = [FORM]
         for v4 in (v4 for span in self._spans for v4 in span):
             lease = pool.find(v4)
             lines.append(lease.line(0.0) if lease else "")
         text = b"".join(map(_padded, lines))
-        os.pwrite(self._file, text, 0)
-        os.ftruncate(self._file, len(text))
+        if text != self._text():
+            self._replace(text)
+
+    def _replace(self, text: bytes) -> None:
+        """Put a file with *text* in the place of this one, whole or not at all."""
+        new = self._path.with_name(f"{self._path.name}.new")
+        file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _write_whole(file, text, 0)
+            os.fsync(file)
+            os.rename(new, self._path)
+        except BaseException:
+            os.close(file)
+            new.unlink(missing_ok=True)
+            raise
+        os.close(self._file)
+        self._file = file
+
+    def _text(self) -> bytes:
+        return os.pread(self._file, os.fstat(self._file).st_size, 0)
 
     def pool(self, now: float) -> Pool:
         """The pool with the leases in the file, which writes there what it lends from now on.
 
         *now* is of the monotonic clock where there are `Leases`, and these have them too.
         """
-        text = os.pread(self._file, os.fstat(self._file).st_size, 0).decode(errors="replace")
+        # A file system that was cut off may have left a file of zeros.
+        text = self._text().strip(b"\0").decode(errors="replace")
         try:
             pool = Pool.loads(text or FORM, self._networks, now)
         except FaithError as error:
@@ -112,7 +152,7 @@ class Book:
         return pool
 
     def save(self, pool: Pool, now: float) -> None:
-        """Write down how long every lease has left."""
+        """Write down how long every lease has left.  Raises OSError."""
         for lease in pool:
             self._write(lease, now)
 
@@ -123,7 +163,8 @@ class Book:
     def _write(self, lease: Lease, now: float) -> None:
         if self._leases:
             self._leases.put(lease.v4, lease.v6, lease.until)
-        os.pwrite(self._file, _padded(lease.line(now)), _LINE * (1 + self._index(lease.v4)))
+        place = _LINE * (1 + self._index(lease.v4))
+        _write_whole(self._file, _padded(lease.line(now)), place)
 
     def _index(self, v4: int) -> int:
         before = 0
@@ -132,6 +173,20 @@ class Book:
                 return before + span.index(v4)
             before += len(span)
         raise LookupError(v4)
+
+
+def _write_whole(file: int, octets: bytes, place: int) -> None:
+    if os.pwrite(file, octets, place) < len(octets):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def _told(step: str) -> Iterator[None]:
+    """Raise what the system says in the block as SetupError."""
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(step, error.strerror or str(error)) from error
 
 
 def _padded(line: str) -> bytes:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from faith.dns import objects, reverse, zone
 from faith.dns.answer import Answer, failure
 from faith.dns.cache import STALE_TTL
-from faith.dns.options import Rule
+from faith.dns.options import NO_NETWORKS, Rule
 from faith.dns.synthesis import TTL_WITHOUT_SOA, addresses
-from faith.dns.wire import AAAA, IN, NOERROR, NXDOMAIN, PTR, A
+from faith.dns.wire import AAAA, ANY, IN, NOERROR, NXDOMAIN, PTR, A
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ TTL = 300
 UNLENT_TTL = 5
 """Seconds for which it may be believed that an address has no name: it may have one soon."""
 COMPLAINT_PAUSE = 60.0
-"""Seconds from one complaint that the pool is exhausted to the next."""
+"""Seconds from one complaint about the pool to the next."""
 
 _UNREACHABLE = Networks(128, [(0, 96), (0xFE80 << 112, 10), (0xFF << 120, 8)])
 """Nothing that a relay could connect to: ::, ::1 and their like, link-local, multicast."""
@@ -39,12 +39,16 @@ log = logging.getLogger("faith.dns")
 class Lending:
     """Answers with addresses of *pool*; *stale* is for how long they may be told past their time.
 
-    ``now`` is the pool's.
+    *ours* are IPv6 networks of this host: what listens there is for the host's own networks, and
+    nobody who comes as an IPv4 client is to get behind its firewall.  ``now`` is the pool's.
     """
 
-    def __init__(self, options: Options, pool: Pool, stale: int = 0) -> None:
+    def __init__(
+        self, options: Options, pool: Pool, stale: int = 0, ours: Networks = NO_NETWORKS
+    ) -> None:
         self._options = options
-        self._pool = pool
+        self.pool = pool
+        self._ours = ours
         self._seconds = TTL + (stale + STALE_TTL if stale else 0)
         self._quiet_until = float("-inf")
 
@@ -66,16 +70,20 @@ class Lending:
         """The answer, by the "no" to *question* and the *reply* to the one for AAAA records.
 
         One address is lent for a name: that of its lowest AAAA record, whatever their order is.
-        SERVFAIL when there is none left.  Raises WireError.
+        SERVFAIL when there is none left, or the lease cannot be kept.  Raises WireError.
         """
         if reply.rcode not in (NOERROR, NXDOMAIN):
             return reply.asked_for(A)
         servers = [v6 for v6 in addresses(reply, AAAA) if self._is_of_use(v6)]
         if not servers:
             return no
-        lease = self._pool.lend(min(servers), self._seconds, now)
+        try:
+            lease = self.pool.lend(min(servers), self._seconds, now)
+        except OSError as error:  # the promise could not be written down
+            self._complain(now, f"no address is lent, the file cannot be written: {error.strerror}")
+            return failure(question)
         if lease is None:
-            self._complain(now)
+            self._complain(now, f"all {len(self.pool)} addresses of the pool are lent")
             return failure(question)
         limit = TTL_WITHOUT_SOA if no.negative_ttl is None else no.negative_ttl
         return Answer(objects.lent(reply.message, lease.v4.to_bytes(4, "big"), min(limit, TTL)))
@@ -85,22 +93,23 @@ class Lending:
         return not (
             v6 in options.exclude
             or v6 in _UNREACHABLE
+            or v6 in self._ours
             or options.all_prefixes.find(v6)  # the IPv4 server itself is nearer
         )
 
-    def _complain(self, now: float) -> None:
+    def _complain(self, now: float, what: str) -> None:
         if now >= self._quiet_until:
             self._quiet_until = now + COMPLAINT_PAUSE
-            log.error("all %d addresses of the pool are lent", len(self._pool))
+            log.error("%s", what)
 
     def named(self, question: Question) -> LentName | None:
-        """What *question* means if it is a PTR query for an address of the pool."""
-        if (question.kind, question.klass) != (PTR, IN):
+        """What *question* (PTR or ANY) means if it is about an address of the pool."""
+        if question.kind not in (PTR, ANY) or question.klass != IN:
             return None
         v4 = reverse.v4_address(question.name)
-        if v4 is None or v4 not in self._pool:
+        if v4 is None or v4 not in self.pool:
             return None
-        return LentName(question, self._pool.find(v4))
+        return LentName(question, self.pool.find(v4))
 
 
 class LentName:
@@ -128,7 +137,7 @@ class LentName:
             return failure(question, reply.rcode)
         ttl = max(0, min(reply.lifetime, int(self._lease.left(now)), TTL))
         if data := objects.data_of(reply.message, PTR):
-            return zone.answer(question, data, ttl)
+            return zone.answer(question, data, ttl, PTR)
         return self._negative(reply.rcode, ttl)
 
     def _negative(self, rcode: int, ttl: int) -> Answer:

@@ -19,10 +19,15 @@ BACKLOG = 256
 _FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
 
 
+class Taken(SetupError):
+    """Somebody else has the port of an address."""
+
+
 def sockets(endpoint: Endpoint, *, shared: bool = False) -> list[socket.socket]:
     """A UDP socket and a listening TCP socket on *endpoint*, both non-blocking.
 
-    *shared* lets further ones of the same user join.  Raises SetupError.
+    They join others of the same user if they are to be *shared*, as further ones can them in any
+    case.  Raises SetupError.
     """
     with ExitStack() as undo:
         found = []
@@ -31,7 +36,7 @@ def sockets(endpoint: Endpoint, *, shared: bool = False) -> list[socket.socket]:
                 sock = undo.enter_context(_socket(endpoint, kind))
                 _bind(sock, endpoint, shared=shared)
             except OSError as error:
-                raise _refused(endpoint, error) from error
+                raise _refused(endpoint, kind, error) from error
             found.append(sock)
         undo.pop_all()
         return found
@@ -56,16 +61,31 @@ def _bind(sock: socket.socket, endpoint: Endpoint, *, shared: bool) -> None:
         endpoint.host, endpoint.port, type=sock.type, flags=socket.AI_NUMERICHOST
     )
     sock.bind(where[0][4])
+    if not shared:  # not before: what others have must not be joined by mistake
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if sock.type == socket.SOCK_STREAM:
         sock.listen(BACKLOG)
 
 
-def _refused(endpoint: Endpoint, error: OSError) -> SetupError:
+def is_taken(endpoint: Endpoint) -> bool:
+    """Return whether somebody else answers, or could, on *endpoint*."""
+    try:
+        for sock in sockets(endpoint, shared=True):
+            sock.close()
+    except Taken:
+        return True
+    except SetupError:
+        return False
+    return False
+
+
+def _refused(endpoint: Endpoint, kind: int, error: OSError) -> SetupError:
     step = f"listen on {endpoint}"
     if error.errno == errno.EACCES and endpoint.port < 1024:
         return PermissionNeeded(step, "CAP_NET_BIND_SERVICE")
     if error.errno == errno.EADDRINUSE:
-        return SetupError(step, f"the port is taken by {holder(endpoint.port) or 'another socket'}")
+        who = holder(endpoint.port, endpoint.host, kind)
+        return Taken(step, f"the port is taken by {who or 'another socket'}")
     return SetupError(step, error.strerror or str(error))
 
 

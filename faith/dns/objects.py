@@ -104,6 +104,25 @@ def without(message: bytes, kind: int, unwanted: Callable[[bytes], bool]) -> byt
         return _written(reply)
 
 
+def related(message: bytes) -> bytes:
+    """*message* with only those answers that its question, or a chain from there, leads to."""
+    with _parsed(message) as reply:
+        names = {reply.question[0].name}
+        links = [rrset for rrset in reply.answer if rrset.rdtype == dns.rdatatype.CNAME]
+        for _ in links:
+            names |= {rrset[0].target for rrset in links if rrset.name in names}
+        reply.answer = [
+            rrset
+            for rrset in reply.answer
+            if rrset.name in names
+            or (
+                dns.rdatatype.DNAME in (rrset.rdtype, rrset.covers)
+                and any(name.is_subdomain(rrset.name) for name in names)
+            )
+        ]
+        return _written(reply)
+
+
 def data_of(message: bytes, kind: int) -> list[bytes]:
     """The data, with names written out, of all answers of type *kind* in *message*."""
     with _parsed(message) as reply:

@@ -12,7 +12,7 @@ from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     Network = tuple[int, int]
     """An address with the host bits clear, and a length."""
@@ -77,13 +77,19 @@ class Options:
 
     def rule(self, name: bytes) -> Rule:
         """The rule for *name*, on the wire in lower case."""
-        if self.names:
-            at = 0
-            while at < len(name):
-                if name[at:] in self.names:
-                    return self.names[name[at:]]
-                at += name[at] + 1
-        return Rule.MISSING
+        return next(self._rules(name), Rule.MISSING)
+
+    def has_rule(self, name: bytes, top: bytes) -> bool:
+        """Return whether there is a rule for *name* that is about *top*, or a domain in it."""
+        return next(self._rules(name, len(name) - len(top) + 1), None) is not None
+
+    def _rules(self, name: bytes, end: int | None = None) -> Iterator[Rule]:
+        """The rules for *name* and the domains above it that begin before *end*, longest first."""
+        at = 0
+        while self.names and at < (len(name) if end is None else end):
+            if rule := self.names.get(name[at:]):
+                yield rule
+            at += name[at] + 1
 
     def addresses(self, v4: int, view: View) -> tuple[bytes, ...]:
         """The mapped addresses of *v4* for the clients of *view*, in 16 octets each."""

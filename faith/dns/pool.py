@@ -69,6 +69,8 @@ class Pool:
         self._never_lent: Iterator[int] = chain.from_iterable(self._spans)
         self._by_v4: dict[int, Lease] = {}
         self._by_v6: dict[int, Lease] = {}
+        self.damaged: list[str] = []
+        """What could not be read of the text that the leases came from."""
         # Every lease is in here, by a time that it does not end before; maybe more than once.
         self._ends: list[tuple[float, int]] = []
         self.told = told
@@ -88,7 +90,8 @@ class Pool:
     def lend(self, v6: int, seconds: float, now: float) -> Lease | None:
         """The lease of an address that may be told as *v6*'s for *seconds* from now.
 
-        It is the same as before if there is one.  None when every address is in use.
+        It is the same as before if there is one.  None when every address is in use.  Raises what
+        *told* does; the address may not be told then.
         """
         until = now + seconds + GRACE
         lease = self._by_v6.get(v6)
@@ -130,14 +133,23 @@ class Pool:
 
     def _extend(self, lease: Lease, until: float, now: float) -> Lease:
         """Let *lease* run until then, unless it runs longer already."""
-        if until > lease.until:
+        before = lease.until
+        if until > before:
             lease.until = until
-            self._tell(lease, now)
+            try:
+                self._tell(lease, now)
+            except OSError:
+                lease.until = before  # which has been promised
+                raise
         return lease
 
     def _tell(self, lease: Lease, now: float) -> Lease:
-        if self.told:
-            self.told(lease, now)
+        try:
+            if self.told:
+                self.told(lease, now)
+        except OSError:
+            lease.until = now  # it was told nobody, so the next attempt runs longer and tells
+            raise
         return lease
 
     def _free(self, now: float) -> int | None:
@@ -167,7 +179,8 @@ class Pool:
         """The pool of *networks* with the leases in *text*, as far as their addresses are in these.
 
         Time that has passed in between does not count.  Of two lines that contradict each other
-        the first is right.  Raises FaithError for any other text.
+        the first is right, and one that cannot be read is left out: see `damaged`.  Raises
+        FaithError for a text of something else.
         """
         pool = cls(networks)
         first, *lines = text.splitlines() or [""]
@@ -175,7 +188,10 @@ class Pool:
             raise FaithError(f"leases begin with {first[:40]!r}, not with {FORM!r}")
         for number, line in enumerate(lines, 2):
             if line.strip():
-                pool._take(_read(line, number, now))
+                try:
+                    pool._take(_read(line, now))
+                except ValueError as error:
+                    pool.damaged.append(f"line {number}: {error}")
         return pool
 
     def _take(self, lease: Lease) -> None:
@@ -190,12 +206,10 @@ def hosts(network: int, length: int) -> range:
     return range(network + edge, network + size - edge)
 
 
-def _read(line: str, number: int, now: float) -> Lease:
-    try:
-        v4, v6, left = line.split()
-        until = now + float(left)
-        if not math.isfinite(until):
-            raise ValueError(f"{left} is no time")
-        return Lease(int(IPv4Address(v4)), int(IPv6Address(v6)), until)
-    except ValueError as error:
-        raise FaithError(f"line {number} of the leases cannot be read: {error}") from None
+def _read(line: str, now: float) -> Lease:
+    """The lease that *line* is of.  Raises ValueError."""
+    v4, v6, left = line.split()
+    until = now + float(left)
+    if not math.isfinite(until):
+        raise ValueError(f"{left} is no time")
+    return Lease(int(IPv4Address(v4)), int(IPv6Address(v6)), until)

@@ -11,6 +11,7 @@ from faith.dns.wire import (
     FORMERR,
     HEADER,
     IXFR,
+    META,
     NAME_LIMIT,
     NOTIMP,
     OPCODE,
@@ -66,9 +67,12 @@ class Question:
 
     @property
     def name_key(self) -> bytes:
-        """A key that all types of the name have in common."""
+        """A key that all types of the name have in common, and no type has.
+
+        A name on the wire begins with the length of a label, which is less than 0xFF.
+        """
         key = self.key
-        return key[:-5] + b"\0\0" + key[-3:]
+        return b"\xff" + key[:-5] + key[-3:]
 
     def of_type(self, kind: int) -> Question:
         """The question for another type of the same name."""
@@ -96,7 +100,7 @@ class Query:
 
 
 def parse(message: bytes) -> Query:
-    """Read a query.
+    """Read a query; octets behind what it consists of are nothing.
 
     Raises Rejected for one that deserves an error, and plain WireError for what must not be
     answered at all: too short for a header, or a reply.
@@ -119,12 +123,14 @@ def parse(message: bytes) -> Query:
         raise Rejected(FORMERR, str(error)) from None
     if end - TYPE_CLASS.size - HEADER.size > NAME_LIMIT:
         raise Rejected(FORMERR, "a name of more than 255 octets")
-    if (end != len(message) and not additional) or end > len(message):
-        raise Rejected(FORMERR, "the length is wrong")
+    if end > len(message):
+        raise Rejected(FORMERR, "the question is cut short")
     size, dnssec_ok = edns or (PLAIN_LIMIT, False)
     question = Question(message[HEADER.size : end], dnssec_ok=dnssec_ok, unchecked=flags & CD != 0)
-    if question.kind in (AXFR, IXFR, OPT):
+    if question.kind in (AXFR, IXFR):
         raise Rejected(REFUSED, "not a type to ask a forwarder for")
+    if question.kind in META or question.kind == OPT:
+        raise Rejected(FORMERR, "not a type that a name has records of")
     return Query(id_, flags, question, edns=edns is not None, size=size)
 
 
@@ -132,7 +138,7 @@ def _edns(message: bytes, at: int) -> tuple[int, bool] | None:
     """The size and the DO bit of the OPT record among those from *at* on (RFC 6891 §6.1.2)."""
     if message[at : at + 3] == _OPT_HEAD and len(message) - at >= _OPT.size:
         _, _, size, _, version, flags, length = _OPT.unpack_from(message, at)
-        if not version and at + _OPT.size + length == len(message):
+        if not version and at + _OPT.size + length == len(message) and message[11] == 1:
             return min(max(size, PLAIN_LIMIT), EDNS_LIMIT), flags & _DO != 0
     found = None
     for record in records(message, at):

@@ -6,12 +6,13 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from faith.dns import ipv4only, reverse
+from faith.dns import reverse
 from faith.dns.answer import Answer, failure
 from faith.dns.dns_counters import Counters
 from faith.dns.question import Question
-from faith.dns.synthesis import Synthesis, without_a
-from faith.dns.wire import AAAA, IN, NOERROR, NXDOMAIN, A
+from faith.dns.stale import AS_IT_CAME
+from faith.dns.synthesis import Synthesis, hides_a, without_a
+from faith.dns.wire import AAAA, NOERROR, NXDOMAIN, A
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -25,9 +26,6 @@ HEAD_START = 0.25
 """Seconds that AAAA records are asked for alone (RFC 6147 §5.1.8)."""
 DEADLINE = 4.7
 """Seconds for all questions that one answer takes: clients give up after five."""
-
-_AS_IT_CAME = b""
-"""The cache's tag for answers as servers gave them."""
 
 
 class Servers(Protocol):
@@ -62,8 +60,6 @@ class Resolver:
 
     async def resolve(self, question: Question, view: View) -> Answer:
         """The answer for a client of *view*.  Raises WireError for what a server garbled."""
-        if local := ipv4only.answer(question, view.prefixes):
-            return local
         if view.prefixes and (named := reverse.of(question, self.options.all_prefixes)):
             return named.known() or named.answer(await self._look_up(named.v4_question()))
         synthesis = Synthesis(self.options, view, question)
@@ -75,7 +71,7 @@ class Resolver:
             if lent := lending.named(question):
                 return await self._name(lent)
         answer = await self._look_up(question)
-        return without_a(answer) if _hides(view, question) else answer
+        return without_a(answer) if hides_a(view, question) else answer
 
     async def _synthesise(self, question: Question, synthesis: Synthesis) -> Answer:
         """Ask for AAAA records and, when these are missing or slow to come, for A records."""
@@ -120,7 +116,7 @@ class Resolver:
     def _look_up(self, question: Question) -> asyncio.Future[Answer]:
         """The answer as a server gave it, or will give it.  Do not cancel it: others may wait."""
         now = time.monotonic()
-        entry = self._cache.get(question, _AS_IT_CAME, now)
+        entry = self._cache.get(question, AS_IT_CAME, now)
         if entry:
             known: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             known.set_result(entry.answer.aged(int(now - entry.since)))
@@ -134,7 +130,7 @@ class Resolver:
 
     async def _ask(self, question: Question) -> Answer:
         answer = await self._servers.ask(question)
-        self._cache.put(question, _AS_IT_CAME, answer, time.monotonic())
+        self._cache.put(question, AS_IT_CAME, answer, time.monotonic())
         return answer
 
 
@@ -145,12 +141,3 @@ async def _in_time(question: Question, answer: Coroutine[None, None, Answer]) ->
             return await answer
     except TimeoutError:
         return failure(question)
-
-
-def _hides(view: View, question: Question) -> bool:
-    """Whether A records are to be kept from this asker.
-
-    Who validates needs them, also for a synthesis of its own (RFC 6147 §5.5 item 3).
-    """
-    validates = question.dnssec_ok and question.unchecked
-    return view.filter_a and (question.kind, question.klass) == (A, IN) and not validates

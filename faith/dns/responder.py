@@ -6,7 +6,9 @@ import struct
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from faith.dns import local
 from faith.dns.answer import failure
+from faith.dns.cache import is_told
 from faith.dns.options import V4_MAPPED
 from faith.dns.question import EDNS_LIMIT, PLAIN_LIMIT, Rejected, parse
 from faith.dns.wire import (
@@ -21,6 +23,7 @@ from faith.dns.wire import (
     REFUSED,
     TC,
     WireError,
+    question_end,
 )
 
 if TYPE_CHECKING:
@@ -28,12 +31,13 @@ if TYPE_CHECKING:
     from faith.dns.cache import Cache, Entry
     from faith.dns.options import Options, View
     from faith.dns.question import Query
+    from faith.dns.stale import Stale
     from faith.translation.networks import Networks
 
 _CLIENTS = 4096
 """Clients remembered; with more they are worked out anew."""
 _OPT = struct.Struct("!xHHBBHH")
-_UNSERVED = bytes(2)
+_UNSERVED = bytes(4)
 _KNOWN = 16384
 """Datagrams that are answered without a look inside; with more it starts afresh.
 
@@ -45,7 +49,7 @@ _TC = TC >> 8
 class Client:
     """What is decided by a client's address: whether it is *served*, and what it gets to see.
 
-    *tag*, of two octets, is the same for clients that see the same.
+    *tag* is the cache's, the same for clients that see the same.
     """
 
     __slots__ = ("served", "tag", "view")
@@ -57,19 +61,22 @@ class Client:
 
 
 class Miss:
-    """A query whose answer is not known, of *client*, and what would do in need (*stale*)."""
+    """A query of *client* at *now* whose answer is not known; *stale* is what would do in need."""
 
-    __slots__ = ("client", "limit", "query", "stale")
+    __slots__ = ("client", "limit", "now", "query", "stale")
 
-    def __init__(self, query: Query, client: Client, limit: int, stale: Entry | None) -> None:
+    def __init__(
+        self, query: Query, client: Client, limit: int, stale: Entry | None, now: float
+    ) -> None:
         self.query = query
         self.client = client
         self.limit = limit
         self.stale = stale
+        self.now = now
 
     def stale_reply(self) -> bytes | None:
         """The message to send when nothing better can be had in time."""
-        return self.stale.stale_reply(self.query, self.limit) if self.stale else None
+        return self.stale.stale_reply(self.query, self.now, self.limit) if self.stale else None
 
     def reply(self, answer: Answer) -> bytes:
         """The message with the *answer* that was found."""
@@ -79,15 +86,17 @@ class Miss:
 class Responder:
     """Answers from *cache* to clients in *served*, 128-bit networks as in Options.clients.
 
-    None for *served* is everybody.
+    None for *served* is everybody.  *stale* has what would do in need.
     """
 
-    def __init__(self, options: Options, cache: Cache, served: Networks | None) -> None:
+    def __init__(
+        self, options: Options, cache: Cache, served: Networks | None, stale: Stale | None = None
+    ) -> None:
         self.options = options
         self.cache = cache
         self._served = served
+        self._stale = stale
         self._clients: dict[str, Client] = {}
-        self._tags: dict[View, bytes] = {}
         self._known: dict[bytes, tuple[Entry, bytes, bytes]] = {}
 
     def respond(
@@ -114,15 +123,17 @@ class Responder:
         question = query.question
         if not client.served or not query.flags & RD:
             return failure(question, REFUSED).reply(query, b"", limit)
+        if own := local.answer(question, self.options, client.view):
+            return own.reply(query, own.tail(0), limit)
         if found := self.cache.get(question, client.tag, now):
             reply = found.reply(query, now, limit)
             if len(message) <= PLAIN_LIMIT and not stream and not reply[2] & _TC:
                 self._know(key, found, query)
             return reply
-        stale = self.cache.get_stale(question, client.tag, now)
+        stale = self._stale.find(question, client.view, now) if self._stale else None
         if stale and now < stale.recheck:
-            return stale.stale_reply(query, limit)
-        return Miss(query, client, limit, stale)
+            return stale.stale_reply(query, now, limit)
+        return Miss(query, client, limit, stale, now)
 
     def serves(self, host: str) -> bool:
         """Whether the client at *host* is served at all."""
@@ -136,15 +147,15 @@ class Responder:
 
     def keep(self, miss: Miss, answer: Answer, now: float) -> None:
         """Know the next time what the answer to *miss* is."""
-        self.cache.put(miss.query.question, miss.client.tag, answer, now)
+        if is_told(answer) or not miss.stale:
+            self.cache.put(miss.query.question, miss.client.tag, answer, now)
 
     def _client(self, host: str) -> Client:
         address = ip_address(host.partition("%")[0])
         number = int(address) | (V4_MAPPED if address.version == 4 else 0)
         view = self.options.view(number)
         served = self._served is None or number in self._served
-        tag = self._tags.setdefault(view, (len(self._tags) + 1).to_bytes(2, "big"))
-        client = Client(view, tag if served else _UNSERVED, served=served)
+        client = Client(view, self.cache.tag(view) if served else _UNSERVED, served=served)
         if len(self._clients) >= _CLIENTS:
             self._clients.clear()
         self._clients[host] = client
@@ -152,8 +163,15 @@ class Responder:
 
 
 def rejection(message: bytes, rcode: int) -> bytes:
-    """The reply to a query that cannot be read: a header, and EDNS where *rcode* is one of its."""
+    """The reply to a query that is not answered: its question, if that can be read.
+
+    It has EDNS where *rcode* is one of EDNS's.
+    """
     id_, flags = HEADER.unpack_from(message)[:2]
     edns = rcode >= BADVERS
-    head = HEADER.pack(id_, QR | flags & (OPCODE | RD) | rcode & RCODE, 0, 0, 0, edns)
-    return head + _OPT.pack(OPT, EDNS_LIMIT, rcode >> 4, 0, 0, 0) if edns else head
+    try:
+        section = message[HEADER.size : question_end(message)]
+    except WireError:
+        section = b""
+    head = HEADER.pack(id_, QR | flags & (OPCODE | RD) | rcode & RCODE, bool(section), 0, 0, edns)
+    return head + section + (_OPT.pack(OPT, EDNS_LIMIT, rcode >> 4, 0, 0, 0) if edns else b"")

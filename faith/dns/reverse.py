@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 from faith.dns import ipv4only, objects, zone
 from faith.dns.answer import failure
 from faith.dns.question import Question
-from faith.dns.wire import IN, NOERROR, NXDOMAIN, PTR, TYPE_CLASS
+from faith.dns.wire import ANY, IN, NOERROR, NXDOMAIN, PTR, TYPE_CLASS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from faith.dns.answer import Answer
     from faith.translation.prefix import Prefix, Prefixes
 
-_IP6_ARPA = b"\3ip6\4arpa\0"
+IP6_ARPA = b"\3ip6\4arpa\0"
+"""The domain of all reverse names of IPv6, on the wire (RFC 3596 §2.5)."""
 _IN_ADDR_ARPA = b"\7in-addr\4arpa\0"
 _NIBBLES = 32
 _OCTETS = 4
@@ -40,7 +43,7 @@ class Reverse:
     def known(self) -> Answer | None:
         """The answer, if there is no need to ask for it (RFC 8880 §7.2.1)."""
         if self.v4 in ipv4only.ADDRESSES:
-            return zone.answer(self._question, [ipv4only.NAME], ipv4only.TTL)
+            return zone.answer(self._question, [ipv4only.NAME], ipv4only.TTL, PTR)
         return None
 
     def v4_question(self) -> Question:
@@ -52,7 +55,7 @@ class Reverse:
         if reply.rcode not in (NOERROR, NXDOMAIN):
             return failure(self._question, reply.rcode)
         if data := objects.data_of(reply.message, PTR):
-            return zone.answer(self._question, data, reply.lifetime)
+            return zone.answer(self._question, data, reply.lifetime, PTR)
         return zone.negative(self._question, reply.rcode, self._zone(), reply.lifetime)
 
     def _zone(self) -> bytes:
@@ -62,8 +65,11 @@ class Reverse:
 
 
 def of(question: Question, prefixes: Prefixes) -> Reverse | None:
-    """What *question* means if it is a PTR query for an address under one of *prefixes*."""
-    if (question.kind, question.klass) != (PTR, IN):
+    """What *question* means if it is a PTR query for an address under one of *prefixes*.
+
+    One for ANY is as good: of several sets of records it gets this one (RFC 8482 §4.1).
+    """
+    if question.kind not in (PTR, ANY) or question.klass != IN:
         return None
     v6 = address(question.name)
     prefix = None if v6 is None else prefixes.find(v6)
@@ -76,9 +82,26 @@ def address(name: bytes) -> int | None:
     """The IPv6 address with the reverse name *name*, which is in lower case (RFC 3596 §2.5)."""
     end = 2 * _NIBBLES
     nibbles = name[1:end:2]
-    if name[end:] != _IP6_ARPA or name[:end:2] != b"\1" * _NIBBLES or nibbles.strip(_HEX):
+    if name[end:] != IP6_ARPA or name[:end:2] != b"\1" * _NIBBLES or nibbles.strip(_HEX):
         return None
     return int(nibbles[::-1], 16)
+
+
+def is_near(name: bytes, prefixes: Iterable[Prefix]) -> bool:
+    """Return whether *name* is above or below the reverse zone of one of *prefixes*, or is it."""
+    nibbles = name[1 : -len(IP6_ARPA) : 2]
+    count = len(nibbles)
+    if count > _NIBBLES or name != b"".join(b"\1%c" % nibble for nibble in nibbles) + IP6_ARPA:
+        return False
+    if nibbles.strip(_HEX):
+        return False
+    top = int(nibbles[::-1] or b"0", 16)
+    bits = 4 * count
+    return any(
+        top >> bits - shared == prefix.address >> 128 - shared
+        for prefix in prefixes
+        for shared in (min(bits, prefix.length),)
+    )
 
 
 def v4_name(v4: int) -> bytes:
@@ -102,5 +125,5 @@ def v4_address(name: bytes) -> int | None:
 def v6_question(v6: int) -> Question:
     """The PTR query for an IPv6 address."""
     nibbles = b"%032x" % v6
-    name = b"".join(b"\1%c" % nibble for nibble in reversed(nibbles)) + _IP6_ARPA
+    name = b"".join(b"\1%c" % nibble for nibble in reversed(nibbles)) + IP6_ARPA
     return Question(name + TYPE_CLASS.pack(PTR, IN))

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faith.dns import listening
+from faith.dns.cache import Cache
 from faith.dns.dns_counters import Counters
 from faith.dns.endpoint import in_resolv_conf
 from faith.dns.name_service import Names
 from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
+from faith.dns.reverse import IP6_ARPA
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
 from faith.dns.upstream_exchange import Exchange, tls_context
-from faith.errors import ConfigError, SetupError
+from faith.errors import ConfigError, FaithError, PermissionNeeded, SetupError
 from faith.kernel.netlink import interfaces, routes
 from faith.translation.networks import Networks
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from faith.dns.pool import Network, Pool
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+RETRY = 3.0
+"""Seconds until an address is tried again whose port somebody else has."""
 _LINK_LOCAL = (0xFE80 << 112, 10)
 
 log = logging.getLogger("faith.dns")
@@ -75,9 +79,7 @@ async def serve(
     it listens, if there are any, and on no others.  Raises ConfigError and SetupError.
     """
     async with AsyncExitStack() as undo:
-        pool = book.pool(time.monotonic()) if book else None
-        if book and pool:
-            undo.callback(lambda: book.save(pool, time.monotonic()))
+        pool = _pool(book, undo) if book else None
         tasks = Tasks()
         counters = counters or Counters()
         upstreams = Upstreams(_exchanges(settings), tasks, counters)
@@ -85,6 +87,7 @@ async def serve(
         service = _Service(settings, upstreams, tasks, counters, pool)
         undo.callback(service.server.close)
         undo.push_async_callback(tasks.close)
+        undo.callback(service.stop)
         watch = undo.enter_context(routes.watch())
         await service.start(given)
         loop = asyncio.get_running_loop()
@@ -92,6 +95,24 @@ async def serve(
         undo.callback(loop.remove_reader, watch.fileno())
         ready()
         await loop.create_future()
+
+
+def _pool(book: Book, undo: AsyncExitStack) -> Pool | None:
+    """What *book* has to lend, and *undo* writes down; None, with a message, where it is broken."""
+    try:
+        pool = book.pool(time.monotonic())
+    except (FaithError, OSError) as error:
+        log.error("nothing is lent: %s", error)
+        return None
+
+    def save() -> None:
+        try:
+            book.save(pool, time.monotonic())
+        except OSError as error:
+            log.error("the leases of the pool are not written down: %s", error.strerror)
+
+    undo.callback(save)
+    return pool
 
 
 class _Service:
@@ -111,14 +132,17 @@ class _Service:
         self._settings = settings
         self._upstreams = upstreams
         self._basis = _basis(settings)
+        self._cache = Cache(stale=settings.stale)
         self._sockets: dict[Endpoint, list[socket.socket]] = {}
+        self._missing: set[Endpoint] = set()
+        self._retrying: asyncio.TimerHandle | None = None
         self._refreshing = asyncio.Lock()
         self._is_given = False
         self.server = Server(self._names(), self._tasks, counters)
 
     def _names(self) -> Names:
         settings = self._settings
-        options, connected = self._basis
+        options, connected, ours = self._basis
         served = settings.served or Networks(128, connected)
         return Names(
             options,
@@ -128,6 +152,8 @@ class _Service:
             settings.stale,
             self._counters,
             self._pool,
+            Networks(128, ours),
+            self._cache,
         )
 
     async def start(self, given: Iterable[socket.socket]) -> None:
@@ -142,10 +168,16 @@ class _Service:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Serve the prefixes, clients and addresses of this moment.  Raises SetupError."""
+        """Serve the prefixes, clients and addresses of this moment.
+
+        An address that cannot be listened on, as its port is somebody else's, keeps no other from
+        being served, unless it is one of the settings' and this is the start.  Raises SetupError.
+        """
         async with self._refreshing:
             basis = _basis(self._settings)
             if basis != self._basis:
+                if basis[0].all_prefixes != self._basis[0].all_prefixes:
+                    self._cache.forget_below(IP6_ARPA)  # other names are mapped addresses'
                 self._basis = basis
                 self.server.names = self._names()
             if self._is_given:
@@ -153,15 +185,50 @@ class _Service:
             wanted = set(self._settings.listen) or listening.own_endpoints()
             for endpoint in self._sockets.keys() - wanted:
                 self.server.forget(self._sockets.pop(endpoint))
-            for endpoint in wanted - self._sockets.keys():
-                opened = listening.sockets(endpoint, shared=self._settings.shared)
-                self._sockets[endpoint] = opened
-                await self.server.listen(opened)
+            is_start = not self._sockets and not self._missing
+            refused: dict[Endpoint, SetupError] = {}
+            for endpoint in sorted(wanted - self._sockets.keys()):
+                try:
+                    await self._listen(endpoint)
+                except PermissionNeeded:
+                    raise
+                except SetupError as error:
+                    refused[endpoint] = error
+            if is_start and refused and (self._settings.listen or not self._sockets):
+                raise next(iter(refused.values()))
+            for endpoint in refused.keys() - self._missing:
+                log.warning("%s; it is served when it can be", refused[endpoint])
+            self._missing = set(refused)
+            self._retry_later()
+
+    async def _listen(self, endpoint: Endpoint) -> None:
+        """Serve on *endpoint*.  Raises SetupError."""
+        opened = listening.sockets(endpoint, shared=self._settings.shared)
+        self._sockets[endpoint] = opened
+        await self.server.listen(opened)
+        if endpoint in self._missing:
+            log.info("listening on %s as well", endpoint)
+
+    def _retry_later(self) -> None:
+        """Look again in a while for what is missing: nobody tells when a port becomes free."""
+        self.stop()
+        if self._missing:
+            loop = asyncio.get_running_loop()
+            self._retrying = loop.call_later(RETRY, self._refresh_soon)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._retrying:
+            self._retrying.cancel()
+            self._retrying = None
+
+    def _refresh_soon(self) -> None:
+        self._tasks.start(self._follow(), "refresh")
 
     def changed(self, watch: routes.Watch) -> None:
         """Refresh soon, if what was told concerns us."""
         if watch.drain():
-            self._tasks.start(self._follow(), "refresh")
+            self._refresh_soon()
 
     async def _follow(self) -> None:
         try:
@@ -170,13 +237,20 @@ class _Service:
             log.error("%s", error)
 
 
-def _basis(settings: Settings) -> tuple[Options, frozenset[tuple[int, int]]]:
-    """The options with the prefixes of this moment, and the networks of the host's links."""
+def _basis(
+    settings: Settings,
+) -> tuple[Options, frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:
+    """The options with the prefixes of this moment, the networks of the host's links, and its own.
+
+    These are all that it answers for on IPv6, its prefixes included.
+    """
     options = settings.options
+    reserved = routes.reserved()
     if settings.reserved:
-        prefixes = tuple(routes.reserved()) or (WELL_KNOWN,)  # RFC 6147 §5.2
+        prefixes = tuple(reserved) or (WELL_KNOWN,)  # RFC 6147 §5.2
         options = replace(options, prefixes=prefixes)
-    return options, frozenset(_connected())
+    ours = [*routes.own_ipv6(), *((prefix.address, prefix.length) for prefix in reserved)]
+    return options, frozenset(_connected()), frozenset(ours)
 
 
 def _connected() -> Iterator[tuple[int, int]]:
@@ -200,13 +274,13 @@ def _exchanges(settings: Settings) -> list[Exchange]:
 
 
 def _system_servers(settings: Settings) -> list[Endpoint]:
-    """Those of resolv.conf(5), except for ourselves."""
+    """Those of resolv.conf(5), but for ourselves: who else listens on our address is a server."""
     own = set(settings.listen) or listening.own_endpoints()
     try:
         found = in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
     except OSError as error:
         raise ConfigError(f"{RESOLV_CONF}: {error.strerror}") from error
-    others = [server for server in found if server not in own]
+    others = [one for one in found if one not in own or listening.is_taken(one)]
     if not others:
         raise ConfigError(f"{RESOLV_CONF} names no server to ask; say which with --forward")
     return others

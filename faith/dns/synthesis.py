@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.dns import objects
-from faith.dns.answer import Answer
+from faith.dns.answer import FILTERED, SYNTHESISED, Answer
 from faith.dns.options import Rule
 from faith.dns.rewrite import to_aaaa
-from faith.dns.wire import AAAA, ANSWER, IN, NOERROR, NXDOMAIN, A
+from faith.dns.wire import AAAA, ANSWER, ANY, IN, NOERROR, NXDOMAIN, A
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +74,9 @@ class Synthesis:
             return a_reply.asked_for(AAAA)  # §5.1.6
         if any(self._addresses(v4) for v4 in addresses(a_reply, A)):
             self.made = True
-            return to_aaaa(a_reply, self._addresses, self._ttl_limit(reply))
+            made = to_aaaa(a_reply, self._addresses, self._ttl_limit(reply))
+            made.error = SYNTHESISED
+            return made
         if reply.rcode == NOERROR:
             return self._without_excluded(reply)  # §5.4: no data, so the client's own answer
         return without_a(a_reply).asked_for(AAAA)
@@ -94,7 +96,20 @@ class Synthesis:
 
 def without_a(reply: Answer) -> Answer:
     """*reply* without its A records, for clients that they are of no use to."""
-    return _without(reply, A, lambda v4: True)
+    found = _without(reply, A, lambda v4: True)
+    if found is not reply:
+        found.error = FILTERED
+    return found
+
+
+def hides_a(view: View, question: Question) -> bool:
+    """Return whether A records are to be kept from this asker.
+
+    Who validates needs them, also for a synthesis of its own (RFC 6147 §5.5 item 3).
+    """
+    validates = question.dnssec_ok and question.unchecked
+    asked = question.kind in (A, ANY) and question.klass == IN
+    return view.filter_a and asked and not validates
 
 
 def addresses(reply: Answer, kind: int) -> list[int]:

@@ -28,7 +28,9 @@ NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 BADVERS = 16
 
 A, NS, CNAME, SOA, PTR, AAAA, DNAME, OPT, DS, RRSIG = 1, 2, 5, 6, 12, 28, 39, 41, 43, 46
-IXFR, AXFR, ANY = 251, 252, 255
+TSIG, IXFR, AXFR, ANY = 250, 251, 252, 255
+META = range(128, 255)
+"""Types that no name has records of (RFC 6895 §3.1); ANY is one that may be asked for."""
 IN = 1
 
 ANSWER, AUTHORITY, ADDITIONAL = range(3)
@@ -103,7 +105,7 @@ def question_end(message: bytes) -> int:
 
 
 def records(message: bytes, at: int) -> Iterator[Record]:
-    """The records of *message*, which begin at *at* and must fill it to its end.
+    """The records of *message*, which begin at *at*; what follows the last one is nothing.
 
     Raises WireError.
     """
@@ -112,8 +114,6 @@ def records(message: bytes, at: int) -> Iterator[Record]:
             record = _record(message, section, at)
             yield record
             at = record.end
-    if at != len(message):
-        raise WireError("something follows the last record")
 
 
 def _record(message: bytes, section: int, start: int) -> Record:

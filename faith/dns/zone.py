@@ -19,11 +19,24 @@ _POINTER = 0xC000
 _NOBODY = b"\6nobody\7invalid\0"
 
 
-def answer(question: Question, data: Sequence[bytes], ttl: int) -> Answer:
-    """An answer with one record of the type asked for to each of *data*."""
+def holds(apex: bytes, name: bytes) -> bool:
+    """Return whether *name* is *apex* or a name below it, both on the wire and in lower case.
+
+    The octets of a label may look like the end of a name that they are not.
+    """
+    if not name.endswith(apex):
+        return False
+    at = 0
+    while len(name) - at > len(apex):
+        at += name[at] + 1
+    return len(name) - at == len(apex)
+
+
+def answer(question: Question, data: Sequence[bytes], ttl: int, kind: int | None = None) -> Answer:
+    """An answer with one record to each of *data*, of type *kind* or of the type asked for."""
     name = _POINTER | HEADER.size
     records = [
-        _RECORD.pack(name, question.kind, question.klass, ttl, len(octets)) + octets
+        _RECORD.pack(name, kind or question.kind, question.klass, ttl, len(octets)) + octets
         for octets in data
     ]
     return _answer(question, NOERROR, (len(data), 0, 0), b"".join(records))

@@ -1,1 +1,1 @@
-"""All that asks or changes the operating system, each change with its undo."""
+"""Everything that reads or changes the operating system, each change with its undo."""

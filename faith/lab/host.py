@@ -1,4 +1,4 @@
-"""A host of the lab: what can be configured, called and run in a network namespace."""
+"""A host of the lab: a network namespace that can be configured and run programs."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _WAITING_STATE = {"tcp": "0A", "udp": "07"}  # as /proc/net/tcp and /proc/net/ud
 
 
 class Host:
-    """A network namespace with lo up and nothing else, made by :meth:`faith.lab.Network.host`.
+    """A network namespace with only lo up, made by :meth:`faith.lab.Network.host`.
 
-    *links* configures it; *namespace* is a descriptor of it.  Only that and a thread hold it, so it
-    goes when this process goes; programs started in it are ended then, however this process went.
+    *links* configures it; *namespace* is its descriptor.  Only that and a thread hold it, so it
+    ends with this process; programs started in it are ended then, however this process ends.
     """
 
     def __init__(self, name: str) -> None:
@@ -49,7 +49,7 @@ class Host:
         return f"<Host {self.name}>"
 
     def close(self) -> None:
-        """End the programs (SIGTERM, then SIGKILL) and let go of the namespace."""
+        """End the programs (SIGTERM, then SIGKILL) and release the namespace."""
         if not self._kept:
             self._end_programs()
         self.links.close()
@@ -59,14 +59,14 @@ class Host:
         if self._warden:
             self._warden.communicate("end\n", timeout=warden.GRACE + 5)
         for program in self._programs:
-            _kill(program)  # one that went to live in another namespace
+            _kill(program)  # a program that moved to another namespace
             with suppress(BrokenPipeError), program:
                 pass
 
     def keep(self) -> int:
         """Let the namespace and its programs outlive this process.
 
-        Returns the process that holds them: named ``faith-NAME``, it ends them all at SIGTERM.
+        Returns the process that holds them: named ``faith-NAME``, it ends them all on SIGTERM.
         """
         holder = self._post_warden()
         if not self._kept:
@@ -80,16 +80,17 @@ class Host:
         return holder.pid
 
     def call(self, function: Callable[[*Ts], T], *args: *Ts, timeout: float = 30) -> T:
-        """What *function* returns or raises in a thread that is always in this namespace.
+        """Call *function* in a thread of this namespace; return what it returns, or raise its
+        error.
 
-        A socket it makes belongs to the namespace and can be used anywhere afterwards.  Raises
+        A socket that it makes belongs to the namespace and can be used anywhere afterwards.  Raises
         TimeoutError after *timeout* seconds; that does not interrupt the function.
         """
         return self._resident.call(function, *args, timeout=timeout)
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """The calling thread is in this namespace for as long as the block lasts."""
+        """Move the calling thread into this namespace for the block."""
         outside = current_network()
         try:
             enter_network(self.namespace)
@@ -103,8 +104,8 @@ class Host:
     ) -> subprocess.Popen[str]:
         """Start a program here, in a session of its own; it is ended with the lab at the latest.
 
-        *options* are those of subprocess.Popen; there is no standard input unless they give one,
-        and pipes are in text mode.
+        *options* are those of subprocess.Popen; standard input is /dev/null unless they set it, and
+        pipes are in text mode.
         """
         self._post_warden()
         options = {"stdin": subprocess.DEVNULL, "errors": "backslashreplace", **options}
@@ -123,10 +124,10 @@ class Host:
         check: bool = True,
         **options: Any,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program here, giving it *stdin*; returns its result with what it wrote.
+        """Run a program here with the input *stdin*; return its result with its output.
 
         Raises CalledProcessError, unless *check* is false, and TimeoutExpired after *timeout*
-        seconds, with its process group killed; what it wrote is in a note of either.
+        seconds, with its process group killed; the output is in a note of either.
         """
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         program = self.popen(argv, **{**pipes, **options})
@@ -143,7 +144,7 @@ class Host:
         return subprocess.CompletedProcess(argv, program.returncode, output, errors)
 
     def processes(self) -> list[int]:
-        """The processes in this namespace, in the order of their numbers."""
+        """Return the processes in this namespace, in ascending order."""
         holder = self._warden.pid if self._warden else None
         found = warden.inhabitants(os.fstat(self.namespace))
         return sorted(pid for pid in found if pid != holder)
@@ -163,7 +164,8 @@ class Host:
         return self._warden
 
     def sysctl(self, name: str, value: object = None) -> str:
-        """The value of ``net.…`` here, after setting it when one is given.  Raises SetupError."""
+        """Return the value of ``net.…`` here, after setting it if one is given.  Raises
+        SetupError."""
         path = Path("/proc/sys", *name.split("."))
 
         def access() -> str:
@@ -179,7 +181,8 @@ class Host:
     def is_listening(
         self, port: int, family: AddressFamily = AF_UNSPEC, protocol: str = "tcp"
     ) -> bool:
-        """Whether a TCP socket listens, or a UDP socket waits, on *port*; nothing is sent."""
+        """Return whether a TCP socket listens, or a UDP socket is bound, on *port*; nothing is
+        sent."""
         suffix = f":{port:04X}"
         tables = [f"/proc/thread-self/net/{protocol}{version}" for version in _TABLES[family]]
         for table in tables:

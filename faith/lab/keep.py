@@ -1,4 +1,4 @@
-"""Leaving a network behind to play with, and taking it away later."""
+"""Keeping a lab's network after its process has ended, and removing it later."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def keep(network: Network) -> dict[str, str]:
     """Let the hosts of *network*, and the programs started in them, outlive this process.
 
     Returns for each host what to write before a command to run it there: ``ip netns exec
-    faith-NAME``, or a line of nsenter(1) where nobody else could see that name because this
-    process is in a user namespace of its own.  A program that was given no output of its own goes
-    on writing to ours.  Raises SetupError, also when a network is kept already.
+    faith-NAME``, or a line of nsenter(1) where nobody else could see that name because this process
+    is in a user namespace of its own.  A program that was given no output of its own goes on
+    writing to the output of this process.  Raises SetupError, also when a network is kept already.
     """
     if kept := sorted(_holders()):
         raise SetupError("keeping the network", f"{', '.join(kept)} are there already")
@@ -36,7 +36,7 @@ def keep(network: Network) -> dict[str, str]:
 
 
 def remove_kept() -> list[str]:
-    """End all that this user has kept, programs included; returns the names, ``faith-…``."""
+    """End everything that this user has kept, programs included; return the names, ``faith-…``."""
     kept = _holders()
     for holder in kept.values():
         os.kill(holder, signal.SIGTERM)
@@ -63,10 +63,10 @@ def _keep(name: str, holder: int) -> str:
 
 
 def _holders() -> dict[str, int]:
-    """This user's processes that hold a kept host, by the name of the host."""
+    """Return this user's processes that hold a kept host, by the name of the host."""
     held = {}
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # gone meanwhile
+        with suppress(OSError):  # ended in the meantime
             argv = process.joinpath("cmdline").read_bytes().split(b"\0")
             kept = process.joinpath("comm").read_bytes().startswith(b"faith-")
             if kept and argv[1:2] == [b"-IS"] and process.stat().st_uid == os.getuid():

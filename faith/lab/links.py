@@ -1,6 +1,6 @@
 """The links, addresses and routes of a host.
 
-The one module that meets pyroute2, which is slow to import and has no types.
+The one module that uses pyroute2, which is slow to import and has no types.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ _RTM_F_CLONED = 0x200
 
 
 class Links:
-    """What ip(8) would be asked for.  Every method that changes something raises SetupError."""
+    """The configuration of a host that ip(8) would change.  Methods that change it raise
+    SetupError."""
 
     def __init__(self, resident: Resident) -> None:
         self._resident = resident
         self._netlink: Any = None
 
     def close(self) -> None:
-        """Close the socket to the kernel, unless the thread that it belongs to is stuck."""
+        """Close the netlink socket, unless its thread is stuck."""
         if self._netlink:
             with suppress(TimeoutError):
                 self._resident.call(self._netlink.close, timeout=1)
 
     def join(self, device: str, namespace: int, peer: str, mtu: int = 1500) -> None:
-        """Make a veth pair: *device* here, *peer* in the namespace of the descriptor given."""
+        """Make a veth pair: *device* here, *peer* in the namespace of the descriptor
+        *namespace*."""
         end = {"ifname": peer, "mtu": mtu, "net_ns_fd": namespace}
         self._ask("link", "add", kind="veth", ifname=device, mtu=mtu, peer=end)
 
@@ -45,7 +47,7 @@ class Links:
         self._ask("link", "set", index=self._index(device), state="up")
 
     def is_up(self, device: str) -> bool:
-        """Whether packets can leave by *device*: it, its peer and its addresses are up."""
+        """Return whether packets can leave by *device*: it, its peer and its addresses are up."""
         index = self._index(device)
         (link,) = self._ask("get_links", index)
         return link.get_attr("IFLA_OPERSTATE") == "UP" and not any(
@@ -55,7 +57,7 @@ class Links:
         )
 
     def add_address(self, device: str, address: str) -> None:
-        """Add ``ADDRESS/LENGTH``, usable at once: no duplicate address detection."""
+        """Add ``ADDRESS/LENGTH``, usable at once: without duplicate address detection."""
         interface = ip_interface(address)
         self._ask(
             "addr",
@@ -67,19 +69,19 @@ class Links:
         )
 
     def add_route(self, destination: str, via: str) -> None:
-        """Add a route to a network, or ``default``, by way of the address *via*."""
+        """Add a route to a network, or ``default``, through the gateway *via*."""
         family = socket.AF_INET6 if ":" in via else socket.AF_INET
         self._ask("route", "add", dst=destination, gateway=via, family=family)
 
     def addresses(self) -> list[str]:
-        """Every address as ``ADDRESS/LENGTH``, sorted."""
+        """Return every address as ``ADDRESS/LENGTH``, sorted."""
         return sorted(
             f"{address.get_attr('IFA_ADDRESS')}/{address['prefixlen']}"
             for address in self._ask("get_addr")
         )
 
     def routes(self) -> list[str]:
-        """Every route of every table as a line much like those of ip-route(8), sorted."""
+        """Return every route of every table as a line like those of ip-route(8), sorted."""
         routes = [route for route in self._ask("get_routes") if not route["flags"] & _RTM_F_CLONED]
         return sorted(self._resident.call(lambda: [_line(route) for route in routes]))
 

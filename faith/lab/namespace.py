@@ -1,4 +1,4 @@
-"""The kernel's namespaces by system call: making, entering and mounting them, with or without root.
+"""Namespaces by system call: making, entering and mounting them, with or without root.
 
 Network namespaces belong to threads; user and mount namespaces are entered by a whole process.
 """
@@ -27,7 +27,7 @@ _private = False
 
 
 def new_network() -> int:
-    """Move the calling thread into a new network namespace; returns a descriptor that holds it.
+    """Move the calling thread into a new network namespace; return a descriptor that holds it.
 
     Raises OSError.
     """
@@ -36,7 +36,7 @@ def new_network() -> int:
 
 
 def current_network() -> int:
-    """A descriptor of the calling thread's network namespace, to be closed by the caller."""
+    """Return a descriptor of the calling thread's network namespace, to be closed by the caller."""
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -51,8 +51,9 @@ def bind(source: Path, target: Path) -> None:
 
 
 def share(directory: Path) -> None:
-    """Let what is mounted under *directory* be seen from other mount namespaces; ip-netns(8) does
-    the same with its own, and leaves it so.  Raises OSError.
+    """Make mounts under *directory* visible in other mount namespaces.
+
+    ip-netns(8) does the same with its own directory, and leaves it so.  Raises OSError.
     """
     flags = _MS_SHARED | _MS_REC
     if _libc.mount(None, bytes(directory), None, flags, None):
@@ -61,12 +62,12 @@ def share(directory: Path) -> None:
 
 
 def unmount(target: Path) -> None:
-    """Undo :func:`bind`, also while the file is in use.  Raises OSError."""
+    """Undo :func:`bind`, even while the file is in use.  Raises OSError."""
     _checked(_libc.umount2(bytes(target), _MNT_DETACH))
 
 
 def can_make_networks() -> bool:
-    """Whether this process may make network namespaces and configure them."""
+    """Return whether this process may make network namespaces and configure them."""
     status = Path("/proc/self/status").read_text()
     effective = int(status.partition("CapEff:")[2].split(maxsplit=1)[0], 16)
     return effective & _CAP_SYS_ADMIN != 0 and effective & _CAP_NET_ADMIN != 0
@@ -82,9 +83,9 @@ def gain_rights() -> None:
 
 
 def enter_user_namespace() -> None:
-    """Become root of user, mount and network namespaces of one's own, with an empty ``/run``.
+    """Become root in new user, mount and network namespaces, with an empty ``/run``.
 
-    User 0 there is the user here, and the only one there is: setgroups() and a change to another
+    User 0 there is the user here, and the only user there is: setgroups() and a change to another
     user fail.  Raises SetupError, and then nothing has changed.
     """
     global _private
@@ -96,12 +97,13 @@ def enter_user_namespace() -> None:
 
 
 def has_private_mounts() -> bool:
-    """Whether :func:`enter_user_namespace` was called, so that nobody else sees our mounts."""
+    """Return whether :func:`enter_user_namespace` was called, so that no other process sees its
+    mounts."""
     return _private
 
 
 def _try_in_a_child() -> None:
-    # Some systems allow the namespace and then no rights in it; there is no way back out of it.
+    # Some systems allow the namespace and then no rights in it; it cannot be left again.
     child = os.fork()
     if not child:
         try:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Network:
-    """Hosts and the links between them; a context manager that takes them all away again.
+    """Hosts and the links between them; a context manager that removes them all.
 
-    Needs root, or what :func:`faith.lab.gain_rights` gives.
+    Needs root, or the rights that :func:`faith.lab.gain_rights` gives.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Network:
         self._undo.close()
 
     def host(self, name: str) -> Host:
-        """A new host without links.  Raises SetupError."""
+        """Make a host without links.  Raises SetupError."""
         host = self.hosts[name] = Host(name)
         self._undo.callback(host.close)
         return host
@@ -42,9 +42,9 @@ class Network:
         far_addresses: Iterable[str] = (),
         mtu: int = 1500,
     ) -> None:
-        """Join two hosts by a cable: devices ``to-FAR`` and ``to-NEAR``, up, with the addresses.
+        """Join two hosts by a link: devices ``to-FAR`` and ``to-NEAR``, up, with the addresses.
 
-        Addresses are ``ADDRESS/LENGTH``.  Packets can pass at the return.  Raises SetupError.
+        Addresses are ``ADDRESS/LENGTH``.  Packets can pass when it returns.  Raises SetupError.
         """
         near_end, far_end = (f"to-{peer.name}"[:15] for peer in (far, near))
         near.links.join(near_end, far.namespace, far_end, mtu)
@@ -52,12 +52,12 @@ class Network:
             (near, near_end, near_addresses),
             (far, far_end, far_addresses),
         ):
-            # Link-local addresses too shall be there at once, and routes not change later.
+            # Link-local addresses must be usable at once too, and routes must not change later.
             host.sysctl(f"net.ipv6.conf.{device}.accept_dad", 0)
             host.links.up(device)
             for address in addresses:
                 host.links.add_address(device, address)
-        # The kernel learns of the second end's carrier a moment later and drops packets until then.
+        # The kernel notices the second end's carrier a moment later and drops packets until then.
         wait_until(
             lambda: near.links.is_up(near_end) and far.links.is_up(far_end),
             seconds=5,

@@ -1,4 +1,4 @@
-"""A thread that lives in a network namespace of its own and does there what it is asked to do."""
+"""A thread in a network namespace of its own, which calls functions there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Resident:
-    """Makes the namespace; *namespace* is a descriptor that holds it.  Raises SetupError."""
+    """The thread and its new namespace, held by the descriptor *namespace*.  Raises SetupError."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -30,13 +30,14 @@ class Resident:
         self.namespace = born.result()
 
     def close(self) -> None:
-        """Let go of the thread and the namespace; a function still running is left behind."""
+        """End the thread and close the namespace; a function that is still running is
+        left behind."""
         self._work.put(None)
         self._thread.join(timeout=1)
         os.close(self.namespace)
 
     def call(self, function: Callable[[*Ts], T], *args: *Ts, timeout: float = 30) -> T:
-        """What *function* returns or raises in this thread.
+        """Call *function* in this thread; return what it returns, or raise its error.
 
         Raises TimeoutError after *timeout* seconds; that does not interrupt the function.
         """
@@ -58,7 +59,7 @@ class Resident:
             return
         while work := self._work.get():
             work()
-            del work  # or what it refers to, sockets for instance, would live until the next call
+            del work  # or the objects it refers to, such as sockets, would live until the next call
 
 
 def _fulfil(future: Future[T], function: Callable[[*Ts], T], *args: *Ts) -> None:

@@ -21,9 +21,9 @@ PREFIX = "2001:db8:ffff::/96"
 
 @dataclass(frozen=True)
 class ThreeHosts:
-    """An IPv6-only client, a gateway that forwards nothing, an IPv4-only server.
+    """An IPv6-only client, a gateway without forwarding, an IPv4-only server.
 
-    *prefix* is routed to the gateway and reserved by nobody yet.
+    *prefix* is routed to the gateway and not reserved yet.
     """
 
     network: Network
@@ -33,7 +33,7 @@ class ThreeHosts:
     prefix: str = PREFIX
 
     def mapped(self, v4: str = SERVER) -> str:
-        """The address under *prefix* by which the client reaches *v4*."""
+        """Return the mapped address by which the client reaches *v4*."""
         return str(IPv6Network(self.prefix)[int(IPv4Address(v4))])
 
 
@@ -43,10 +43,10 @@ def three_hosts(
     """Build in *network*::
 
         client ──────────────────── gateway ──────────────── server
-        2001:db8:6::2   2001:db8:6::1     192.0.2.1     192.0.2.80
+        2001:db8:6::2   2001:db8:6::1  192.0.2.1       192.0.2.80
 
     The client's default route is the gateway; the server has no route but its own link's and no
-    IPv6 at all.  *server_addresses* are further ones of 192.0.2.0/24.  Raises SetupError.
+    IPv6 at all.  *server_addresses* are further addresses in 192.0.2.0/24.  Raises SetupError.
     """
     client, gateway, server = (network.host(name) for name in ("client", "gateway", "server"))
     server.sysctl("net.ipv6.conf.all.disable_ipv6", 1)

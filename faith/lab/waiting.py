@@ -1,4 +1,4 @@
-"""Waiting for what comes true a little later."""
+"""Waiting for a condition."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The process that ends what runs in a host when its lab is gone, whatever way it went.
+"""The process that ends a host's programs when its lab is gone, however that ended.
 
-It runs in the host's namespace, as a script on its own: ``warden.py NAME``.  Its standard input is
-a pipe from the lab: at the end of it, SIGKILL of the lab included, every other process of the
-namespace gets SIGTERM and, after a grace, SIGKILL.  After the line ``keep`` it waits for SIGTERM
-instead, named ``faith-NAME``.
+It runs in the host's namespace, as a script: ``warden.py NAME``.  Its standard input is a pipe from
+the lab: at its end, SIGKILL of the lab included, every other process of the namespace gets SIGTERM
+and, after a grace time, SIGKILL.  After the line ``keep`` it waits for SIGTERM instead, named
+``faith-NAME``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ GRACE = 2.0
 
 
 def inhabitants(namespace: os.stat_result) -> list[int]:
-    """The other processes whose main thread is in *namespace*: ``os.stat()`` of it."""
+    """Return the other processes whose main thread is in *namespace*, given by its
+    ``os.stat()``."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):  # gone, a zombie, or none of our business
+        with contextlib.suppress(OSError):  # ended, a zombie, or not accessible
             if os.path.samestat(os.stat(f"/proc/{pid}/ns/net"), namespace):
                 found.append(int(pid))
     return [pid for pid in found if pid not in (os.getpid(), os.getppid())]
@@ -43,12 +44,12 @@ def end(namespace: os.stat_result) -> None:
 
 
 def main(name: str) -> None:
-    """Wait for the end of the lab, then make it so."""
+    """Wait for the end of the lab, then end the host's programs."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     if sys.stdin.readline() == "keep\n":
         with open("/proc/self/comm", "w") as comm:
             comm.write(f"faith-{name}")
-        os.close(1)  # tells the lab that the name is there to be found
+        os.close(1)  # tells the lab that the name is set
         signal.sigwait({signal.SIGTERM})
     end(os.stat("/proc/self/ns/net"))
 

@@ -6,6 +6,7 @@ meanwhile.  What another relay has not taken can be taken back.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
 from faith.relay.tcp.session import Session
@@ -52,8 +53,9 @@ class Handover:
         self._plane = plane
         self._dialling = dialling
         self._ftp = ftp
-        self._numbers: dict[Session, int] = {}  # of those that have gone: others name their parent
-        self._came: dict[int, Session] = {}  # by the number that they had where they came from
+        self._own_name = os.urandom(8).hex()  # several may give to one
+        self._names: dict[Session, str] = {}  # of parents that have gone: others name them
+        self._parents: dict[str, Session] = {}  # that came, by the name given where they came from
 
     @property
     def left(self) -> bool:
@@ -88,6 +90,7 @@ class Handover:
         connection open that others close.
         """
         rest = iter(descriptors)
+        self._parents = {name: one for name, one in self._parents.items() if one.end is None}
         # All is read before anything goes on.
         for state, it, further in [(state, *self._read(state, rest)) for state in states]:
             if isinstance(it, Session):
@@ -107,7 +110,7 @@ class Handover:
         found += [(session, FLOWING) for session in self._plane.sessions()]
         found += [(session, DIALLING) for session in self._dialling.sessions()]
         return [one for one in found if one[0].parent is None] or [
-            one for one in found if one[0].parent in self._numbers or _is_orphan(one[0])
+            one for one in found if one[0].parent in self._names or _is_orphan(one[0])
         ]
 
     def _release(self, session: Session, stage: str) -> tuple[State, list[int]]:
@@ -123,9 +126,10 @@ class Handover:
             self._dialling.remove(session)
         self._plane.hand_over(session)
         home.forsake(session)
-        more["number"] = self._numbers[session] = len(self._numbers)
+        if session.data:
+            more["name"] = self._names[session] = f"{self._own_name}.{len(self._names)}"
         if session.parent is not None:
-            more["parent"] = self._numbers.get(session.parent)
+            more["parent"] = self._names.get(session.parent)
         state, sockets = freeze(session)
         return state | more, sockets + its
 
@@ -143,10 +147,11 @@ class Handover:
 
     def _resume(self, state: State, session: Session, descriptors: list[int]) -> None:
         home = self._home
-        self._came[state["number"]] = session
+        if "name" in state:
+            self._parents[state["name"]] = session
         if "parent" in state:
             # An orphan is its own parent: it belongs to nobody, and is no control connection.
-            session.parent = self._came.get(state["parent"], session)
+            session.parent = self._parents.get(state["parent"], session)
             session.parent.data += 1
         home.settle(session)
         if self._ftp and state["secured"]:

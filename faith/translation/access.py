@@ -1,8 +1,8 @@
-"""The access rules of faithd.conf(5), as KAME's faithd read them, but strict.
+"""Access rules of faithd.conf(5): the rules of KAME's faithd, read strictly.
 
 One rule a line, ``SRC6[/len] permit|deny DST4[/len] [SRC4]``: clients in SRC6 may or may not reach
 DST4, and SRC4 is the address the connection is made from.  The first match decides, no match
-denies, and no rules at all permit everything.
+denies, and an empty list of rules permits everything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _FORM = "SRC6[/len] permit|deny DST4[/len] [SRC4]"
 
 
 class Rule:
-    """One rule; networks are ``(network, length)`` integers, *source4* a 32-bit address or None."""
+    """One access rule; networks are ``(network, length)`` integers, *source4* a 32-bit address or
+    None."""
 
     __slots__ = ("clients", "destinations", "line", "permit", "source4")
 
@@ -36,21 +37,21 @@ class Rule:
         self.line = line
 
     def names(self, network: tuple[int, int]) -> bool:
-        """True when this rule's destinations lie inside the IPv4 *network*."""
+        """Return whether the destinations of this rule lie inside the IPv4 *network*."""
         start, length = network
         own_start, own_length = self.destinations
         return own_length >= length and own_start >> (32 - length) == start >> (32 - length)
 
 
 PERMIT_ALL = Rule((0, 0), True, (0, 0))
-"""What no rules at all mean."""
+"""The rule that decides where no rules are configured."""
 
 
 class Access:
-    """An immutable list of rules, asked with a cost that does not grow with its length.
+    """An immutable list of rules; the cost of a decision does not grow with its length.
 
     Rules are grouped by their two prefix lengths; a group is one dictionary look-up, and groups
-    whose first rule comes after a match already found are not asked.
+    whose first rule comes after a match already found are skipped.
     """
 
     __slots__ = ("_groups", "rules")
@@ -71,7 +72,7 @@ class Access:
 
     @classmethod
     def parse(cls, text: str, file: str | None = None) -> Access:
-        """Read the text of a faithd.conf.  Raises ConfigError naming *file* and line."""
+        """Parse the text of a faithd.conf.  Raises ConfigError naming *file* and line."""
         rules = []
         for number, line in enumerate(text.splitlines(), 1):
             words = line.partition("#")[0].split()
@@ -83,7 +84,8 @@ class Access:
         return cls(rules)
 
     def decide(self, client: int, destination: int) -> Rule | None:
-        """The first rule that matches a 128-bit *client* and a 32-bit *destination*, or None."""
+        """Return the first rule that matches a 128-bit *client* and a 32-bit *destination*, or
+        None."""
         if not self.rules:
             return PERMIT_ALL
         best = len(self.rules)

@@ -1,7 +1,7 @@
-"""What a connection's destination means, and whether a client may reach it.
+"""Access decisions for connections from IPv6 to IPv4: rules, safe defaults, source addresses.
 
-The safe defaults are stricter than KAME's: what no client has business to reach through a gateway
-is refused unless a rule of the operator's names it.
+The safe defaults are stricter than KAME's: a destination that no client has business to reach
+through a gateway is refused unless a rule names it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from faith.translation.sources import Sources
 
     Lent = Callable[[int], int | None]
-    """The IPv6 host that a 32-bit address was lent to, or None."""
+    """Looks up the IPv6 host that a 32-bit IPv4 address is leased to, or None."""
 
 
 def _networks(*text: str) -> Networks:
@@ -55,16 +55,17 @@ _PRIVATE = (
 )
 
 SPECIAL_DESTINATIONS = _networks(*_SPECIAL)
-"""Never a server of somebody's: refused unless a rule lies inside the range."""
+"""Ranges without servers: refused unless a rule lies inside the range."""
 NOT_GLOBAL_DESTINATIONS = _networks(*_SPECIAL, *_PRIVATE)
-"""What 64:ff9b::/96 must not stand for (RFC 6052 §3.1: RFC 1918, RFC 5735 §3, RFC 6598)."""
+"""Ranges that 64:ff9b::/96 must not map (RFC 6052 §3.1: RFC 1918, RFC 5735 §3, RFC 6598)."""
 
 
 class Verdict:
-    """The answer to one connection: *refused* says why, or is None when it may go on.
+    """The decision about one connection: *refused* is the reason, None when it is permitted.
 
-    *source4* is the 32-bit address to connect from, or None for the kernel's choice.  Towards the
-    gateway's own address it is told even with a refusal, for what is not the gateway's there.
+    *source4* is the 32-bit address to connect from, or None for the kernel's choice.  It is also
+    set when the destination is refused as the gateway's own address, because a local server there
+    may still take the connection.
     """
 
     __slots__ = ("refused", "source4")
@@ -75,20 +76,24 @@ class Verdict:
 
 
 def nothing_lent(v4: int) -> int | None:
-    """What any address was lent to where there is no pool: None."""
+    """Return None: the `Lent` of a gateway without an address pool."""
     return None
 
 
-class Policy:
-    """Everything that decides about a connection, replaced as one value on any change.
+_NONE6 = Networks(128)
 
-    *own* are the networks the gateway answers for on IPv4, as its kernel's local table has them.
-    What a client connects from is said by a rule, else by the *maps*, else by the *sources*.
-    *lent* says which IPv6 host an IPv4 address stands for that no map is for, if any, and then it
-    does so for a while.
+
+class Policy:
+    """Everything that decides about a connection: one immutable value, replaced whole on any
+    change.
+
+    *own* are the IPv4 networks in the local table of the gateway's kernel.  The source address of a
+    client's connection comes from its rule, else from the *maps*, else from the *sources*.  *lent*
+    returns the IPv6 host that an IPv4 address without a static map is leased to, and renews that
+    lease; never one of *own6*, the IPv6 networks that the gateway answers for.
     """
 
-    __slots__ = ("access", "lent", "maps", "own", "prefixes", "sources")
+    __slots__ = ("access", "lent", "maps", "own", "own6", "prefixes", "sources")
 
     def __init__(
         self,
@@ -98,6 +103,7 @@ class Policy:
         maps: Maps = NO_MAPS,
         sources: Sources = NO_SOURCES,
         lent: Lent = nothing_lent,
+        own6: Networks = _NONE6,
     ) -> None:
         self.prefixes = prefixes
         self.own = own
@@ -105,11 +111,12 @@ class Policy:
         self.maps = maps
         self.sources = sources
         self.lent = lent
+        self.own6 = own6
 
     def admit(self, client: int, destination: int, prefix: Prefix, protocol: str = TCP) -> Verdict:
-        """Judge *client* (128 bits) towards *destination* (32 bits), reached through *prefix*.
+        """Decide whether *client* (128 bits) may reach *destination* (32 bits) through *prefix*.
 
-        *protocol* is as in maps.
+        *protocol* is one of `faith.translation.map.PROTOCOLS`.
         """
         if self.prefixes.find(client) is not None:
             return Verdict(SOURCE_MAPPED)  # RFC 6146 §3.5: a loop, or a forged source

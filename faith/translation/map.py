@@ -1,4 +1,4 @@
-"""One static map between IPv4 and IPv6 addresses: an explicit address mapping of RFC 7757."""
+"""One static map between IPv4 and IPv6 addresses: an explicit address mapping (RFC 7757)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TCP = "tcp"
 UDP = "udp"
 ICMP = "icmp"
-"""Echo, of ICMP on the one side and ICMPv6 on the other."""
+"""ICMP echo on the IPv4 side, ICMPv6 echo on the IPv6 side."""
 PROTOCOLS = (TCP, UDP, ICMP)
 
 BOTH = "both"
@@ -26,16 +26,19 @@ OUT = "out"
 DIRECTIONS = (BOTH, IN, OUT)
 
 _NEVER6 = ((0, 96), (0xFFFF << 32, 96), (0xFE80 << 112, 10), (0xFF << 120, 8))
-"""None beyond its link: loopback and IPv4-compatible, IPv4-mapped, link-local, multicast."""
+"""Addresses without a meaning beyond their link: loopback and IPv4-compatible, IPv4-mapped,
+link-local, multicast."""
 
 
 class Map:
-    """One map, of the IPv4 network *v4* and the IPv6 network *v6*, both ``(network, length)``.
+    """One static map of the IPv4 network *v4* and the IPv6 network *v6*, both ``(network,
+    length)``.
 
-    Inwards, it is for connections of *protocols* to *ports* (None: all), which are made to
-    *to_port* if that is said; outwards, for the IPv6 hosts' own connections from any port.  Unless
-    said, a map with ports is for TCP and UDP, and inwards only; one without is for everything.
-    *file* and *line* say where it was read.  Raises ConfigError for what contradicts itself.
+    From IPv4 to IPv6, it serves connections of *protocols* to *ports* (None: all), and connects to
+    *to_port* if that is given, else to the same port.  From IPv6 to IPv4, it gives the IPv6 hosts'
+    own connections, from any port, their source address.  By default a map with ports serves TCP
+    and UDP from IPv4 to IPv6 only, and one without ports serves everything.  *file* and *line* say
+    where the map was read.  Raises ConfigError for values that contradict each other.
     """
 
     __slots__ = ("direction", "file", "line", "ports", "protocols", "to_port", "v4", "v6")
@@ -65,24 +68,24 @@ class Map:
 
     @property
     def inward(self) -> bool:
-        """Whether connections come in by it, from IPv4 to IPv6."""
+        """True if the map serves connections from IPv4 to IPv6."""
         return self.direction != OUT
 
     @property
     def outward(self) -> bool:
-        """Whether IPv6 hosts' own connections go out by it."""
+        """True if the map serves the IPv6 hosts' own connections to IPv4."""
         return self.direction != IN
 
     def to_v6(self, v4: int) -> int:
-        """The IPv6 address for *v4*, an address of the IPv4 network (RFC 7757 §3.3.1)."""
+        """Return the IPv6 address for *v4*, an address of the IPv4 network (RFC 7757 §3.3.1)."""
         return self.v6[0] | (v4 ^ self.v4[0]) << (96 + self.v4[1] - self.v6[1])
 
     def to_v4(self, v6: int) -> int:
-        """The IPv4 address for *v6*, an address of the IPv6 network (RFC 7757 §3.3.2)."""
+        """Return the IPv4 address for *v6*, an address of the IPv6 network (RFC 7757 §3.3.2)."""
         return self.v4[0] | (v6 ^ self.v6[0]) >> (96 + self.v4[1] - self.v6[1])
 
     def said(self) -> dict[str, Any]:
-        """What is not as it is for a map of which nothing more is said, by its name."""
+        """Return the options that differ from their defaults, by name."""
         found: dict[str, Any] = {}
         if self.protocols != (_ALL if self.ports is None else _WITH_PORTS):
             found["protocols"] = self.protocols
@@ -95,7 +98,7 @@ class Map:
         return found
 
     def key(self) -> tuple[Any, ...]:
-        """What makes it the same as another, wherever that was read."""
+        """Return everything that makes two maps equal; file and line do not count."""
         return self.v4, self.v6, self.ports, self.to_port, self.protocols, self.direction
 
     def __eq__(self, other: object) -> bool:
@@ -105,7 +108,7 @@ class Map:
         return hash(self.key())
 
     def __str__(self) -> str:
-        """As a line of a file of maps has it."""
+        """Return the map as a line of a map file."""
         said = self.said()
         if "protocols" in said:
             said["protocols"] = ",".join(word for word in PROTOCOLS if word in self.protocols)
@@ -122,7 +125,7 @@ _TO_PORT = "to_port is the other side of one port: say in ports which"
 
 
 def _fault_of_addresses(v4: Network, v6: Network) -> str | None:
-    """What is wrong with a map of the two networks, if anything is."""
+    """Return what is wrong with the two networks of a map, or None."""
     (network4, length4), (network6, length6) = v4, v6
     if network4 & (1 << 32 - length4) - 1:
         shown = text4(network4 >> 32 - length4 << 32 - length4, length4)
@@ -144,7 +147,7 @@ def _fault_of_addresses(v4: Network, v6: Network) -> str | None:
 
 
 def _fault_of_ports(one: Map) -> str | None:
-    """The same of its ports, and what they are together with."""
+    """Return what is wrong with the ports of a map and the options beside them, or None."""
     if one.ports is None:
         return None if one.to_port is None else _TO_PORT
     if ICMP in one.protocols:
@@ -155,20 +158,20 @@ def _fault_of_ports(one: Map) -> str | None:
 
 
 def overlap(one: Network, other: Network, bits: int) -> bool:
-    """Whether one of two networks, whose addresses have so many *bits*, holds the other."""
+    """Return whether one of two networks of *bits*-wide addresses contains the other."""
     shift = bits - min(one[1], other[1])
     return one[0] >> shift == other[0] >> shift
 
 
 def text4(network: int, length: int = 32) -> str:
-    """An IPv4 network as people write it; of one address, only that."""
+    """Return an IPv4 network as text, without ``/32``."""
     from ipaddress import IPv4Address
 
     return f"{IPv4Address(network)}" if length == 32 else f"{IPv4Address(network)}/{length}"
 
 
 def text6(network: int, length: int = 128) -> str:
-    """The same for IPv6."""
+    """Return an IPv6 network as text, without ``/128``."""
     from ipaddress import IPv6Address
 
     return f"{IPv6Address(network)}" if length == 128 else f"{IPv6Address(network)}/{length}"

@@ -1,9 +1,9 @@
-"""Static maps looked up: the explicit address mapping table of RFC 7757.
+"""The table of static maps: the explicit address mapping table of RFC 7757.
 
-Each protocol and port has a table of its own, of the maps that are for it; there the longest match
-decides, as in RFC 7757 §3.3.  Where two maps of one network are both for a port, that with a list
-of ports goes before that of all.  Nothing else may be said twice (RFC 7757 §5): within a protocol
-and a port, a network of one family has one counterpart in the other.
+Each protocol and port has a table of the maps that serve it, in which the longest match decides
+(RFC 7757 §3.3).  Where two maps of one network both serve a port, the one with a list of ports wins
+over the one for all ports.  Every other duplicate is an error (RFC 7757 §5): within a protocol and
+a port, a network of one family has one counterpart in the other.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Maps:
-    """An immutable set of maps; what a look-up costs does not grow with their number.
+    """An immutable set of maps; the cost of a look-up does not grow with their number.
 
-    It grows with the prefix lengths in use, and as a logarithm with the ports of one address.
-    Raises ConfigError, with file and line, for a map that contradicts one before it.
+    It grows with the number of prefix lengths in use, and logarithmically with the port ranges of
+    one address.  Raises ConfigError, with file and line, for a map that contradicts one before it.
     """
 
     __slots__ = ("_all", "_inward", "_networks", "_outward")
@@ -37,7 +37,7 @@ class Maps:
         self._networks: tuple[Network, ...] | None = None
 
     def inward(self, v4: int, protocol: str, port: int) -> tuple[int, int] | None:
-        """The IPv6 host and port for an IPv4 client's connection to *v4* and *port*, or None.
+        """Return the IPv6 host (128 bits) and port for a connection to *v4* and *port*, or None.
 
         The port of an echo request is 0.
         """
@@ -47,27 +47,30 @@ class Maps:
         return found.to_v6(v4), port if found.to_port is None else found.to_port
 
     def find(self, v4: int, protocol: str, port: int) -> Map | None:
-        """The map that decides about such a connection, or None."""
+        """Return the map that serves connections to *v4* and *port*, or None."""
         return self._inward[protocol].find(v4, port)
 
     def outward(self, v6: int, protocol: str) -> int | None:
-        """The IPv4 address that the IPv6 host *v6* makes its own connections from, or None."""
+        """Return the IPv4 address that the IPv6 host *v6* makes its own connections
+        from, or None."""
         found = self._outward[protocol].find(v6)
         return found.to_v4(v6) if found else None
 
     def changed(self, gone: Iterable[Map], new: Iterable[Map]) -> Maps:
-        """These without those that are *gone*, and with *new* ones behind them.
+        """Return a table without the maps *gone* and with *new* ones appended.
 
         Raises ConfigError.
         """
         leaving = set(gone)
-        near = {one.v4 for one in leaving}  # most are not even that
+        # a cheap first test: most maps differ in their IPv4 network already
+        near = {one.v4 for one in leaving}
         kept = [one for one in self._all if one.v4 not in near or one not in leaving]
         return Maps([*kept, *new])
 
     @property
     def networks(self) -> tuple[Network, ...]:
-        """The IPv4 networks of all maps, ascending; as few as hold these addresses and no other."""
+        """The IPv4 networks of all maps, merged into the fewest that hold the same addresses,
+        ascending."""
         if self._networks is None:
             self._networks = tuple(_joined(one.v4 for one in self._all))
         return self._networks
@@ -86,7 +89,7 @@ class Maps:
 
 
 class _Inward:
-    """The maps that connections of one protocol come in by."""
+    """The maps of one protocol, by IPv4 address."""
 
     __slots__ = ("_tables",)
 
@@ -151,7 +154,7 @@ class _OfPorts:
 
 
 class _Outward:
-    """The maps that IPv6 hosts' own connections of one protocol go out by."""
+    """The maps of one protocol, by IPv6 address."""
 
     __slots__ = ("_tables",)
 
@@ -176,7 +179,7 @@ class _Outward:
 
 
 def _by_protocol(maps: list[Map], build: Callable[[list[Map]], T]) -> dict[str, T]:
-    """A table for each protocol; one for several that have the same maps."""
+    """Build a table for each protocol; protocols with the same maps share one."""
     built: list[tuple[list[Map], T]] = []
     for protocol in PROTOCOLS:
         own = [one for one in maps if protocol in one.protocols]
@@ -190,21 +193,21 @@ def _stands_for(v4: Network, one: Map, port: str = "") -> str:
 
 
 def _clash(one: Map, other: Map, what: str, hint: str = "") -> ConfigError:
-    """The error that *one* says what *other* says otherwise."""
+    """Return the error for the map *one*, which contradicts the earlier map *other*."""
     if one == other:
         what, hint = "the same map is there", ""
     return ConfigError(f"{what} already{_where(one, other)}{hint}", one.file, one.line)
 
 
 def _where(one: Map, other: Map) -> str:
-    """Where *other* was read, to be told of *one*."""
+    """Return where *other* was read, relative to the file of *one*; empty if unknown."""
     if other.line is None:
         return ""
     return f" (line {other.line})" if one.file == other.file else f" ({other.file}:{other.line})"
 
 
 def _joined(networks: Iterable[Network]) -> list[Network]:
-    """The fewest IPv4 networks with the same addresses, ascending."""
+    """Return the fewest IPv4 networks with the same addresses, ascending."""
     found: list[Network] = []
     for network, length in sorted(set(networks)):
         if found and length >= found[-1][1] and overlap(found[-1], (network, length), 32):
@@ -216,7 +219,7 @@ def _joined(networks: Iterable[Network]) -> list[Network]:
 
 
 def _halves(one: Network, other: Network) -> bool:
-    """Whether the two, ascending, make one network."""
+    """Return whether two ascending networks are the halves of one network."""
     half = 1 << 32 - one[1]
     return one[1] == other[1] and one[0] ^ other[0] == half and not one[0] & half
 

@@ -1,4 +1,5 @@
-"""Sets of networks, asked with a cost that grows with the *lengths* in use, not the networks."""
+"""Sets of networks; the cost of a look-up grows with the prefix lengths in use, not the
+networks."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ class Networks:
         self._tables = tuple((length, by_length[length]) for length in sorted(by_length)[::-1])
 
     def find(self, address: int) -> tuple[int, int] | None:
-        """The longest ``(network, length)`` that holds *address*, or None."""
+        """Return the longest ``(network, length)`` that contains *address*, or None."""
         for length, table in self._tables:
             shift = self._bits - length
             if address >> shift in table:
@@ -31,7 +32,7 @@ class Networks:
         return None
 
     def first_outside(self, first: int, last: int) -> int | None:
-        """The first address from *first* to *last* that none of them holds, or None."""
+        """Return the first address from *first* to *last* outside all of the networks, or None."""
         while first <= last:
             found = self.find(first)
             if found is None:
@@ -41,7 +42,7 @@ class Networks:
         return None
 
     def holding(self, others: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Those of *others* that begin in one of them."""
+        """Return the networks of *others* whose first address is in one of these."""
         return [other for other in others if other[0] in self]
 
     def __contains__(self, address: int) -> bool:

@@ -1,4 +1,4 @@
-"""Sets of TCP ports, as the SERVICE of faithd and ``--open`` spell them."""
+"""Sets of TCP and UDP ports, as the SERVICE of faithd and ``--open`` spell them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Ports:
     def parse(
         cls, text: str, getservbyname: Callable[[str, str], int], protocol: str = "tcp"
     ) -> Ports:
-        """Read a comma-separated list of services by *protocol*, ports and ``first-last`` ranges.
+        """Parse a comma-separated list of services of *protocol*, ports and ``first-last`` ranges.
 
-        *getservbyname* is socket.getservbyname, or anything that raises OSError for a name it does
-        not know.  Raises ConfigError naming the part that cannot be read.
+        *getservbyname* is `socket.getservbyname`, or another function that raises OSError for an
+        unknown name.  Raises ConfigError naming the part that cannot be read.
         """
         return cls([_range(part.strip(), getservbyname, protocol) for part in text.split(",")])
 

@@ -1,4 +1,4 @@
-"""The option by which routers tell hosts the prefix: PREF64 of router advertisements (RFC 8781)."""
+"""The PREF64 option, by which router advertisements announce the prefix to hosts (RFC 8781)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ if TYPE_CHECKING:
 
 TYPE = 38
 LONGEST = 65528
-"""Seconds: 13 bits, in units of 8."""
+"""The longest lifetime in seconds: 13 bits, in units of 8 s."""
 
 _LENGTH_CODES = {96: 0, 64: 1, 56: 2, 48: 3, 40: 4, 32: 5}
 
 
 def default_lifetime(interval: int) -> int:
-    """The lifetime in seconds where advertisements come every *interval* seconds at most (§4.1)."""
+    """Return the lifetime in seconds for advertisements at most *interval* seconds apart (§4.1)."""
     return rounded(min(3 * interval, LONGEST))
 
 
 def rounded(lifetime: int) -> int:
-    """*lifetime* in seconds as it can be told: the next multiple of 8 (§4.1).
+    """Return *lifetime*, in seconds, rounded up to a multiple of 8, which the option can carry
+    (§4.1).
 
-    Zero says that the prefix is to be used no more.  Raises ConfigError.
+    Zero withdraws the prefix.  Raises ConfigError for a lifetime out of range.
     """
     if not 0 <= lifetime <= LONGEST:
         raise ConfigError(f"a lifetime of {lifetime} seconds is not between 0 and {LONGEST}")
@@ -32,9 +33,10 @@ def rounded(lifetime: int) -> int:
 
 
 def value(prefix: Prefix, lifetime: int) -> bytes:
-    """The option without its first two octets, type and length (§4).
+    """Return the option's value, without its type and length octets (§4).
 
-    Raises ConfigError for a prefix that hosts would not read as we do, and a wrong lifetime.
+    Raises ConfigError for a lifetime out of range, and for a prefix whose layout hosts would not
+    apply.
     """
     check(prefix)
     scaled = rounded(lifetime) // 8
@@ -43,7 +45,7 @@ def value(prefix: Prefix, lifetime: int) -> bytes:
 
 
 def check(prefix: Prefix) -> None:
-    """Raise ConfigError unless hosts understand *prefix*: they know RFC 6052's layout alone."""
+    """Raise ConfigError unless hosts can use *prefix*: they know the layout of RFC 6052 alone."""
     if prefix.length not in _LENGTH_CODES or (prefix.length < 96 and prefix.layout != RFC6052):
         raise ConfigError(
             f"{prefix} has the layout {prefix.layout}; hosts would put the IPv4 address where"

@@ -1,8 +1,8 @@
-"""Prefixes reserved for mapped addresses, and where the IPv4 octets sit in them.
+"""Prefixes reserved for mapped addresses, and the place of the IPv4 octets in them.
 
-Addresses are integers here (IPv4: 32 bits, IPv6: 128 bits); text only in :meth:`Prefix.parse` and
-:func:`str`.  No dataclass and no enum, and ipaddress only where text is read or written: inetd mode
-imports this for every connection.
+Addresses are integers here (IPv4: 32 bits, IPv6: 128 bits), and text only in :meth:`Prefix.parse`
+and :func:`str`.  There is no dataclass and no enum, and ipaddress is imported only where text is
+read or written: inetd mode imports this module for every connection.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ RFC6052 = "rfc6052"
 LAYOUTS = (LOW32, RFC6052)
 
 _RFC6052_LENGTHS = (32, 40, 48, 56, 64, 96)
+_AMBIGUOUS = _RFC6052_LENGTHS[:-1]
 _U_OCTET_SHIFT = 56  # bits 64-71 of the address, counted from the right
 
 
@@ -66,10 +67,12 @@ class Prefix:
         return f"{_text(self.address >> shift << shift)}/{self.length}"
 
     @classmethod
-    def parse(cls, text: str, layout: str = LOW32) -> Prefix:
-        """Read ``ADDRESS[/LENGTH]``; without a length it is /96, as KAME's faith(1) had it.
+    def parse(cls, text: str, layout: str | None = None) -> Prefix:
+        """Parse ``ADDRESS[/LENGTH]``; without a length it is /96, as in KAME's faith(1).
 
-        Raises ConfigError saying what is wrong and what would be right.
+        Without a *layout* it is low32, which at /96 is RFC 6052's too.  A length at which the two
+        differ needs one (`is_ambiguous`).  Raises ConfigError saying what is wrong and what would
+        be right.
         """
         import ipaddress
 
@@ -82,10 +85,17 @@ class Prefix:
             raise ConfigError(f"{text}: a prefix has no zone (the part from %)")
         if slash and not (length.isascii() and length.isdigit()):
             raise ConfigError(f"{text}: {length!r} is not a prefix length")
-        return cls(number, int(length) if slash else 96, layout)
+        prefix = cls(number, int(length) if slash else 96, layout or LOW32)
+        if layout is None and is_ambiguous(prefix):
+            raise ConfigError(
+                f"{prefix} needs a layout: rfc6052 (RFC 6052 §2.2: CLATs, DNS64 servers, hosts that"
+                " learn the prefix), or low32, the last 32 bits (RFC 3142, KAME, and older versions"
+                " of this program where none was given)"
+            )
+        return prefix
 
     def map(self, v4: int) -> int:
-        """The mapped address of the IPv4 address *v4* (RFC 6052 §2.3; RFC 3142 §3)."""
+        """Return the mapped address of the IPv4 address *v4* (RFC 6052 §2.3; RFC 3142 §3)."""
         if not self._u:
             return self.address | v4
         whole = v4 << (96 - self.length)
@@ -93,7 +103,7 @@ class Prefix:
         return self.address | above | (whole ^ above) >> 8
 
     def unmap(self, v6: int) -> int:
-        """The IPv4 address in the mapped address *v6*, which lies in this prefix.
+        """Return the IPv4 address in *v6*, a mapped address in this prefix.
 
         Suffix bits and the u octet are ignored (RFC 6052 §2.2, §2.3).
         """
@@ -104,19 +114,19 @@ class Prefix:
 
     @property
     def well_known(self) -> bool:
-        """True for 64:ff9b::/96, in either layout: at /96 they agree (RFC 6052 §2.1)."""
+        """True if this is 64:ff9b::/96, in either layout: at /96 they agree (RFC 6052 §2.1)."""
         return self.length == 96 and self.address == 0x0064_FF9B << 96
 
     @property
     def packed(self) -> bytes:
-        """The network in 16 octets."""
+        """The network address as 16 octets."""
         return self.address.to_bytes(16, "big")
 
     def __contains__(self, v6: int) -> bool:
         return v6 >> (128 - self.length) == self.address >> (128 - self.length)
 
     def overlaps(self, other: Prefix) -> bool:
-        """True when one of the two holds the other."""
+        """Return whether one of the two prefixes contains the other."""
         shift = 128 - min(self.length, other.length)
         return self.address >> shift == other.address >> shift
 
@@ -136,6 +146,11 @@ class Prefix:
         return self.address, self.length, self.layout
 
 
+def is_ambiguous(prefix: Prefix) -> bool:
+    """Return whether the IPv4 address may sit in two places, by the length: 32, 40, 48, 56, 64."""
+    return prefix.length in _AMBIGUOUS
+
+
 def _text(v6: int) -> str:
     from ipaddress import IPv6Address
 
@@ -153,7 +168,7 @@ def _not_ipv6(text: str, address: str) -> str:
 
 
 class Prefixes:
-    """An immutable set of prefixes, found by longest match."""
+    """An immutable set of prefixes with longest-match look-up."""
 
     __slots__ = ("_all", "_by_network", "_networks")
 
@@ -163,7 +178,7 @@ class Prefixes:
         self._networks = Networks(128, self._by_network)
 
     def find(self, v6: int) -> Prefix | None:
-        """The longest prefix that holds *v6*, or None."""
+        """Return the longest prefix that contains *v6* (128 bits), or None."""
         network = self._networks.find(v6)
         return self._by_network[network] if network else None
 

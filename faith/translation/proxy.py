@@ -1,7 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: the first bytes to a server say who its client really is.
+"""The PROXY protocol, versions 1 and 2: a header in front of the stream that names the client.
 
 The specification is HAProxy's (haproxy.org/download/3.0/doc/proxy-protocol.txt).  It has no room
-for two families in one header, so the destination told is the address that the client connected to.
+for two families in one header, so the destination in it is the address the client connected to.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import struct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Endpoint = tuple[str, int]
-    """An address as text, IPv4 or IPv6, which may name its interface, and a port."""
+    """An IPv4 or IPv6 address as text, with or without a zone, and a port."""
 
 V1, V2 = "v1", "v2"
 VERSIONS = (V1, V2)
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-_PROXY = 0x21  # version 2; not for a health check of the proxy's own
+_PROXY = 0x21  # version 2, command PROXY; LOCAL is for a proxy's own health checks
 _STREAM = 1
 _HEAD = struct.Struct(">12sBBH")
 _PORTS = struct.Struct(">HH")
 
 
 def header(version: str, client: Endpoint, destination: Endpoint) -> bytes:
-    """What a server is told of a TCP connection from *client* to *destination*, of one family."""
+    """Return the header for a TCP connection from *client* to *destination*, of one family."""
     from ipaddress import ip_address  # most connections have no header
 
     source, target = (ip_address(host.partition("%")[0]) for host, _ in (client, destination))

@@ -1,4 +1,4 @@
-"""Sets of addresses as ranges, first and last, ascending and apart."""
+"""Sets of addresses as ``(first, last)`` ranges, ascending and disjoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def ranges(networks: Iterable[Network], bits: int) -> list[Range]:
-    """The fewest ranges that hold what *networks* of addresses *bits* wide hold."""
+    """Return the fewest ranges with the addresses of *networks*, which are *bits* wide."""
     found: list[Range] = []
     for first, length in sorted(networks):
         last = first | (1 << (bits - length)) - 1
@@ -24,7 +24,7 @@ def ranges(networks: Iterable[Network], bits: int) -> list[Range]:
 
 
 def without(some: Iterable[Range], holes: Iterable[Range]) -> list[Range]:
-    """*some* without what is in *holes*; both as `ranges` gives them."""
+    """Return the ranges *some* without the addresses of *holes*; both as `ranges` returns them."""
     left: list[Range] = []
     waiting = list(holes)[::-1]
     for first, last in some:

@@ -1,19 +1,20 @@
-"""What an rsh client says first: the port at which it waits for the server's standard error."""
+"""The first octets of an rsh client: the port where it waits for the server's standard error."""
 
 from __future__ import annotations
 
 RESERVED = range(512, 1024)
-"""The ports that rcmd(3) listens at and that rshd(8) comes from, as a sign of privilege."""
+"""Privileged ports that rcmd(3) listens on and rshd(8) connects from."""
 
 LONGEST = 6
 """Octets of the longest announcement, its NUL included."""
 
 
 def stderr_port(said: bytes) -> int | None:
-    """The port that *said* announces, 0 for none; None while the NUL behind it is missing.
+    """Parse the announcement *said*: the port, 0 for none, or None while its NUL is missing.
 
-    Raises ValueError for what no rcmd(3) says: other than digits, too many of them, or a port
-    that is not reserved.  An rshd takes any port, and would be led to the gateway's own.
+    Raises ValueError for anything no rcmd(3) sends: characters other than digits, too many of them,
+    or a port that is not reserved.  An rshd accepts any port, and would be made to connect to a
+    port of the gateway's.
     """
     digits, nul, _ = said.partition(b"\0")
     if digits and not digits.isdigit():

@@ -1,8 +1,8 @@
-"""Source pools: which IPv4 address a client's connections are made from.
+"""Source pools: the IPv4 address that a client's connections are made from.
 
-A client has the same address at every time and for every protocol ("paired", RFC 4787 REQ-2 and
-RFC 6888 REQ-2).  It follows from the client's own address alone, so that all processes agree on it
-and none has to remember.
+A client has the same address at every time and for every protocol ("paired", RFC 4787 REQ-2 and RFC
+6888 REQ-2).  It is computed from the client's own address alone, so all processes agree on it and
+none has to remember it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     """A network of clients: ``(network, length)``, 128 bits wide."""
 
 _GOLDEN = 0x9E3779B97F4A7C15F39CC0605CEDC835
-"""2^128 by the golden ratio, a number without any pattern."""
+"""2^128 divided by the golden ratio, a multiplier without a pattern."""
 _ALL = (1 << 128) - 1
 _NEVER = ((0, 8), (0x7F000000, 8), (0xE0000000, 3))
-"""No connection to elsewhere comes from these: 0/8, 127/8, multicast and above."""
+"""Networks that no connection to another host comes from: 0/8, 127/8, multicast and above."""
 
 
 class Addresses:
-    """IPv4 addresses in an order of their own, given as ``(first, last)`` *ranges*.
+    """A sequence of IPv4 addresses, given as ``(first, last)`` *ranges* in their order.
 
-    They have a length and can be indexed, at a cost that does not grow with either.
+    Length and indexing cost the same however many addresses there are.
     """
 
     __slots__ = ("_length", "_starts", "ranges")
@@ -43,9 +43,9 @@ class Addresses:
 
     @classmethod
     def parse(cls, texts: Sequence[str]) -> Addresses:
-        """Read addresses, networks, of which every address counts, and ranges (first-last).
+        """Parse addresses, networks (every address of them counts) and ``first-last`` ranges.
 
-        Raises ConfigError, whose *line* is the element, from 1.
+        Raises ConfigError, whose *line* is the number of the element, from 1.
         """
         ranges: list[tuple[int, int]] = []
         for number, text in enumerate(texts, 1):
@@ -71,11 +71,12 @@ class Addresses:
 
 
 class Source:
-    """Where the connections of some clients come from.
+    """The source addresses of some clients.
 
-    *clients* are networks.  The first *client_length* bits of an address are what makes a client.
-    Without *one_to_one* the clients share the *addresses*, else the n-th of them has the n-th.  The
-    gateway has to have them, or else to *set* them *up*.  Raises ConfigError.
+    *clients* are networks.  The first *client_length* bits of an address identify a client.  With
+    *one_to_one* the n-th client has the n-th of the *addresses*; otherwise clients share them by a
+    hash.  With *set_up* the gateway adds the addresses itself, otherwise it must have them.  Raises
+    ConfigError.
     """
 
     __slots__ = ("_shift", "addresses", "clients", "one_to_one", "set_up", "values")
@@ -94,7 +95,7 @@ class Source:
         self.set_up = set_up
         self._shift = 128 - client_length
         self.values = (self.clients, addresses.ranges, client_length, one_to_one, set_up)
-        """What another one like it is made of."""
+        """The arguments of an equal source."""
         if not addresses:
             raise ConfigError("there is no address to connect from")
         for network, length in self.clients:
@@ -116,7 +117,7 @@ class Source:
             )
 
     def bases(self) -> list[tuple[Client, int]]:
-        """Each network of clients, with what :meth:`pick` is told of it."""
+        """Return each network of clients with its *base* for :meth:`pick`."""
         found, before = [], 0
         for network, length in self.clients:
             found.append(((network, length), (network >> self._shift) - before))
@@ -124,7 +125,7 @@ class Source:
         return found
 
     def pick(self, client: int, base: int) -> int:
-        """The IPv4 address of *client*, which is in the network that *base* is of."""
+        """Return the IPv4 address of *client*, which is in the network with this *base*."""
         client >>= self._shift
         if self.one_to_one:
             return self.addresses[client - base]
@@ -132,7 +133,7 @@ class Source:
 
 
 class Sources:
-    """An immutable set of sources, asked with a cost that grows with the *lengths* in use only.
+    """An immutable set of sources; the cost of a look-up grows with the *lengths* in use only.
 
     The longest network of clients decides.  No network is in two sources.
     """
@@ -148,7 +149,8 @@ class Sources:
         self._tables = tuple((128 - length, tables[length]) for length in sorted(tables)[::-1])
 
     def find(self, client: int) -> int | None:
-        """The 32-bit address that a 128-bit *client* has, or None: the kernel's choice."""
+        """Return the 32-bit source address of a 128-bit *client*, or None for the
+        kernel's choice."""
         for shift, table in self._tables:
             found = table.get(client >> shift)
             if found is not None:
@@ -157,19 +159,19 @@ class Sources:
         return None
 
     def to_set_up(self) -> list[tuple[int, int]]:
-        """The ranges of addresses, first and last, that the gateway is to have for them."""
+        """Return the ``(first, last)`` ranges of addresses that the gateway has to add."""
         return [one for source in self.sources if source.set_up for one in source.addresses.ranges]
 
     def __bool__(self) -> bool:
         return bool(self.sources)
 
     def values(self) -> list[Any]:
-        """Them as plain values, fit for JSON, for :meth:`of` in another process."""
+        """Return the sources as plain values, fit for JSON; `of` makes them again."""
         return [source.values for source in self.sources]
 
     @classmethod
     def of(cls, values: Iterable[Any]) -> Sources:
-        """What gave these :meth:`values`."""
+        """Make the sources that gave these :meth:`values`."""
         return cls(
             Source(
                 ((network, length) for network, length in clients),
@@ -190,13 +192,14 @@ NO_SOURCES = Sources()
 
 
 def _mixed(client: int) -> int:
-    """128 bits that differ in every place, as chance has it, between clients that differ in one."""
+    """Return a 128-bit hash: inputs that differ in one bit differ in about half of the
+    output bits."""
     once = client * _GOLDEN & _ALL
     return (once ^ once >> 64) * _GOLDEN & _ALL
 
 
 def client_network(text: str) -> Client:
-    """Read a network of clients, or one address.  Raises ConfigError."""
+    """Parse a network of clients, or one address.  Raises ConfigError."""
     from ipaddress import IPv6Interface
 
     try:
@@ -209,7 +212,7 @@ def client_network(text: str) -> Client:
 
 
 def _overlapping(ranges: list[tuple[int, int]]) -> int | None:
-    """The place of one that has an address of another in it."""
+    """Return the index of a range that shares an address with an earlier one, or None."""
     from itertools import pairwise
 
     in_order = sorted((*one, place) for place, one in enumerate(ranges))

@@ -1,13 +1,14 @@
-"""What an IPv4 client's connection to a mapped address means, and whether it may have it.
+"""Access decisions for connections from IPv4 to IPv6, by static maps and leases.
 
 In rules an IPv4 client is the IPv4-mapped address ``::ffff:a.b.c.d`` (RFC 4291 §2.5.5.2), and the
-destination is the mapped address it asked for: ``::ffff:192.0.2.0/120 permit 198.51.100.102``.
+destination is the mapped IPv4 address it connects to: ``::ffff:192.0.2.0/120 permit
+198.51.100.102``.
 """
 
 from __future__ import annotations
 
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
-from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED
+from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED, OWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ _IPV4_MAPPED = 0xFFFF << 32
 
 
 class Inward:
-    """The answer to one connection: *refused* says why, or is None when it may go on.
+    """The decision about one connection: *refused* is the reason, None when it is permitted.
 
-    It is made to *port* of *server* then, from *source*, which stands for the client; None where
-    no prefix has an address for it.  Both addresses are of 128 bits.  What is *lent* may be
-    otherwise the next time.
+    A permitted connection goes to *port* of *server*, from *source*, the address that stands for
+    the client, or None where no prefix can map the client.  Both addresses have 128 bits.  *lent*
+    says that the server comes from a lease, and may be another one next time.
     """
 
     __slots__ = ("lent", "port", "refused", "server", "source")
@@ -38,13 +39,16 @@ class Inward:
 
 
 def inward(policy: Policy, client: int, mapped: int, port: int, protocol: str = "tcp") -> Inward:
-    """Judge *client* towards *port* of *mapped*, both of 32 bits; the port of a ping is 0."""
+    """Decide whether *client* may reach *port* of *mapped*, both of 32 bits; the port of a ping is
+    0."""
     found = policy.maps.inward(mapped, protocol, port)
     if found is not None:
         return _judged(policy, client, mapped, *found)
     server = policy.lent(mapped)
     if server is None:
         return Inward(NOT_MAPPED)
+    if server in policy.own6:
+        return Inward(OWN)  # it has become so since; it is not for who comes from there
     judged = _judged(policy, client, mapped, server, port)
     judged.lent = True
     return judged
@@ -52,7 +56,7 @@ def inward(policy: Policy, client: int, mapped: int, port: int, protocol: str = 
 
 def _judged(policy: Policy, client: int, mapped: int, server: int, port: int) -> Inward:
     if policy.prefixes.find(server) is not None:
-        return Inward(LOOP)  # it would come back to us, and go on to some IPv4 host
+        return Inward(LOOP)  # it would come back to the gateway, and go on to some IPv4 host
     rule = policy.access.decide(in_rules(client), mapped)
     if rule is None:
         return Inward(NO_RULE)
@@ -63,14 +67,15 @@ def _judged(policy: Policy, client: int, mapped: int, server: int, port: int) ->
 
 
 def in_rules(client: int) -> int:
-    """The IPv6 address by which rules and limits know the IPv4 address *client*."""
+    """Return the IPv6 address (128 bits) that rules and limits have for the IPv4
+    address *client*."""
     return _IPV4_MAPPED | client
 
 
 def standing_for(client: int, prefixes: Prefixes) -> Prefix | None:
-    """The first of *prefixes* that may have an address for *client*.
+    """Return the first of *prefixes* that can map *client*, or None.
 
-    The well-known one has none for addresses that are not global (RFC 6052 §3.1).
+    The well-known prefix must not map addresses that are not global (RFC 6052 §3.1).
     """
     return next(
         (p for p in prefixes if not (p.well_known and client in NOT_GLOBAL_DESTINATIONS)), None

@@ -18,13 +18,13 @@ FAITH_DNS = [sys.executable, "-m", "faith.cli.faith", "dns"]
 class FaithDns:
     """``faith dns`` in the foreground on a host, and what it wrote."""
 
-    def __init__(self, host: Host, output: Path, *arguments: str) -> None:
+    def __init__(self, host: Host, output: Path, *arguments: str, **environment: str) -> None:
         self.output = output
         with output.open("wb") as file:
             self.process = host.popen(
                 [*FAITH_DNS, *arguments],
                 stderr=file,
-                env=ENVIRONMENT,
+                env={**ENVIRONMENT, **environment},
             )
         self.wait_said("serving")
 
@@ -37,10 +37,10 @@ class FaithDns:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return list(map(int, children.read_text().split()))
 
-    def wait_said(self, text: str) -> None:
+    def wait_said(self, text: str, times: int = 1) -> None:
         wait_until(
-            lambda: text in self.said or self.process.poll() is not None,
+            lambda: self.said.count(text) >= times or self.process.poll() is not None,
             10,
             f"faith dns saying {text!r}",
         )
-        assert text in self.said, self.said
+        assert self.said.count(text) >= times, self.said

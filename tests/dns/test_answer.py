@@ -6,12 +6,13 @@ import contextlib
 
 import dns.flags
 import dns.message
+import dns.rcode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faith.dns import answer
-from faith.dns.answer import Answer, failure, from_reply
+from faith.dns.answer import NO_SERVER, SYNTHESISED, TTL_LIMIT, Answer, failure, from_reply
 from faith.dns.wire import AAAA, AD, REFUSED, SERVFAIL, WireError
 from tests.dns.generated import replies, reply_wires
 from tests.dns.messages import lines, query, question, read, reply, reply_wire
@@ -23,7 +24,15 @@ SOA = "example. {ttl} IN SOA ns.example. host.example. 1 3600 1200 604800 {minim
 def test_an_answer_is_the_reply_without_edns(message: dns.message.Message) -> None:
     found = read(from_reply(message.to_wire(want_shuffle=False)).message)
     assert found.edns == -1
-    assert found.sections == read(message.to_wire(want_shuffle=False)).sections
+    sent = read(message.to_wire(want_shuffle=False))
+    if sent.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        assert [*found.sections[:1], *found.sections[2:]] == [
+            *sent.sections[:1],
+            *sent.sections[2:],
+        ]
+        assert all(rrset in sent.answer for rrset in found.answer)
+    else:
+        assert found.sections == [sent.question, [], [], []]
 
 
 @given(reply_wires(), st.data())
@@ -33,6 +42,96 @@ def test_any_octets_become_an_answer_or_are_refused(message: bytes, data: st.Dat
     with contextlib.suppress(WireError):
         found = from_reply(message)
         found.reply(query("a."), found.tail(found.lifetime), 512)
+
+
+class TestOddServers:
+    """What is unusual but harmless, or not an answer, gets what unbound and BIND give."""
+
+    GOOD = reply_wire("a.", "A", answer="a. 60 IN A 192.0.2.1")
+
+    def test_octets_behind_the_last_record_are_nothing(self) -> None:
+        assert lines(from_reply(self.GOOD + b"junk")) == ["a. 60 IN A 192.0.2.1"]
+        assert from_reply(self.GOOD + b"junk").message == self.GOOD
+
+    def test_a_signature_that_nobody_asked_for_is_cut_off(self) -> None:
+        tsig = b"\1k\0\0\xfa\0\xff\0\0\0\0\0\2xx"
+        signed = self.GOOD[:10] + b"\0\1" + self.GOOD[12:] + tsig
+        assert from_reply(signed).message == self.GOOD
+
+    def test_edns_in_another_section_is_refused(self) -> None:
+        opt = b"\0\0\x29\4\xd0\0\0\0\0\0\0"
+        with pytest.raises(WireError, match="another place"):
+            from_reply(self.GOOD[:6] + b"\0\2" + self.GOOD[8:] + opt)
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            "a. 60 IN A 192.0.2.1",
+            "a. 60 IN CNAME b.\nb. 60 IN CNAME c.\nc. 60 IN A 192.0.2.1\nc. 60 IN A 192.0.2.2",
+            "b. 60 IN A 192.0.2.1\na. 60 IN CNAME b.",
+            ". 60 IN DNAME b.\na. 60 IN CNAME a.b.\na.b. 60 IN A 192.0.2.1",
+        ],
+    )
+    def test_what_the_question_leads_to_is_the_answer(self, answers: str) -> None:
+        evil = f"{answers}\nevil. 60 IN A 192.0.2.66\ne.a. 60 IN CNAME a."
+        for said in (answers, evil):
+            found = from_reply(reply_wire("a.", "A", answer=said))
+            assert lines(found) == answers.split("\n")
+
+    def test_and_nothing_else(self) -> None:
+        found = reply("a.", "A", answer="evil. 60 IN A 192.0.2.66")
+        assert (lines(found), found.lifetime) == ([], 0)
+
+    @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "NOTAUTH"])
+    def test_a_failure_has_no_records(self, rcode: str) -> None:
+        failed = reply(
+            "a.",
+            "A",
+            rcode=rcode,
+            answer="a. 60 IN A 192.0.2.1",
+            authority=SOA.format(ttl=60, minimum=60),
+        )
+        assert dns.rcode.to_text(dns.rcode.Rcode(failed.rcode)) == rcode
+        assert not any(read(failed.message).sections[1:])
+
+    @pytest.mark.parametrize("ttl", [TTL_LIMIT + 1, 2**31 - 1, 2**31, 2**32 - 1])
+    def test_rfc8767_4_the_first_reply_has_no_longer_ttl_than_the_next(self, ttl: int) -> None:
+        wire = self.GOOD.replace(b"\0\0\0\x3c", ttl.to_bytes(4, "big"))
+        found = from_reply(wire)
+        asked = query("a.", "A")
+        first, next_ = (read(found.reply(asked, found.tail(age), 512)) for age in (0, 1))
+        assert (first.answer[0].ttl, next_.answer[0].ttl) == (TTL_LIMIT, TTL_LIMIT - 1)
+
+
+class TestExtendedErrors:
+    """RFC 8914."""
+
+    def said(self, answer: Answer, **edns: object) -> list[int]:
+        message = read(answer.reply(query("a.", "A", "RD", **edns), answer.tail(0), 512))
+        return [option.code for option in message.options]
+
+    def test_it_is_for_who_has_edns(self) -> None:
+        found = failure(question("a.", "A"))
+        assert self.said(found, use_edns=0) == []
+        found.error = NO_SERVER
+        assert self.said(found, use_edns=0) == [NO_SERVER]
+        assert self.said(found, use_edns=0, want_dnssec=True) == [NO_SERVER]
+        assert self.said(found) == []
+
+    def test_that_of_a_server_is_passed_on(self) -> None:
+        option = b"\0\x0f\0\4\0\x16hi"
+        head = reply_wire("a.", "A", rcode="SERVFAIL")
+        edns = b"\0\0\x29\4\xd0\0\0\0\0\0\x08" + option
+        found = from_reply(head[:11] + b"\1" + head[12:] + edns)
+        assert (found.error, found.bogus) == (22, False)
+        assert self.said(found.aged(1), use_edns=0) == [22]
+
+    def test_a_truncated_reply_has_it_too(self) -> None:
+        found = from_reply(TestOddServers.GOOD)
+        found.error = SYNTHESISED
+        message = read(found.reply(query("a.", "A", use_edns=0), found.tail(0), 40))
+        assert message.flags & dns.flags.TC
+        assert [option.code for option in message.options] == [SYNTHESISED]
 
 
 class TestEdns:

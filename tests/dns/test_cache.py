@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from faith.dns.answer import failure
+from faith.dns.answer import Answer, failure
 from faith.dns.cache import RECHECK, STALE_TTL, Cache
-from faith.dns.wire import REFUSED
-from tests.dns.messages import query, question, read, reply
+from faith.dns.question import Question
+from faith.dns.wire import FORMERR, REFUSED
+from tests.dns.messages import name, query, question, read, reply
 
 TAG = b"\0"
 QUESTION = question("www.example.")
@@ -56,12 +59,16 @@ class TestLifetime:
         cache.put(QUESTION, TAG, failure(QUESTION, REFUSED), 0)
         assert len(cache) == cache.octets == 0
 
-    def test_all_can_be_forgotten(self) -> None:
+    def test_a_domain_can_be_forgotten(self) -> None:
         cache = Cache()
-        cache.put(QUESTION, TAG, ANSWER, 0)
-        cache.clear()
-        assert not kept(cache, 0)
-        assert cache.octets == 0
+        for owner in ("www.example.", "example.", "example.org."):
+            cache.put(question(owner), TAG, ANSWER, 0)
+        cache.forget_below(name("example."))
+        assert [kept(cache, 0, owner=owner) for owner in ("www.example.", "example.")] == [
+            False
+        ] * 2
+        assert kept(cache, 0, owner="example.org.")
+        assert cache.octets == next(iter(cache._entries.values())).octets
 
 
 class TestKeys:
@@ -93,6 +100,29 @@ class TestKeys:
         assert (message.rcode(), message.question[0].rdtype) == (3, 15)
         assert not kept(cache, 0, owner="a.www.example.")
 
+    @pytest.mark.parametrize("klass", ["IN", "CH", "CLASS0", "CLASS255"])
+    @pytest.mark.parametrize("kind", ["TYPE0", "TYPE255", "TYPE65535"])
+    def test_no_type_on_the_wire_is_every_type(self, kind: str, klass: str) -> None:
+        cache = Cache()
+        asked = question("www.example.", kind, klass)
+        cache.put(asked, TAG, reply("www.example.", kind, klass=klass, authority=SOA), 0)
+        assert len(cache) == 1
+        for other in ("A", "AAAA", "MX", "HTTPS"):
+            assert not kept(cache, 0, other)
+
+    @given(
+        st.lists(st.binary(min_size=1, max_size=3), max_size=2),
+        st.binary(min_size=4, max_size=4),
+        st.sampled_from([b"", b"\0\0", b"\0\1"]),
+    )
+    def test_no_question_has_the_key_of_a_name(
+        self, labels: list[bytes], end: bytes, tag: bytes
+    ) -> None:
+        section = b"".join(bytes([len(label)]) + label for label in labels) + b"\0" + end
+        asked = Question(section)
+        assert asked.name_key + tag not in (asked.key, asked.key + b"\0\0", asked.key + b"\0\1")
+        assert asked.name_key[0] > 63  # no name begins so
+
     def test_rfc2308_2_1_at_the_end_of_a_chain_it_is_another_name(self) -> None:
         cache = Cache()
         chain = reply(
@@ -123,8 +153,18 @@ class TestStale:
         cache.put(QUESTION, TAG, ANSWER, 0)
         entry = cache.get_stale(QUESTION, TAG, 5000)
         assert entry
-        message = read(entry.stale_reply(query("www.example."), 512))
+        message = read(entry.stale_reply(query("www.example."), 5000, 512))
         assert message.answer[0].ttl == STALE_TTL
+
+    def test_4_what_is_not_past_its_time_keeps_what_remains(self) -> None:
+        cache = Cache(stale=86400)
+        chain = "www.example. 3600 IN CNAME b.\nb. 60 IN AAAA ::1\nb. 100 IN TXT x"
+        cache.put(QUESTION, TAG, reply("www.example.", answer=chain), 0)
+        for now, ttls in ((80, [3520, 30, 30]), (3580, [30, 30, 30]), (9999, [30, 30, 30])):
+            entry = cache.get_stale(QUESTION, TAG, now)
+            assert entry
+            message = read(entry.stale_reply(query("www.example."), now, 512))
+            assert [rrset.ttl for rrset in message.answer] == ttls
 
     def test_4_a_failure_leaves_them_and_is_not_tried_again_soon(self) -> None:
         cache = Cache(stale=86400)
@@ -143,6 +183,62 @@ class TestStale:
         entry = cache.get(QUESTION, TAG, 100)
         assert entry
         assert entry.answer is answer
+
+    def test_4_a_failure_is_not_what_was_true_before(self) -> None:
+        cache = Cache(stale=86400)
+        cache.put(QUESTION, TAG, failure(QUESTION), 0)
+        assert kept(cache, 4)
+        assert cache.get_stale(QUESTION, TAG, 6) is None
+        cache.put(QUESTION, TAG, failure(QUESTION), 6)
+        cache.put(QUESTION, TAG, ANSWER, 7)
+        entry = cache.get(QUESTION, TAG, 7)
+        assert entry
+        assert entry.answer is ANSWER
+
+    @pytest.mark.parametrize("rcode", [REFUSED, FORMERR])
+    def test_5_any_failure_puts_off_the_next_attempt(self, rcode: int) -> None:
+        cache = Cache(stale=86400)
+        cache.put(QUESTION, TAG, ANSWER, 0)
+        cache.put(QUESTION, TAG, failure(QUESTION, rcode), 100)
+        entry = cache.get_stale(QUESTION, TAG, 100)
+        assert entry
+        assert entry.recheck == 100 + RECHECK
+
+    @pytest.mark.parametrize(
+        "newer",
+        [
+            reply("www.example.", answer="www.example. 0 IN AAAA ::1"),
+            reply("www.example."),
+            reply("www.example.", rcode="NXDOMAIN"),
+        ],
+        ids=["a TTL of 0", "no data, no SOA", "no name, no SOA"],
+    )
+    def test_4_what_was_seen_to_be_over_is_not_told(self, newer: Answer) -> None:
+        cache = Cache(stale=86400)
+        cache.put(QUESTION, TAG, ANSWER, 0)
+        cache.put(QUESTION, TAG, newer, 100)
+        assert cache.get_stale(QUESTION, TAG, 100) is None
+        cache.put(QUESTION, TAG, failure(QUESTION), 101)
+        assert cache.get_stale(QUESTION, TAG, 110) is None
+
+    def test_4_a_name_that_was_seen_to_be_gone_has_no_other_types_either(self) -> None:
+        cache = Cache(stale=86400)
+        cache.put(QUESTION, TAG, ANSWER, 0)
+        cache.put(
+            question("www.example.", "MX"), TAG, reply("www.example.", "MX", rcode="NXDOMAIN"), 99
+        )
+        assert cache.get_stale(QUESTION, TAG, 100) is None
+
+    def test_4_a_name_that_exists_again_is_not_denied(self) -> None:
+        cache = Cache(stale=86400)
+        cache.put(QUESTION, TAG, ANSWER, 0)
+        cache.put(question("www.example.", "MX"), TAG, NO_NAME, 100)
+        cache.put(
+            question("www.example.", "A"), TAG, reply("www.example.", "A", authority=SOA), 110
+        )
+        assert not kept(cache, 110, "MX")
+        assert cache.get_stale(question("www.example.", "MX"), TAG, 110) is None
+        assert cache.get_stale(QUESTION, TAG, 110) is None, "it was seen to be gone"
 
     def test_7_a_ttl_of_zero_is_not_kept_for_that(self) -> None:
         cache = Cache(stale=86400)

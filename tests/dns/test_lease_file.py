@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,10 @@ import pytest
 from faith.dns.lease_file import Book
 from faith.dns.pool import FORM, GRACE
 from faith.errors import ConfigError, SetupError
+from faith.kernel.shared.leases import Leases
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NETWORKS = [(int(ip_address("198.18.0.0")), 29), (int(ip_address("198.18.1.0")), 30)]
@@ -118,3 +122,88 @@ def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="Is a directory"):
         Book(tmp_path, NETWORKS)
     assert os.listdir(tmp_path) == []
+
+
+@contextmanager
+def full_disk(octets: int) -> Iterator[None]:
+    """A system that lets no file of ours grow beyond so many octets, in the middle of a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class TestDamage:
+    """What happened to the file is no reason to keep anybody from being served."""
+
+    def test_a_lease_that_has_ended_is_one_at_the_next_start_too(self, path: Path) -> None:
+        book = Book(path, NETWORKS)
+        pool = book.pool(now=0)
+        pool.lend(SERVERS[0], 60, now=0)
+        book.save(pool, now=1000)
+        book.close()
+        assert lines(path)[1] == "198.18.0.1 2001:db8::1 -820.000"
+        leases = Leases(NETWORKS)
+        again = Book(path, NETWORKS, leases).pool(now=5)
+        found = again.find(FIRST)
+        assert found
+        assert (found.v6, leases.look(FIRST)) == (SERVERS[0], (SERVERS[0], 0.0))
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda text: text[:95],
+            lambda text: text[:80] + b"x" * 80 + text[160:],
+            lambda text: text[:80] + bytes(80) + text[160:],
+            lambda text: text[:100] + bytes(len(text) - 100),
+        ],
+        ids=["cut short", "overwritten", "a hole", "zeros from the middle on"],
+    )
+    def test_what_can_be_read_counts(
+        self, damage: Callable[[bytes], bytes], path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        pool = Book(path, NETWORKS[1:]).pool(now=0)
+        for server in SERVERS[:2]:
+            pool.lend(server, 60, now=0)
+        text = path.read_bytes()
+        other = path.with_name("other")
+        other.write_bytes(damage(text))
+        found = Book(other, NETWORKS[1:]).pool(now=0)
+        assert f"{other}: " in caplog.text
+        assert "cannot be read and are left out, of which the first is line 2: " in caplog.text
+        assert {lease.v6 for lease in found} <= set(SERVERS[:2])
+        assert found.lend(SERVERS[0], 60, now=0)
+        assert len(other.read_bytes()) == len(text)
+
+    @pytest.mark.parametrize("text", [b"", bytes(400)])
+    def test_a_file_that_was_never_written_is_a_new_one(self, text: bytes, path: Path) -> None:
+        path.parent.mkdir()
+        path.write_bytes(text)
+        assert list(Book(path, NETWORKS).pool(now=0)) == []
+        assert lines(path) == [FORM]
+
+    def test_a_full_disk_leaves_the_file_as_it_was(self, path: Path) -> None:
+        book = Book(path, NETWORKS[1:])
+        book.pool(now=0).lend(SERVERS[0], 60, now=0)
+        book.close()
+        before = path.read_bytes()
+        with full_disk(300), pytest.raises(SetupError, match=f"write {path}: "):
+            Book(path, NETWORKS)
+        assert path.read_bytes() == before
+        assert os.listdir(path.parent) == [path.name]
+        Book(path, NETWORKS)
+
+    def test_a_full_disk_is_no_matter_where_there_is_nothing_to_write(self, path: Path) -> None:
+        Book(path, NETWORKS).close()
+        with full_disk(0):
+            Book(path, NETWORKS)
+
+    def test_what_cannot_be_written_is_not_lent(self, path: Path) -> None:
+        book = Book(path, NETWORKS)
+        pool = book.pool(now=0)
+        with full_disk(100), pytest.raises(OSError, match="No space left"):
+            pool.lend(SERVERS[0], 60, now=0)
+        assert pool.lend(SERVERS[0], 60, now=0)
+        assert lines(path)[1] == "198.18.0.1 2001:db8::1 180.000"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from faith.dns.answer import failure
 from faith.dns.cache import STALE_TTL, Cache
 from faith.dns.lending import TTL, UNLENT_TTL, Lending
 from faith.dns.options import Options, Rule, View
-from faith.dns.pool import GRACE, Pool
+from faith.dns.pool import GRACE, Lease, Pool
 from faith.dns.resolver import Resolver
 from faith.dns.tasks import Tasks
 from faith.dns.wire import NOERROR, NXDOMAIN, SERVFAIL, A
@@ -154,6 +156,26 @@ class TestAnswer:
         pool = Pool([NETWORK])
         assert concluded(lent(pool), aaaa(useless)) is NO
         assert not list(pool)
+
+    def test_nor_is_the_gateway_itself_lent_to_anybody(self) -> None:
+        pool, own = Pool([NETWORK]), int(ip_address("2001:db8:6::1"))
+        found = Lending(OPTIONS, pool, ours=Networks(128, [(own, 128)]))
+        assert concluded(found, aaaa("2001:db8:6::1")) is NO
+        assert lines(concluded(found, aaaa("2001:db8:6::1", "2001:db8:6::2")))
+        assert [lease.v6 for lease in pool] == [own + 1]
+
+    def test_a_promise_that_cannot_be_written_is_not_made(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def full(lease: Lease, now: float) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        found = lent(Pool([NETWORK], full))
+        for _ in range(3):
+            assert concluded(found, aaaa("2001:db8::80")).rcode == SERVFAIL
+        assert caplog.messages == [
+            "no address is lent, the file cannot be written: No space left on device"
+        ]
 
     def test_no_records_at_all(self) -> None:
         assert concluded(lent(), reply("v6.example.", authority=SOA)) is NO

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from ipaddress import ip_address
 
 import pytest
@@ -217,16 +218,28 @@ class TestRestart:
             "",
             "[]",
             "faith-pool 2\n",
-            f"{FORM}\n192.0.2.1\n",
-            f"{FORM}\n192.0.2.1 192.0.2.1 1\n",
-            f"{FORM}\n192.0.2.1 2001:db8::1 soon\n",
-            f"{FORM}\n192.0.2.1 2001:db8::1 nan\n",
-            f"{FORM}\n192.0.2.1 2001:db8::1 1 2\n",
         ],
     )
     def test_any_other_text_is_refused(self, text: str) -> None:
         with pytest.raises(FaithError, match="leases"):
             Pool.loads(text, [NETWORK], now=0)
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "198.18.0.2",
+            "198.18.0.2 192.0.2.1 1",
+            "198.18.0.2 2001:db8::1 soon",
+            "198.18.0.2 2001:db8::1 nan",
+            "198.18.0.2 2001:db8::1 1 2",
+            "\0\0\0",
+        ],
+    )
+    def test_a_line_that_cannot_be_read_is_left_out(self, line: str) -> None:
+        found = Pool.loads(f"{FORM}\n{line}\n198.18.0.3 2001:db8::3 9\n", [NETWORK], now=0)
+        assert [lease.v4 - NETWORK[0] for lease in found] == [3]
+        (damaged,) = found.damaged
+        assert damaged.startswith("line 2: ")
 
     def test_two_lines_about_the_same_do_not_both_count(self) -> None:
         v4 = ip_address(NETWORK[0] + 1)
@@ -258,6 +271,30 @@ class TestTelling:
         lent(found, 0, now=20, seconds=1)
         lent(found, 1, now=20)
         assert heard == [(1, 60), (1, 70), (2, 80)]
+
+    def test_what_cannot_be_told_is_not_lent(self) -> None:
+        full = True
+        heard = 0
+
+        def told(lease: Lease, now: float) -> None:
+            nonlocal heard
+            if full:
+                raise OSError(errno.ENOSPC, "full")
+            heard += 1
+
+        found = Pool([(NETWORK[0], 32)], told)
+        for _ in range(3):
+            with pytest.raises(OSError, match="full"):
+                found.lend(SERVERS[0], 60, 0)
+        full = False
+        assert lent(found, 0) == NETWORK[0]
+        assert heard == 1
+        full = True
+        with pytest.raises(OSError, match="full"):
+            found.lend(SERVERS[0], 60, 10)
+        full = False
+        assert lent(found, 0, now=10) == NETWORK[0]
+        assert heard == 2
 
 
 class Promises(RuleBasedStateMachine):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.dns import resolver
-from faith.dns.answer import Answer, failure
+from faith.dns.answer import FILTERED, Answer, failure
 from faith.dns.cache import Cache
 from faith.dns.options import Options, Rule, View
 from faith.dns.resolver import DEADLINE, HEAD_START, Resolver
 from faith.dns.tasks import Tasks
-from faith.dns.wire import AAAA, NOERROR, NXDOMAIN, SERVFAIL
+from faith.dns.wire import AAAA, NOERROR, SERVFAIL
 from faith.translation.prefix import Prefix
 from tests.dns import clock
 from tests.dns.messages import lines, name, question, reply
@@ -52,7 +52,7 @@ class Table:
         self._answers[key] = answer
 
     async def ask(self, question: Question) -> Answer:
-        kinds = {1: "A", 28: "AAAA", 12: "PTR", 16: "TXT", 43: "DS"}
+        kinds = {255: "ANY", 1: "A", 28: "AAAA", 12: "PTR", 16: "TXT", 43: "DS"}
         owner = resolver_name(question)
         key = f"{owner} {kinds[question.kind]}"
         if question.unchecked and f"{key} CD" in self._answers:
@@ -168,16 +168,15 @@ class TestOthers:
         (answer,) = resolve(Table({"v4.example. TXT": txt}), question("v4.example.", "TXT"))
         assert answer is txt
 
-    def test_ipv4only_arpa_is_not(self) -> None:
-        table = Table()
-        answers = resolve(table, question("ipv4only.arpa."), question("x.ipv4only.arpa.", "A"))
-        assert [answer.rcode for answer in answers] == [NOERROR, NXDOMAIN]
-        assert not table.asked
-
-    def test_but_it_is_for_those_without_a_prefix(self) -> None:
-        table = Table()
-        resolve(table, question("ipv4only.arpa."), view=View(), options=Options(VIEW.prefixes))
-        assert table.asked == ["ipv4only.arpa. AAAA"]
+    def test_nor_does_any_show_them(self) -> None:
+        both = "v4.example. 60 IN A 192.0.2.1\nv4.example. 60 IN MX 1 v4.example."
+        table = Table({"v4.example. ANY": reply("v4.example.", "ANY", answer=both)})
+        view = View((PREFIX,), filter_a=True)
+        (hidden,) = resolve(table, question("v4.example.", "ANY"), view=view)
+        assert lines(hidden) == ["v4.example. 60 IN MX 1 v4.example."]
+        assert (hidden.error, hidden.lifetime) == (FILTERED, 60)
+        (shown,) = resolve(table, question("v4.example.", "ANY"))
+        assert (len(lines(shown)), shown.error) == (2, None)
 
     def test_a_records_can_be_hidden(self) -> None:
         table = Table(V4ONLY)

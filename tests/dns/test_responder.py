@@ -15,6 +15,7 @@ from faith.dns.answer import Answer, failure
 from faith.dns.cache import RECHECK, STALE_TTL, Cache
 from faith.dns.options import V4_MAPPED, Options, View
 from faith.dns.responder import Miss, Responder
+from faith.dns.stale import AS_IT_CAME, Stale
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.generated import reply_wires
@@ -31,9 +32,9 @@ def networks(*texts: str) -> Networks:
 
 
 def responder(*served: str, stale: int = 0, options: Options | None = None) -> Responder:
-    return Responder(
-        options or Options(VIEW.prefixes), Cache(stale=stale), networks(*served) if served else None
-    )
+    options, cache = options or Options(VIEW.prefixes), Cache(stale=stale)
+    spare = Stale(options, cache) if stale else None
+    return Responder(options, cache, networks(*served) if served else None, spare)
 
 
 def knowing(answer: Answer = ANSWER, now: float = 0, stale: int = 0) -> Responder:
@@ -46,6 +47,7 @@ def knowing(answer: Answer = ANSWER, now: float = 0, stale: int = 0) -> Responde
 def learn(found: Responder, answer: Answer, now: float, client: str = CLIENT) -> None:
     miss = found.respond(query_wire("www.example."), client, now)
     assert isinstance(miss, Miss)
+    found.cache.put(miss.query.question, AS_IT_CAME, answer, now)  # as the resolver does
     found.keep(miss, answer, now)
 
 
@@ -141,8 +143,23 @@ class TestQueries:
             assert responder().respond(message, CLIENT, 0) is None
 
     def test_malformed_queries_get_an_error(self) -> None:
-        message = told(responder(), query_wire("www.example.", id=3) + b"junk")
+        message = told(responder(), query_wire("www.example.", id=3)[:-1])
         assert (message.rcode(), message.id) == (dns.rcode.FORMERR, 3)
+        assert not message.question
+
+    @pytest.mark.parametrize(
+        ("asked", "rcode"),
+        [
+            (query_wire("www.example.", "AXFR"), dns.rcode.REFUSED),
+            (query_wire("www.example.", "TYPE128"), dns.rcode.FORMERR),
+            (query_wire("www.example.")[:2] + b"\x11" + query_wire("www.example.")[3:], 4),
+        ],
+        ids=["AXFR", "TYPE128", "opcode"],
+    )
+    def test_errors_carry_the_question(self, asked: bytes, rcode: int) -> None:
+        message = told(responder(), asked)
+        assert message.rcode() == rcode
+        assert message.question[0].to_text().startswith("www.example. ")
 
     def test_rfc6891_6_1_3_unknown_versions_are_told_ours(self) -> None:
         asked = bytearray(query_wire("www.example.", use_edns=0))
@@ -223,5 +240,5 @@ def test_the_same_octets_of_another_client_are_another_question() -> None:
     wire = query_wire("www.example.")
     assert told(found, wire).answer
     for junk in (b"\0", b"\1", b"\0\1", b"\0\0"):
-        for client in (CLIENT, "2001:db8:7::1"):
-            assert not told(found, wire + junk, client=client).answer
+        assert told(found, wire + junk).answer
+        assert not told(found, wire + junk, client="2001:db8:7::1").answer

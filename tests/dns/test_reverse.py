@@ -84,10 +84,22 @@ def test_5_3_1_names_outside_the_prefixes_are_like_any_other() -> None:
     assert reverse.of(outside, Prefixes([PREFIX])) is None
 
 
-@pytest.mark.parametrize(("kind", "klass"), [("TXT", "IN"), ("ANY", "IN"), ("PTR", "CH")])
+@pytest.mark.parametrize(
+    ("kind", "klass"), [("TXT", "IN"), ("DS", "IN"), ("PTR", "CH"), ("ANY", "CH")]
+)
 def test_5_3_1_other_types_and_classes_are_like_any_other(kind: str, klass: str) -> None:
     owner = ptr_name(PREFIX.map(V4))
     assert reverse.of(question(owner, kind, klass), Prefixes([PREFIX])) is None
+
+
+def test_any_is_as_good_as_ptr() -> None:
+    found = reverse.of(question(ptr_name(PREFIX.map(V4)), "ANY"), Prefixes([PREFIX]))
+    assert found
+    named = found.answer(reply(V4_NAME, "PTR", answer=f"{V4_NAME} 60 IN PTR www.example."))
+    assert (named.kind, lines(named)) == (
+        255,
+        [f"{ptr_name(PREFIX.map(V4))} 60 IN PTR www.example."],
+    )
 
 
 def test_5_3_1_the_data_is_that_of_the_ipv4_address() -> None:

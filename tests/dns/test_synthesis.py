@@ -11,7 +11,7 @@ from faith.dns.options import Options, Rule, View
 from faith.dns.synthesis import Synthesis, without_a
 from faith.dns.wire import AAAA, AD, NOERROR, NXDOMAIN, REFUSED, SERVFAIL
 from faith.translation.networks import Networks
-from faith.translation.prefix import RFC6052, Prefix
+from faith.translation.prefix import LOW32, RFC6052, Prefix
 from tests.dns.messages import lines, name, question, read, reply
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
@@ -248,7 +248,7 @@ class TestRepresentation:
         ]
 
     def test_and_that_of_rfc3142(self) -> None:
-        view = View((Prefix.parse("2001:db8:122:344::/64"),))
+        view = View((Prefix.parse("2001:db8:122:344::/64", LOW32),))
         assert lines(synthesis(view=view).concluded(NO_AAAA, ONE_A)) == [
             f"{NAME} 60 IN AAAA 2001:db8:122:344::c000:201"
         ]

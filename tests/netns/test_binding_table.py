@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from faith.kernel.steering.binding_table import PairTable
+from faith.kernel.steering.binding_table import BindingTable
 from tests.netns import binding
 
 pytestmark = pytest.mark.netns
 
 
-class TestPairTable(binding.Contract):
-    way = PairTable
+class TestBindingTable(binding.Contract):
+    way = BindingTable
     right = "CAP_NET_ADMIN"

@@ -15,7 +15,7 @@ import pytest
 from faith.errors import SetupError
 from faith.kernel.sockets.udp_sockets import arrivals, receive
 from faith.kernel.steering import datagram_steering
-from faith.kernel.steering.datagram_steering import Lead
+from faith.kernel.steering.datagram_steering import DatagramSteering
 from tests.datagram.wires import number
 
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def arrives(sock: _socket.socket, case: Case, address: str, port: int = 53) -> b
 def test_every_port_of_the_networks_and_nothing_else(
     way: str, case: Case, sock: _socket.socket
 ) -> None:
-    lead = Lead(sock, way)
-    assert lead.way == way
+    lead = DatagramSteering(sock, way)
+    assert lead.method == way
     assert not arrives(sock, case, case.inside)
     lead.replace([case.network])
     assert [arrives(sock, case, case.inside, port) for port in PORTS] == [True, True, True]
@@ -110,7 +110,7 @@ def test_every_port_of_the_networks_and_nothing_else(
 
 
 def test_a_hole_is_left_to_the_host(way: str, case: Case, sock: _socket.socket) -> None:
-    lead = Lead(sock, way)
+    lead = DatagramSteering(sock, way)
     bits = 128 if case is V6 else 32
     lead.replace([case.network], [(number(case.hole), bits)])
     assert arrives(sock, case, case.inside)
@@ -122,7 +122,7 @@ def test_a_hole_is_left_to_the_host(way: str, case: Case, sock: _socket.socket) 
 
 def test_it_lasts_until_it_is_closed(way: str, case: Case, sock: _socket.socket) -> None:
     before = os.listdir("/proc/self/fd")
-    lead = Lead(sock, way)
+    lead = DatagramSteering(sock, way)
     lead.replace([case.network])
     lead.close()
     assert not arrives(sock, case, case.inside)
@@ -130,7 +130,7 @@ def test_it_lasts_until_it_is_closed(way: str, case: Case, sock: _socket.socket)
 
 
 def test_the_next_program_goes_on_with_it(way: str, case: Case, sock: _socket.socket) -> None:
-    first = Lead(sock, way)
+    first = DatagramSteering(sock, way)
     first.replace([case.network])
     copies = {fd: os.dup(fd) for fd in first.descriptors}
     state = json.loads(json.dumps(first.state()))
@@ -138,8 +138,8 @@ def test_the_next_program_goes_on_with_it(way: str, case: Case, sock: _socket.so
     for fd, copy in copies.items():  # as execve(2) leaves them
         os.dup2(copy, fd)
         os.close(copy)
-    again = Lead.resume(sock, state)
-    assert again.way == way
+    again = DatagramSteering.resume(sock, state)
+    assert again.method == way
     assert arrives(sock, case, case.inside)
     again.replace([])
     assert not arrives(sock, case, case.inside)
@@ -159,8 +159,8 @@ class TestTheWay:
         self, sock: _socket.socket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(datagram_steering._STARTS, "sk_lookup", refuse)
-        lead = Lead(sock, "auto")
-        assert lead.way == "tproxy"
+        lead = DatagramSteering(sock, "auto")
+        assert lead.method == "tproxy"
         lead.close()
 
     def test_one_that_was_asked_for_is_the_only_one_tried(
@@ -168,12 +168,12 @@ class TestTheWay:
     ) -> None:
         monkeypatch.setitem(datagram_steering._STARTS, "tproxy", refuse)
         with pytest.raises(SetupError, match=r"^try: not here$"):
-            Lead(sock, "tproxy")
+            DatagramSteering(sock, "tproxy")
 
     def test_every_reason_is_told_when_none_is_open(
         self, sock: _socket.socket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for way in ("sk_lookup", "tproxy"):
             monkeypatch.setitem(datagram_steering._STARTS, way, refuse)
-        with pytest.raises(SetupError, match="no way is open; try: not here; try: not here"):
-            Lead(sock, "auto")
+        with pytest.raises(SetupError, match="no method works; try: not here; try: not here"):
+            DatagramSteering(sock, "auto")

@@ -38,6 +38,7 @@ pytestmark = pytest.mark.netns
 ZONE = f"""$ORIGIN example.
 @ 300 IN SOA ns host 1 3600 1200 604800 60
 www 60 IN A {SERVER}
+brief 1 IN A 192.0.2.9
 v6 60 IN AAAA 2001:db8:6::80
 global 60 IN A 198.41.0.4
 other 60 IN AAAA 2001:db8:6::81
@@ -308,6 +309,58 @@ class TestService:
         )
 
 
+@pytest.mark.usefixtures("reserved")
+class TestBadDay:
+    """The way to the servers is gone, which is when the rest must not go with it."""
+
+    def brief(self, lab: ThreeHosts) -> dns.message.Message:
+        return ask(lab.client, "brief.example.")
+
+    def test_what_was_true_is_told_through_it_and_changes_of_the_gateway(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], zones: NameServer
+    ) -> None:
+        start("--serve-stale", "3600")
+        assert addresses(self.brief(lab)) == [lab.mapped("192.0.2.9")]
+        lab.gateway.run(["ip", "link", "del", "to-server"])
+        wait_until(lambda: self.brief(lab).answer[0].ttl == 30, 15, "the time of it being over")
+        assert addresses(self.brief(lab)) == [lab.mapped("192.0.2.9")]
+        lab.gateway.links.add_address("to-client", "2001:db8:66::1/64")
+        lab.gateway.links.add_address("lo", "198.18.0.1/32")
+        with lab.gateway.inside():
+            routes.release(Prefix.parse(PREFIX))
+            routes.reserve(Prefix.parse(OTHER_PREFIX))
+        other = ["2001:db8:eeee::c000:209"]
+        wait_until(lambda: addresses(self.brief(lab)) == other, 10, "the same under another prefix")
+
+    def test_rfc8914_the_reason_is_told(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        start("--serve-stale", "3600", "--filter-a", "2001:db8:6::/64")
+
+        def why(owner: str, kind: str) -> list[int]:
+            query = dns.message.make_query(owner, kind, use_edns=0)
+            reply = lab.client.call(lambda: dns.query.udp(query, GATEWAY_V6, timeout=6))
+            return [int(option.code) for option in reply.options]
+
+        assert why("brief.example.", "AAAA") == [29]
+        assert why("www.example.", "A") == [17]
+        assert why("v6.example.", "AAAA") == []
+        lab.gateway.run(["ip", "link", "del", "to-server"])
+        wait_until(lambda: why("brief.example.", "AAAA") == [3], 15, "a stale answer")
+        assert why("unheard.example.", "TXT") == [22]
+
+    def test_what_is_kept_outlives_a_change_of_addresses(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], zones: NameServer
+    ) -> None:
+        start()
+        assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+        asked = len(zones.sources)
+        lab.gateway.links.add_address("to-client", "2001:db8:66::1/64")
+        lab.client.links.add_address("to-gateway", "2001:db8:66::2/64")
+        wait_until(lambda: is_answered(lab, "2001:db8:66::1"), 5, "an answer from there")
+        assert len(zones.sources) == asked
+
+
 def test_the_well_known_prefix_is_used_where_none_is_reserved(
     lab: ThreeHosts, start: Callable[..., FaithDns]
 ) -> None:
@@ -392,13 +445,16 @@ class TestTrouble:
             assert time.monotonic() - began < 5
 
     def test_a_taken_port_is_told(self, lab: ThreeHosts) -> None:
+        """Where it was asked for by name."""
+        words = ["--forward", SERVER, "--listen", "::1", "--listen", GATEWAY_V6]
         with (
             lab.gateway.call(lambda: socket.create_server(("::1", 53), family=socket.AF_INET6)),
             pytest.raises(subprocess.CalledProcessError) as caught,
         ):
-            lab.gateway.run([*FAITH_DNS, "--forward", SERVER], env=ENVIRONMENT)
+            lab.gateway.run([*FAITH_DNS, *words], env=ENVIRONMENT)
         assert caught.value.returncode == 1
         assert "listen on [::1]:53: the port is taken by" in caught.value.stderr
+        assert "it is served when it can be" not in caught.value.stderr
 
     def test_resolv_conf_may_name_nobody_but_ourselves(
         self, lab: ThreeHosts, tmp_path: Path
@@ -413,3 +469,123 @@ class TestTrouble:
         command = resolving(tmp_path / "resolv.conf", SERVER, *FAITH_DNS, "-p", PREFIX)
         lab.gateway.popen(command, env=ENVIRONMENT)
         wait_until(lambda: is_answered(lab, GATEWAY_V6), 10, "an answer")
+
+
+@pytest.mark.usefixtures("reserved")
+class TestTakenPorts:
+    """Somebody else's port on one address is no matter for the others."""
+
+    @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+    def test_the_others_are_served_and_it_too_when_it_becomes_free(
+        self, kind: socket.SocketKind, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        other = lab.gateway.call(socket.socket, socket.AF_INET, kind)
+        with other:
+            other.bind((GATEWAY_V4, 53))
+            if kind == socket.SOCK_STREAM:
+                other.listen()
+            found = start()
+            assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+            assert f"listen on {GATEWAY_V4}:53: the port is taken by" in found.said
+            assert found.said.count("the port is taken") == 1
+        found.wait_said(f"listening on {GATEWAY_V4}:53 as well")
+        for tcp in (False, True):
+            assert addresses(ask(lab.server, "www.example.", server=GATEWAY_V4, tcp=tcp))
+        assert found.said.count("the port is taken") == 1
+
+    def test_an_address_that_comes_later_may_have_it_taken(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        found = start()
+        with lab.gateway.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND, as libvirt's dnsmasq has it
+            other.bind(("192.168.122.1", 53))
+            lab.gateway.links.add_address("lo", "192.168.122.1/32")
+            lab.gateway.links.add_address("to-client", "2001:db8:66::1/64")
+            lab.client.links.add_address("to-gateway", "2001:db8:66::2/64")
+            found.wait_said("listen on 192.168.122.1:53: the port is taken by")
+            wait_until(lambda: is_answered(lab, "2001:db8:66::1"), 5, "an answer from there")
+
+    def test_a_resolver_on_the_loopback_address_is_asked(
+        self, lab: ThreeHosts, tmp_path: Path
+    ) -> None:
+        """Where Debian's unbound is, and resolv.conf names it."""
+        with lab.gateway.call(lambda: NameServer(Zones(ZONE), "127.0.0.1", 53)) as resolver:
+            command = resolving(tmp_path / "resolv.conf", "127.0.0.1", *FAITH_DNS)
+            lab.gateway.popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+            wait_until(lambda: is_answered(lab, GATEWAY_V6), 10, "an answer")
+            assert resolver.sources
+
+
+@pytest.mark.usefixtures("reserved")
+class TestReload:
+    """SIGHUP."""
+
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_others_take_the_workers_place(
+        self, workers: str, lab: ThreeHosts, start: Callable[..., FaithDns]
+    ) -> None:
+        found = start("--workers", workers)
+        for times in (1, 2):
+            before = found.workers
+            found.process.send_signal(signal.SIGHUP)
+            found.wait_said("read again", times)
+            wait_until(lambda: not {*before} & {*found.workers}, 5, "the end of the old ones")  # noqa: B023
+            assert len(found.workers) == int(workers)
+            for tcp in (False, True):
+                assert addresses(ask(lab.client, "www.example.", tcp=tcp)) == [lab.mapped()]
+        assert "taken" not in found.said
+        found.process.terminate()
+        assert found.process.wait(5) == 0
+
+    def test_what_cannot_be_read_changes_nothing(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], tmp_path: Path
+    ) -> None:
+        authorities = Path("/etc/ssl/certs/ca-certificates.crt").read_text()
+        file = tmp_path / "authorities"
+        file.write_text(authorities)
+        found = start("--authorities", str(file))
+        before = found.workers
+        file.write_text("nothing\n")
+        found.process.send_signal(signal.SIGHUP)
+        found.wait_said(f"not read again: {file}: there are no certificates to trust")
+        assert found.workers == before
+        assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+        file.write_text(authorities)
+        found.process.send_signal(signal.SIGHUP)
+        found.wait_said("read again", 2)
+
+    def test_leases_stay_what_they_are(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], tmp_path: Path
+    ) -> None:
+        found = start("--pool", POOL, "--pool-file", str(tmp_path / "pool"))
+        asked = ask(lab.server, "v6.example.", "A", server=GATEWAY_V4)
+        assert addresses(asked) == [LENT]
+        found.process.send_signal(signal.SIGHUP)
+        found.wait_said("read again")
+        asked = ask(lab.server, "other.example.", "A", server=GATEWAY_V4)
+        assert addresses(asked) == [NEXT_LENT]
+        asked = ask(lab.server, "v6.example.", "A", server=GATEWAY_V4)
+        assert addresses(asked) == [LENT]
+
+    def test_systemd_is_told(
+        self, lab: ThreeHosts, start: Callable[..., FaithDns], zones: NameServer, tmp_path: Path
+    ) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(str(tmp_path / "notify"))
+            systemd.settimeout(10)
+            found = FaithDns(
+                lab.gateway,
+                tmp_path / "dns.log",
+                *("--forward", SERVER),
+                NOTIFY_SOCKET=str(tmp_path / "notify"),
+                WATCHDOG_USEC="200000",
+            )
+            assert systemd.recv(100) == b"READY=1"
+            assert {systemd.recv(100) for _ in range(3)} == {b"WATCHDOG=1"}
+            found.process.send_signal(signal.SIGHUP)
+            heard = []
+            while b"READY=1" not in heard:
+                heard.append(systemd.recv(100))
+            assert any(one.startswith(b"RELOADING=1\nMONOTONIC_USEC=") for one in heard)
+            assert systemd.recv(100) == b"WATCHDOG=1"

@@ -171,9 +171,13 @@ def test_the_gateways_own_address_gets_the_local_server(
 
 @pytest.mark.usefixtures("reserved")
 def test_the_local_server_starts_with_the_arguments_and_signals_of_inetd(
-    lab: ThreeHosts, start: Start
+    lab: ThreeHosts, tmp_path: Path
 ) -> None:
-    start(str(PORT), "/bin/sh", "telnetd", "-c", 'echo "$0 $*"; grep SigIgn /proc/self/status', "a")
+    # As a shell starts what is to run in the background, and nohup(1).
+    background = "sh", "-c", "trap '' HUP INT QUIT && exec \"$@\"", "sh"
+    look = "/bin/sh", "telnetd", "-c", 'echo "$0 $*"; grep SigIgn /proc/self/status', "a"
+    faithd = Faithd(lab.gateway, tmp_path / "log", str(PORT), *look, by=background)
+    faithd.wait_said("serving")
     with connect(lab, GATEWAY_V6) as connection:
         said, ignored = all_of(connection).splitlines()
     assert said == "a "
@@ -336,8 +340,9 @@ def test_goes_into_the_background_once_it_serves(lab: ThreeHosts, tmp_path: Path
         (["--user=no.such.user", "23"], 1, "there is no user 'no.such.user'"),
         (["--pid-file=no/such/directory", "23"], 1, "no/such/directory: No such file"),
         (["-P", "2001:db8:6::/96", "23"], 1, "reserve 2001:db8:6::/96: it"),
-        (["-P", "2001:db8:ffff::/64", "23"], 1, f"it overlaps {PREFIX}, which is reserved too"),
+        (["-P", "2001:db8:ffff::/65", "23"], 1, f"it overlaps {PREFIX}, which is reserved too"),
         (["-P", PREFIX, "--layout=rfc6052", "23"], 1, "it has layout low32 already"),
+        (["-P", "2001:db8:64::/64", "23"], 2, "2001:db8:64::/64 needs a layout: rfc6052"),
         (["2222"], 1, "the port is taken by"),
     ],
 )

@@ -17,7 +17,7 @@ from faith.kernel.sockets import tcp_sockets
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V6
 from faith.translation.ports import Ports
-from faith.translation.prefix import Prefix
+from faith.translation.prefix import LOW32, Prefix
 from tests.netns.rights import without_capabilities
 from tests.netns.steered import accept, ordinary_server
 
@@ -288,7 +288,7 @@ class TestTable:
     PREFIXES = tuple(
         map(
             Prefix.parse,
-            ("2001:db8:ffff::/96", "2001:db8:ffff:0:0:1::/96", "2001:db8:fffe::/64", "fc00::/7"),
+            ("2001:db8:ffff::/96", "2001:db8:ffff:0:0:1::/96", "2001:db8:fffe::/65", "fc00::/7"),
         )
     )
 
@@ -314,12 +314,12 @@ class TestTable:
         gateway.call(guard.install, self.PREFIXES, self.PORTS)
         text = " ".join(listed().split())
         assert "elements = { 22, 8000-8100, 65535 }" in text
-        assert "elements = { 2001:db8:fffe::/64, 2001:db8:ffff::/96," in text
+        assert "elements = { 2001:db8:fffe::/65, 2001:db8:ffff::/96," in text
         assert "ip6 daddr @prefixes jump reserved" in text
         assert "reject with icmpv6 admin-prohibited" in text
 
     def test_an_inner_prefix_is_covered_by_the_outer(self, gateway: Host) -> None:
-        outer, inner = Prefix.parse("2001:db8:fffe::/64"), Prefix.parse("2001:db8:fffe::/96")
+        outer, inner = Prefix.parse("2001:db8:fffe::/64", LOW32), Prefix.parse("2001:db8:fffe::/96")
         gateway.call(guard.install, [inner, outer])
         state = gateway.call(guard.inspect)
         assert state.networks == {(outer.address, 64)}

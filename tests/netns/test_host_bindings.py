@@ -12,9 +12,9 @@ from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
 from faith.kernel.sockets.tcp_sockets import listener
-from faith.kernel.steering.binding_program import PairProgram
-from faith.kernel.steering.binding_table import PairTable
-from faith.kernel.steering.host_bindings import Pairs
+from faith.kernel.steering.binding_program import BindingProgram
+from faith.kernel.steering.binding_table import BindingTable
+from faith.kernel.steering.host_bindings import HostBindings
 from faith.lab.topology import CLIENT
 from faith.translation.prefix import Prefix
 
@@ -41,23 +41,23 @@ def refuse(*anything: object) -> None:
 @pytest.fixture(params=["sk_lookup", "tproxy"])
 def pairs(
     request: pytest.FixtureRequest, lab: ThreeHosts, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Pairs]:
+) -> Iterator[HostBindings]:
     """Two workers' on the gateway, where the prefix is reserved and guarded."""
     if request.param == "sk_lookup":
         request.getfixturevalue("bpf_allowed")
     else:
-        monkeypatch.setattr(PairProgram, "__init__", refuse)
+        monkeypatch.setattr(BindingProgram, "__init__", refuse)
     with lab.gateway.inside():
         routes.reserve(Prefix.parse(lab.prefix))
         guard.install([Prefix.parse(lab.prefix)])
-        made = Pairs(2)
-        assert made.way == request.param
+        made = HostBindings(2)
+        assert made.method == request.param
         yield made
         made.close()
 
 
 @pytest.fixture
-def visit(lab: ThreeHosts, pairs: Pairs, arrive: Arrive) -> Visit:
+def visit(lab: ThreeHosts, pairs: HostBindings, arrive: Arrive) -> Visit:
     """``visit(address, port)`` is the number of the worker that got the client, or None."""
 
     def visit(address: str, port: int) -> int | None:
@@ -73,7 +73,7 @@ def visit(lab: ThreeHosts, pairs: Pairs, arrive: Arrive) -> Visit:
     return visit
 
 
-def test_every_port_above_the_systems_and_nothing_else(pairs: Pairs, visit: Visit) -> None:
+def test_every_port_above_the_systems_and_nothing_else(pairs: HostBindings, visit: Visit) -> None:
     assert visit(MAPPED, 40000) is None
     pairs.steer(PAIR, 1)
     assert [visit(MAPPED, port) for port in PORTS] == [1, 1, 1]
@@ -85,7 +85,9 @@ def test_every_port_above_the_systems_and_nothing_else(pairs: Pairs, visit: Visi
     assert visit(MAPPED, 40000) is None
 
 
-def test_what_two_ask_for_lasts_until_both_have_taken_it_back(pairs: Pairs, visit: Visit) -> None:
+def test_what_two_ask_for_lasts_until_both_have_taken_it_back(
+    pairs: HostBindings, visit: Visit
+) -> None:
     for worker in (0, 1, 1, 0):
         pairs.steer(PAIR, worker)
     assert visit(MAPPED, 40000) == 0
@@ -98,7 +100,7 @@ def test_what_two_ask_for_lasts_until_both_have_taken_it_back(pairs: Pairs, visi
     assert visit(MAPPED, 40000) is None
 
 
-def test_nothing_is_left_when_it_is_closed(pairs: Pairs, visit: Visit) -> None:
+def test_nothing_is_left_when_it_is_closed(pairs: HostBindings, visit: Visit) -> None:
     before = len(os.listdir("/proc/self/fd"))
     pairs.steer(PAIR, 0)
     kept = os.dup(pairs.listeners[0].fileno())
@@ -110,7 +112,7 @@ def test_nothing_is_left_when_it_is_closed(pairs: Pairs, visit: Visit) -> None:
 
 @pytest.mark.parametrize("pairs", ["tproxy"], indirect=True)
 def test_a_listener_at_the_very_address_is_left_its_connections(
-    pairs: Pairs, visit: Visit, lab: ThreeHosts
+    pairs: HostBindings, visit: Visit, lab: ThreeHosts
 ) -> None:
     pairs.steer(PAIR, 0)
     own = listener(MAPPED, 40000, transparent=True)
@@ -121,11 +123,11 @@ def test_a_listener_at_the_very_address_is_left_its_connections(
     own.close()
 
 
-def test_both_refusals_are_told(lab: ThreeHosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    for way in (PairProgram, PairTable):
-        monkeypatch.setattr(way, "__init__", refuse)
+def test_both_refusals_are_reported(lab: ThreeHosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in (BindingProgram, BindingTable):
+        monkeypatch.setattr(method, "__init__", refuse)
     with (
         lab.gateway.inside(),
-        pytest.raises(SetupError, match=r"no way is open; sk_lookup: .*; tproxy: try: not here"),
+        pytest.raises(SetupError, match=r"no method works; sk_lookup: .*; tproxy: try: not here"),
     ):
-        Pairs(1)
+        HostBindings(1)

@@ -42,5 +42,5 @@ def test_link_local_addresses_are_those_of_their_interface(network: Network) -> 
     assert [(own.network, own.interface) for own in found] == [(ip_network("fe80::/64"), there)]
 
 
-def _is_loopback(own: interfaces.Own) -> bool:
+def _is_loopback(own: interfaces.OwnAddress) -> bool:
     return own.address.is_loopback

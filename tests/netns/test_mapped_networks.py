@@ -295,7 +295,7 @@ class TestSteering:
             request.getfixturevalue("bpf_allowed")
 
     @staticmethod
-    def accepts(steering: mapped_steering.InwardSteering) -> tuple[str, int] | None:
+    def accepts(steering: mapped_steering.MappedSteering) -> tuple[str, int] | None:
         """What the connection that waits at one of the listeners was to."""
         listeners = [one for (one,) in steering.listeners]
         ready, _, _ = select.select(listeners, [], [], 1)

@@ -32,7 +32,7 @@ def test_each_worker_has_a_listener_on_the_same_port_of_loopback() -> None:
 
 def test_for_want_of_bpf_it_is_tproxy(without_bpf: None) -> None:
     with mapped_steering.bring_in("auto", 1) as steering:
-        assert steering.way == "tproxy"
+        assert steering.method == "tproxy"
 
 
 def test_a_way_that_was_asked_for_is_the_only_one_tried(without_bpf: None) -> None:
@@ -46,7 +46,7 @@ def test_every_reason_is_told_when_no_way_is_open(
     without_bpf: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapped_steering, "_Table", refuse)
-    with pytest.raises(SetupError, match=r"no way is open; try: not here; try: not here"):
+    with pytest.raises(SetupError, match=r"no method works; try: not here; try: not here"):
         mapped_steering.bring_in("auto", 1)
 
 

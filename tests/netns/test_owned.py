@@ -13,7 +13,7 @@ from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.nft.expressions import accept, daddr_in, dport_in
 from faith.kernel.nft.nftables import Nftables
 from faith.kernel.nft.ruleset import Chain, Hook, Rule
-from faith.kernel.steering.owned import OwnedTable
+from faith.kernel.steering.owned import SteeringTable
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 from tests.netns.rights import without_capabilities
@@ -32,8 +32,8 @@ RULE = Rule("", daddr_in("prefixes") + dport_in("ports") + accept())
 CHAINS = (Chain("steer", (RULE,), Hook("filter", "prerouting", -150)),)
 
 
-def make() -> OwnedTable:
-    return OwnedTable("tproxy", PORTS, [PREFIX], CHAINS)
+def make() -> SteeringTable:
+    return SteeringTable("tproxy", PORTS, [PREFIX], CHAINS)
 
 
 def exists(pid: int) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from faith.kernel.netlink import routes
 from faith.kernel.sockets.tcp_sockets import listener
 from faith.kernel.steering import sk_lookup
-from faith.kernel.steering.pinholes import Doors
+from faith.kernel.steering.pinholes import Pinholes
 from faith.lab.topology import CLIENT
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
@@ -53,18 +53,18 @@ def accepts(sock: _socket.socket) -> bool:
     return True
 
 
-@pytest.mark.parametrize("doors_come_first", [True, False])
+@pytest.mark.parametrize("pinholes_come_first", [True, False])
 def test_it_comes_before_a_range_for_its_client_alone(
-    lab: ThreeHosts, prefix: Prefix, ours: _socket.socket, doors_come_first: bool
+    lab: ThreeHosts, prefix: Prefix, ours: _socket.socket, pinholes_come_first: bool
 ) -> None:
     where = ours.getsockname()[:2]
-    doors = Doors() if doors_come_first else None
+    pinholes = Pinholes() if pinholes_come_first else None
     with sk_lookup.start(ALL, [prefix], 1) as others:
         ((theirs,),) = others.listeners
-        doors = doors or Doors()
+        pinholes = pinholes or Pinholes()
         lab.client.call(socket.create_connection, where, 5).close()
         assert (accepts(ours), accepts(theirs)) == (False, True)
-        doors.open(CLIENT, ours.fileno(), prefix.__contains__)
+        pinholes.open(CLIENT, ours.fileno(), prefix.__contains__)
         lab.client.call(socket.create_connection, where, 5).close()
         assert (accepts(ours), accepts(theirs)) == (True, False)
         socket.create_connection(where, 5).close()
@@ -72,17 +72,17 @@ def test_it_comes_before_a_range_for_its_client_alone(
         ours.close()
         lab.client.call(socket.create_connection, where, 5).close()
         assert accepts(theirs), "a door goes with its listener"
-        doors.close()
+        pinholes.close()
 
 
 def test_none_is_opened_where_it_would_be_in_somebodys_way(
     prefix: Prefix, ours: _socket.socket
 ) -> None:
-    doors = Doors()
-    with pytest.raises(PermissionError, match="no door may be at"):
-        doors.open(CLIENT, ours.fileno(), Prefix.parse("2001:db8:fffe::/96").__contains__)
+    pinholes = Pinholes()
+    with pytest.raises(PermissionError, match="no pinhole may be at"):
+        pinholes.open(CLIENT, ours.fileno(), Prefix.parse("2001:db8:fffe::/96").__contains__)
     low = listener(MAPPED, 1023, transparent=True)
-    with pytest.raises(PermissionError, match="no door may be at"):
-        doors.open(CLIENT, low.fileno(), prefix.__contains__)
+    with pytest.raises(PermissionError, match="no pinhole may be at"):
+        pinholes.open(CLIENT, low.fileno(), prefix.__contains__)
     low.close()
-    doors.close()
+    pinholes.close()

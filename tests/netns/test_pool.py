@@ -18,7 +18,7 @@ import dns.query
 import pytest
 
 from faith.lab import wait_until
-from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX, SERVER
+from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
 from tests.faithd import Faithd
 from tests.netns.datagrams import Echo as DatagramEcho
@@ -40,6 +40,8 @@ ZONE = f"""$ORIGIN example.
 @ 300 IN SOA ns host 1 3600 1200 604800 60
 www 60 IN AAAA {HOST}
 other 60 IN AAAA {OTHER}
+gateway 60 IN AAAA {GATEWAY_V6}
+mapped 60 IN AAAA 2001:db8:ffff::c000:250
 """
 NAMES = "".join(f"n{number} 60 IN AAAA 2001:db8:9::{number:x}\n" for number in range(1, 9))
 PAGE = b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n"
@@ -240,6 +242,88 @@ def test_nothing_stays_behind(
     assert ask(node, "www")
     assert gateway.stop() == 0
     assert state() == before
+
+
+@pytest.mark.usefixtures("zones", "echo")
+class TestTheFile:
+    """What is wrong with the file, or was, keeps nobody from being served."""
+
+    def test_a_lease_that_ended_before_the_last_stop(
+        self, start: Callable[[], Gateway], node: Host, tmp_path: Path
+    ) -> None:
+        (tmp_path / "pool").write_text(f"faith-pool 1\n198.51.100.2 {HOST} -4000000.000\n")
+        for _ in range(2):
+            gateway = start()
+            with connect(node, "198.51.100.2") as connection:
+                assert answers(connection)
+            assert gateway.stop() == 0
+            assert f" {HOST} " in (tmp_path / "pool").read_text()
+
+    @pytest.mark.parametrize("how", ["something else", "a directory", "a full disk"])
+    def test_the_relay_serves_all_the_same(
+        self, how: str, lab: ThreeHosts, node: Host, tmp_path: Path
+    ) -> None:
+        by: list[str] = []
+        if how == "a directory":
+            (tmp_path / "pool").mkdir()
+        elif how == "something else":
+            (tmp_path / "pool").write_text("root:x:0:0\n")
+        else:
+            (tmp_path / "disk").mkdir()
+            disk = (
+                f'mount -t tmpfs -o size=4k none {tmp_path}/disk; head -c 4096 /dev/zero >$0; "$@"'
+            )
+            by = ["unshare", "--mount", "sh", "-c", disk, f"{tmp_path}/disk/filler"]
+        text = configuration(tmp_path)
+        if by:
+            text = text.replace(f"{tmp_path}/pool", f"{tmp_path}/disk/pool")
+        (tmp_path / "faith.toml").write_text(text)
+        log = tmp_path / "log"
+        faithd = Faithd(lab.gateway, log, "--config", str(tmp_path / "faith.toml"), by=by)
+        faithd.wait_said("serving")
+        faithd.wait_said("no address is lent until faithd is started anew: ")
+        assert ask(node, "www") is None
+        with (
+            lab.server.call(socket.create_server, (SERVER, 8000)) as listener,
+            lab.client.call(socket.create_connection, (lab.mapped(SERVER), 8000), 5),
+        ):
+            listener.settimeout(5)
+            listener.accept()[0].close()
+        faithd.stop()
+
+
+@pytest.mark.usefixtures("zones", "echo")
+class TestTheGateway:
+    """No address stands for the gateway itself: what listens there is behind its firewall."""
+
+    @pytest.mark.parametrize("name", ["gateway", "mapped"])
+    def test_is_lent_to_nobody(self, start: Callable[[], Gateway], node: Host, name: str) -> None:
+        start()
+        assert ask(node, name) is None
+        assert ask(node, "www")
+
+    def test_nor_is_what_it_gets_later(
+        self, start: Callable[[], Gateway], lab: ThreeHosts, node: Host
+    ) -> None:
+        gateway = start()
+        address = ask(node, "other")
+        assert address
+        with connect(node, address) as connection:
+            assert answers(connection)
+        lab.gateway.links.add_address("lo", f"{OTHER}/128")
+        wait_until(
+            lambda: refused(node, address) and "the gateway's own address" in gateway.said,
+            10,
+            "the address being refused",
+        )
+
+
+def refused(node: Host, address: str) -> bool:
+    try:
+        with connect(node, address) as connection:
+            return not connection.recv(1)
+    except OSError:
+        return True
 
 
 def test_a_pool_with_an_address_of_the_gateway_is_refused(lab: ThreeHosts, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.netns
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
-OTHER = Prefix.parse("2001:db8:fffe::/64")
+OTHER = Prefix.parse("2001:db8:fffe::/64", LOW32)
+IPV4_MAPPED = IPv6Network("::ffff:0:0/96")  # since Python 3.13 it reads ::ffff:0.0.0.0/96
 
 
 @pytest.fixture
@@ -116,13 +117,13 @@ class TestConflicts:
             ("2001:db8::/32", "it holds 2001:db8:6::1, an address of to-peer"),
             ("2001:db8:6:0:1::/96", "it lies in 2001:db8:6::/64, the subnet of to-peer"),
             ("::/96", "it overlaps ::/127, the unspecified and the loopback address"),
-            ("::ffff:0:0/96", "it overlaps ::ffff:0:0/96, the IPv4-mapped addresses,"),
+            ("::ffff:0:0/96", f"it overlaps {IPV4_MAPPED}, the IPv4-mapped addresses,"),
             ("fe80::1:0:0/96", "it overlaps fe80::/10, the link-local addresses"),
             ("c000::/2", "it overlaps fe80::/10, the link-local addresses"),
         ],
     )
     def test_with_what_the_host_is(self, prefix: str, reason: str) -> None:
-        found = routes.conflicts(Prefix.parse(prefix))
+        found = routes.conflicts(Prefix.parse(prefix, LOW32))
         assert found
         assert found.startswith(reason)
 
@@ -186,7 +187,7 @@ class TestConflicts:
     def test_none_with_what_is_reserved(self) -> None:
         routes.reserve(PREFIX)
         for prefix in ("2001:db8:ffff::/96", "2001:db8:ffff::/64"):
-            assert routes.conflicts(Prefix.parse(prefix)) is None
+            assert routes.conflicts(Prefix.parse(prefix, LOW32)) is None
 
 
 @pytest.mark.usefixtures("inside")
@@ -196,6 +197,13 @@ class TestOwnIPv4:
         own = {f"{IPv4Address(network)}/{length}" for network, length in routes.own_ipv4()}
         assert own >= {"127.0.0.0/8", "192.0.2.1/32", "192.0.2.255/32", "198.51.100.0/24"}
         assert not own & {"192.0.2.0/24", "192.0.2.80/32"}
+
+    def test_and_of_ipv6_but_for_what_is_reserved(self, ip: Callable[[str], str]) -> None:
+        routes.reserve(PREFIX)
+        ip("-6 route add local 2001:db8:9::/64 dev lo")
+        own = {f"{IPv6Address(network)}/{length}" for network, length in routes.own_ipv6()}
+        assert own >= {"::1/128", "2001:db8:6::1/128", "2001:db8:9::/64"}
+        assert not own & {str(PREFIX), "2001:db8:6::/64"}
 
     def test_a_host_that_never_had_an_ipv4_address(self, network: Network) -> None:
         empty = network.host("empty")

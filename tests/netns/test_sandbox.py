@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +14,7 @@ import pytest
 from faith.kernel.process import capabilities, sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from tests.netns.conftest import Fork, Report
 
@@ -42,11 +43,16 @@ def confined(fork: Fork, *actions: Callable[[], object], **how: bool) -> tuple[i
     return version, outcomes
 
 
-def test_files_can_be_read_and_nothing_else(fork: Fork, tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:  # pytest's, for its user alone
-        parent.chmod(0o755)
-    file = tmp_path / "file"
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory for everybody; pytest's are for its user alone."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o777)
+        yield Path(name)
+
+
+def test_files_can_be_read_and_nothing_else(fork: Fork, directory: Path) -> None:
+    file = directory / "file"
     file.write_text("before")
     file.chmod(0o666)
     beneath = file.open("a")
@@ -54,9 +60,9 @@ def test_files_can_be_read_and_nothing_else(fork: Fork, tmp_path: Path) -> None:
         fork,
         file.read_text,
         lambda: file.write_text("x"),
-        lambda: (tmp_path / "new").write_text("x"),
+        lambda: (directory / "new").write_text("x"),
         file.unlink,
-        lambda: os.mkdir(tmp_path / "directory"),
+        lambda: os.mkdir(directory / "directory"),
         lambda: os.execv("/bin/true", ["true"]),
         lambda: os.memfd_create("memory"),
         lambda: os.write(beneath.fileno(), b" and after"),

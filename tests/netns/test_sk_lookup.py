@@ -78,7 +78,7 @@ def test_ports_beside_those_asked_for_are_not_steered(served: Served) -> None:
 
 def test_prefixes_of_several_lengths_are_steered_and_nothing_beside_them(served: Served) -> None:
     texts = ["2001:db8:ffff::/96", "2001:db8:64::/64", "2001:db8:4000::/40", "2001:db8:8000::/33"]
-    prefixes = [Prefix.parse(text) for text in texts]
+    prefixes = [Prefix.parse(text, "low32") for text in texts]
     with sk_lookup.start(only(80), prefixes, 1) as steering:
         for address in (MAPPED, "2001:db8:64::1", "2001:db8:40ab::1", "2001:db8:9000::1"):
             assert served(steering, address, 80)

@@ -37,9 +37,9 @@ def gateway(private_network: None) -> None:
     subprocess.run(["ip", "address", "add", f"{OWN}/64", "dev", "lo", "nodad"], check=True)
 
 
-@pytest.fixture(params=steering.WAYS)
-def way(request: pytest.FixtureRequest) -> str:
-    """Each of the ways."""
+@pytest.fixture(params=steering.METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    """Each of the methods."""
     chosen: str = request.param
     if chosen == "sk_lookup":
         request.getfixturevalue("bpf_allowed")
@@ -56,10 +56,10 @@ def destination(steered: steering.Steering, accepted: socket.socket) -> tuple[st
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_way_keeps_the_contract(arrive: Arrive, way: str, workers: int) -> None:
+def test_every_method_keeps_the_contract(arrive: Arrive, method: str, workers: int) -> None:
     before = os.listdir("/proc/self/fd")
-    with steering.bring_in(way, HTTP, [PREFIX], workers) as steered:
-        assert steered.way == way
+    with steering.bring_in(method, HTTP, [PREFIX], workers) as steered:
+        assert steered.method == method
         assert len(steered.listeners) == workers
         everyone = [sock for listeners in steered.listeners for sock in listeners]
         _, accepted = arrive(everyone, MAPPED, 80)
@@ -72,9 +72,9 @@ def test_every_way_keeps_the_contract(arrive: Arrive, way: str, workers: int) ->
 
 
 def test_own_addresses_arrive_in_every_way_when_a_local_server_is_there(
-    arrive: Arrive, way: str
+    arrive: Arrive, method: str
 ) -> None:
-    with steering.bring_in(way, HTTP, [PREFIX], 1, own=HTTP) as steered:
+    with steering.bring_in(method, HTTP, [PREFIX], 1, own=HTTP) as steered:
         for address in (MAPPED, OWN):
             _, accepted = arrive(steered.listeners[0], address, 80)
             assert destination(steered, accepted) == (address, 80)
@@ -82,7 +82,7 @@ def test_own_addresses_arrive_in_every_way_when_a_local_server_is_there(
 
 def test_auto_listens_by_itself_on_few_ports_that_are_free() -> None:
     with steering.bring_in("auto", HTTP, [PREFIX], 1) as steered:
-        assert steered.way == "route"
+        assert steered.method == "route"
 
 
 @by_bpf
@@ -91,7 +91,7 @@ def test_auto_passes_by_a_port_that_another_server_has(arrive: Arrive) -> None:
         socket.create_server(("::", 80), family=socket.AF_INET6) as other,
         steering.bring_in("auto", HTTP, [PREFIX], 1) as steered,
     ):
-        assert steered.way == "sk_lookup"
+        assert steered.method == "sk_lookup"
         for who, address in enumerate((OWN, MAPPED)):
             number, accepted = arrive([other, *steered.listeners[0]], address, 80)
             accepted.close()
@@ -110,7 +110,7 @@ def test_a_local_server_on_a_port_that_is_taken_is_an_error_naming_it(asked: str
 @by_bpf
 def test_auto_steers_many_ports_and_listens_on_them_for_local_servers(arrive: Arrive) -> None:
     with steering.bring_in("auto", RANGE, [PREFIX], 2, own=RANGE) as steered:
-        assert steered.way == "sk_lookup"
+        assert steered.method == "sk_lookup"
         assert [len(listeners) for listeners in steered.listeners] == [1 + len(RANGE)] * 2
         everyone = [sock for listeners in steered.listeners for sock in listeners]
         for address in (MAPPED, OWN):
@@ -124,14 +124,14 @@ def test_without_bpf_auto_goes_on_to_tproxy(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(bpf, "Map", denied)
     with steering.bring_in("auto", RANGE, [PREFIX], 1) as steered:
-        assert steered.way == "tproxy"
+        assert steered.method == "tproxy"
 
 
-def test_the_next_program_takes_it_over_without_a_gap(arrive: Arrive, fork: Fork, way: str) -> None:
+def test_the_successor_takes_it_over_without_a_gap(arrive: Arrive, fork: Fork, method: str) -> None:
     """The child stands for it: what it has open is what this process had."""
     other = Prefix.parse("2001:db8:fffe::/96")
     subprocess.run(["ip", "route", "add", "local", str(other), "dev", "lo"], check=True)
-    steered = steering.bring_in(way, HTTP, [PREFIX], 2, own=HTTP)
+    steered = steering.bring_in(method, HTTP, [PREFIX], 2, own=HTTP)
     state = json.loads(json.dumps(steered.state()))
     go_on, tell = os.pipe()
 
@@ -148,13 +148,13 @@ def test_the_next_program_takes_it_over_without_a_gap(arrive: Arrive, fork: Fork
         _, accepted = arrive(everyone, OWN, 80)
         accepted.close()
         taken.close()
-        return taken.way
+        return taken.method
 
     child = fork(go_on_with_it)
     assert child.report() == "taken"
     steered.close()
     os.write(tell, b"1")
-    assert child.report() == way
+    assert child.report() == method
     with pytest.raises(ConnectionRefusedError):
         arrive([], MAPPED, 80)
     for descriptor in (go_on, tell):

@@ -17,7 +17,7 @@ from faith.datagram.udp.udp_server import Sockets, Udp
 from faith.kernel.netlink import routes
 from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.sockets.udp_sockets import arrivals, sender
-from faith.kernel.steering.datagram_steering import Lead
+from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -99,7 +99,7 @@ class Bench:
             icmpv6_socket(icmp.ERRORS_V6),
             icmp_socket(icmp.ERRORS_V4),
         )
-        self.lead = Lead(self.sockets.v6, "tproxy")
+        self.lead = DatagramSteering(self.sockets.v6, "tproxy")
         self.lead.replace([(PREFIX.address, PREFIX.length)])
         self.loop = Loop()
         self.cells = [0] * LAYOUT.size

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.kernel.netlink import routes
-from faith.kernel.steering import WAYS
+from faith.kernel.steering import METHODS
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX
 from tests.faithd import ENVIRONMENT, Faithd
@@ -60,7 +60,7 @@ def test_both_daemons_have_the_same() -> None:
 
 
 @pytest.mark.usefixtures("echo", "bpf_allowed")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", METHODS)
 def test_capabilities_are_enough_for_each_way(lab: ThreeHosts, run: Run, way: str) -> None:
     faithd = run(way=way)
     assert relays(lab)
@@ -100,7 +100,7 @@ def test_capabilities_are_enough_for_a_reload(lab: ThreeHosts, run: Run, tmp_pat
 
 
 @pytest.mark.usefixtures("echo", "bpf_allowed")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", METHODS)
 def test_capabilities_are_enough_for_other_ports_and_workers(
     lab: ThreeHosts, run: Run, tmp_path: Path, way: str
 ) -> None:

@@ -1,6 +1,6 @@
 """Real FTP servers with throw-away configuration: :func:`start` returns when one listens.
 
-Each lets :data:`USER` in, to a directory of the site that the server knows as ``/srv``, where
+Each lets :data:`USER` in, to a directory of the site that the server knows as ``/media``, where
 :data:`ENDLESS` is a file too large to be fetched to its end.
 """
 
@@ -24,15 +24,16 @@ USER, PASSWORD = "visitor", "secret"
 ENDLESS = "endless"
 
 _UID, _GID = 65533, 65534
-_HOME = "/srv"
+_HOME = "/media"
 _HASH = (
     "$6$wPwLVMYhiTAZZcaN$6KAVnmKywJxBIJnGHEYMG0VA/"
     "fydTnfkca.SJv87wbvTqAtZdHICMamJ.sJDusfXNd7w1rUPwMeADQ79251bJ1"
 )
 """Of :data:`PASSWORD`, as ``openssl passwd -6`` makes it."""
 
+_MODULES = ("mod_delay.c", "mod_ls.c", "mod_xfer.c", "mod_tls.c")
 _BEHIND_ANOTHER_ETC = """\
-mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind files /srv &&
+mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind files /media &&
 exec "$@"
 """
 
@@ -110,12 +111,18 @@ def _vsftpd(site: Site) -> list[str | Path]:
 
 
 def _proftpd(site: Site) -> list[str | Path]:
-    if not Path("/usr/lib/proftpd/mod_tls.so").exists():
+    program = Path(site.need("proftpd")).resolve()
+    modules = program.parents[1] / "lib/proftpd"
+    if not (modules / "mod_tls.so").exists():
         do_without("proftpd's mod_tls is not installed")
+    # Which of these are built in depends on its version.
+    loaded = [name for name in _MODULES if (modules / name).with_suffix(".so").exists()]
     directory = site.directory
     configuration = directory / "proftpd.conf"
     configuration.write_text(
-        "LoadModule mod_tls.c\nServerType standalone\nUseIPv6 off\nDefaultAddress 0.0.0.0\n"
+        f"ModulePath {modules}\n"
+        + "".join(f"LoadModule {name}\n" for name in loaded)
+        + "ServerType standalone\nUseIPv6 off\nDefaultAddress 0.0.0.0\n"
         "User nobody\nGroup nogroup\nUseReverseDNS off\nWtmpLog off\nAllowOverwrite on\n"
         "UseSendfile off\n"
         f"PidFile {directory}/proftpd.pid\nScoreboardFile {directory}/scoreboard\n"
@@ -123,7 +130,7 @@ def _proftpd(site: Site) -> list[str | Path]:
         "TLSEngine on\nTLSRequired off\nTLSOptions NoSessionReuseRequired\n"
         f"TLSRSACertificateFile {directory}/pem\nTLSRSACertificateKeyFile {directory}/pem\n"
     )
-    return [site.need("proftpd"), "--nodaemon", "--config", configuration]
+    return [program, "--nodaemon", "--config", configuration]
 
 
 def _pure_ftpd(site: Site) -> list[str | Path]:

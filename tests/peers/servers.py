@@ -21,10 +21,10 @@ PROMPT = "ready> "
 HOST_KEY_ALIAS = "server"
 """The name under which the client of :func:`ssh_server` knows it, whatever its address."""
 
-_ROOT = "root:x:0:0:root:/srv:/bin/sh"
+_ROOT = "root:x:0:0:root:/media:/bin/sh"
 _BEHIND_ANOTHER_ETC = """\
-mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind home /srv &&
-mount --bind hosts /etc/hosts && exec "$@"
+mount --bind passwd /etc/passwd && mount --bind pam.d /etc/pam.d && mount --bind home /media &&
+mount --bind hosts /etc/hosts && mount --bind login /bin/login && exec "$@"
 """
 
 
@@ -43,7 +43,8 @@ def telnet_server(site: Site) -> None:
 def remote_shell_server(site: Site, trusted: str) -> None:
     """The rshd and the rlogind of netkit, which take root's word at the address *trusted*.
 
-    That is, from a port below 1024; and the address must have a name.
+    That is, from a port below 1024; and the address must have a name.  A shell takes the place of
+    login, which hangs the terminal up before it begins: rlogind may take that for the end.
     """
     site.need_other_users()
     home = site.directory / "home"
@@ -55,6 +56,9 @@ def remote_shell_server(site: Site, trusted: str) -> None:
     (site.directory / "passwd").write_text(
         "\n".join([*(user for user in users if not user.startswith("root:")), _ROOT, ""])
     )
+    login = site.directory / "login"
+    login.write_text("#!/bin/sh\nexec /bin/sh -i\n")
+    login.chmod(0o755)
     modules = site.directory / "pam.d"
     modules.mkdir()
     (modules / "other").write_text(

@@ -6,6 +6,7 @@ is listed here case by case, and docs/dns64.rst has a row with the reason for ea
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,7 @@ import dns.reversename
 import pytest
 
 from faith.lab import Network, three_hosts
-from tests.peers.resolvers import Authority, Recursive
+from tests.peers.resolvers import SIGNED, Authority, Recursive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,19 +89,39 @@ class Said(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, need: Callable[[str], str]) -> Iterator[Host]:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the files of all servers are."""
+    return tmp_path_factory.mktemp("zones")
+
+
+@pytest.fixture(scope="module")
+def servers(directory: Path, need: Callable[[str], str]) -> Iterator[Host]:
     """The host with all recursive servers."""
-    directory = tmp_path_factory.mktemp("zones")
     with Network() as network:
         lab = three_hosts(network)
         authority = Authority(lab.server, "192.0.2.80", directory, need)
         recursive = Recursive(lab.gateway, authority, directory, need)
         recursive.unbound(PLAIN)
+        (numbers, key), anchor = authority.key, directory / "anchor"
+        flags, protocol, algorithm = numbers.split()
+        trusted = f'"{SIGNED}." static-key {flags} {protocol} {algorithm} "{key}"'
+        anchor.write_text(f"trust-anchors {{ {trusted}; }};\n")
         for prefix, above in ((PREFIX, 0), (WELL_KNOWN, OF_WELL_KNOWN)):
             recursive.unbound(UNBOUND + above, prefix)
             recursive.bind(BIND + above, prefix)
             recursive.faith(FAITH + above, prefix, PLAIN)
+        _fill_caches(lab.gateway)
         yield lab.gateway
+
+
+def _fill_caches(host: Host) -> None:
+    """Have everybody know every name, validated: what is said depends on it, but for times."""
+    for case in (*SAME, *DIFFERENT):
+        words = case.split()
+        if "TTL" not in words:
+            plain = " ".join(word for word in words if word not in ("AD", "CD", "DO"))
+            for port in (FAITH, *PEERS.values()):
+                ask(host, port, plain)
 
 
 def ask(host: Host, port: int, case: str) -> Said:
@@ -144,6 +165,99 @@ def _about(ttl: int) -> int:
 @pytest.mark.parametrize("peer", PEERS)
 def test_the_same_is_said(case: str, peer: str, servers: Host) -> None:
     assert ask(servers, FAITH, case) == ask(servers, PEERS[peer], case)
+
+
+QUERY = dns.message.make_query("v4.example", "A", use_edns=False, id=7).to_wire()
+OPT = b"\0\0\x29\x10\0\0\0\0\0\0"
+ODD_QUERIES = {
+    "octets behind it": QUERY + b"junk",
+    "octets behind its EDNS": QUERY[:11] + b"\1" + QUERY[12:] + OPT + b"\0junk",
+    "the AA bit": QUERY[:2] + b"\5" + QUERY[3:],
+    "the Z bit": QUERY[:3] + b"\x40" + QUERY[4:],
+    "an RCODE": QUERY[:3] + b"\5" + QUERY[4:],
+    "the RA bit": QUERY[:3] + b"\x80" + QUERY[4:],
+    "no RD bit": QUERY[:2] + b"\0" + QUERY[3:],
+    "another opcode": QUERY[:2] + b"\x11" + QUERY[3:],
+    "no question": QUERY[:5] + b"\0" + QUERY[6:12],
+    "two questions": QUERY[:5] + b"\2" + QUERY[6:] + QUERY[12:],
+    "EDNS version 1": QUERY[:11] + b"\1" + QUERY[12:] + b"\0\0\x29\x10\0\0\1\0\0\0\0",
+    "EDNS twice": QUERY[:11] + b"\2" + QUERY[12:] + (OPT + b"\0") * 2,
+    "an unknown option": QUERY[:11] + b"\1" + QUERY[12:] + OPT + b"\4\xff\xff\0\0",
+    "a cookie": QUERY[:11] + b"\1" + QUERY[12:] + OPT + b"\x0c\0\x0a\0\x08abcdefgh",
+    "the size 0": QUERY[:11] + b"\1" + QUERY[12:] + b"\0\0\x29\0\0\0\0\0\0\0\0",
+    "type 0": QUERY[:-4] + b"\0\0\0\1",
+    "type 128": QUERY[:-4] + b"\0\x80\0\1",
+    "the type OPT": QUERY[:-4] + b"\0\x29\0\1",
+    "a name cut short": QUERY[:18],
+    "a label of an unknown kind": QUERY[:12] + b"\x42" + QUERY[13:],
+    "less than a header": QUERY[:11],
+}
+"""Where unbound and BIND give the same, so does ``faith dns``."""
+
+
+def told(host: Host, port: int, query: bytes) -> tuple[int, ...] | None:
+    """The response code and the number of answers; None for silence."""
+
+    def asked() -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect((Recursive.ADDRESS, port))
+            sock.settimeout(8)
+            sock.send(query)
+            if len(query) < SHORTEST:
+                sock.send(SENTINEL)
+            return sock.recv(4096)
+
+    reply = host.call(asked)
+    if reply[:2] == SENTINEL[:2]:
+        return None
+    extended = reply[-6] if reply[-11:-8] == OPT[:3] else 0
+    return reply[3] & 15, int.from_bytes(reply[6:8], "big"), extended
+
+
+SHORTEST = 12
+"""Octets of what is answered at all; of anything less there is no telling when silence is over."""
+SENTINEL = dns.message.make_query("nothing", "TXT", id=8, flags=0).to_wire()
+"""What all of them refuse at once, after anything else."""
+
+
+@pytest.mark.parametrize("odd", ODD_QUERIES)
+def test_odd_queries_get_what_others_give(odd: str, servers: Host) -> None:
+    query = ODD_QUERIES[odd]
+    for port in (UNBOUND, BIND, FAITH):  # a name that is known is answered in order
+        ask(servers, port, "v4.example A")
+    unbound, bind, ours = (told(servers, port, query) for port in (UNBOUND, BIND, FAITH))
+    assert unbound == bind
+    assert ours == unbound
+
+
+VALIDATED = {
+    "v6.signed AAAA": "; fully validated",
+    "v4.signed A": "; fully validated",
+    "nowhere.signed A": "; negative response, fully validated",
+    "forged.signed A": "",
+    "hidden.signed AAAA": "",
+    "v4.signed AAAA": "",
+    "v4.example AAAA": "; unsigned answer",
+}
+"""What a validating stub makes of the answers; it takes nothing that is not as it was signed.
+
+It sets DO and not CD, to which RFC 6147 §5.5 item 2 allows synthesis: it will not have that.
+"""
+
+
+@pytest.mark.parametrize("case", VALIDATED)
+@pytest.mark.parametrize("port", [UNBOUND, FAITH])
+def test_a_validating_stub_finds_what_was_signed(
+    case: str,
+    port: int,
+    servers: Host,
+    directory: Path,
+    need: Callable[[str], str],
+) -> None:
+    words = [f"@{Recursive.ADDRESS}", "-p", str(port), "-a", str(directory / "anchor")]
+    words.append(f"+root={SIGNED}")
+    found = servers.run([need("delv"), *words, *case.split()], check=False).stdout
+    assert found.partition("\n")[0] == VALIDATED[case]
 
 
 @pytest.mark.parametrize("case", DIFFERENT)

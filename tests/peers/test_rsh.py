@@ -112,8 +112,11 @@ def test_a_terminal_and_its_size(meeting: Meeting) -> None:
     rlogin = Terminal(meeting.client, "netkit-rlogin", meeting.address, size=(33, 99))
     with rlogin as terminal:
         terminal.wait_for("# ")
-        # The size may come after the prompt; that it comes at all is what ends the loop.
-        terminal.type("until stty size | grep -q '^33 99$'; do sleep 0.1; done; echo $((40 + 2))\r")
+        # The size may come after the prompt; that it comes at all is what ends the loop.  A client
+        # that was not ready for the request is asked again with all that rlogind tells of its
+        # terminal, as that flow control is off, and on.
+        again = "stty -ixon; stty ixon; sleep 0.1"
+        terminal.type(f"until stty size | grep -q '^33 99$'; do {again}; done; echo $((40 + 2))\r")
         terminal.wait_for("42")
         terminal.type("exit\r")
         terminal.program.wait(10)

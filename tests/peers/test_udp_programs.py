@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,18 +89,33 @@ def test_chrony(ends: tuple[Host, Host, str, str], need: Need, tmp_path: Path) -
     assert "System clock wrong by" in said.stdout + said.stderr
 
 
-def test_iperf3_loses_nothing(ends: tuple[Host, Host, str, str], need: Need) -> None:
-    """At 20 Mbit/s, about 2,000 datagrams a second, both ways."""
+def overflows(lab: ThreeHosts) -> int:
+    """Datagrams that found a socket's buffer full, on all hosts: nobody had time to read it."""
+    net = Path("/proc/thread-self/net")
+    count = 0
+    for host in lab.network.hosts.values():
+        v4, v6 = host.call(lambda: ((net / "snmp").read_text(), (net / "snmp6").read_text()))
+        names, values = (line.split() for line in v4.splitlines() if line.startswith("Udp:"))
+        count += int(values[names.index("RcvbufErrors")])
+        count += int(re.findall(r"^Udp6RcvbufErrors\s+(\d+)", v6, re.MULTILINE)[0])
+    return count
+
+
+def test_iperf3_loses_nothing(
+    lab: ThreeHosts, ends: tuple[Host, Host, str, str], need: Need
+) -> None:
+    """At 20 Mbit/s, about 2,000 datagrams a second, both ways; but for what the kernel drops."""
     client, server, address, at = ends
     iperf3 = need("iperf3")
     for reverse in ([], ["--reverse"]):
+        before = overflows(lab)
         daemon = server.popen([iperf3, "-s", "-1", "-B", address], stdout=subprocess.DEVNULL)
         server.wait_listening(5201, program=daemon)
         load = ["-u", "-b", "20M", "-l", "1200", "-t", "3", "--json", *reverse]
         report = json.loads(client.run([iperf3, "-c", at, *load]).stdout)
         total = report["end"]["sum"]
         assert total["packets"] > 5000
-        assert total["lost_packets"] == 0
+        assert total["lost_packets"] <= overflows(lab) - before
         daemon.wait(5)
 
 

@@ -1,1 +1,1 @@
-"""``faith demo``: a network of three hosts on this machine, and what passes through it."""
+"""``faith demo``: a network of three hosts on this machine, with connections through it."""

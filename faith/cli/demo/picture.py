@@ -1,4 +1,4 @@
-"""How the demo looks."""
+"""The output of the demo."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ENDS = ("client", "mapped", "source", "server")
 
 @dataclass(frozen=True)
 class Record:
-    """One line of faithd's log about a session: the ports of its four ends, and what passed."""
+    """One line of faithd's log about a session: the ports of its four ends, and the octets."""
 
     ports: tuple[int, ...]
     sent: int
@@ -45,14 +45,14 @@ class Record:
 
     @classmethod
     def parse(cls, line: str) -> Self:
-        """Read the ``key=value`` pairs in *line*."""
+        """Parse the ``key=value`` pairs in *line*."""
         words = dict(word.partition("=")[::2] for word in shlex.split(line))
         ports = tuple(int(words.get(key, ":0").rpartition(":")[2]) for key in _ENDS)
         return cls(ports, int(words["sent"]), int(words["received"]), words["end"])
 
 
 def topology(console: Console) -> None:
-    """The three hosts, and what lies between them."""
+    """Print the three hosts, and the networks between them."""
     panels: list[RenderableType] = [
         Panel(Text(f"{what}\n{addresses}", justify="center"), title=f"[bold]{name}", expand=False)
         for name, what, addresses in _HOSTS
@@ -65,7 +65,7 @@ def topology(console: Console) -> None:
 
 
 def ran(console: Console, where: str, command: str, output: str) -> None:
-    """A command that was run at *where*, and what it wrote."""
+    """Print a command that was run at *where*, and its output."""
     if where:
         console.print(f"\n[bold]On the {where}:")
     console.print(Text.assemble("  # ", (command, "cyan")), soft_wrap=True)
@@ -73,20 +73,20 @@ def ran(console: Console, where: str, command: str, output: str) -> None:
 
 
 def client(console: Console, lab: ThreeHosts) -> None:
-    """What the client is about to do."""
+    """Print what the client is about to do."""
     mapped = dotted(IPv6Address(lab.mapped()))
     console.print(f"\n[bold]On the client,[/] to {mapped}, which stands for {SERVER}:")
 
 
 def visit(console: Console, visit: Visit, lines: Iterable[str], *, good: bool) -> None:
-    """What came of a visit."""
+    """Print the outcome of a visit."""
     verdict = ("passed", "green") if good else ("FAILED", "bold red")
     console.print(Text.assemble(f"  {visit.name}, port {visit.port}: ", verdict))
     _indented(console, lines)
 
 
 def passed(console: Console, records: Iterable[Record]) -> None:
-    """Which way the octets went, leg by leg."""
+    """Print the ports and octets of each session, leg by leg."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("", "client", "", "gateway", "", "server", "sent", "received"):
         table.add_column(heading, justify="right", no_wrap=True, overflow="crop")
@@ -101,13 +101,13 @@ def passed(console: Console, records: Iterable[Record]) -> None:
 
 
 def log(console: Console, lines: Iterable[str]) -> None:
-    """The lines that faithd logged."""
+    """Print the lines that faithd logged."""
     console.print("[bold]What faithd logged:")
     _indented(console, lines, 2)
 
 
 def to_try(console: Console, commands: Iterable[str], removal: str) -> None:
-    """The commands to play with, and the one that ends it."""
+    """Print the commands to try, and the one that removes the network."""
     console.print("\n[bold]The network stays. To play with it:")
     _indented(console, commands, 2, "cyan")
     console.print("To take it away:")
@@ -115,7 +115,7 @@ def to_try(console: Console, commands: Iterable[str], removal: str) -> None:
 
 
 def end(console: Console, good: bool, seconds: float) -> None:
-    """The last line."""
+    """Print the last line."""
     if good:
         console.print(f"\n[bold green]All connections passed[/], in {seconds:.1f} s.")
     else:
@@ -123,7 +123,7 @@ def end(console: Console, good: bool, seconds: float) -> None:
 
 
 def _drawn(console: Console, line: str) -> Text:
-    """*line*, in ASCII where the terminal has no more."""
+    """Return *line*, in ASCII where the terminal has no more."""
     plain = line.replace("─", "-").replace("▶", ">")
     return Text(plain if console.options.ascii_only else line)
 

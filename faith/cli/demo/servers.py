@@ -1,8 +1,8 @@
-"""The servers on the demo's IPv4-only host: a dialogue, a web page, and much data either way.
+"""The servers on the demo's IPv4-only host: a dialogue, a web page, and bulk data either way.
 
 Run it as a program; it serves until it is ended.  The two for data show what a relay must not lose:
-``SINK`` answers with the SHA-256 of what it got, after the client's FIN; ``SOURCE`` ends what it
-sends with its SHA-256.
+``SINK`` answers with the SHA-256 of what it received, after the client's FIN; ``SOURCE`` ends its
+data with its SHA-256.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 SINK, SOURCE, DIALOGUE, PAGE = 9, 19, 23, 80  # the ports of discard, chargen, telnet and http
 BULK = 64 << 20
-"""Octets that go each way."""
+"""Octets of a bulk transfer."""
 BLOCK = 1 << 20
 
 
 class Sink(StreamRequestHandler):
-    """Takes all that comes and says what it was."""
+    """Reads everything, and answers with its SHA-256."""
 
     def handle(self) -> None:
         """Answer one client."""
@@ -32,7 +32,7 @@ class Sink(StreamRequestHandler):
 
 
 class Source(StreamRequestHandler):
-    """Sends `BULK` octets, and what they were."""
+    """Sends `BULK` octets, and their SHA-256."""
 
     def handle(self) -> None:
         """Answer one client."""
@@ -45,7 +45,7 @@ class Source(StreamRequestHandler):
 
 
 class Dialogue(StreamRequestHandler):
-    """Greets, asks for a name, and says where its client seems to be."""
+    """Greets, asks for a name, and reports its client's address."""
 
     def handle(self) -> None:
         """Answer one client."""
@@ -59,13 +59,13 @@ class Dialogue(StreamRequestHandler):
 
 
 class Page(BaseHTTPRequestHandler):
-    """One page of plain text."""
+    """Serves one page of plain text."""
 
     server_version = "demo"
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Send it."""
+        """Send the page."""
         text = f"A page of {self.request.getsockname()[0]}, for {self.client_address[0]}.\n"
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
@@ -74,7 +74,7 @@ class Page(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, *ignored: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 SERVICES = {SINK: Sink, SOURCE: Source, DIALOGUE: Dialogue, PAGE: Page}

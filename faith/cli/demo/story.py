@@ -1,4 +1,4 @@
-"""The demo from its beginning to its end."""
+"""The demo: builds the network, runs the gateway, visits the servers, and shows the outcome."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _VISIT = 60.0
 """Seconds that a visit may take in all."""
 _FAITH = [sys.executable, "-m", "faith.cli.faith"]
 _FAITHD = [sys.executable, "-m", "faith.cli.faithd"]
-# Programs import from where we do, and from nowhere else: not from any directory we are in.
+# Programs import from the same places as this one, and not from the current directory.
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}
 
 
 def run(*, stay: bool) -> int:
-    """Show everything, and return 0 if every connection passed as it should.
+    """Run the demo, and return 0 if every connection passed.
 
-    With *stay* the network is left there.  Raises FaithError when it cannot even be built.
+    With *stay* the network is kept.  Raises FaithError when it cannot be built.
     """
     gain_rights()
     started = time.monotonic()
@@ -61,7 +61,7 @@ def run(*, stay: bool) -> int:
 
 
 def remove() -> int:
-    """Take away what a run has left there."""
+    """Remove the network that a run has kept."""
     removed = remove_kept()
     print(f"removed {', '.join(removed)}" if removed else "there was nothing to remove")
     return 0
@@ -69,7 +69,7 @@ def remove() -> int:
 
 @contextmanager
 def _log() -> Iterator[int]:
-    """A file without a name, which is there for as long as a program has it open."""
+    """Make a file without a name, which lasts for as long as a program has it open."""
     descriptor = os.memfd_create("faithd.log")
     try:
         yield descriptor
@@ -83,14 +83,14 @@ def _read(log: int) -> list[str]:
 
 
 def _set_up(console: Console, lab: ThreeHosts, log: int) -> subprocess.Popen[str]:
-    """What an operator does on the gateway; returns the faithd."""
+    """Set the gateway up as an operator does; return the faithd."""
     gateway = lab.gateway
-    gateway.links.add_route("default", SERVER)  # it stands for all of the IPv4 Internet
+    gateway.links.add_route("default", SERVER)  # the server stands for the whole IPv4 Internet
     words = ("-e", "-p", lab.prefix)
     picture.ran(console, "gateway", f"faith {' '.join(words)}", _faith(gateway, *words))
 
     options = ["-F", str(Ports((port, port) for port in servers.SERVICES))]
-    if ACCESS_FILE.exists():  # the rules of this machine were not made for the demo
+    if ACCESS_FILE.exists():  # the rules of this machine are not meant for the demo
         options = ["-f", os.devnull, *options]
     picture.ran(console, "", f"faithd {' '.join(options)}", "")
     return _start(gateway, [*_FAITHD, *options], log)
@@ -99,7 +99,7 @@ def _set_up(console: Console, lab: ThreeHosts, log: int) -> subprocess.Popen[str
 def _start(host: Host, argv: list[str], log: int) -> subprocess.Popen[str]:
     """Start a program that is to listen on the ports of `servers.SERVICES`.
 
-    Whatever it says goes to *log* and not to our terminal, which it may outlive.
+    Its output goes to *log* and not to this terminal, which it may outlive.
     """
     program = host.popen(argv, stdout=log, stderr=log, env=_ENVIRONMENT)
     try:
@@ -111,7 +111,7 @@ def _start(host: Host, argv: list[str], log: int) -> subprocess.Popen[str]:
 
 
 def _faith(gateway: Host, *words: str) -> str:
-    """What ``faith`` says on the gateway.  Raises SetupError when it fails."""
+    """Return the output of ``faith`` on the gateway.  Raises SetupError when it fails."""
     step = f"faith {' '.join(words)}"
     try:
         result = gateway.run([*_FAITH, *words], check=False, timeout=_START, env=_ENVIRONMENT)
@@ -123,7 +123,7 @@ def _faith(gateway: Host, *words: str) -> str:
 
 
 def _visit_all(console: Console, lab: ThreeHosts) -> int:
-    """Visit every server from the client; returns how many visits went well."""
+    """Visit every server from the client; return how many visits passed."""
     passed = 0
     picture.client(console, lab)
     for visit in VISITS:
@@ -138,12 +138,12 @@ def _visit_all(console: Console, lab: ThreeHosts) -> int:
 
 
 def _show_records(console: Console, log: int, expected: int) -> int:
-    """Show the sessions as faithd recorded them; returns how many of them ended well."""
+    """Show the sessions as faithd recorded them; return how many of them ended well."""
 
     def lines() -> list[str]:
         return [line for line in _read(log) if " client=" in line]
 
-    with suppress(TimeoutError):  # they will be missed by whoever counts them
+    with suppress(TimeoutError):  # a missing record shows in the count
         wait_until(lambda: len(lines()) >= expected, 5, "the records of the sessions")
     records = [picture.Record.parse(line) for line in lines()]
     picture.passed(console, records)
@@ -152,7 +152,7 @@ def _show_records(console: Console, log: int, expected: int) -> int:
 
 
 def _leave(console: Console, lab: ThreeHosts, faithd: subprocess.Popen[str]) -> None:
-    """Leave the network there, and say what can be done with it."""
+    """Keep the network, and print what can be done with it."""
     removal = f"{_ourselves()} demo --remove"
     try:
         inside = keep(lab.network)
@@ -165,7 +165,7 @@ def _leave(console: Console, lab: ThreeHosts, faithd: subprocess.Popen[str]) -> 
 
 
 def _clients(address: str) -> Iterator[str]:
-    """Commands for the client, of programs that this machine has."""
+    """Return commands for the client, using programs that this machine has."""
     if shutil.which("telnet"):
         yield f"telnet {address}"
     if shutil.which("curl"):
@@ -176,8 +176,8 @@ def _clients(address: str) -> Iterator[str]:
 
 
 def _ourselves() -> str:
-    """``faith``, in a way that this user's shell finds it."""
+    """Return a command line for ``faith`` that works in this user's shell."""
     found = shutil.which("faith")
-    # One that another Python runs is another installation, or cannot be run by this user.
+    # One run by another Python is another installation, or not executable by this user.
     ours = found is not None and Path(found).parent == Path(sys.executable).parent
     return "faith" if ours else shlex.join(_FAITH)

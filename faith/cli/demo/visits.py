@@ -1,7 +1,7 @@
-"""What the demo's client does: it visits the four servers by an IPv6 address.
+"""The visits of the demo's client to the four servers, by a mapped address.
 
-Every visit raises OSError when the network fails it, and VisitError when what comes back is not
-what a server behind a good relay would say.
+Every visit raises OSError when the network fails, and VisitError when the answer is not what a
+server behind a correct relay would send.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 class VisitError(FaithError):
-    """Something else came back than was due."""
+    """The answer differs from the expected one."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One server to be visited: ``go(address)`` returns lines to show."""
+    """A visit to one server: ``go(address)`` returns lines to show."""
 
     name: str
     port: int
@@ -42,7 +42,7 @@ class Visit:
 
 
 def dialogue(address: str) -> tuple[str, ...]:
-    """Log in, ask for something, and leave: what was said, with our part in it."""
+    """Log in, run a command, and leave; return the dialogue."""
     said = ""
     with _connect(address, DIALOGUE) as server:
         for prompt, answer in (("login: ", "kame"), ("$ ", "dance"), ("$ ", "exit")):
@@ -72,7 +72,7 @@ def page(address: str) -> tuple[str, ...]:
 
 
 def send_much(address: str) -> tuple[str, ...]:
-    """Send `BULK` octets; the server's hash of them has to be ours."""
+    """Send `BULK` octets; the server's hash of them must equal the client's."""
     digest = hashlib.sha256()
     block = os.urandom(BLOCK)
     started = time.monotonic()
@@ -86,7 +86,7 @@ def send_much(address: str) -> tuple[str, ...]:
 
 
 def receive_much(address: str) -> tuple[str, ...]:
-    """Receive `BULK` octets; our hash of them has to be the server's."""
+    """Receive `BULK` octets; the client's hash of them must equal the server's."""
     digest = hashlib.sha256()
     started = time.monotonic()
     with _connect(address, SOURCE) as server:
@@ -111,7 +111,7 @@ def _connect(address: str, port: int) -> socket.socket:
 
 
 def _until(server: socket.socket, prompt: str) -> str:
-    """What *server* says up to *prompt*, or to its end if that is empty."""
+    """Return what *server* sends up to *prompt*, or to its end if that is empty."""
     said = b""
     while not (prompt and said.endswith(prompt.encode())):
         more = server.recv(4096)

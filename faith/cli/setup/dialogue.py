@@ -1,4 +1,4 @@
-"""The questions put to somebody, one after the other, until there is an answer to each."""
+"""The dialogue of ``faith setup``: asks each question until its answer is accepted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WIDTH = 79
 
 
 def without_asking(host: Host) -> Answers:
-    """What is proposed.  Raises ConfigError if that will not do here."""
+    """Return the proposed answers.  Raises ConfigError if one is not acceptable on this host."""
     answers: Answers = {}
     for question in QUESTIONS:
         if question.applies(host, answers) and not question.repeated:
@@ -34,7 +34,7 @@ def without_asking(host: Host) -> Answers:
 
 
 def by_asking(host: Host) -> Answers:
-    """What was answered on standard input.  Raises FaithError when that ends."""
+    """Return the answers given on standard input.  Raises FaithError at its end."""
     answers: Answers = {}
     for question in QUESTIONS:
         if question.applies(host, answers):
@@ -44,7 +44,7 @@ def by_asking(host: Host) -> Answers:
 
 
 def agreed(question: str) -> bool:
-    """Whether the answer to *question* is yes, as it is if there is none.  Raises FaithError."""
+    """Return whether the answer to *question* is yes, the default.  Raises FaithError."""
     while True:
         answer = _hear(question, YES)
         if answer in (YES, NO):
@@ -53,12 +53,12 @@ def agreed(question: str) -> bool:
 
 
 def tell(text: str) -> None:
-    """Say something that is no part of the result."""
+    """Print a text that is not part of the result."""
     print(text, file=sys.stderr)
 
 
 def _asked(host: Host, answers: Answers, question: Question) -> Answers:
-    """*answers*, with those to *question*."""
+    """Return *answers* with those to *question*."""
     proposal = question.proposal(host, answers)
     while True:
         answer = _hear(question.asks, proposal)
@@ -85,7 +85,8 @@ def _hear(asks: str, proposal: str) -> str:
 
 
 def _wait_for_a_line() -> None:
-    """Wait, and let Ctrl-C end that: just before read(2) it would be heard after it only."""
+    """Wait for input, so that Ctrl-C ends the wait: just before read(2) it would be handled too
+    late."""
     heard, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     before = signal.set_wakeup_fd(told)
     try:

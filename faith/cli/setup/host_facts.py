@@ -1,4 +1,4 @@
-"""What can be seen of this host that its configuration depends on."""
+"""The facts about this host that its configuration depends on."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from faith.kernel.process import capabilities
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from faith.kernel.netlink.interfaces import Own
+    from faith.kernel.netlink.interfaces import OwnAddress
     from faith.translation.prefix import Prefix
 
 
 @dataclass(frozen=True)
 class Host:
-    """The addresses of each interface but loopback, and more.
+    """The addresses of each interface except loopback, and more.
 
     *outside* are the interfaces with an IPv4 default route, *servers* those of resolv.conf(5), and
-    *rights* the capabilities of who asks.
+    *rights* the capabilities of this process.
     """
 
-    addresses: dict[str, list[Own]]
+    addresses: dict[str, list[OwnAddress]]
     outside: tuple[str, ...] = ()
     reserved: tuple[Prefix, ...] = ()
     servers: tuple[str, ...] = ()
@@ -34,12 +34,12 @@ class Host:
 
     @classmethod
     def look(cls) -> Host:
-        """This host as it is now.  Raises OSError."""
+        """Return the facts about this host now.  Raises OSError."""
         with Netlink(NETLINK_ROUTE) as netlink:
             links = rtnetlink.links(netlink)
             main = list(rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_MAIN))
         names = {index: link.name for index, link in links.items() if index != rtnetlink.LOOPBACK}
-        addresses: dict[str, list[Own]] = {name: [] for name in names.values()}
+        addresses: dict[str, list[OwnAddress]] = {name: [] for name in names.values()}
         for own in interfaces.addresses():
             if own.interface in names and not own.is_link_local:
                 addresses[names[own.interface]].append(own)
@@ -49,7 +49,7 @@ class Host:
         return cls(addresses, outside, tuple(routes.reserved()), tuple(_servers()), rights)
 
     def with_addresses(self, version: int) -> list[str]:
-        """The interfaces with an address of that IP version."""
+        """Return the interfaces with an address of that IP version."""
         return [
             name
             for name, found in self.addresses.items()
@@ -57,17 +57,18 @@ class Host:
         ]
 
     def inside(self) -> list[str]:
-        """The interfaces where IPv6 clients probably are: not those outside, if possible."""
+        """Return the interfaces where IPv6 clients probably are: if possible, none of the *outside*
+        ones."""
         found = self.with_addresses(6)
         return [name for name in found if name not in self.outside] or found
 
     def towards_ipv4(self) -> list[str]:
-        """The interfaces that probably lead to IPv4 servers."""
+        """Return the interfaces that probably lead to IPv4 servers."""
         found = self.with_addresses(4)
         return [name for name in found if name in self.outside] or found
 
-    def own(self, names: Iterable[str], version: int) -> list[Own]:
-        """The addresses of some interfaces, of one IP version."""
+    def own(self, names: Iterable[str], version: int) -> list[OwnAddress]:
+        """Return the addresses of some interfaces, of one IP version."""
         found = [own for name in names for own in self.addresses.get(name, ())]
         return [own for own in found if own.address.version == version]
 

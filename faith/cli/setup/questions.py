@@ -1,4 +1,4 @@
-"""The questions: what each asks, what it proposes, and when an answer to it will do."""
+"""The questions of ``faith setup``: text, proposal and check of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from faith.datagram.udp.flows import Settings as UdpSettings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
-from faith.translation.prefix import LAYOUTS, Prefix
+from faith.translation.prefix import LAYOUTS, RFC6052, Prefix, is_ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from faith.cli.setup.template import Answers
 
 LOCAL_USE = "64:ff9b:1::/96"
-"""RFC 8215: for translation within a network, so that nobody needs a prefix of his own."""
+"""RFC 8215: for translation within a network, without a prefix of one's own."""
 
 
 @dataclass(frozen=True)
 class Question:
     """One question; *about* explains it.
 
-    *proposal* is what an empty answer means; of one that is *repeated*, that there is no more.
-    *check* raises ConfigError for what the file itself could not tell, and it is only asked if it
-    *applies* after what was answered before.
+    *proposal* is the answer if the user enters nothing; for a *repeated* question, nothing entered
+    means that there are no more.  *check* raises ConfigError for errors that the configuration file
+    itself would not show.  The question is asked only if it *applies* after the answers before it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Question:
     repeated: bool = False
 
     def accept(self, host: Host, answers: Answers, answer: str) -> Answers:
-        """*answers* with this one more.  Raises ConfigError for one that will not do."""
+        """Return *answers* with this one added.  Raises ConfigError if it is not acceptable."""
         answer = " ".join(answer.split())
         self.check(host, answer)
         if self.repeated and self.name in answers:
@@ -63,7 +63,7 @@ class Question:
         return extended
 
 
-# -- what they propose, and check ----------------------------------------------------------------
+# -- proposals and checks ------------------------------------------------------------------------
 
 
 def _known_prefix(host: Host, answers: Answers) -> str:
@@ -80,7 +80,7 @@ def _check_prefix(host: Host, answer: str) -> None:
 
 
 def _has_layouts(host: Host, answers: Answers) -> bool:
-    return Prefix.parse(answers["prefix"], LAYOUT).length != 96
+    return is_ambiguous(Prefix.parse(answers["prefix"], LAYOUT))
 
 
 def _known_layout(host: Host, answers: Answers) -> str:
@@ -88,7 +88,7 @@ def _known_layout(host: Host, answers: Answers) -> str:
     for known in host.reserved:
         if (known.address, known.length) == (chosen.address, chosen.length):
             return known.layout
-    return LAYOUT
+    return RFC6052
 
 
 def _check_interfaces(host: Host, answer: str) -> None:
@@ -161,7 +161,8 @@ QUESTIONS = (
     Question(
         "layout",
         "Layout",
-        f"Where the IPv4 address sits in that prefix: {' or '.join(LAYOUTS)}.",
+        f"Where the IPv4 address sits in that prefix: {' or '.join(LAYOUTS)}.  CLATs, DNS64 servers"
+        " and hosts that learn the prefix know rfc6052; KAME's had the last 32 bits.",
         _known_layout,
         applies=_has_layouts,
     ),
@@ -290,4 +291,4 @@ QUESTIONS = (
         applies=lambda host, answers: answers["dns"] == NO,
     ),
 )
-"""All of them, in their order."""
+"""All questions, in order."""

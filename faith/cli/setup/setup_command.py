@@ -1,4 +1,4 @@
-"""``faith setup``: ask, show, write, and tell what comes next."""
+"""``faith setup``: asks, shows and writes a configuration, and prints what to do next."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from faith.cli.setup.template import Answers
 
 INTERRUPTED = 130
-"""The exit status of who was ended by Ctrl-C."""
+"""The exit status after Ctrl-C."""
 
 
 def run(file: Path, *, defaults: bool, force: bool, show: bool) -> int:
-    """Do it, and return the exit status.  Raises FaithError."""
+    """Run the command, and return the exit status.  Raises FaithError."""
     try:
         return _set_up(file, defaults=defaults, force=force, show=show)
     except KeyboardInterrupt:
@@ -57,7 +57,7 @@ def _set_up(file: Path, *, defaults: bool, force: bool, show: bool) -> int:
 
 
 def _advice(host: Host, answers: Answers) -> Iterator[str]:
-    """What clients have to know, as far as this host can tell."""
+    """Return what clients have to know, as far as it follows from this host."""
     prefix = Prefix.parse(answers["prefix"], answers.get("layout", LAYOUT))
     own = [str(own.address) for own in host.own(words(answers["inside"]), 6)]
     if own:

@@ -1,17 +1,17 @@
-"""The file that answers make: a faith.toml(5) with comments, of the questions answered so far."""
+"""The configuration file of a set of answers: a faith.toml(5) with comments."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
-from faith.translation.prefix import LOW32
+from faith.translation.prefix import LOW32, RFC6052, Prefix, is_ambiguous
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     Answers = Mapping[str, str]
-    """What was answered, by the names of the questions."""
+    """The answers so far, by the names of the questions."""
 
 YES, NO = "yes", "no"
 EVERYBODY = "everybody"
@@ -19,7 +19,7 @@ KERNEL = "kernel"
 SHARED = "shared"
 NONE = "none"
 LAYOUT = LOW32
-"""Unless said."""
+"""The default layout, where it is the only one or the layouts agree."""
 
 _IPV4_CLIENTS = "::ffff:0:0/96"
 _HEAD = """\
@@ -28,12 +28,12 @@ _HEAD = """\
 
 
 def render(answers: Answers) -> str:
-    """The text of the file."""
+    """Return the text of the file."""
     return "\n\n".join([_HEAD, *_parts(answers)]) + "\n"
 
 
 def words(answer: str) -> list[str]:
-    """The parts of an answer, with commas, blanks or both between them."""
+    """Return the parts of an answer, which are separated by commas or blanks."""
     return answer.replace(",", " ").split()
 
 
@@ -62,8 +62,8 @@ def _prefix(answers: Answers) -> str:
         "[[prefix]]",
         f"address = {_text(answers['prefix'])}",
     ]
-    if "layout" in answers:
-        lines.append(f"layout = {_text(answers['layout'])}")
+    if "layout" in answers or is_ambiguous(Prefix.parse(answers["prefix"], LAYOUT)):
+        lines.append(f"layout = {_text(answers.get('layout', RFC6052))}")
     return "\n".join(lines)
 
 
@@ -79,7 +79,7 @@ def _service(answers: Answers) -> str:
 
 def _access(answers: Answers) -> str:
     rules = [f"{network} permit 0.0.0.0/0" for network in words(answers["clients"])]
-    # Clients of IPv4, as rules know them, may reach what is there for them.
+    # IPv4 clients, as rules know them, may reach what is mapped for them.
     rules += [f"{_IPV4_CLIENTS} permit {network}" for network in _for_ipv4(answers)]
     inside = answers.get("inside", "")
     where = f": those of {inside}, unless others were named" if inside else ""
@@ -157,12 +157,13 @@ def _dns(answers: Answers) -> str:
 
 
 def _text(answer: str) -> str:
-    """As TOML has it; JSON is the same here."""
+    """Return a TOML string; JSON has the same form."""
     return json.dumps(answer, ensure_ascii=False)
 
 
 def _number(answer: str) -> str:
-    """A number as it is, so that who reads the file says what is wrong with any other word."""
+    """Return a TOML number, or a string for other words, which the reader of the file
+    then rejects."""
     try:
         return str(int(answer))
     except ValueError:

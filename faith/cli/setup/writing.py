@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all."""
+"""Writing a file that exists either whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faith.errors import FaithError
 
 
 def refuse(file: Path, *, force: bool) -> None:
-    """Raise FaithError if *file* could not be written: told before any question is asked."""
+    """Raise FaithError if *file* could not be written, before any question is asked."""
     if not file.parent.is_dir():
         raise FaithError(f"{file.parent} is no directory")
     if not os.access(file.parent, os.W_OK):
@@ -20,7 +20,7 @@ def refuse(file: Path, *, force: bool) -> None:
 
 
 def write(file: Path, text: str, *, force: bool) -> None:
-    """Make *file* with *text*, for all to read; one that exists is replaced by *force* only.
+    """Write *text* to *file*, readable for all; an existing file is replaced with *force* only.
 
     Raises FaithError.
     """

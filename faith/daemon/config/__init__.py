@@ -1,1 +1,1 @@
-"""The configuration: files read strictly, and what comes of them as values."""
+"""The configuration: files parsed strictly into settings."""

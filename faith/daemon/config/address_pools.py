@@ -1,4 +1,4 @@
-"""[[source]] of faith.toml: the pools of addresses that connections are made from."""
+"""[[source]] of faith.toml(5): the pools of IPv4 addresses that connections are made from."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _EVERYBODY: tuple[tuple[int, int], ...] = ((0, 0),)
 
 
 def read(tables: list[Table]) -> Sources:
-    """The sources that *tables* tell of.  Raises ConfigError, naming file, line and key.
+    """Return the sources that *tables* describe.  Raises ConfigError, naming file, line and key.
 
-    That includes addresses that this host has not got: nothing could be connected from them.
+    An address that this host does not have is an error: nothing could be connected from it.
     """
     found = [_source(table) for table in tables]
     _check_clients(found, tables)
@@ -50,7 +50,7 @@ def _addresses(value: Any) -> Addresses:
 
 
 def _check_clients(found: list[Source], tables: list[Table]) -> None:
-    """Refuse a network of clients that is in two sources, or twice in one."""
+    """Raise ConfigError for a network of clients that is in two sources, or twice in one."""
     seen: dict[tuple[int, int], Table] = {}
     for source, table in zip(found, tables, strict=True):
         for number, network in enumerate(source.clients):
@@ -62,7 +62,7 @@ def _check_clients(found: list[Source], tables: list[Table]) -> None:
 
 
 def _check_addresses(found: list[Source], tables: list[Table]) -> None:
-    """Refuse an address of a single client's that others have, too."""
+    """Raise ConfigError for an address of a one-to-one source that another source has as well."""
     ranges = sorted(
         (first, last, number)
         for number, source in enumerate(found)

@@ -1,4 +1,4 @@
-"""faith.toml(5): every part of a daemon in one file."""
+"""faith.toml(5): the configuration of a whole daemon in one file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from faith.datagram.ping.ping_server import Settings as PingSettings
 from faith.datagram.udp import flows
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
-from faith.kernel.steering import WAYS, route
+from faith.kernel.steering import METHODS, route
 from faith.relay.tcp.admission import MOST, Limits
 from faith.relay.tcp.relay_settings import INWARD_SOURCES
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -41,7 +41,7 @@ from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.map_table import Maps
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
-from faith.translation.prefix import LAYOUTS, LOW32, Prefix, Prefixes
+from faith.translation.prefix import LAYOUTS, Prefix, Prefixes
 from faith.translation.proxy import V1, V2, VERSIONS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from faith.dns.service import Settings as DnsSettings
 
 CONTROL = "/run/faith/control.sock"
-"""The control socket, where none is named."""
+"""The control socket, where the file names none."""
 DRAIN_TIMEOUT = 30.0
 MOST_WORKERS = 1024
 
@@ -79,13 +79,13 @@ KEYS = {
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
 }
-"""Every key there is, by its table."""
+"""Every key, by its table."""
 SEVERAL = ("prefix", "service", "map", "source")
-"""Tables of which there can be several."""
+"""The tables that may occur several times."""
 
 
 def load(file: Path) -> Settings:
-    """What *file* asks for.  Raises ConfigError, naming file and line."""
+    """Return the settings in *file*.  Raises ConfigError, naming file and line."""
     try:
         return read(file.read_text(encoding="utf-8"), str(file))
     except OSError as error:
@@ -95,7 +95,7 @@ def load(file: Path) -> Settings:
 
 
 def read(toml: str, file: str) -> Settings:
-    """What the text of *file* asks for.  Raises ConfigError, naming file and line."""
+    """Return the settings in the text of *file*.  Raises ConfigError, naming file and line."""
     document = Document(toml, file, KEYS, SEVERAL)
     top, timeouts = document.top, document.table("timeouts")
     services = _services(document)
@@ -151,7 +151,7 @@ def read(toml: str, file: str) -> Settings:
 def _prefixes(tables: list[Table]) -> tuple[Prefix, ...]:
     found: list[Prefix] = []
     for table in tables:
-        layout = table.take("layout", choice(LAYOUTS), LOW32)
+        layout = table.take("layout", choice(LAYOUTS), None)
         prefix = table.need("address", _prefix(layout))
         for other, before in zip(found, tables, strict=False):
             if prefix.overlaps(other):
@@ -160,18 +160,21 @@ def _prefixes(tables: list[Table]) -> tuple[Prefix, ...]:
     return tuple(found)
 
 
-def _prefix(layout: str) -> Reader[Prefix]:
+def _prefix(layout: str | None) -> Reader[Prefix]:
     return parsed(lambda written: Prefix.parse(written, layout))
 
 
 def _via(tables: list[Table]) -> str:
-    """The one way in that the prefixes name, or "auto"."""
-    ways = [table.take("via", choice(("auto", *WAYS)), "auto") for table in tables]
-    chosen = [(way, table) for way, table in zip(ways, tables, strict=True) if way != "auto"]
-    for way, table in chosen[1:]:
+    """Return the one steering method that the prefixes name, or "auto"."""
+    methods = [table.take("via", choice(("auto", *METHODS)), "auto") for table in tables]
+    chosen = [
+        (method, table) for method, table in zip(methods, tables, strict=True) if method != "auto"
+    ]
+    for method, table in chosen[1:]:
         first, where = chosen[0]
-        if way != first:
-            message = f"{way}, but {first} {_on(where, 'via')}: all prefixes have one way in"
+        if method != first:
+            before = f"{first} {_on(where, 'via')}"
+            message = f"{method}, but {before}: all prefixes have one steering method"
             raise table.fault(message, "via")
     return chosen[0][0] if chosen else "auto"
 
@@ -251,7 +254,7 @@ def _protocols(value: Any) -> frozenset[str]:
 
 
 def _access(table: Table) -> tuple[Path | None, str | None]:
-    """The file of the access rules or their text."""
+    """Return the file of the access rules, or their text, or neither."""
     if "file" in table and "rules" in table:
         raise table.fault(f"there is a file {_on(table, 'file')} already", "rules")
     file = table.take("file", path, None)
@@ -261,7 +264,7 @@ def _access(table: Table) -> tuple[Path | None, str | None]:
 
 
 def _rules(value: Any) -> str:
-    """Rules in one text, one a line as in faithd.conf(5)."""
+    """Return rules as one text, one a line as in faithd.conf(5)."""
     rules = several(text)(value)
     for line, rule in enumerate(rules, 1):
         if "\n" in rule or not rule.partition("#")[0].strip():
@@ -348,7 +351,7 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
     from faith.dns.dns_arguments import Words  # takes a while, and most do without
 
     words = Words(
-        layout=table.take("layout", choice(LAYOUTS), LOW32),
+        layout=table.take("layout", choice(LAYOUTS), None),
         stale=table.take("serve_stale", whole(0, 10**7), 0),
         mixed_case=table.take("mixed_case", flag, False),
         authorities=table.take("authorities", path, None),
@@ -369,7 +372,7 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
 
 
 def _more_words(words: Words, key: str) -> Reader[Words]:
-    """*words* with what is in the list of *key* too."""
+    """Return a reader that adds the list of *key* to *words*."""
     from faith.dns.options import Rule
 
     def with_(texts: tuple[str, ...]) -> Words:

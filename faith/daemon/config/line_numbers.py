@@ -1,4 +1,4 @@
-"""On which line of a TOML text its keys stand, which tomllib does not tell."""
+"""The line numbers of keys in a TOML text, which tomllib does not report."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Place = tuple[str | int, ...]
-"""Where a value is: keys, and positions (from 0) in arrays."""
+"""The place of a value: keys, and indices (from 0) into arrays."""
 
 _CLOSINGS = ("]", '"""', "'''")
-"""What makes a whole statement of the first lines of one that has several."""
+"""Endings that complete the first lines of a statement of several lines."""
 
 
 def lines(text: str) -> dict[Place, int]:
-    """The lines, counted from 1, of the tables, keys and elements of arrays in a valid *text*."""
+    """Return the lines, counted from 1, of the tables, keys and array elements in a
+    valid *text*."""
     found: dict[Place, int] = {}
     table: Place = ()
     sizes: Counter[Place] = Counter()
@@ -33,10 +34,10 @@ def lines(text: str) -> dict[Place, int]:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """Every line's number, with the statement that it ends and what that says.
+    """Return for every line its number, the statement up to it, and what that statement says.
 
-    A statement has ended where what there is of it is TOML by itself.  Of one that goes on, it is
-    told what it would say if it were closed there.
+    A statement has ended where its text so far is TOML by itself.  An unfinished one is parsed as
+    if it were closed there.
     """
     statement = ""
     for number, line in enumerate(text.split("\n"), 1):
@@ -58,7 +59,8 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _table(header: Any, sizes: Counter[Place]) -> Place:
-    """The place of the table that *header* begins, of arrays the last one; *sizes* are theirs."""
+    """Return the place of the table that *header* begins, in arrays the last one; *sizes* are
+    counted."""
     place: Place = ()
     while header:
         ((key, header),) = header.items()
@@ -72,7 +74,7 @@ def _table(header: Any, sizes: Counter[Place]) -> Place:
 
 
 def _note(found: dict[Place, int], place: Place, value: Any, number: int) -> None:
-    """All that is in *value*, if it was not there a line earlier."""
+    """Record the line of everything in *value* that had none in an earlier line."""
     if place:
         found.setdefault(place, number)
     if isinstance(value, dict):

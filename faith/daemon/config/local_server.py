@@ -26,37 +26,38 @@ _SYSTEMD = frozenset(
         "WATCHDOG_USEC",
     )
 )
-"""What systemd tells a service in its environment, and what is not meant for a program it runs."""
+"""Environment variables that systemd sets for the daemon, and not for a program that it runs."""
 
 
 @dataclass(frozen=True)
 class LocalServer:
-    """*path*, absolute, and the *argv* to start it with, its name first."""
+    """A program: its absolute *path*, and the *argv* to start it with, its name first."""
 
     path: str
     argv: tuple[str, ...]
 
     @classmethod
     def of(cls, words: Sequence[str]) -> LocalServer:
-        """The server in *words*: its path, and its argv unless that is just its name."""
+        """Make a server of its path, and its argv unless that is just its name."""
         path, *argv = words
         return cls(os.path.abspath(path), tuple(argv or [os.path.basename(path)]))
 
     def check(self) -> None:
-        """Raise SetupError unless it can be executed."""
+        """Raise SetupError unless the program can be executed."""
         if not os.path.isfile(self.path):
             raise SetupError(f"local server {self.path}", "no such file")
         if not os.access(self.path, os.X_OK):
             raise SetupError(f"local server {self.path}", "not executable")
 
     def start(self, connection: socket.socket) -> int:
-        """Start it on *connection* as inetd would; returns its process.  Raises OSError.
+        """Start the program on *connection* as inetd would; return its process number.  Raises
+        OSError.
 
         It gets the blocking connection as descriptors 0 to 2 and no other, default signals, and a
-        session of its own, so that it can neither lose nor take our terminal.
+        session of its own, so that it can neither lose nor take the daemon's terminal.
         """
         connection.setblocking(True)
-        # That was for the relay; a server that wants its urgent byte in the stream asks for it.
+        # The relay needs this option; a server that wants urgent data in the stream sets it itself.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 0)
         number = connection.fileno()
         return os.posix_spawn(
@@ -66,6 +67,6 @@ class LocalServer:
             file_actions=[(os.POSIX_SPAWN_DUP2, number, target) for target in range(3)],
             setsid=True,
             setsigmask=(),
-            # What Python ignores would stay ignored.
-            setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
+            # A signal that Python ignores, a shell for background jobs, or nohup, would stay so.
+            setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
         )

@@ -1,4 +1,4 @@
-"""The file of static maps: read, and written to, a map more or a map less."""
+"""The map file: its maps, and its text with a map added or removed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def read(path: Path) -> list[Map]:
-    """The maps in the file *path*.  Raises ConfigError, naming file and line."""
+    """Return the maps in the file *path*.  Raises ConfigError, naming file and line."""
     return static_map.parse(text(path), str(path))
 
 
 def text(path: Path) -> str:
-    """What is in it.  Raises ConfigError."""
+    """Return the text of the file *path*.  Raises ConfigError."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -36,10 +36,10 @@ def text(path: Path) -> str:
 
 
 def more(text: str, one: Map) -> str:
-    """The *text* of a file with the map *one*, which is to be behind all that it has.
+    """Return the *text* of a map file with the map *one* appended, unless it is there already.
 
-    The text is what it is now, not what the daemon has read.  Raises ConfigError if it is no such
-    file any more, or says otherwise.
+    *text* is what the file has now, not what the daemon has read.  Raises ConfigError if it is no
+    valid map file any more, or contradicts *one*.
     """
     there = static_map.parse(text, one.file)
     if one in there:
@@ -50,9 +50,9 @@ def more(text: str, one: Map) -> str:
 
 
 def less(text: str, one: Map) -> str:
-    """The *text* of a file without the map *one*; the rest stays as it is written.
+    """Return the *text* of a map file without the map *one*; the rest stays as it is written.
 
-    Raises ConfigError if it is no such file any more.
+    Raises ConfigError if it is no valid map file any more.
     """
     there = {other.line for other in static_map.parse(text, one.file) if other == one}
     lines = enumerate(text.splitlines(keepends=True), 1)
@@ -61,9 +61,9 @@ def less(text: str, one: Map) -> str:
 
 @contextmanager
 def rewritten(path: Path, text: str) -> Iterator[None]:
-    """*path* has *text* when the block has ended well, else it stays as it was.
+    """Replace the content of *path* by *text* if the block ends without an error, else keep it.
 
-    Raises SetupError.
+    The new text is written before the block begins.  Raises SetupError.
     """
     real = path.resolve()
     try:

@@ -1,4 +1,4 @@
-"""What decides about connections, gathered by the supervisor and carried to the workers."""
+"""The inputs of the policy: gathered by the supervisor, and sent to the workers."""
 
 from __future__ import annotations
 
@@ -28,28 +28,29 @@ if TYPE_CHECKING:
     from faith.translation.map_table import Maps
 
 ACCESS_FILE = Path("/etc/faithd.conf")
-"""The access rules, when no other file is named; it need not exist."""
+"""The access rules when no other file is named; it need not exist."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The text of an access file, proved to be readable as rules; *file* is its name."""
+    """The text of an access file, which has been parsed without errors; *file* is its name."""
 
     text: str
     file: str
 
     @classmethod
     def of(cls, settings: Settings) -> Rules:
-        """Those that *settings* have or name.  Raises ConfigError."""
+        """Return the rules that *settings* contain or name.  Raises ConfigError."""
         if settings.access_rules is not None:
             return cls(settings.access_rules, "access.rules")
         return cls.read(settings.access_file)
 
     @classmethod
     def read(cls, path: Path | None) -> Rules:
-        """The rules in *path*, or those of `ACCESS_FILE` if that exists (none permit everything).
+        """Read the rules in *path*, or in `ACCESS_FILE` if that exists (no rules permit
+        everything).
 
-        Raises ConfigError for a file that cannot be read or has a line that is no rule.
+        Raises ConfigError for a file that cannot be read and for a line that is no rule.
         """
         file = path or ACCESS_FILE
         try:
@@ -66,16 +67,16 @@ class Rules:
         return rules
 
     def access(self) -> Access:
-        """The rules themselves."""
+        """Return the parsed rules."""
         return Access.parse(self.text, self.file)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """All that a policy is made of, as plain values.
+    """The inputs of a `Policy`, as plain values.
 
-    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, and *pool* those that
-    it lends addresses of.
+    *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, *own6* those on IPv6,
+    and *pool* those of the address pool of ``[dns]``.
     """
 
     rules: Rules
@@ -84,6 +85,7 @@ class Parts:
     maps: Maps = NO_MAPS
     sources: Sources = NO_SOURCES
     pool: tuple[tuple[int, int], ...] = ()
+    own6: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def gather(
@@ -93,18 +95,21 @@ class Parts:
         sources: Sources = NO_SOURCES,
         pool: tuple[tuple[int, int], ...] = (),
     ) -> Parts:
-        """All that is given, and what the kernel has now.  Raises OSError."""
+        """Return the arguments with the prefixes and own networks that the kernel has now.  Raises
+        OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
-        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool)
+        own6 = tuple(sorted(routes.own_ipv6())) if pool else ()
+        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6)
 
     def policy(self, lent: Lent = nothing_lent) -> Policy:
-        """The policy they make, with what is *lent* of the pool."""
+        """Return the policy; *lent* looks up the leases of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
-        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent)
+        own6 = Networks(128, self.own6)
+        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent, own6)
 
     @property
     def networks(self) -> tuple[tuple[int, int], ...]:
-        """The IPv4 networks that the gateway is to have beside its own."""
+        """The IPv4 networks that the gateway has to answer for besides its own."""
         to_set_up = self.sources.to_set_up()
         if not to_set_up:
             return self.maps.networks + self.pool
@@ -114,25 +119,27 @@ class Parts:
         return tuple((int(one.network_address), one.prefixlen) for one in collapse_addresses(found))
 
     def check(self, maps: Iterable[Map]) -> None:
-        """Raise ConfigError for a map of what is the gateway's own, or lent."""
+        """Raise ConfigError for a map of an address that is the gateway's own, or in the pool."""
         several = tuple(maps)
         static_map.check(several, Prefixes(self.prefixes), Networks(32, self.own))
         static_map.check_pool(several, self.pool)
 
     def dumps(self, known: Maps = NO_MAPS) -> str:
-        """Them as text, for :meth:`loads` in another process, where these maps are *known*.
+        """Return the inputs as text, for :meth:`loads` in a process that has the maps *known*
+        already.
 
-        There can be very many, of which few change at a time.
+        There can be very many maps, of which few change at a time: only the difference is in the
+        text.
         """
         prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
         maps, sources = _difference(known, self.maps), self.sources.values()
-        rest = self.own, maps, sources, self.pool
+        rest = self.own, maps, sources, self.pool, self.own6
         return json.dumps([self.rules.text, self.rules.file, prefixes, *rest])
 
     @classmethod
     def loads(cls, dumped: str, known: Maps = NO_MAPS) -> Parts:
-        """What :meth:`dumps` wrote."""
-        text, file, prefixes, own, maps, sources, pool = json.loads(dumped)
+        """Parse the text of :meth:`dumps`."""
+        text, file, prefixes, own, maps, sources, pool, own6 = json.loads(dumped)
         return cls(
             Rules(text, file),
             tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
@@ -140,11 +147,12 @@ class Parts:
             _changed(known, maps),
             Sources.of(sources),
             tuple((network, length) for network, length in pool),
+            tuple((network, length) for network, length in own6),
         )
 
 
 def _difference(before: Maps, after: Maps) -> tuple[list[Any], list[Any]]:
-    """The maps that are gone, and those that are new, for JSON."""
+    """Return the maps removed and the maps added, for JSON."""
     if before == after:
         return [], []
     old, now = set(before), set(after) if before else ()
@@ -153,7 +161,7 @@ def _difference(before: Maps, after: Maps) -> tuple[list[Any], list[Any]]:
 
 
 def _changed(before: Maps, difference: Sequence[list[Any]]) -> Maps:
-    """What the maps *before* have become by the difference.  Raises ConfigError."""
+    """Apply a difference to the maps *before*.  Raises ConfigError."""
     gone, new = difference
     if not gone and not new:
         return before

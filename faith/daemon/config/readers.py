@@ -1,4 +1,5 @@
-"""Values of a configuration file: what TOML has in, what the daemon takes out, or ConfigError."""
+"""Readers of configuration values: each turns a TOML value into a checked one, or raises
+ConfigError."""
 
 from __future__ import annotations
 
@@ -25,19 +26,19 @@ _KINDS = {
 
 
 def text(value: Any) -> str:
-    """A text that is not empty."""
+    """Read a non-empty text."""
     if not _kind(value, str):
         _refuse(value, "a text that says something")
     return str(value)
 
 
 def flag(value: Any) -> bool:
-    """A boolean."""
+    """Read a boolean."""
     return _kind(value, bool)
 
 
 def path(value: Any) -> Path:
-    """An absolute path: the daemon changes to ``/``, and reads the file again from there."""
+    """Read an absolute path: the daemon changes to ``/``, and reads the file again from there."""
     found = Path(text(value))
     if not found.is_absolute():
         _refuse(value, "an absolute path")
@@ -45,21 +46,21 @@ def path(value: Any) -> Path:
 
 
 def seconds(value: Any) -> float:
-    """A time; 0 is allowed."""
+    """Read a time in seconds, 0 or more."""
     if number(value) >= 1e6:
         _refuse(value, "a number of seconds below a million")
     return float(value)
 
 
 def number(value: Any) -> float:
-    """A number that is not negative."""
+    """Read a number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
         _refuse(value, "a number from 0")
     return float(value)
 
 
 def whole(first: int, last: int) -> Reader[int]:
-    """A number from *first* to *last*."""
+    """Return a reader of integers from *first* to *last*."""
 
     def read(value: Any) -> int:
         number = _kind(value, int)
@@ -71,7 +72,7 @@ def whole(first: int, last: int) -> Reader[int]:
 
 
 def choice(of: Sequence[str]) -> Reader[str]:
-    """One of some words."""
+    """Return a reader of one of some words."""
 
     def read(value: Any) -> str:
         word = text(value)
@@ -85,12 +86,12 @@ def choice(of: Sequence[str]) -> Reader[str]:
 
 
 def parsed(parse: Callable[[str], T]) -> Reader[T]:
-    """What *parse* makes of a text."""
+    """Return a reader of texts in the form that *parse* accepts."""
     return lambda value: parse(text(value))
 
 
 def several(read: Reader[T]) -> Reader[tuple[T, ...]]:
-    """A list of such values."""
+    """Return a reader of lists; an error's *line* is the number of the element, from 1."""
 
     def read_all(value: Any) -> tuple[T, ...]:
         found = []

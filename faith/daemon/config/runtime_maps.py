@@ -1,4 +1,4 @@
-"""Changes of the static maps that are in no file: kept by an upgrade, and ended by a reload."""
+"""Static maps changed at run time, by ``faith map``: kept by an upgrade, dropped by a reload."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 def added(maps: Maps) -> list[Map]:
-    """Those of the *maps* that are in no file."""
+    """Return the *maps* that are in no file."""
     return [one for one in maps if one.file is None]
 
 
 def state(read: Maps, now: Maps) -> Any:
-    """What has become of the maps that were *read* by *now*, for JSON."""
+    """Return the difference between the maps *read* from files and those of *now*, for JSON."""
     there = set(now)
     gone = [static_map.dumped(one) for one in read if one not in there]
     return gone, [static_map.dumped(one) for one in added(now)]
 
 
 def resumed(read: Maps, state: Any) -> Maps:
-    """The maps that are *read*, with the changes of a `state`.
+    """Return the maps *read* from files with the changes of a `state` applied.
 
-    Raises ConfigError for a map that contradicts what is read now.
+    Raises ConfigError for a changed map that contradicts what is in the files now.
     """
     gone, new = ([static_map.loaded(one) for one in some] for some in state)
     there = set(read)

@@ -1,4 +1,4 @@
-"""What one faithd is to do: its services, and all that goes for every one of them."""
+"""The settings of one faithd: its services, and what is common to all of them."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 ALGS = ("auto", "ftp", "rsh", "rlogin", "none")
-"""What a service may know of its protocol.
+"""The protocols that a service may need help with.
 
-"auto" is FTP on FTP's port, and rsh or rlogin on theirs if they are called by their names.
+"auto" is FTP on FTP's port, and rsh or rlogin on theirs if the service is named so.
 """
 
 _USUAL = {"ftp": Ports([(21, 21)]), "rsh": Ports([(514, 514)]), "rlogin": Ports([(513, 513)])}
-_NAMES = {"rsh": {"shell", "cmd"}, "rlogin": {"login"}}  # those of services(5)
+_NAMES = {"rsh": {"shell", "cmd"}, "rlogin": {"login"}}  # the names in services(5)
 
 
 @dataclass(frozen=True)
 class Service:
-    """Ports that are relayed alike; *name* is what the operator called them.
+    """Ports that are relayed alike; *name* is the operator's name for them.
 
-    *local_server* serves connections to the gateway's own addresses.  Servers of these ports learn
-    their client by that version of the PROXY protocol, if *proxy* says one.  Raises ConfigError.
+    *local_server* serves connections to the gateway's own addresses.  *proxy* is the version of the
+    PROXY protocol that the servers of these ports expect, or None.  Raises ConfigError.
     """
 
     name: str
@@ -57,22 +57,22 @@ class Service:
             )
 
     def introduced(self, version: str) -> Ports:
-        """Its ports whose servers speak that *version* of the PROXY protocol."""
+        """Return the ports whose servers expect that *version* of the PROXY protocol."""
         return self.ports if self.proxy == version else NO_PORTS
 
     @property
     def ftp(self) -> Ports:
-        """Its ports that speak FTP."""
+        """The ports that speak FTP."""
         return self._speaking("ftp")
 
     @property
     def rsh(self) -> Ports:
-        """Its ports that speak rsh."""
+        """The ports that speak rsh."""
         return self._speaking("rsh")
 
     @property
     def rlogin(self) -> Ports:
-        """Its ports that speak rlogin."""
+        """The ports that speak rlogin."""
         return self._speaking("rlogin")
 
     def _speaking(self, protocol: str) -> Ports:
@@ -85,13 +85,13 @@ class Service:
 
 @dataclass(frozen=True)
 class Settings:
-    """What one faithd is to do; times in seconds.
+    """The settings of one faithd; times in seconds.
 
-    No port belongs to two *services*.  *prefixes* are those to set up for as long as it runs.
-    *access_rules* go before *access_file*, which None makes the usual file, if it exists.
-    *maps_file* is where those of the *maps* are that can be changed from outside.  *metrics* is the
-    admin listener's address and port.  *sources* are what clients connect from where no rule says
-    it.
+    No port belongs to two *services*.  *prefixes* are reserved for as long as the daemon runs.
+    *access_rules* take precedence over *access_file*; with both None, `ACCESS_FILE` is read if it
+    exists. *maps_file* is the file of those *maps* that ``faith map`` can change.  *metrics* is the
+    admin listener's address and port.  *sources* are the addresses that clients connect from where
+    no rule names one.
     """
 
     services: tuple[Service, ...]
@@ -118,7 +118,7 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """What the operator called the services; "maps" without any."""
+        """The operator's names of the services; "maps" without any."""
         return ",".join(service.name for service in self.services) or "maps"
 
     @property
@@ -132,13 +132,13 @@ class Settings:
         return union(service.ports for service in self.services if service.local_server)
 
     def check_local_servers(self) -> None:
-        """Raise SetupError for one that cannot be executed."""
+        """Raise SetupError for a local server that cannot be executed."""
         for service in self.services:
             if service.local_server:
                 service.local_server.check()
 
     def local_server(self, port: int) -> LocalServer | None:
-        """The one for connections to *port* of the gateway's own addresses."""
+        """Return the local server for *port* of the gateway's own addresses, or None."""
         for service in self.services:
             if port in service.ports:
                 return service.local_server
@@ -146,5 +146,5 @@ class Settings:
 
 
 def union(several: Iterable[Ports]) -> Ports:
-    """All the ports of *several*."""
+    """Return the union of *several* sets of ports."""
     return reduce(Ports.__or__, several, NO_PORTS)

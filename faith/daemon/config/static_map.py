@@ -1,7 +1,7 @@
-"""Static maps as people write them: a file of them, one a line, and what the daemon asks of them.
+"""Static maps as text, one a line, and their checks against prefixes, own addresses and pools.
 
 A line is ``IPV4[/LENGTH] IPV6[/LENGTH] [KEY=VALUE …]``, with the keys of ``[[map]]`` in
-faith.toml(5).  Addresses are read by the C library: a file may have very many.
+faith.toml(5).  Addresses are parsed by the C library: a file may have very many.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORM = "IPV4[/LENGTH] IPV6[/LENGTH] [KEY=VALUE ...]"
 OPTIONS = ("ports", "to_port", "protocols", "direction")
-"""What can be said of a map, apart from its addresses."""
+"""The options of a map."""
 
 _BITS = {socket.AF_INET: 32, socket.AF_INET6: 128}
 _NAMES = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
@@ -32,7 +32,7 @@ _SUCH_AS = {socket.AF_INET: "198.51.100.102", socket.AF_INET6: "2001:db8:a::2"}
 
 
 def parse(text: str, file: str | None = None) -> list[Map]:
-    """The maps in the *text* of a file.  Raises ConfigError, naming *file* and line."""
+    """Return the maps in the *text* of a file.  Raises ConfigError, naming *file* and line."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
@@ -45,7 +45,7 @@ def parse(text: str, file: str | None = None) -> list[Map]:
 
 
 def of_words(v4: str, v6: str, options: Mapping[str, str], file: str | None = None) -> Map:
-    """The map of two networks and of what else is said of it.  Raises ConfigError."""
+    """Return the map of two networks with *options*, all as text.  Raises ConfigError."""
     return Map(network4(v4), network6(v6), **values(options), file=file)
 
 
@@ -70,17 +70,17 @@ def _options(words: Iterable[str]) -> dict[str, str]:
 
 
 def values(options: Mapping[str, str]) -> dict[str, Any]:
-    """What is said of a map, as that has it.  Raises ConfigError."""
+    """Parse a map's options into keyword arguments of `Map`.  Raises ConfigError."""
     return {_one_of(key, OPTIONS): _READERS[key](text) for key, text in options.items()}
 
 
 def network4(text: str) -> Network:
-    """An IPv4 network, or an address.  Raises ConfigError."""
+    """Parse an IPv4 network or address.  Raises ConfigError."""
     return _network(text, socket.AF_INET)
 
 
 def network6(text: str) -> Network:
-    """The same of IPv6."""
+    """Parse an IPv6 network or address.  Raises ConfigError."""
     return _network(text, socket.AF_INET6)
 
 
@@ -99,7 +99,7 @@ def _network(text: str, family: socket.AddressFamily) -> Network:
 
 
 def _no_address(text: str, address: str, family: socket.AddressFamily) -> str:
-    """What is wrong with *address*, which is none of *family*."""
+    """Return the error message for *address*, which is no address of *family*."""
     (other,) = _BITS.keys() - {family}
     try:
         socket.inet_pton(other, address)
@@ -109,7 +109,7 @@ def _no_address(text: str, address: str, family: socket.AddressFamily) -> str:
 
 
 def ports(text: str) -> Ports:
-    """A list of ports, as a service has it.  Raises ConfigError."""
+    """Parse a list of ports, as in a service.  Raises ConfigError."""
     return Ports.parse(text, socket.getservbyname)
 
 
@@ -148,9 +148,9 @@ _READERS: dict[str, Callable[[str], object]] = {
 
 
 def check(maps: Iterable[Map], prefixes: Prefixes, own: Networks) -> None:
-    """Raise ConfigError for a map that leads to, or stands for, what is the gateway's already.
+    """Raise ConfigError for a map to or from an address that the gateway has another use for.
 
-    *own* are the networks it answers for on IPv4.  A mapped network may have some of them in it:
+    *own* are the networks it answers for on IPv4.  A mapped network may contain some of them:
     there, the gateway goes on to answer for itself.
     """
     for one in maps:
@@ -166,7 +166,7 @@ def check(maps: Iterable[Map], prefixes: Prefixes, own: Networks) -> None:
 
 
 def check_pool(maps: Iterable[Map], pool: Sequence[Network]) -> None:
-    """Raise ConfigError for a map of what is lent to names."""
+    """Raise ConfigError for a map of an address in *pool*, which is leased to names."""
     for one in maps if pool else ():
         if any(overlap(one.v4, network, 32) for network in pool):
             raise _fault(one, f"{text4(*one.v4)} is mapped, and in the pool that is lent to names")
@@ -177,7 +177,7 @@ def _fault(one: Map, what: str) -> ConfigError:
 
 
 def dumped(one: Map) -> list[Any]:
-    """A map for JSON, without where it was read."""
+    """Return a map as a list for JSON, without its file and line."""
     said = one.said()
     if "ports" in said:
         said["ports"] = one.ports and one.ports.ranges
@@ -187,7 +187,7 @@ def dumped(one: Map) -> list[Any]:
 
 
 def loaded(fields: list[Any], file: str | None = None) -> Map:
-    """What `dumped` made of a map."""
+    """Make the map of a list of `dumped`."""
     network4, length4, network6, length6, *rest = fields
     said = rest[0] if rest else {}
     if "ports" in said:

@@ -1,4 +1,4 @@
-"""A TOML file read strictly: every mistake is told with its file, line and likely meaning."""
+"""Strict access to a TOML file: every error names file and line, and suggests what was meant."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from faith.errors import ConfigError
 
 T = TypeVar("T")
 Reader = Callable[[Any], T]
-"""Makes a value of what TOML has.  Raises ConfigError, whose *line* is the element, from 1."""
+"""Turns a TOML value into a checked one.  Raises ConfigError, whose *line* is the
+element, from 1."""
 Keys = Mapping[str, Sequence[str]]
-"""The keys of every table, by its name; "" is what stands before the first table."""
+"""The keys of every table, by its name; "" stands for what precedes the first table."""
 
 _AT = re.compile(r"(.*) \(at line (\d+), column \d+\)")
 
 
 class Document:
-    """A whole file, called *name* in messages, with no keys but *keys*; *several* are arrays.
+    """A TOML file called *name* in messages, with no keys but *keys*; tables of *several* are
+    arrays.
 
     Raises ConfigError.
     """
@@ -38,24 +40,24 @@ class Document:
             raise ConfigError(message, name, line) from None
         self._check(keys, several)
         self.top = Table(self, (), self._values)
-        """What stands before the first table."""
+        """The keys before the first table."""
 
     def table(self, name: str) -> Table:
-        """The table ``[name]``, empty if there is none."""
+        """Return the table ``[name]``, empty if there is none."""
         return Table(self, (name,), self._values.get(name, {}))
 
     def tables(self, name: str) -> list[Table]:
-        """Every ``[[name]]``, in their order."""
+        """Return every ``[[name]]``, in order."""
         found = enumerate(self._values.get(name, ()))
         return [Table(self, (name, number), values) for number, values in found]
 
     def fault(self, message: str, place: Place) -> ConfigError:
-        """The error that *message* tells of what is at *place*."""
+        """Return the error *message* about the value at *place*."""
         called = ".".join(part for part in place if isinstance(part, str))
         return ConfigError(f"{called}: {message}", self.name, self.line(place))
 
     def line(self, place: Place) -> int | None:
-        """The line of what is at *place*, or of what that is in."""
+        """Return the line of the value at *place*, or of what contains it."""
         known = self._lines
         while place and place not in known:
             place = place[:-1]
@@ -68,7 +70,7 @@ class Document:
     # -- keys --------------------------------------------------------------------------------
 
     def _check(self, keys: Keys, several: Sequence[str]) -> None:
-        """Raise ConfigError for the first key that is not one, or a table that is no table."""
+        """Raise ConfigError for an unknown key, and for a table written as something else."""
         for place, key in self._keys(keys, several):
             table = str(place[0]) if place else ""
             if key not in keys[table] and (place or key not in keys):
@@ -91,7 +93,7 @@ class Document:
 
 
 class Table:
-    """A table of a document, or an empty one in place of a table that is not there."""
+    """A table of a document, or an empty one in place of a missing table."""
 
     def __init__(self, document: Document, place: Place, values: Mapping[str, Any]) -> None:
         self._document = document
@@ -107,21 +109,21 @@ class Table:
         return key in self._values
 
     def take(self, key: str, read: Reader[T], default: T) -> T:
-        """What *read* makes of the value of *key*, or *default*.  Raises ConfigError."""
+        """Return the value of *key* by the reader *read*, or *default*.  Raises ConfigError."""
         return self._read(key, read) if key in self._values else default
 
     def need(self, key: str, read: Reader[T]) -> T:
-        """What *read* makes of the value of *key*, which must be there.  Raises ConfigError."""
+        """Return the value of *key* by the reader *read*; it must be there.  Raises ConfigError."""
         if key not in self._values:
             raise self.fault(f"{key} is missing")
         return self._read(key, read)
 
     def fault(self, message: str, *inner: str | int) -> ConfigError:
-        """The error that *message* tells of this table, or of what is at *inner* in it."""
+        """Return the error *message* about this table, or about what is at *inner* in it."""
         return self._document.fault(message, (*self._place, *inner))
 
     def line(self, *inner: str | int) -> int | None:
-        """Its line, or that of what is at *inner* in it."""
+        """Return the line of the table, or of what is at *inner* in it."""
         return self._document.line((*self._place, *inner))
 
     def _read(self, key: str, read: Reader[T]) -> T:
@@ -133,10 +135,11 @@ class Table:
 
 
 def _unknown(key: str, table: str, keys: Keys) -> str:
-    """What is likely meant by an unknown *key* of *table*."""
+    """Return the error message for an unknown *key* of *table*, with what was probably meant."""
     own = [*keys[table], *filter(None, keys)] if not table else list(keys[table])
     if not table and (near := difflib.get_close_matches(key, filter(None, keys), 1, 0.8)):
-        return f"no such key; is {near[0]} meant?"  # a table's name is nearer than a key elsewhere
+        # the name of a table is a better guess than a key elsewhere
+        return f"no such key; is {near[0]} meant?"
     home = next((name for name, others in keys.items() if key in others), None)
     if home is not None:
         where = f"in [{home}]" if home else "at the top, before the first table"

@@ -1,4 +1,4 @@
-"""What a worker relays by, apart from its policy: carried to it when that changes."""
+"""The settings of a worker besides its policy, which the supervisor sends when they change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _PORTS = ("ftp", "rsh", "rlogin", "proxy_v1", "proxy_v2", "inward_ftp")
 
 @dataclass(frozen=True)
 class Orders:
-    """The *relay*'s settings, the ports that have a *local* server, and how it keeps its *log*."""
+    """The *relay*'s settings, the ports that have a *local* server, and how sessions
+    are recorded."""
 
     relay: RelaySettings
     recording: Recording
@@ -23,13 +24,13 @@ class Orders:
     log: str
 
     def dumps(self) -> str:
-        """Them as text, for :meth:`loads` in another process."""
+        """Return the settings as text, for :meth:`loads` in another process."""
         relay = asdict(self.relay) | {key: getattr(self.relay, key).ranges for key in _PORTS}
         return json.dumps([relay, asdict(self.recording), self.local.ranges, self.log])
 
     @classmethod
     def loads(cls, dumped: str) -> Orders:
-        """What :meth:`dumps` wrote."""
+        """Parse the text of :meth:`dumps`."""
         relay, recording, local, log = json.loads(dumped)
         relay |= {key: _ports(relay[key]) for key in _PORTS}
         relay["limits"] = Limits(**relay["limits"])

@@ -1,1 +1,2 @@
-"""The host as the daemon has changed it: prefixes, mapped networks, sockets, leases, files."""
+"""The state of the host that the daemon holds: prefixes, mapped networks, sockets,
+leases, files."""

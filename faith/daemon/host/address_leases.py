@@ -1,11 +1,12 @@
-"""The pool of a daemon: the file of its leases, and the memory in which all processes see them."""
+"""The address pool of a daemon: the file of its leases, and the memory that all processes share."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.upgrade.inherited_state import demand
-from faith.errors import ConfigError
+from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
 from faith.kernel.shared.leases import Leases
 from faith.translation.map import overlap, text4
@@ -17,22 +18,26 @@ if TYPE_CHECKING:
     from faith.dns.service import Settings as DnsSettings
 
     Network = tuple[int, int]
-    """An IPv4 address and a length."""
+    """An IPv4 address and a prefix length."""
+
+log = logging.getLogger("faith.supervisor")
 
 
 class Lent:
-    """What there is of a pool, and nothing where there is none."""
+    """The leases of the pool, if there is one."""
 
     def __init__(self) -> None:
         self.book: Book | None = None
-        """The file, for who lends."""
+        """The lease file, for the name server, which makes the leases."""
         self._leases: Leases | None = None
         self._same: dict[str, str] = {}
 
     def set_up(self, settings: DnsSettings | None, left: Any) -> None:
-        """Open what the settings ask for, or go on with the *left* `state` of the program before.
+        """Open the pool of the settings, or adopt that of the *left* `state` of the predecessor
+        process.
 
-        Raises ConfigError and SetupError; it cannot be another pool than that.
+        A file that cannot be used is a reason to lend nothing, which the log tells, and not to
+        relay nothing.  Raises ConfigError; it cannot be another pool than that.
         """
         pool = settings.pool if settings else ()
         file = settings.pool_file if settings and pool else None
@@ -45,40 +50,48 @@ class Lent:
 
         if not left:
             _check(pool)
-        memory, book = left["descriptors"] if left else (None, None)
-        self._leases = Leases(pool, memory)
-        if book is None:
-            self.book = Book(file, pool, self._leases)
-        else:
+        if left and left["descriptors"]:
+            memory, book = left["descriptors"]
+            self._leases = Leases(pool, memory)
             self.book = Book.resume(book, file, pool, self._leases)
+            return
+        leases = Leases(pool)
+        try:
+            self.book = Book(file, pool, leases)
+        except FaithError as error:
+            leases.close()
+            log.error("no address is lent until faithd is started anew: %s", error)
+        else:
+            self._leases = leases
 
     @property
     def networks(self) -> tuple[Network, ...]:
-        """What can be lent."""
+        """The networks of the pool."""
         return self._leases.networks if self._leases else ()
 
     def use(self, v4: int) -> int | None:
-        """The IPv6 host that *v4* stands for, from now on for a while; None for nobody."""
+        """Return the IPv6 host that *v4* is leased to, and extend the lease; None
+        without a lease."""
         return self._leases.use(v4) if self._leases else None
 
     def state(self) -> Any:
-        """What the next program of this process goes on from, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return {"same": self._same, "descriptors": [*self.descriptors()]}
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
         if self._leases and self.book:
             yield from (self._leases.fileno(), self.book.fileno())
 
     def close(self) -> None:
-        """Let others have the file."""
+        """Close the lease file, so that another process may lock it."""
         if self._leases and self.book:
             self._leases.close()
             self.book.close()
 
 
 def _check(pool: Iterable[Network]) -> None:
-    """Raise ConfigError if it has an address of the gateway's in it."""
+    """Raise ConfigError if a network of the pool contains an address of the gateway."""
     for network in pool:
         for own in routes.own_ipv4():
             if overlap(network, own, 32):

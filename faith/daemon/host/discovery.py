@@ -1,8 +1,8 @@
-"""Which faithds run in this network namespace, and what they serve.
+"""Discovery of the faithds in this network namespace, and of what they serve.
 
 Each listens on an abstract socket ``faith/PID``, which belongs to the network namespace: it is seen
-from every mount namespace (``ip netns exec`` makes one a command) and goes with its process.  Who
-connects gets one JSON object.
+from every mount namespace (``ip netns exec`` gives a command one of its own) and ends with its
+process.  Whoever connects gets one JSON object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TIMEOUT = 0.5
-"""Seconds a faithd has to answer."""
+"""Seconds that a faithd has to answer."""
 
 _CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
 _LONGEST = 1 << 18
@@ -31,10 +31,10 @@ _LONGEST = 1 << 18
 
 @dataclass(frozen=True)
 class Running:
-    """A faithd: *service* and *ports* as texts, *started* in Unix time.
+    """A running faithd: *service* and *ports* as texts, *started* in Unix time.
 
-    *prefixes* are what it relays from, *sets_up* those it set up itself (``-P``), *sessions* how
-    many are open, *control* the path of its control socket.
+    *prefixes* are those it relays from, *sets_up* those it reserved itself (``-P``), *sessions* the
+    number of open ones, *control* the path of its control socket.
     """
 
     pid: int
@@ -51,19 +51,19 @@ class Running:
     programs: int = 1
     """How many programs have served in this process: one more after each upgrade."""
     failed: int = 0
-    """Upgrades that this program has outlived, because they failed."""
+    """The upgrades that have failed since this program began."""
 
     @property
     def served(self) -> Ports:
-        """The ports as such."""
+        """The ports as a set."""
         return Ports.parse(self.ports, socket.getservbyname) if self.ports else NO_PORTS
 
 
 class Announcement:
-    """Answers whoever asks with what *state* says then; the socket goes at ``close()``.
+    """The socket by which a daemon is discovered; it answers with what *state* returns.
 
-    Wait for ``fileno()`` to become readable, then call ``answer()``.  *descriptor* is the socket
-    that the program before this one has left.
+    Wait until ``fileno()`` is readable, then call ``answer()``.  *descriptor* is the socket of the
+    predecessor process.
     """
 
     def __init__(self, state: Callable[[], Running], descriptor: int | None = None) -> None:
@@ -78,20 +78,20 @@ class Announcement:
         self._socket.listen()
 
     def fileno(self) -> int:
-        """The descriptor to wait on."""
+        """Return the descriptor to wait on."""
         return self._socket.fileno()
 
     def state(self) -> int:
-        """The descriptor, for the next program."""
+        """Return the descriptor, for an upgrade."""
         return self._socket.fileno()
 
     def descriptors(self) -> tuple[int]:
-        """The descriptor."""
+        """Return the descriptor, as a tuple."""
         return (self._socket.fileno(),)
 
     def answer(self) -> None:
-        """Answer all who wait."""
-        with suppress(OSError):  # none is left, or one that left again
+        """Answer every waiting connection."""
+        with suppress(OSError):  # no connection is waiting, or the client has closed it
             while True:
                 asking, _ = self._socket.accept()
                 with asking, suppress(OSError):
@@ -99,17 +99,18 @@ class Announcement:
                     asking.send(json.dumps(asdict(self._state())).encode())
 
     def close(self) -> None:
-        """Be seen no more."""
+        """Close the socket."""
         self._socket.close()
 
 
 def announce(state: Callable[[], Running], descriptor: int | None = None) -> Announcement:
-    """Be found by :func:`running`; see :class:`Announcement`."""
+    """Make the daemon discoverable by :func:`running`; see :class:`Announcement`."""
     return Announcement(state, descriptor)
 
 
 def _free_name() -> str:
-    """``faith/PID``; containers may share a network and each have a process of that number."""
+    """Return ``faith/PID``; containers may share a network and each have a process of
+    that number."""
     taken = set(_names())
     name = f"faith/{os.getpid()}"
     while name in taken:
@@ -118,13 +119,14 @@ def _free_name() -> str:
 
 
 def running() -> list[Running]:
-    """Every faithd of this thread's network namespace that answers, this process left out."""
+    """Return every faithd of this thread's network namespace that answers, except this process."""
     answers = (_ask(name) for name in sorted(set(_names())))
     return [found for found in answers if found and found.pid != os.getpid()]
 
 
 def _names() -> Iterator[str]:
-    """The names of abstract sockets that may be ours; a thread may have its own namespace."""
+    """Return the names of abstract sockets that may be those of faithds in this
+    thread's namespace."""
     for line in Path("/proc/thread-self/net/unix").read_text().splitlines():
         _, _, name = line.partition(" @faith/")
         if name:
@@ -143,12 +145,12 @@ def _ask(name: str) -> Running | None:
         except OSError:
             return None
     pid, uid, _ = _CREDENTIALS.unpack(peer)
-    # Anyone may take such a name; only the superuser and we ourselves are believed.
+    # Anyone may bind such a name; only the superuser and this user are believed.
     return _read(data, pid) if uid in (0, os.geteuid()) else None
 
 
 def _read(data: bytes, pid: int) -> Running | None:
-    """What *data* tells of the process *pid* (0: one that only its own PID namespace knows)."""
+    """Parse the answer *data* of the process *pid* (0: known to another PID namespace only)."""
     try:
         told = json.loads(data)
         return Running(**{**told, "pid": pid or told["pid"]})

@@ -1,4 +1,4 @@
-"""The prefixes that a daemon has reserved for as long as it runs, and what becomes of them."""
+"""The prefixes that a daemon has reserved for as long as it runs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 class Reservations:
-    """Prefixes that are held, each of which can be let go of."""
+    """A set of held prefixes, each of which can be released."""
 
     def __init__(self) -> None:
         self._held: dict[Prefix, ExitStack] = {}
         self.set_up: list[Prefix] = []
-        """Those that nobody else had reserved."""
+        """The prefixes that nobody else had reserved."""
 
     def hold(self, prefix: Prefix, *, ours: bool = False) -> None:
-        """Reserve *prefix*, unless somebody has.  Raises SetupError.
+        """Reserve *prefix*, unless it is reserved already.  Raises SetupError.
 
-        It is *ours* when the program before this one in the process held it.
+        It is *ours* when the predecessor process held it.
         """
         with ExitStack() as undo:
             if undo.enter_context(reservation(prefix, ours=ours)):
@@ -32,7 +32,7 @@ class Reservations:
             self._held[prefix] = undo.pop_all()
 
     def change(self, prefixes: Iterable[Prefix]) -> None:
-        """Hold *prefixes* and no others.  Raises SetupError, and then all is as it was."""
+        """Hold exactly *prefixes*.  Raises SetupError, and then the old ones stay."""
         wanted = dict.fromkeys(prefixes)
         before = list(self._held)
         try:
@@ -45,20 +45,20 @@ class Reservations:
         self._let_go(self._held.keys() - wanted.keys())
 
     def state(self) -> list[tuple[str, str]]:
-        """Those that nobody else had reserved, for the next program: address and layout."""
+        """Return the prefixes that nobody else had reserved, for an upgrade: address and layout."""
         return [(str(prefix), prefix.layout) for prefix in self.set_up]
 
     def descriptors(self) -> tuple[()]:
-        """None."""
+        """Return no descriptors."""
         return ()
 
     def release_others(self, left: Iterable[Prefix]) -> None:
-        """Let go of what the program before this one had set up, and this one has not."""
+        """Release the prefixes that the predecessor process had set up, and this one has not."""
         for prefix in {*left} - {*self.set_up}:
             release(prefix)
 
     def close(self) -> None:
-        """Let go of all, the last first."""
+        """Release all, the last first."""
         self._let_go(reversed(list(self._held)))
 
     def _let_go(self, prefixes: Iterable[Prefix]) -> None:

@@ -1,4 +1,4 @@
-"""The IPv4 side, from the supervisor's: mapped networks are local, guarded, and steered to us."""
+"""Mapped IPv4 networks of a daemon: made local, guarded, and steered to its workers."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterable, Sequence
 
-    from faith.kernel.steering.mapped_steering import InwardSteering
+    from faith.kernel.steering.mapped_steering import MappedSteering
 
     Network = tuple[int, int]
-    """An IPv4 address and a length."""
+    """An IPv4 address and a prefix length."""
 
 log = logging.getLogger("faith.supervisor")
 
 
 class Inward:
-    """Has connections to mapped networks come to the workers, for as long as there are any.
+    """The steering of connections to mapped networks to the workers, while there are such networks.
 
-    *way* is as in kernel.steering.  What is there in the kernel is found by its marks: routes of
-    this process, which the next program of it goes on with, and a guard of all.  *arrived* is
-    called when workers that are there already have listeners to serve: one for each.
+    *method* is a method of kernel.steering.  The daemon finds its state in the kernel by marks:
+    routes of this process, which an upgrade keeps, and a guard shared by all daemons.  *arrived* is
+    called when running workers get listeners to serve: one for each.
     """
 
     def __init__(
-        self, way: str, workers: int, arrived: Callable[[Sequence[_socket.socket]], None]
+        self, method: str, workers: int, arrived: Callable[[Sequence[_socket.socket]], None]
     ) -> None:
-        self._way = way
+        self._method = method
         self._workers = workers
         self._arrived = arrived
-        self._steering: InwardSteering | None = None
+        self._steering: MappedSteering | None = None
         self._networks: tuple[Network, ...] = ()
         self._own: tuple[Network, ...] = ()
         self._held: set[Network] = set()
-        self._generation = -1  # of nftables, when the guard was last seen as it should be
-        self._ranges: list[tuple[int, int]] = []  # that were under guard then
+        self._generation = -1  # of nftables, when the guard was last seen intact
+        self._ranges: list[tuple[int, int]] = []  # the ranges under guard at that time
         self._unguarded = False
 
     def take_over(self, left: dict[str, Any] | None) -> None:
-        """Go on with the steering whose `state` the program before this one has *left*."""
+        """Adopt the steering whose `state` the predecessor process has *left*."""
         if left:
             self._steering = mapped_steering.taken_over(left)
             self._steering.deal(self._workers)
 
-    # -- following the maps ------------------------------------------------------------------
+    # -- changes of the maps -----------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin with what this process holds, and take away what dead ones have left.
+        """Start with the routes that this process holds, and remove those of dead processes.
 
         Raises SetupError.
         """
@@ -73,9 +73,9 @@ class Inward:
             self._guard(())
 
     def follow(self, networks: Iterable[Network], own: Iterable[Network]) -> None:
-        """Answer for *networks* and no others; what is the gateway's *own* stays its own.
+        """Answer for exactly *networks*; addresses of the gateway's *own* keep their meaning.
 
-        Raises SetupError, and then what is new may be there in part.
+        Raises SetupError, and then some of the new networks may be in place.
         """
         before, self._networks, self._own = self._networks, tuple(networks), tuple(own)
         wanted = set(self._networks)
@@ -97,14 +97,14 @@ class Inward:
 
     def _steer(self) -> None:
         if self._steering is None:
-            self._steering = mapped_steering.bring_in(self._way, self._workers)
+            self._steering = mapped_steering.bring_in(self._method, self._workers)
             self._arrived([listener for (listener,) in self._steering.listeners])
-            log.info("mapped networks are steered by %s", self._steering.way)
+            log.info("mapped networks are steered by %s", self._steering.method)
         holes = Networks(32, self._networks).holding(self._own)
         self._steering.steer(self._networks, holes)
 
     def _guard(self, coming: Iterable[Network]) -> None:
-        """Guard what any process holds, and what is *coming*."""
+        """Guard the networks that any process holds, and those *coming*."""
         wanted = self._guarded(coming)
         try:
             untouched = mapped_guard.generation() == self._generation
@@ -123,10 +123,11 @@ class Inward:
         }
         return without(ranges(networks, 32), ranges(self._own, 32))
 
-    # -- what others do ----------------------------------------------------------------------
+    # -- repair ------------------------------------------------------------------------------
 
     def look(self) -> bool:
-        """Put the guard back if somebody altered it, and say so.  Raises SetupError."""
+        """Restore the guard if another program changed it; return whether it did.  Raises
+        SetupError."""
         if not self._held or self._unguarded:
             return False
         generation = mapped_guard.generation()
@@ -141,36 +142,37 @@ class Inward:
         return True
 
     def look_at_routes(self) -> bool:
-        """Put routes back that somebody deleted, and say so.  Raises SetupError."""
+        """Restore deleted routes; return whether there were any.  Raises SetupError."""
         gone = self._held - mapped_routes.held().get(os.getpid(), set()) if self._held else ()
         if gone:
             mapped_routes.hold(gone, os.getpid())
             log.warning("somebody deleted %d routes of mapped networks; they are back", len(gone))
         return bool(gone)
 
-    # -- from one process to another ---------------------------------------------------------
+    # -- upgrades and children ---------------------------------------------------------------
 
     def state(self) -> dict[str, Any] | None:
-        """What the next program of this process goes on from, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return self._steering.state() if self._steering else None
 
     def descriptors(self) -> list[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
         return self._steering.descriptors if self._steering else []
 
     def forsake(self, worker: int | None) -> list[_socket.socket]:
-        """In another process, let go of everything but a *worker*'s listeners."""
+        """Close in a child everything but the listeners of *worker*, which are returned."""
         self._held = set()
         return self._steering.after_fork(worker) if self._steering else []
 
     def stop_listening(self) -> None:
-        """Let the kernel queue no more connections; what feeds the listeners stays."""
+        """Close the listeners, so that the kernel queues no more connections; the
+        steering stays."""
         for listeners in self._steering.listeners if self._steering else ():
             for listener in listeners:
                 listener.close()
 
     def close(self) -> None:
-        """Take everything back."""
+        """Undo everything."""
         if self._steering:
             self._steering.close()
         try:

@@ -1,4 +1,4 @@
-"""Other faithds of this host, which a new one must not take connections from."""
+"""Conflicts with other faithds of this host, which a new one must not take connections from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def refuse_taken_ports(settings: Settings, *, but_of: Container[int]) -> None:
     """Raise SetupError for a port of *settings* that another faithd serves.
 
-    Those *but_of* some processes do not count: they leave theirs to this one.
+    Processes in *but_of* do not count: they leave their ports to this one.
     """
     for other in discovery.running():
         taken = settings.ports & other.served

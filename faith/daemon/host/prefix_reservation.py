@@ -1,4 +1,4 @@
-"""Prefixes that are reserved for as long as a daemon runs (``-P``)."""
+"""The reservation of a prefix for as long as a daemon runs (``-P``)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger("faith.supervisor")
 
 @contextmanager
 def reservation(prefix: Prefix, *, ours: bool = False) -> Iterator[bool]:
-    """Within the block *prefix* is reserved and guarded; true when that was not so anyway.
+    """Reserve and guard *prefix* within the block; the value is False if it was reserved already.
 
-    It is *ours* already when the program before this one in the process has left it so.
+    It is *ours* if the predecessor process left it so.
 
-    What ``faith -e`` has reserved stays afterwards, and so does what another faithd still holds:
-    the last one takes it away.  Raises SetupError.
+    A prefix that ``faith -e`` has reserved stays afterwards, and so does one that another faithd
+    still holds: the last one releases it.  Raises SetupError.
     """
     if prefix in routes.reserved() and not ours and not _held(prefix):
         yield False
@@ -38,7 +38,7 @@ def reservation(prefix: Prefix, *, ours: bool = False) -> Iterator[bool]:
 
 
 def _held(prefix: Prefix) -> bool:
-    """Whether another faithd is in a block for *prefix*."""
+    """Return whether another faithd holds *prefix*."""
     return any(str(prefix) in other.sets_up for other in discovery.running())
 
 
@@ -50,6 +50,6 @@ def _reserve(prefix: Prefix) -> None:
 
 
 def release(prefix: Prefix) -> None:
-    """Take *prefix* away, unless another faithd holds it."""
+    """Release *prefix*, unless another faithd holds it."""
     if not _held(prefix) and routes.release(prefix):
         keep_guarded()

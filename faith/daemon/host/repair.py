@@ -1,4 +1,4 @@
-"""What others take from the kernel's tables, by ``nft flush ruleset`` or ``ip route``, put back."""
+"""Repair of kernel state that other programs removed, by ``nft flush ruleset`` or ``ip route``."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.supervisor")
 
 INTERVAL = 2.0
-"""Seconds between looks: for so long, at most, is a prefix without its guard."""
+"""Seconds between checks: the longest time that a prefix is without its guard."""
 
 
 class Upkeep:
-    """Looks after the prefixes in *reservations*, and the guard of all; *condition* is told.
+    """The periodic repair of the prefixes in *reservations*, and of the guard; *condition* counts.
 
-    So it is of what *others* put back: True when they had to.
+    *others* are further repairs: each returns True when it had to restore something.
     """
 
     def __init__(
@@ -43,24 +43,24 @@ class Upkeep:
         self._reservations = reservations
         self._others = tuple(others)
         self._condition = condition
-        self._guarded = False  # there was a guard as it should be
-        self._open_ports = NO_PORTS  # in it
+        self._guarded = False  # an intact guard has been seen
+        self._open_ports = NO_PORTS  # those of the guard
         self._complaints: set[str] = set()
 
     def start(self) -> None:
-        """Look now, and again and again."""
+        """Check now, and then every `INTERVAL`."""
         self.look()
         self._loop.later(INTERVAL, self.start)
 
     def look(self) -> None:
-        """Put back what is gone; where that fails, the rest is put back all the same."""
+        """Restore what is missing; a failure does not keep the rest from being restored."""
         steps: tuple[Callable[[], None], ...] = (
             *(partial(self._keep_reserved, prefix) for prefix in self._reservations.set_up),
             self._keep_guarded,
             *(partial(self._keep, other) for other in self._others),
         )
         complaints = {why for step in steps if (why := _complaint(step))}
-        for why in sorted(complaints - self._complaints):  # once, not at every look
+        for why in sorted(complaints - self._complaints):  # once for each, not at every check
             self._condition.repaired(good=False)
             log.error("what somebody took away cannot be put back: %s", why)
         self._complaints = complaints
@@ -88,11 +88,11 @@ class Upkeep:
 
 
 def _complaint(step: Callable[[], None]) -> str:
-    """Why *step* could not be done, if it could not."""
+    """Return why *step* failed; empty if it did not."""
     try:
         step()
     except guard.NoNftables:
-        return ""  # which was said when the prefix was reserved
+        return ""  # logged when the prefix was reserved
     except (FaithError, OSError) as error:
         return str(error)
     return ""

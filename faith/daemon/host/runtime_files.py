@@ -1,4 +1,4 @@
-"""Files by which a daemon is found: they are there for as long as it is."""
+"""The runtime files of a daemon: its pid file and its control socket."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 class Files:
-    """Those of a daemon with *settings*."""
+    """The runtime files of a daemon with *settings*."""
 
     def __init__(self, settings: Settings) -> None:
         self._paths = {str(file) for file in (settings.pid_file, settings.control) if file}
 
     def remove_others(self, left: Iterable[str]) -> None:
-        """Remove what is in a *left* `state` of the program before, and not among them."""
+        """Remove the files in a *left* `state` of the predecessor process that this one has not."""
         for file in {*left} - self._paths:
             Path(file).unlink(missing_ok=True)
 
     def state(self) -> list[str]:
-        """Their paths, for the next program."""
+        """Return the paths, for an upgrade."""
         return sorted(self._paths)
 
     def descriptors(self) -> tuple[()]:
-        """None."""
+        """Return no descriptors."""
         return ()

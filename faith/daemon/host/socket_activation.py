@@ -1,8 +1,8 @@
-"""Sockets that systemd has opened for the daemon (sd_listen_fds(3)), each known by its name.
+"""Socket activation: sockets that systemd has opened for the daemon (sd_listen_fds(3)), by name.
 
 ``FileDescriptorName=`` of the socket unit says what a socket is for: "service" for connections to
-relay, "metrics", "control" or "dns".  They stay open while the daemon is restarted, so that nobody
-who comes meanwhile is refused.
+relay, "metrics", "control" or "dns".  The sockets stay open while the daemon is restarted, so that
+clients wait meanwhile instead of being refused.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ _WILDCARDS = ("::", "0.0.0.0")
 
 
 class Passed:
-    """The sockets, by their names; the descriptors stay open for as long as the daemon runs."""
+    """The sockets by name; their descriptors stay open for as long as the daemon runs."""
 
     def __init__(self, sockets: Mapping[str, list[socket.socket]] | None = None) -> None:
         self._sockets = dict(sockets or {})
 
     @classmethod
     def found(cls) -> Passed:
-        """What was passed to this process, once.
+        """Return the sockets passed to this process; a second call finds none.
 
-        Raises SetupError for a name that is not known, and for a socket that does not do for what
-        it is named.
+        Raises SetupError for an unknown name, and for a socket that does not fit its name.
         """
         count, names = (os.environ.pop(name, "") for name in ("LISTEN_FDS", "LISTEN_FDNAMES"))
-        for_whom = os.environ.get("LISTEN_PID")  # this stays: it tells who has started us
+        # this stays: it shows that systemd started the daemon
+        for_whom = os.environ.get("LISTEN_PID")
         if for_whom != str(os.getpid()) or not count.isdigit():
             return cls()
         named = names.split(":") if names else []
@@ -74,31 +74,32 @@ class Passed:
 
     @classmethod
     def left(cls, state: Mapping[str, Iterable[int]]) -> Passed:
-        """Those of the program before this one, by its `state`."""
+        """Adopt the sockets of a `state` that the predecessor process left."""
         return cls(
             {name: [socket.socket(fileno=fd) for fd in some] for name, some in state.items()}
         )
 
     def copies(self, name: str) -> list[socket.socket]:
-        """Copies of those of a *name*; none when there are none."""
+        """Return duplicates of the sockets called *name*."""
         return [sock.dup() for sock in self._sockets.get(name, ())]
 
     def fit(self, settings: Settings) -> Settings:
-        """*settings* with what the sockets say.  Raises ConfigError where these contradict them."""
+        """Return *settings* completed by the sockets.  Raises ConfigError where the two
+        contradict."""
         for name, sockets in self._sockets.items():
             settings = _FITS[name](settings, sockets)
         return settings
 
     def state(self) -> dict[str, list[int]]:
-        """The descriptors by their names, for the next program."""
+        """Return the descriptors by name, for an upgrade."""
         return {name: [sock.fileno() for sock in some] for name, some in self._sockets.items()}
 
     def descriptors(self) -> list[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
         return [sock.fileno() for some in self._sockets.values() for sock in some]
 
     def forsake(self) -> None:
-        """Let go of them, in a process that was forked for something else."""
+        """Close the sockets in a child."""
         for some in self._sockets.values():
             for sock in some:
                 sock.close()
@@ -109,7 +110,7 @@ def _hint() -> str:
 
 
 def _checked(name: str, descriptor: int) -> socket.socket:
-    """The socket, if it does for what it is named.  Raises SetupError."""
+    """Return the socket if it fits its name.  Raises SetupError."""
 
     def refuse(what: str, hint: str = "") -> SetupError:
         return SetupError(_STEP, f"the one called {name!r} {what}", hint)

@@ -1,4 +1,4 @@
-"""The counters of all processes as Prometheus reads them."""
+"""Exposition of the counters of all processes in the formats of Prometheus."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _MICRO = 1_000_000
 
 
 class Exposition:
-    """Tells what is in *area*."""
+    """The exposition of the counters in *area*."""
 
     def __init__(self, area: Area) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Collector(area))
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """All metrics in the form that an Accept header asks for, and its Content-Type."""
+        """Return all metrics in the form that an Accept header asks for, and its Content-Type."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
@@ -52,7 +52,7 @@ class _Collector(Collector):
 
 
 def metric(family: Family, cells: Sequence[int]) -> Metric:
-    """*family* with its numbers."""
+    """Return *family* with its numbers, for prometheus_client."""
     if family.kind == HISTOGRAM:
         return _histogram(family, cells)
     kind = CounterMetricFamily if family.kind == COUNTER else GaugeMetricFamily

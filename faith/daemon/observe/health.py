@@ -1,11 +1,11 @@
-"""How the daemon as a whole is, in numbers that its supervisor keeps."""
+"""The health of the daemon as a whole, in numbers that its supervisor keeps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import STATE, Family, Layout
-from faith.kernel.steering import WAYS
+from faith.kernel.steering import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,10 +21,10 @@ RESTARTS = Family("faith_worker_restarts", "Workers that took the place of a dea
 PREFIXES = Family("faith_prefixes", "Reserved prefixes that are relayed from.", STATE)
 STEERING = Family(
     "faith_steering",
-    "Whether connections are brought in this way.",
+    "Whether connections are steered by this method.",
     STATE,
     label="way",
-    values=WAYS,
+    values=METHODS,
 )
 REPAIRS = Family(
     "faith_repairs",
@@ -40,9 +40,9 @@ RELOADS = Family(
     values=("good", "failed"),
 )
 LIFE = Layout(STARTED, WORKERS, RESTARTS, DRAINING)
-"""What there is to tell of any daemon."""
+"""The cells of every daemon."""
 LAYOUT = Layout(*LIFE.families, PREFIXES, STEERING, REPAIRS, RELOADS)
-"""What there is to tell of one that relays: the same, and more behind it."""
+"""The cells of a daemon that relays: those of every daemon, and more behind them."""
 
 _STARTED, _WORKERS, _RESTARTS, _DRAINING = map(LIFE.start, LIFE.families)
 _PREFIXES = LAYOUT.start(PREFIXES)
@@ -50,26 +50,27 @@ _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
 
 
 class Life:
-    """Told by a supervisor, in *cells* of `LIFE`; read by whoever is asked how it is."""
+    """The health of a daemon, written by its supervisor in *cells* of `LIFE`, and read
+    by others."""
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
 
     def started(self, when: float) -> None:
-        """The daemon began at a Unix time."""
+        """Set the Unix time at which the daemon started."""
         self._cells[_STARTED] = int(when)
 
     def serving(self, workers: int, restarts: int) -> None:
-        """So many workers serve now, and so many have taken a dead one's place."""
+        """Set the number of workers that serve, and of those that replaced a dead one."""
         self._cells[_WORKERS] = workers
         self._cells[_RESTARTS] = restarts
 
     def drain(self) -> None:
-        """Nobody new is served from now on."""
+        """Record that no new client is served from now on."""
         self._cells[_DRAINING] = 1
 
     def obstacles(self) -> Iterator[str]:
-        """What keeps somebody new from being served; nothing when they are."""
+        """Return what keeps new clients from being served; nothing when they are served."""
         if self._cells[_DRAINING]:
             yield "draining"
         if not self._cells[_WORKERS]:
@@ -77,25 +78,25 @@ class Life:
 
 
 class Condition(Life):
-    """Told by the supervisor of a relay, in *cells* of `LAYOUT`."""
+    """The health of a relay, written by its supervisor in *cells* of `LAYOUT`."""
 
-    def steered(self, ways: Iterable[str], prefixes: int) -> None:
-        """Connections to so many *prefixes* are brought in, these *ways* and no others."""
-        present = set(ways)
-        for way, cell in _STEERING.items():
-            self._cells[cell] = way in present
+    def steered(self, methods: Iterable[str], prefixes: int) -> None:
+        """Set the steering methods in use, and the number of prefixes that are steered."""
+        present = set(methods)
+        for method, cell in _STEERING.items():
+            self._cells[cell] = method in present
         self._cells[_PREFIXES] = prefixes
 
     def repaired(self, *, good: bool) -> None:
-        """Something of ours was gone from the kernel, and is back again or not."""
+        """Count a repair of kernel state, *good* or failed."""
         self._cells[_REPAIRS["repaired" if good else "failed"]] += 1
 
     def reloaded(self, *, good: bool) -> None:
-        """The configuration was read again."""
+        """Count a reload of the configuration, *good* or failed."""
         self._cells[_RELOADS["good" if good else "failed"]] += 1
 
     def obstacles(self) -> Iterator[str]:
-        """What keeps new connections from being served; nothing when they are."""
+        """Return what keeps new connections from being served; nothing when they are served."""
         yield from super().obstacles()
         if not any(self._cells[cell] for cell in _STEERING.values()):
             yield "nothing is steered"

@@ -1,7 +1,7 @@
-"""Where messages and session records go: the journal, syslog or standard error.
+"""Output of log messages and session records: the journal, syslog or standard error.
 
 Nothing here ever waits: what its receiver has no room for is dropped and counted, and the count is
-told when there is room again.
+logged when there is room again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Fields = Mapping[str, str | int | float]
 
 NOTICE = 25
-"""The level between INFO and WARNING, for what an operator wants to see of a day."""
+"""The level between INFO and WARNING, for what an operator wants to see in daily operation."""
 logging.addLevelName(NOTICE, "NOTICE")
 
 SYSLOG = Path("/dev/log")
@@ -62,36 +62,37 @@ _NOT_PERMITTED = frozenset((DENIED, NO_RULE, SPECIAL, OWN, NOT_GLOBAL, SOURCE_MA
 _NO_FIELDS: Fields = {}
 _LENGTH = struct.Struct("<Q")
 _PENDING = 1 << 18  # octets of unwritten lines kept for a slow reader of standard error
-_LINES = 512  # of one turn, before they are made octets
-_RETRY = 0.2  # seconds until they are tried again
+_LINES = 512  # of one turn of the loop, before they are encoded
+_RETRY = 0.2  # seconds until the next attempt to write them
 
 
 class Sink(Protocol):
-    """A place for messages.
+    """An output for messages.
 
-    *structured*: it keeps fields by name.  *bare* messages say themselves when and who.
+    A *structured* sink keeps fields by name.  *bare* says that messages contain their time and
+    program.
     """
 
     structured: bool
     bare: bool
 
     def write(self, priority: int, text: str, fields: Fields) -> bool:
-        """Pass on one message of a syslog *priority*; False when it had to be dropped."""
+        """Write one message of a syslog *priority*; return False when it had to be dropped."""
 
     def batch(self, loop: AbstractEventLoop) -> None:
-        """Write no more than once a turn of *loop*, where that saves anything."""
+        """Write at most once in each turn of *loop*, where that saves anything."""
 
     def flush(self) -> None:
-        """Write what is kept."""
+        """Write what is buffered."""
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """Close the descriptor."""
 
 
 class Log(logging.Handler):
-    """Writes what is logged, and the records of sessions, to *sink* in one of `FORMS`.
+    """The handler that writes log messages and session records to *sink* in one of `FORMS`.
 
-    *ident* is the name to write under, KAME's ``faithd telnet``.
+    *ident* is the program name in the output, as KAME's ``faithd telnet``.
     """
 
     def __init__(self, sink: Sink, ident: str, form: str = "text") -> None:
@@ -104,12 +105,12 @@ class Log(logging.Handler):
 
     @property
     def form(self) -> str:
-        """The one of `FORMS` that it writes."""
+        """The output form, one of `FORMS`."""
         return "json" if self._json else "text"
 
     @form.setter
     def form(self, form: str) -> None:
-        self._sink.flush()  # what it keeps is of the old form
+        self._sink.flush()  # buffered lines have the old form
         self._json = form == "json"
         self._sink.bare = self._json
 
@@ -121,7 +122,8 @@ class Log(logging.Handler):
             self.handleError(record)
 
     def record(self, record: Record) -> None:
-        """Write what became of a connection; a refusal by rule in KAME's words, at KAME's level."""
+        """Write the record of a connection; a refusal by rule in KAME's words, and at
+        KAME's level."""
         fields = record.fields() if self._json or self._sink.structured else _NO_FIELDS
         if record.end in _NOT_PERMITTED:
             to = f"to {endpoint(record.mapped)} " if not record.discreet else ""
@@ -135,11 +137,11 @@ class Log(logging.Handler):
         self._sink.batch(loop)
 
     def flush(self) -> None:
-        """Write what is kept."""
+        """Write what is buffered."""
         self._sink.flush()
 
     def close(self) -> None:
-        """Write what is kept, and close the sink."""
+        """Write what is buffered, and close the sink."""
         super().close()
         self._sink.flush()
         self._sink.close()
@@ -175,25 +177,27 @@ class Log(logging.Handler):
 
 
 def priority(level: int) -> int:
-    """The syslog priority of a level of :mod:`logging`."""
+    """Return the syslog priority of a level of :mod:`logging`."""
     return next((priority for floor, priority in _FLOORS if level >= floor), LOG_DEBUG)
 
 
 def open_sink(ident: str, *, foreground: bool) -> Sink:
-    """The journal if standard error leads there, standard error in the *foreground*, or syslog."""
+    """Return the journal if stderr is connected to it, else stderr in the *foreground*, else
+    syslog."""
     if _leads_to_journal(2):
         return Journal(ident)
     return Stderr(ident) if foreground else Syslog(ident)
 
 
 def _leads_to_journal(descriptor: int) -> bool:
-    """Whether systemd connected *descriptor* to the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    """Return whether systemd connected *descriptor* to the journal (systemd.exec(5),
+    JOURNAL_STREAM)."""
     file = os.fstat(descriptor)
     return os.environ.get("JOURNAL_STREAM") == f"{file.st_dev}:{file.st_ino}"
 
 
 class _Datagrams:
-    """A Unix socket that takes a message a datagram."""
+    """A Unix socket that takes one message in each datagram."""
 
     bare = False
 
@@ -204,17 +208,17 @@ class _Datagrams:
 
     def _send(self, message: bytes) -> bool:
         try:
-            # By its path every time: when the daemon there was restarted, nothing is to be mended.
+            # By path every time: a restarted daemon has a new socket there.
             self._socket.sendto(message, self._path)
         except OSError:
             return False
         return True
 
     def batch(self, loop: AbstractEventLoop) -> None:
-        """Nothing: a message is a datagram."""
+        """Do nothing: each message is a datagram of its own."""
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is buffered."""
 
     def close(self) -> None:
         """Close the socket."""
@@ -222,7 +226,7 @@ class _Datagrams:
 
 
 class Syslog(_Datagrams):
-    """Syslog's socket, as syslog(3) writes to it with LOG_PID and LOG_DAEMON."""
+    """Syslog's socket, with messages as syslog(3) writes them with LOG_PID and LOG_DAEMON."""
 
     structured = False
 
@@ -265,7 +269,7 @@ def _entry(name: str, value: str | int | float) -> bytes:
 
 
 class Stderr:
-    """Lines on standard error, with time and name unless they are *bare*."""
+    """Lines on standard error, with time and program unless they are *bare*."""
 
     structured = False
 
@@ -275,16 +279,16 @@ class Stderr:
         self._ident = ident
         self._descriptor = _without_waiting(descriptor)
         self._lines: list[str] = []  # of this turn
-        self._pending = bytearray()  # lines as they are written
+        self._pending = bytearray()  # encoded lines
         self._loop: AbstractEventLoop | None = None
         self._scheduled = False
 
     def batch(self, loop: AbstractEventLoop) -> None:
-        """From now on write once a turn of *loop*."""
+        """Write once in each turn of *loop* from now on."""
         self._loop = loop
 
     def write(self, priority: int, text: str, fields: Fields) -> bool:
-        """Write or keep a line; False when too much is kept already."""
+        """Write or buffer a line; return False when the buffer is full."""
         if len(self._lines) >= _LINES:
             self._gather()
         if len(self._pending) > _PENDING:
@@ -300,7 +304,7 @@ class Stderr:
         return True
 
     def flush(self) -> None:
-        """Write what is kept; what cannot be written now, for whatever reason, is kept on."""
+        """Write what is buffered; what cannot be written now, for any reason, stays buffered."""
         self._scheduled = False
         self._gather()
         try:
@@ -312,7 +316,7 @@ class Stderr:
                 self._loop.call_later(_RETRY, self.flush)
 
     def _gather(self) -> None:
-        """Give the lines of this turn their time and name, all at once: there can be many."""
+        """Encode the lines of this turn with time and program, all at once: there can be many."""
         if not self._lines:
             return
         head = ""
@@ -324,14 +328,14 @@ class Stderr:
         self._lines.clear()
 
     def close(self) -> None:
-        """Close the descriptor, which is not the caller's."""
+        """Close the sink's own descriptor."""
         os.close(self._descriptor)
 
 
 def _without_waiting(descriptor: int) -> int:
-    """A descriptor of the same pipe or terminal whose O_NONBLOCK is not shared with others.
+    """Return a descriptor of the same pipe or terminal with O_NONBLOCK, which others do not share.
 
-    A file needs none; a socket is taken as it is.
+    A file needs none; a socket is duplicated as it is.
     """
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
@@ -343,7 +347,7 @@ def _without_waiting(descriptor: int) -> int:
 
 @lru_cache(maxsize=1)
 def _pid() -> int:
-    return os.getpid()  # a system call, for every line
+    return os.getpid()  # cached: a system call for every line otherwise
 
 
 os.register_at_fork(after_in_child=_pid.cache_clear)

@@ -1,4 +1,4 @@
-"""The numbers of all processes of a daemon, in memory that they share; each process has a place."""
+"""The shared memory of the metrics of all processes of a daemon, with one slot per process."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 NAME_SERVERS = 64
-"""Places of processes that answer for names; when these are more, some share."""
+"""Slots of name server processes; more processes than that share slots."""
 
 
 class Places:
-    """Those of so many *workers*, of name servers, and of the supervisor, which comes last.
+    """The slots of *workers*, of name servers, and of the supervisor, which comes last.
 
-    Whoever takes the place of another goes on with its numbers.  What the program before this one
-    has *left*, its `state`, is counted as well: the processes of that one still write there, those
-    of the one before it do not.
+    One shared-memory slot per process; a replacement continues its predecessor's counters.  The
+    counters in the `state` *left* by the predecessor daemon process are added as well: its children
+    still write there, those of the process before it do not.
     """
 
     def __init__(self, workers: int, left: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -43,55 +43,56 @@ class Places:
         pasts = [Past(one, layouts) for one in left]
         self._past = pasts.pop() if pasts else None
         self.area = Area(layouts, workers + NAME_SERVERS + 1, self._past)
-        """All of it, for who only reads."""
+        """The whole memory, for readers."""
         self.condition = Condition(self.area.slab(self.area.places - 1, health.LAYOUT))
         for past in pasts:
             self.area.settle(past)
             past.forsake()
 
     def worker(self, number: int) -> Counters:
-        """Those of a worker."""
+        """Return the counters of a worker."""
         return Counters(self.area.slab(number, relay_counters.LAYOUT))
 
     def name_server(self, number: int) -> dns_counters.Counters:
-        """Those of a process that answers for names."""
+        """Return the counters of a name server process."""
         place = self._workers + number % NAME_SERVERS
         return dns_counters.Counters(self.area.slab(place, dns_counters.LAYOUT))
 
     def ping(self) -> ping_counters.Counters:
-        """Those of the process that answers pings; nobody else has any of that kind."""
+        """Return the counters of the one process that translates pings."""
         return ping_counters.Counters(self.area.slab(0, ping_counters.LAYOUT))
 
     def udp(self) -> udp_counters.Counters:
-        """Those of the process that relays UDP; nobody else has any of that kind."""
+        """Return the counters of the one process that relays UDP."""
         return udp_counters.Counters(self.area.slab(0, udp_counters.LAYOUT))
 
     def open_sessions(self) -> int:
-        """The sessions of all workers."""
+        """Return the number of open sessions of all workers."""
         return self.area.total(
             relay_counters.LAYOUT, relay_counters.LAYOUT.start(relay_counters.OPEN)
         )
 
     def old_worker_gone(self, number: int) -> None:
-        """A worker of the program before this one has ended, with what sessions it still had."""
+        """Count the sessions that a worker of the predecessor process still had when it ended as
+        lost."""
         if self._past is not None:
             layout = relay_counters.LAYOUT
             lost = layout.cells(relay_counters.SESSIONS)[LOST]
             self._past.move(number, layout, layout.start(relay_counters.OPEN), lost)
 
-    # -- from one program to the next --------------------------------------------------------
+    # -- upgrades and children ---------------------------------------------------------------
 
     def state(self) -> list[Mapping[str, Any]]:
-        """What the next program goes on counting from, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [one.state() for one in self._parts()]
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
         for one in self._parts():
             yield from one.descriptors()
 
     def forsake(self) -> None:
-        """Let go of what is there for the next program, in a process that only counts."""
+        """Close in a child what only an upgrade needs."""
         for one in self._parts():
             one.forsake()
 

@@ -1,4 +1,4 @@
-"""Which records are written, and what is in them: a carrier's log must be small and discreet."""
+"""The selection of session records: a carrier's log must be small and discreet."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = logging.getLogger("faith.relay")
 
 @dataclass(frozen=True)
 class Recording:
-    """What an operator may choose.
+    """Settings of session records.
 
     Of sessions that ended well one in *sample* is recorded, of others every one (RFC 7269 §5.1).
-    Without *destinations* records do not say where clients went (RFC 6888 REQ-12).  *refusals* is
-    how many of the same reason a worker records in a second; 0 for all.
+    Without *destinations* records do not contain where clients went (RFC 6888 REQ-12).  *refusals*
+    is how many with the same reason a worker records in a second; 0 for all.
     """
 
     sample: int = 1
@@ -33,9 +33,10 @@ class Recording:
 
 
 class Records:
-    """Passes on to *write* what *recording* wants of the records it is called with.
+    """A filter of records: passes those that *recording* selects on to *write*.
 
-    The refusals that are left out are counted, and told a second later.  *recording* may change.
+    Refusals that are left out are counted, and the count is logged a second later.  *recording* may
+    change.
     """
 
     def __init__(
@@ -45,10 +46,10 @@ class Records:
         self.recording = recording
         self._write = write
         self._good = 0
-        self._refused: Counter[str] = Counter()  # in the second that runs, by why
+        self._refused: Counter[str] = Counter()  # in the current second, by reason
 
     def __call__(self, record: Record) -> None:
-        """Write *record* or not."""
+        """Write *record* if it is selected."""
         if record.end == CLOSED:
             self._good += 1
             if self._good % self.recording.sample:
@@ -68,7 +69,7 @@ class Records:
         return self._refused[why] <= most
 
     def sum_up(self) -> None:
-        """Tell how many refusals were left out lately."""
+        """Log how many refusals were left out in the last second."""
         refused, self._refused = self._refused, Counter()
         for why, count in refused.items():
             left_out = count - self.recording.refusals

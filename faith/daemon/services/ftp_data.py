@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from faith.errors import FaithError, SetupError
 from faith.kernel.sockets.tcp_sockets import stream_socket
-from faith.kernel.steering.host_bindings import Pairs
+from faith.kernel.steering.host_bindings import HostBindings
 from faith.kernel.steering.lookup_program import TCP4, TCP6
-from faith.kernel.steering.pinholes import Doors
+from faith.kernel.steering.pinholes import Pinholes
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefixes
 
@@ -48,8 +48,8 @@ class DataConnections:
         self._known: tuple[Prefix, ...] = ()
         self._found = Prefixes(())
         self._undo = ExitStack()
-        self._pairs: Pairs | None = None
-        self._doors: dict[Flow, Doors] = {}
+        self._pairs: HostBindings | None = None
+        self._doors: dict[Flow, Pinholes] = {}
         self._no_doors = False
         self._listening: set[int] = set()  # processes that have their listener of the pairs
         self.hearings: dict[str, Hearing] = {
@@ -76,10 +76,10 @@ class DataConnections:
         """Go on with what the program before this one has left."""
         for flow in (TCP4, TCP6):
             if left := state["doors"].get(str(int(flow.family))):
-                self._doors[flow] = Doors.resume(left, flow)
+                self._doors[flow] = Pinholes.resume(left, flow)
                 self._undo.callback(self._doors[flow].close)
         if state["pairs"]:
-            self._pairs = Pairs.resume(state["pairs"])
+            self._pairs = HostBindings.resume(state["pairs"])
             self._undo.callback(self._pairs.close)
         self._listening = set(state["listening"])
 
@@ -127,11 +127,11 @@ class DataConnections:
             log.error("a port for FTP data may be another faithd's: %s", error)
         member.tell("done")
 
-    def _opened(self, flow: Flow) -> Doors | None:
+    def _opened(self, flow: Flow) -> Pinholes | None:
         """The doors; None where there can be none, which is told once."""
         if flow not in self._doors and not self._no_doors:
             try:
-                self._doors[flow] = Doors(flow)
+                self._doors[flow] = Pinholes(flow)
                 self._undo.callback(self._doors[flow].close)
             except SetupError as error:
                 self._no_doors = True
@@ -165,11 +165,11 @@ class DataConnections:
             log.error("data connections of encrypted FTP will fail: %s", error)
         member.tell("done", listener)
 
-    def _steering(self) -> Pairs:
+    def _steering(self) -> HostBindings:
         if self._pairs is None:
-            self._pairs = Pairs(self._workers)
+            self._pairs = HostBindings(self._workers)
             self._undo.callback(self._pairs.close)
-            log.info("data of encrypted FTP is steered by %s", self._pairs.way)
+            log.info("data of encrypted FTP is steered by %s", self._pairs.method)
         return self._pairs
 
     def _unsteer(self, member: Member, message: Message, descriptors: list[int]) -> None:

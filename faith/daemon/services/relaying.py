@@ -314,7 +314,7 @@ class Relaying:
         self._places.condition.serving(self.crew.serving, self.crew.restarts)
 
     def _steering_changed(self) -> None:
-        self._places.condition.steered([self.steering.way], len(self.parts.prefixes))
+        self._places.condition.steered([self.steering.method], len(self.parts.prefixes))
 
     def _ended(self) -> None:
         if not self.handing_over and not self.crew.pids:
@@ -336,7 +336,7 @@ class Relaying:
     def description(self) -> str:
         """What is relayed, how and from where, and by which processes."""
         settings = self._settings
-        served = f"{settings.name} (port {settings.ports}) by {self.steering.way}"
+        served = f"{settings.name} (port {settings.ports}) by {self.steering.method}"
         return (
             f"{served if settings.services else settings.name},"
             f" prefixes: {_listed(self.parts.prefixes)}, workers:"

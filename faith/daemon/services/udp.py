@@ -13,7 +13,7 @@ from faith.datagram.udp.flows import Settings as UdpSettings
 from faith.datagram.udp.udp_server import Sockets, Udp
 from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
 from faith.kernel.sockets.udp_sockets import arrivals, sender
-from faith.kernel.steering.datagram_steering import Lead
+from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class UdpGear:
     """Sockets, and programs that lead datagrams to them.
 
-    *way* is one of `Lead`.  Raises SetupError; nothing stays behind then.
+    *way* is one of `DatagramSteering`.  Raises SetupError; nothing stays behind then.
     """
 
     def __init__(self, way: str) -> None:
@@ -48,9 +48,9 @@ class UdpGear:
                 held(icmpv6_socket(icmp.ERRORS_V6)),
                 held(icmp_socket(icmp.ERRORS_V4)),
             )
-            self._v6 = Lead(self._sockets.v6, way)
+            self._v6 = DatagramSteering(self._sockets.v6, way)
             undo.callback(self._v6.close)
-            self._v4 = Lead(self._sockets.v4, way)
+            self._v4 = DatagramSteering(self._sockets.v4, way)
             undo.pop_all()
 
     @classmethod
@@ -59,8 +59,8 @@ class UdpGear:
         sockets, v6, v4 = state
         made = cls.__new__(cls)
         made._sockets = Sockets(*map(resumed, sockets))
-        made._v6 = Lead.resume(made._sockets.v6, v6)
-        made._v4 = Lead.resume(made._sockets.v4, v4)
+        made._v6 = DatagramSteering.resume(made._sockets.v6, v6)
+        made._v4 = DatagramSteering.resume(made._sockets.v4, v4)
         return made
 
     def state(self) -> Any:

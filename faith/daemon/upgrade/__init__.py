@@ -1,1 +1,1 @@
-"""Upgrades in place: the next program tried, executed, and given what this one holds."""
+"""Upgrades in place: the next program tried, executed, and given the state of this one."""

@@ -1,4 +1,4 @@
-"""The workers of the program before this one, until they have handed over."""
+"""The workers of the predecessor process, until they have handed over their sessions."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 class Predecessors:
     """The old workers, which still are children of this process.
 
-    *hearings* are called with what they ask for.
+    *hearings* handle their messages.
     """
 
     def __init__(self, loop: Loop, hearings: Mapping[str, Hearing]) -> None:
         self.crew = Crew(loop, _forks_none, {**_LATE, **hearings}, "old worker")
 
     def adopt(self, left: Iterable[Sequence[int]]) -> None:
-        """Have those that :func:`as_left` described."""
+        """Adopt the workers that :func:`as_left` described."""
         self.crew.adopt(
             Member(number, pid, Channel(socket.socket(fileno=fd)), time.monotonic(), ready=True)
             for number, pid, fd in left
         )
 
     def hand_over(self, heirs: Sequence[Member]) -> Iterator[tuple[Member, Member]]:
-        """Have each of them hand over to the one of *heirs* in its place, and end; gives both."""
+        """Make each old worker hand over to one of *heirs*, and end; returns the pairs."""
         for old in self.crew.members:
             heir = heirs[old.number % len(heirs)]
             yield old, heir
@@ -48,12 +48,12 @@ class Predecessors:
 
 
 def as_left(members: Iterable[Member]) -> list[list[int]]:
-    """*members* for the next program, fit for JSON: number, process, descriptor of each."""
+    """Return *members* for an upgrade, fit for JSON: number, process and descriptor of each."""
     return [[member.number, member.pid, member.channel.fileno()] for member in members]
 
 
 def _ignore(member: Member, message: Message, descriptors: list[int]) -> None:
-    """An answer to a question of the old program's."""
+    """Ignore an answer to a question of the predecessor process."""
 
 
 _LATE: dict[str, Hearing] = {"sessions": _ignore, "killed": _ignore}

@@ -1,8 +1,8 @@
-"""What one program of the daemon leaves to the next.
+"""The state that one program of the daemon passes to the next.
 
-The next one is executed in the same process, as systemd does it: the process number, its children,
-its place in a terminal, a container or a unit stay, and so does every descriptor that is named
-here.  The rest is JSON in memory, at a descriptor that a variable of the environment names.
+The next program is executed in the same process, as systemd does with itself: the process number,
+its children, its place in a terminal, a container or a unit stay, and so does every descriptor that
+is listed here.  The rest is JSON in memory, in a descriptor named by an environment variable.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 VARIABLE = "FAITH_LEGACY"
 VERSION = 3
-"""Of the names and shapes in what is left; who changes one of them counts on."""
+"""The version of the names and shapes in the state; a change of any of them increases it."""
 
 _STEP = "take over from the old program"
 
 
 class Legacy:
-    """What was left: *values* by their names; only to see whether it would do, if *on_trial*."""
+    """The inherited state: *values* by name; *on_trial* says that it will not be used to serve."""
 
     def __init__(self, values: Values, *, on_trial: bool) -> None:
         self._values = values
@@ -37,10 +37,10 @@ class Legacy:
 
     @classmethod
     def found(cls) -> Legacy | None:
-        """What was left to this process, once; None where it is the first program.
+        """Return the state passed to this process; None in the first program, and in a second call.
 
-        A process on trial is a child of who leaves.  Raises SetupError for what an older or a
-        newer program has left in a shape that is not known here.
+        A process on trial is a child of the one that passes it.  Raises SetupError for state of
+        another program version in an unknown shape.
         """
         number = os.environ.pop(VARIABLE, "")
         if not number.isdigit():
@@ -52,28 +52,28 @@ class Legacy:
             values = json.loads(text)
             pid = values["pid"]
         except (OSError, ValueError, LookupError, TypeError):
-            return None  # left to somebody else, who gave us the variable
+            return None  # meant for another process, from which this one has the variable
         if pid not in (os.getpid(), os.getppid()):
             return None
         if values.get("version") != VERSION:
             raise SetupError(_STEP, f"it leaves version {values.get('version')}, not {VERSION}")
         for one in values["descriptors"]:
-            os.set_inheritable(one, False)  # a local server is to have none of them
+            os.set_inheritable(one, False)  # local servers must not inherit them
         on_trial = pid != os.getpid()
         if on_trial:
-            os.environ.pop("NOTIFY_SOCKET", None)  # the service is another's still
+            os.environ.pop("NOTIFY_SOCKET", None)  # the service belongs to another process still
         return cls(values, on_trial=on_trial)
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
     def prefixes(self, name: str) -> set[Prefix]:
-        """Those that were left as text and layout."""
+        """Return the prefixes that are stored as text and layout."""
         return {Prefix.parse(*prefix) for prefix in self._values[name]}
 
 
 def demand(before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise SetupError unless all is *now* as it was *before*, for the old program."""
+    """Raise SetupError unless all is *now* as it was *before*, in the predecessor process."""
     for name, value in now.items():
         if before.get(name) != value:
             hint = "restart faithd to change that"
@@ -83,9 +83,9 @@ def demand(before: Mapping[str, str], now: Mapping[str, str]) -> None:
 
 @contextmanager
 def left(values: Values, descriptors: Sequence[int]) -> Iterator[tuple[int, dict[str, str]]]:
-    """*values*, and *descriptors* in them, for the next program.
+    """Store *values*, and the list of *descriptors* in them, for the next program.
 
-    Gives a descriptor that is to be left open like those, and the environment of that program.
+    Gives a descriptor to be left open like those, and the environment for that program.
     """
     whole = {"version": VERSION, "pid": os.getpid(), "descriptors": descriptors, **values}
     text = json.dumps(whole)

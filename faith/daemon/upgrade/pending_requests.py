@@ -1,4 +1,4 @@
-"""Requests that wait for an upgrade: the program that it leads to answers them."""
+"""Control requests that wait for an upgrade: the successor process answers them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
 
 
 class Waiting:
-    """Those that wait, and the descriptors *left* by the program before this one."""
+    """The pending requests, with the descriptors *left* by the predecessor process."""
 
     def __init__(self, left: Iterable[int] = ()) -> None:
         self._channels = [Channel(socket.socket(fileno=fd)) for fd in left]
 
     def add(self, request: Request) -> None:
-        """*request* waits, for as long as it takes."""
+        """Add *request*, to be answered when the upgrade has ended."""
         self._channels.append(request.take())
 
     def answer(self, **fields: Any) -> None:
-        """Answer all of them by *fields*."""
+        """Answer all requests with *fields*."""
         for channel in self._channels:
-            with suppress(OSError):  # who asked has gone
+            with suppress(OSError):  # the client has gone
                 channel.send(fields)
             channel.close()
         self._channels.clear()
 
     def forsake(self) -> None:
-        """Let go of them, in a process that was forked for something else."""
+        """Close the requests in a child."""
         for channel in self._channels:
             channel.close()
 
     def state(self) -> list[int]:
-        """Their descriptors, for the next program."""
+        """Return the descriptors, for an upgrade."""
         return [channel.fileno() for channel in self._channels]
 
     def descriptors(self) -> list[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
         return self.state()

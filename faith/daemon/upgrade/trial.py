@@ -1,4 +1,4 @@
-"""The next program: tried in a process of its own, then executed in the place of this one."""
+"""The trial of the next program in a child, and its execution in the place of this one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import faith
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 from faith.daemon.process.worker_pool import how_it_ended
+from faith.daemon.upgrade.bytecode import drop_stale
 from faith.daemon.upgrade.inherited_state import left
 from faith.errors import FaithError
 
@@ -25,22 +28,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.supervisor")
 
 PATIENCE = 30.0
-"""Seconds the next program has to show that it comes up."""
+"""Seconds in which the next program has to come up."""
 _LONGEST = 2000
 
 try:
-    _STARTED_IN = os.getcwd()  # arguments may be relative to it; a daemon goes to / later
+    _STARTED_IN = os.getcwd()  # arguments may be relative to it; a daemon changes to / later
 except OSError:
     _STARTED_IN = "/"
 
 
 class Upgrade:
-    """Puts the program that is on disk now in the place of this one, which can then do no harm.
+    """Replaces this program by the one that is on disk now, if that passes a trial.
 
     On trial, in a child, it comes up to the point at which its workers could serve: it reads its
-    configuration, takes over copies of every descriptor, and forks its workers, which drop their
-    privileges.  What fails there changes nothing, and *failed* is told why.  *leave* gives what is
-    left to it, and the descriptors it needs.
+    configuration, adopts copies of every descriptor, and forks its workers, which drop their
+    privileges.  A failure there changes nothing, and *failed* is called with its cause.  *leave*
+    returns the state to pass on, and the descriptors in it.
     """
 
     def __init__(
@@ -53,17 +56,20 @@ class Upgrade:
         self._leave = leave
         self._failed = failed
         self.failures = 0
-        """How often it came to nothing."""
+        """The number of failed upgrades."""
         self._trial: subprocess.Popen[bytes] | None = None
         self._said = -1
 
     def begin(self) -> None:
-        """Try the next program; if it does, the caller's loop never goes on after that.
+        """Start the trial; if it succeeds, this program is replaced.
 
-        A trial that is under way ends without a verdict.
+        A trial that is under way is cancelled.
         """
         self.close()
         log.log(NOTICE, "upgrading: the new program is tried")
+        if failed := drop_stale(Path(faith.__path__[0])):
+            why = "%d compiled modules may be older than their sources: %s"
+            log.warning(why, len(failed), failed[0])
         values, descriptors = self._leave()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
         try:
@@ -84,7 +90,7 @@ class Upgrade:
         self._loop.later(PATIENCE, lambda: self._give_up(trial))
 
     def reaped(self, pid: int, status: int) -> bool:
-        """Take note of a process that ended; False when it was not on trial."""
+        """Handle the end of a process; return False when it was not on trial."""
         trial = self._trial
         if trial is None or trial.pid != pid:
             return False
@@ -98,7 +104,7 @@ class Upgrade:
         return True
 
     def close(self) -> None:
-        """End a trial."""
+        """Cancel a trial."""
         if self._trial:
             self._trial.kill()
             self._trial.wait()
@@ -125,10 +131,10 @@ class Upgrade:
         self._failed(FaithError(why))
 
     def _execute(self) -> None:
-        """Become the next program; returns only when the kernel refuses."""
+        """Execute the next program; returns only when the kernel refuses."""
         values, descriptors = self._leave()
         systemd.reloading()
-        # Signals wait until the next program can hear them.
+        # Signals stay pending until the next program can handle them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             with left(values, descriptors) as (descriptor, environment):
@@ -147,5 +153,5 @@ class Upgrade:
 
 
 def _command() -> list[str]:
-    """What this program was started with."""
+    """Return the command line of this program."""
     return [sys.executable, *sys.orig_argv[1:]]

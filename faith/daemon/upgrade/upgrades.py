@@ -1,4 +1,4 @@
-"""One program after another in the same process: what each leaves, and when the next one begins."""
+"""Upgrades: one program after another in the same process, and the state that each passes on."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ log = logging.getLogger("faith.supervisor")
 
 
 class Heritable(Protocol):
-    """Something that the next program goes on with."""
+    """A thing that an upgrade passes on."""
 
     def state(self) -> Any:
-        """What it goes on from, fit for JSON."""
+        """Return its state, fit for JSON."""
 
     def descriptors(self) -> Iterable[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
 
 
 class Succession:
     """The upgrades of a daemon.
 
-    *legacy* is what the program before this one has left, and *things* gives what this one leaves,
-    by the names under which the next one finds it.
+    *legacy* is the state passed by the predecessor process, and *things* returns what this one
+    passes on, by name.
     """
 
     def __init__(
@@ -51,26 +51,25 @@ class Succession:
         self._later: list[Callable[[], None]] = []
         self._is_next = legacy is not None
         self.programs: int = legacy["programs"] if legacy else 1
-        """How many have served, this one included."""
+        """How many programs have served, this one included."""
         self.started: float = legacy["started"] if legacy else time.time()
-        """When the first one began, in Unix time."""
+        """The Unix time at which the first program began."""
 
     @property
     def failures(self) -> int:
-        """How many have come to nothing since this program began."""
+        """The number of failed upgrades since this program began."""
         return self._upgrade.failures
 
     def serve(self) -> None:
-        """This program serves."""
+        """Record that this program serves."""
         self.programs += self._is_next
 
     def begin(
         self, request: Request | None = None, failed: Failed | None = None, *, later: bool = False
     ) -> None:
-        """Have the program that is on disk now take over, or *later*, when `handed_over`.
+        """Start the upgrade to the program on disk now, or *later*, after `handed_over`.
 
-        *request* is answered when it has, or told why it has not; *failed* is called for the
-        latter.
+        *request* is answered when it has ended, well or not; *failed* is called if it fails.
         """
         if later:
             self._later.append(partial(self.begin, request, failed))
@@ -82,7 +81,7 @@ class Succession:
         self._upgrade.begin()
 
     def handed_over(self) -> None:
-        """This program has all that the one before it had."""
+        """Record that this program has taken over everything, and answer the pending requests."""
         log.log(NOTICE, "upgraded to program %d: all is handed over", self.programs)
         self._waiting.answer(programs=self.programs)
         later, self._later = self._later, []
@@ -90,15 +89,15 @@ class Succession:
             begin()
 
     def forsake(self) -> None:
-        """Let go of who waits, in a process that was forked for something else."""
+        """Close the pending requests in a child."""
         self._waiting.forsake()
 
     def reaped(self, pid: int, status: int) -> bool:
-        """Take note of a process that ended; False when it was no program on trial."""
+        """Handle the end of a process; return False when it was not on trial."""
         return self._upgrade.reaped(pid, status)
 
     def close(self) -> None:
-        """Try no other program any more."""
+        """Cancel any trial, and refuse the pending requests."""
         self._upgrade.close()
         self._waiting.answer(error="it is being stopped")
 

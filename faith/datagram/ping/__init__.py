@@ -1,1 +1,1 @@
-"""Pings relayed, both ways."""
+"""Translation of pings, both ways."""

@@ -1,8 +1,8 @@
-"""The identifiers that echo requests go on with (RFC 5508 §3, RFC 6146 §3.5.3).
+"""The identifiers of translated echo requests (RFC 5508 §3, RFC 6146 §3.5.3).
 
-One that a client uses leads to the same one of ours whomever it asks, for as long as it is used;
-and what answers to ours is let through from those who were asked.  ``now`` is any clock that only
-goes forward, in seconds.
+A client's identifier is translated to the same identifier whatever host it asks, for as long as it
+is in use (endpoint-independent mapping); replies are accepted only from the hosts that were asked.
+``now`` is any clock that only goes forward, in seconds.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     Near = tuple[int, ...]
-    """Who asks, with which identifier, and by what else: numbers that tell it from all others."""
+    """The client's side of a mapping: address, identifier and whatever else tells it from all
+    others."""
     Domain = tuple[int, ...]
-    """Where identifiers must differ from each other."""
+    """The scope in which identifiers must be unique."""
 
 TIMEOUT = 60.0
-"""Seconds that RFC 5508 REQ-2 asks for at least."""
+"""Seconds: the least that RFC 5508 REQ-2 allows."""
 
 PEERS = 4
-"""How many hosts there are for an identifier on the average, when all are lent."""
+"""The average number of hosts asked per identifier, when all identifiers are in use."""
 
 _IDENTIFIERS = 1 << 16
 _TRIES = 64
 
 
 class Lent:
-    """An *identifier* of *domain* that is *near*'s until *due*, and who was asked with it."""
+    """A mapping: the *identifier* of *domain* used for *near* until *due*, and the hosts asked with
+    it."""
 
     __slots__ = ("domain", "due", "identifier", "near", "peers")
 
@@ -38,21 +40,21 @@ class Lent:
         self.domain = domain
         self.identifier = identifier
         self.due = 0.0
-        self.peers: dict[int, float] = {}  # the longest unasked first
+        self.peers: dict[int, float] = {}  # the host asked longest ago comes first
 
 
 class Identifiers:
-    """Lends at most *most* identifiers, each for *seconds* from its last request on.
+    """The mappings of at most *most* identifiers, each for *seconds* from its last request on.
 
-    With all of them together `PEERS` times as many hosts are asked at a time.
+    All of them together may have asked at most `PEERS` times as many hosts.
     """
 
     def __init__(self, seconds: float, most: int) -> None:
         self.seconds = seconds
         self.most = most
-        self._by_near: dict[Near, Lent] = {}  # those that are due first come first
+        self._by_near: dict[Near, Lent] = {}  # in the order of expiry
         self._by_identifier: dict[tuple[Domain, int], Lent] = {}
-        self._asked = 0  # the peers of all
+        self._asked = 0  # peers of all mappings
 
     def __len__(self) -> int:
         return len(self._by_near)
@@ -60,9 +62,10 @@ class Identifiers:
     def lend(
         self, near: Near, peer: int, wanted: int, now: float, domain: Domain = ()
     ) -> int | None:
-        """The identifier in *domain* for *near*, which asks *peer*; *wanted* itself if it is free.
+        """Return the identifier in *domain* for *near*, which asks *peer*; *wanted* itself if it is
+        free.
 
-        None when there is none to be had.
+        Returns None when none is left.
         """
         self.expire(now)
         lent = self._by_near.get(near)
@@ -72,7 +75,7 @@ class Identifiers:
         if lent is None:
             return None
         self._by_near.pop(near, None)
-        self._by_near[near] = lent  # the last one now
+        self._by_near[near] = lent  # the last to expire
         lent.due = now + self.seconds
         self._ask(lent, peer, now)
         return lent.identifier
@@ -87,12 +90,12 @@ class Identifiers:
         self._asked += len(peers) - before
 
     def whose(self, identifier: int, peer: int, now: float, domain: Domain = ()) -> Near | None:
-        """Who has asked *peer* with *identifier*; None if nobody has, or too long ago."""
+        """Return which client asked *peer* with *identifier*; None if none did, or too long ago."""
         lent = self._by_identifier.get((domain, identifier))
         return lent.near if lent and lent.peers.get(peer, now) > now else None
 
     def expire(self, now: float) -> None:
-        """Forget those that nobody uses any more."""
+        """Remove the mappings that have expired."""
         while self._by_near and (lent := next(iter(self._by_near.values()))).due <= now:
             del self._by_near[lent.near], self._by_identifier[lent.domain, lent.identifier]
             self._asked -= len(lent.peers)
@@ -111,17 +114,18 @@ class Identifiers:
         for _ in range(_TRIES):
             yield random.randrange(_IDENTIFIERS)
 
-    # -- from one process to the next --------------------------------------------------------
+    # -- hand-over ---------------------------------------------------------------------------
 
     def dumps(self) -> list[Any]:
-        """All that is lent, fit for JSON."""
+        """Return all mappings, fit for JSON."""
         return [
             [lent.near, lent.domain, lent.identifier, lent.due, list(lent.peers.items())]
             for lent in self._by_near.values()
         ]
 
     def load(self, dumped: Iterable[Any]) -> None:
-        """Have lent what another process has, by the same clock; what is lent here comes first."""
+        """Add the mappings of another process, with the same clock; those of this process take
+        precedence."""
         for near, domain, identifier, due, peers in dumped:
             lent = Lent(tuple(near), tuple(domain), identifier)
             lent.due = due

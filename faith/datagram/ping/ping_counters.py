@@ -1,4 +1,4 @@
-"""What pings have come to, in numbers."""
+"""The metric families of ping."""
 
 from __future__ import annotations
 
@@ -35,27 +35,28 @@ _IDENTIFIERS = LAYOUT.start(IDENTIFIERS)
 
 
 class Counters:
-    """Counts in *cells*, which are the caller's, of `LAYOUT`, or else nobody's."""
+    """Counters in *cells* of `LAYOUT`, which the caller may share, or else in a list of
+    their own."""
 
     def __init__(self, cells: Cells | None = None) -> None:
         self._cells = [0] * LAYOUT.size if cells is None else cells
 
     def asked(self, leg: str) -> None:
-        """A request goes to "v4" or "v6"."""
+        """Count a request sent to "v4" or "v6"."""
         self._cells[_REQUESTS[leg]] += 1
 
     def replied(self, leg: str) -> None:
-        """A reply has come from "v4" or "v6", and goes back."""
+        """Count a reply from "v4" or "v6" that was sent on."""
         self._cells[_REPLIES[leg]] += 1
 
     def failed(self, leg: str) -> None:
-        """An error has come from "v4" or "v6", and goes back."""
+        """Count an error from "v4" or "v6" that was sent on."""
         self._cells[_ERRORS[leg]] += 1
 
     def refused(self, why: str) -> None:
-        """A request is not sent on."""
+        """Count a request refused for the reason *why*."""
         self._cells[_REFUSALS.get(why, _REFUSALS[OTHER])] += 1
 
     def lent(self, identifiers: int) -> None:
-        """So many identifiers are lent now."""
+        """Set the number of identifiers in use."""
         self._cells[_IDENTIFIERS] = identifiers

@@ -1,4 +1,5 @@
-"""Ping served: its sockets, read in batches, without a task or a transport."""
+"""The ping translator of one process: its sockets, read in batches, without a task or a
+transport."""
 
 from __future__ import annotations
 
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from faith.translation.destination import Policy
 
 MOST_IDENTIFIERS = 1 << 15
-"""Half of all there are: one that is free is found soon."""
+"""Half of all identifiers, so that a free one is found soon."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """*timeout*: seconds that an identifier is kept after its last request.
+    """Settings of ping: *timeout* is how many seconds an identifier is kept after its last request.
 
     *rate* and *rate_per_client* are requests a second, 0 for no limit; a client is an IPv6 /64 or
     an IPv4 address.
@@ -38,7 +39,7 @@ class Settings:
 
 
 class Sockets(NamedTuple):
-    """What ping takes: requests that nftables hands over, and raw sockets for all else."""
+    """The inputs of ping: requests captured by nftables, and raw sockets for everything else."""
 
     requests: PacketLog
     v4: _socket.socket
@@ -46,7 +47,7 @@ class Sockets(NamedTuple):
 
 
 class Ping:
-    """Answers echo requests for servers that answer them."""
+    """The ping translator: sends echo requests on, and replies and errors back."""
 
     def __init__(
         self,
@@ -66,10 +67,10 @@ class Ping:
         self._outward, self._inward = Outward(*shared), Inward(*shared)
         self._serving = False
         self.handover = Lent(self)
-        """What another process can go on with."""
+        """The identifiers, for another process to continue with."""
 
     def serve(self) -> None:
-        """Begin to read, unless it has begun."""
+        """Start to read; does nothing if it has started."""
         if self._serving:
             return
         self._serving = True
@@ -79,14 +80,14 @@ class Ping:
         self._loop.add_reader(v6.fileno(), self._read_v6)
 
     def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._serving = False
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
 
     @property
     def policy(self) -> Policy:
-        """What decides; it can be replaced at any time."""
+        """The policy that decides, which can be replaced at any time."""
         return self._outward.policy
 
     @policy.setter
@@ -94,7 +95,7 @@ class Ping:
         self._outward.policy = self._inward.policy = policy
 
     def configure(self, settings: Settings) -> None:
-        """Go by other *settings* from now on."""
+        """Apply other *settings* from now on."""
         self._paces.limit(settings.rate, settings.rate_per_client)
         self.identifiers.seconds = settings.timeout
 
@@ -131,28 +132,28 @@ class Ping:
             self._icmp.attempt(self._inward.heard(packet, self._loop.time()))
 
     def _send(self, send: Send | None) -> None:
-        """Send it, if there is anything.  Raises OSError."""
+        """Send a message, if there is one.  Raises OSError."""
         if send is not None:
             self._icmp.send(send)
 
 
 class Lent:
-    """The identifiers of *ping*, for the ping of another process to go on with."""
+    """The identifiers of *ping*, as a part of a hand-over to another process."""
 
     def __init__(self, ping: Ping) -> None:
         self._ping = ping
         self.left = True
-        """Whether they have not been given yet."""
+        """True if they have yet to be given."""
 
     def give(self, room: int) -> tuple[list[Any], list[int]]:
-        """All of them in one lot."""
+        """Return all identifiers in one lot."""
         if not self.left:
             return [], []
         self.left = False
         return [self._ping.identifiers.dumps()], []
 
     def take(self, states: list[Any], descriptors: list[int]) -> None:
-        """Go on with them, and serve."""
+        """Adopt the identifiers, and start to serve."""
         for identifiers in states:
             self._ping.identifiers.load(identifiers)
         self._ping.counters.lent(len(self._ping.identifiers))

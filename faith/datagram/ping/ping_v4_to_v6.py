@@ -1,7 +1,8 @@
-"""Pings of IPv4 clients to mapped addresses, as values: packets in, messages to send out.
+"""Translation of pings from IPv4 clients to mapped addresses: packets in, messages to send out.
 
-The IPv6 host is asked from prefix + client, so it can tell clients apart, and identifiers rarely
-need to change.  Whatever `faith.datagram.ping.ping_v6_to_v4` promises holds here too.
+The IPv6 host is asked from the client's mapped address, so it can tell clients apart, and
+identifiers rarely need to change.  Everything that `faith.datagram.ping.ping_v6_to_v4` promises
+holds here too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Inward:
-    """Judges by *policy* and *paces*, with *identifiers* to lend."""
+    """The translator of pings from IPv4 to IPv6; *policy* and *paces* decide about requests."""
 
     def __init__(
         self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: Counters
@@ -36,7 +37,8 @@ class Inward:
         self._counters = counters
 
     def asked(self, octets: bytes, now: float) -> Send | None:
-        """What becomes of an echo request in a whole IPv4 packet."""
+        """Translate an echo request in a whole IPv4 packet; or return the error for its sender, or
+        None."""
         packet = read_v4(octets)
         request = _request(packet)
         if packet is None or request is None:
@@ -61,7 +63,7 @@ class Inward:
         return Send(True, route.source, host, message, packet.hops - 1, packet.traffic_class)
 
     def unsent(self, octets: bytes, error: OSError) -> Send | None:
-        """What the client is told when what `asked` made of *octets* could not be sent."""
+        """Return the error for the client when sending what `asked` made of *octets* failed."""
         packet = read_v4(octets)
         if packet is None:
             return None
@@ -70,7 +72,8 @@ class Inward:
         return tell_v4(why, octets, packet.source)
 
     def heard(self, packet: Packet, now: float) -> Send | None:
-        """What becomes of an echo reply or an error, in an ICMPv6 packet with a right checksum."""
+        """Translate an echo reply or an error, in an ICMPv6 packet with a right
+        checksum; or None."""
         message = icmp.read(packet.payload)
         if message is None:
             return None
@@ -91,7 +94,7 @@ class Inward:
         return Send(False, mapped, client, message, hops, packet.traffic_class)
 
     def _failed(self, packet: Packet, error: Message, now: float) -> Send | None:
-        """An error about a request of ours, about which the client's kernel is to hear."""
+        """Translate an error about a request that the gateway sent, for the client's kernel."""
         inner = about_v6(error, ICMPV6)
         request = icmp.read(inner.payload) if inner else None
         if inner is None or request is None or request.kind != icmp.ECHO_V6:
@@ -109,7 +112,7 @@ class Inward:
     def _whose(
         self, ours: int, identifier: int, host: int, now: float
     ) -> tuple[int, int, int] | None:
-        """Which client, by which mapped address and identifier, has asked *host* from *ours*."""
+        """Return the client, mapped address and identifier of a request to *host* from *ours*."""
         prefix = self.policy.prefixes.find(ours)
         if prefix is None:
             return None
@@ -123,7 +126,7 @@ class Inward:
 
 
 def _request(packet: Packet | None) -> Message | None:
-    """The echo request that *packet* is."""
+    """Return the valid echo request in *packet*, or None."""
     if packet is None or packet.protocol != ICMP or not packet.whole:
         return None
     message = icmp.read(packet.payload)
@@ -133,5 +136,5 @@ def _request(packet: Packet | None) -> Message | None:
 
 
 def _may_ask(v4: int) -> bool:
-    """Whether *v4* is a host's own address: not 0/8, nor 224/3."""
+    """Return whether *v4* can be a host's own address: not in 0/8 or 224/3."""
     return v4 >> 24 != 0 and v4 >> 29 != 7

@@ -1,7 +1,7 @@
-"""Pings of IPv6 clients to IPv4 servers, as values: packets in, messages to send out.
+"""Translation of pings from IPv6 clients to IPv4 servers: packets in, messages to send out.
 
-Whoever asks gets an answer if the server gives one, and hears of what keeps it from that.  The
-gateway is one hop on the way, as a router would be.
+A client gets the server's answer, or the error that prevented it.  The gateway counts as one hop,
+as a router would.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Outward:
-    """Judges by *policy* and *paces*, with identifiers of its own."""
+    """The translator of pings from IPv6 to IPv4; *policy* and *paces* decide about requests."""
 
     def __init__(
         self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: Counters
@@ -37,7 +37,10 @@ class Outward:
         self._counters = counters
 
     def asked(self, octets: bytes, scope: int, now: float) -> Send | None:
-        """What becomes of an echo request in a whole IPv6 packet, which came by *scope*."""
+        """Translate an echo request in a whole IPv6 packet from the interface *scope*.
+
+        Returns the message for the server, or the error for the client, or None.
+        """
         packet = read_v6(octets)
         request = _request(packet)
         if packet is None or request is None:
@@ -47,11 +50,12 @@ class Outward:
             return self._refuse(why)
         prefix = self.policy.prefixes.find(packet.destination)
         if prefix is None:
-            return None  # it has just gone
+            return None  # the prefix has just been removed
         server = prefix.unmap(packet.destination)
         verdict = self.policy.admit(packet.source, server, prefix, PING)
         if verdict.refused:
-            forged = verdict.refused == SOURCE_MAPPED  # and not answered: RFC 6146 §3.5
+            # a forged source gets no answer: RFC 6146 §3.5
+            forged = verdict.refused == SOURCE_MAPPED
             told = None if forged else _tell(packet, octets, scope, icmp.PROHIBITED_V6)
             return self._refuse(verdict.refused, told)
         if packet.hops <= 1:
@@ -65,7 +69,7 @@ class Outward:
         return Send(False, verdict.source4, server, message, packet.hops - 1, packet.traffic_class)
 
     def unsent(self, octets: bytes, scope: int, error: OSError) -> Send | None:
-        """What the client is told when what `asked` made of *octets* could not be sent."""
+        """Return the error for the client when sending what `asked` made of *octets* failed."""
         packet = read_v6(octets)
         if packet is None:
             return None
@@ -74,7 +78,7 @@ class Outward:
         return _tell(packet, octets, scope, why)
 
     def heard(self, octets: bytes, now: float) -> Send | None:
-        """What becomes of an IPv4 packet with an echo reply or an error."""
+        """Translate an echo reply or an error in an IPv4 packet; or None."""
         packet = read_v4(octets)
         message = icmp.within(packet)
         if packet is None or message is None:
@@ -97,7 +101,7 @@ class Outward:
         return Send(True, source, client, message, hops, packet.traffic_class, zone)
 
     def _failed(self, packet: Packet, error: Message, now: float) -> Send | None:
-        """An error about a request of ours, about which the client's kernel is to hear."""
+        """Translate an error about a request that the gateway sent, for the client's kernel."""
         inner = about_v4(error, ICMP)
         request = icmp.read(inner.payload) if inner else None
         if inner is None or request is None or request.kind != icmp.ECHO_V4:
@@ -116,7 +120,8 @@ class Outward:
     def _whose(
         self, identifier: int, server: int, now: float
     ) -> tuple[Prefix, int, int, int] | None:
-        """By which prefix and who, with which zone and identifier, *server* was asked."""
+        """Return prefix, client, zone and identifier of the request that *server* was
+        asked with."""
         near = self._identifiers.whose(identifier, server, now)
         if near is None:
             return None
@@ -130,7 +135,7 @@ class Outward:
 
 
 def _request(packet: Packet | None) -> Message | None:
-    """The echo request that *packet* is."""
+    """Return the valid echo request in *packet*, or None."""
     if packet is None or packet.protocol != ICMPV6 or not packet.whole:
         return None
     pseudo = pseudo_v6(packet.source, packet.destination, packet.length, ICMPV6)
@@ -141,15 +146,15 @@ def _request(packet: Packet | None) -> Message | None:
 
 
 def _may_ask(v6: int) -> bool:
-    """Whether *v6* is a host's own address: not ::, nor multicast."""
+    """Return whether *v6* can be a host's own address: not :: and not multicast."""
     return v6 != 0 and v6 >> 120 != 0xFF
 
 
 def _zone(v6: int, scope: int) -> int:
-    """The interface without which *v6* means nothing, or 0."""
+    """Return the interface index that a link-local *v6* needs, else 0."""
     return scope if v6 >> 118 == 0xFE80 >> 6 else 0
 
 
 def _tell(packet: Packet, octets: bytes, scope: int, error: Error) -> Send:
-    """*error* about *packet*, for whoever has sent it."""
+    """Return *error* about *packet*, for its sender."""
     return tell_v6(error, octets, packet.source, _zone(packet.source, scope))

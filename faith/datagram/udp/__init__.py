@@ -1,1 +1,1 @@
-"""UDP relayed: flows, both ways, and the errors about them."""
+"""Translation of UDP, both ways: flows, and the errors about them."""

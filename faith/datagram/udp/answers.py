@@ -1,4 +1,5 @@
-"""ICMP errors about answers on their way to clients: for who gave these (RFC 5508 REQ-5)."""
+"""ICMP errors about answers to clients, translated for the sender of the answer (RFC
+5508 REQ-5)."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def failed_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None:
-    """What an IPv4 server is told when an ICMPv6 error says that its answer did not arrive.
+    """Translate an ICMPv6 error about an answer to an IPv6 client, for the IPv4 server; or None.
 
     *flows* are those of IPv6 clients.
     """
@@ -48,9 +49,9 @@ def failed_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None:
 
 
 def failed_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
-    """What an IPv6 host is told when an ICMP error, in a whole packet, says so of its answer.
+    """Translate an ICMP error about an answer to an IPv4 client, for the IPv6 host; or None.
 
-    *flows* are those of IPv4 clients.
+    *octets* are a whole packet; *flows* are those of IPv4 clients.
     """
     packet = read_v4(octets)
     error = icmp.within(packet)

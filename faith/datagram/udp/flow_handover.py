@@ -1,4 +1,4 @@
-"""The flows of a UDP server, for that of another process to go on with."""
+"""The hand-over of UDP flows to the server of another process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from faith.datagram.udp.udp_counters import Counters
 
 _LOT = 200
-"""Flows of one lot at most, even without descriptors."""
+"""The most flows of a lot, even without descriptors."""
 
 
 class Home(Protocol):
-    """The server whose flows they are, or will be."""
+    """The UDP server that gives or takes the flows."""
 
     counters: Counters
     outward: udp_v6_to_v4.Outward
@@ -27,13 +27,14 @@ class Home(Protocol):
     inward_flows: Flows
 
     def serve(self) -> None:
-        """Begin to read."""
+        """Start to read."""
 
 
 class Handover:
-    """Takes flows out of *home*, which reads no more, or into it, which reads when all are there.
+    """Gives the flows of *home*, which has stopped reading, or takes them for it.
 
-    Times go as they are: the clock is the kernel's monotonic one.
+    The taker starts to read after the last lot.  Times need no conversion: the clock is the
+    kernel's monotonic one.
     """
 
     def __init__(self, home: Home) -> None:
@@ -42,12 +43,12 @@ class Handover:
 
     @property
     def left(self) -> bool:
-        """Whether there is more to give."""
+        """True if there is more to give."""
         home = self._home
         return self._end_left or bool(len(home.outward_flows) + len(home.inward_flows))
 
     def give(self, room: int) -> tuple[list[Any], list[int]]:
-        """A lot of flows, with their sockets; the last lot says that there are no more."""
+        """Return a lot of flows, with their sockets; an empty last lot marks the end."""
         home = self._home
         states: list[Any] = []
         descriptors: list[int] = []
@@ -64,7 +65,7 @@ class Handover:
         return states, descriptors
 
     def take(self, states: list[Any], descriptors: list[int]) -> None:
-        """Go on with them, but for those whose clients have others here already."""
+        """Adopt a lot of flows, except where the client has a flow here already."""
         home = self._home
         rest = iter(descriptors)
         for kind, *state in states:

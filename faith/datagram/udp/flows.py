@@ -1,8 +1,8 @@
-"""What clients send by UDP, from which port of ours, and what comes back for it.
+"""The UDP flows of clients: the gateway's port of each, and the peers that may answer.
 
-An endpoint of a client's, an address and a port, has one port of ours whomever it sends to (RFC
-4787 REQ-1: endpoint-independent mapping, RFC 6146 §3.5.1).  ``now`` is any clock that only goes
-forward, in seconds.
+A client's endpoint, an address and a port, has one port of the gateway whatever host it sends to
+(RFC 4787 REQ-1: endpoint-independent mapping, RFC 6146 §3.5.1).  ``now`` is any clock that only
+goes forward, in seconds.
 """
 
 from __future__ import annotations
@@ -20,34 +20,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     Key = tuple[int, ...]
-    """What tells a flow from all others: numbers."""
+    """The numbers that identify a flow."""
 
 LEAST_IDLE = 120.0
-"""Seconds that RFC 4787 REQ-5 demands for ports that are not well known."""
+"""Seconds: the least idle time that RFC 4787 REQ-5 allows for ports that are not well known."""
 LOOK = 1.0
 """How much longer than their time flows may last, in seconds."""
 LEAST_MTU, MOST_MTU = 1280, 65535
-"""Octets of a packet: RFC 8200 §5, and the most there are."""
+"""Octets of a packet: the least MTU of RFC 8200 §5, and the greatest possible."""
 ADDRESS, ENDPOINT = "address", "endpoint"
 FILTERINGS = (ADDRESS, ENDPOINT)
-"""Who is let in: the hosts that were sent to (RFC 4787 §5: address-dependent), or everybody."""
+"""Hosts that may send in: those that the client sent to (RFC 4787 §5:
+address-dependent), or all."""
 
 SHORT_PORTS = Ports([(53, 53), (123, 123)])
 """DNS and NTP."""
 
-_MOST_PEERS = 4096  # of a flow, and so many when there are many of all
+_MOST_PEERS = 4096  # of one flow; fewer when all flows together have many
 _MOST_PEERS_OF_ALL, _FEW_PEERS = 1 << 20, 32
 _order = itertools.count()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator may choose; times in seconds, limits 0 for none.
+    """Settings of UDP flows; times in seconds, limits 0 for none.
 
-    A flow ends *idle* seconds after the last datagram of its client's, or *short* seconds if all
-    that it has sent was to *short_ports*, where one answer is all that comes.  A client, for
-    *flows_per_client*, is an IPv6 /64 or an IPv4 address.  *mtu* is that of the IPv6 side.  Raises
-    ConfigError.
+    A flow ends *idle* seconds after the last datagram of its client, or *short* seconds if the
+    client has sent to *short_ports* only, where one answer is all that comes.  A client, for
+    *flows_per_client*, is an IPv6 /64 or an IPv4 address.  *mtu* is the MTU of the IPv6 side in
+    octets.  Raises ConfigError.
     """
 
     idle: float = 300.0
@@ -67,14 +68,16 @@ class Settings:
             raise ConfigError(f"mtu: it is from {LEAST_MTU} to {MOST_MTU} octets")
 
     def lifetime(self, port: int) -> float:
-        """Seconds that a datagram to *port* keeps a flow."""
+        """Return for how many seconds a datagram to *port* keeps a flow."""
         return self.short if port in self.short_ports else self.idle
 
 
 class Flow:
-    """*key* begins with the client's address; *held* is what the flow goes out by.
+    """A flow: *key* begins with the client's address, *held* has the sockets and addresses to send
+    by.
 
-    It lasts until *due* at least, and those in *peers* were sent to.
+    It lasts until *due* at least; *peers* are the hosts the client sent to, and until when they may
+    answer.
     """
 
     __slots__ = ("due", "ended", "held", "key", "owner", "peers")
@@ -96,7 +99,7 @@ class Flows:
         self._by_key: dict[Key, Flow] = {}
         self._of_owner: dict[int, int] = {}
         self._peers = 0  # of all flows
-        # Every flow is in here once, by a time that it does not end before.
+        # Every flow is in here once, by a time before which it does not end.
         self._ends: list[tuple[float, int, Flow]] = []
 
     def __len__(self) -> int:
@@ -106,11 +109,11 @@ class Flows:
         return iter(self._by_key.values())
 
     def find(self, key: Key) -> Flow | None:
-        """The flow with that key."""
+        """Return the flow with that key, or None."""
         return self._by_key.get(key)
 
     def refuses(self, owner: int) -> str | None:
-        """Why there can be no further flow of *owner*'s, a client as far as limits go."""
+        """Return why the client *owner* may have no further flow, or None."""
         settings = self.settings
         if settings.flows and len(self) >= settings.flows:
             return FLOWS
@@ -118,16 +121,16 @@ class Flows:
         return CLIENT_FLOWS if most and self._of_owner.get(owner, 0) >= most else None
 
     def add(self, flow: Flow) -> None:
-        """Have *flow*, which has a key of its own, until `expire` ends it."""
+        """Add *flow*, which has a new key, until `expire` ends it."""
         self._by_key[flow.key] = flow
         self._peers += len(flow.peers)
         self._of_owner[flow.owner] = self._of_owner.get(flow.owner, 0) + 1
         heapq.heappush(self._ends, (flow.due, next(_order), flow))
 
     def touch(self, flow: Flow, peer: int, port: int, now: float) -> None:
-        """The client sends to *port* of *peer*: it is to hear from there (RFC 4787 REQ-6).
+        """Record that the client sends to *port* of *peer*, which may now answer (RFC 4787 REQ-6).
 
-        Whoever has called it need not do so again for `LOOK` seconds.
+        The caller need not repeat it for `LOOK` seconds.
         """
         due = now + LOOK + self.settings.lifetime(port)
         if due > flow.due:
@@ -135,7 +138,7 @@ class Flows:
         self._remember(flow.peers, peer, due)
 
     def _remember(self, peers: dict[int, float], peer: int, due: float) -> None:
-        """Have *peer* be the last among *peers*, until *due* at least."""
+        """Make *peer* the newest of *peers*, until *due* at least."""
         before = peers.pop(peer, None)
         peers[peer] = due if before is None else max(before, due)
         if before is not None:
@@ -149,11 +152,11 @@ class Flows:
             self._peers -= len(oldest)
 
     def lets_in(self, flow: Flow, peer: int, now: float) -> bool:
-        """Whether what *peer* sends to *flow* is for its client."""
+        """Return whether *peer* may send to the client of *flow*."""
         return self.settings.filtering == ENDPOINT or flow.peers.get(peer, now) > now
 
     def expire(self, now: float) -> list[Flow]:
-        """End those that nobody has used for their time."""
+        """End the flows whose time is over, and return them."""
         ended = []
         while self._ends and self._ends[0][0] <= now:
             _, order, flow = self._ends[0]
@@ -167,7 +170,7 @@ class Flows:
         return ended
 
     def take(self, most: int) -> list[Flow]:
-        """End some that there are, at most so many, for another process to have them."""
+        """Remove at most *most* flows, for another process to have them."""
         taken = list(itertools.islice(self, most))
         for flow in taken:
             self._remove(flow)

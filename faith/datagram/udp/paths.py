@@ -1,4 +1,4 @@
-"""What a flow of an IPv6 client's goes out by and comes back by."""
+"""The two paths of a flow of an IPv6 client: forward to IPv4 hosts, and the return path."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def key_v6(client: tuple[int, int], zone: int, prefix: Prefix, source: int | None) -> Key:
-    """The key of the flow of an endpoint of a client's; *zone* is that of a link-local one."""
+    """Return the key of the flow of a client's endpoint; *zone* is that of a link-local address."""
     return *client, zone, prefix.address, -1 if source is None else source
 
 
 class Held:
-    """What a flow goes out and comes back by.
+    """The gateway's end of a flow: its socket, and the paths that use it.
 
-    *sock* has *port* at *source*, or at every address of the gateway's if that is None.
+    *sock* is bound to *port* of *source*, or of every address of the gateway if *source* is None.
     """
 
     __slots__ = ("backs", "client", "hops_left", "port", "prefix", "sock", "source", "ways")
@@ -31,15 +31,16 @@ class Held:
         self.sock = sock
         self.source = source
         self.port: int = sock.getsockname()[1]
-        self.client = client  # host, port, and the interface of a link-local one
+        self.client = client  # host, port, and the interface index of a link-local address
         self.prefix = prefix
         self.backs: dict[tuple[str, int], Back] = {}
-        self.hops_left = b""  # as the last datagram had them
-        self.ways: set[tuple[object, ...]] = set()  # what is known of it, to be forgotten with it
+        self.hops_left = b""  # of the last datagram
+        # the keys of paths that use this flow, removed with it
+        self.ways: set[tuple[object, ...]] = set()
 
 
 class Back:
-    """From one endpoint of an IPv4 host's to the client of a flow: what is told the kernel."""
+    """The return path from an IPv4 host's endpoint to the client of a flow: sendmsg's arguments."""
 
     __slots__ = ("control", "peer", "to")
 
@@ -50,9 +51,9 @@ class Back:
 
 
 class Way:
-    """From one endpoint of a client's to one of an IPv4 host's.
+    """The forward path from a client's endpoint to an IPv4 host's.
 
-    *twin* is the flow of another client that has the port there (RFC 4787 REQ-9: hairpin).
+    *twin* is the flow of another client that has the port there (RFC 4787 REQ-9: hairpinning).
     """
 
     __slots__ = ("flow", "fresh", "seen_as", "server", "to", "twin")
@@ -63,16 +64,16 @@ class Way:
         self.to = to
         self.twin = twin
         source, port = flow.held.source, flow.held.port
-        # As the kernel has it: what we send to ourselves comes from the same address.
+        # As the kernel does: a datagram to the gateway itself comes from the same address.
         self.seen_as = (to[0] if source is None else text_v4(source)), port
-        self.fresh = 0.0  # until then the flow need not be told that it is used
+        self.fresh = 0.0  # the flow need not be touched before this time
 
     @property
     def ended(self) -> bool:
-        """Whether it leads nowhere any more."""
+        """True if a flow of this path has ended."""
         return self.flow.ended or (self.twin is not None and self.twin.ended)
 
 
 def text_v4(v4: int) -> str:
-    """The address as it is written."""
+    """Return an IPv4 address as text."""
     return _socket.inet_ntoa(v4.to_bytes(4, "big"))

@@ -1,4 +1,4 @@
-"""What UDP has come to, in numbers."""
+"""The metric families of UDP."""
 
 from __future__ import annotations
 
@@ -36,35 +36,36 @@ _LOST, _FLOWS = LAYOUT.start(LOST), LAYOUT.start(FLOWS)
 
 
 class Counters:
-    """Counts in *cells*, which are the caller's, of `LAYOUT`, or else nobody's."""
+    """Counters in *cells* of `LAYOUT`, which the caller may share, or else in a list of
+    their own."""
 
     def __init__(self, cells: Cells | None = None) -> None:
         self._cells = [0] * LAYOUT.size if cells is None else cells
 
     def to_v4(self, octets: int) -> None:
-        """A datagram with so many *octets* goes to an IPv4 host."""
+        """Count a datagram sent to an IPv4 host, with *octets* of payload."""
         cells = self._cells
         cells[_TO_V4] += 1
         cells[_OCTETS_TO_V4] += octets
 
     def to_v6(self, octets: int) -> None:
-        """The same to an IPv6 host."""
+        """Count a datagram sent to an IPv6 host, with *octets* of payload."""
         cells = self._cells
         cells[_TO_V6] += 1
         cells[_OCTETS_TO_V6] += octets
 
     def told(self, leg: str) -> None:
-        """An error of "v4" or "v6" goes to the other."""
+        """Count an error from "v4" or "v6" that was sent on."""
         self._cells[_ERRORS[leg]] += 1
 
     def lost(self) -> None:
-        """The kernel has not taken a datagram."""
+        """Count a datagram that the kernel refused to send."""
         self._cells[_LOST] += 1
 
     def refused(self, why: str) -> None:
-        """A datagram is not sent on."""
+        """Count a datagram refused for the reason *why*."""
         self._cells[_REFUSALS.get(why, _REFUSALS[OTHER])] += 1
 
     def flows(self, count: int) -> None:
-        """So many flows there are now."""
+        """Set the number of flows."""
         self._cells[_FLOWS] = count

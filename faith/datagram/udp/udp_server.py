@@ -1,4 +1,5 @@
-"""UDP served: the sockets that all flows share and each flow's own, without a task or transport."""
+"""The UDP translator of one process: shared sockets and those of flows, without task or
+transport."""
 
 from __future__ import annotations
 
@@ -28,13 +29,13 @@ _EVENTS = 256
 _SWEEP = 1.0
 
 ERRORS, ERRORS_PER_CLIENT = 1000, 50
-"""Errors of our own that are told in a second (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8)."""
+"""Errors of the gateway itself per second (RFC 4443 §2.4 f, RFC 1812 §4.3.2.8)."""
 
 
 class Sockets(NamedTuple):
-    """What UDP takes, of `udp_sockets` and `icmp_sockets` in `faith.kernel.sockets`.
+    """The sockets of UDP, of `udp_sockets` and `icmp_sockets` in `faith.kernel.sockets`.
 
-    *v6* and *v4* are where clients' datagrams arrive; the others are raw.
+    *v6* and *v4* receive clients' datagrams; the others are raw.
     """
 
     v6: _socket.socket
@@ -46,7 +47,7 @@ class Sockets(NamedTuple):
 
 
 class Udp:
-    """Relays datagrams between IPv6 and IPv4."""
+    """The UDP translator: relays datagrams between IPv6 and IPv4."""
 
     def __init__(
         self,
@@ -70,11 +71,11 @@ class Udp:
         self.inward = Inward(policy, self.inward_flows, *raw, *shared)
         self._sweeper: TimerHandle | None = None
         self.handover = Handover(self)
-        """What the server of another process goes on with."""
+        """The flows, for the server of another process to continue with."""
         limit_mtu(sockets.send_v6, settings.mtu)
 
     def serve(self) -> None:
-        """Begin to read, unless it has begun."""
+        """Start to read; does nothing if it has started."""
         if self._sweeper:
             return
         sockets, add = self._sockets, self._loop.add_reader
@@ -86,7 +87,7 @@ class Udp:
         self._sweep()
 
     def close(self) -> None:
-        """Read no more; what comes waits in the kernel's queues."""
+        """Stop reading; datagrams wait in the kernel's queues."""
         if self._sweeper:
             self._sweeper.cancel()
             self._sweeper = None
@@ -96,7 +97,7 @@ class Udp:
 
     @property
     def policy(self) -> Policy:
-        """What decides; another one decides about what comes next of every flow, too."""
+        """The policy that decides, about the next datagram of existing flows too."""
         return self.outward.policy
 
     @policy.setter
@@ -104,11 +105,11 @@ class Udp:
         self.outward.policy = self.inward.policy = policy
 
     def configure(self, settings: Settings) -> None:
-        """Go by other *settings* from now on."""
+        """Apply other *settings* from now on."""
         self.outward_flows.settings = self.inward_flows.settings = settings
         limit_mtu(self._sockets.send_v6, settings.mtu)
 
-    # -- what comes --------------------------------------------------------------------------
+    # -- input -------------------------------------------------------------------------------
 
     def _read_v6(self) -> None:
         now, sock = self._loop.time(), self._sockets.v6
@@ -122,7 +123,7 @@ class Udp:
     def _read_v4(self) -> None:
         now, sock = self._loop.time(), self._sockets.v4
         for arrival in received(partial(receive, sock)):
-            # A flow's own port at a mapped address: what comes there is steered to us as well.
+            # The port of a flow at a mapped address: datagrams to it are steered here as well.
             flow = self.outward.whose(arrival, now)
             if flow:
                 self.outward.heard(flow, arrival.payload, arrival.sender, now)

@@ -1,4 +1,5 @@
-"""Datagrams of IPv4 clients to mapped addresses: to IPv6 hosts, from prefix + client."""
+"""Translation of UDP datagrams from IPv4 clients to mapped addresses, sent from mapped
+addresses."""
 
 from __future__ import annotations
 
@@ -29,18 +30,19 @@ _PORTS = range(1024, 1 << 16)
 _TRIES = 64
 
 Reply = tuple[object, ...]
-"""What an answer has: host, port and destination, all as an `Arrival` has them, and port."""
+"""The identity of an answer: host, port and destination, all as in an `Arrival`, and port."""
 
 
 def key_v4(
     client: tuple[int, int], mapped: tuple[int, int], host: tuple[int, int], source: int
 ) -> Key:
-    """The key of the flow between these, each an address and a port; *source* is the client's."""
+    """Return the key of the flow between these endpoints; *source* is the client's
+    mapped address."""
     return *client, *mapped, *host, source
 
 
 class Held:
-    """The ends of a flow: *client* and *mapped* of IPv4, *source* and *host* of IPv6.
+    """The endpoints of a flow: *client* and *mapped* of IPv4, *source* and *host* of IPv6.
 
     Each is an address and a port.
     """
@@ -62,23 +64,23 @@ class Held:
         self.source = source
         self.host = host
         self.to = _socket.inet_ntoa(client[0].to_bytes(4, "big")), 0
-        self.control: Control = []  # to send with as many hops as the last datagram had left
+        self.control: Control = []  # sends with the hop limit of the last datagram, less one
         self.hops_left = b""
-        self.fresh = 0.0  # until then the flow need not be told that it is used
-        self.judged: tuple[object, ...] = ()  # what its datagrams have in common
+        self.fresh = 0.0  # the flow need not be touched before this time
+        self.judged: tuple[object, ...] = ()  # the key of its datagrams among the judged ones
         self.host_text = _socket.inet_ntop(_socket.AF_INET6, host[0].to_bytes(16, "big"))
 
     @property
     def reply(self) -> Reply:
-        """How an answer is known."""
+        """The identity of an answer."""
         source = self.source[0].to_bytes(16, "big")
         return self.host_text, self.host[1], source, self.source[1]
 
 
 class Inward:
-    """Judges by *policy*, and sends by raw sockets, one of each family.
+    """The translator of datagrams from IPv4 to IPv6; sends by raw sockets, one of each family.
 
-    *errors* says how many errors of our own may be told.
+    *policy* decides; *errors* limits the rate of the gateway's own errors.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Inward:
 
     @property
     def policy(self) -> Policy:
-        """What decides; another one decides about every flow anew."""
+        """The policy that decides; another one decides about every flow anew."""
         return self._policy
 
     @policy.setter
@@ -112,7 +114,7 @@ class Inward:
     # -- from clients ------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival, now: float) -> Send | None:
-        """Send a client's datagram on; what it is told if that cannot be."""
+        """Send a client's datagram on; returns the error for the client when that fails."""
         payload, source, original, hops_left = arrival
         flow = self._judged.get((source, original))
         if flow is None or flow.ended:
@@ -162,7 +164,7 @@ class Inward:
             self._flows.add(flow)
             self._flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
-        if not verdict.lent:  # else it is asked for each time, and so stays lent
+        if not verdict.lent:  # a lease is looked up for each datagram, which extends it
             self._judged[arrival.source, arrival.original] = flow
             flow.held.judged = arrival.source, arrival.original
         return flow
@@ -170,9 +172,9 @@ class Inward:
     def _held(
         self, client: tuple[int, int], mapped: tuple[int, int], source: int, host: tuple[int, int]
     ) -> Held | None:
-        """The ends of a new flow, with a port of *source*'s that no other has towards *host*.
+        """Return the endpoints of a new flow, with a port of *source* not yet used towards *host*.
 
-        It is the client's if that is free: two mapped addresses may stand for one host.
+        It is the client's port if that is free: two mapped addresses may stand for one host.
         """
         wanted = client[1]
         alike = (random.randrange(_PORTS.start + wanted % 2, _PORTS.stop, 2) for _ in range(_TRIES))
@@ -183,11 +185,11 @@ class Inward:
         return None
 
     def settle(self, flow: Flow) -> None:
-        """Have answers for *flow*, new here, reach its client."""
+        """Register *flow*, new in this process, so that answers reach its client."""
         self._replies[flow.held.reply] = flow
 
     def end(self, flow: Flow) -> None:
-        """Let go of one that has ended."""
+        """Unregister a flow that has ended."""
         held = flow.held
         if self._replies.get(held.reply) is flow:
             del self._replies[held.reply]
@@ -198,7 +200,7 @@ class Inward:
         return self._tell(arrival, error, now)
 
     def _tell(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
-        """*error* about *arrival*, for whoever has sent it; None for one too many."""
+        """Return *error* about *arrival* for its sender; None above the rate limit."""
         client = _socket.inet_aton(arrival.sender[0])
         if self._errors.refuses(client, now):
             return None
@@ -207,13 +209,13 @@ class Inward:
     # -- from IPv6 hosts ---------------------------------------------------------------------
 
     def whose(self, arrival: Arrival) -> Flow | None:
-        """The flow that what arrived by IPv6 is the answer to."""
+        """Return the flow that an IPv6 datagram answers, or None."""
         if not self._replies:
             return None
         return self._replies.get((*arrival.sender, arrival.destination, arrival.port))
 
     def heard(self, flow: Flow, payload: bytes) -> None:
-        """Send an answer on."""
+        """Send an answer on to the client of *flow*."""
         held = flow.held
         control = from_v4(held.mapped[0].to_bytes(4, "big"))
         try:
@@ -224,7 +226,7 @@ class Inward:
             self._counters.to_v4(len(payload))
 
     def failed(self, packet: Packet) -> Send | None:
-        """What a client is told when an IPv6 host tells us an ICMPv6 error, in *packet*."""
+        """Translate an ICMPv6 error from an IPv6 host, in *packet*, for the client; or None."""
         error = icmp.read(packet.payload)
         inner = about_v6(error, UDP) if error else None
         if error is None or inner is None:

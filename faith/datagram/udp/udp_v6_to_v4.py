@@ -1,4 +1,5 @@
-"""Datagrams of IPv6 clients to IPv4 hosts: a port of ours for each port of a client's."""
+"""Translation of UDP datagrams from IPv6 clients to IPv4 hosts: a port for each of a client's
+ports."""
 
 from __future__ import annotations
 
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 MOST_WAYS = 1 << 16
-"""Ways remembered; when there are more, all are forgotten at once."""
+"""The most forward paths remembered; beyond, all are forgotten at once."""
 MOST_BACKS = 1 << 16
-"""The same of ways back."""
+"""The most return paths remembered; beyond, all are forgotten at once."""
 
 
 class Outward:
-    """Judges by *policy*, and sends by *sender*, which is raw, what comes back.
+    """The translator of datagrams from IPv6 to IPv4; sends answers by the raw socket *sender*.
 
-    *errors* says how many errors of our own may be told.  *watch* is called with every new flow,
-    and *forget* with one that has ended, while its socket is open still.
+    *policy* decides; *errors* limits the rate of the gateway's own errors.  *watch* is called with
+    every new flow, and *forget* with one that has ended, before its socket is closed.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Outward:
 
     @property
     def policy(self) -> Policy:
-        """What decides; another one decides about everything anew."""
+        """The policy that decides; another one decides about every path anew."""
         return self._policy
 
     @policy.setter
@@ -77,7 +78,7 @@ class Outward:
     # -- from clients ------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival, now: float) -> Send | None:
-        """Send a client's datagram on; what it is told if that cannot be."""
+        """Send a client's datagram on; returns the error for the client when that fails."""
         payload, source, original, hops_left = arrival
         way = self._ways.get((source, original))
         if way is None or way.ended:
@@ -110,15 +111,15 @@ class Outward:
         return None
 
     def _find(self, arrival: Arrival, now: float) -> Way | Send | None:
-        """The way of *arrival*; or what its client is told, or nothing."""
+        """Return the forward path of *arrival*, or the error for its client, or None."""
         client = int.from_bytes(_socket.inet_pton(_socket.AF_INET6, arrival.sender[0]), "big")
         target = int.from_bytes(arrival.destination, "big")
         prefix = self._policy.prefixes.find(target)
         if prefix is None:
-            return None  # it has just gone
+            return None  # the prefix has just been removed
         server = prefix.unmap(target)
         verdict = self._policy.admit(client, server, prefix, PROTOCOL)
-        if verdict.refused == SOURCE_MAPPED or not client:  # RFC 6146 §3.5; nobody is there
+        if verdict.refused == SOURCE_MAPPED or not client:  # RFC 6146 §3.5; and :: is no host
             self._counters.refused(SOURCE_MAPPED)
             return None
         twin = self._twin(server, arrival.port)
@@ -143,7 +144,7 @@ class Outward:
         return Way(flow, server, (text_v4(server), arrival.port), twin)
 
     def _twin(self, server: int, port: int) -> Flow | None:
-        """The flow whose own endpoint this is."""
+        """Return the flow whose endpoint on the gateway this is."""
         flow = self._by_endpoint.get((server, port))
         if flow is None and server in self._policy.own:
             flow = self._by_endpoint.get((None, port))
@@ -162,17 +163,17 @@ class Outward:
         return flow
 
     def settle(self, flow: Flow) -> None:
-        """Have what comes for *flow*, new here, reach it.  Raises OSError."""
+        """Register *flow*, new in this process, so that answers reach it.  Raises OSError."""
         self._watch(flow)
         self._by_endpoint[flow.held.source, flow.held.port] = flow
 
     def end(self, flow: Flow) -> None:
-        """Let go of one that has ended."""
+        """Unregister a flow that has ended, and close its socket."""
         self._let_go(flow)
         flow.held.sock.close()
 
     def release(self, flow: Flow) -> int:
-        """The same, for it to go on elsewhere: its socket's descriptor is the caller's."""
+        """Unregister a flow that goes on elsewhere, and return its socket's descriptor."""
         self._let_go(flow)
         return int(flow.held.sock.detach())
 
@@ -183,7 +184,7 @@ class Outward:
         for known in held.ways:
             self._ways.pop(known, None)
         self._backs -= len(held.backs)
-        held.backs.clear()  # other flows may have ways to it still
+        held.backs.clear()  # other flows may have paths to it still
         flow.peers.clear()
 
     def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
@@ -191,7 +192,7 @@ class Outward:
         return self._tell(arrival, error, now)
 
     def _tell(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
-        """*error* about *arrival*, for whoever has sent it; None for one too many."""
+        """Return *error* about *arrival* for its sender; None above the rate limit."""
         client = _socket.inet_pton(_socket.AF_INET6, arrival.sender[0])
         if self._errors.refuses(client[:8], now):
             return None
@@ -200,10 +201,10 @@ class Outward:
     # -- from IPv4 hosts ---------------------------------------------------------------------
 
     def whose(self, arrival: Arrival, now: float) -> Flow | None:
-        """The flow that what arrived by IPv4, at an address that is not our own, is to enter.
+        """Return the flow that an IPv4 datagram to a mapped address belongs to, or None.
 
-        None as well where the filter keeps it out: a mapped server may ask others from the port
-        that it serves, and is there for everybody still.
+        It is None as well where the filter refuses the sender: a mapped server may send from the
+        port that it serves, and clients reach the server by that port all the same.
         """
         flow = self._by_endpoint.get((int.from_bytes(arrival.destination, "big"), arrival.port))
         if flow is None:
@@ -212,7 +213,7 @@ class Outward:
         return flow if self._flows.lets_in(flow, peer, now) else None
 
     def heard(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
-        """Send on what has come for *flow* from an IPv4 endpoint."""
+        """Send on to the client of *flow* what arrived from an IPv4 endpoint."""
         held = flow.held
         back = held.backs.get(source) or self._back(flow, source, now)
         if not self._flows.lets_in(flow, back.peer, now):
@@ -227,7 +228,7 @@ class Outward:
             self._counters.to_v6(len(payload))
 
     def _back(self, flow: Flow, source: tuple[str, int], now: float) -> Back:
-        """A new way back, which is remembered unless the filter keeps *source* out."""
+        """Return a new return path, remembered unless the filter refuses *source*."""
         back = Back(source, flow.held)
         if self._flows.lets_in(flow, back.peer, now):
             if self._backs >= MOST_BACKS:
@@ -239,7 +240,7 @@ class Outward:
         return back
 
     def failed(self, octets: bytes) -> Send | None:
-        """What a client is told when an IPv4 host tells us an ICMP error, in a whole packet."""
+        """Translate an ICMP error from an IPv4 host, in a whole packet, for the client; or None."""
         packet = read_v4(octets)
         error = icmp.within(packet)
         inner = about_v4(error, UDP) if error else None

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 R0, R1, R2, R3 = range(4)
-"""The result of a call, and its arguments: a call leaves none of them as it was."""
+"""The result of a call, and its arguments: a call clobbers all of them."""
 R6, R7 = 6, 7
-"""Kept across calls."""
+"""Preserved across calls."""
 STACK = 10
-"""The end of the stack, 512 bytes that grow downwards."""
+"""The end of the stack frame, 512 bytes that grow downwards."""
 
 _WIDE = 0x18  # the one instruction of two slots (RFC 9669 §5.4)
 _MAP = 1  # as its source: the immediate is a map's descriptor
@@ -32,12 +32,12 @@ class Instruction(NamedTuple):
 
     @property
     def slots(self) -> int:
-        """How many 8-byte slots it takes."""
+        """The number of 8-byte slots the instruction takes."""
         return 2 if self.opcode == _WIDE else 1
 
 
 class Label(NamedTuple):
-    """The place of the next instruction, by name."""
+    """A named position: that of the next instruction."""
 
     name: str
     slots: int = 0
@@ -124,9 +124,9 @@ def leave() -> Instruction:
 
 
 def assemble(program: Iterable[Instruction | Label], byteorder: str = sys.byteorder) -> bytes:
-    """The code of *program* as the kernel of a host of *byteorder* takes it.
+    """Return the code of *program* for the kernel of a host of *byteorder*.
 
-    Raises KeyError for a jump to a label that is not there.
+    Raises KeyError for a jump to a label that does not exist.
     """
     items = list(program)
     places = {}

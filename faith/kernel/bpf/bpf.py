@@ -1,7 +1,7 @@
-"""bpf(2) without a library: maps, programs and links, each an open descriptor.
+"""The bpf(2) system call without a library: maps, programs and links, each an open descriptor.
 
-Whatever is made here lives as long as a descriptor on it (a link or a program keeps its maps).
-Descriptors are close-on-exec.  Linux 5.9 or later, which has the sk_lookup hook.
+Every object lives as long as a descriptor refers to it (a link or a program keeps its maps).
+Descriptors are close-on-exec.  Needs Linux 5.9 or later, which has the sk_lookup hook.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _LINK_CREATE, _LINK_UPDATE = 
 _MAP_UPDATE_BATCH = 26
 MAP_HASH, MAP_ARRAY, MAP_LPM_TRIE, MAP_SOCKMAP, MAP_SOCKHASH = 1, 2, 11, 15, 18
 PROGRAM_SK_LOOKUP, ATTACH_SK_LOOKUP = 30, 36
-NO_PREALLOC = 1  # for MAP_LPM_TRIE, which insists on it
+NO_PREALLOC = 1  # MAP_LPM_TRIE requires it
 
-_NO_BATCH = (errno.EINVAL, errno.EOPNOTSUPP, 524)  # the last is ENOTSUPP, the kernel's own
+# the last is ENOTSUPP, which user space has no name for
+_NO_BATCH = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 
-_LICENCE = b"BSD"  # no helper we call is for GPL programs only
+_LICENCE = b"BSD"  # no helper in use is reserved for GPL programs
 _LOG_SIZE = 1 << 16
 
-# By machine: the number for 32-bit and for 64-bit processes, 0 where there are none.
+# By machine: the number for 32-bit and for 64-bit processes, 0 where there is none.
 _SYSCALLS = {
     "x86_64": (357, 321),
     "i386": (357, 0),
@@ -48,7 +49,7 @@ _SYSCALLS = {
 
 
 class VerifierError(OSError):
-    """The kernel's verifier refused a program; *log* is what it said about it."""
+    """The kernel's verifier refused a program; *log* is the verifier's output."""
 
     def __init__(self, number: int, log: str) -> None:
         super().__init__(number, f"the BPF verifier refused the program:\n{log}")
@@ -56,7 +57,7 @@ class VerifierError(OSError):
 
 
 def syscall_number(machine: str, bits: int) -> int:
-    """The number of bpf(2) on *machine* (as uname(2) says it) for a process of *bits* (32 or 64).
+    """Return the number of bpf(2) on *machine* (as in uname(2)) for a process of *bits* (32 or 64).
 
     Raises OSError (ENOSYS) for a machine whose number is not known.
     """
@@ -67,21 +68,21 @@ def syscall_number(machine: str, bits: int) -> int:
 
 
 class Descriptor:
-    """A descriptor on something of BPF, closed by `close` or at the end of a ``with`` block."""
+    """A descriptor of a BPF object, closed by `close` or at the end of a ``with`` block."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor."""
         return self.fd
 
     def state(self) -> Any:
-        """What the program after this one needs of it, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return self.fd
 
     def close(self) -> None:
-        """Close it; the kernel drops what nothing refers to any more."""
+        """Close the descriptor; the kernel frees an object that nothing refers to any more."""
         os.close(self.fd)
 
     def __enter__(self) -> Self:
@@ -94,7 +95,8 @@ class Descriptor:
 class Map(Descriptor):
     """A BPF map; keys and values are octets of the sizes it was made with.
 
-    *name* is at most 15 letters, digits or underscores.  Raises OSError, as its methods do.
+    *name* is at most 15 letters, digits or underscores.  The methods and the constructor raise
+    OSError.
     """
 
     def __init__(
@@ -105,7 +107,7 @@ class Map(Descriptor):
 
     @classmethod
     def resume(cls, fd: int) -> Self:
-        """The map that the program before this one has left open at *fd*."""
+        """Adopt the map that the predecessor process left open at *fd*."""
         made = cls.__new__(cls)
         made.fd = fd
         return made
@@ -115,7 +117,8 @@ class Map(Descriptor):
         _bpf(_MAP_UPDATE, struct.pack("=I4xQQQ", self.fd, _address(key), _address(value), 0))
 
     def update_all(self, values: dict[bytes, bytes]) -> None:
-        """Set every key of *values*, at once where the kernel can do that for this kind of map."""
+        """Set every key of *values*, in one call where the kernel has batches for this
+        kind of map."""
         if not values:
             return
         keys, octets = b"".join(values), b"".join(values.values())
@@ -132,25 +135,27 @@ class Map(Descriptor):
                 self.update(key, value)
 
     def delete(self, key: bytes) -> None:
-        """Remove *key*; ENOENT when it is not there."""
+        """Remove *key*; raises OSError (ENOENT) when it is not in the map."""
         _bpf(_MAP_DELETE, struct.pack("=I4xQQQ", self.fd, _address(key), 0, 0))
 
 
 def load(kind: int, name: str, code: bytes, attach: int) -> Descriptor:
-    """Load the program *code*, to be attached as *attach*.
+    """Load the program *code*, for the attach type *attach*.
 
-    Raises VerifierError when the verifier refuses it, OSError when the kernel does before that.
+    Raises VerifierError when the verifier refuses it, and OSError when the kernel refuses it
+    before.
     """
     try:
         return _load(kind, name, code, attach, None)
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EINVAL):
             raise
-    log = ctypes.create_string_buffer(_LOG_SIZE)  # writing it costs: only when there is a need
+    # the log costs time: it is written only after a failure
+    log = ctypes.create_string_buffer(_LOG_SIZE)
     try:
         return _load(kind, name, code, attach, log)
     except OSError as error:
-        if not log.value:  # an older kernel refuses the kind of program before it looks at it
+        if not log.value:  # an older kernel refuses the kind of program before it verifies it
             raise
         raise VerifierError(error.errno, log.value.decode(errors="replace")) from None
 
@@ -178,9 +183,9 @@ def _load(
 
 
 def link(program: Descriptor, target: int, attach: int) -> Descriptor:
-    """Attach *program* to *target* (a network namespace's descriptor).
+    """Attach *program* to *target*, the descriptor of a network namespace.
 
-    It stays attached until the last descriptor on the link is closed.  Raises OSError.
+    It stays attached until the last descriptor of the link is closed.  Raises OSError.
     """
     attributes = struct.pack("=4I", program.fd, target, attach, 0)
     return Descriptor(_bpf(_LINK_CREATE, attributes))
@@ -189,8 +194,8 @@ def link(program: Descriptor, target: int, attach: int) -> Descriptor:
 def at_socket_lookup(name: str, code: bytes) -> Descriptor:
     """Load the program *code* and attach it to this thread's network namespace.
 
-    It stays attached until the last descriptor on the link, which is returned, is closed.  Raises
-    what `load` and `link` do.
+    Returns the link: the program stays attached until its last descriptor is closed.  Raises the
+    errors of `load` and `link`.
     """
     with (
         load(PROGRAM_SK_LOOKUP, name, code, ATTACH_SK_LOOKUP) as loaded,
@@ -200,16 +205,17 @@ def at_socket_lookup(name: str, code: bytes) -> Descriptor:
 
 
 def change_at_socket_lookup(attached: Descriptor, name: str, code: bytes) -> None:
-    """Put the program *code* in the place of the one that the link *attached* attaches.
+    """Replace the program behind the link *attached* by the program *code*, atomically.
 
-    No lookup finds neither.  Raises what `load` does, and OSError.
+    Raises the errors of `load`, and OSError.
     """
     with load(PROGRAM_SK_LOOKUP, name, code, ATTACH_SK_LOOKUP) as loaded:
         _bpf(_LINK_UPDATE, struct.pack("=4I", attached.fd, loaded.fd, 0, 0))
 
 
 def _address(data: bytes) -> int:
-    """Where *data* lies, for as long as the caller keeps it; the kernel only reads there."""
+    """Return the address of *data*, valid while the caller keeps it; the kernel only
+    reads there."""
     return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
 

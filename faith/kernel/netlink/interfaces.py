@@ -1,4 +1,4 @@
-"""The addresses of this host's interfaces, IPv4 and IPv6, and the networks they connect it to.
+"""The addresses of this host's interfaces, IPv4 and IPv6, and the networks on their links.
 
 Reading needs no privilege.
 """
@@ -21,7 +21,7 @@ _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
 
 
-class Own:
+class OwnAddress:
     """An address of the interface with the index *interface*, and the *network* on its link.
 
     The network of a point-to-point link is the far end alone.
@@ -31,9 +31,10 @@ class Own:
 
     def __init__(self, body: bytes) -> None:
         family, length, _, _, self.interface = _IFADDRMSG.unpack_from(body)
-        told = dict(attributes(body[_IFADDRMSG.size :]))
-        far_end = told.get(_IFA_ADDRESS, b"")  # the address itself, but on a point-to-point link
-        own = told.get(_IFA_LOCAL, far_end)
+        attrs = dict(attributes(body[_IFADDRMSG.size :]))
+        # equals the address itself, except on a point-to-point link
+        far_end = attrs.get(_IFA_ADDRESS, b"")
+        own = attrs.get(_IFA_LOCAL, far_end)
         self.address: Address
         self.network: Network
         if family == AF_INET:
@@ -45,15 +46,15 @@ class Own:
 
     @property
     def is_link_local(self) -> bool:
-        """Whether it is of IPv6 and means nothing beyond its link."""
+        """True if this is an IPv6 address that is valid on its link only."""
         return self.address.version == 6 and self.address.is_link_local
 
 
-def addresses() -> list[Own]:
-    """All addresses of all interfaces, loopback included."""
+def addresses() -> list[OwnAddress]:
+    """Return all addresses of all interfaces, loopback included."""
     found = []
     with Netlink(NETLINK_ROUTE) as netlink:
         for family in (AF_INET, AF_INET6):
             bodies = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(family, 0, 0, 0, 0))
-            found += [Own(body) for body in bodies if body[0] == family]
+            found += [OwnAddress(body) for body in bodies if body[0] == family]
     return found

@@ -1,10 +1,10 @@
-"""The local routes that make mapped IPv4 networks the host's own, so that it answers ARP for them.
+"""Local routes that make mapped IPv4 networks the host's own, so that it answers ARP for them.
 
-``local 198.51.100.102 dev lo table local proto 70 metric PID``: as of a prefix, the protocol number
-is our mark.  The metric is the process that wants the network: two faithds have a route each, and
-each takes back its own.  What a dead one has left is known by a metric that no faithd has.
+``local 198.51.100.102 dev lo table local proto 70 metric PID``: as with prefixes, the protocol
+number is FAITH's mark.  The metric is the process that wants the network: two daemons have a route
+each, and each removes its own.  A route whose metric is no running daemon was left by a dead one.
 
-An address of an interface is a longer or an older match, so it stays what it is.
+An address of an interface is a longer or an older match, so it keeps its meaning.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     Network = tuple[int, int]
-    """An IPv4 address and a length."""
+    """An IPv4 address and a prefix length."""
 
 CAPABILITIES = ("CAP_NET_ADMIN",)
 
 _CONF = Path("/proc/sys/net/ipv4/conf")
 _STEP = "map IPv4 networks"
-_ANY = b"\xff\xff\xff\xff"  # in the place of an address, as nothing else of a route is
+_ANY = b"\xff\xff\xff\xff"  # a placeholder for an address: nothing else in a route has these octets
 
 
 def held() -> dict[int, set[Network]]:
-    """The networks that are mapped on this host, by the process that wants each.
+    """Return the mapped networks of this host by the process that wants each.
 
     Needs no privilege.  Raises OSError.
     """
@@ -49,7 +49,7 @@ def held() -> dict[int, set[Network]]:
 
 
 def hold(networks: Collection[Network], process: int) -> None:
-    """Make *networks* local for *process*; for what is there already it is a no-op.
+    """Make *networks* local for the process number *process*; existing routes stay.
 
     Raises SetupError.
     """
@@ -57,7 +57,7 @@ def hold(networks: Collection[Network], process: int) -> None:
 
 
 def release(networks: Collection[Network], process: int) -> None:
-    """Undo `hold`; what is gone already does not matter.  Raises SetupError."""
+    """Undo `hold`; routes that do not exist are ignored.  Raises SetupError."""
     _change(rtnetlink.RTM_DELROUTE, networks, process, 0)
 
 
@@ -75,9 +75,9 @@ def _change(kind: int, networks: Collection[Network], process: int, flags: int) 
 
 
 def unanswered(networks: Iterable[Network]) -> Iterator[str]:
-    """What keeps the host from answering ARP for *networks* that lie in an interface's subnet.
+    """Return why the host does not answer ARP for *networks* in the subnets of its interfaces.
 
-    A sentence for each interface.  What lies elsewhere is routed here, and needs no ARP.
+    One sentence for each interface.  Networks elsewhere are routed to this host and need no ARP.
     """
     some = list(networks)
     with Netlink(NETLINK_ROUTE) as netlink:
@@ -97,7 +97,7 @@ def unanswered(networks: Iterable[Network]) -> Iterator[str]:
 
 
 def _arp_ignore(interface: str) -> bool:
-    """Whether it answers only for addresses that an interface has (arp_ignore of ip-sysctl)."""
+    """Return whether *interface* answers for its own addresses only (arp_ignore of ip-sysctl)."""
     try:
         return any(int((_CONF / who / "arp_ignore").read_text()) for who in ("all", interface))
     except OSError:

@@ -1,8 +1,8 @@
-"""Netlink in little: attributes, requests, dumps, and batches that apply whole or not at all.
+"""A small netlink client: attributes, requests, dumps, and batches that apply whole or not at all.
 
-Everything here is the kernel's own layout (``linux/netlink.h``, ``linux/nfnetlink.h``) with no
-library in between: inetd mode pays for every import, nftables wants several commands in one
-transaction, and a table can belong to the socket that made it.
+Everything here is the kernel's own layout (``linux/netlink.h``, ``linux/nfnetlink.h``) without a
+library: inetd mode pays for every import, nftables needs several commands in one transaction, and
+an owned table belongs to the socket that made it.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ _TYPE_MASK = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _BUFFER = 1 << 16  # the kernel fills at most 32 KiB of a dump at a time
 _LARGE = 1 << 17  # safely below the smallest send buffer a system starts with
 _DUMP_ATTEMPTS = 10
-_MANY = 100  # so many errors fit into the smallest receive buffer
+_MANY = 100  # the errors of so many messages fit into the smallest receive buffer
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """One attribute, padded to four octets."""
+    """Return one attribute, padded to four octets."""
     return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The ``(kind, value)`` pairs in *data*; what is cut short at its end is left out."""
+    """Parse the ``(kind, value)`` pairs in *data*; a truncated one at the end is left out."""
     at = 0
     while at + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
@@ -75,17 +75,17 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Netlink:
-    """A netlink socket, closed on exec and by leaving its ``with`` block.
+    """A netlink socket, closed on exec and at the end of its ``with`` block.
 
-    *groups* is a mask of multicast groups to hear.  Everything the kernel refuses is an OSError
-    with its errno, and its own words (extended acknowledgement) where it has any.
+    *groups* is a mask of multicast groups to join.  Every refusal of the kernel is an OSError with
+    its errno, and with the text of its extended acknowledgement where there is one.
     """
 
     __slots__ = ("_sequence", "_socket")
 
     @classmethod
     def resume(cls, fd: int) -> Self:
-        """The one whose descriptor came from the program before this one."""
+        """Adopt the socket that the predecessor process left open at *fd*."""
         made = cls.__new__(cls)
         made._sequence = 0
         made._socket = _socket.socket(fileno=fd)
@@ -114,27 +114,28 @@ class Netlink:
         return self._socket.fileno()
 
     def request(self, kind: int, body: bytes, flags: int = 0) -> list[bytes]:
-        """Do one thing and wait until it is done; the bodies of what the kernel answered."""
+        """Send one request, wait for its acknowledgement, and return the bodies of the answers."""
         self._socket.send(self._message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body))
         return self._answers()[0]
 
     def requests(
         self, kind: int, bodies: Iterable[bytes], flags: int = 0, ignored: tuple[int, ...] = ()
     ) -> None:
-        """Do the same with each of *bodies*, many at a time.
+        """Send a request of *kind* for each of *bodies*, many at a time.
 
-        What can be done is done.  Raises the first error afterwards, of those not *ignored*.
+        A failed request does not stop the others.  Raises the first error afterwards, except those
+        with an errno in *ignored*.
         """
         several = list(bodies)
         failed: OSError | None = None
         for start in range(0, len(several), _MANY):
             some = several[start : start + _MANY]
             self._socket.send(b"".join(self._message(kind, NLM_F_REQUEST | flags, b) for b in some))
-            # As in a batch: all is done when send() returns, and a success has no answer.
-            for told, told_flags, _, body in list(self._pending()):
+            # As in a batch: all is done when send() returns, and success has no answer.
+            for answer, its_flags, _, body in list(self._pending()):
                 try:
-                    if told == _NLMSG_ERROR:
-                        _check(body, told_flags, _CODE.size + _HEADER.size)
+                    if answer == _NLMSG_ERROR:
+                        _check(body, its_flags, _CODE.size + _HEADER.size)
                 except OSError as error:
                     if error.errno not in ignored:
                         failed = failed or error
@@ -142,9 +143,9 @@ class Netlink:
             raise failed
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
-        """The bodies of all objects that *body* asks for, as they were at one moment.
+        """Return the bodies of all objects that *body* selects, in a consistent state.
 
-        Raises OSError (EAGAIN) when they changed under every one of several readings.
+        Raises OSError (EAGAIN) when they changed during each of several attempts.
         """
         for _ in range(_DUMP_ATTEMPTS):
             self._socket.send(self._message(kind, NLM_F_REQUEST | NLM_F_DUMP, body))
@@ -166,8 +167,8 @@ class Netlink:
         if len(data) > _LARGE:
             self._make_room(len(data))
         self._socket.send(data)
-        # The kernel has done its work, and queued what it refuses, when send() returns; a success
-        # has no answer at all.
+        # When send() returns, the kernel has applied the batch and queued its errors; success has
+        # no answer.
         for kind, flags, sequence, body in list(self._pending()):
             if kind == _NLMSG_ERROR and sequence >= first:
                 _check(body, flags, _CODE.size + _HEADER.size)
@@ -180,7 +181,7 @@ class Netlink:
             return  # in a user namespace, where net.core.wmem_max is the limit
 
     def notifications(self) -> Iterator[tuple[int, bytes]]:
-        """The ``(kind, body)`` of what the groups have told since the last call, without waiting.
+        """Return the ``(kind, body)`` of each notification since the last call, without waiting.
 
         Raises OSError (ENOBUFS) when the kernel had to drop some.
         """
@@ -193,7 +194,7 @@ class Netlink:
         return header + body + bytes(-len(body) % 4)
 
     def _answers(self) -> tuple[list[bytes], bool]:
-        """What answers the last message, and whether a change interrupted the dump."""
+        """Return the answers to the last message, and whether a change interrupted the dump."""
         found: list[bytes] = []
         interrupted = False
         while True:
@@ -202,7 +203,8 @@ class Netlink:
                     continue  # left over from a request that ended in an error
                 interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
                 if kind in (_NLMSG_ERROR, _NLMSG_DONE):
-                    # An error repeats the header it is about (NETLINK_CAP_ACK: no more than that).
+                    # An error repeats the header of its request (with NETLINK_CAP_ACK, no more than
+                    # that).
                     _check(body, flags, _CODE.size + (kind == _NLMSG_ERROR) * _HEADER.size)
                     return found, interrupted
                 found.append(body)
@@ -217,7 +219,7 @@ class Netlink:
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """The ``(kind, flags, sequence, body)`` of each message in one datagram."""
+    """Return the ``(kind, flags, sequence, body)`` of each message in one datagram."""
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
@@ -225,20 +227,20 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
         at += length + (-length % 4)
 
 
-def _check(body: bytes, flags: int, told_at: int) -> None:
-    """Raise the error an acknowledgement carries; its text starts at *told_at*."""
+def _check(body: bytes, flags: int, attributes_at: int) -> None:
+    """Raise the error of an acknowledgement; its attributes start at *attributes_at*."""
     (code,) = _CODE.unpack_from(body)
     if not code:
         return
     reason = os.strerror(-code)
-    told = dict(attributes(body[told_at:])) if flags & _NLM_F_ACK_TLVS else {}
-    if _NLMSGERR_ATTR_MSG in told:
-        reason += f": {told[_NLMSGERR_ATTR_MSG].rstrip(bytes(1)).decode(errors='replace')}"
+    attrs = dict(attributes(body[attributes_at:])) if flags & _NLM_F_ACK_TLVS else {}
+    if _NLMSGERR_ATTR_MSG in attrs:
+        reason += f": {attrs[_NLMSGERR_ATTR_MSG].rstrip(bytes(1)).decode(errors='replace')}"
     raise OSError(-code, reason)
 
 
 def setup_error(step: str, error: OSError, hint: str = "") -> SetupError:
-    """What the kernel's refusal of *step* means to the operator."""
-    if error.errno == errno.EPERM:  # EACCES has other reasons: IPv6 switched off, for one
+    """Return the SetupError for the kernel's refusal of *step*."""
+    if error.errno == errno.EPERM:  # EACCES has other causes, such as IPv6 switched off
         return PermissionNeeded(step, "CAP_NET_ADMIN")
     return SetupError(step, error.strerror or str(error), hint)

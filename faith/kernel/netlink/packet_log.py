@@ -1,7 +1,7 @@
-"""Packets that nftables hands to a process: ``log group N``, nfnetlink_log in the kernel.
+"""Packets that nftables copies to a process: ``log group N``, nfnetlink_log in the kernel.
 
-They come whole, one by one and at once.  What becomes of them in the kernel is for the rule to
-say, so there is no verdict to give, and nothing waits for a process that is slow or dead.
+Packets arrive whole, one by one and at once.  The rule itself decides what becomes of a packet in
+the kernel, so there is no verdict to return, and nothing waits for a slow or dead process.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ _INDEV, _PAYLOAD = 4, 9
 _NFGENMSG = struct.Struct("!BBH")
 
 _SMALLEST_BUFFER = 512
-"""Octets that the kernel takes for a message at least: with more, fewer would fit in a queue."""
+"""The smallest buffer in octets that the kernel allows for a message: larger ones would leave room
+for fewer messages in the queue."""
 _QUEUE = 1 << 21
 _MESSAGE = 1 << 17
 _SO_RCVBUFFORCE = 33
 _GROUPS = range(0x6F00, 0x7000)
-"""Groups to choose from: somebody else has 0 and those near it, if anybody has any."""
+"""Groups to choose from: other programs use 0 and the numbers after it."""
 
 _STEP = "log packets"
 
 
 class PacketLog:
-    """Reads the packets of a *group* that nobody else has.  Raises SetupError.
+    """The packets of a *group* of its own.  Raises SetupError.
 
-    It takes CAP_NET_ADMIN to make one, and nothing to read.
+    Construction needs CAP_NET_ADMIN; reading needs nothing.
     """
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ class PacketLog:
 
     @classmethod
     def resume(cls, fd: int, group: int) -> Self:
-        """The one whose descriptor came from the program before this one."""
+        """Adopt the socket that the predecessor process left open at *fd*."""
         made = cls.__new__(cls)
         made._have(Netlink.resume(fd), group)
         return made
@@ -77,21 +78,22 @@ class PacketLog:
         self._buffer = bytearray(_MESSAGE)
 
     def fileno(self) -> int:
-        """The descriptor, which becomes readable with the first packet."""
+        """Return the descriptor, which is readable while packets are queued."""
         return self._netlink.fileno()
 
     def copy(self) -> PacketLog:
-        """Another one for the same packets, which each come to one of them only."""
+        """Return another reader of the same queue; each packet goes to one of the readers."""
         return self.resume(os.dup(self.fileno()), self.group)
 
     def close(self) -> None:
-        """Close the descriptor; the group is free again with the last copy."""
+        """Close the descriptor; the group is free when the last copy is closed."""
         self._netlink.close()
 
     def read(self, most: int) -> Iterator[tuple[bytes, int]]:
-        """Packets from their IP header on, and the index of the interface each came by.
+        """Return packets from their IP header on, each with the index of its input interface.
 
-        At most *most* reads, and no waiting.  What the kernel had to drop is not heard of.
+        Reads at most *most* times, without waiting.  Packets that the kernel dropped are not
+        reported.
         """
         for _ in range(most):
             try:
@@ -104,8 +106,8 @@ class PacketLog:
                 continue
             for kind, _, _, body in messages(bytes(memoryview(self._buffer)[:length])):
                 if kind == _PACKET:
-                    told = dict(attributes(body[_NFGENMSG.size :]))
-                    yield told.get(_PAYLOAD, b""), int.from_bytes(told.get(_INDEV, b""), "big")
+                    attrs = dict(attributes(body[_NFGENMSG.size :]))
+                    yield attrs.get(_PAYLOAD, b""), int.from_bytes(attrs.get(_INDEV, b""), "big")
 
 
 def _bind(netlink: Netlink) -> int:

@@ -1,10 +1,10 @@
-"""The AnyIP route that makes a prefix local, and what else the kernel's tables say about this host.
+"""The AnyIP route that makes a prefix local, and what the kernel's tables say about this host.
 
-``local PREFIX dev lo table local proto 70 metric M`` leads every address of a prefix to this
-host's own sockets.  The protocol number is our mark, found again by whoever asks; the metric names
+``local PREFIX dev lo table local proto 70 metric M`` delivers every address of a prefix to this
+host's own sockets.  The protocol number marks the routes of FAITH for every process; the metric is
 the RFC that defines the layout: 3142 for low32, 6052 for rfc6052.
 
-Reading needs no privilege, ``reserve`` and ``release`` need CAP_NET_ADMIN.
+Reading needs no privilege; ``reserve`` and ``release`` need CAP_NET_ADMIN.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from faith.kernel.netlink.rtnetlink import Address, Link, Route
 
 PROTOCOL = 70
-"""The route protocol number of everything we add."""
+"""The route protocol number of every route FAITH adds."""
+_ANSWERED = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
+
 METRICS = {LOW32: 3142, RFC6052: 6052}
-"""The metric that tells a layout."""
+"""The metric that stands for each layout."""
 
 _HINTS = {
     errno.ENETDOWN: "bring the loopback interface up: ip link set lo up",
@@ -43,13 +45,13 @@ _NEVER = (
     (0xFE80 << 112, 10, "the link-local addresses"),
     (0xFF << 120, 8, "the multicast addresses"),
 )
-_FAR_AWAY = 0xC6290004  # 198.41.0.4, a.root-servers.net: looked up, nothing is sent
+_FAR_AWAY = 0xC6290004  # 198.41.0.4, a.root-servers.net: the route is looked up, nothing is sent
 # RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE
 _GROUPS = 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10
 
 
 def reserved() -> list[Prefix]:
-    """The prefixes reserved on this host, by whichever process."""
+    """Return the prefixes reserved on this host, by any process."""
     layouts = {metric: layout for layout, metric in METRICS.items()}
     with Netlink(NETLINK_ROUTE) as netlink:
         found = rtnetlink.routes(netlink, rtnetlink.AF_INET6, rtnetlink.TABLE_LOCAL, PROTOCOL)
@@ -76,7 +78,7 @@ def reserve(prefix: Prefix) -> None:
 
 
 def release(prefix: Prefix) -> bool:
-    """Undo ``reserve``, whichever the layout; False when *prefix* was not reserved.
+    """Undo ``reserve``, for either layout; return False when *prefix* was not reserved.
 
     Raises SetupError.
     """
@@ -111,32 +113,40 @@ def _ours(route: Route) -> bool:
 
 
 def own_ipv4() -> list[tuple[int, int]]:
-    """The ``(network, length)`` pairs that this host answers for on IPv4.
+    """Return the ``(network, length)`` pairs that this host answers for on IPv4.
 
-    Its addresses, their broadcasts, 127.0.0.0/8 and whatever else is in its local table, but for
-    the networks that a faithd has mapped.
+    These are its addresses, their broadcasts, 127.0.0.0/8 and everything else in its local table,
+    except the networks mapped by a faithd.
     """
-    kinds = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
-    return _local_table(*kinds)
+    return _local_table(rtnetlink.AF_INET, *_ANSWERED)
+
+
+def own_ipv6() -> list[tuple[int, int]]:
+    """Return the ``(network, length)`` pairs that this host answers for on IPv6.
+
+    These are its addresses, the anycast addresses of its subnets and everything else in its local
+    table, except the prefixes that are reserved.
+    """
+    return _local_table(rtnetlink.AF_INET6, *_ANSWERED)
 
 
 def local_ipv4() -> list[tuple[int, int]]:
-    """The ``(network, length)`` pairs of IPv4 addresses that this host can connect from."""
-    return _local_table(rtnetlink.LOCAL)
+    """Return the ``(network, length)`` pairs of IPv4 addresses that this host can connect from."""
+    return _local_table(rtnetlink.AF_INET, rtnetlink.LOCAL)
 
 
-def _local_table(*kinds: int) -> list[tuple[int, int]]:
+def _local_table(family: int, *kinds: int) -> list[tuple[int, int]]:
     with Netlink(NETLINK_ROUTE) as netlink:
-        found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, but=PROTOCOL)
+        found = rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=PROTOCOL)
         return [(route.network, route.length) for route in found if route.kind in kinds]
 
 
 def conflicts(prefix: Prefix) -> str | None:
-    """Why *prefix* cannot be reserved on this host, as a sentence about "it"; None if it can.
+    """Return why *prefix* cannot be reserved on this host, as a clause about "it"; None if it can.
 
-    It must hold none of the host's addresses, lie in no subnet of its interfaces, and no other
-    route may lead into it.  A route that holds the whole prefix and more is no obstacle: ours is
-    the longer match.  Policy-routing tables are not looked at.
+    It must contain none of the host's addresses, lie in no subnet of its interfaces, and no other
+    route may lead into it.  A route to a larger network is no obstacle: the prefix is the longer
+    match.  Policy-routing tables are not looked at.
     """
     return next(_conflicts(prefix), None)
 
@@ -187,7 +197,7 @@ def _holds(network: int, length: int, inner: int, inner_length: int) -> bool:
 
 
 def forwarding_warnings() -> list[str]:
-    """What keeps this host from relaying anything, as far as its addresses and routes tell."""
+    """Return what keeps this host from relaying, as far as its addresses and routes show."""
     warnings = []
     with Netlink(NETLINK_ROUTE) as netlink:
         if not any(map(_reachable, rtnetlink.addresses(netlink))):
@@ -207,9 +217,9 @@ def _reachable(own: Address) -> bool:
 
 
 class Watch:
-    """Tells when this host's addresses or local tables may have changed, IPv4 and IPv6.
+    """Notifications of possible changes of this host's addresses and local tables, IPv4 and IPv6.
 
-    Wait for ``fileno()`` to become readable, then ask ``drain()``.
+    Wait until ``fileno()`` is readable, then call ``drain()``.
     """
 
     __slots__ = ("_netlink",)
@@ -230,9 +240,10 @@ class Watch:
         return self._netlink.fileno()
 
     def drain(self) -> bool:
-        """Take all that was told since the last call; True when something of ours is among it.
+        """Read all notifications since the last call; return whether there was a change.
 
-        What the kernel had to drop counts as a change.
+        Addresses and routes of local tables are watched.  A notification that the kernel had to
+        drop counts as a change.
         """
         changed = False
         while True:
@@ -247,5 +258,5 @@ class Watch:
 
 
 def watch() -> Watch:
-    """Start to listen; see :class:`Watch`."""
+    """Start to watch; see :class:`Watch`."""
     return Watch()

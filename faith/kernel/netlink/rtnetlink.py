@@ -1,4 +1,4 @@
-"""Routes, addresses and interfaces as the kernel's rtnetlink tells them (``linux/rtnetlink.h``).
+"""Routes, addresses and interfaces from the kernel's rtnetlink (``linux/rtnetlink.h``).
 
 Reading needs no privilege.  Addresses are integers of the family's width.
 """
@@ -46,7 +46,7 @@ _RTA_PRIORITY = 6
 _RTA_MULTIPATH = 9
 _RTA_TABLE = 15
 _RTA_VIA = 18
-# A route's header, and the table, destination and priority, each with its length and kind.
+# The header of a route, and its table, destination and priority, each with length and kind.
 _LOCAL = struct.Struct("=BBxxBBxB4x HHI HH4s HHI")
 _LOCAL_KINDS = (8, _RTA_TABLE, 8, _RTA_DST, 8, _RTA_PRIORITY)
 
@@ -62,7 +62,7 @@ _IFF_WITHOUT_NEIGHBOURS = 0x8 | 0x10 | 0x80  # loopback, point-to-point, no ARP
 
 
 class Route:
-    """One entry of a routing table; *direct* means that no gateway lies between."""
+    """One entry of a routing table; *direct* means that there is no gateway in between."""
 
     __slots__ = (
         "direct",
@@ -80,12 +80,12 @@ class Route:
         self.length: int = length
         self.protocol: int = protocol
         self.kind: int = kind
-        told = dict(attributes(body[_RTMSG.size :]))
-        self.network = int.from_bytes(told.get(_RTA_DST, b""), "big")
-        self.table = _native(told, _RTA_TABLE, table)
-        self.metric = _native(told, _RTA_PRIORITY)
-        self.interface = _native(told, _RTA_OIF)
-        self.direct = not told.keys() & {_RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA}
+        attrs = dict(attributes(body[_RTMSG.size :]))
+        self.network = int.from_bytes(attrs.get(_RTA_DST, b""), "big")
+        self.table = _native(attrs, _RTA_TABLE, table)
+        self.metric = _native(attrs, _RTA_PRIORITY)
+        self.interface = _native(attrs, _RTA_OIF)
+        self.direct = not attrs.keys() & {_RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA}
 
 
 class Address:
@@ -100,42 +100,43 @@ class Address:
         _, length, flags, scope, interface = _IFADDRMSG.unpack_from(body)
         self.scope: int = scope
         self.interface: int = interface
-        told = dict(attributes(body[_IFADDRMSG.size :]))
-        far_end = told.get(_IFA_ADDRESS, b"")  # the address itself, but on a point-to-point link
-        self.address = int.from_bytes(told.get(_IFA_LOCAL, far_end), "big")
-        alone = _native(told, _IFA_FLAGS, flags) & _IFA_F_NOPREFIXROUTE
+        attrs = dict(attributes(body[_IFADDRMSG.size :]))
+        # equals the address itself, except on a point-to-point link
+        far_end = attrs.get(_IFA_ADDRESS, b"")
+        self.address = int.from_bytes(attrs.get(_IFA_LOCAL, far_end), "big")
+        alone = _native(attrs, _IFA_FLAGS, flags) & _IFA_F_NOPREFIXROUTE
         self.length: int = 128 if alone else length
         shift = 128 - self.length
         self.network = int.from_bytes(far_end, "big") >> shift << shift
 
 
 class Link:
-    """An interface; *neighbours* means that what is on its link is found by asking around."""
+    """An interface; *neighbours* says that hosts on its link are found by ARP or NDP."""
 
     __slots__ = ("index", "name", "neighbours")
 
     def __init__(self, body: bytes) -> None:
         _, _, index, flags, _ = _IFINFOMSG.unpack_from(body)
         self.index: int = index
-        told = dict(attributes(body[_IFINFOMSG.size :]))
-        self.name = told[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
+        attrs = dict(attributes(body[_IFINFOMSG.size :]))
+        self.name = attrs[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
         self.neighbours = not flags & _IFF_WITHOUT_NEIGHBOURS
 
 
 def routes(
     netlink: Netlink, family: int, table: int, protocol: int = 0, *, but: int = 0
 ) -> Iterator[Route]:
-    """The routes of one *table* (below 256), and of one *protocol* unless it is 0.
+    """Return the routes of one *table* (below 256), and of one *protocol* unless it is 0.
 
-    Those of the protocol *but* are left out, which costs less than to look at them.  Exceptions
-    the kernel has cached, of path MTUs and redirects, are no routes here.
+    Routes of the protocol *but* are left out before they are parsed, which is cheaper.  The
+    kernel's cached exceptions, of path MTUs and redirects, are left out as well.
     """
     for body in _dumped(netlink, family, table, protocol):
         got, _, _, _, _, by, _, _, flags = _RTMSG.unpack_from(body)
         if but and by == but:
             continue
         route = Route(body)
-        # Linux before 4.20 does not filter, and a kernel without IPv6 tells of other families.
+        # Linux before 4.20 does not filter, and a kernel without IPv6 returns other families.
         if got != family or route.table != table or flags & _RTM_F_CLONED:
             continue
         if protocol in (0, route.protocol):
@@ -147,21 +148,21 @@ def _dumped(netlink: Netlink, family: int, table: int, protocol: int) -> list[by
         wanted = _RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
         return netlink.dump(RTM_GETROUTE, wanted)
     except OSError as error:
-        if error.errno != errno.ENOENT:  # a table that nothing was ever put into
+        if error.errno != errno.ENOENT:  # a table that never had a route
             raise
         return []
 
 
 def local_ipv4(netlink: Netlink, protocol: int) -> Iterator[tuple[int, int, int]]:
-    """The ``(network, length, metric)`` of the local routes of *protocol*, which may be very many.
+    """Return the ``(network, length, metric)`` of each local route of *protocol*.
 
-    They are read at once where the kernel writes them in its usual order.
+    There may be very many: a route in the kernel's usual attribute order is unpacked in one call.
     """
     usual = AF_INET, TABLE_LOCAL, protocol, LOCAL, *_LOCAL_KINDS
     for body in _dumped(netlink, AF_INET, TABLE_LOCAL, protocol):
         if len(body) >= _LOCAL.size:
-            got, length, table, by, kind, *told = _LOCAL.unpack_from(body)
-            (l1, k1, _, l2, k2, network, l3, k3, metric) = told
+            got, length, table, by, kind, *attrs = _LOCAL.unpack_from(body)
+            (l1, k1, _, l2, k2, network, l3, k3, metric) = attrs
             if (got, table, by, kind, l1, k1, l2, k2, l3, k3) == usual:
                 yield int.from_bytes(network, "big"), length, metric
                 continue
@@ -171,7 +172,7 @@ def local_ipv4(netlink: Netlink, protocol: int) -> Iterator[tuple[int, int, int]
 
 
 def route_to(netlink: Netlink, family: int, address: int) -> Route:
-    """The route a packet of this host to *address* would take.
+    """Return the route of a packet from this host to *address*.
 
     Raises OSError when there is none.
     """
@@ -182,9 +183,9 @@ def route_to(netlink: Netlink, family: int, address: int) -> Route:
 
 
 def local_route(network: bytes, length: int, protocol: int, metric: int) -> bytes:
-    """The body of RTM_NEWROUTE or RTM_DELROUTE for a ``local … dev lo table local``.
+    """Return the body of RTM_NEWROUTE or RTM_DELROUTE for a ``local … dev lo table local``.
 
-    Its family is that of *network*, in octets.
+    The family follows from the width of *network*, 4 or 16 octets.
     """
     family, scope = (AF_INET, SCOPE_HOST) if len(network) == 4 else (AF_INET6, SCOPE_UNIVERSE)
     return (
@@ -196,41 +197,41 @@ def local_route(network: bytes, length: int, protocol: int, metric: int) -> byte
 
 
 def addresses(netlink: Netlink) -> list[Address]:
-    """The IPv6 addresses of all interfaces."""
+    """Return the IPv6 addresses of all interfaces."""
     found = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(AF_INET6, 0, 0, 0, 0))
     return [Address(body) for body in found if body[0] == AF_INET6]
 
 
 def links(netlink: Netlink) -> dict[int, Link]:
-    """All interfaces by their index."""
+    """Return all interfaces by index."""
     found = map(Link, netlink.dump(RTM_GETLINK, bytes(_IFINFOMSG.size)))
     return {link.index: link for link in found}
 
 
 def is_local(kind: int, body: bytes) -> bool:
-    """True for a notification about an address, or about a route of a local table."""
+    """Return whether a notification is about an address, or about a route of a local table."""
     if kind in (RTM_NEWROUTE, RTM_DELROUTE):
         return Route(body).table == TABLE_LOCAL
     return kind in (RTM_NEWADDR, RTM_DELADDR)
 
 
 def text(network: int, length: int) -> str:
-    """An IPv6 network, as one writes it."""
+    """Return an IPv6 network as text."""
     return f"{address_text(network)}/{length}"
 
 
 def text4(network: int, length: int) -> str:
-    """An IPv4 network, as one writes it."""
+    """Return an IPv4 network as text."""
     return f"{inet_ntoa(network.to_bytes(4, 'big'))}/{length}"
 
 
 def address_text(v6: int) -> str:
-    """An address as text; the library is imported only when there is something to say."""
+    """Return an IPv6 address as text; ipaddress is imported only when it is needed."""
     from ipaddress import IPv6Address
 
     return str(IPv6Address(v6))
 
 
-def _native(told: dict[int, bytes], kind: int, default: int = 0) -> int:
-    """The 32-bit number of an attribute, in the host's byte order."""
-    return int(struct.unpack("=I", told[kind])[0]) if kind in told else default
+def _native(attrs: dict[int, bytes], kind: int, default: int = 0) -> int:
+    """Return the 32-bit number of an attribute, in the host's byte order."""
+    return int(struct.unpack("=I", attrs[kind])[0]) if kind in attrs else default

@@ -1,8 +1,8 @@
-"""The matches and statements that nftables rules of ours are made of.
+"""The matches and statements of nftables rules, in the kernel's encoding.
 
-Each is bytes in the kernel's layout (``linux/netfilter/nf_tables.h``), and a rule is their sum:
-``daddr_in("prefixes") + jump("reserved")``.  Nested attributes go without NLA_F_NESTED, as
-nf_tables itself writes them: so what is read back compares octet by octet.
+Each is a string of bytes in the kernel's layout (``linux/netfilter/nf_tables.h``), and a rule is
+their concatenation: ``daddr_in("prefixes") + jump("reserved")``.  Nested attributes have no
+NLA_F_NESTED, as nf_tables itself writes them, so rules read back compare octet by octet.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ _RETURN = -5
 
 
 def number(kind: int, value: int) -> bytes:
-    """An attribute of 32 bits in network byte order, as all of nftables has them."""
+    """Return an attribute of 32 bits in network byte order, as nftables uses throughout."""
     return attribute(kind, (value & 0xFFFFFFFF).to_bytes(4, "big"))
 
 
 def string(kind: int, text: str) -> bytes:
-    """An attribute of text."""
+    """Return an attribute of NUL-terminated text."""
     return attribute(kind, text.encode() + bytes(1))
 
 
@@ -82,7 +82,7 @@ def daddr_is(address: bytes) -> bytes:
 
 
 def l4proto(protocol: int) -> bytes:
-    """``meta l4proto protocol``: whatever extension headers come first."""
+    """``meta l4proto protocol``: skips IPv6 extension headers"""
     return _load_l4proto() + _equal(bytes([protocol]))
 
 
@@ -117,12 +117,13 @@ def icmp_type(kind: int) -> bytes:
 
 
 def socket_not_transparent() -> bytes:
-    """``socket transparent 0``: the socket the packet would reach exists and is an ordinary one."""
+    """``socket transparent 0``: the socket the packet would reach exists and is not transparent"""
     return _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes(1))
 
 
 def socket_of_its_own() -> bytes:
-    """``socket transparent 1 socket wildcard 0``: one of ours waits at that very address."""
+    """``socket transparent 1 socket wildcard 0``: a transparent socket is bound to that very
+    address"""
     transparent = _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes([1]))
     return transparent + _expression("socket", _SOCKET_WILDCARD, _REG_1) + _equal(bytes(1))
 
@@ -176,7 +177,8 @@ def tproxy(address: bytes, port: int) -> bytes:
 
 
 def port_of_pair(name: str) -> bytes:
-    """``ip6 saddr . ip6 daddr map @name``: goes on when it is there; for `tproxy_to_it`."""
+    """``ip6 saddr . ip6 daddr map @name``: matches when the pair is in the map; for
+    `tproxy_to_it`"""
     source, destination = _load(_NETWORK_HEADER, 8, 16), _load(_NETWORK_HEADER, 24, 16, _REG_2)
     return source + destination + _expression("lookup", name.encode() + bytes(1), _REG_1, _REG_3)
 
@@ -192,9 +194,9 @@ def redirect(port: int) -> bytes:
 
 
 def matches(wanted: bytes, found: bytes) -> bool:
-    """True when a rule *found* in the kernel is the one *wanted*.
+    """Return whether the rule *found* in the kernel is the rule *wanted*.
 
-    The kernel adds attributes that were left to their defaults, and counters have counted.
+    Attributes that the kernel adds with default values, and the values of counters, are ignored.
     """
     mine, theirs = _decoded(wanted), _decoded(found)
     return len(mine) == len(theirs) and all(
@@ -255,7 +257,7 @@ def _expression(name: str, *arguments: int | bytes | None) -> bytes:
 
 
 def _numbered(values: Iterable[int | bytes | None]) -> bytes:
-    """Attributes 1, 2, … in the order of the kernel's enumeration; None is left out."""
+    """Return attributes 1, 2, … in the order of the kernel's enumeration; None is left out."""
     return b"".join(
         number(kind, value) if isinstance(value, int) else attribute(kind, value)
         for kind, value in enumerate(values, 1)

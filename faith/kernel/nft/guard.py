@@ -1,13 +1,13 @@
-"""The guard: under a reserved prefix, nothing answers but what was made to.
+"""The guard: under a reserved prefix, only sockets made for it answer.
 
-An AnyIP route makes every address of a prefix the host's own, and so every server on the host
-that listens on ``[::]`` reachable under it.  The guard is an nftables table that needs no process:
-a connection passes only to a listener that is IPV6_TRANSPARENT, as all of ours are, or to a port
-that was opened for ordinary listeners (inetd's).  The same goes for UDP; an echo request and every
-other protocol is refused as administratively prohibited.  ICMPv6 errors pass: path MTU discovery
-needs them.  So do the packets of connections that exist, which were judged when they began.
+An AnyIP route makes every address of a prefix the host's own, and so every server on the host that
+listens on ``[::]`` reachable under it.  The guard is an nftables table that needs no process: a
+connection passes only to a listener that is IPV6_TRANSPARENT, as FAITH's are, or to a port that was
+opened for ordinary listeners (inetd's).  The same holds for UDP; echo requests and every other
+protocol are refused as administratively prohibited.  ICMPv6 errors pass, because path MTU discovery
+needs them, and so do packets of established connections, which were judged at their start.
 
-A connection request in fragments brings its whole TCP header in the first one, or Linux drops it
+A connection request in fragments has its whole TCP header in the first fragment, or Linux drops it
 (RFC 8200 §4.5; since 5.11).
 """
 
@@ -58,7 +58,7 @@ NO_CONNECTION = Rule(
     "tcp flags & (syn | ack) == syn socket transparent 0 counter reject with tcp reset",
     tcp_flags(SYN | ACK, SYN) + socket_not_transparent() + counter() + reject_with_reset(),
 )
-"""A connection passes only to a socket that is transparent."""
+"""A new connection passes only to a transparent socket."""
 
 _GUARD = (Rule("ip6 daddr @prefixes jump reserved", daddr_in("prefixes") + jump("reserved")),)
 _RESERVED = (
@@ -81,15 +81,15 @@ _RESERVED = (
 
 
 class NoNftables(SetupError):
-    """This kernel has no nftables that a guard could be made of."""
+    """This kernel has no nftables, or lacks an expression that the guard needs."""
 
 
 @dataclass(frozen=True)
 class GuardState:
-    """What the kernel has of the guard.
+    """The state of the guard in the kernel.
 
-    *intact* is false when a rule, chain or hook is not as it should be, and when the table is
-    missing.  *networks* are the ``(network, length)`` pairs under guard.
+    *intact* is false when a rule, chain or hook differs from what `install` makes, and when the
+    table is missing.  *networks* are the ``(network, length)`` pairs under guard.
     """
 
     present: bool = False
@@ -98,7 +98,7 @@ class GuardState:
     open_ports: Ports = _NO_PORTS
 
     def covers(self, prefix: Prefix) -> bool:
-        """True when all of *prefix* is under guard."""
+        """Return whether all of *prefix* is under guard."""
         return any(
             length <= prefix.length and (network ^ prefix.address) >> (128 - length) == 0
             for network, length in self.networks
@@ -106,22 +106,22 @@ class GuardState:
 
 
 def install(prefixes: Iterable[Prefix], open_ports: Ports = _NO_PORTS) -> None:
-    """Guard *prefixes*, and no others, but for *open_ports*; whatever the guard was before.
+    """Guard exactly *prefixes*, except for *open_ports*; a guard that exists is replaced.
 
-    It is put in place whole: there is no moment without.  Raises SetupError.
+    The replacement is atomic: the prefixes are guarded at every moment.  Raises SetupError.
     """
     with explained(), Nftables() as nft:
         nft.replace(_table(prefixes, open_ports))
 
 
 def remove() -> bool:
-    """Take the guard away; False when there was none.  Raises SetupError."""
+    """Remove the guard; return False when there was none.  Raises SetupError."""
     with explained(), Nftables() as nft:
         return nft.delete(TABLE)
 
 
 def inspect() -> GuardState:
-    """What is there of the guard now.  Takes CAP_NET_ADMIN; raises SetupError."""
+    """Return the guard's state in the kernel.  Needs CAP_NET_ADMIN; raises SetupError."""
     table = _table((), _NO_PORTS)
     prefixes, open_ports = table.sets
     with explained(), Nftables() as nft:
@@ -136,7 +136,7 @@ def inspect() -> GuardState:
 
 
 def render(prefixes: Iterable[Prefix], open_ports: Ports = _NO_PORTS) -> str:
-    """What `install` does, as a script for ``nft -f -``."""
+    """Return what `install` does as a script for ``nft -f -``."""
     return _table(prefixes, open_ports).text()
 
 
@@ -156,13 +156,13 @@ def _networks(ranges: Iterable[tuple[int, int]]) -> frozenset[tuple[int, int]]:
     )
 
 
-# EINVAL: what a kernel with nfnetlink but without nf_tables answers to a question.
+# EINVAL is the answer of a kernel with nfnetlink but without nf_tables.
 _MISSING = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL)
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what the kernel refuses into a SetupError, or into `NoNftables`."""
+    """Translate an OSError of the kernel into a SetupError, or into `NoNftables`."""
     try:
         yield
     except OSError as error:

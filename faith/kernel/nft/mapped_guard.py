@@ -1,8 +1,8 @@
-"""The guard of mapped IPv4 networks: nothing answers there but what was made to.
+"""The guard of mapped IPv4 networks: only sockets made for them answer there.
 
-The twin of `faith.kernel.nft.guard`, a table ``ip faith`` with the same rules: a connection or a
-datagram for a mapped address passes only to a socket that is IP_TRANSPARENT, an echo request and
-every other protocol is refused as administratively prohibited.  ICMP errors pass.
+The IPv4 counterpart of `faith.kernel.nft.guard`, a table ``ip faith`` with the same rules: a
+connection or a datagram for a mapped address passes only to a socket that is IP_TRANSPARENT; echo
+requests and every other protocol are refused as administratively prohibited.  ICMP errors pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Range = tuple[int, int]
-    """The first and the last of some IPv4 addresses."""
+    """The first and the last of consecutive IPv4 addresses."""
 
 _NETWORKS = Set("networks", ADDRESS4)
 _GUARD = (Rule("ip daddr @networks jump mapped", daddr4_in("networks") + jump("mapped")),)
@@ -55,10 +55,10 @@ _MAPPED = (
 
 
 def install(ranges: Iterable[Range], known: Iterable[Range] | None = None) -> None:
-    """Guard *ranges* of addresses, and no others; without any there is no guard.
+    """Guard exactly the address *ranges*; without any, remove the guard.
 
-    What is guarded before and after is guarded all the while.  *known* is what is guarded now, by a
-    guard of all its rules, for who knows that.  Raises SetupError.
+    Ranges guarded before and after stay guarded throughout.  *known* are the ranges of a guard that
+    the caller has found intact, which saves reading it again.  Raises SetupError.
     """
     wanted = _table(ranges)
     with explained(), Nftables(family=IP) as nft:
@@ -77,7 +77,7 @@ def _refill(nft: Nftables, wanted: Set, known: Iterable[Range] | None) -> None:
 
 
 def is_intact(ranges: Iterable[Range]) -> bool:
-    """Whether the guard is of all its rules, and of *ranges*.  Raises SetupError."""
+    """Return whether the guard has all its rules, and guards *ranges*.  Raises SetupError."""
     wanted = _table(ranges)
     with explained(), Nftables(family=IP) as nft:
         if not wanted.sets[0].ranges:
@@ -90,13 +90,14 @@ def is_intact(ranges: Iterable[Range]) -> bool:
 
 
 def generation() -> int:
-    """A number that is another one after every change of nftables.  Raises SetupError."""
+    """Return nftables' generation, which every change of the ruleset increases.  Raises
+    SetupError."""
     with explained(), Nftables(family=IP) as nft:
         return nft.generation()
 
 
 def render(ranges: Iterable[Range]) -> str:
-    """What `install` does, as a script for ``nft -f -``."""
+    """Return what `install` does as a script for ``nft -f -``."""
     return _table(ranges).text()
 
 

@@ -1,7 +1,7 @@
 """nftables in the kernel: tables made, refilled, compared and deleted, each in one transaction.
 
-No nft program is needed.  Everything here, reading too, needs CAP_NET_ADMIN; what the kernel
-refuses is an OSError.
+No nft program is needed.  Everything here, reading too, needs CAP_NET_ADMIN; every refusal of the
+kernel is an OSError.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from faith.kernel.netlink.netlink import Command
-    from faith.kernel.nft.ruleset import Chain, Kind, Range, Set, Table
+    from faith.kernel.nft.ruleset import Chain, ElementType, Range, Set, Table
 
 _SUBSYSTEM = 10
 _ATTRIBUTE = 4  # octets in front of an attribute's value
@@ -66,7 +66,7 @@ _RANGES_IN_A_MESSAGE = 500  # an attribute holds 64 KiB
 
 
 class Nftables:
-    """The nftables of this network namespace, as far as they are of *family*."""
+    """The nftables of this network namespace, for one *family* of tables."""
 
     def __init__(self, netlink: Netlink | None = None, family: str = IP6) -> None:
         self._netlink = netlink or Netlink(NETLINK_NETFILTER)
@@ -79,30 +79,30 @@ class Nftables:
         self.close()
 
     def fileno(self) -> int:
-        """The socket's descriptor."""
+        """Return the socket's descriptor."""
         return self._netlink.fileno()
 
     def close(self) -> None:
-        """Close the socket; the kernel deletes what `create` made."""
+        """Close the socket; the kernel deletes the tables that `create` made."""
         self._netlink.close()
 
     def replace(self, table: Table) -> None:
-        """Make *table*, in the place of one of its name; no packet finds neither."""
+        """Make *table*, replacing a table of the same name atomically."""
         old = _command(_DELTABLE, string(_TABLE_NAME, table.name))
         self._batch([_new_table(table.name), old, _new_table(table.name), *_contents(table)])
 
     def create(self, table: Table) -> None:
-        """Make *table*, which lives and dies with this object and nobody else can change.
+        """Make *table*, owned by this object: nobody else can change it.
 
-        The kernel deletes it when the last copy of the descriptor is closed, by SIGKILL too.
-        ``nft flush ruleset`` passes it over.  Takes Linux 5.12; raises OSError (EEXIST) when the
+        The kernel deletes it when the last copy of the descriptor is closed, after SIGKILL too.
+        ``nft flush ruleset`` leaves it alone.  Needs Linux 5.12; raises OSError (EEXIST) when the
         name is taken.
         """
         owned = _new_table(table.name, _TABLE_F_OWNER, NLM_F_CREATE | NLM_F_EXCL)
         self._batch([owned, *_contents(table)])
 
     def delete(self, name: str) -> bool:
-        """Delete a table; False when there was none."""
+        """Delete a table; return False when there was none."""
         try:
             self._batch([_command(_DELTABLE, string(_TABLE_NAME, name))])
         except OSError as error:
@@ -112,49 +112,51 @@ class Nftables:
         return True
 
     def refill(self, table: str, new: Set) -> None:
-        """Have the set of that name hold what *new* holds; no packet finds it half filled."""
+        """Replace the elements of a set by those of *new*, atomically."""
         empty = _command(_DELSETELEM, _elements_of(table, new))
         self._batch([empty, *_elements(table, new)])
 
     def change(self, table: str, of: Set, added: Iterable[Range], removed: Iterable[Range]) -> None:
-        """Have the set of that name and kind hold *added* and no longer *removed*, in one step."""
+        """Add and remove ranges of the set *of*, in one transaction."""
         old = _elements(table, of.of(removed), _DELSETELEM, 0)
         self._batch([*old, *_elements(table, of.of(added))])
 
     def generation(self) -> int:
-        """A number that every change of anything in nftables makes another one."""
+        """Return the generation number, which every change of any table increases."""
         (found,) = self._netlink.request(_kind(_GETGEN), self._header)
-        return int.from_bytes(_told(found)[_GEN_ID], "big")
+        return int.from_bytes(_attributes_of(found)[_GEN_ID], "big")
 
     def put(self, table: str, of: Map, key: bytes, value: bytes, *, again: bool) -> None:
-        """Have *key* lead to *value* in a map; *again* when it leads to another one now."""
+        """Map *key* to *value*; *again* says that the key is in the map and has to be replaced."""
         new = _entry(key) + attribute(_ELEM_DATA, attribute(_DATA_VALUE, value))
         old = [_change_of(_DELSETELEM, table, of, _entry(key))] if again else []
         self._batch([*old, _change_of(_NEWSETELEM, table, of, new, NLM_F_CREATE)])
 
     def take(self, table: str, of: Map, key: bytes) -> None:
-        """Have *key* lead nowhere; ENOENT when it does not lead anywhere now."""
+        """Remove *key* from a map; raises OSError (ENOENT) when it is not in it."""
         self._batch([_change_of(_DELSETELEM, table, of, _entry(key))])
 
     def exists(self, name: str) -> bool:
-        """True when there is a table of that name."""
+        """Return whether there is a table of that name."""
         return self._flags(name) is not None
 
     def ranges(self, table: str, wanted: Set) -> tuple[Range, ...]:
-        """What the set of *wanted*'s name and kind holds now; nothing when there is none."""
+        """Return the ranges in the set named by *wanted*; none when there is no such set."""
         try:
             found = self._dump(_GETSETELEM, _elements_of(table, wanted))
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return ()
             raise
-        points = [point for told in found for point in _points(told.get(_ELEM_LIST_ELEMENTS, b""))]
+        points = [
+            point for attrs in found for point in _points(attrs.get(_ELEM_LIST_ELEMENTS, b""))
+        ]
         return tuple(_intervals(points, wanted.kind.top))
 
     def has_rules_of(self, table: Table) -> bool:
-        """True when the kernel's chains, hooks and rules are those of *table*, and no more.
+        """Return whether the kernel's chains, hooks and rules are exactly those of *table*.
 
-        What the sets hold is not looked at.
+        The elements of sets are not compared.
         """
         return (
             self._is_active(table.name)
@@ -167,7 +169,7 @@ class Nftables:
         return flags is not None and not flags & _TABLE_F_DORMANT
 
     def _flags(self, table: str) -> int | None:
-        """The flags of a table, None when there is none of that name."""
+        """Return the flags of a table, None when there is none of that name."""
         try:
             (found,) = self._netlink.request(
                 _kind(_GETTABLE), self._header + string(_TABLE_NAME, table)
@@ -176,22 +178,22 @@ class Nftables:
             if error.errno == errno.ENOENT:
                 return None
             raise
-        return int.from_bytes(_told(found)[_TABLE_FLAGS], "big")
+        return int.from_bytes(_attributes_of(found)[_TABLE_FLAGS], "big")
 
     def _has_rules(self, table: str, chain: Chain) -> bool:
         found = self._dump(_GETRULE, string(_RULE_TABLE, table) + string(_RULE_CHAIN, chain.name))
-        rules = [told[_RULE_EXPRESSIONS] for told in found]
+        rules = [attrs[_RULE_EXPRESSIONS] for attrs in found]
         return len(rules) == len(chain.rules) and all(
             matches(rule.expressions, there) for rule, there in zip(chain.rules, rules, strict=True)
         )
 
     def _chains(self, table: str) -> dict[str, tuple[bytes, ...]]:
-        """What makes each chain of a table a base chain: hook, type, policy."""
+        """Return the hook, type and policy of each chain of a table, empty for regular chains."""
         found = self._dump(_GETCHAIN, b"")
         return {
-            _name(told, _CHAIN_NAME): tuple(told.get(kind, b"") for kind in _BASE)
-            for told in found
-            if _name(told, _CHAIN_TABLE) == table
+            _name(attrs, _CHAIN_NAME): tuple(attrs.get(kind, b"") for kind in _BASE)
+            for attrs in found
+            if _name(attrs, _CHAIN_TABLE) == table
         }
 
     def _batch(self, commands: Iterable[Command]) -> None:
@@ -200,7 +202,7 @@ class Nftables:
 
     def _dump(self, message: int, wanted: bytes) -> list[dict[int, bytes]]:
         found = self._netlink.dump(_kind(message), self._header + wanted)
-        return [_told(body) for body in found]
+        return [_attributes_of(body) for body in found]
 
 
 def _contents(table: Table) -> Iterator[Command]:
@@ -241,7 +243,7 @@ def _new_chain(table: str, chain: Chain) -> Command:
 
 
 def _base(chain: Chain) -> tuple[bytes, ...]:
-    """The values of the attributes that make a base chain, all empty for another chain."""
+    """Return the attribute values that make a base chain, all empty for a regular chain."""
     if not (hook := chain.hook):
         return (b"", b"", b"")
     where = number(_HOOK_HOOKNUM, _HOOKS[hook.name]) + number(_HOOK_PRIORITY, hook.priority)
@@ -272,10 +274,11 @@ def _elements_of(table: str, of: Set | Map) -> bytes:
     return string(_ELEM_LIST_TABLE, table) + string(_ELEM_LIST_SET, of.name)
 
 
-def _intervals_of(kind: Kind) -> Callable[[int, int], bytes]:
-    """What makes the two elements of an interval; one that reaches the top has no end.
+def _intervals_of(kind: ElementType) -> Callable[[int, int], bytes]:
+    """Return a function that encodes an interval as its two elements.
 
-    There can be very many, of which nothing but the values differs.
+    An interval that reaches the highest value has no end element.  There can be very many elements,
+    so everything but the values is encoded once.
     """
     octets, top = kind.octets, kind.top
     nothing = _entry(bytes(octets))
@@ -298,11 +301,11 @@ def _around(element: bytes, at: int, octets: int) -> tuple[bytes, bytes]:
 
 
 def _points(elements: bytes) -> Iterator[tuple[int, bool]]:
-    """The ``(value, it starts an interval)`` pairs of a list of elements."""
+    """Return the ``(value, whether it starts an interval)`` pairs of a list of elements."""
     for _, element in attributes(elements):
-        told = dict(attributes(element))
-        key = dict(attributes(told[_ELEM_KEY]))[_DATA_VALUE]
-        flags = int.from_bytes(told.get(_ELEM_FLAGS, b""), "big")
+        attrs = dict(attributes(element))
+        key = dict(attributes(attrs[_ELEM_KEY]))[_DATA_VALUE]
+        flags = int.from_bytes(attrs.get(_ELEM_FLAGS, b""), "big")
         yield int.from_bytes(key, "big"), not flags & _ELEM_INTERVAL_END
 
 
@@ -324,9 +327,9 @@ def _kind(message: int) -> int:
     return _SUBSYSTEM << 8 | message
 
 
-def _told(body: bytes) -> dict[int, bytes]:
+def _attributes_of(body: bytes) -> dict[int, bytes]:
     return dict(attributes(body[_NFGENMSG:]))
 
 
-def _name(told: dict[int, bytes], kind: int) -> str:
-    return told[kind].rstrip(bytes(1)).decode()
+def _name(attrs: dict[int, bytes], kind: int) -> str:
+    return attrs[kind].rstrip(bytes(1)).decode()

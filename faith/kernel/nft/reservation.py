@@ -1,4 +1,5 @@
-"""Reserving prefixes: the AnyIP route and the guard together, in an order that leaves no gap."""
+"""Reservation of prefixes: the AnyIP route and the guard together, in an order that
+leaves no gap."""
 
 from __future__ import annotations
 
@@ -32,11 +33,12 @@ def check(prefix: Prefix, others: Iterable[Prefix]) -> None:
 
 
 def keep_guarded(coming: Iterable[Prefix] = (), open_ports: Ports | None = None) -> bool:
-    """Guard what is reserved and what is *coming*; False when the kernel has no nftables.
+    """Guard the reserved prefixes and those *coming*; return False where the kernel has no
+    nftables.
 
-    Called before a prefix is reserved, so that none is ever ours without a guard, and again after
-    any change, because others (a faithd, another ``faith``) may have changed something meanwhile.
-    *open_ports* None leaves them.  Raises SetupError.
+    It is called before a prefix is reserved, so that none is ever local without a guard, and again
+    after any change, because other processes (a faithd, another ``faith``) may have changed
+    something meanwhile.  *open_ports* None keeps the ports that are open.  Raises SetupError.
     """
     coming = tuple(coming)
     try:

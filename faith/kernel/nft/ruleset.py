@@ -1,4 +1,4 @@
-"""nftables tables as values: what a table is to hold, and how nft writes it."""
+"""nftables tables as values, and their text in nft's language."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
     Range = tuple[int, int]
-    """The first and the last of what an interval holds."""
+    """The first and the last value of an interval."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What a set holds: nft's name and number for it, and its width."""
+class ElementType:
+    """The type of a set's elements: nft's name and number for it, and its width in octets."""
 
     name: str
     number: int
@@ -31,12 +31,12 @@ class Kind:
 
 
 IP, IP6 = "ip", "ip6"
-"""Families of tables, as nft calls them."""
+"""Families of tables, by nft's names."""
 
-ADDRESS = Kind("ipv6_addr", 8, 16)
-ADDRESS4 = Kind("ipv4_addr", 7, 4)
-PORT = Kind("inet_service", 13, 2)
-TWO_ADDRESSES = Kind("ipv6_addr . ipv6_addr", 8 << 6 | 8, 32)
+ADDRESS = ElementType("ipv6_addr", 8, 16)
+ADDRESS4 = ElementType("ipv4_addr", 7, 4)
+PORT = ElementType("inet_service", 13, 2)
+TWO_ADDRESSES = ElementType("ipv6_addr . ipv6_addr", 8 << 6 | 8, 32)
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Set:
     """A named set of intervals that do not overlap."""
 
     name: str
-    kind: Kind
+    kind: ElementType
     ranges: tuple[Range, ...] = ()
 
     @classmethod
     def of_prefixes(cls, name: str, prefixes: Iterable[Prefix]) -> Set:
-        """A set of addresses; of prefixes that hold each other, the outer one."""
+        """Return a set of addresses; a prefix inside another one is left out."""
         ranges: list[Range] = []
         for prefix in sorted(prefixes, key=lambda p: (p.address, p.length)):
             last = prefix.address | (1 << (128 - prefix.length)) - 1
@@ -59,15 +59,15 @@ class Set:
 
     @classmethod
     def of_ports(cls, name: str, ports: Ports) -> Set:
-        """A set of ports."""
+        """Return a set of ports."""
         return cls(name, PORT, ports.ranges)
 
     def of(self, ranges: Iterable[Range]) -> Set:
-        """The same set with other ranges in it."""
+        """Return the same set with other ranges."""
         return Set(self.name, self.kind, tuple(ranges))
 
     def text(self) -> str:
-        """The set as nft lists it."""
+        """Return the set as nft lists it."""
         lines = [f"\tset {self.name} {{", f"\t\ttype {self.kind.name}", "\t\tflags interval"]
         if self.ranges:
             lines.append(f"\t\telements = {{ {', '.join(self._elements())} }}")
@@ -82,9 +82,9 @@ class Set:
 
 
 def networks_of(
-    kind: Kind, first: int, last: int
+    kind: ElementType, first: int, last: int
 ) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """The networks that make up a range of addresses."""
+    """Return the networks that make up a range of addresses."""
     if kind == ADDRESS4:
         four = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last)
         yield from ipaddress.summarize_address_range(*four)
@@ -95,20 +95,20 @@ def networks_of(
 
 @dataclass(frozen=True)
 class Map:
-    """A named map of keys to values, which is empty when its table is made."""
+    """A named map of keys to values, empty when its table is made."""
 
     name: str
-    keys: Kind
-    values: Kind
+    keys: ElementType
+    values: ElementType
 
     def text(self) -> str:
-        """The map as nft lists it."""
+        """Return the map as nft lists it."""
         return f"\tmap {self.name} {{\n\t\ttype {self.keys.name} : {self.values.name}\n\t}}"
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule as nft writes it, and the same in `faith.kernel.nft.expressions`."""
+    """A rule as text for nft, and the same in `faith.kernel.nft.expressions`."""
 
     text: str
     expressions: bytes
@@ -116,7 +116,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Hook:
-    """Where packets enter a chain: *kind* is filter or nat, *name* the hook."""
+    """The attachment point of a base chain: *kind* is filter or nat, *name* the hook."""
 
     kind: str
     name: str
@@ -125,14 +125,14 @@ class Hook:
 
 @dataclass(frozen=True)
 class Chain:
-    """Rules in their order; what passes them all goes on."""
+    """An ordered list of rules; a packet that matches none of them is accepted."""
 
     name: str
     rules: tuple[Rule, ...]
     hook: Hook | None = None
 
     def text(self) -> str:
-        """The chain as nft reads it."""
+        """Return the chain as text for nft."""
         lines = [rule.text for rule in self.rules]
         if hook := self.hook:
             lines.insert(
@@ -144,7 +144,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Table:
-    """A whole table."""
+    """A table with its sets, maps and chains."""
 
     name: str
     sets: tuple[Set, ...]
@@ -154,11 +154,11 @@ class Table:
 
     @property
     def containers(self) -> tuple[Set | Map, ...]:
-        """What the rules look things up in."""
+        """The sets and maps of the table."""
         return (*self.sets, *self.maps)
 
     def text(self) -> str:
-        """A script for ``nft -f -`` that makes the table, in the place of one that is there."""
+        """Return a script for ``nft -f -`` that makes the table, replacing one of the same name."""
         parts = [s.text() for s in self.containers] + [chain.text() for chain in self.chains]
         name = f"table {self.family} {self.name}"
         return "\n".join([name, f"delete {name}", f"{name} {{", "\n\n".join(parts), "}", ""])

@@ -1,6 +1,6 @@
-"""Capabilities: which ones we have, what to say when one lacks, and how to be rid of them.
+"""Capabilities: which are effective, the error when one is missing, and dropping them.
 
-See capabilities(7).  All of this is a matter of the calling thread.
+See capabilities(7).  All of this applies to the calling thread.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 
 class Dropped(NamedTuple):
-    """What `drop` left: the user and group this process runs as, and its capabilities."""
+    """The result of `drop`: the user and group this process runs as, and its capabilities."""
 
     uid: int
     gid: int
@@ -79,21 +79,22 @@ class Dropped(NamedTuple):
 
 
 def effective() -> frozenset[str]:
-    """The names (``CAP_…``) of the capabilities that count for this thread now."""
+    """Return the names (``CAP_…``) of the effective capabilities of this thread."""
     return _names(_status("CapEff"))
 
 
 def require(step: str, *names: str) -> None:
-    """Raise PermissionNeeded for *step*, naming those of the capabilities *names* that lack."""
+    """Raise PermissionNeeded for *step* naming the capabilities of *names* that are not
+    effective."""
     held = effective()
     if missing := [name for name in names if name not in held]:
         raise PermissionNeeded(step, *missing)
 
 
 def refusal(step: str, error: OSError, *names: str) -> SetupError:
-    """The error to raise for *step*, which takes the capabilities *names* and failed by *error*.
+    """Return the error for *step*, which needs the capabilities *names* and failed with *error*.
 
-    PermissionNeeded when it failed for want of some of them, naming those.
+    It is PermissionNeeded, naming the missing ones, when their absence is the cause.
     """
     reason = error.strerror or str(error)
     if error.errno != errno.EPERM:
@@ -110,15 +111,15 @@ def refusal(step: str, error: OSError, *names: str) -> SetupError:
 
 
 def drop(user: str, keep: Iterable[str] = ()) -> Dropped:
-    """Become *user* for good, with no group but its own and no capability but those in *keep*.
+    """Become *user* irrevocably, with no supplementary group and no capability but those in *keep*.
 
-    Neither a set-user-ID program nor one with file capabilities gives anything back afterwards.
-    Who is not root stays who it is, and so does the root of a user namespace that has no *user*;
-    they lose their capabilities all the same.  Call it while there is one thread only.
+    Neither a set-user-ID program nor file capabilities restore any afterwards.  A process that is
+    not root keeps its user, and so does the root of a user namespace that does not map *user*; both
+    lose their capabilities all the same.  Call it while there is one thread only.
 
     Raises ConfigError for an unknown user, PermissionNeeded when root lacks CAP_SETUID or
-    CAP_SETGID or a capability in *keep* is not there to be kept, and SetupError when it turns out
-    that privileges remain: the process must then end.
+    CAP_SETGID or when a capability in *keep* is not held, and SetupError when privileges turn out
+    to remain: the process must then end.
     """
     kept = frozenset(keep)
     try:
@@ -136,9 +137,9 @@ def drop(user: str, keep: Iterable[str] = ()) -> Dropped:
 
 
 def _clear_bounds() -> None:
-    """Empty the sets that decide what an executed program could gain."""
+    """Empty the ambient and bounding sets, from which executed programs could gain capabilities."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    if "CAP_SETPCAP" in effective():  # without it no_new_privs has to do, and does
+    if "CAP_SETPCAP" in effective():  # without it no_new_privs alone has to do, and does
         for number in range(_last_capability() + 1):
             _prctl(_PR_CAPBSET_DROP, number)
 
@@ -153,7 +154,7 @@ def _become(user: str, uid: int, gid: int) -> None:
 
 
 def _exists_here(uid: int, gid: int) -> bool:
-    """Whether this user namespace knows both, and lets go of groups (user_namespaces(7))."""
+    """Return whether this user namespace maps both and allows setgroups(2) (user_namespaces(7))."""
     return (
         _mapped(uid, "uid_map")
         and _mapped(gid, "gid_map")
@@ -193,7 +194,7 @@ def _can_be_root() -> bool:
 
 
 def _status(field: str) -> int:
-    """A set of capabilities in /proc, as a mask."""
+    """Return a set of capabilities in /proc as a mask."""
     for line in Path("/proc/thread-self/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == field:

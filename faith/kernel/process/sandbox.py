@@ -1,6 +1,6 @@
-"""What a process gives up for good that serves strangers and needs no more: Landlock.
+"""Landlock: what a process that serves strangers gives up irrevocably.
 
-See landlock(7).  It goes for the calling thread and what comes of it.
+See landlock(7).  It applies to the calling thread and its descendants.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CREATE_RULESET, _RESTRICT_SELF = 444, 446
 _GET_VERSION = 1
 _READING = 1 << 2 | 1 << 3  # READ_FILE, READ_DIR
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15}
-"""How many rights to files a version knows, as far as they are of use here: not ioctl(2)."""
+"""How many access rights to files each version knows, without ioctl(2), which is not restricted."""
 _NETWORK_SINCE, _NETWORK_RIGHTS = 4, 1 << 0 | 1 << 1  # BIND_TCP, CONNECT_TCP
 _SCOPES_SINCE, _SCOPES = 6, 1 << 0 | 1 << 1  # ABSTRACT_UNIX_SOCKET, SIGNAL
 
@@ -25,13 +25,13 @@ _STEP = "confine the process"
 
 
 def confine(*, connects: bool = True) -> int:
-    """Execute, write, create and remove no file any more; signal nobody.
+    """Forbid this thread to execute, write, create and remove files, and to signal other processes.
 
-    Descriptors that are open are as good as before, and files can be read.  Without *connects* no
-    TCP connection is made, and no TCP port taken.  Whoever calls it has no_new_privs set.
+    Open descriptors stay usable, and files can be read.  Without *connects*, TCP connections and
+    TCP ports are forbidden as well.  The caller must have set no_new_privs.
 
-    Returns the version of Landlock, which decides how much of this is so: connections since 4,
-    signals and abstract sockets since 6, and nothing at 0, where the kernel has none.  Raises
+    Returns the version of Landlock, which decides how much of this is enforced: connections since
+    4, signals and abstract sockets since 6, and nothing at 0, where the kernel has none.  Raises
     SetupError.
     """
     try:
@@ -53,7 +53,7 @@ def confine(*, connects: bool = True) -> int:
 
 
 def _rights(version: int, *, connects: bool) -> bytes:
-    """A struct landlock_ruleset_attr of what is denied, as long as *version* knows it."""
+    """Return a struct landlock_ruleset_attr of the denied rights, as long as *version* knows it."""
     known = _FILE_RIGHTS.get(version, max(_FILE_RIGHTS.values()))
     rights = struct.pack("=Q", (1 << known) - 1 & ~_READING)
     if version >= _NETWORK_SINCE:

@@ -1,1 +1,1 @@
-"""Memory that several processes share: counters and leases."""
+"""Memory shared by several processes: counters and leases."""

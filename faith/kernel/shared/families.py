@@ -1,4 +1,4 @@
-"""Families of counters, as Prometheus calls them, and where in memory the cells of each are."""
+"""Metric families, in the terms of Prometheus, and the layout of their cells in memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 STATE = "state"
-"""A gauge that each program sets for itself, so that those of two are never added up."""
+"""A gauge that each process sets for itself and that is never summed over an upgrade."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Numbers of one *name* and *kind*, as Prometheus calls them, told apart by *label*.
+    """A metric family of one *name* and *kind*, with one *label* at most.
 
-    There is a cell for each of *values*.  A histogram has the upper *bounds* of its buckets in
-    seconds, and a cell for each, one for what is above them all, and one for the sum (in µs).
+    There is a cell for each of *values*.  A histogram has a cell for each of *bounds*, the upper
+    bounds of its buckets in seconds, one for values above them all, and one for the sum (in µs).
     """
 
     name: str
@@ -31,17 +31,17 @@ class Family:
 
     @property
     def size(self) -> int:
-        """Its cells."""
+        """The number of cells."""
         return len(self.names)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What tells its cells apart, in other programs as well."""
+        """The names of the cells, which are the same in other versions of the program."""
         return (*map(str, self.bounds), "above", "sum") if self.bounds else self.values
 
 
 class Layout:
-    """Where in a slab the cells of *families* are."""
+    """The positions of the cells of *families* in a slab."""
 
     def __init__(self, *families: Family) -> None:
         self.families = families
@@ -49,13 +49,13 @@ class Layout:
         self._starts = {family.name: start for family, start in zip(families, starts, strict=True)}
 
     def start(self, family: Family) -> int:
-        """The first cell of *family*."""
+        """Return the index of the first cell of *family*."""
         return self._starts[family.name]
 
     def cells(self, family: Family) -> dict[str, int]:
-        """The cell of each of *family*'s values."""
+        """Return the index of the cell of each of *family*'s values."""
         return {value: self.start(family) + n for n, value in enumerate(family.values)}
 
     def of(self, family: Family, cells: Sequence[int]) -> Sequence[int]:
-        """The numbers of *family* among *cells*."""
+        """Return the numbers of *family* among *cells*."""
         return cells[self.start(family) : self.start(family) + family.size]

@@ -1,8 +1,9 @@
-"""What the addresses of a pool stand for, in memory that all processes of a daemon share.
+"""The leases of pool addresses, in memory that all processes of a daemon share.
 
-Who lends an address writes it here before anybody is told, so a connection to it finds its server
-at once, in whatever process it comes to.  And who uses one writes that here, so nobody else gets
-it meanwhile.  Nothing is locked: an address has one lender at a time, and a use is only a time.
+The name server writes a lease here before it answers, so a connection to the address finds its
+server at once, in every process.  Whoever uses a lease extends it here, so that the address is
+leased to nobody else meanwhile.  There is no lock: an address has one lender at a time, and its
+expiry only grows.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     Network = tuple[int, int]
-    """An IPv4 address and a length."""
+    """An IPv4 address and a prefix length."""
 
 GRACE = 120.0
-"""Seconds that an address keeps its meaning after it was used last."""
+"""Seconds that a lease lasts after its last use."""
 
 NOTHING = 0, 0.0
-"""What an address stands for that was never lent, and until when."""
+"""The lease of an address that has none: no host, expired."""
 
 _HALF = (1 << 64) - 1
 _MICRO = 1_000_000
-_WORDS = 4  # how often it was written, odd meanwhile; the address, in two halves; until when
+_WORDS = 4  # write count, odd during a write; the IPv6 address, in two halves; the expiry
 _OCTETS = 8 * _WORDS
 
 
 class Leases:
-    """The addresses of *networks*; in the memory behind *descriptor* if there is any already.
+    """The leases of the addresses of *networks*, in new memory or in that behind *descriptor*.
 
-    Times are those of the monotonic clock, in seconds.
+    Times are seconds of the monotonic clock.
     """
 
     def __init__(self, networks: Iterable[Network], descriptor: int | None = None) -> None:
@@ -51,15 +52,16 @@ class Leases:
         self._words = memoryview(mmap.mmap(descriptor, size * _OCTETS)).cast("Q")
 
     def fileno(self) -> int:
-        """The descriptor of the memory."""
+        """Return the descriptor of the memory."""
         return self._descriptor
 
     def close(self) -> None:
-        """Close the descriptor; what is in memory can be used as before."""
+        """Close the descriptor; the memory stays mapped and usable."""
         os.close(self._descriptor)
 
     def look(self, v4: int) -> tuple[int, float]:
-        """What *v4* stands for, 0 for nothing, and until when at least."""
+        """Return the IPv6 address leased for *v4*, 0 for none, and the time at which it
+        may expire."""
         at = self._at(v4)
         if at is None:
             return NOTHING
@@ -67,25 +69,29 @@ class Leases:
         before = words[at]
         v6, until = words[at + 1] << 64 | words[at + 2], words[at + 3] / _MICRO
         if before % 2 or words[at] != before:
-            return NOTHING  # in this moment it gets another meaning
+            return NOTHING  # a write is in progress
         return v6, until
 
     def put(self, v4: int, v6: int, until: float) -> None:
-        """Have *v4*, which is of the pool, stand for *v6* until then at least."""
+        """Lease *v4*, which is of the pool, to *v6* until that time at least.
+
+        The time may lie before the clock began: an ended lease that an earlier start has left.
+        """
         at = self._at(v4)
         assert at is not None
         words = self._words
-        whole = words[at] % 2 == 0  # else its lender has died while it wrote
+        whole = words[at] % 2 == 0  # otherwise its lender died during a write
         if whole and words[at + 1] << 64 | words[at + 2] == v6:
             self._extend(at, until)
             return
         words[at] |= 1
         words[at + 1], words[at + 2] = v6 >> 64, v6 & _HALF
-        words[at + 3] = int(until * _MICRO)
+        words[at + 3] = _micro(until)
         words[at] += 1
 
     def use(self, v4: int) -> int | None:
-        """What *v4* stands for, and will for `GRACE` from now; None for nothing."""
+        """Return the IPv6 address leased for *v4* and extend the lease by `GRACE`; None without a
+        lease."""
         v6, _ = self.look(v4)
         if not v6:
             return None
@@ -95,7 +101,7 @@ class Leases:
         return v6
 
     def _extend(self, at: int, until: float) -> None:
-        micro = int(until * _MICRO)
+        micro = _micro(until)
         if micro > self._words[at + 3]:
             self._words[at + 3] = micro
 
@@ -104,3 +110,8 @@ class Leases:
             if first <= v4 < end:
                 return (before + v4 - first) * _WORDS
         return None
+
+
+def _micro(seconds: float) -> int:
+    """A time as it stands in the memory, which has none below 0."""
+    return max(0, int(seconds * _MICRO))

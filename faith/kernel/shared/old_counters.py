@@ -1,4 +1,4 @@
-"""The numbers of the program before this one, in the memory that its processes still write to."""
+"""Counters of the predecessor process, in the memory that its children still write to."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class Past:
-    """What another program has *left* (`Area.state`), as *layouts* of this one have it.
+    """The counters of another process, from its `Area.state`, by the *layouts* of this one.
 
-    Numbers are found by the names of their families and labels: what that program did not count
-    is 0, and what this one does not know any more is left out, as is a histogram of other bounds.
+    Cells are matched by the names of their families and labels: a cell that the other process did
+    not have counts 0, and one that this process does not have is left out, as is a histogram with
+    other bounds.
     """
 
     def __init__(self, left: Mapping[str, Any], layouts: Iterable[Layout]) -> None:
@@ -33,12 +34,13 @@ class Past:
         }
 
     def total(self, layout: Layout, cell: int) -> int:
-        """One cell of *layout*, of all processes together."""
+        """Return one cell of *layout*, summed over all processes."""
         place = self._places[id(layout)][cell]
         return 0 if place is None else sum(self._cells[place :: self._width])
 
     def move(self, process: int, layout: Layout, cell: int, to: int) -> None:
-        """Count what a *process* has in a cell of *layout* in another; it must be dead."""
+        """Add a *process*'s number in a cell of *layout* to another cell; the process
+        must be dead."""
         here, there = (self._places[id(layout)][one] for one in (cell, to))
         if here is not None and there is not None:
             start = process * self._width
@@ -46,22 +48,22 @@ class Past:
             self._cells[start + here] = 0
 
     def state(self) -> Mapping[str, Any]:
-        """What it was made of."""
+        """Return the state this was made of."""
         return self._left
 
     def descriptors(self) -> Iterator[int]:
-        """The one in the state."""
+        """Return the descriptor in the state."""
         yield self._left["memory"]
 
     def forsake(self) -> None:
-        """Let go of what the next program would need."""
+        """Close in a child what only an upgrade needs."""
         os.close(self._left["memory"])
 
 
 def _found(
     family: Family, families: Mapping[str, tuple[int, Sequence[str]]]
 ) -> Sequence[int | None]:
-    """Where the other program has each cell of *family*, if anywhere."""
+    """Return where the other process has each cell of *family*, None where it has none."""
     if family.kind == STATE or family.name not in families:
         return [None] * family.size
     start, names = families[family.name]

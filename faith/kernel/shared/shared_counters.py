@@ -1,6 +1,6 @@
-"""Numbers that several processes keep, and that anybody may add up without a message or a lock.
+"""Counters of several processes in shared memory, summed without messages or locks.
 
-Every process has a *slab* of its own in one piece of memory that they share, and alone writes it.
+Every process has a *slab* of its own in one piece of shared memory, and is its only writer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from faith.kernel.shared.old_counters import Past
 
     Cells = MutableSequence[int] | memoryview[int]
-    """Counters; where nobody else is to see them, a list."""
+    """Counters; a list where no other process reads them."""
 
 _WIDTH = 8  # octets of a cell: the kernel's pages keep them aligned
 _MICRO = 1_000_000
@@ -38,7 +38,7 @@ class Buckets:
         self._sum = self._start + family.size - 1
 
     def add(self, seconds: float) -> None:
-        """One more that took so long."""
+        """Count one value, in seconds."""
         cells = self._cells
         cells[self._start + bisect_left(self._bounds, seconds)] += 1
         cells[self._sum] += int(seconds * _MICRO)
@@ -49,18 +49,18 @@ def shared(form: Literal["q"], count: int) -> memoryview[int]: ...
 @overload
 def shared(form: Literal["d"], count: int) -> memoryview[float]: ...
 def shared(form: Literal["q", "d"], count: int) -> memoryview[int] | memoryview[float]:
-    """So many integers ("q") or floats ("d"), which processes forked from this one share.
+    """Return *count* integers ("q") or floats ("d") shared with the processes forked from this one.
 
-    They are 0 at first, and cost memory once they are something else.
+    They start at 0, and take memory only once they have been written.
     """
     return memoryview(mmap.mmap(-1, count * _WIDTH)).cast(form)
 
 
 class Area:
-    """Slabs of *places* processes, each with room for *layouts*; zeros at first.
+    """Slabs of *places* processes, each with room for *layouts*, starting at zero.
 
-    The memory goes with the last process that was forked from its maker.  Totals have what is in
-    the *past* too: what the program before this one has counted.
+    The memory is freed with the last process that was forked from its maker.  Totals include the
+    *past*: the counters of the predecessor process.
     """
 
     def __init__(self, layouts: Iterable[Layout], places: int, past: Past | None = None) -> None:
@@ -73,24 +73,24 @@ class Area:
         self._cells = memoryview(mmap.mmap(self._file, 0)).cast("q")
 
     def slab(self, place: int, layout: Layout) -> memoryview[int]:
-        """The cells of one process for *layout*."""
+        """Return the cells of one process for *layout*."""
         start = place * self._width + self._offsets[id(layout)]
         return self._cells[start : start + layout.size]
 
     def total(self, layout: Layout, cell: int) -> int:
-        """One cell of *layout*, of all places together."""
+        """Return one cell of *layout*, summed over all places."""
         start = self._offsets[id(layout)] + cell
         before = 0 if self._past is None else self._past.total(layout, cell)
         return before + sum(self._cells[start :: self._width])
 
     def totals(self, layout: Layout) -> list[int]:
-        """Every cell of *layout*, of all places together."""
+        """Return every cell of *layout*, summed over all places."""
         return [self.total(layout, cell) for cell in range(layout.size)]
 
-    # -- from one program to the next --------------------------------------------------------
+    # -- upgrades ----------------------------------------------------------------------------
 
     def settle(self, past: Past) -> None:
-        """Count in the first place what was counted in a *past* that nobody adds to any more."""
+        """Add the totals of a *past* that no process writes to any more to the first place."""
         for layout in self.layouts:
             cells = self.slab(0, layout)
             for family in layout.families:
@@ -100,7 +100,8 @@ class Area:
                         cells[cell] += past.total(layout, cell)
 
     def state(self) -> dict[str, Any]:
-        """What `Past` is made of in the next program, fit for JSON."""
+        """Return the state that an upgrade passes to the successor's `OldCounters`, fit
+        for JSON."""
         families = {
             family.name: [self._offsets[id(layout)] + layout.start(family), family.names]
             for layout in self.layouts
@@ -110,16 +111,16 @@ class Area:
         return {"memory": self._file, "width": self._width, "families": families}
 
     def descriptors(self) -> Iterator[int]:
-        """The one in the state."""
+        """Return the descriptor in the state."""
         yield self._file
 
     def forsake(self) -> None:
-        """Let go of what only the maker needs, in a process that was forked from it."""
+        """Close in a child what only the maker needs."""
         os.close(self._file)
 
 
 def _memory(size: int) -> int:
-    """A file of so many zeros in memory, which nobody who has it can make smaller."""
+    """Return a memory file of *size* zeros, sealed against shrinking and growing."""
     descriptor = os.memfd_create("faith-numbers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, size)
     seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL

@@ -1,1 +1,1 @@
-"""Sockets as the relays need them: TCP, UDP and raw ICMP."""
+"""Sockets of the relays: TCP, UDP and raw ICMP."""

@@ -1,4 +1,4 @@
-"""Raw sockets for ICMP and ICMPv6: from any address of the host's, with what comes to it."""
+"""Raw sockets for ICMP and ICMPv6, which may send from any address of the host."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _QUEUE = 1 << 20
 
 
 def icmp_socket(kinds: Iterable[int]) -> _socket.socket:
-    """A raw, non-blocking socket that gets the ICMP messages of *kinds* that the host gets.
+    """Return a raw, non-blocking socket that receives the host's ICMP messages of *kinds*.
 
-    They come with their IP header.  What it sends is fragmented where need be.  Raises SetupError.
+    Messages arrive with their IP header.  Packets it sends may be fragmented.  Raises SetupError.
     """
     sock = _raw(_socket.AF_INET, _socket.IPPROTO_ICMP)
     blocked = 0xFFFFFFFF & ~sum(1 << kind for kind in kinds)
@@ -36,11 +36,11 @@ def icmp_socket(kinds: Iterable[int]) -> _socket.socket:
 
 
 def icmpv6_socket(kinds: Iterable[int]) -> _socket.socket:
-    """A raw, non-blocking socket that gets the ICMPv6 messages of *kinds* that the host gets.
+    """Return a raw, non-blocking socket that receives the host's ICMPv6 messages of *kinds*.
 
-    With each come the address that it was sent to, hop limit and traffic class.  What it sends
-    may come from any address of a reserved prefix, and gets its checksum from the kernel.
-    Raises SetupError.
+    Each message comes with its destination address, hop limit and traffic class.  The socket may
+    send from any address of a reserved prefix, and the kernel fills in the checksum.  Raises
+    SetupError.
     """
     sock = _raw(_socket.AF_INET6, _socket.IPPROTO_ICMPV6)
     blocked = (1 << 256) - 1 & ~sum(1 << kind for kind in kinds)
@@ -53,12 +53,12 @@ def icmpv6_socket(kinds: Iterable[int]) -> _socket.socket:
 
 
 def resumed(fd: int) -> _socket.socket:
-    """The socket whose descriptor came from the program before this one."""
+    """Adopt the socket that the predecessor process left open at *fd*."""
     return _socket.socket(fileno=fd)
 
 
 def copied(sock: _socket.socket) -> _socket.socket:
-    """The same socket by another descriptor."""
+    """Return the same socket with a duplicated descriptor."""
     return _socket.socket(fileno=os.dup(sock.fileno()))
 
 

@@ -1,8 +1,8 @@
-"""TCP sockets as the relay needs them: listeners, original destinations, resets, source ports.
+"""TCP sockets for the relay: listeners, original destinations, resets, source ports.
 
-Sockets are ``_socket.socket``, the class below ``socket.socket``: inetd mode must not import the
-latter, the plane wants nothing of it (``_accept`` and ``fileno`` are in both), and functions that
-ask for ``_socket.socket`` take both.  asyncio's servers want the other:
+Sockets are ``_socket.socket``, the base class of ``socket.socket``: inetd mode must not import the
+latter, the plane needs nothing of it (``_accept`` and ``fileno`` are in both), and functions that
+take ``_socket.socket`` take both.  asyncio's servers need the subclass:
 ``socket.socket(fileno=sock.detach())``.
 """
 
@@ -25,7 +25,7 @@ IP6T_SO_ORIGINAL_DST = 80
 IP_BIND_ADDRESS_NO_PORT = 24
 
 NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-"""Errors for want of descriptors or memory: ours, and over when there is room again."""
+"""Errors for lack of descriptors or memory: temporary, and local to this host."""
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
@@ -52,16 +52,16 @@ _INT = b"\0\0\0\0"
 def listener(
     address: str, port: int, *, transparent: bool, reuseport: bool = False, backlog: int = BACKLOG
 ) -> _socket.socket:
-    """A non-blocking, close-on-exec socket listening on *address* and *port* (0: any).
+    """Return a non-blocking, close-on-exec socket listening on *address* and *port* (0: any).
 
-    It is of IPv4 if the address is, else of IPv6 alone.
+    It is an IPv4 socket for an IPv4 address, else an IPv6-only one.
 
     Accepted sockets inherit TCP_NODELAY, SO_KEEPALIVE and SO_OOBINLINE.  *transparent* lets it
-    answer for addresses that are not the host's, and past the guard; it takes CAP_NET_ADMIN.
-    *reuseport* joins others on the port, of the same user and with the same option; to have a
-    port among several workers and with nobody else, see `listeners`.
+    accept for addresses that are not the host's, and past the guard; it needs CAP_NET_ADMIN.
+    *reuseport* joins other sockets on the port, of the same user and with the same option; to share
+    a port among several workers and nobody else, see `listeners`.
 
-    Raises SetupError, which says who holds the port when that can be found out.
+    Raises SetupError, which names the process that holds the port when it can be found.
     """
     family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
     try:
@@ -81,9 +81,9 @@ def listener(
 def stream_socket(
     family: int, *, transparent: bool = False, reuseport: bool = False
 ) -> _socket.socket:
-    """A TCP socket like a `listener`, bound to no address yet.
+    """Return an unbound TCP socket with the options of a `listener`.
 
-    *transparent* takes CAP_NET_ADMIN; binding it then takes nothing.  Raises OSError.
+    *transparent* needs CAP_NET_ADMIN; binding it afterwards needs nothing.  Raises OSError.
     """
     options = [
         (level, option)
@@ -105,18 +105,18 @@ def stream_socket(
 
 
 def fit(sock: _socket.socket) -> None:
-    """Have a listening socket of somebody else's be like a `listener`.  Raises OSError."""
+    """Set the options of a `listener` on a listening socket made elsewhere.  Raises OSError."""
     for level, option in _LISTENER_OPTIONS[2:]:
         sock.setsockopt(level, option, 1)
     sock.setblocking(False)
 
 
 def listeners(address: str, port: int, count: int, *, transparent: bool) -> list[_socket.socket]:
-    """*count* listeners among which the kernel spreads the connections to one port.
+    """Return *count* listeners among which the kernel spreads the connections to one port.
 
     The port must be free: SO_REUSEPORT alone would join any server of the same user that also set
-    it (nginx with ``reuseport``, a second faithd) and get a share of its connections.  So the
-    first listener binds without, and only then lets the others in.  Raises SetupError.
+    it (nginx with ``reuseport``, a second faithd) and get a share of its connections.  So the first
+    listener binds without it, and only then admits the others.  Raises SetupError.
     """
     group = [listener(address, port, transparent=transparent)]
     try:
@@ -145,10 +145,10 @@ def _refused(step: str, port: int, error: OSError) -> SetupError:
 
 
 def original_destination(sock: _socket.socket) -> tuple[bytes, int]:
-    """Where a redirected connection was going: the address in 16 octets, and the port.
+    """Return the destination of a redirected connection: its address in 16 octets, and the port.
 
-    For one that no rule has redirected it is the socket's own address.  Raises OSError (ENOENT)
-    when connection tracking does not know the connection.
+    Without redirection it is the socket's own address.  Raises OSError (ENOENT) when connection
+    tracking does not know the connection.
     """
     answer = sock.getsockopt(_socket.IPPROTO_IPV6, IP6T_SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
     port, address = _SOCKADDR_IN6.unpack(answer)
@@ -156,7 +156,7 @@ def original_destination(sock: _socket.socket) -> tuple[bytes, int]:
 
 
 def reset(sock: _socket.socket) -> None:
-    """Close *sock* so that its peer gets RST, not FIN; what is still unsent is discarded."""
+    """Close *sock* with a RST instead of a FIN; unsent data is discarded."""
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _ABORT)
     sock.close()
 
@@ -185,9 +185,10 @@ def at_mark(fd: int) -> bool:
 def bind_reserved(sock: _socket.socket, address: str) -> int:
     """Bind *sock* to *address* and a free port from 512 to 1023, which is returned.
 
-    rlogin, rsh and their like take such a port for a sign of a privileged client.  The search
-    goes downwards from a random port, so that ports in TIME_WAIT are not asked for every time.
-    Raises OSError: EADDRINUSE when no port is left, EACCES without CAP_NET_BIND_SERVICE.
+    The servers of rlogin and rsh take such a source port as a sign of a privileged client.  The
+    search goes downwards from a random port, so that it does not start with ports in TIME_WAIT
+    every time. Raises OSError: EADDRINUSE when no port is left, EACCES without
+    CAP_NET_BIND_SERVICE.
     """
     start = int.from_bytes(os.urandom(2), "big")
     for step in range(len(_RESERVED)):

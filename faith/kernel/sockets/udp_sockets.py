@@ -1,4 +1,5 @@
-"""UDP sockets: where datagrams for others arrive, what sends as others, and one of a flow."""
+"""UDP sockets: receivers of steered datagrams, raw senders from any address, and
+sockets of flows."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ _INT = struct.Struct("=i")
 _SOCKADDR_V4 = struct.Struct("!2xH4s")
 _SOCKADDR_V6 = struct.Struct("!2xH4x16s")
 _SHORT = 16
-"""Octets of a struct sockaddr_in; that of IPv6 has more."""
+"""Octets of a struct sockaddr_in; a struct sockaddr_in6 has more."""
 _HEADER = struct.Struct("!HHHH")
 HEADER = _HEADER.size
 _CHECKSUM_AT = 6
@@ -41,9 +42,9 @@ Control = list[tuple[int, int, bytes]]
 
 
 class Arrival(NamedTuple):
-    """A datagram as the kernel tells of it: addresses and hops are read when they are asked for.
+    """A datagram with its addresses and hop limit, which are parsed only when asked for.
 
-    Of a conversation they stay the same, so that they can be compared as they are.
+    Within a flow the raw values stay the same, so callers can compare them unparsed.
     """
 
     payload: bytes
@@ -53,27 +54,27 @@ class Arrival(NamedTuple):
 
     @property
     def sender(self) -> tuple[str, int]:
-        """Host and port it comes from."""
+        """The source host, as text without a zone, and port."""
         return self.source[0].partition("%")[0], self.source[1]
 
     @property
     def scope(self) -> int:
-        """The interface it came by, where the sender's address means nothing without; else 0."""
+        """The interface index of a link-local sender, else 0."""
         return self.source[3] if len(self.source) == 4 else 0
 
     @property
     def destination(self) -> bytes:
-        """The packed address that it was sent to."""
+        """The destination address, packed."""
         return self._original()[1]
 
     @property
     def port(self) -> int:
-        """The port that it was sent to."""
+        """The destination port."""
         return self._original()[0]
 
     @property
     def hops(self) -> int:
-        """The hop limit or the TTL that it has left."""
+        """The hop limit or TTL left in the datagram."""
         (hops,) = _INT.unpack(self.hops_left)
         return int(hops)
 
@@ -83,13 +84,13 @@ class Arrival(NamedTuple):
         return port, address
 
 
-# -- where datagrams arrive ----------------------------------------------------------------------
+# -- receivers -----------------------------------------------------------------------------------
 
 
 def arrivals(family: int) -> _socket.socket:
-    """A non-blocking socket for datagrams to others, which have yet to be steered to it.
+    """Return a non-blocking socket for datagrams that will be steered to it.
 
-    It is on a port of the kernel's choice, of the loopback address.  Raises SetupError.
+    It is bound to the loopback address, on a port of the kernel's choice.  Raises SetupError.
     """
     with_v6 = family == _socket.AF_INET6
     options = (
@@ -118,20 +119,20 @@ def arrivals(family: int) -> _socket.socket:
 
 
 def receive(sock: _socket.socket) -> Arrival:
-    """The next datagram.  Raises BlockingIOError when there is none, and OSError."""
+    """Receive the next datagram.  Raises BlockingIOError when there is none, and OSError."""
     payload, ((_, _, one), (_, _, other)), _, source = sock.recvmsg(_LARGEST, _ROOM)
-    if len(one) < len(other):  # the hops are told in fewer octets than the destination
+    if len(one) < len(other):  # the hop limit takes fewer octets than the destination
         return Arrival(payload, source, other, one)
     return Arrival(payload, source, one, other)
 
 
-# -- what sends as others ------------------------------------------------------------------------
+# -- senders -------------------------------------------------------------------------------------
 
 
 def sender(family: int) -> _socket.socket:
-    """A raw, non-blocking socket that sends what `datagram` makes, and never receives anything.
+    """Return a raw, non-blocking socket that sends UDP from any address and port.
 
-    By it, a datagram may come from any address and port.  Raises SetupError.
+    It never receives anything; `header` makes its datagrams' headers.  Raises SetupError.
     """
     try:
         sock = _socket.socket(family, _socket.SOCK_RAW | _socket.SOCK_NONBLOCK, _socket.IPPROTO_UDP)
@@ -147,17 +148,18 @@ def sender(family: int) -> _socket.socket:
 
 
 def limit_mtu(sock: _socket.socket, mtu: int) -> None:
-    """Have a `sender` of IPv6 fragment what makes packets above *mtu* octets."""
+    """Make an IPv6 `sender` fragment packets above *mtu* octets."""
     sock.setsockopt(_V6, _IPV6_MTU, mtu)
 
 
 def header(source: int, destination: int, length: int, checksum: int = 0) -> bytes:
-    """A UDP header for these ports and so many octets; the kernel adds IPv6's checksum."""
+    """Return a UDP header for *length* octets of payload; the kernel fills in IPv6's checksum."""
     return _HEADER.pack(source, destination, _HEADER.size + length, checksum)
 
 
 def from_v6(source: bytes, hops: int = 0) -> Control:
-    """What `sendmsg` is told to send from *source*, and with *hops* left (0: as usual)."""
+    """Return the control message to send from *source* (packed IPv6), with *hops* left (0:
+    default)."""
     control = [(_V6, _socket.IPV6_PKTINFO, _PKTINFO_V6.pack(source, 0))]
     if hops:
         control.append((_V6, _socket.IPV6_HOPLIMIT, _INT.pack(hops)))
@@ -165,7 +167,8 @@ def from_v6(source: bytes, hops: int = 0) -> Control:
 
 
 def from_v4(source: bytes, hops: int = 0) -> Control:
-    """The same of IPv4."""
+    """Return the control message to send from *source* (packed IPv4), with *hops* left (0:
+    default)."""
     control = [(_V4, _IP_PKTINFO, _PKTINFO_V4.pack(0, source, bytes(4)))]
     if hops:
         control.append((_V4, _IP_TTL, _INT.pack(hops)))
@@ -173,23 +176,23 @@ def from_v4(source: bytes, hops: int = 0) -> Control:
 
 
 def _receive_nothing(sock: _socket.socket) -> None:
-    """A raw socket gets a copy of everything: have the kernel drop those (a filter of "ret 0")."""
+    """Make the kernel drop everything a raw socket would receive, by a filter of "ret 0"."""
     code = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))
     program = struct.pack("@HP", 1, ctypes.addressof(code))
     sock.setsockopt(_socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
-# -- a flow's own socket -------------------------------------------------------------------------
+# -- sockets of flows ----------------------------------------------------------------------------
 
 
 def flow_socket(source: str | None, port: int) -> _socket.socket:
-    """A non-blocking IPv4 socket to send from *source*, or from what the kernel chooses.
+    """Return a non-blocking IPv4 socket bound to *source*, or to what the kernel chooses.
 
-    From a *source* it has *port* too if that is free; else one of the kernel's choice, even or odd
-    as *port* is if such a one is soon found (RFC 4787 REQ-4).  Raises OSError.
+    With a *source* it gets *port* if that is free; else a port of the kernel's choice, with the
+    parity of *port* if such a port is found soon (RFC 4787 REQ-4).  Raises OSError.
     """
     if source is not None:
-        with suppress(OSError):  # taken, or for privileged programs only
+        with suppress(OSError):  # taken, or reserved for privileged programs
             return _bound(source, port)
     sock = _bound(source, 0)
     for _ in range(_TRIES):
@@ -214,11 +217,12 @@ def _bound(source: str | None, port: int) -> _socket.socket:
 
 
 def own_address(to: int) -> int | None:
-    """The IPv4 address that the kernel sends from to another one; None without a route."""
+    """Return the kernel's source address for the IPv4 address *to*; None without a route."""
     try:
         sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
         try:
-            sock.connect((_socket.inet_ntoa(to.to_bytes(4, "big")), 1))  # which sends nothing
+            # connect() of a UDP socket sends nothing
+            sock.connect((_socket.inet_ntoa(to.to_bytes(4, "big")), 1))
             return int.from_bytes(_socket.inet_aton(sock.getsockname()[0]), "big")
         finally:
             sock.close()
@@ -227,12 +231,12 @@ def own_address(to: int) -> int | None:
 
 
 def set_hops(sock: _socket.socket, hops: int) -> None:
-    """Have a flow's datagrams live for so many hops from now on."""
+    """Set the TTL of a flow's datagrams from now on."""
     sock.setsockopt(_V4, _IP_TTL, hops)
 
 
 def _enlarge(sock: _socket.socket) -> None:
-    """A longer queue than usual, for what arrives while something else is done."""
+    """Give a socket a longer queue than the default, for bursts while the process is busy."""
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""How packets for the prefixes reach our listeners: one contract, several ways."""
+"""Steering: how connections to the prefixes reach the listeners; one contract, several methods."""
 
 from __future__ import annotations
 
@@ -29,48 +29,49 @@ _RESUMES = {
     "tproxy": tproxy.resume,
     "redirect": redirect.resume,
 }
-WAYS = tuple(_STARTS)
-"""Every way, in the order in which "auto" tries them."""
+METHODS = tuple(_STARTS)
+"""Every method, in the order in which "auto" tries them."""
 
 _FEW_PORTS = 16
-"""Up to so many, listeners of their own cost less than a program at every lookup of the host."""
+"""Up to this many, listeners of their own cost less than a program at every lookup of the host."""
 
 
 def bring_in(
-    way: str,
+    method: str,
     ports: Ports,
     prefixes: Iterable[Prefix],
     workers: int,
     *,
     own: Ports = NO_PORTS,
 ) -> Steering:
-    """Steer *ports* of *prefixes* to listeners for each of *workers*, by *way* (one of `WAYS`).
+    """Steer *ports* of *prefixes* to listeners for each of *workers*, by one of `METHODS`.
 
-    With "auto" it is the first way that fits.  Connections to the host's own addresses
-    arrive too on those of *ports* that are in *own*; on others they may (way "route") or may not.
+    With "auto" it is the first method that works.  Connections to the host's own addresses arrive
+    too on those of *ports* that are in *own*; on others they may (method "route") or may not.
 
-    Raises SetupError; from "auto" it says why each way was refused.
+    Raises SetupError; with "auto" it says why each method was refused.
     """
     prefixes = tuple(prefixes)
     route.check_number(own)
     steering = (
         _first_fit(ports, prefixes, workers)
-        if way == "auto"
-        else _STARTS[way](ports, prefixes, workers)
+        if method == "auto"
+        else _STARTS[method](ports, prefixes, workers)
     )
-    if steering.way != "route":
+    if steering.method != "route":
         _listen_too(steering, own)
     return steering
 
 
 def change_ports(steering: Steering, ports: Ports, own: Ports) -> Callable[[], None]:
-    """`Steering.change_ports`; raises SetupError too when there would be too many listeners."""
-    route.check_number(ports if steering.way == "route" else own)
+    """Call `Steering.change_ports`; raises SetupError too when there would be too many
+    listeners."""
+    route.check_number(ports if steering.method == "route" else own)
     return steering.change_ports(ports, own)
 
 
 def taken_over(state: dict[str, Any]) -> Steering:
-    """What the program before this one in this process brought in, from its `Steering.state`.
+    """Adopt the steering that the predecessor process left, from its `Steering.state`.
 
     Nothing changes in the kernel: what lives by a descriptor has never been without one.
     """
@@ -79,15 +80,15 @@ def taken_over(state: dict[str, Any]) -> Steering:
 
 def _first_fit(ports: Ports, prefixes: tuple[Prefix, ...], workers: int) -> Steering:
     refusals = []
-    for way, start in _STARTS.items():
-        if way == "route" and len(ports) > _FEW_PORTS:
+    for method, start in _STARTS.items():
+        if method == "route" and len(ports) > _FEW_PORTS:
             refusals.append(f"route: {len(ports)} ports are more than {_FEW_PORTS}")
             continue
         try:
             return start(ports, prefixes, workers)
         except SetupError as error:
-            refusals.append(f"{way}: {error}")
-    raise SetupError(f"steer ports {ports}", "no way is open; " + "; ".join(refusals))
+            refusals.append(f"{method}: {error}")
+    raise SetupError(f"steer ports {ports}", "no method works; " + "; ".join(refusals))
 
 
 def _listen_too(steering: Steering, ports: Ports) -> None:

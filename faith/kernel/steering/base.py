@@ -1,4 +1,4 @@
-"""What every way of steering comes to: listeners, and the undo of what feeds them."""
+"""The base of all steering methods: listeners, and the undo of the kernel state that feeds them."""
 
 from __future__ import annotations
 
@@ -18,45 +18,44 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 
-class Held(Protocol):
-    """Something that holds descriptors, and kernel state by them."""
+class HeldState(Protocol):
+    """A holder of descriptors, and of the kernel state that lives by them."""
 
     def close(self) -> None:
-        """Close them."""
+        """Close the descriptors."""
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the descriptor."""
 
     def state(self) -> Any:
-        """What makes another like it in the program after this one, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
 
 
 class Steering:
-    """How connections to the prefixes reach one faithd; taken back when it is closed.
+    """The steering of connections to the prefixes of one faithd, undone by `close`.
 
-    A connection arrives on one of the listeners with its original destination as its local
-    address or, where *redirected* is true, as `sockets.original_destination`.  Connections to the
-    host's own addresses may arrive as well: the local address tells.
+    A connection arrives on one of the listeners with its original destination as its local address
+    or, where *redirected* is true, as `tcp_sockets.original_destination`.  Connections to the
+    host's own addresses may arrive as well; the local address tells them apart.
 
-    *groups* are the listeners, a group for each address and port, and in each of them as many: one
-    for each worker, as long as `deal` says nothing else.  The first group is what the way feeds,
-    unless that is "route".
-    *undo* takes everything back; *held* is the part of it that keeps kernel state alive by an
+    *groups* are the listeners, a group for each address and port, with one listener per worker
+    until `deal` says otherwise.  The kernel state feeds the first group, except with the method
+    "route". *undo* removes everything; *held* is the part of it that keeps kernel state alive by an
     open descriptor, which no worker may inherit.
     """
 
     def __init__(
         self,
-        way: str,
+        method: str,
         groups: Sequence[Sequence[_socket.socket]],
         undo: ExitStack,
         *,
-        held: Iterable[Held] = (),
+        held: Iterable[HeldState] = (),
         set_prefixes: Callable[[Iterable[Prefix]], None] | None = None,
         set_ports: Callable[[Ports], None] | None = None,
         redirected: bool = False,
     ) -> None:
-        self.way = way
+        self.method = method
         self.redirected = redirected
         self._groups = [list(group) for group in groups]
         self._leaving: list[list[_socket.socket]] = []
@@ -68,7 +67,7 @@ class Steering:
 
     @property
     def listeners(self) -> list[list[_socket.socket]]:
-        """Those of each worker."""
+        """The listeners of each worker."""
         rows = self._rows()
         if not rows:
             return [[] for _ in range(self._workers)]
@@ -77,34 +76,34 @@ class Steering:
         return [rows[worker % len(rows)] for worker in range(self._workers)]
 
     def deal(self, workers: int) -> None:
-        """Have listeners for so many workers: some have several, or share one.
+        """Distribute the listeners over *workers*: a worker may get several, or share one.
 
-        No connection that waits for a worker is lost thereby.
+        No connection that waits to be accepted is lost.
         """
         self._workers = workers
 
     def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
-        """Steer *prefixes*, and no others, from now on.
+        """Steer exactly *prefixes* from now on.
 
-        One that stays is steered all the while.  Raises SetupError, and then the old ones stay.
+        A prefix that stays is steered throughout.  Raises SetupError, and then the old ones stay.
         """
         if self._set_prefixes:
             self._set_prefixes(prefixes)
 
     def state(self) -> dict[str, Any]:
-        """What makes another like it in the next program of this process, fit for JSON.
+        """Return the state that an upgrade passes to the successor process, fit for JSON.
 
-        Descriptors are in it by their numbers.
+        It contains descriptors by their numbers.
         """
         return {
-            "way": self.way,
+            "way": self.method,
             "listeners": [[sock.fileno() for sock in row] for row in self._rows()],
             "held": [thing.state() for thing in self._held],
         }
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that are in the state."""
+        """The descriptors in the state."""
         listeners = [listener.fileno() for listener in chain(*self._groups)]
         return listeners + [thing.fileno() for thing in self._held]
 
@@ -115,14 +114,14 @@ class Steering:
         self._groups.append(group)
 
     def change_ports(self, ports: Ports, own: Ports) -> Callable[[], None]:
-        """Get ready to steer *ports*, and to listen on *own* of the host's own addresses.
+        """Prepare to steer *ports*, and to listen on *own* of the host's own addresses.
 
-        What this returns does it, and may raise SetupError; until then everything that was steered
-        is, but workers that are forked have the listeners of afterwards.  Raises SetupError when a
-        port is not free.
+        Returns a function that commits the change, and that may raise SetupError; until it is
+        called everything stays steered, but workers forked meanwhile already have the new
+        listeners.  Raises SetupError when a port is not free.
         """
-        wanted = set(ports if self.way == "route" else own)
-        own_groups = self._groups[self.way != "route" :]
+        wanted = set(ports if self.method == "route" else own)
+        own_groups = self._groups[self.method != "route" :]
         present = {group[0].getsockname()[1]: group for group in own_groups}
         for port in sorted(wanted - present.keys()):
             self.listen(port)
@@ -140,10 +139,11 @@ class Steering:
         return change
 
     def after_fork(self, worker: int | None) -> list[_socket.socket]:
-        """In a forked *worker* (counted from 0): keep its listeners, which are returned, alone.
+        """Keep, in a forked *worker* (counted from 0), its listeners, which are returned, and
+        nothing else.
 
-        None is a process that is no worker, and keeps none.  The rest is closed here, so that the
-        kernel drops it when the parent dies; nothing is undone, not even by `close`.
+        None is a process that is no worker, and keeps none.  Everything else is closed here, so
+        that the kernel drops it when the parent dies; nothing is undone, not even by `close`.
         """
         self._undo.pop_all()
         for thing in self._held:
@@ -155,11 +155,11 @@ class Steering:
         return kept
 
     def close(self) -> None:
-        """Undo everything, in reverse order; again is nothing."""
+        """Undo everything, in reverse order; a second call does nothing."""
         self._undo.close()
 
     def _rows(self) -> list[list[_socket.socket]]:
-        """Listeners with one of each group."""
+        """Return rows of listeners, each with one listener of every group."""
         return [list(row) for row in zip(*self._groups, strict=True)]
 
     def __enter__(self) -> Self:
@@ -175,7 +175,7 @@ class Steering:
 
 
 def resume_groups(undo: ExitStack, listeners: list[list[int]]) -> list[list[_socket.socket]]:
-    """The groups of a `Steering.state`'s listeners; *undo* closes them."""
+    """Adopt the listeners of a `Steering.state`, in groups; *undo* closes them."""
     groups = [[_socket.socket(fileno=fd) for fd in group] for group in zip(*listeners, strict=True)]
     for listener in chain(*groups):
         undo.callback(listener.close)
@@ -186,7 +186,7 @@ def resume_groups(undo: ExitStack, listeners: list[list[int]]) -> list[list[_soc
 def listen(
     undo: ExitStack, address: str, port: int, workers: int, *, transparent: bool = True
 ) -> list[_socket.socket]:
-    """A listener on *address* and *port* (0: any) for each worker; *undo* closes them.
+    """Return a listener on *address* and *port* (0: any) for each worker; *undo* closes them.
 
     Raises SetupError when the port is not free.
     """

@@ -1,4 +1,4 @@
-"""Pairs steered by a BPF program at the socket lookup, as in `faith.kernel.steering.sk_lookup`."""
+"""Host bindings by a BPF program at the socket lookup; see `faith.kernel.steering.sk_lookup`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from faith.kernel.bpf import bpf
 from faith.kernel.bpf.assembler import assemble
 from faith.kernel.process import capabilities
-from faith.kernel.steering.lookup_program import PAIR_SIZE, SLOT, pairs_program
+from faith.kernel.steering.lookup_program import PAIR_SIZE, SLOT, binding_program
 
 if TYPE_CHECKING:
     import _socket
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
-MOST_PAIRS = 65536
+MOST_BINDINGS = 65536
 
 
-class PairProgram:
-    """A program that hands a pair's connections to one of *listeners*.  Raises SetupError."""
+class BindingProgram:
+    """A BPF program that hands a pair's connections to one of *listeners*.  Raises SetupError."""
 
-    way = "sk_lookup"
+    method = "sk_lookup"
 
     def __init__(self, listeners: Sequence[_socket.socket]) -> None:
         with ExitStack() as undo:
@@ -35,7 +35,7 @@ class PairProgram:
 
     @classmethod
     def resume(cls, state: Any) -> Self:
-        """The one whose `state` the program before this one has left."""
+        """Adopt the program whose `state` the predecessor process left."""
         made = cls.__new__(cls)
         with ExitStack() as undo:
             made._map = undo.enter_context(bpf.Map.resume(state[0]))
@@ -44,34 +44,40 @@ class PairProgram:
         return made
 
     def state(self) -> Any:
-        """What makes another like it in the next program of this process."""
+        """Return the state that an upgrade passes to the successor process."""
         return self.descriptors
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that it lives by."""
+        """The descriptors that keep the program alive."""
         return [self._map.fileno(), self._link.fileno()]
 
     def _attach(self, undo: ExitStack, listeners: Sequence[_socket.socket]) -> None:
         self._map = undo.enter_context(
-            bpf.Map(bpf.MAP_HASH, "faith_pairs", key=PAIR_SIZE, value=SLOT.size, entries=MOST_PAIRS)
+            bpf.Map(
+                bpf.MAP_HASH,
+                "faith_bindings",
+                key=PAIR_SIZE,
+                value=SLOT.size,
+                entries=MOST_BINDINGS,
+            )
         )
         with bpf.Map(
             bpf.MAP_SOCKMAP, "faith_data", key=SLOT.size, value=8, entries=len(listeners)
         ) as slots:
             for number, listener in enumerate(listeners):
                 slots.update(SLOT.pack(number), struct.pack("=Q", listener.fileno()))
-            code = assemble(pairs_program(self._map.fd, slots.fd))
-            self._link = undo.enter_context(bpf.at_socket_lookup("faith_pairs", code))
+            code = assemble(binding_program(self._map.fd, slots.fd))
+            self._link = undo.enter_context(bpf.at_socket_lookup("faith_bindings", code))
 
     def put(self, pair: bytes, listener: int) -> None:
-        """Have *pair* come to the listener of that number, and to no other.  Raises OSError."""
+        """Steer *pair* to the listener of that index alone.  Raises OSError."""
         self._map.update(pair, SLOT.pack(listener))
 
     def take(self, pair: bytes) -> None:
-        """Steer *pair* no more.  Raises OSError, ENOENT when it was not."""
+        """Stop steering *pair*.  Raises OSError, with ENOENT when it was not steered."""
         self._map.delete(pair)
 
     def close(self) -> None:
-        """Steer nothing any more; in a forked process, only let go of it."""
+        """Stop steering; in a forked process, only close the descriptors."""
         self._undo.close()

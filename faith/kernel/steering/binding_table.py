@@ -1,6 +1,6 @@
-"""Pairs steered by nftables' tproxy, as in `faith.kernel.steering.tproxy`: for want of BPF.
+"""Host bindings by nftables' tproxy, where BPF is refused; see `faith.kernel.steering.tproxy`.
 
-A map in a table of our own leads from a client's and a mapped address to the port of a listener.
+A map in an owned table leads from the client's and the mapped address to the port of a listener.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from faith.kernel.nft.expressions import (
     tproxy_to_it,
 )
 from faith.kernel.nft.ruleset import PORT, TWO_ADDRESSES, Chain, Hook, Map, Rule
-from faith.kernel.steering.owned import CAPABILITIES, Owned
+from faith.kernel.steering.owned import CAPABILITIES, OwnedTable
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Sequence
     from typing import Any, Self
 
-__all__ = ["CAPABILITIES", "PairTable"]
+__all__ = ["CAPABILITIES", "BindingTable"]
 
 _ADDRESS = "::1"
-_AFTER_MANGLE = -149  # behind the chain of way tproxy, of which the last has its will
+_AFTER_MANGLE = -149  # after the chain of method tproxy: the last tproxy statement wins
 _PAIRS = Map("pairs", TWO_ADDRESSES, PORT)
 _OF_A_PAIR = dport_from(1024) + port_of_pair(_PAIRS.name)
 _RULES = (
@@ -42,13 +42,14 @@ _RULES = (
 )
 
 
-class PairTable(Owned):
-    """A table that hands a pair's connections to one of *listeners*, on ``[::1]``.
+class BindingTable(OwnedTable):
+    """An nftables table that hands a pair's connections to one of *listeners*, on ``[::1]``.
 
-    What a transparent socket of its own waits for is left to that.  Raises SetupError.
+    Connections that a transparent socket bound to their very address waits for are left to it.
+    Raises SetupError.
     """
 
-    way = "tproxy"
+    method = "tproxy"
 
     def __init__(self, listeners: Sequence[_socket.socket]) -> None:
         chain = Chain("steer", _RULES, Hook("filter", "prerouting", _AFTER_MANGLE))
@@ -58,7 +59,7 @@ class PairTable(Owned):
 
     @classmethod
     def resume(cls, state: Any) -> Self:
-        """The one whose `state` the program before this one has left."""
+        """Adopt the table whose `state` the predecessor process left."""
         owned, ports, there = state
         made = super().resume(owned)
         made._ports = list(map(bytes.fromhex, ports))
@@ -66,22 +67,22 @@ class PairTable(Owned):
         return made
 
     def state(self) -> Any:
-        """What makes another like it in the next program of this process."""
+        """Return the state that an upgrade passes to the successor process."""
         ports = [port.hex() for port in self._ports]
         return [super().state(), ports, [pair.hex() for pair in self._there]]
 
     @property
     def descriptors(self) -> list[int]:
-        """The one that it lives by."""
+        """The descriptor that keeps the table alive, in a list."""
         return [self.fileno()]
 
     def put(self, pair: bytes, listener: int) -> None:
-        """Have *pair* come to the listener of that number, and to no other.  Raises OSError."""
+        """Steer *pair* to the listener of that index alone.  Raises OSError."""
         again = pair in self._there
         self._nft.put(self._table.name, _PAIRS, pair, self._ports[listener], again=again)
         self._there.add(pair)
 
     def take(self, pair: bytes) -> None:
-        """Steer *pair* no more.  Raises OSError, ENOENT when it was not."""
+        """Stop steering *pair*.  Raises OSError, with ENOENT when it was not steered."""
         self._nft.take(self._table.name, _PAIRS, pair)
         self._there.discard(pair)

@@ -1,6 +1,6 @@
-"""How datagrams to some networks reach one socket, on every port.
+"""Steering of datagrams to some networks, on every port, to one socket.
 
-By "sk_lookup" a BPF program chooses the socket, by "tproxy" a rule of nftables hands them to it.
+By "sk_lookup" a BPF program chooses the socket; by "tproxy" an nftables rule does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from faith.kernel.nft.expressions import UDP, accept, daddr4_in, daddr_in, l4pro
 from faith.kernel.nft.expressions import tproxy as to
 from faith.kernel.nft.ruleset import ADDRESS, ADDRESS4, IP, IP6, Chain, Hook, Rule, Set
 from faith.kernel.steering.lookup import Lookup
-from faith.kernel.steering.owned import MANGLE, Owned
+from faith.kernel.steering.owned import MANGLE, OwnedTable
 from faith.translation.ports import ALL_PORTS
 from faith.translation.ranges import ranges, without
 
@@ -23,68 +23,68 @@ if TYPE_CHECKING:
     from typing import Self
 
     Network = tuple[int, int]
-    """An address and a length."""
+    """An address and a prefix length."""
 
 _NETWORKS = {IP: Set("networks", ADDRESS4), IP6: Set("networks", ADDRESS)}
 
 
-class Lead:
-    """Leads to *sock*, of `udp_sockets.arrivals`, what is for the networks of `replace`.
+class DatagramSteering:
+    """The steering of datagrams for the networks of `replace` to *sock*, of `udp_sockets.arrivals`.
 
-    *way* is "sk_lookup", "tproxy", or anything else for the first of them that fits.  It lasts
+    *method* is "sk_lookup", "tproxy", or anything else for the first of them that works.  It lasts
     until `close`, or until the last copy of its descriptors is closed.  Raises SetupError.
     """
 
-    def __init__(self, sock: _socket.socket, way: str) -> None:
-        self.way, self._by = _start(sock, way)
+    def __init__(self, sock: _socket.socket, method: str) -> None:
+        self.method, self._by = _start(sock, method)
 
     @classmethod
     def resume(cls, sock: _socket.socket, state: Any) -> Self:
-        """The one whose `state` the program before this one has left, of the same socket."""
+        """Adopt the steering to the same socket whose `state` the predecessor process left."""
         made = cls.__new__(cls)
-        made.way, held = state
-        made._by = _Table.resume(held) if made.way == "tproxy" else Lookup.resume(sock, held)
+        made.method, held = state
+        made._by = _Table.resume(held) if made.method == "tproxy" else Lookup.resume(sock, held)
         return made
 
     def state(self) -> Any:
-        """What the program after this one needs of it, fit for JSON."""
-        return [self.way, self._by.state()]
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
+        return [self.method, self._by.state()]
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that it lives by."""
+        """The descriptors that keep the steering alive."""
         return self._by.descriptors
 
     def replace(self, networks: Collection[Network], holes: Collection[Network] = ()) -> None:
-        """Lead there what is for *networks* but for *holes*, and nothing else.
+        """Steer exactly *networks*, except *holes*.
 
-        What stays is led there all the while.  Raises SetupError.
+        A network that stays is steered throughout.  Raises SetupError.
         """
         self._by.replace(networks, holes)
 
     def close(self) -> None:
-        """Lead nothing there any more; in a forked process, only let go of it."""
+        """Stop steering; in a forked process, only close the descriptors."""
         self._by.close()
 
 
 def _start(sock: _socket.socket, wanted: str) -> tuple[str, Lookup | _Table]:
     refusals = []
-    for way, start in _STARTS.items():
-        if wanted == way or wanted not in _STARTS:
+    for method, start in _STARTS.items():
+        if wanted == method or wanted not in _STARTS:
             try:
-                return way, start(sock)
+                return method, start(sock)
             except SetupError as error:
                 refusals.append(error)
     if len(refusals) == 1:
         raise refusals[0]
-    raise SetupError("steer UDP", f"no way is open; {'; '.join(map(str, refusals))}")
+    raise SetupError("steer UDP", f"no method works; {'; '.join(map(str, refusals))}")
 
 
 def _lookup(sock: _socket.socket) -> Lookup:
     return Lookup(sock, ALL_PORTS, ())
 
 
-class _Table(Owned):
+class _Table(OwnedTable):
     """A table ``faith-<pid>-udp`` that hands datagrams to *sock*."""
 
     def __init__(self, sock: _socket.socket) -> None:
@@ -106,11 +106,11 @@ class _Table(Owned):
 
     @property
     def descriptors(self) -> list[int]:
-        """The one that it lives by."""
+        """The descriptor that keeps the table alive, in a list."""
         return [self.fileno()]
 
     def replace(self, networks: Collection[Network], holes: Collection[Network] = ()) -> None:
-        """As `Lead.replace`."""
+        """As `DatagramSteering.replace`."""
         some = _NETWORKS[self._table.family]
         bits = 8 * some.kind.octets
         with self._explained():

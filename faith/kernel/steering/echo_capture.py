@@ -1,7 +1,7 @@
-"""Echo requests for others, taken from the kernel before it answers or the guard refuses them.
+"""Capture of echo requests for mapped hosts, before the kernel answers or the guard refuses them.
 
-A daemon's own tables, one for each family, log and drop them one priority before the guard.  They
-go with the daemon, however that ends; then the guard refuses again.
+A daemon's own tables, one for each family, log and drop them one priority before the guard.  The
+kernel removes the tables when the daemon ends, however it ends; then the guard refuses again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from faith.kernel.nft.expressions import (
     tproxy,
 )
 from faith.kernel.nft.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
-from faith.kernel.steering.owned import CAPABILITIES, MANGLE, Owned
+from faith.kernel.steering.owned import CAPABILITIES, MANGLE, OwnedTable
 from faith.translation.ranges import ranges
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
     Network = tuple[int, int]
-    """An IPv4 address and a length."""
+    """An IPv4 address and a prefix length."""
 
 __all__ = ["CAPABILITIES", "EchoCapture"]
 
@@ -47,16 +47,16 @@ _AT_ONCE = 1
 _NETWORKS = Set("networks", ADDRESS4)
 _NOWHERE, _LOOPBACK = bytes(16), bytes(15) + b"\x01"
 
-# IPv6 fragments pass the input hook one by one, unless something on the host wants packets whole.
-# A rule with tproxy does, for as long as it is there, without following connections.  No packet
-# comes to ::, so this one does nothing else.
+# IPv6 fragments pass the input hook one by one, unless something on the host needs whole packets. A
+# rule with tproxy makes the kernel reassemble them, without connection tracking.  No packet has the
+# destination ::, so this rule does nothing else.
 _WHOLE = Rule(
     "ip6 daddr :: meta l4proto tcp tproxy to [::1]:1",
     daddr_is(_NOWHERE) + l4proto(TCP) + tproxy(_LOOPBACK, 1),
 )
 
 
-class _Table6(Owned):
+class _Table6(OwnedTable):
     def __init__(self, group: int) -> None:
         rule = Rule(
             f"ip6 daddr @prefixes icmpv6 type echo-request {_hand_over_text(group)}",
@@ -74,7 +74,7 @@ class _Table6(Owned):
             self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
 
 
-class _Table4(Owned):
+class _Table4(OwnedTable):
     def __init__(self, group: int) -> None:
         rule = Rule(
             f"ip daddr @networks icmp type echo-request {_hand_over_text(group)}",
@@ -92,9 +92,9 @@ class _Table4(Owned):
 
 
 class EchoCapture:
-    """Whoever reads `packets` gets the echo requests to what `set_prefixes` and the other one say.
+    """The capture of echo requests to the prefixes and networks set, which `packets` delivers.
 
-    They are its to answer.  Raises SetupError.
+    The reader of `packets` has to answer them.  Raises SetupError.
     """
 
     packets: PacketLog
@@ -110,7 +110,7 @@ class EchoCapture:
 
     @classmethod
     def resume(cls, state: Any) -> Self:
-        """The one whose `state` the program before this one has left."""
+        """Adopt the capture whose `state` the predecessor process left."""
         packets, v6, v4 = state
         made = cls.__new__(cls)
         made.packets = PacketLog.resume(*packets)
@@ -118,24 +118,24 @@ class EchoCapture:
         return made
 
     def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
-        """Take the requests to these, and no others.  Raises SetupError."""
+        """Capture the requests to exactly these prefixes.  Raises SetupError."""
         self._v6.fill(prefixes)
 
     def set_networks(self, networks: Iterable[Network]) -> None:
-        """Take the requests to these of IPv4, and no others.  Raises SetupError."""
+        """Capture the requests to exactly these IPv4 networks.  Raises SetupError."""
         self._v4.fill(ranges(networks, 32))
 
     def state(self) -> Any:
-        """What the next program needs of it."""
+        """Return the state that an upgrade passes to the successor process."""
         packets = self.packets.fileno(), self.packets.group
         return [packets, self._v6.state(), self._v4.state()]
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
         yield from (self.packets.fileno(), self._v6.fileno(), self._v4.fileno())
 
     def close(self) -> None:
-        """Take no more; the kernel deletes the tables with the last copy of the descriptors."""
+        """Stop; the kernel deletes the tables with the last copy of the descriptors."""
         self._v6.close()
         self._v4.close()
         self.packets.close()

@@ -1,7 +1,7 @@
-"""Every port above 1023, for pairs of a client and a mapped address, while they are steered.
+"""Host bindings: every port above 1023 of a mapped address, steered to a worker for one client.
 
-It is for data connections that nobody can read the announcement of: FTP's, behind TLS.  Where BPF
-may be used a program at the socket lookup looks for the pair, elsewhere a rule of nftables.
+They serve data connections whose announcement nobody on the gateway can read: FTP's, behind TLS.
+Where BPF may be used a program at the socket lookup finds the pair, elsewhere an nftables rule.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.errors import SetupError
 from faith.kernel.steering.base import listen
-from faith.kernel.steering.binding_program import PairProgram
-from faith.kernel.steering.binding_table import PairTable
+from faith.kernel.steering.binding_program import BindingProgram
+from faith.kernel.steering.binding_table import BindingTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
     Pair = tuple[str, str]
-    """A client's and a mapped address, as text without an interface."""
+    """A client's and a mapped address, as text without a zone."""
 
 _STEP = "steer the data of encrypted FTP"
-_KINDS: dict[str, type[PairProgram] | type[PairTable]] = {
-    kind.way: kind for kind in (PairProgram, PairTable)
+_KINDS: dict[str, type[BindingProgram] | type[BindingTable]] = {
+    kind.method: kind for kind in (BindingProgram, BindingTable)
 }
 
 
 class Steered(Protocol):
-    """What leads pairs, as octets, to listeners: `PairProgram` or `PairTable`."""
+    """The steering of pairs, as octets, to listeners: `BindingProgram` or `BindingTable`."""
 
-    way: str
+    method: str
 
     @classmethod
     def resume(cls, state: Any) -> Self: ...
@@ -43,10 +43,11 @@ class Steered(Protocol):
     def close(self) -> None: ...
 
 
-class Pairs:
-    """Steers pairs to the *listeners*, one for each of *workers*; goes with the process.
+class HostBindings:
+    """The steering of pairs to the *listeners*, one for each of *workers*; it ends with the
+    process.
 
-    *way* is "sk_lookup" or "tproxy".  Raises SetupError when the kernel can do neither.
+    *method* is "sk_lookup" or "tproxy".  Raises SetupError when the kernel can do neither.
     """
 
     def __init__(self, workers: int) -> None:
@@ -58,13 +59,13 @@ class Pairs:
             self._undo = undo.pop_all()
 
     @property
-    def way(self) -> str:
-        """How it is done."""
-        return self._steered.way
+    def method(self) -> str:
+        """The steering method."""
+        return self._steered.method
 
     @classmethod
     def resume(cls, state: dict[str, Any]) -> Self:
-        """The one whose `state` the program before this one has left."""
+        """Adopt the bindings whose `state` the predecessor process left."""
         made = cls.__new__(cls)
         made._holders = {(client, mapped): its for client, mapped, its in state["holders"]}
         with ExitStack() as undo:
@@ -77,28 +78,28 @@ class Pairs:
         return made
 
     def state(self) -> dict[str, Any]:
-        """What makes another like it in the next program of this process, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return {
             "holders": [[*pair, its] for pair, its in self._holders.items()],
             "listeners": [listener.fileno() for listener in self.listeners],
-            "way": self.way,
+            "way": self.method,
             "steered": self._steered.state(),
         }
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that are in the state."""
+        """The descriptors in the state."""
         listeners = [listener.fileno() for listener in self.listeners]
         return listeners + self._steered.descriptors
 
     def steer(self, pair: Pair, worker: int) -> None:
-        """Have *pair* come to *worker*, or to one that asked for it before.  Raises OSError."""
+        """Steer *pair* to *worker*, unless another worker asked for it before.  Raises OSError."""
         if pair not in self._holders:
             self._steered.put(_key(pair), worker)
         self._holders.setdefault(pair, []).append(worker)
 
     def unsteer(self, pair: Pair, worker: int) -> None:
-        """Take back one `steer`; a no-op when there was none, or it was refused."""
+        """Take back one `steer`; does nothing when there was none, or it was refused."""
         holders = self._holders.get(pair, [])
         if worker not in holders:
             return
@@ -106,17 +107,17 @@ class Pairs:
         if not holders:
             del self._holders[pair]
             self._steered.take(_key(pair))
-        elif worker not in holders:  # it may have been the one that had it
+        elif worker not in holders:  # it may have been the worker that the pair was steered to
             self._steered.put(_key(pair), holders[0])
 
     def forget(self, worker: int) -> None:
-        """Take back all that *worker* asked for."""
+        """Take back every pair that *worker* asked for."""
         for pair, holders in list(self._holders.items()):
             for _ in range(holders.count(worker)):
                 self.unsteer(pair, worker)
 
     def close(self) -> None:
-        """Steer nothing any more; in a forked process, only let go of it."""
+        """Stop steering; in a forked process, only close the descriptors."""
         self._undo.close()
 
 
@@ -126,8 +127,8 @@ def _first_fit(listeners: Sequence[_socket.socket]) -> Steered:
         try:
             return start(listeners)
         except SetupError as error:
-            refusals.append(f"{start.way}: {error}")
-    raise SetupError(_STEP, "no way is open; " + "; ".join(refusals))
+            refusals.append(f"{start.method}: {error}")
+    raise SetupError(_STEP, "no method works; " + "; ".join(refusals))
 
 
 def _key(pair: Pair) -> bytes:

@@ -1,10 +1,10 @@
-"""A BPF program at the kernel's socket lookup that hands one socket what is for some networks.
+"""A BPF program at the kernel's socket lookup that steers some networks to one socket.
 
-Where the kernel looks for the socket that a new connection or a datagram is for, the program
-compares the destination with the networks and the ports, and if both fit, chooses ours: any port,
-no packet rewritten, no connection tracked, and nobody else's socket asked.  Of a group of sockets
-with SO_REUSEPORT one is enough: the kernel goes on to choose among all of them.  A connected UDP
-socket comes first, as an established connection does.
+Where the kernel looks up the socket for a new connection or a datagram, the program compares the
+destination with the networks and the ports, and if both match, chooses the daemon's socket: any
+port, no packet rewritten, no connection tracked, and no other socket considered.  Of a group of
+sockets with SO_REUSEPORT one is enough: the kernel goes on to choose among all of them.  A
+connected UDP socket comes first, as an established connection does.
 
 The programs of one network namespace run in the order in which they were attached; the first that
 chooses a socket wins.  The link that attaches one is a descriptor, so the program goes when the
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
 
     Network = tuple[int, int]
-    """An address and a length."""
+    """An address and a prefix length."""
 
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
-"""What a `Lookup` takes."""
+"""The capabilities that a `Lookup` needs."""
 
 MOST_NETWORKS = 1 << 18
 
 _NAME = "faith"
 _OURS = SLOT.pack(0)
-_NOBODYS = SLOT.pack(1)  # no socket is there: the kernel goes on as if there were no program
+_NOBODYS = SLOT.pack(1)  # the slot has no socket: the kernel goes on as if there were no program
 
 
 class Lookup:
-    """Hands *sock* what is for *ports* of *networks*, but for what is in *holes*.
+    """The steering of *ports* of *networks*, except *holes*, to *sock*.
 
-    Its family and protocol are the socket's, which is bound, and listens if it is TCP's.  It lasts
-    until `close`, or until the last copy of its descriptors is closed.  Raises PermissionNeeded,
-    and SetupError when the kernel (before Linux 5.9) cannot do it.
+    Family and protocol are those of the socket, which is bound, and listening if it is a TCP
+    socket.  It lasts until `close`, or until the last copy of its descriptors is closed.  Raises
+    PermissionNeeded, and SetupError when the kernel (before Linux 5.9) cannot do it.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Lookup:
 
     @classmethod
     def resume(cls, sock: _socket.socket, state: Any) -> Self:
-        """The one whose `state` the program before this one has left, of the same socket."""
+        """Adopt the steering to the same socket whose `state` the predecessor process left."""
         made = cls.__new__(cls)
         made._sock = sock
         networks, link = state
@@ -79,23 +79,23 @@ class Lookup:
         return made
 
     def state(self) -> Any:
-        """What the program after this one needs of it, fit for JSON."""
+        """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [self.networks.state(), self.link.state()]
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that it lives by."""
+        """The descriptors that keep the steering alive."""
         return [self.networks.fileno(), self.link.fileno()]
 
     def replace(self, networks: Iterable[Network], holes: Iterable[Network] = ()) -> None:
-        """Have it for *networks* but for *holes*, and for nothing else.
+        """Steer exactly *networks*, except *holes*.
 
-        What stays is steered all the while.  Raises SetupError.
+        A network that stays is steered throughout.  Raises SetupError.
         """
         self.networks.replace(networks, holes)
 
     def set_ports(self, ports: Ports) -> None:
-        """Have it for *ports*, and no others, in one step.  Raises SetupError."""
+        """Steer exactly *ports*, in one step.  Raises SetupError."""
         with (
             explained("steer the ports"),
             _program(self._sock, self.networks, ports) as code,
@@ -103,7 +103,7 @@ class Lookup:
             bpf.change_at_socket_lookup(self.link, _NAME, code)
 
     def close(self) -> None:
-        """Steer nothing any more; in a forked process, only let go of it."""
+        """Stop steering; in a forked process, only close the descriptors."""
         self._undo.close()
 
     def __enter__(self) -> Self:
@@ -114,9 +114,9 @@ class Lookup:
 
 
 class NetworkMap(bpf.Map):
-    """The networks that a program for *flow* knows; of several that hold an address, the longest.
+    """The networks that a program for *flow* matches; the longest that contains an address decides.
 
-    Those that are *holes* are none of ours.
+    A match of a hole leaves the packet to the kernel.
     """
 
     def __init__(self, flow: Flow) -> None:
@@ -125,7 +125,7 @@ class NetworkMap(bpf.Map):
             "faith_networks",
             key=flow.network_key.size,
             value=SLOT.size,
-            entries=2 * MOST_NETWORKS,  # a change adds all that is new before it takes the old
+            entries=2 * MOST_NETWORKS,  # a change adds everything new before it removes the old
             flags=bpf.NO_PREALLOC,
         )
         self._flow = flow
@@ -133,7 +133,7 @@ class NetworkMap(bpf.Map):
 
     @classmethod
     def take(cls, flow: Flow, state: Any) -> Self:
-        """The map whose `state` the program before this one has left."""
+        """Adopt the map whose `state` the predecessor process left."""
         fd, current = state
         made = cls.resume(fd)
         made._flow = flow
@@ -141,7 +141,7 @@ class NetworkMap(bpf.Map):
         return made
 
     def state(self) -> Any:
-        """What makes another like it in the program after this one."""
+        """Return the state that an upgrade passes to the successor process."""
         slots = {key.hex(): SLOT.unpack(slot)[0] for key, slot in self._current.items()}
         return [self.fd, slots]
 
@@ -150,7 +150,7 @@ class NetworkMap(bpf.Map):
         return (pack(length, address.to_bytes(octets, "big")) for address, length in networks)
 
     def replace(self, networks: Iterable[Network], holes: Iterable[Network] = ()) -> None:
-        """Have *networks* and *holes* in it and no others.  Raises SetupError."""
+        """Replace the content by *networks* and *holes*.  Raises SetupError."""
         wanted = dict.fromkeys(self._keys(networks), _OURS)
         wanted |= dict.fromkeys(self._keys(holes), _NOBODYS)
         if len(wanted) > MOST_NETWORKS:
@@ -164,13 +164,13 @@ class NetworkMap(bpf.Map):
 
 
 def flow_of(sock: _socket.socket) -> Flow:
-    """What comes to *sock*."""
+    """Return the family and protocol of *sock*."""
     return Flow(sock.family, sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PROTOCOL))
 
 
 @contextmanager
 def _program(sock: _socket.socket, networks: bpf.Map, ports: Ports) -> Iterator[bytes]:
-    """The program for *sock*; once it is loaded, it keeps the maps that this block has open."""
+    """Make the program for *sock*; once loaded, it keeps the maps that this block has open."""
     with (
         bpf.Map(
             bpf.MAP_ARRAY, "faith_ports", key=SLOT.size, value=BITMAP_SIZE, entries=1
@@ -184,7 +184,7 @@ def _program(sock: _socket.socket, networks: bpf.Map, ports: Ports) -> Iterator[
 
 @contextmanager
 def explained(step: str) -> Iterator[None]:
-    """Turn what the kernel refuses into a SetupError."""
+    """Translate an OSError of the kernel into a SetupError."""
     try:
         yield
     except OSError as error:

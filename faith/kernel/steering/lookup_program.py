@@ -1,4 +1,4 @@
-"""Programs for the kernel's socket lookup, and the shape of the maps that they read."""
+"""The code of programs for the kernel's socket lookup, and the keys and values of their maps."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SLOT = struct.Struct("=I")
-"""Where in its map a listener is; also the key of the only value of the ports, the bitmap."""
+"""The index of a listener in its map; also the key of the one value of the ports, the bitmap."""
 
 PAIR_SIZE = 2 * 16
-"""Octets of the key of the pairs: the client's address and ours; the value is a slot."""
+"""Octets of a key of the pairs: the client's and the mapped address; the value is a slot."""
 
 BITMAP_SIZE = 65536 // 8
-"""Octets of the ports' value."""
+"""Octets of the bitmap of ports."""
 
 Code = list[Instruction | Label]
 
-# struct bpf_sk_lookup (uapi/linux/bpf.h): where the context has what we ask for.
+# struct bpf_sk_lookup (uapi/linux/bpf.h): the offsets of its fields.
 _FAMILY, _PROTOCOL, _LOCAL_PORT = 8, 12, 60
 _REMOTE_IP4, _REMOTE_IP6, _LOCAL_IP4, _LOCAL_IP6 = 16, 20, 40, 44
 # Helpers.
@@ -58,37 +58,38 @@ _REPLACE = 1  # BPF_SK_LOOKUP_F_REPLACE
 
 
 class Flow(NamedTuple):
-    """What a program is for: a *family* of addresses and a *protocol*, as socket(2) has them."""
+    """The packets a program is for: a *family* of addresses and a *protocol*, as in socket(2)."""
 
     family: int
     protocol: int
 
     @property
     def octets(self) -> int:
-        """Of an address."""
+        """Octets of an address."""
         return 4 if self.family == _socket.AF_INET else 16
 
     @property
     def network_key(self) -> struct.Struct:
-        """The key of the networks (struct bpf_lpm_trie_key): length and address.
+        """The key of the networks (struct bpf_lpm_trie_key): prefix length and address.
 
         The value is a slot.
         """
         return struct.Struct(f"=I{self.octets}s")
 
     @property
-    def door_key(self) -> struct.Struct:
-        """The key of the doors: the client's address, ours, our port; the value is a listener."""
+    def pinhole_key(self) -> struct.Struct:
+        """The key of the pinholes: client address, own address, own port; the value is
+        a listener."""
         return struct.Struct(f"={self.octets}s{self.octets}sI")
 
     @property
     def remote(self) -> int:
-        """Where the context has the address of who sends."""
+        """The offset of the sender's address in the context."""
         return _REMOTE_IP4 if self.family == _socket.AF_INET else _REMOTE_IP6
 
     @property
     def local(self) -> int:
-        """Where the context has the address that it is for."""
+        """The offset of the destination address in the context."""
         return _LOCAL_IP4 if self.family == _socket.AF_INET else _LOCAL_IP6
 
 
@@ -99,7 +100,7 @@ UDP4 = Flow(_socket.AF_INET, _socket.IPPROTO_UDP)
 
 
 def bitmap(ports: Iterable[int]) -> bytes:
-    """A bit for each of the 65,536 ports: bit ``port & 7`` of octet ``port >> 3``."""
+    """Return a bit for each of the 65,536 ports: bit ``port & 7`` of octet ``port >> 3``."""
     bits = bytearray(BITMAP_SIZE)
     for port in ports:
         bits[port >> 3] |= 1 << (port & 7)
@@ -107,10 +108,10 @@ def bitmap(ports: Iterable[int]) -> bytes:
 
 
 def program(flow: Flow, networks: int, ports: int, sockets: int) -> Code:
-    """The program for *flow*, on the maps that are open at these descriptors.
+    """Return the program for *flow*, on the maps that are open at these descriptors.
 
-    Each part goes on to the next, or to its *otherwise* when the packet is not for it.  More
-    ways for a port to be ours can be put between the port's test and "pass".
+    Each part falls through to the next, or jumps to its *otherwise* when the packet does not match.
+    Further tests of ports can be put between the port's test and "pass".
     """
     return [
         copy(R6, R1),  # the context
@@ -119,14 +120,14 @@ def program(flow: Flow, networks: int, ports: int, sockets: int) -> Code:
         copy(R7, R0),  # the socket's slot
         *_test_port(ports, otherwise="pass"),
         *_assign(sockets, otherwise="pass"),
-        Label("pass"),  # to the kernel's own search, which heeds what was assigned
+        Label("pass"),  # to the kernel's own search, which respects what was assigned
         put(R0, _SK_PASS),
         leave(),
     ]
 
 
-def pairs_program(pairs: int, listeners: int) -> Code:
-    """The program for `kernel.steering.host_bindings`, on the maps open at these descriptors."""
+def binding_program(pairs: int, listeners: int) -> Code:
+    """Return the program of host bindings, on the maps that are open at these descriptors."""
     return [
         copy(R6, R1),  # the context
         *_is_of(TCP6, otherwise="pass"),
@@ -142,12 +143,12 @@ def pairs_program(pairs: int, listeners: int) -> Code:
     ]
 
 
-def doors_program(flow: Flow, doors: int) -> Code:
-    """The program for `faith.kernel.steering.pinholes`, on the map open at this descriptor.
+def pinhole_program(flow: Flow, pinholes: int) -> Code:
+    """Return the program for `faith.kernel.steering.pinholes`, on the map open at this descriptor.
 
-    What programs before it chose gives way, and those after it keep to its choice.
+    It overrides the choice of programs before it, and those after it keep its choice.
     """
-    key = -flow.door_key.size
+    key = -flow.pinhole_key.size
     return [
         copy(R6, R1),  # the context
         *_is_of(flow, otherwise="pass"),
@@ -155,7 +156,7 @@ def doors_program(flow: Flow, doors: int) -> Code:
         *_store(flow, flow.local, key + flow.octets),
         load32(R2, R6, _LOCAL_PORT),
         store32(STACK, key + 2 * flow.octets, R2),
-        load_map(R1, doors),
+        load_map(R1, pinholes),
         copy(R2, STACK),
         add_value(R2, key),
         call(_MAP_LOOKUP_ELEM),
@@ -168,7 +169,7 @@ def doors_program(flow: Flow, doors: int) -> Code:
 
 
 def _store(flow: Flow, address: int, where: int) -> Code:
-    """The *address* of the context on the stack, from *where* on."""
+    """Store the *address* of the context on the stack, from *where* on."""
     stored: Code = []
     for word in range(0, flow.octets, 4):
         stored += [load32(R2, R6, address + word), store32(STACK, where + word, R2)]
@@ -176,7 +177,7 @@ def _store(flow: Flow, address: int, where: int) -> Code:
 
 
 def _find_pair(pairs: int, otherwise: str) -> Code:
-    """R0 = where the slot for the two addresses is."""
+    """R0 = the address of the slot for the pair"""
     key = -PAIR_SIZE
     return [
         *_store(TCP6, TCP6.remote, key),
@@ -199,7 +200,7 @@ def _is_of(flow: Flow, otherwise: str) -> Code:
 
 
 def _find_network(flow: Flow, networks: int, otherwise: str) -> Code:
-    """R0 = where the slot for the destination's network is."""
+    """R0 = the address of the slot for the destination's network"""
     key = -24
     return [
         store32_value(STACK, key, 8 * flow.octets),
@@ -213,9 +214,9 @@ def _find_network(flow: Flow, networks: int, otherwise: str) -> Code:
 
 
 def _test_port(ports: int, otherwise: str) -> Code:
-    """Go on when the destination port's bit is set; the bitmap is the map's only value.
+    """Fall through when the destination port's bit is set; the bitmap is the map's only value.
 
-    A change of the map goes octet by octet, so it is never half done for any one port.
+    The kernel updates the bitmap octet by octet, so the bit of one port is never half written.
     """
     key = -24
     return [
@@ -228,7 +229,7 @@ def _test_port(ports: int, otherwise: str) -> Code:
         load32(R1, R6, _LOCAL_PORT),
         copy(R2, R1),
         shift_right_by(R2, 3),
-        mask(R2, BITMAP_SIZE - 1),  # for the verifier, which knows nothing of ports
+        mask(R2, BITMAP_SIZE - 1),  # for the verifier, which does not know the range of ports
         add(R0, R2),
         load8(R0, R0, 0),
         mask(R1, 7),
@@ -239,9 +240,10 @@ def _test_port(ports: int, otherwise: str) -> Code:
 
 
 def _assign(sockets: int, otherwise: str) -> Code:
-    """Choose the socket in the slot that R7 points to; of a slot with none, *otherwise*.
+    """Choose the socket in the slot that R7 points to; jump to *otherwise* if the slot is empty.
 
-    Without flags: what an earlier program chose stays, and a reuseport group has its say.
+    Without flags: the choice of an earlier program stays, and the kernel selects within a reuseport
+    group.
     """
     return [
         load_map(R1, sockets),
@@ -253,7 +255,7 @@ def _assign(sockets: int, otherwise: str) -> Code:
 
 
 def _choose(flags: int) -> Code:
-    """Choose the socket in R0, and let go of it."""
+    """Choose the socket in R0, and release it."""
     return [
         copy(R7, R0),
         copy(R1, R6),

@@ -1,7 +1,7 @@
-"""How connections to mapped IPv4 networks reach our listeners, on every port.
+"""Steering of connections to mapped IPv4 networks, on every port, to the daemon's listeners.
 
 The routes of `faith.kernel.netlink.mapped_routes` make the networks local.  By "sk_lookup" a BPF
-program chooses a listener on 127.0.0.1, by "tproxy" a rule of nftables hands the connections to it.
+program chooses a listener on 127.0.0.1; by "tproxy" an nftables rule does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from faith.kernel.nft.expressions import tproxy as to
 from faith.kernel.nft.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
 from faith.kernel.steering.base import Steering, listen, resume_groups
 from faith.kernel.steering.lookup import Lookup
-from faith.kernel.steering.owned import MANGLE, Owned
+from faith.kernel.steering.owned import MANGLE, OwnedTable
 from faith.translation.ports import ALL_PORTS
 from faith.translation.ranges import ranges, without
 
@@ -24,70 +24,70 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Collection, Sequence
 
-    from faith.kernel.steering.base import Held
+    from faith.kernel.steering.base import HeldState
 
     Network = tuple[int, int]
-    """An IPv4 address and a length."""
+    """An IPv4 address and a prefix length."""
     Steer = Callable[[Collection[Network], Collection[Network]], None]
 
 _ADDRESS = "127.0.0.1"
 _NETWORKS = Set("networks", ADDRESS4)
 _STEERED = "ip daddr @networks meta l4proto tcp"
 _STEERED_EXPRESSIONS = daddr4_in("networks") + l4proto(TCP)
-_DOORS = Rule(
+_PINHOLES = Rule(
     f"{_STEERED} socket transparent 1 socket wildcard 0 return",
     _STEERED_EXPRESSIONS + socket_of_its_own() + leave(),
 )
-"""Leaves alone what a transparent socket waits for at its very address and port: FTP data."""
+"""Leaves alone the connections to a transparent socket bound to their very address: FTP data."""
 
 
-class InwardSteering(Steering):
+class MappedSteering(Steering):
     """A `Steering` of mapped networks."""
 
     def __init__(
         self,
-        way: str,
+        method: str,
         group: Sequence[_socket.socket],
         undo: ExitStack,
-        held: Sequence[Held],
+        held: Sequence[HeldState],
         steer: Steer,
     ) -> None:
-        super().__init__(way, [group], undo, held=held)
+        super().__init__(method, [group], undo, held=held)
         self._steer = steer
 
     def steer(self, networks: Collection[Network], holes: Collection[Network]) -> None:
-        """Steer *networks* but for *holes*, and nothing else, from now on.
+        """Steer exactly *networks*, except *holes*, from now on.
 
-        What stays is steered all the while.  Raises SetupError.
+        A network that stays is steered throughout.  Raises SetupError.
         """
         self._steer(networks, holes)
 
 
-def bring_in(way: str, workers: int) -> InwardSteering:
-    """Listeners for each of *workers*, to which nothing is steered yet.
+def bring_in(method: str, workers: int) -> MappedSteering:
+    """Make listeners for each of *workers*, to which nothing is steered yet.
 
-    *way* is "sk_lookup", "tproxy", or anything else for the first of them that fits.  Raises
+    *method* is "sk_lookup", "tproxy", or anything else for the first of them that works.  Raises
     SetupError.
     """
-    if way in _STARTS:
-        return _STARTS[way](workers)
+    if method in _STARTS:
+        return _STARTS[method](workers)
     refusals = []
     for start in _STARTS.values():
         try:
             return start(workers)
         except SetupError as error:
             refusals.append(str(error))
-    raise SetupError("steer mapped networks", "no way is open; " + "; ".join(refusals))
+    raise SetupError("steer mapped networks", "no method works; " + "; ".join(refusals))
 
 
-def taken_over(state: dict[str, Any]) -> InwardSteering:
-    """What the program before this one in this process brought in, from its `state`."""
+def taken_over(state: dict[str, Any]) -> MappedSteering:
+    """Adopt the steering that the predecessor process left, from its `state`."""
     with ExitStack() as undo:
         (group,) = resume_groups(undo, state["listeners"])
         return _RESUMES[state["way"]](undo, group, state["held"])
 
 
-def _start_lookup(workers: int) -> InwardSteering:
+def _start_lookup(workers: int) -> MappedSteering:
     with ExitStack() as undo:
         group = listen(undo, _ADDRESS, 0, workers)
         return _by_lookup(undo, group, Lookup(group[0], ALL_PORTS, ()))
@@ -95,17 +95,17 @@ def _start_lookup(workers: int) -> InwardSteering:
 
 def _resume_lookup(
     undo: ExitStack, group: Sequence[_socket.socket], held: list[Any]
-) -> InwardSteering:
+) -> MappedSteering:
     return _by_lookup(undo, group, Lookup.resume(group[0], held))
 
 
-def _by_lookup(undo: ExitStack, group: Sequence[_socket.socket], lookup: Lookup) -> InwardSteering:
+def _by_lookup(undo: ExitStack, group: Sequence[_socket.socket], lookup: Lookup) -> MappedSteering:
     undo.callback(lookup.close)
     held = lookup.networks, lookup.link
-    return InwardSteering("sk_lookup", group, undo.pop_all(), held, lookup.replace)
+    return MappedSteering("sk_lookup", group, undo.pop_all(), held, lookup.replace)
 
 
-class _Table(Owned):
+class _Table(OwnedTable):
     """A table ``ip faith-<pid>`` that hands connections to the listeners on *port*."""
 
     def __init__(self, port: int) -> None:
@@ -113,17 +113,17 @@ class _Table(Owned):
             f"{_STEERED} tproxy to {_ADDRESS}:{port} accept",
             _STEERED_EXPRESSIONS + to(IPv4Address(_ADDRESS).packed, port) + accept(),
         )
-        chain = Chain("steer", (_DOORS, rule), Hook("filter", "prerouting", MANGLE))
+        chain = Chain("steer", (_PINHOLES, rule), Hook("filter", "prerouting", MANGLE))
         super().__init__("steer by tproxy", [chain], sets=[_NETWORKS], family=IP)
 
     def steer(self, networks: Collection[Network], holes: Collection[Network]) -> None:
-        """Hand over what is for *networks* but for *holes*.  Raises SetupError."""
+        """Hand over connections to *networks* except *holes*.  Raises SetupError."""
         wanted = without(ranges(networks, 32), ranges(holes, 32))
         with self._explained():
             self._nft.refill(self._table.name, _NETWORKS.of(wanted))
 
 
-def _start_tproxy(workers: int) -> InwardSteering:
+def _start_tproxy(workers: int) -> MappedSteering:
     with ExitStack() as undo:
         group = listen(undo, _ADDRESS, 0, workers)
         return _by_tproxy(undo, group, _Table(group[0].getsockname()[1]))
@@ -131,13 +131,13 @@ def _start_tproxy(workers: int) -> InwardSteering:
 
 def _resume_tproxy(
     undo: ExitStack, group: Sequence[_socket.socket], held: list[Any]
-) -> InwardSteering:
+) -> MappedSteering:
     return _by_tproxy(undo, group, _Table.resume(held[0]))
 
 
-def _by_tproxy(undo: ExitStack, group: Sequence[_socket.socket], table: _Table) -> InwardSteering:
+def _by_tproxy(undo: ExitStack, group: Sequence[_socket.socket], table: _Table) -> MappedSteering:
     undo.callback(table.close)
-    return InwardSteering("tproxy", group, undo.pop_all(), [table], table.steer)
+    return MappedSteering("tproxy", group, undo.pop_all(), [table], table.steer)
 
 
 _STARTS = {"sk_lookup": _start_lookup, "tproxy": _start_tproxy}

@@ -1,4 +1,4 @@
-"""The nftables tables of one faithd, which the kernel deletes when the process is gone."""
+"""nftables tables owned by one faithd, which the kernel deletes when the process is gone."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ CAPABILITIES = ("CAP_NET_ADMIN",)
 
 _HINTS = {
     errno.EEXIST: "processes with the same number share this network namespace",
-    errno.ENOENT: "the kernel must have nf_tables with all that this way of steering needs",
+    errno.ENOENT: "the kernel must have nf_tables with all that this steering method needs",
     errno.EOPNOTSUPP: "Linux 5.12 or later is needed, with nf_tables",
     errno.EPROTONOSUPPORT: "the kernel must have nf_tables",
 }
 
 MANGLE = -150
-"""The priority of chains that steer: before the host's own rules for addresses."""
+"""The priority of chains that steer: before the host's own address translation rules."""
 STEERED = "ip6 daddr @prefixes tcp dport @ports"
-"""What an `OwnedTable` steers, and the same as expressions."""
+"""The match of a `SteeringTable`, as text and as expressions."""
 STEERED_EXPRESSIONS = daddr_in("prefixes") + dport_in("ports")
 
-DOORS = Rule(
+PINHOLES = Rule(
     f"{STEERED} socket transparent 1 socket wildcard 0 return",
     STEERED_EXPRESSIONS + socket_of_its_own() + leave(),
 )
-"""Leaves alone what a transparent socket waits for at its very address and port: FTP data."""
+"""Leaves alone the connections to a transparent socket bound to their very address: FTP data."""
 
 
-class Owned:
-    """A table ``faith-<pid>`` of *family*, with a *suffix*, made to do *step*.
+class OwnedTable:
+    """A table ``faith-<pid>`` of *family*, with a *suffix*, made for *step*.
 
     It lasts until `close`, or until the last process that inherited the descriptor is gone: a
-    forked worker closes its copy.  ``nft flush ruleset`` passes it over, and nobody else can
+    forked worker closes its copy.  ``nft flush ruleset`` leaves it alone, and nobody else can
     change it.  Raises SetupError.
     """
 
@@ -73,7 +73,7 @@ class Owned:
 
     @classmethod
     def resume(cls, state: Any) -> Self:
-        """The one whose `state` the program before this one has left."""
+        """Adopt the table whose `state` the predecessor process left."""
         fd, name, step, *family = state
         made = cls.__new__(cls)
         made._step = step
@@ -82,11 +82,12 @@ class Owned:
         return made
 
     def fileno(self) -> int:
-        """The descriptor that it lives by."""
+        """Return the descriptor that keeps the table alive."""
         return self._nft.fileno()
 
     def state(self) -> Any:
-        """What the next program needs of it: the table is the socket's, not the process's."""
+        """Return the state that an upgrade passes on: the table belongs to the socket, not the
+        process."""
         return [self.fileno(), self._table.name, self._step, self._table.family]
 
     def _create(self) -> None:
@@ -106,51 +107,51 @@ class Owned:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the kernel refuses into a SetupError."""
+        """Translate an OSError of the kernel into a SetupError."""
         try:
             yield
         except OSError as error:
             raise setup_error(self._step, error, _HINTS.get(error.errno or 0, "")) from error
 
 
-class OwnedTable(Owned):
-    """The table of a *way* of steering, with the sets ``prefixes`` and ``ports`` for its chains.
+class SteeringTable(OwnedTable):
+    """The table of a steering method, with the sets ``prefixes`` and ``ports`` for its chains.
 
-    `DOORS` comes first in a chain.
+    `PINHOLES` comes first in a chain.
     """
 
     def __init__(
-        self, way: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
+        self, method: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
     ) -> None:
         sets = Set.of_prefixes("prefixes", prefixes), Set.of_ports("ports", ports)
-        super().__init__(f"steer by {way}", chains, sets=sets)
+        super().__init__(f"steer by {method}", chains, sets=sets)
 
     def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
-        """Steer *prefixes* and no others, in one step.
+        """Steer exactly *prefixes*, in one step.
 
-        Takes CAP_NET_ADMIN still; raises SetupError, and then the old ones stay.
+        Needs CAP_NET_ADMIN still; raises SetupError, and then the old ones stay.
         """
         with self._explained():
             self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
 
     def set_ports(self, ports: Ports) -> None:
-        """Steer *ports* and no others, in one step; else as `set_prefixes`."""
+        """Steer exactly *ports*, in one step; otherwise as `set_prefixes`."""
         with self._explained():
             self._nft.refill(self._table.name, Set.of_ports("ports", ports))
 
 
 def steered(
-    way: str,
+    method: str,
     undo: ExitStack,
     groups: Sequence[Sequence[_socket.socket]],
-    table: OwnedTable,
+    table: SteeringTable,
     *,
     redirected: bool = False,
 ) -> Steering:
-    """The steering by *table* to *groups* of listeners, which takes over what *undo* undoes."""
+    """Return the steering by *table* to *groups* of listeners; it takes over *undo*."""
     undo.callback(table.close)
     return Steering(
-        way,
+        method,
         groups,
         undo.pop_all(),
         held=[table],
@@ -160,11 +161,11 @@ def steered(
     )
 
 
-def resume_steered(
-    way: str, listeners: list[list[int]], held: list[Any], *, redirected: bool = False
+def resume_steering(
+    method: str, listeners: list[list[int]], held: list[Any], *, redirected: bool = False
 ) -> Steering:
-    """What `steered` gave the program before this one, from its `Steering.state`."""
+    """Adopt what `steered` made in the predecessor process, from its `Steering.state`."""
     with ExitStack() as undo:
         groups = resume_groups(undo, listeners)
-        table = OwnedTable.resume(held[0])
-        return steered(way, undo, groups, table, redirected=redirected)
+        table = SteeringTable.resume(held[0])
+        return steered(method, undo, groups, table, redirected=redirected)

@@ -1,7 +1,7 @@
-"""Listeners that one client each reaches, whatever programs at the socket lookup say otherwise.
+"""Pinholes: listeners that one client each reaches, with precedence over all lookup programs.
 
-A listener at an address and a port of its own is no match for them: the ranges of any faithd of
-the network namespace would have its connections.  So does a pair's, of every port.
+Without a pinhole, the range of any faithd of the network namespace would take the connections to a
+listener at an address and a port of its own, and so would a host binding, of every port.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from faith.kernel.bpf import bpf
 from faith.kernel.bpf.assembler import assemble
 from faith.kernel.process import capabilities
-from faith.kernel.steering.lookup_program import TCP6, doors_program
+from faith.kernel.steering.lookup_program import TCP6, pinhole_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from faith.kernel.steering.lookup_program import Flow
 
 CAPABILITIES = ("CAP_BPF", "CAP_NET_ADMIN")
-MOST_DOORS = 16384
+MOST_PINHOLES = 16384
 
 _LOWEST_PORT = 1024
 
 
-class Doors:
-    """Opens such doors of one *flow*; each goes with its listener, all of them with the process.
+class Pinholes:
+    """The pinholes of one *flow*; each ends with its listener, all of them with the process.
 
     Raises SetupError when the kernel cannot do it.
     """
@@ -42,22 +42,22 @@ class Doors:
                 self._listeners = undo.enter_context(
                     bpf.Map(
                         bpf.MAP_SOCKHASH,
-                        "faith_doors",
-                        key=flow.door_key.size,
+                        "faith_pinholes",
+                        key=flow.pinhole_key.size,
                         value=8,
-                        entries=MOST_DOORS,
+                        entries=MOST_PINHOLES,
                     )
                 )
-                code = assemble(doors_program(flow, self._listeners.fd))
-                self._link = undo.enter_context(bpf.at_socket_lookup("faith_doors", code))
+                code = assemble(pinhole_program(flow, self._listeners.fd))
+                self._link = undo.enter_context(bpf.at_socket_lookup("faith_pinholes", code))
             except OSError as error:
-                step = "open doors for FTP data"
+                step = "open pinholes for FTP data"
                 raise capabilities.refusal(step, error, *CAPABILITIES) from error
             self._undo = undo.pop_all()
 
     @classmethod
     def resume(cls, descriptors: Iterable[int], flow: Flow = TCP6) -> Self:
-        """Those whose `descriptors` the program before this one has left; they stay open."""
+        """Adopt the pinholes whose `descriptors` the predecessor process left; they stay open."""
         listeners, link = descriptors
         made = cls.__new__(cls)
         made._flow = flow
@@ -69,23 +69,23 @@ class Doors:
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that all of them live by."""
+        """The descriptors that keep all of them alive."""
         return [self._listeners.fileno(), self._link.fileno()]
 
     def open(self, client: str, listener: int, ours: Callable[[int], object]) -> None:
-        """Have *client* reach the listener that is open at this descriptor.
+        """Steer connections of *client* to the listener that is open at this descriptor.
 
-        *ours* tells whether an address is one that doors may be opened at.  Raises OSError.
+        *ours* returns whether pinholes may be at an address.  Raises OSError.
         """
         with closing(_socket.socket(fileno=os.dup(listener))) as sock:
             address, port = sock.getsockname()[:2]
         family = self._flow.family
         packed = _socket.inet_pton(family, address)
         if port < _LOWEST_PORT or not ours(int.from_bytes(packed, "big")):
-            raise PermissionError(f"no door may be at {address} port {port}")
-        key = self._flow.door_key.pack(_socket.inet_pton(family, client), packed, port)
+            raise PermissionError(f"no pinhole may be at {address} port {port}")
+        key = self._flow.pinhole_key.pack(_socket.inet_pton(family, client), packed, port)
         self._listeners.update(key, struct.pack("=Q", listener))
 
     def close(self) -> None:
-        """Close all doors; in a forked process, only let go of them."""
+        """Close all pinholes; in a forked process, only close the descriptors."""
         self._undo.close()

@@ -1,7 +1,7 @@
-"""Way in: nftables' redirect, the last resort; connection tracking carries every connection.
+"""Steering by nftables' redirect, the last resort: connection tracking carries every connection.
 
-The connections arrive on an ephemeral port of ``[::]`` with one of the host's own addresses as
-their destination; the original one comes from `kernel.sockets.tcp_sockets.original_destination`.
+Connections arrive on an ephemeral port of ``[::]`` with one of the host's own addresses as their
+destination; the original one comes from `kernel.sockets.tcp_sockets.original_destination`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from faith.kernel.nft.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
     CAPABILITIES,
-    DOORS,
+    PINHOLES,
     STEERED,
     STEERED_EXPRESSIONS,
-    OwnedTable,
-    resume_steered,
+    SteeringTable,
+    resume_steering,
     steered,
 )
 
@@ -42,16 +42,16 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         group = listen(undo, "::", 0, workers, transparent=False)
         rule = _rule(group[0].getsockname()[1])
         chains = [
-            Chain("arriving", (DOORS, rule), Hook("nat", "prerouting", _DSTNAT)),
+            Chain("arriving", (PINHOLES, rule), Hook("nat", "prerouting", _DSTNAT)),
             Chain("own", (rule,), Hook("nat", "output", _DSTNAT)),
         ]
-        table = OwnedTable("redirect", ports, prefixes, chains)
+        table = SteeringTable("redirect", ports, prefixes, chains)
         return steered("redirect", undo, [group], table, redirected=True)
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """What `start` gave the program before this one, from its `Steering.state`."""
-    return resume_steered("redirect", listeners, held, redirected=True)
+    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
+    return resume_steering("redirect", listeners, held, redirected=True)
 
 
 def _rule(port: int) -> Rule:

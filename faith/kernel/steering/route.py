@@ -1,7 +1,7 @@
-"""Way in: one IPV6_TRANSPARENT listener on ``[::]`` for each port.
+"""Steering by the AnyIP route alone: one IPV6_TRANSPARENT listener on ``[::]`` for each port.
 
 The AnyIP route makes the prefixes local, so their connections find a wildcard listener without
-further help.  It is the cheapest way and takes the port from everyone else on the host.
+further help.  It is the cheapest method and takes the port from everyone else on the host.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 CAPABILITIES = ("CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE")
-"""What `start` takes: to be transparent, and to have a port below 1024."""
+"""The capabilities that `start` needs: for IPV6_TRANSPARENT, and for ports below 1024."""
 
 MOST_PORTS = 64
-"""Every port is a socket in every worker; beyond this many the other ways do better."""
+"""Every port is a socket in every worker; beyond this many the other methods cost less."""
 
 
 def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
@@ -39,7 +39,7 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
 
 
 def given(listeners: Iterable[_socket.socket]) -> Steering:
-    """What `start` gives, with one listener for each port that somebody else has opened."""
+    """Return the steering of `start` for listeners made elsewhere, one for each port."""
     with ExitStack() as undo:
         groups = []
         for listener in listeners:
@@ -50,14 +50,14 @@ def given(listeners: Iterable[_socket.socket]) -> Steering:
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """What `start` gave the program before this one, from its `Steering.state`."""
+    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
     with ExitStack() as undo:
         groups = resume_groups(undo, listeners)
         return Steering("route", groups, undo.pop_all())
 
 
 def check_number(ports: Ports) -> None:
-    """Raise SetupError when *ports* are too many to have a listener each."""
+    """Raise SetupError when there are too many *ports* for a listener each."""
     if len(ports) > MOST_PORTS:
         raise SetupError(
             f"listen on [::] for ports {ports}",

@@ -1,4 +1,4 @@
-"""Way in: a BPF program of our own at the kernel's socket lookup, for listeners on ``[::1]``."""
+"""Steering by a BPF program at the kernel's socket lookup, to listeners on ``[::1]``."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["CAPABILITIES", "resume", "start"]
 def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     """Steer *ports* of *prefixes* to a listener on ``[::1]``, or a group of them.
 
-    The kernel chooses the port of the listeners and spreads connections among the workers.
-    Raises PermissionNeeded, and SetupError when the kernel (before Linux 5.9) cannot do it.
+    The kernel chooses the port of the listeners and spreads connections among the workers. Raises
+    PermissionNeeded, and SetupError when the kernel (before Linux 5.9) cannot do it.
     """
     with ExitStack() as undo:
         group = listen(undo, "::1", 0, workers)
@@ -31,7 +31,7 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """What `start` gave the program before this one, from its `Steering.state`."""
+    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
     with ExitStack() as undo:
         groups = resume_groups(undo, listeners)
         return _steering(undo, groups, Lookup.resume(groups[0][0], held))

@@ -1,8 +1,8 @@
-"""Way in: nftables' tproxy hands the connections to one IPV6_TRANSPARENT listener.
+"""Steering by nftables' tproxy, to one IPV6_TRANSPARENT listener for each worker.
 
-It needs no BPF and takes any number of ports.  The listener has an ephemeral port of ``[::1]``,
+It needs no BPF and serves any number of ports.  The listeners have an ephemeral port of ``[::1]``,
 which no packet from outside can be sent to: what reaches it was steered, or comes from this host.
-The AnyIP route makes the prefixes local already, so no packet mark, rule or table of routes is
+The AnyIP route makes the prefixes local already, so no packet mark, rule or routing table is
 needed.
 """
 
@@ -18,12 +18,12 @@ from faith.kernel.nft.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
     CAPABILITIES,
-    DOORS,
     MANGLE,
+    PINHOLES,
     STEERED,
     STEERED_EXPRESSIONS,
-    OwnedTable,
-    resume_steered,
+    SteeringTable,
+    resume_steering,
     steered,
 )
 
@@ -46,14 +46,14 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     with ExitStack() as undo:
         group = listen(undo, _ADDRESS, 0, workers)
         rule = _rule(group[0].getsockname()[1])
-        chain = Chain("steer", (DOORS, rule), Hook("filter", "prerouting", MANGLE))
-        table = OwnedTable("tproxy", ports, prefixes, [chain])
+        chain = Chain("steer", (PINHOLES, rule), Hook("filter", "prerouting", MANGLE))
+        table = SteeringTable("tproxy", ports, prefixes, [chain])
         return steered("tproxy", undo, [group], table)
 
 
 def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """What `start` gave the program before this one, from its `Steering.state`."""
-    return resume_steered("tproxy", listeners, held)
+    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
+    return resume_steering("tproxy", listeners, held)
 
 
 def _rule(port: int) -> Rule:

@@ -18,6 +18,8 @@ LOOKS = 8
 """Looks in the time of a limit: a session is cut between one and 1⅛ limits of silence."""
 LONGEST_INTERVAL = 60.0
 """Seconds between looks at most: the first of a session's life turns on its keep-alive."""
+STALL = 1.0
+"""Seconds that a timer is late, from which on that time was a stall: nothing could move."""
 
 
 class Deadlines:
@@ -33,7 +35,9 @@ class Deadlines:
         self._seconds = seconds
         self._missed = missed
         self._due: dict[Session, float] = {}
+        self._in_order = True
         self._timer: TimerHandle | None = None
+        self._awaited = 0.0  # when the timer is to go off
 
     def limit(self, seconds: float) -> None:
         """Give those that come from now on another time.
@@ -46,15 +50,15 @@ class Deadlines:
         """Start *session*'s time, *now* on the loop's clock."""
         due = self._due[session] = now + self._seconds
         if self._timer is None and self._seconds:
-            self._timer = self._loop.call_at(due, self._look)
+            self._look_at(due)
 
     def adopt(self, session: Session) -> None:
         """As `add`, for one that may have started before those that are there."""
-        self._due[session] = session.started + self._seconds
-        self._due = dict(sorted(self._due.items(), key=itemgetter(1)))
-        self.close()
-        if self._seconds:
-            self._look()
+        due = self._due[session] = session.started + self._seconds
+        self._in_order = False
+        if self._seconds and (self._timer is None or due < self._awaited):
+            self.close()
+            self._look_at(max(due, self._loop.time()))
 
     def remove(self, session: Session) -> None:
         """*session* is past the stage; its turn at the clock is left to find nothing."""
@@ -67,13 +71,23 @@ class Deadlines:
         """Those whose time is running."""
         return list(self._due)
 
+    def _look_at(self, when: float) -> None:
+        self._awaited = when
+        self._timer = self._loop.call_at(when, self._look)
+
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()
+        if now - self._awaited > STALL:  # what has come about meanwhile is to be seen first
+            self._look_at(now + STALL)
+            return
+        if not self._in_order:
+            self._due = dict(sorted(self._due.items(), key=itemgetter(1)))
+            self._in_order = True
         while self._due:
             session, due = next(iter(self._due.items()))
             if due > now:
-                self._timer = self._loop.call_at(due, self._look)
+                self._look_at(due)
                 return
             del self._due[session]
             self._missed(session)
@@ -82,6 +96,7 @@ class Deadlines:
         """Stop the clock."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
 
 class Sessions(Protocol):
@@ -129,10 +144,17 @@ class Silence:
         limits = [limit for limit in (idle, half_closed, lifetime) if limit]
         self._interval = min([*(limit / LOOKS for limit in limits), LONGEST_INTERVAL])
         self.close()
-        self._timer = self._loop.call_later(self._interval, self._look)
+        self._look_later()
+
+    def _look_later(self) -> None:
+        self._awaited = self._loop.time() + self._interval
+        self._timer = self._loop.call_at(self._awaited, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
+        late = now - self._awaited
+        # What has come meanwhile is read before the next look.
+        stall = late + self._interval if late > STALL else 0.0
         for session in self._sessions.sessions():
             client, server = session.client, session.server
             if not session.looked_at:
@@ -142,6 +164,7 @@ class Silence:
                 self._sessions.end(session, LIFETIME, reset=True)
                 continue
             half_closed = client.done + server.done
+            session.quiet_since += stall
             seen = client.moved + server.moved + half_closed
             if session.parent is not None:  # rsh has nothing on standard error as a rule
                 seen += sum(session.parent.moved)
@@ -154,7 +177,7 @@ class Silence:
             if limit and now - session.quiet_since >= limit:
                 how = IDLE_HALF_CLOSED if half_closed else IDLE
                 self._sessions.end(session, how, reset=True)
-        self._timer = self._loop.call_later(self._interval, self._look)
+        self._look_later()
 
     def close(self) -> None:
         """Stop the clock."""
