@@ -40,7 +40,7 @@ def test_what_a_file_says_nothing_about_is_told_too() -> None:
     found = told(f"user = 'daemon'\nworkers = 3\n{SERVICE}")
     assert found["prefix"] == ["those that faith -e reserves"]
     assert found["service"] == ["port 80"]
-    assert found["steered"] == ["by the first way that fits"]
+    assert found["steered"] == ["by the first method that works"]
     assert found["workers"] == ["3, as daemon"]
     assert found["records"] == ["of all sessions"]
     assert not {"maps", "source", "limits", "dns", "ping", "metrics"} & set(found)

@@ -34,7 +34,7 @@ def reserved(monkeypatch: pytest.MonkeyPatch) -> list[Prefix]:
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, int, str, Any]]:
     """Return the calls that ``faith dns`` would have made."""
     found: list[tuple[Settings, int, str, Any]] = []
-    monkeypatch.setattr(dns_daemon, "run", lambda *words: found.append(words))
+    monkeypatch.setattr(dns_daemon, "run", lambda read, *words: found.append((read(), *words)))
     return found
 
 

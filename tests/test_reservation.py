@@ -9,11 +9,11 @@ from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
 from faith.kernel.nft.guard import NoNftables
 from faith.kernel.nft.reservation import check, keep_guarded
-from faith.translation.prefix import RFC6052, Prefix
+from faith.translation.prefix import LOW32, RFC6052, Prefix
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
 OTHER = Prefix.parse("2001:db8:fffe::/96")
-WIDE = Prefix.parse("2001:db8:100::/40")
+WIDE = Prefix.parse("2001:db8:100::/40", LOW32)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_the_same_prefix_with_another_layout_is_told_with_the_way_out() -> None:
 @pytest.mark.parametrize("inner", ["2001:db8:100::/48", "2001:db8:1ff::/96", "2001:db8::/32"])
 def test_one_within_another_is_refused_by_name(inner: str) -> None:
     with pytest.raises(SetupError, match="overlaps 2001:db8:100::/40, which is reserved too"):
-        check(Prefix.parse(inner), [Prefix.parse("64:ff9b::/96"), WIDE])
+        check(Prefix.parse(inner, LOW32), [Prefix.parse("64:ff9b::/96"), WIDE])
 
 
 def test_what_is_in_the_way_on_the_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

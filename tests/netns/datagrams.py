@@ -59,7 +59,7 @@ class Echo:
 
     def _serve(self) -> None:
         while self._over not in select.select([self.sock, self._over], [], [])[0]:
-            with contextlib.suppress(TimeoutError):  # its checksum was wrong
+            with contextlib.suppress(OSError):  # of an ICMP error, or a wrong checksum
                 question, source = self.sock.recvfrom(1 << 16)
                 self.note(question, source[:2])
                 self.sock.sendto(question, source)

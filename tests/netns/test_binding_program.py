@@ -8,6 +8,6 @@ from tests.netns import binding
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("bpf_allowed")]
 
 
-class TestPairProgram(binding.Contract):
+class TestBindingProgram(binding.Contract):
     way = BindingProgram
     right = "CAP_BPF"

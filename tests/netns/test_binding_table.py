@@ -8,6 +8,6 @@ from tests.netns import binding
 pytestmark = pytest.mark.netns
 
 
-class TestPairTable(binding.Contract):
+class TestBindingTable(binding.Contract):
     way = BindingTable
     right = "CAP_NET_ADMIN"

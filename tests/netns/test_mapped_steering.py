@@ -46,7 +46,7 @@ def test_every_reason_is_told_when_no_way_is_open(
     without_bpf: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapped_steering, "_Table", refuse)
-    with pytest.raises(SetupError, match=r"no way is open; try: not here; try: not here"):
+    with pytest.raises(SetupError, match=r"no method works; try: not here; try: not here"):
         mapped_steering.bring_in("auto", 1)
 
 

@@ -12,7 +12,7 @@ from faith.daemon.host.prefix_reservation import release, reservation
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
-from faith.translation.prefix import Prefix
+from faith.translation.prefix import LOW32, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("private_network")]
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
-WITHIN = Prefix.parse("2001:db8:ffff::/64")
+WITHIN = Prefix.parse("2001:db8:ffff::/64", LOW32)
 
 
 @pytest.fixture
