@@ -21,7 +21,7 @@ from bench.programs import IPERF3, NGINX, WRK, path
 from faith.kernel.netlink.routes import reserve
 from faith.lab import Network, three_hosts
 from faith.lab.topology import CLIENT, SERVER
-from faith.translation.prefix import Prefix
+from faith.translation.prefix import LOW32, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +131,7 @@ class Bed:
 
     def _add_callers(self) -> None:
         # An AnyIP route here too: the client answers for all addresses that calls come from.
-        self.lab.client.call(reserve, Prefix.parse(_CALLERS))
+        self.lab.client.call(reserve, Prefix.parse(_CALLERS, LOW32))
         self.lab.client.sysctl("net.ipv6.ip_nonlocal_bind", 1)
         self.lab.gateway.links.add_route(_CALLERS, CLIENT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import dns.message
@@ -11,10 +12,11 @@ import dns.rcode
 import dns.reversename
 import pytest
 
-from faith.lab import Network, three_hosts
+from faith.lab import Network, three_hosts, wait_until
 from faith.lab.topology import GATEWAY_V6
-from tests.dns.program import FaithDns
+from tests.dns.program import FAITH_DNS, FaithDns
 from tests.dns.zones import NameServer, Zones
+from tests.faithd import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,3 +223,45 @@ def test_an_odd_server_is_understood(site: Site) -> None:
     week = 7 * 86400
     for _ in range(2):
         assert week - 5 < ask(site.lab, "long.example", "A").answer[0].ttl <= week
+
+
+def test_a_resolver_of_the_gateways_own_is_asked(site: Site, need: Need, tmp_path: Path) -> None:
+    """unbound on the loopback addresses, as Debian has it, and ``faith dns`` on all others."""
+    file = tmp_path / "unbound.conf"
+    file.write_text(
+        f"""server:
+interface: 127.0.0.1
+interface: ::1
+chroot: ""
+username: ""
+pidfile: ""
+use-syslog: no
+do-not-query-localhost: no
+module-config: "iterator"
+local-zone: "2.0.192.in-addr.arpa." transparent
+remote-control:
+control-enable: no
+forward-zone:
+name: "."
+forward-addr: {BIND}
+"""
+    )
+    gateway = site.lab.gateway
+    unbound = gateway.popen([need("unbound"), "-d", "-c", str(file)], stderr=subprocess.DEVNULL)
+    gateway.wait_listening(53, socket.AF_INET, "udp", program=unbound, seconds=10)
+    (tmp_path / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+    script = f'mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", *FAITH_DNS, "-p", site.lab.prefix]
+    with (tmp_path / "dns.log").open("w") as log:
+        faith = gateway.popen(command, stderr=log, env=ENVIRONMENT)
+    try:
+        gateway.wait_listening(53, socket.AF_INET6, "tcp", program=faith, seconds=10)
+        wait_until(lambda: "serving" in (tmp_path / "dns.log").read_text(), 10, "serving")
+        assert data(site.lab, "www.example", "AAAA") == ["2001:db8:ffff::c000:201"]
+        said = (tmp_path / "dns.log").read_text()
+        for address in ("127.0.0.1", "[::1]"):
+            assert f"listen on {address}:53: the port is taken by" in said
+    finally:
+        for program in (faith, unbound):
+            program.terminate()
+            program.wait(10)
