@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from faith.errors import SetupError
 from faith.lab import Network, ThreeHosts, gain_rights, three_hosts
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 # The gate says the same of the same tree; at a desk every run looks somewhere else.
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("desk", deadline=None)
+settings.register_profile(  # scripts/mutate asks only whether there is a failure
+    "mutation",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    report_multiple_bugs=False,
+)
 settings.load_profile("gate" if os.environ.get("CI") else "desk")
 
 _NO_NETWORKS = "faith_no_networks"

@@ -7,9 +7,10 @@ import pytest
 from faith.ftp import V4_TO_V6, V6_TO_V4, Direction
 from faith.ftp.alg import Alg
 from faith.ftp.command import CommandRefused
-from faith.ftp.data_port import ActiveTranslated, Listeners, PassiveTranslated, PassiveUntouched
+from faith.ftp.data_port import ActiveTranslated, PassiveTranslated, PassiveUntouched
 from faith.ftp.exchange import Exchange, Reinitialising, Securing, Substituted
 from faith.ftp.features import ListingFeatures
+from faith.ftp.listeners import Listeners
 from faith.ftp.telnet import Line
 from tests.ftp_playbook import V4_CLIENT, V4_SOURCE, V6_CLIENT
 

@@ -42,6 +42,30 @@ class TestPassiveTranslated:
             << OpenPassive(1, 60691)
         )
 
+    @pytest.mark.parametrize(
+        "reply", ["229 Entering Extended Passive Mode (|||60691|)", "229 (!!!60691!)"]
+    )
+    def test_a_229_tells_a_port_as_well(self, reply: str) -> None:
+        assert (
+            Playbook()
+            >> client("EPSV")
+            << to_server("PASV")
+            >> server(reply)
+            << OpenPassive(1, 60691)
+            >> listening(60691)
+            << to_client("229 Entering Extended Passive Mode (|||60691|)")
+        )
+
+    def test_or_none(self) -> None:
+        assert (
+            Playbook()
+            >> client("EPSV")
+            << to_server("PASV")
+            >> server("229 Extended Passive Mode")
+            << Log("server", "no port in a reply 229")
+            << to_client("425 Can't open data connection")
+        )
+
     def test_a_refusal_of_several_lines_passes(self) -> None:
         assert (
             Playbook()

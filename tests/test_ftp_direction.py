@@ -120,14 +120,13 @@ class TestFromV4:
             "521 Supported address families are (4)"
         )
 
-    def test_a_227_is_nothing_to_it(self) -> None:
-        reply = "227 Entering Passive Mode (1,2,3,4,5,6)"
+    def test_of_a_227_the_port_is_taken(self) -> None:
         assert (
             Playbook(V4_TO_V6)
-            >> client("PASV")
+            >> client("EPSV")
             << to_server("EPSV")
-            >> server(reply)
-            << to_client(reply)
+            >> server("227 Entering Passive Mode (1,2,3,4,5,6)")
+            << OpenPassive(1, 1286)
         )
 
     def test_algs_is_not_for_it(self) -> None:

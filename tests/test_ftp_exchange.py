@@ -93,8 +93,8 @@ class TestSubstituted:
             playbook
             >> client("EPSV ALL")
             << to_server("NOOP")
-            >> server("502 What?")
-            << Log("server", "not 200 in reply to NOOP")
+            >> server("421 Bye")
+            << Log("server", "no reply to NOOP in its place")
             << to_client("421 Service not available, closing control connection")
             << Hangup()
             >> client(b"x" * 1000)

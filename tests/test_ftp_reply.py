@@ -78,3 +78,31 @@ def test_pieces_of_a_long_line() -> None:
     ]
     assert [line.fresh for line in (first, middle, last)] == [True, False, False]
     assert reader.read(Line(b"200 Next\r\n")).starts
+
+
+def test_a_code_may_be_followed_by_a_tab_or_by_nothing() -> None:
+    assert outline("200\tok\n200ok\n200\n200-ok\n200\tok") == [
+        (200, True, True),
+        (200, True, True),
+        (200, True, True),
+        (200, True, False),
+        (200, False, True),
+    ]
+
+
+def test_another_code_may_be_the_end() -> None:
+    reader = ReplyReader()
+    seen = []
+    for text in (b"230-Hello", b"1.5 GB", b"200 files", b"  for you", b"231 In", b"230-no"):
+        reader.read(Line(text + b"\r\n"))
+        seen.append(reader.may_be_over)
+    assert seen == [False, False, True, False, True, False]
+
+
+def test_once_it_is_closed_another_one_begins() -> None:
+    reader = ReplyReader()
+    reader.read(Line(b"230-Hello\r\n"))
+    reader.read(Line(b"231 In\r\n"))
+    reader.close()
+    assert not reader.may_be_over
+    assert reader.read(Line(b"200 Good\r\n")).starts

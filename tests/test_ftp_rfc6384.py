@@ -479,14 +479,14 @@ def test_section_12_a_noop_keeps_the_server_in_step() -> None:
     )
 
 
-@pytest.mark.parametrize("reply", ["500 What?", "202 Superfluous", "227 (1,2,3,4,5,6)", "421 Bye"])
+@pytest.mark.parametrize("reply", ["331 Who?", "227 (1,2,3,4,5,6)", "421 Bye", "450 Busy"])
 def test_section_12_another_reply_to_noop_ends_it(reply: str) -> None:
     assert (
         Playbook()
         >> client("EPSV ALL")
         << to_server("NOOP")
         >> server(reply)
-        << Log("server", "not 200 in reply to NOOP")
+        << Log("server", "no reply to NOOP in its place")
         << to_client("421 Service not available, closing control connection")
         << Hangup()
         >> client("PWD")
@@ -494,13 +494,19 @@ def test_section_12_another_reply_to_noop_ends_it(reply: str) -> None:
     )
 
 
-def test_section_12_who_has_not_logged_in_is_still_in_step() -> None:
+@pytest.mark.parametrize(
+    "reply",
+    ["530 Please login with USER and PASS", "500 What?", "202 Superfluous", "200\tok", "200ok"],
+)
+def test_section_12_who_does_or_refuses_it_is_in_step(reply: str) -> None:
     assert (
         Playbook()
         >> client("ALGS STATUS64")
         << to_server("NOOP")
-        >> server("530 Please login with USER and PASS")
+        >> server(reply)
         << to_client("216 EPSVEPRT")
+        >> client("PWD")
+        << to_server("PWD")
     )
 
 

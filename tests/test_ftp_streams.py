@@ -57,6 +57,10 @@ LINES = [
     b"234 Go on\r\n",
     b"500 What?\r\n",
     b"530-Not\r\n530 yet\r\n",
+    b"230-Hello\r\n",
+    b"231 In\r\n",
+    b"200\tok\r\n",
+    b"NOOP\r\n",
 ]
 SCRAPS = [
     *(b"\xff" + bytes([code]) for code in range(240, 256)),
@@ -102,8 +106,11 @@ def answered(translator: Translator, events: list[Event]) -> list[Event]:
 
 
 def all_of(direction: Direction, script: list[FromClient | FromServer]) -> list[Event]:
+    """What comes of *script*, and of the ends of both streams."""
     translator = new_translator(direction)
-    return [event for fed in script for event in answered(translator, fed.feed(translator))]
+    events = [event for fed in script for event in answered(translator, fed.feed(translator))]
+    events += answered(translator, translator.client_ended())
+    return events + answered(translator, translator.server_ended())
 
 
 def cut(fed: FromClient | FromServer, places: list[int]) -> list[FromClient | FromServer]:
@@ -160,6 +167,23 @@ def test_nothing_is_kept_beyond_the_bound(
             assert not over or events == []
             over = over or Hangup() in events
             assert translator.held < 2 * (LIMIT + CHUNK)
+
+
+@directions
+@given(st.lists(feeds, max_size=12))
+@thorough
+def test_nothing_is_kept_of_what_has_ended(
+    direction: Direction, script: list[FromClient | FromServer]
+) -> None:
+    translator = new_translator(direction)
+    for fed in script:
+        answered(translator, fed.feed(translator))
+    answered(translator, translator.server_ended())
+    answered(translator, translator.client_ended())
+    assert translator.server_is_through or not translator.wants_server
+    assert translator.client_is_through or not translator.wants_client
+    answered(translator, translator.overdue())
+    assert not translator.doubts
 
 
 def as_a_server_of_bsd(octets: bytes) -> list[bytes]:

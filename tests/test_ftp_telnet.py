@@ -154,3 +154,42 @@ def test_the_rest_is_what_was_fed() -> None:
     assert reader.next() == Line(b"AUTH TLS\r\n")
     assert reader.rest() == [(b"\x16\x03\xff\xf4", True), (b"\n\xff", False)]
     assert reader.rest() == []
+
+
+class TestTheEnd:
+    def ended(self, data: bytes, *, urgent: bool = False) -> list[Item]:
+        reader = Reader()
+        reader.feed(data, urgent)
+        items = list(iter(reader.next, None))
+        assert not reader.is_over
+        reader.end()
+        items += iter(reader.next, None)
+        assert reader.is_over
+        return items
+
+    def test_what_has_no_line_end_is_a_line(self) -> None:
+        assert self.ended(b"220 Hello\r\n421 Bye") == [Line(b"220 Hello\r\n"), Line(b"421 Bye")]
+
+    def test_nothing_is_no_line(self) -> None:
+        assert self.ended(b"QUIT\r\n") == [Line(b"QUIT\r\n")]
+
+    def test_the_rest_of_a_long_line_is_no_line_of_its_own(self) -> None:
+        assert self.ended(b"x" * LIMIT + b"y") == [
+            Line(b"x" * LIMIT, ends=False),
+            Line(b"y", starts=False),
+        ]
+
+    def test_an_iac_is_the_letter_that_it_is(self) -> None:
+        assert self.ended(b"QUIT\xff", urgent=True) == [Line(b"QUIT\xff", urgent=True)]
+
+    @pytest.mark.parametrize("half", [b"\xff\xfd", b"\xff\xfa\x18xy", b"\xff\xfa\x18\xff"])
+    def test_half_a_negotiation_is_nothing(self, half: bytes) -> None:
+        assert self.ended(b"QUIT" + half) == [Line(b"QUIT")]
+
+    def test_it_may_come_before_the_reading(self) -> None:
+        reader = Reader()
+        reader.feed(b"QUIT")
+        reader.end()
+        assert not reader.is_over
+        assert reader.next() == Line(b"QUIT")
+        assert reader.is_over

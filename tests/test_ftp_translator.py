@@ -234,6 +234,235 @@ def test_quit_during_a_transfer() -> None:
     )
 
 
+def transferred(*replies: str) -> Playbook:
+    """A transfer with a NOOP of the client's in its midst, to which the server's *replies* are."""
+    playbook = Playbook()
+    assert (
+        playbook >> client("RETR a") << to_server("RETR a") >> server("150 a") << to_client("150 a")
+    )
+    assert playbook >> client("NOOP") << to_server("NOOP")
+    for reply in replies:
+        assert playbook >> server(reply) << to_client(reply)
+    return playbook
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [["226 Done"], ["200 ok", "226 Done"], ["226 Done", "200\tok"], ["226 Done", "200ok"]],
+    ids=str,
+)
+def test_whether_or_not_a_noop_is_answered_nothing_waits_for_it(replies: list[str]) -> None:
+    assert (
+        transferred(*replies)
+        >> client(EPRT)
+        << OpenActive(1, 5282)
+        >> listening(60192)
+        << to_server("PORT 192,0,2,31,235,32")
+        >> server("200 PORT it is")
+        << to_client("200 PORT it is")
+        >> client("PASV")
+        << to_server("NOOP")
+        >> server("200 ok")
+        << to_client("502 PASV is for IPv4, use EPSV")
+        >> client("EPSV")
+        << to_server("PASV")
+        >> server("530 No")
+        << to_client("530 No")
+        >> client("PWD")
+        << to_server("PWD")
+    )
+
+
+def test_an_answer_to_noop_that_comes_late_is_none_to_pasv() -> None:
+    assert (
+        transferred("226 Done")
+        >> client("EPSV")
+        << to_server("PASV")
+        >> server(b"200 ok\r\n227 (192,0,2,21,237,19)\r\n")
+        << to_client("200 ok")
+        << OpenPassive(1, 60691)
+    )
+
+
+@pytest.mark.parametrize("late", ["227 (192,0,2,21,237,19)", "229 (|||60691|)", "227-"])
+def test_a_port_that_comes_too_late_is_none(late: str) -> None:
+    playbook = transferred("226 Done") >> client("EPSV") << to_server("PASV")
+    assert playbook >> server("500 NOOP? Not now") << to_client("500 NOOP? Not now")
+    if late.endswith("-"):
+        assert playbook >> server(late)
+        late = "227 (192,0,2,21,237,19)"
+    assert (
+        playbook
+        >> server(late)
+        << to_client("425 Can't open data connection")
+        >> server("227 is another matter")
+        << to_client("227 is another matter")
+    )
+
+
+def test_a_port_that_comes_too_late_is_no_answer_to_noop() -> None:
+    assert (
+        transferred("226 Done")
+        >> client("EPSV")
+        << to_server("PASV")
+        >> server("500 NOOP? Not now")
+        << to_client("500 NOOP? Not now")
+        >> client("EPSV ALL")
+        << to_server("NOOP")
+        >> server("227 (192,0,2,21,237,19)")
+        << to_client("425 Can't open data connection")
+        >> server("200 ok")
+        << to_client("504 Command not implemented for that parameter")
+    )
+
+
+# -- replies that do not end as they begin -------------------------------------------------------
+
+
+def logged_in_oddly(*pipelined: str) -> Playbook:
+    playbook = Playbook() >> client("PASS x") << to_server("PASS x")
+    for command, event in zip(pipelined[::2], pipelined[1::2], strict=True):
+        playbook = playbook >> client(command) << to_server(event)
+    playbook = playbook >> server("230-Welcome") << to_client("230-Welcome")
+    assert playbook >> server("231 In") << to_client("231 In")
+    return playbook
+
+
+@pytest.mark.parametrize(
+    ("reply", "port"), [("227 (192,0,2,21,237,19)", 60691), ("229 (|||1234|)", 1234)]
+)
+def test_no_port_reaches_the_client_as_the_text_of_another_reply(reply: str, port: int) -> None:
+    for playbook in (
+        logged_in_oddly() >> client("EPSV") << to_server("PASV"),
+        logged_in_oddly("EPSV", "PASV"),
+    ):
+        assert playbook >> server(reply) << OpenPassive(1, port)
+
+
+def test_who_goes_on_has_seen_the_end() -> None:
+    assert (
+        logged_in_oddly()
+        >> client(EPRT)
+        << OpenActive(1, 5282)
+        >> listening(60192)
+        << to_server("PORT 192,0,2,31,235,32")
+        >> server("500 Never")
+        << to_client("500 Never")
+        << CloseData(1)
+    )
+
+
+def test_a_refusal_in_which_a_port_is_told_is_none() -> None:
+    assert (
+        Playbook()
+        >> client("EPSV")
+        << to_server("PASV")
+        >> server(b"200-Passive mode\r\n227 (192,0,2,21,237,19)\r\n")
+        << to_client("200-Passive mode")
+        << OpenPassive(1, 60691)
+    )
+
+
+# -- replies that seem to have passed ------------------------------------------------------------
+
+
+def test_while_all_is_clear_nothing_is_overdue() -> None:
+    translator = new_translator()
+    translator.from_server(b"220 Hello\r\n")
+    translator.from_client(b"RETR a\r\nEPSV ALL\r\n")
+    for reply in (b"", b"150 a\r\n", b"213 Half of it\r\n"):
+        translator.from_server(reply)
+        if b"213" not in reply:
+            assert not translator.doubts
+            assert translator.overdue() == []
+    assert not translator.wants_client
+
+
+def test_a_reply_taken_for_anothers_is_presumed_to_have_passed() -> None:
+    playbook = transferred() >> client("EPSV ALL") << to_server("NOOP")
+    playbook = playbook >> server("226 Done") << to_client("226 Done")
+    assert playbook >> server("200 ok") << to_client("200 ok")
+    assert playbook.translator.doubts
+    assert playbook.translator.overdue() == [
+        to_client("504 Command not implemented for that parameter")
+    ]
+    assert not playbook.translator.doubts
+    assert playbook >> client("PWD") << to_server("PWD")
+
+
+def test_so_is_one_to_port() -> None:
+    playbook = Playbook() >> client(b"SITE silence\r\n") << to_server("SITE silence")
+    playbook = playbook >> client(EPRT) << OpenActive(1, 5282) >> listening(60192)
+    playbook = playbook << to_server("PORT 192,0,2,31,235,32")
+    assert playbook >> server("200 ok") << to_client("200 ok")
+    assert playbook.translator.overdue() == []
+    assert playbook.translator.wants_client
+
+
+def test_an_own_reply_that_may_be_over_is_presumed_to_be() -> None:
+    playbook = Playbook() >> client("EPSV") << to_server("PASV")
+    assert playbook >> server(b"227-Listening\r\n200 ok\r\n")
+    assert playbook.translator.doubts
+    events = playbook.translator.overdue()
+    assert events[1:] == [to_client("425 Can't open data connection")]
+    assert playbook >> server("250 more") << to_client("250 more")
+
+
+# -- ends ----------------------------------------------------------------------------------------
+
+
+def test_the_last_line_of_a_server_may_have_no_end() -> None:
+    playbook = Playbook(greeted=False)
+    translator = playbook.translator
+    assert translator.from_server(b"421 Too many users, bye") == []
+    assert not translator.server_is_through
+    assert translator.server_ended() == [ToClient(b"421 Too many users, bye")]
+    assert translator.server_is_through
+    assert not translator.client_is_through
+
+
+@pytest.mark.parametrize(
+    ("line", "sent"),
+    [
+        (b"QUIT", b"QUIT"),
+        (b"\xff\xf4RETR a\xff", b"\xff\xf4RETR a\xff"),
+        (b"EPSV", b"PASV\r\n"),
+        (b"PORT 1,2,3,4,5,6", b"NOOP\r\n"),
+        (b"AUTH TLS", b"AUTH TLS"),
+        (b"x" * LIMIT + b"y", b"NOOP\r\n"),
+    ],
+)
+def test_nor_that_of_a_client(line: bytes, sent: bytes) -> None:
+    translator = new_translator()
+    translator.from_server(b"220 Hello\r\n")
+    events = [*translator.from_client(line), *translator.client_ended()]
+    assert b"".join(event.data for event in events if isinstance(event, ToServer)) == sent
+
+
+def test_the_end_comes_after_what_waits() -> None:
+    translator = new_translator()
+    translator.from_server(b"220 Hello\r\n")
+    translator.from_client(b"EPSV\r\nQUIT")
+    translator.client_ended()
+    assert not translator.client_is_through
+    translator.from_server(b"227 (192,0,2,21,237,19)")
+    assert translator.server_ended() == [OpenPassive(1, 60691)]
+    assert not translator.server_is_through
+    assert translator.listening(60691)[1:] == [ToServer(b"QUIT")]
+    assert translator.client_is_through
+    assert translator.server_is_through
+
+
+def test_and_after_a_command_that_waits_for_its_listener() -> None:
+    translator = new_translator()
+    translator.from_server(b"220 Hello\r\n")
+    translator.from_client(EPRT.encode())
+    assert translator.client_ended() == [OpenActive(1, 5282)]
+    assert not translator.client_is_through
+    assert translator.listening(60192) == [to_server("PORT 192,0,2,31,235,32")]
+    assert translator.client_is_through
+
+
 # -- bad input -----------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 import uvloop
 
 from faith.relay.handover import Handover
+from faith.relay.tcp import plane as plane_module
 from faith.relay.tcp.leg import Leg
 from faith.relay.tcp.plane import IN, Plane
 from faith.relay.tcp.relay_counters import Counters
@@ -22,11 +24,12 @@ from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.session_state import MOST_DESCRIPTORS
 from faith.relay.tcp.timeouts import Deadlines
+from tests.narrow import narrow_pair, reset
 from tests.test_plane import PEER, tcp_pair
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Home:
@@ -44,10 +47,12 @@ class Home:
         self.dialling = Deadlines(loop, 0.2, self._missed)
         self.handover = Handover(self, self.plane, self.dialling)
 
-    def begin(self) -> tuple[socket.socket, socket.socket, Session]:
+    def begin(
+        self, pair: Callable[[], tuple[socket.socket, socket.socket]] = tcp_pair
+    ) -> tuple[socket.socket, socket.socket, Session]:
         """The client's own end, the server's own end, and the session between them."""
-        client, client_leg = tcp_pair()
-        server, server_leg = tcp_pair()
+        client, client_leg = pair()
+        server, server_leg = pair()
         self.sockets += [client, server]
         session = Session(client_leg, server_leg, PEER, Route("::"), 1, self.loop.time())
         self.settle(session)
@@ -55,9 +60,11 @@ class Home:
         self.plane.dial(session.server)
         return client, server, session
 
-    def start(self) -> tuple[socket.socket, socket.socket, Session]:
+    def start(
+        self, pair: Callable[[], tuple[socket.socket, socket.socket]] = tcp_pair
+    ) -> tuple[socket.socket, socket.socket, Session]:
         """The same, with the server connected."""
-        client, server, session = self.begin()
+        client, server, session = self.begin(pair)
         self.dialling.remove(session)
         self.plane.start(session.server, IN)
         return client, server, session
@@ -362,6 +369,127 @@ def test_what_nobody_takes_can_be_taken_back(homes: tuple[Home, Home]) -> None:
     client.send(b"here")
     assert received(one, server, 10) == b"still here"
     assert one.open_sessions == one.counters.open == 1
+
+
+@pytest.mark.parametrize("forth", [True, False])
+def test_what_was_read_and_has_had_no_turn_to_be_passed_on_goes_along(
+    homes: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch, forth: bool
+) -> None:
+    """Nothing is left in the socket that the kernel could tell the other plane of."""
+    monkeypatch.setattr(plane_module, "TURNS", 1)
+    monkeypatch.setattr(plane_module, "ROUNDS", 1)
+    one, other = homes
+    client, server, session = one.start()
+    until(one, lambda: session.server.quick)
+    leg, source, sink = (
+        (session.client, client, server) if forth else (session.server, server, client)
+    )
+    leg.quick = False
+    source.send(b"on the way")
+    one.plane._handle([(leg.fd, IN)])
+    assert leg.held == b"on the way"
+    assert move(one, other) == 1
+    assert received(other, sink, 10) == b"on the way"
+
+
+def stop(home: Home, leg: Leg, source: socket.socket) -> int:
+    """Write to *source* until *leg* is blocked; how many octets."""
+    sent, quiet, chunk = 0, 0, bytes(5000)
+    while quiet < 3 or (leg.held is None and not leg.piped):
+        before = sent, leg.moved
+        with contextlib.suppress(BlockingIOError):
+            sent += source.send(chunk)
+        home.loop.run_until_complete(asyncio.sleep(0.005))
+        quiet = quiet + 1 if before == (sent, leg.moved) else 0
+    return sent
+
+
+@pytest.mark.parametrize("forth", [True, False])
+@pytest.mark.parametrize("again", [True, False])
+def test_a_reset_that_waits_goes_along(homes: tuple[Home, Home], forth: bool, again: bool) -> None:
+    """With all that came before it, also when it goes to and fro."""
+    one, other = homes
+    client, server, session = one.start(narrow_pair)
+    leg, source, sink = (
+        (session.client, client, server) if forth else (session.server, server, client)
+    )
+    stop(one, leg, source)
+    reset(source)
+    until(one, lambda: leg.error)
+    assert session.end is None
+    for home, target in ((one, other), *(((other, one), (one, other)) if again else ())):
+        assert move(home, target) == 1
+        assert not home.plane._resets._waiting
+        home.loop.run_until_complete(asyncio.sleep(0.01))
+    got = bytearray()
+
+    def over() -> bool:
+        try:
+            data = sink.recv(1 << 20)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            return True
+        got.extend(data)
+        assert data, "a reset is no clean end"
+        return False
+
+    until(other, over)
+    until(other, lambda: other.ended)
+    (ended,) = other.ended
+    assert ended.end == ("client reset" if forth else "server reset")
+    assert sum(ended.moved) == len(got) > 0
+    assert not one.ended
+
+
+def test_a_reset_that_need_not_wait_is_due_where_it_arrives(homes: tuple[Home, Home]) -> None:
+    one, other = homes
+    _, _, session = one.start()
+    session.server.error = errno.ETIMEDOUT
+    session.server.eof = session.server.done = True
+    move(one, other)
+    until(other, lambda: other.ended)
+    assert other.ended[0].end == "server timed out"
+
+
+def test_a_pipe_goes_along_only_with_what_is_in_it(
+    homes: tuple[Home, Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of a lot has its own descriptors there, and each pool its number of pipes."""
+    monkeypatch.setattr(plane_module, "CHUNK", 4096)
+    one, other = homes
+    left = one.plane._pipes._left
+    talks = [one.start(narrow_pair) for _ in range(3)]
+    _, _, session = talks[0]
+    session.client.pipe = one.plane._pipes.take()
+    client, server, session = talks[1]
+    sent = stop(one, session.client, client)
+    while not session.client.piped:  # the last read was a short one
+        sent -= len(received(one, server, 3000))
+        sent += stop(one, session.client, client)
+    states, descriptors = one.handover.give(253)
+    assert len(descriptors) == 3 * 2 + 2
+    assert one.plane._pipes._left == left - 1, "the empty one has stayed"
+    other.handover.take(json.loads(json.dumps(states)), descriptors)
+    assert other.plane._pipes._left == left - 1
+    for number, (client, server, _) in enumerate(talks):
+        if number == 1:
+            assert received(other, server, sent) == bytes(sent)
+        client.send(b"%d" % number)
+        assert received(other, server, 1) == b"%d" % number
+
+
+def test_no_descriptor_stays_behind(homes: tuple[Home, Home]) -> None:
+    one, _ = homes
+    _, _, session = one.start()
+    sockets = {session.client.fd, session.server.fd}
+    _, descriptors = one.handover.give(253)
+    assert set(descriptors) == sockets
+    for descriptor in descriptors:
+        with pytest.raises(FileNotFoundError):
+            one.plane._epoll.unregister(descriptor)
+        os.close(descriptor)
+    assert not one.plane.sessions()
 
 
 def test_every_field_is_handed_over_or_known_not_to_be() -> None:

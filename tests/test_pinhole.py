@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import asyncio
+import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,9 @@ class Hall:
         self.came.append(port)
         connection.close()
 
-    def knock(self) -> int:
+    def knock(self, host: str = HERE) -> int:
         """Connect, and return from which port, after everybody has had their turn."""
-        with socket.create_connection((HERE, self.doorway.port), 5) as visitor:
+        with socket.create_connection((HERE, self.doorway.port), 5, (host, 0)) as visitor:
             port: int = visitor.getsockname()[1]
             self.wait(0.05)
             return port
@@ -76,7 +77,53 @@ def test_others_are_reset_and_it_stays_open(hall: Hall) -> None:
     hall.knock()
     hall.knock()
     assert not hall.came
-    assert hall.strangers == [HERE, HERE]
+    assert hall.strangers == [HERE]
+
+
+def test_few_of_many_strangers_are_reported() -> None:
+    hall = Hall(host="127.0.0.2")
+    for number in range(10, 20):
+        hall.knock(f"127.0.0.{number}")
+    hall.knock("127.0.0.2")
+    assert hall.strangers == [f"127.0.0.{number}" for number in range(10, 14)]
+    assert len(hall.came) == 1
+    hall.close()
+
+
+@pytest.mark.parametrize("strangers", [0, 2])
+def test_who_has_come_by_the_time_it_closes_is_let_in(hall: Hall, strangers: int) -> None:
+    address = HERE, hall.doorway.port
+    before = [
+        socket.create_connection(address, 5, (f"127.0.0.{9 + n}", 0)) for n in range(strangers)
+    ]
+    with socket.create_connection(address, 5) as visitor:
+        hall.doorway.close()
+        assert hall.came == [visitor.getsockname()[1]]
+        with pytest.raises(ConnectionRefusedError):
+            hall.knock()
+    for stranger in before:
+        stranger.close()
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_who_comes_when_there_are_no_descriptors_waits(hall: Hall, given_up: bool) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def come() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        await asyncio.sleep(0.05)
+        assert hall.doorway.is_open
+        if given_up:
+            hall.doorway.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await asyncio.sleep(2 * pinhole.REST)
+
+    with socket.create_connection((HERE, hall.doorway.port), 5) as visitor:
+        try:
+            hall.loop.run_until_complete(come())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert hall.came == ([] if given_up else [visitor.getsockname()[1]])
 
 
 def test_it_waits_as_long_as_rfc_6384_recommends() -> None:

@@ -50,10 +50,12 @@ class Bench:
         self.plane = Plane(loop, lambda leg, mask: None, self.ended.append)
         self.sockets: list[socket.socket] = []
 
-    def session(self) -> tuple[socket.socket, socket.socket, Session]:
+    def session(
+        self, pair: Callable[[], tuple[socket.socket, socket.socket]] = tcp_pair
+    ) -> tuple[socket.socket, socket.socket, Session]:
         """The client's own end, the server's own end, and the session between them."""
-        client, client_leg = tcp_pair()
-        server, server_leg = tcp_pair()
+        client, client_leg = pair()
+        server, server_leg = pair()
         self.sockets += [client, server]
         session = Session(client_leg, server_leg, PEER, Route("::"), 1, self.loop.time())
         # The server's leg is watched from its connect on, as a dialled one is.

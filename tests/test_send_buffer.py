@@ -38,6 +38,15 @@ def test_what_does_not_fit_waits_at_its_place() -> None:
     assert b"".join(data for data, _ in sock.sent) == b"ABOR\r\nNOOP\r\n"
 
 
+def test_lines_leave_together() -> None:
+    sock: Any = Narrow(room=100)
+    outbox = Outbox(sock)
+    for line in (b"A\n", b"B\n"):
+        outbox.put(line)
+    outbox.flush()
+    assert sock.sent == [(b"A\nB", 0), (b"\n", 0)]
+
+
 def test_only_the_last_octet_is_urgent() -> None:
     sock: Any = Narrow(room=100)
     outbox = Outbox(sock)

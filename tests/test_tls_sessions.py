@@ -31,7 +31,8 @@ class Supervisor:
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str]] = []
         self.waiting: list[Callable[[], None]] = []
-        self.secured = Secured(self.ask)
+        self.later: list[Callable[[], None]] = []
+        self.secured = Secured(self.ask, lambda seconds, then: self.later.append(then))
 
     def ask(self, kind: str, client: str, mapped: str, then: Callable[[], None]) -> None:
         self.asked.append((kind, client, mapped))
@@ -40,6 +41,11 @@ class Supervisor:
     def answer(self) -> None:
         while self.waiting:
             self.waiting.pop(0)()
+
+    def pass_time(self) -> None:
+        """Have everything arrive that is on its way."""
+        while self.later:
+            self.later.pop(0)()
 
 
 def test_each_session_is_asked_for_and_taken_back() -> None:
@@ -53,6 +59,7 @@ def test_each_session_is_asked_for_and_taken_back() -> None:
     secured.remove(first)
     secured.remove(first)
     supervisor.answer()
+    supervisor.pass_time()
     assert secured.find(CLIENT, MAPPED) is None
     assert asked == [
         ("steer", CLIENT, MAPPED),
@@ -69,7 +76,7 @@ def test_only_who_was_added_is_found() -> None:
     assert secured.find("2001:db8:6::3", MAPPED) is None
 
 
-def test_one_that_has_ended_is_found_until_it_is_steered_no_more() -> None:
+def test_one_that_has_ended_is_found_until_nothing_steered_to_it_can_come() -> None:
     supervisor = Supervisor()
     first, second = session(), session()
     supervisor.secured.add(first, lambda: None)
@@ -79,3 +86,8 @@ def test_one_that_has_ended_is_found_until_it_is_steered_no_more() -> None:
     assert supervisor.secured.find(CLIENT, MAPPED) == second
     supervisor.answer()
     assert supervisor.secured.find(CLIENT, MAPPED) == second
+    supervisor.secured.remove(second)
+    supervisor.answer()
+    assert supervisor.secured.find(CLIENT, MAPPED) == second, "a handshake may be under way"
+    supervisor.pass_time()
+    assert supervisor.secured.find(CLIENT, MAPPED) is None

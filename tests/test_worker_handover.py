@@ -61,6 +61,7 @@ class Meeting:
         self.far = far
         self._taken = taken
         self.taker: Taker | None = None
+        self.readers = near.fileno(), far.fileno()
         Giver(self.loop, near.detach(), given, self.given.append)
 
     def meet(self) -> None:
@@ -78,6 +79,10 @@ class Meeting:
             await asyncio.sleep(0.01)  # for the other to hear of the end
 
         self.loop.run_until_complete(wait())
+        for descriptor in self.readers:
+            assert not self.loop.remove_reader(descriptor), "a reader is left in the loop"
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(descriptor)
         self.loop.close()
 
 

@@ -8,6 +8,9 @@ connection, and does what the events say, in their order::
     do(alg.from_server(data))
     do(alg.listening(port))                 # where the listener of OpenPassive or OpenActive is,
     do(alg.refused(reason))                 # or why there is none
+    do(alg.client_ended())                  # by FIN or reset: nothing more comes from there
+    do(alg.server_ended())
+    do(alg.overdue())                       # the server is silent while alg.doubts
 
 ``ToClient``, ``ToServer``
     send these octets.
@@ -36,8 +39,14 @@ connections live for themselves.
 
 **Back-pressure.**  Read the client while ``wants_client``, the server while ``wants_server``, and
 either of them no more while octets for the other wait to be sent.  What is kept is then less than
-one line (``telnet.LIMIT``) each way, and the last that was fed.  Send a client's FIN on when
-``wants_client`` is true.
+one line (``telnet.LIMIT``) each way, and the last that was fed.
+
+**Ends.**  What a peer has said without a line end before its end is a line.  Its FIN is to be sent
+on when everything before it was: when ``client_is_through``, or ``server_is_through``.
+
+**Doubts.**  Servers leave commands unanswered, or answer in ways that are no replies.  While
+``doubts`` is true, the reply that is waited for may have passed for another command's.  Call
+``overdue`` when the server has been silent for a while then, or the client waits forever.
 
 How RFC 6384 is read, where it leaves a choice:
 
@@ -53,9 +62,13 @@ How RFC 6384 is read, where it leaves a choice:
 * LANG is not monitored (§5.1, the second way): the server speaks as it was asked to, and the few
   lines of the ALG's own are ASCII, which RFC 2640 wants understood everywhere.
 * Every command that goes no further becomes a NOOP, and the reply to that becomes ours (§12), so
-  that replies keep their order.  530 will do for 200: some servers want a login first.
+  that replies keep their order.  Any 2yz or 5yz will do for 200: some servers have no NOOP, or want
+  a login first.
 * An ABOR has as many replies as the server likes: RFC 959 has two during a transfer, the 426 of
   that and a 226, and pure-ftpd has none.
+* Other commands during a transfer are answered at once, afterwards or never: a client that goes on
+  after the transfer waits for nothing more, and neither do we.
+* A 229 in reply to PASV, and a 227 to EPSV, tell a port as well as the right one.
 * After AUTH the client is not read until the server has replied (§5): what it sent behind the AUTH
   passes untouched if that is accepted, and is translated if it is not.
 * A server that calls the client's default port (§8, MAY) finds nobody listening.

@@ -16,9 +16,9 @@ from faith.ftp.telnet import LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from faith.ftp.data_port import Listeners
     from faith.ftp.direction import Direction
     from faith.ftp.exchange import Exchange
+    from faith.ftp.listeners import Listeners
     from faith.ftp.telnet import Line
 
 

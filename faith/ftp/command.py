@@ -38,7 +38,7 @@ def read(line: bytes) -> Command:
     A server may stop at a line feed or a NUL, and may drop octets in front of a verb: there must
     be no command in a command.  CR NUL is good: RFC 2640 §3.1 has it for a CR in a path.
     """
-    text = line[:-1].rstrip(b"\r")
+    text = line.removesuffix(b"\n").rstrip(b"\r")
     if b"\n" in text:
         raise CommandRefused("501 No line feed in a command, please", "a line feed in a command")
     if _NUL.search(text):

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from faith.ftp import notation
 from faith.ftp.events import CloseData, Log, OpenActive, OpenPassive, ToClient, ToServer, quoted
 from faith.ftp.exchange import Exchange, PassedOn, Substituted, to_client, to_server
+from faith.ftp.reply import read_code
 
 if TYPE_CHECKING:
     from faith.ftp import direction
     from faith.ftp.events import Event
+    from faith.ftp.listeners import Listeners
     from faith.ftp.notation import Endpoint
     from faith.ftp.reply import ReplyLine
 
 _NO_DATA_CONNECTION = "425 Can't open data connection"
+_PORTS = {227: notation.port_of_227, 229: notation.port_of_229}
+
+
+def tells_port(line: bytes) -> bool:
+    """Return whether *line* of a server's would be a whole reply, with a port to connect to."""
+    code, ends = read_code(line)
+    return ends and code in _PORTS and _PORTS[code](line) is not None
+
+
+def no_data_connection() -> ToClient:
+    """The reply to a client that cannot have a data connection now."""
+    return to_client(_NO_DATA_CONNECTION)
 
 
 @runtime_checkable
@@ -29,20 +42,13 @@ class NeedsListener(Protocol):
         """What to do without a listener."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """The number that a new listener is to have, and those of the listeners that it replaces."""
-
-    new: int
-    old: tuple[int, ...]
-
-    def close_old(self) -> list[Event]:
-        """What to do when the server has moved on, too."""
-        return [CloseData(listener) for listener in self.old]
-
-
 class PassiveTranslated(Exchange):
-    """A client's *command* for a port, put to the *server* in its own words."""
+    """A client's *command* for a port, put to the *server* in its own words.
+
+    Servers exist that answer PASV with 229; a port is a port.
+    """
+
+    codes = frozenset(_PORTS)
 
     def __init__(
         self,
@@ -51,7 +57,6 @@ class PassiveTranslated(Exchange):
         mapped: Endpoint,
         listeners: Listeners,
     ) -> None:
-        self.codes = frozenset((server.code,))
         self._listeners = listeners
         self._command = command
         self._server = server
@@ -61,22 +66,22 @@ class PassiveTranslated(Exchange):
         return [to_server(self._server.passive)]
 
     def hear(self, line: ReplyLine) -> list[Event]:
-        if line.code != self._server.code:
+        if line.code not in _PORTS:
             return [ToClient(line.data)]
         if not line.ends:
             return []
-        port = self._server.port(line.data) if line.fresh else None
+        port = _PORTS[line.code](line.data) if line.fresh else None
         closed = self._listeners.close_old()
         if port is None:
             log = Log("server", f"no port in a reply {line.code}", quoted(line.data))
-            return [*closed, log, to_client(_NO_DATA_CONNECTION)]
+            return [*closed, log, no_data_connection()]
         return [*closed, OpenPassive(self._listeners.new, port)]
 
     def listening(self, port: int) -> list[Event]:
         return [to_client(self._command.reply(self._mapped._replace(port=port)))]
 
     def refused(self, reason: str) -> list[Event]:
-        return [_no_listener(reason), to_client(_NO_DATA_CONNECTION)]
+        return [_no_listener(reason), no_data_connection()]
 
 
 class ActiveTranslated(Exchange):
@@ -105,6 +110,9 @@ class ActiveTranslated(Exchange):
         self._instead = Substituted(_NO_DATA_CONNECTION)
         return [_no_listener(reason), *self._instead.begin()]
 
+    def presume(self) -> list[Event]:
+        return self._instead.presume() if self._instead else self._listeners.close_old()
+
     def state(self) -> list[Any]:
         return [self._instead is not None]
 
@@ -125,8 +133,7 @@ class ActiveTranslated(Exchange):
 class PassiveUntouched(PassedOn):
     """A command for a port while translation is disabled: the reply tells the server's own."""
 
-    codes = frozenset((227, 229))
-    _ports: ClassVar = {227: notation.port_of_227, 229: notation.port_of_229}
+    codes = frozenset(_PORTS)
 
     def __init__(self, command: ToServer, listeners: Listeners) -> None:
         super().__init__(command)
@@ -135,7 +142,7 @@ class PassiveUntouched(PassedOn):
 
     def hear(self, line: ReplyLine) -> list[Event]:
         self._reply = ToClient(line.data)
-        find = self._ports.get(line.code) if line.fresh and line.ends else None
+        find = _PORTS.get(line.code) if line.fresh and line.ends else None
         port = find(line.data) if find else None
         if port is None:
             return [self._reply]

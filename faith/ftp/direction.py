@@ -70,11 +70,9 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How a server of an IP version is asked for a port, and told one; *code* replies with one."""
+    """How a server of an IP version is asked for a port, and told one."""
 
     passive: str
-    code: int
-    port: Callable[[bytes], int | None]
     active: Callable[[Endpoint], str]
 
 
@@ -149,7 +147,7 @@ V6_TO_V4 = Direction(
         b"PASV": "502 PASV is for IPv4, use EPSV",
         b"PORT": "502 PORT is for IPv4, use EPRT",
     },
-    ask=Server("PASV", 227, notation.port_of_227, _port_command),
+    ask=Server("PASV", _port_command),
     status=True,
 )
 
@@ -159,6 +157,6 @@ V4_TO_V6 = Direction(
     passive={b"PASV": _PASV, b"EPSV": _EPSV, b"LPSV": _LPSV},
     active={b"PORT": _PORT, b"EPRT": _EPRT, b"LPRT": _LPRT},
     refused={},
-    ask=Server("EPSV", 229, notation.port_of_229, _eprt_command),
+    ask=Server("EPSV", _eprt_command),
     status=False,
 )

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from faith.ftp.data_port import Listeners
     from faith.ftp.events import Event
+    from faith.ftp.listeners import Listeners
     from faith.ftp.reply import ReplyLine
 
-_IN_STEP = (200, 530)  # 530: not logged in yet, where a server has no NOOP before that either
+
+_TELLING_PORTS = (227, 228, 229)
 
 
 class Exchange(Protocol):
@@ -31,6 +32,10 @@ class Exchange(Protocol):
 
     def hear(self, line: ReplyLine) -> list[Event]:
         """What to do at a line of the reply."""
+
+    def presume(self) -> list[Event]:
+        """What to do when the reply seems to have passed for one to another command."""
+        return []
 
     def state(self) -> list[Any]:
         """What has changed since it was made, fit for JSON: by default nothing does."""
@@ -82,13 +87,19 @@ class Substituted(Exchange):
     def hear(self, line: ReplyLine) -> list[Event]:
         if not line.completes:
             return []
-        if line.code in _IN_STEP:
+        # 5yz: the server has no NOOP, or wants a login first.
+        if line.code // 100 in (2, 5) and line.code not in _TELLING_PORTS:
             return [to_client(self._reply)]
-        return out_of_step("server", "not 200 in reply to NOOP", str(line.code))
+        return out_of_step("server", "no reply to NOOP in its place", str(line.code))
+
+    def presume(self) -> list[Event]:
+        return [to_client(self._reply)]
 
 
 class Securing(PassedOn):
     """AUTH: if the server accepts, client and server are on their own (RFC 6384 §5)."""
+
+    codes = frozenset((234, 334))  # RFC 2228 §3
 
     def hear(self, line: ReplyLine) -> list[Event]:
         passed: list[Event] = [ToClient(line.data)]

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from faith.ftp.telnet import Line
 
-_FIRST = re.compile(rb"([1-5]\d\d)(?:(-)|[ \r\n])")
+_FIRST = re.compile(rb"([1-5]\d\d)(?:(-)|(?!\d))")
+_LAST = re.compile(rb"([1-5]\d\d)(?=[\sA-Za-z]|\Z)")
+"""Servers exist that write a tab for the space behind the code, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,27 @@ class ReplyLine:
 
 
 class ReplyReader:
-    """Follows a server through its replies."""
+    """Follows a server through its replies.
+
+    A reply of several lines ends with the code that it began with.  Servers exist that end it with
+    another one; but such a line may also be part of the text, like ``200 files`` in a greeting.
+    """
 
     def __init__(self) -> None:
         self._code = 0  # of the reply that the line belongs to
         self._open = False  # and of which more lines come
         self._last = False  # this line is its last
+        self._other = 0  # the code of a line that may have been its last
+
+    @property
+    def code(self) -> int:
+        """Of the reply that was read last, or is open; 0 for none."""
+        return self._code
+
+    @property
+    def may_be_over(self) -> bool:
+        """Whether a reply is open of which the newest line may be the last."""
+        return self._open and self._other != 0
 
     def read(self, line: Line) -> ReplyLine:
         """What the next line is."""
@@ -47,20 +64,33 @@ class ReplyReader:
         ends = self._last and line.ends
         return ReplyLine(line.data, self._code, starts and self._code != 0, ends, line.starts)
 
+    def close(self) -> None:
+        """Have the reply be over that is open: the next line begins another one."""
+        self._open = False
+        self._other = 0
+
     def state(self) -> list[int]:
         """What :meth:`restore` makes another one like this from."""
-        return [self._code, self._open, self._last]
+        return [self._code, self._open, self._last, self._other]
 
     def restore(self, state: list[int]) -> None:
         """Go on where the one stopped whose :meth:`state` this is."""
         self._code = state[0]
-        self._open, self._last = map(bool, state[1:])
+        self._open, self._last = map(bool, state[1:3])
+        self._other = state[3] if state[3:] else 0
 
     def _place(self, data: bytes) -> None:
-        found = _FIRST.match(data)
         if self._open:
-            self._last = found is not None and int(found[1]) == self._code and not found[2]
+            found = _LAST.match(data)
+            code = int(found[1]) if found else 0
+            self._last = code == self._code
+            self._other = 0 if self._last else code
         else:
-            self._code = int(found[1]) if found else 0
-            self._last = found is not None and not found[2]
+            self._code, self._last = read_code(data)
         self._open = self._code != 0 and not self._last
+
+
+def read_code(data: bytes) -> tuple[int, bool]:
+    """The code that a line begins with, or 0; and whether a reply of one line would be over."""
+    found = _FIRST.match(data)
+    return (int(found[1]), not found[2]) if found else (0, False)

@@ -30,7 +30,8 @@ _ORDINARY = re.compile(rb"[^\n\xff]*")
 class Line:
     """A line with its end; or a piece of one that is longer than LIMIT.
 
-    *starts* and *ends* tell which: both are true of a whole line.  *urgent* if an octet of it was.
+    *starts* and *ends* tell which: both are true of a whole line.  The last one of a stream ends
+    where that does, with or without a line feed.  *urgent* if an octet of it was.
     """
 
     data: bytes
@@ -72,6 +73,7 @@ class Reader:
         self._scan: Callable[[], Item | None] = self._text
         self._iac_urgent = False
         self._verb = 0
+        self._ended = False
 
     def __len__(self) -> int:
         """The octets that are kept."""
@@ -86,13 +88,33 @@ class Reader:
         if urgent and data:
             self._mark = len(self._fed) - 1
 
+    def end(self) -> None:
+        """Take note that nothing more comes: what has no line end is a line all the same."""
+        self._ended = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended and everything of it was looked at."""
+        return self._ended and not self._fed and not self._line
+
     def next(self) -> Item | None:
         """What comes next, or None for want of octets."""
         while self._fed:
             item = self._scan()
             if item is not None:
                 return item
-        return None
+        return self._last() if self._ended else None
+
+    def _last(self) -> Line | None:
+        """The line that the end of the stream has cut short; half a negotiation is nothing."""
+        line = None
+        if self._scan == self._command:
+            line = self._add(bytes([IAC]), self._iac_urgent)
+        self._scan = self._text
+        if line is None and self._line:
+            line = Line(bytes(self._line), self._starts, True, self._urgent)
+            self._line.clear()
+        return line
 
     def state(self) -> list[Any]:
         """What :meth:`restore` makes another reader like this one from; fit for JSON."""
@@ -105,12 +127,14 @@ class Reader:
             self._scan.__name__,
             self._iac_urgent,
             self._verb,
+            self._ended,
         ]
 
     def restore(self, state: list[Any]) -> None:
         """Go on where the reader stopped whose :meth:`state` this is."""
         fed, self._mark, line, self._starts, self._urgent, scan, *command = state
-        self._iac_urgent, self._verb = command
+        self._iac_urgent, self._verb = command[:2]
+        self._ended = bool(command[2:]) and command[2]
         self._fed = bytearray(fed, "latin-1")
         self._line = bytearray(line, "latin-1")
         places = (self._text, self._command, self._option)

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 from faith.ftp import command
 from faith.ftp.alg import Alg
 from faith.ftp.command import CommandRefused
-from faith.ftp.data_port import Listeners, NeedsListener
+from faith.ftp.data_port import (
+    NeedsListener,
+    PassiveTranslated,
+    no_data_connection,
+    tells_port,
+)
 from faith.ftp.events import (
     CloseData,
     GoTransparent,
@@ -19,8 +24,9 @@ from faith.ftp.events import (
     ToServer,
 )
 from faith.ftp.exchange import Substituted, out_of_step
+from faith.ftp.listeners import Listeners
 from faith.ftp.pending_replies import Debt
-from faith.ftp.reply import ReplyReader
+from faith.ftp.reply import ReplyLine, ReplyReader
 from faith.ftp.state import CLIENT_SPEAKS, SERVER_SPEAKS, TRANSITIONS, State, Step
 from faith.ftp.telnet import Line, Reader, Refusal, Signal
 
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
     from faith.ftp.direction import Direction
     from faith.ftp.events import Event
     from faith.ftp.exchange import Exchange
-    from faith.ftp.reply import ReplyLine
 
 REFUSALS = 512
 """Attempts to negotiate that are refused in a session: every option, once on and once off."""
@@ -68,6 +73,9 @@ class Translator:
         self._begun: tuple[Line, Listeners] | None = None  # what the exchange was made of
         self._debt = Debt()  # replies to what came before the exchange
         self._ours = False  # the reply that is being read is to the exchange
+        self._passed = False  # one that may have been to it was taken for another's
+        self._ports_owed = 0  # replies to PASV or EPSV that are to come, or were something else
+        self._too_late = False  # the reply that is being read is one of these, and nobody waits
         self._opened = 0  # listeners that were asked for
         self._listeners: list[int] = []  # those that were not closed by an event
         self._refusals = 0
@@ -92,6 +100,25 @@ class Translator:
         return self._state in _AFTER_LISTENER
 
     @property
+    def client_is_through(self) -> bool:
+        """Whether the client has ended, and all it said was acted upon: its FIN may go on."""
+        return self._from_client.is_over and self._state is not State.ACTIVE_LISTENER
+
+    @property
+    def server_is_through(self) -> bool:
+        """Whether the server has ended; the same."""
+        return self._from_server.is_over and self._state is not State.PASSIVE_LISTENER
+
+    @property
+    def doubts(self) -> bool:
+        """Whether the reply that is waited for may have been read already: see ``overdue``."""
+        return (
+            self._state is State.REPLY
+            and not self._debt.under_way
+            and (self._passed or self._replies.may_be_over)
+        )
+
+    @property
     def held(self) -> int:
         """The octets of both streams that are kept."""
         return len(self._from_client) + len(self._from_server)
@@ -103,6 +130,33 @@ class Translator:
     def from_server(self, data: bytes) -> list[Event]:
         """What to do about *data*."""
         return self._fed(self._from_server, data)
+
+    def client_ended(self) -> list[Event]:
+        """What to do about what the client said without a line end, and then ended."""
+        self._from_client.end()
+        return self._run()
+
+    def server_ended(self) -> list[Event]:
+        """The same for the server."""
+        self._from_server.end()
+        return self._run()
+
+    def overdue(self) -> list[Event]:
+        """What to do when the translator ``doubts``, and the server has been silent for a while.
+
+        Replies pass in their order, whichever was taken for which: the client may go on.
+        """
+        if not self.doubts or self._exchange is None:
+            return []
+        if self._ours:
+            events = self._exchange.hear(ReplyLine(b"", self._replies.code, False, True, False))
+        else:
+            events = self._exchange.presume()
+        self._replies.close()
+        self._ours = False
+        self._debt.forgive()
+        self._follow([event for event in events if event != ToClient(b"")], Step.DONE)
+        return self._run()
 
     def listening(self, port: int) -> list[Event]:
         """What to do now that the listener of the last OpenPassive or OpenActive is at *port*.
@@ -138,6 +192,9 @@ class Translator:
             "begun": begun,
             "debt": self._debt.state(),
             "ours": self._ours,
+            "passed": self._passed,
+            "ports_owed": self._ports_owed,
+            "too_late": self._too_late,
             "opened": self._opened,
             "listeners": self._listeners,
             "refusals": self._refusals,
@@ -158,6 +215,9 @@ class Translator:
         self._state = State[state["state"]]
         self._debt.restore(state["debt"])
         self._ours = state["ours"]
+        self._passed = state.get("passed", False)
+        self._ports_owed = state.get("ports_owed", 0)
+        self._too_late = state.get("too_late", False)
         self._opened = state["opened"]
         self._listeners = list(state["listeners"])
         self._refusals = state["refusals"]
@@ -208,7 +268,7 @@ class Translator:
         item = self._from_server.next() if reads else None
         match item:
             case Line():
-                self._reply(self._replies.read(item))
+                self._reply(self._read_reply(item))
             case Refusal(data):
                 self._refuse("server", ToServer(data))
         return item is not None
@@ -225,6 +285,10 @@ class Translator:
     def _command(self, line: Line) -> None:
         if not line.starts:
             return  # the beginning was refused
+        if self._replies.may_be_over:  # to the client it was, or it would not go on
+            self._replies.close()
+        self._debt.go_on()
+        self._passed = False
         listeners = Listeners(self._opened + 1, tuple(self._listeners))
         exchange = self._exchange_for(line, listeners)
         if exchange is None:
@@ -233,6 +297,7 @@ class Translator:
         else:
             self._exchange = exchange
             self._begun = line, listeners
+            self._ports_owed += isinstance(exchange, PassiveTranslated)
             self._follow(exchange.begin(), Step.ASKED)
 
     def _exchange_for(self, line: Line, listeners: Listeners) -> Exchange | None:
@@ -245,26 +310,40 @@ class Translator:
 
     # -- replies -----------------------------------------------------------------------------
 
+    def _read_reply(self, line: Line) -> ReplyLine:
+        # What is asked for is no part of a reply to something else, of which the end was missed.
+        if self._ports_owed and line.starts and tells_port(line.data):
+            self._replies.close()
+        return self._replies.read(line)
+
     def _reply(self, line: ReplyLine) -> None:
         if line.starts:
-            self._debt.hear(line.code)
-            self._settle(line.code)
-            self._ours = self._state is State.REPLY and not self._debt
-        if self._ours and self._exchange and line.code:
+            self._place(line.code)
+        if self._too_late:
+            self._emit(*([no_data_connection()] if line.ends else []))
+            self._too_late = not line.ends
+        elif self._ours and self._exchange and line.code:
             events = self._exchange.hear(line)
             if line.completes:
                 self._follow(events, Step.DONE)
             else:
                 self._emit(*events)
-            return
-        self._emit(ToClient(line.data))
-        if line.completes:
-            self._debt.settle()
+        else:
+            self._emit(ToClient(line.data))
 
-    def _settle(self, code: int) -> None:
-        """Forget what is owed if the exchange alone can get a reply of that *code*."""
-        if self._state is State.REPLY and self._exchange and code in self._exchange.codes:
-            self._debt.forgive()
+    def _place(self, code: int) -> None:
+        """Decide what a reply of that *code*, which begins, is to."""
+        self._ours = self._too_late = False
+        exchange = self._exchange if self._state is State.REPLY else None
+        if self._ports_owed and code in PassiveTranslated.codes:
+            self._ports_owed -= 1
+            self._too_late = exchange is None or code not in exchange.codes
+            if self._too_late:
+                return
+        theirs = self._debt.settle(code, exchange.codes if exchange else None)
+        self._ours = exchange is not None and not theirs
+        if exchange and theirs and (code >= 400 or (code >= 200 and not exchange.codes)):
+            self._passed = True
 
     # -- what comes of it --------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
 
-    from faith.relay.alg.ftp import Supervised
+    from faith.relay.alg.ftp_data import Supervised
     from faith.relay.tcp.admission import Admission, Limits
     from faith.relay.tcp.leg import Leg
     from faith.relay.tcp.listener import Peer

@@ -21,8 +21,9 @@ class FtpServer:
     """Serves on *host*, a thread for each connection, until it is closed.
 
     *files* by their names; *heard* are the lines that came, *data_peers* whom data connections were
-    with, *control_peers* and *control_ports* whom the others.  *reply_227* is what is said to PASV,
-    *replies* to commands of which nothing comes.
+    with, *control_peers* and *control_ports* whom the others; *passive_ports* are those that were
+    said to clients.  *reply_227* is what is said to PASV, *replies* to commands of which nothing
+    comes.
     """
 
     def __init__(self, host: Host, port: int = PORT) -> None:
@@ -32,6 +33,7 @@ class FtpServer:
         self.data_peers: list[str] = []
         self.control_peers: list[str] = []
         self.control_ports: list[int] = []
+        self.passive_ports: list[int] = []
         self.replies = {
             "USER": "331 Who?",
             "PASS": "230 In",
@@ -104,6 +106,7 @@ class _Visit:
         self.passive = socket.create_server((self.control.getsockname()[0], 0))
         self.passive.settimeout(PATIENCE)
         host, port = self.passive.getsockname()
+        self.server.passive_ports.append(port)
         return host, port
 
     def epsv(self, _: str) -> None:

@@ -193,6 +193,8 @@ def refused_from(host: Host, address: tuple[str, int]) -> bool:
         host.call(socket.create_connection, address, 5).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # the listener has just been closed, with this one at it
+        return False
     return False
 
 
@@ -551,6 +553,33 @@ def test_a_worker_that_dies_takes_its_steering_along(
         with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
             control.sendall(b"RETR file\r\n")
             assert read_all(data) == FILE
+
+
+def test_the_client_is_told_a_port_that_no_encrypted_session_can_be_told(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    start("ftp")
+    with dialogue(lab) as control:
+        told = port_of(ask(control, b"EPSV\r\n"))
+        assert [told] == server.passive_ports, (
+            "an encrypted session of this client's would come in here, too"
+        )
+        with lab.client.call(socket.create_connection, (lab.mapped(), told), 5) as data:
+            control.sendall(b"RETR file\r\n")
+            assert read_all(data) == FILE
+
+
+def test_where_that_port_cannot_be_had_there_is_another(
+    lab: ThreeHosts, server: FtpServer, start: Start
+) -> None:
+    start("ftp")
+    server.reply_227 = "227 Come in (192,0,2,80,0,99)"
+    with dialogue(lab) as control:
+        assert port_of(ask(control, b"EPSV\r\n")) >= 1024
+        server.reply_227 = "227 Come in (192,0,2,80,200,1)"
+        first = port_of(ask(control, b"EPSV\r\n"))
+        with dialogue(lab) as another:
+            assert first == 51201 != port_of(ask(another, b"EPSV\r\n"))
 
 
 # -- other faithds -------------------------------------------------------------------------------

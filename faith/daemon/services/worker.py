@@ -24,7 +24,7 @@ from faith.errors import FaithError
 from faith.kernel.process import capabilities, sandbox
 from faith.kernel.shared.leases import GRACE
 from faith.kernel.sockets.tcp_sockets import reset
-from faith.relay.alg.ftp import Supervised
+from faith.relay.alg.ftp_data import Supervised
 from faith.relay.alg.socket_pool import Stock
 from faith.relay.alg.supervisor_requests import Requests
 from faith.relay.alg.tls_sessions import Secured
@@ -134,7 +134,7 @@ class Worker:
         if task.relay.ftp:
             self._stock.fill()
         self._requests = Requests(loop.call_soon)
-        secured = Secured(self._ask_for_steering)
+        secured = Secured(self._ask_for_steering, loop.call_later)
         self._relay = Relay(
             loop,
             task.parts.policy(task.lent),

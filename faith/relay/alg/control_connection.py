@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import _socket
-import fcntl
+import errno
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from faith.ftp import (
     V4_TO_V6,
@@ -21,88 +20,61 @@ from faith.ftp import (
     ToServer,
     Translator,
 )
-from faith.kernel.sockets.tcp_sockets import stream_socket
-from faith.relay.alg.pinhole import Doorway
-from faith.relay.alg.send_buffer import Outbox
+from faith.kernel.sockets.tcp_sockets import unread
+from faith.relay.alg.control_log import ControlLog
+from faith.relay.alg.data_pinholes import Doorways
+from faith.relay.alg.side import Side
+from faith.relay.alg.timers import Timers
 from faith.relay.tcp.plane import ERR, IN, OUT
-from faith.relay.tcp.record import broken, endpoint
 from faith.relay.tcp.routing import number
-from faith.relay.tcp.session_state import adopt
-from faith.translation.reasons import CLOSED
+from faith.translation.reasons import CLOSED, DEFECT, OUT_OF_STEP
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from faith.ftp import Event
-    from faith.relay.alg.ftp import Ftp
-    from faith.relay.tcp.leg import Leg
+    from faith.relay.alg.ftp_data import FtpData
     from faith.relay.tcp.session import Session
 
 log = logging.getLogger("faith.ftp")
 
-CHUNK = 4096
-"""Octets of a read: commands and replies are short."""
-BACKLOG = 8
-"""Connections that may wait at a data listener: one is wanted, strangers may be in front of it."""
 LINGER = 5.0
 """Seconds that both peers have to hang up after we did."""
+PATIENCE = 10.0
+"""Seconds of a server's silence until a reply that may have passed is taken to have."""
 
 _EDGE = 1 << 31  # EPOLLET: a HUP that cannot be acted on yet is then told only once
-_SIOCATMARK = 0x8905
-_SHUT_WR = _socket.SHUT_WR
-
-
-class _Side:
-    """One leg, and what waits to be sent on it."""
-
-    def __init__(self, name: str, leg: Leg) -> None:
-        self.name = name
-        self.leg = leg
-        self.outbox = Outbox(leg.sock)
-        self.interest = 0
-
-
-class _Expected(NamedTuple):
-    """A data connection: the client if *passive*, else the server, comes *at* one port of ours.
-
-    It is connected *to* that port of the other's.
-    """
-
-    doorway: Doorway
-    passive: bool
-    to: int
-    at: int
 
 
 class Control:
     """Serves *session*, whose server has just been connected, until it ends or is encrypted.
 
     Back-pressure: neither side is read while octets for the other wait, or while the translator
-    does not want it.
+    does not want it.  *forget* is called when this is over.
     """
 
-    def __init__(self, ftp: Ftp, session: Session) -> None:
+    def __init__(self, data: FtpData, session: Session, forget: Callable[[Session], None]) -> None:
         self.session = session
-        self._ftp = ftp
-        self._plane = ftp.plane
-        self._steps = log.isEnabledFor(logging.DEBUG)
-        self._client = _Side("client", session.client)
-        self._server = _Side("server", session.server)
-        self.source: str = session.server.sock.getsockname()[0]
+        self._data = data
+        self._plane = data.plane
+        self._forget = forget
+        self._log = ControlLog(session)
+        self._client = Side("client", session.client)
+        self._server = Side("server", session.server)
         self._inward = bool(session.route.port)
+        self._doorways = Doorways(data, session, self._opened, self._refused, self._log.stranger)
         self._alg = Translator(
             V4_TO_V6 if self._inward else V6_TO_V4,
             client=number(session.client_host),
             mapped=number(session.route.mapped),
-            source=number(self.source),
+            source=number(self._doorways.source),
         )
-        self._doorways: dict[int, _Expected] = {}
         self._secured = False
         self._steering = False
-        self._hanging_up = False
-        self._linger: TimerHandle | None = None
+        self._leaving = ""  # how it ends, once we have hung up or are about to
+        self._lost: Side | None = None  # the first; when all that it said has arrived, we are over
+        self._timers = Timers(data.loop)
 
     def start(self) -> None:
         """Take the session over from the plane."""
@@ -111,7 +83,7 @@ class Control:
         self._settle()
 
     def _watch_legs(self) -> None:
-        for side in (self._client, self._server):
+        for side, _ in self._both():
             self._plane.watch(side.leg.fd, partial(self._ready, side), _EDGE)
 
     def end(self, how: str, *, reset: bool) -> None:
@@ -122,14 +94,12 @@ class Control:
         self._plane.end(self.session, how, reset=reset)
 
     def _let_go(self) -> None:
-        for side in (self._client, self._server):
+        for side, _ in self._both():
             self._plane.unwatch(side.leg.fd)
-        for expected in self._doorways.values():
-            expected.doorway.close()
-        self._doorways.clear()
-        if self._linger is not None:
-            self._linger.cancel()
-        self._ftp.forget(self)
+        self._doorways.close_all()
+        self._timers.cancel_all()
+        self._data.resets.discard(self.session)
+        self._forget(self.session)
 
     # -- in another process ------------------------------------------------------------------
 
@@ -140,273 +110,164 @@ class Control:
 
     def hand_over(self) -> tuple[dict[str, Any], list[int]]:
         """Let go of the session: what `resume` goes on from, and the descriptors that go along."""
-        still = [(number, one) for number, one in self._doorways.items() if one.doorway.is_open]
+        doorways, descriptors = self._doorways.hand_over()
         state = {
             "alg": self._alg.state(),
-            "outboxes": [side.outbox.state() for side in (self._client, self._server)],
-            "doorways": [
-                (number, one.passive, one.to, one.at, one.doorway.until) for number, one in still
-            ],
+            "outboxes": [side.outbox.state() for side, _ in self._both()],
+            "doorways": doorways,
             "secured": self._secured,
-            "hanging_up": self._hanging_up,
-            "lingers": self._linger is not None,
+            "hanging_up": bool(self._leaving),
+            "leaving": self._leaving,
+            "lingers": "linger" in self._timers,
         }
-        descriptors = [one.doorway.hand_over() for _, one in still]
         self._let_go()
         return state, descriptors
 
     def resume(self, state: dict[str, Any], descriptors: Iterator[int]) -> None:
         """Go on, just made, where the one stopped whose state it is, with its descriptors."""
         self._alg.restore(state["alg"])
-        for side, waiting in zip((self._client, self._server), state["outboxes"], strict=True):
+        for (side, _), waiting in zip(self._both(), state["outboxes"], strict=True):
             side.outbox.restore(waiting)
-        for listener, passive, to, at, until in state["doorways"]:
-            sock = adopt(next(descriptors))
-            self._expect(listener, sock, to, at, passive=passive, until=until)
-            if passive or self._has_source:
-                self._ftp.open_door(sock, self._host(passive=passive), lambda: None)
+        self._doorways.resume(state["doorways"], descriptors)
         self._secured = state["secured"]
-        self._hanging_up = state["hanging_up"]
+        self._leaving = state.get("leaving", OUT_OF_STEP if state["hanging_up"] else "")
         self._watch_legs()
         if state["lingers"]:
             self._linger_on()
         self._watch()
+        self._set_timers()
 
     # -- reading -----------------------------------------------------------------------------
 
-    def _ready(self, side: _Side, mask: int) -> None:
+    def _ready(self, side: Side, mask: int) -> None:
+        self._guard(partial(self._hear, side, mask))
+
+    def _guard(self, step: Callable[[], None]) -> None:
         try:
-            if mask & ERR:
-                error = side.leg.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
-                if error:
-                    self._broken(side, error)
-                    return
-            if mask & ~OUT and self._reads(side):
-                self._read(side)
-            self._settle()
+            step()
         except Exception:
             # The plane would call again, and again: it is this session's end.
             log.exception("a defect in the FTP ALG; the session that met it is cut")
-            self.end("defect", reset=True)
+            self.end(DEFECT, reset=True)
 
-    def _reads(self, side: _Side) -> bool:
-        if side.leg.eof or self._secured:
+    def _hear(self, side: Side, mask: int) -> None:
+        if mask & ERR:
+            side.look()
+        if mask & ~OUT and self._reads(side):
+            self._read(side)
+        self._settle()
+
+    def _reads(self, side: Side) -> bool:
+        other = self._server if side is self._client else self._client
+        if side.leg.eof or (other.leg.done and other.lost) or (self._secured and not self._loses):
             return False
-        if self._hanging_up:
+        if self._leaving:
             return True
-        if side is self._client:
-            return self._alg.wants_client and not self._server.outbox
-        return self._alg.wants_server and not self._client.outbox
+        wants = self._alg.wants_client if side is self._client else self._alg.wants_server
+        return wants and not other.outbox
 
-    def _read(self, side: _Side) -> None:
-        # recv stops in front of an urgent octet, and then this is where it is.
-        urgent = fcntl.ioctl(side.leg.fd, _SIOCATMARK, b"\0\0\0\0") != b"\0\0\0\0"
-        try:
-            data = side.leg.sock.recv(1 if urgent else CHUNK)
-        except BlockingIOError:
+    def _read(self, side: Side) -> None:
+        got = side.read()
+        if got is None:
             return
-        except OSError as error:
-            self._broken(side, error.errno)
-            return
-        if not data:
-            side.leg.eof = True
-        elif self._hanging_up:
-            pass  # said too late
-        elif side is self._client:
-            self._do(self._alg.from_client(data, urgent))
+        data, urgent = got
+        if side is self._server:
+            self._timers.cancel("doubt")
+        if self._leaving:
+            return  # said too late
+        if side is self._client:
+            self._do(self._alg.from_client(data, urgent) if data else self._alg.client_ended())
         else:
-            self._do(self._alg.from_server(data))
+            self._do(self._alg.from_server(data) if data else self._alg.server_ended())
 
     # -- doing what the translator says ------------------------------------------------------
 
     def _do(self, events: Iterable[Event]) -> None:
         for event in events:
-            if self._steps:
-                log.debug("%s: %r", self._name(), event)
+            self._log.step(event)
             match event:
                 case ToClient(data):
-                    self._client.outbox.put(data)
+                    self._client.put(data)
                 case ToServer(data, urgent):
-                    self._server.outbox.put(data, urgent=urgent)
-                case OpenPassive():
-                    stock = self._ftp.stock4 if self._inward else self._ftp.stock
-                    stock.take(partial(self._open_passive, event))
-                case OpenActive() if self._has_source:
-                    stock = self._ftp.stock if self._inward else self._ftp.stock4
-                    stock.take(partial(self._open_at_source, event))
-                case OpenActive():
-                    self._open_active(event)
+                    self._server.put(data, urgent=urgent)
+                case OpenPassive() | OpenActive():
+                    self._doorways.open(event)
                 case CloseData(listener):
-                    self._close_doorway(listener)
+                    self._doorways.close(listener)
                 case GoTransparent():
                     self._secured = True
                     if not self._inward:  # else every port of the address comes to us anyway
                         self._steering = True
-                        self._ftp.secured.add(self.session, self._steered)
+                        self._data.secured.add(self.session, self._steered)
                 case Hangup():
-                    self._hanging_up = True
+                    self._leaving = OUT_OF_STEP
                 case Log(peer, text, detail):
-                    self._tell(peer, text, detail)
+                    self._log.warn(peer, text, detail)
 
-    def _steered(self) -> None:
-        """The client may hear that AUTH was accepted: where it may connect to then, reaches us."""
-        self._steering = False
-        self._settle()
-
-    def _tell(self, peer: str, text: str, detail: str = "") -> None:
-        log.warning("FTP %s: the %s: %s%s", self._name(), peer, text, detail and f" ({detail})")
-
-    def _name(self) -> str:
-        session = self.session
-        client = endpoint((session.client_host, session.client_port))
-        return f"{client} to {endpoint((session.route.mapped, session.mapped_port))}"
-
-    # -- data connections --------------------------------------------------------------------
-
-    def _open_passive(self, event: OpenPassive, sock: _socket.socket | None) -> None:
-        """Listen for the client on *sock*; None if there is no transparent socket to be had."""
-        port = event.port if event.same_port else 0
-        self._open(event, (self.session.route.mapped, port), sock)
-
-    @property
-    def _has_source(self) -> bool:
-        """Whether the server knows us by an address that somebody may steer."""
-        return self._inward or self.session.route.source is not None
-
-    def _open_at_source(self, event: OpenActive, sock: _socket.socket | None) -> None:
-        """Listen for the server on *sock*, at such an address."""
-        self._open(event, (self.source, 0), sock)
-
-    def _open(
-        self,
-        event: OpenPassive | OpenActive,
-        address: tuple[str, int],
-        sock: _socket.socket | None,
-    ) -> None:
-        passive = isinstance(event, OpenPassive)
-        if self.session.end is not None:
-            if sock is not None:
-                sock.close()
-        elif sock is None:
-            self._do(self._alg.refused("no transparent socket"))
-            self._settle()
-        elif self._listen(sock, address, event, passive=passive):
-            opened = partial(self._opened, sock.getsockname()[1])
-            if passive or self.source == self.session.route.source:
-                self._ftp.open_door(sock, self._host(passive=passive), opened)
-            else:  # an address of the gateway's own, where nobody steers
-                opened()
-        else:
+    def _go_on(self, step: Callable[[], Iterable[Event]]) -> None:
+        """Do what the translator says of something that was waited for."""
+        if self.session.end is None and not self._leaving:
+            self._do(step())
             self._settle()
 
     def _opened(self, port: int) -> None:
         """The peer may hear of *port*: it gets there."""
-        if self.session.end is None:
-            self._do(self._alg.listening(port))
-            self._settle()
+        self._guard(partial(self._go_on, partial(self._alg.listening, port)))
 
-    def _open_active(self, event: OpenActive) -> None:
-        """Listen for the server at the address it knows us by."""
-        try:
-            sock = stream_socket(_socket.AF_INET)
-        except OSError as error:
-            self._do(self._alg.refused(str(error.strerror)))
-        else:
-            if self._listen(sock, (self.source, 0), event, passive=False):
-                self._do(self._alg.listening(sock.getsockname()[1]))
+    def _refused(self, reason: str) -> None:
+        self._guard(partial(self._go_on, partial(self._alg.refused, reason)))
 
-    def _listen(
-        self,
-        sock: _socket.socket,
-        address: tuple[str, int],
-        event: OpenPassive | OpenActive,
-        *,
-        passive: bool,
-    ) -> bool:
-        """Let the peer in at *address*, once; or tell the translator why not, and return False."""
-        try:
-            sock.bind(address)
-            sock.listen(BACKLOG)
-        except OSError as error:
-            sock.close()
-            self._do(self._alg.refused(str(error.strerror)))
-            return False
-        port: int = sock.getsockname()[1]
-        self._expect(event.listener, sock, event.port, port, passive=passive)
-        return True
+    def _overdue(self) -> None:
+        if unread(self._server.leg.fd):  # this process had no turn: it is not the server's silence
+            self._set_timers()
+            return
+        self._guard(partial(self._go_on, self._alg.overdue))
 
-    def _expect(
-        self,
-        listener: int,
-        sock: _socket.socket,
-        to: int,
-        at: int,
-        *,
-        passive: bool,
-        until: float | None = None,
-    ) -> None:
-        """Let in the client if *passive*, else the server, *at* that port of *sock*'s."""
-        host = self._host(passive=passive)
-        came = partial(self._client_came if passive else self._server_came, to, at)
-        doorway = Doorway(self._ftp.loop, self._plane, sock, host, came, self._turned_away, until)
-        self._doorways[listener] = _Expected(doorway, passive, to, at)
+    def _steered(self) -> None:
+        """The client may hear that AUTH was accepted: where it may connect to then, reaches us."""
+        self._steering = False
+        self._guard(self._settle)
 
-    def _host(self, *, passive: bool) -> str:
-        """Who comes: the client if *passive*, else the server."""
-        return self.session.client_host if passive else self.session.route.server
-
-    def _close_doorway(self, listener: int) -> None:
-        expected = self._doorways.pop(listener, None)
-        if expected is not None:
-            expected.doorway.close()
-
-    def _turned_away(self, host: str) -> None:
-        self._tell("gateway", "a data connection of somebody else was refused", host)
-
-    def _client_came(self, to: int, at: int, client: _socket.socket, port: int) -> None:
-        self._ftp.passive(self.session, client, port, at, to)
-
-    def _server_came(self, to: int, at: int, server: _socket.socket, port: int) -> None:
-        self._ftp.active(self.session, server, port, to)
-
-    # -- sending, and the ends ---------------------------------------------------------------
+    # -- sending, and what to wait for -------------------------------------------------------
 
     def _settle(self) -> None:
         """Send what can be sent, pass on what has ended, and choose what to wait for."""
         if self.session.end is not None:
             return
-        if self._steering:
-            self._watch()
-            return
-        for side, other in self._both():
-            try:
-                other.leg.moved += side.outbox.flush()
-                if other.leg.eof and not other.leg.done and not side.outbox:
-                    other.leg.done = True
-                    side.leg.sock.shutdown(_SHUT_WR)
-            except OSError as error:
-                self._broken(side, error.errno)
-                return
-        if self._client.outbox or self._server.outbox:
-            self._watch()
-        elif self._is_over():
-            self.end(CLOSED, reset=False)
-        elif self._secured:
-            self._hand_over()
-        else:
-            if self._hanging_up and self._linger is None:
+        if not self._steering:
+            self._send()
+            # A client that waits for the reply of a server that has ended is not read any more.
+            server = self.session.server
+            if self._leaving or (server.done and not server.error and not self._alg.wants_client):
                 self._hang_up()
-            self._watch()
+            if self._finish():
+                return
+        self._watch()
+        self._set_timers()
 
-    def _both(self) -> tuple[tuple[_Side, _Side], ...]:
+    def _send(self) -> None:
+        for side, other in self._both():
+            leg = other.leg
+            leg.moved += side.flush()
+            if leg.eof and not leg.done and not side.outbox and self._is_through(other):
+                leg.done = True
+                if leg.error in (0, errno.EPIPE):  # EPIPE: a FIN came before the reset
+                    side.shut_down()
+
+    def _is_through(self, side: Side) -> bool:
+        """Whether everything that *side* said before its end has been put to the other."""
+        if self._leaving:
+            return True
+        alg = self._alg
+        return alg.client_is_through if side is self._client else alg.server_is_through
+
+    def _both(self) -> tuple[tuple[Side, Side], ...]:
         return (self._client, self._server), (self._server, self._client)
 
-    def _is_over(self) -> bool:
-        client, server = self.session.client, self.session.server
-        if self._hanging_up:
-            return self._linger is not None and client.eof and server.eof
-        # A client that waits for a reply of a server that has ended would not be read any more.
-        return server.done and (client.done or not self._alg.wants_client)
+    @property
+    def _loses(self) -> bool:
+        """Whether one of the peers is not there any more."""
+        return self._client.lost or self._server.lost
 
     def _watch(self) -> None:
         for side, _ in self._both():
@@ -417,30 +278,56 @@ class Control:
                 side.interest = interest
                 self._plane.rewatch(side.leg.fd, interest)
 
-    def _hand_over(self) -> None:
+    def _set_timers(self) -> None:
+        if self._alg.doubts and not self._leaving:
+            self._timers.start("doubt", PATIENCE, self._overdue)
+        if self._loses and self._lost is None:
+            self._lost = self._client if self._client.lost else self._server
+            self._data.resets.add(self.session, self._lost.leg)
+
+    # -- ends --------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """End the session as one of its peers has ended it."""
+        lost = self._lost or (self._client if self._client.lost else self._server)
+        self.end(lost.loss, reset=True)
+
+    def _finish(self) -> bool:
+        """End the session, or leave it to the plane, if that is what is left to do."""
+        if self._client.lost and self._server.lost:
+            self.reset()
+            return True
+        if self._loses or self._client.outbox or self._server.outbox:
+            return False
+        client, server = self.session.client, self.session.server
+        if client.eof and server.eof if self._leaving else client.done and server.done:
+            self.end(CLOSED, reset=False)
+            return True
+        if self._secured:
+            self._leave_to_plane()
+        return self._secured
+
+    def _leave_to_plane(self) -> None:
         """Leave the rest, which nobody but the peers can read, to the plane."""
-        if self._steps:
-            log.debug("%s: encrypted from here on", self._name())
+        self._log.step("encrypted from here on")
         self._let_go()
-        self._ftp.counters.ftp("encrypted")
+        self._data.counters.ftp("encrypted")
         self._plane.dial(self.session.server)
         self._plane.start(self.session.server)
 
     def _hang_up(self) -> None:
         """Send FINs, and read on for a while: closing at once could take the last reply back."""
+        if "linger" in self._timers or self._client.outbox or self._server.outbox:
+            return
+        self._leaving = self._leaving or CLOSED
         self._linger_on()
         for side, other in self._both():
             if not other.leg.done:
                 other.leg.done = True
-                try:
-                    side.leg.sock.shutdown(_SHUT_WR)
-                except OSError as error:
-                    self._broken(side, error.errno)
-                    return
+                side.shut_down()
 
     def _linger_on(self) -> None:
-        end = partial(self.end, "out of step", reset=True)
-        self._linger = self._ftp.loop.call_later(LINGER, end)
+        self._timers.start("linger", LINGER, self._end_lingering)
 
-    def _broken(self, side: _Side, error: int | None) -> None:
-        self.end(broken(side.name, error), reset=True)
+    def _end_lingering(self) -> None:
+        self.end(self._leaving, reset=self._leaving != CLOSED)

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from faith.relay.alg.control_connection import Control
-from faith.relay.alg.data_connections import DataConnections
+from faith.relay.alg.ftp_data import FtpData
 from faith.relay.tcp.listener import adopt
+from faith.translation.reasons import NOT_EXPECTED, STOPPED
 
 if TYPE_CHECKING:
-    import _socket
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from faith.relay.alg.data_connections import Connecting
-    from faith.relay.alg.socket_pool import Stock
-    from faith.relay.alg.tls_sessions import Secured
+    from faith.relay.alg.ftp_data import Supervised
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.plane import Plane
     from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Session
 
-    OpenDoor = Callable[[_socket.socket, str, Callable[[], None]], None]
-
-
-class Supervised(NamedTuple):
-    """What only the privileged can do for FTP.
-
-    *stock* has sockets of IPv6, *stock4* of IPv4.  *open_door* is called with a listener at a
-    mapped address, the host that is to reach it whatever other faithds steer, and what to call when
-    that is so.
-    """
-
-    stock: Stock
-    stock4: Stock
-    secured: Secured
-    open_door: OpenDoor
-
 
 class Ftp:
-    """Makes control connections of sessions, and sessions of data connections."""
+    """The control connections of one worker."""
 
     def __init__(
         self,
@@ -50,19 +33,20 @@ class Ftp:
         supervised: Supervised,
         connecting: Connecting,
     ) -> None:
-        self.loop = loop
-        self.plane = plane
-        self.stock, self.stock4, self.secured, self.open_door = supervised
+        self.secured = supervised.secured
         self._connecting = connecting
-        self._data = DataConnections(loop, routing, connecting)
-        self.counters = connecting.counters
+        self._data = FtpData(loop, plane, routing, supervised, connecting, self._reset)
         self._controls: dict[Session, Control] = {}
+
+    def _control(self, session: Session) -> Control:
+        control = Control(self._data, session, self._forget)
+        self._controls[session] = control
+        return control
 
     def take_over(self, session: Session) -> None:
         """Serve *session*, whose server has just been connected."""
-        control = self._controls[session] = Control(self, session)
-        self.counters.ftp("control")
-        control.start()
+        self._data.counters.ftp("control")
+        self._control(session).start()
 
     def movable(self) -> list[Session]:
         """The control connections that can be handed over as they stand now."""
@@ -74,12 +58,11 @@ class Ftp:
 
     def resume(self, session: Session, state: dict[str, Any], descriptors: Iterator[int]) -> None:
         """Go on with a control connection that was handed over."""
-        control = self._controls[session] = Control(self, session)
-        control.resume(state, descriptors)
+        self._control(session).resume(state, descriptors)
 
-    def forget(self, control: Control) -> None:
-        """*control* has ended, or is an ordinary session from here on."""
-        del self._controls[control.session]
+    def _forget(self, session: Session) -> None:
+        """It has ended, or is an ordinary session from here on."""
+        del self._controls[session]
 
     def sessions(self) -> list[Session]:
         """The control connections."""
@@ -89,14 +72,14 @@ class Ftp:
         """End a control connection; its data connections go on."""
         self._controls[session].end(how, reset=reset)
 
+    def _reset(self, session: Session) -> None:
+        self._controls[session].reset()
+
     def close(self) -> None:
         """Reset every control connection that is left."""
-        self.stock.close()
-        self.stock4.close()
+        self._data.close()
         for session in self.sessions():
-            self.end(session, "stopped", reset=True)
-
-    # -- data connections --------------------------------------------------------------------
+            self.end(session, STOPPED, reset=True)
 
     def accepted(self, fd: int, peer: Peer) -> None:
         """Somebody has come as whoever may, with an encrypted control connection."""
@@ -106,18 +89,6 @@ class Ftp:
         if port in self._connecting.settings.ftp:
             self._connecting.connect(client, peer, mapped, port)
         elif parent is None:
-            self._connecting.refuse(client, peer, mapped, port, "not expected")
+            self._connecting.refuse(client, peer, mapped, port, NOT_EXPECTED)
         else:
-            self.passive(parent, client, peer[1], port, port)
-
-    def passive(
-        self, parent: Session, client: _socket.socket, client_port: int, at: int, to: int
-    ) -> None:
-        """The client has come to port *at*: connect it to port *to* of the server's."""
-        if self._data.passive(parent, client, client_port, at, to):
-            self.counters.ftp("passive")
-
-    def active(self, parent: Session, server: _socket.socket, server_port: int, to: int) -> None:
-        """The server has come: connect it to port *to* of the client's, as the mapped address."""
-        if self._data.active(parent, server, server_port, to):
-            self.counters.ftp("active")
+            self._data.passive(parent, client, peer[1], port, port)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import _socket
+import fcntl
 import logging
+import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import bind_reserved, stream_socket
 from faith.relay.alg.data_connections import DataConnections
-from faith.relay.alg.pinhole import Doorway
-from faith.relay.tcp.plane import RDHUP
+from faith.relay.alg.pinhole import BACKLOG, Doorway
+from faith.relay.tcp.plane import ERR, RDHUP
 from faith.relay.tcp.record import broken
+from faith.translation.reasons import BAD_STDERR_PORT, NO_STDERR_PORT, STOPPED
 from faith.translation.rsh_port import RESERVED, stderr_port
 
 if TYPE_CHECKING:
@@ -26,8 +29,8 @@ log = logging.getLogger("faith.rsh")
 
 PATIENCE = 30.0
 """Seconds that a client has to say its port, which it does at once."""
-BACKLOG = 8
-"""Connections that may wait for us: the server's, and strangers in front of it."""
+
+_FIONREAD = 0x541B
 
 
 class Rsh:
@@ -58,7 +61,7 @@ class Rsh:
     def close(self) -> None:
         """Reset what has only begun, and let no more second connections in."""
         for session in list(self._openings):
-            self.end(session, "stopped")
+            self.end(session, STOPPED)
         for doorway in self._doorways.values():
             doorway.close()
         self._doorways.clear()
@@ -69,16 +72,16 @@ class Rsh:
         self.plane.end(session, how, reset=True)
 
     def go_on(self, session: Session, said: bytes) -> None:
-        """Tell the server what was *said* to us or in our name; the plane has the rest."""
+        """Leave the session to the plane, and what was *said* to us or in our name for the server.
+
+        The plane has it go before everything else, and whatever a peer that has gone said before.
+        """
         self._openings.pop(session).close()
-        try:
-            # The first octets on this connection: there is room for them.
-            session.client.moved += session.server.sock.send(said)
-        except OSError as error:
-            self.plane.end(session, broken("server", error.errno), reset=True)
-            return
         self.plane.dial(session.server)
         self.plane.start(session.server)
+        if said:
+            session.client.held = said
+            session.client.quick = False
 
     def expect(self, session: Session, port: int) -> int:
         """Have the server's second connection go to *port* of the client's; the port to tell it.
@@ -133,10 +136,12 @@ class _Opening:
         for leg in (self._session.client, self._session.server):
             self._rsh.plane.unwatch(leg.fd)
 
-    def _readable(self, _: int) -> None:
+    def _readable(self, mask: int) -> None:
         port = None
         try:
             while port is None:
+                if mask & ERR and not self._unread():
+                    break  # the plane will find the reset, behind what was said
                 octet = self._session.client.sock.recv(1)
                 if not octet:
                     break
@@ -146,11 +151,15 @@ class _Opening:
             return
         except ValueError as error:
             log.warning("rsh from %s: port %r: %s", self._session.client_host, self._said, error)
-            self._rsh.end(self._session, "bad stderr port")
+            self._rsh.end(self._session, BAD_STDERR_PORT)
         except OSError as error:
             self._rsh.end(self._session, broken("client", error.errno))
         else:
             self._begin(port)
+
+    def _unread(self) -> int:
+        unread = fcntl.ioctl(self._session.client.fd, _FIONREAD, bytes(4))
+        return int.from_bytes(unread, sys.byteorder)
 
     def _begin(self, port: int | None) -> None:
         if port:
@@ -158,7 +167,7 @@ class _Opening:
                 ours = self._rsh.expect(self._session, port)
             except OSError as error:
                 log.error("rsh: no port for the second connection: %s", error.strerror)
-                self._rsh.end(self._session, "no stderr port")
+                self._rsh.end(self._session, NO_STDERR_PORT)
                 return
             self._said = b"%d\0" % ours
         self._rsh.go_on(self._session, self._said)

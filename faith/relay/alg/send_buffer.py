@@ -27,10 +27,17 @@ class Outbox:
     def put(self, data: bytes, *, urgent: bool = False) -> None:
         """Append *data*, of which the last octet may be *urgent*."""
         ordinary = data[:-1] if urgent else data
-        if ordinary:
+        if ordinary and self._waiting and not self._waiting[-1][1]:
+            # A packet for many lines, not one for each.
+            self._waiting[-1] = self._waiting[-1][0] + ordinary, 0
+        elif ordinary:
             self._waiting.append((ordinary, 0))
         if urgent:
             self._waiting.append((data[-1:], _MSG_OOB))
+
+    def clear(self) -> None:
+        """Forget what waits: nobody is there to take it."""
+        self._waiting.clear()
 
     def state(self) -> State:
         """What :meth:`restore` makes another one like this from, fit for JSON."""
@@ -41,7 +48,7 @@ class Outbox:
         self._waiting = deque((data.encode("latin-1"), flags) for data, flags in state)
 
     def flush(self) -> int:
-        """Send what the socket takes; returns how much it was.  Raises OSError."""
+        """Send what the socket takes; returns how much it was.  Raises OSError if it is nothing."""
         total = 0
         while self._waiting:
             data, flags = self._waiting[0]
@@ -49,6 +56,10 @@ class Outbox:
                 sent = self._sock.send(data, flags)
             except BlockingIOError:
                 break
+            except OSError:
+                if not total:
+                    raise
+                break  # it will be raised when nothing has been sent
             total += sent
             if sent < len(data):
                 self._waiting[0] = data[sent:], flags

@@ -11,16 +11,22 @@ if TYPE_CHECKING:
 
     Pair = tuple[str, str]
     Ask = Callable[[str, str, str, Callable[[], None]], None]
+    Later = Callable[[float, Callable[[], None]], object]
+
+IN_FLIGHT = 5.0
+"""Seconds that a connection may take to reach us which was steered here when it began."""
 
 
 class Secured:
     """Sessions by client and mapped address, which are steered to us for as long as they last.
 
-    *ask* is called with "steer" or "unsteer", the two addresses, and what to call when it is done.
+    *ask* is called with "steer" or "unsteer", the two addresses, and what to call when it is done;
+    *later* with seconds and what to call then: loop.call_later.
     """
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, later: Later) -> None:
         self._ask = ask
+        self._later = later
         self._sessions: dict[Pair, list[Session]] = {}
         self._ended: dict[Pair, list[Session]] = {}
 
@@ -38,7 +44,7 @@ class Secured:
         if self._sessions and self.hand_over(session):
             pair = _pair(session)
             self._ended.setdefault(pair, []).append(session)
-            self._ask("unsteer", *pair, lambda: self._forget(pair, session))
+            self._ask("unsteer", *pair, lambda: self._forget_later(pair, session))
 
     def hand_over(self, session: Session) -> bool:
         """Let go of *session*, which stays steered, for another; False if it was none of ours."""
@@ -48,13 +54,17 @@ class Secured:
         """Expect data connections of *session*'s, which is steered already."""
         self._sessions.setdefault(_pair(session), []).append(session)
 
+    def _forget_later(self, pair: Pair, session: Session) -> None:
+        """Connections that were steered here before are still to be accepted."""
+        self._later(IN_FLIGHT, lambda: self._forget(pair, session))
+
     def _forget(self, pair: Pair, session: Session) -> None:
         _take(self._ended, pair, session)
 
     def find(self, client: str, mapped: str) -> Session | None:
         """The session that a data connection from *client* to *mapped* belongs to.
 
-        It has ended when its data connections are no longer, but still, steered to us.
+        It has ended when its data connections are no longer steered to us, but were just now.
         """
         pair = client, mapped
         sessions = self._sessions.get(pair) or self._ended.get(pair)

@@ -147,6 +147,7 @@ class Plane:
             return
         leg.error = leg.error or error
         leg.ending = True
+        leg.urgent = True  # perhaps: the event that would tell of a mark may be still to come
         leg.quick = peer.quick = False
         peer.held = None
         peer.urgent_held = False
@@ -166,6 +167,7 @@ class Plane:
         for leg in (session.client, session.server):
             if leg.fd < len(table) and table[leg.fd] is leg:
                 table[leg.fd] = None
+                self._deferred.pop(leg.fd, None)  # another socket may be the next to have it
         self._dead.append(session)
         if not self._turning:
             self._soon()
@@ -194,9 +196,10 @@ class Plane:
                 self._put(leg.fd, leg)
                 self._epoll.register(leg.fd, READING_AND_WRITING if leg.watched else READING)
         for leg in (session.client, session.server):
-            if leg.error and session.end is None:
+            if leg.up:  # what was read there and has yet to be passed on, the kernel does not know
                 self._defer(leg)
                 self._soon()
+            if leg.error and session.end is None:
                 self._resets.add(session, leg)
 
     def sessions(self) -> list[Session]:
@@ -514,15 +517,17 @@ class Plane:
 
     def _bury(self) -> None:
         """Close what ended: only now, so that no event of this turn meets a reused descriptor."""
-        dead, self._dead = self._dead, []
-        for session in dead:
+        while self._dead:
+            session = self._dead.pop(0)  # first: should this one fail, the others are still here
             legs = session.client, session.server
             for leg in legs:
                 if leg.pipe is not None:
                     self._release(leg)
                 if session.reset:
                     leg.sock.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
-            self._ended(session)
-            for leg in legs:
-                leg.sock.close()
-                del leg.peer, leg.session  # so that no garbage collector has to find them
+            try:
+                self._ended(session)
+            finally:
+                for leg in legs:
+                    leg.sock.close()
+                    del leg.peer, leg.session  # so that no garbage collector has to find them

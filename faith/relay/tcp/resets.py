@@ -6,6 +6,7 @@ session whose one side was reset is kept until the send queue of the other is em
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import unacknowledged
@@ -72,7 +73,12 @@ class Resets:
         self._timer: TimerHandle | None = None
 
     def add(self, session: Session, failed: Leg) -> None:
-        """Have *session* end once the peer of *failed* has all, be it before this returns."""
+        """Have *session* end once the peer of *failed* has all, be it before this returns.
+
+        A no-op for a session that waits already: it goes by the time at which it began to.
+        """
+        if session in self._waiting:
+            return
         now = self._loop.time()
         waiting = _Waiting(failed, now)
         if waiting.is_over(now):
@@ -106,7 +112,8 @@ class Resets:
     def _look(self) -> None:
         self._timer = None
         now = self._loop.time()
-        for session in [one for one, waiting in self._waiting.items() if waiting.is_over(now)]:
-            self._end(session)
+        with suppress(MemoryError):  # the next look has more, or as much to do
+            for session in [one for one, waiting in self._waiting.items() if waiting.is_over(now)]:
+                self._end(session)
         if self._waiting:
             self._look_later()

@@ -1,0 +1,93 @@
+"""What the FTP control connections of one worker share: its sockets, and their data connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from faith.relay.alg.data_connections import DataConnections
+from faith.relay.tcp.resets import Resets
+from faith.translation.reasons import NOT_MAPPED
+
+if TYPE_CHECKING:
+    import _socket
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+
+    from faith.relay.alg.data_connections import Connecting
+    from faith.relay.alg.socket_pool import Stock
+    from faith.relay.alg.tls_sessions import Secured
+    from faith.relay.tcp.plane import Plane
+    from faith.relay.tcp.routing import Routing
+    from faith.relay.tcp.session import Session
+
+    OpenDoor = Callable[[_socket.socket, str, Callable[[], None]], None]
+
+
+class Supervised(NamedTuple):
+    """What only the privileged can do for FTP.
+
+    *stock* has sockets of IPv6, *stock4* of IPv4.  *open_door* is called with a listener at a
+    mapped address, the host that is to reach it whatever other faithds steer, and what to call when
+    that is so.
+    """
+
+    stock: Stock
+    stock4: Stock
+    secured: Secured
+    open_door: OpenDoor
+
+
+class FtpData:
+    """Makes sessions of data connections, and has what it takes to let them in.
+
+    *reset* is called with a control connection of which one peer is lost, and the other has
+    acknowledged everything; `resets` has been told of it.
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        plane: Plane,
+        routing: Routing,
+        supervised: Supervised,
+        connecting: Connecting,
+        reset: Callable[[Session], None],
+    ) -> None:
+        self.loop = loop
+        self.plane = plane
+        self.stock, self.stock4, self.secured, self.open_door = supervised
+        self.counters = connecting.counters
+        self.resets = Resets(loop, reset)
+        self._routing = routing
+        self._data = DataConnections(loop, routing, connecting)
+
+    def is_servers_own(self, session: Session, port: int) -> bool:
+        """Return whether *port* of the mapped address leads to that port of its server, or nowhere.
+
+        Maps of some ports have several servers share an IPv4 address.
+        """
+        route = session.route
+        if not route.port:
+            return True
+        there = self._routing.find_inward(session.client_host, route.mapped, port)
+        if there.refused:
+            return there.refused == NOT_MAPPED
+        return there.server == route.server and there.port == port
+
+    def passive(
+        self, parent: Session, client: _socket.socket, client_port: int, at: int, to: int
+    ) -> None:
+        """The client has come to port *at*: connect it to port *to* of the server's."""
+        if self._data.passive(parent, client, client_port, at, to):
+            self.counters.ftp("passive")
+
+    def active(self, parent: Session, server: _socket.socket, server_port: int, to: int) -> None:
+        """The server has come: connect it to port *to* of the client's, as the mapped address."""
+        if self._data.active(parent, server, server_port, to):
+            self.counters.ftp("active")
+
+    def close(self) -> None:
+        """Close the sockets that are in stock, and wait for nobody."""
+        self.resets.close()
+        self.stock.close()
+        self.stock4.close()
