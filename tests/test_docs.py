@@ -83,7 +83,7 @@ def test_a_manual_is_read_without_a_complaint(
     path: Path, lint: tuple[str, ...], need: Callable[[str], str]
 ) -> None:
     program, *options = lint
-    command = [need(program), *options, path]
+    command = [need(program), *options, str(path)]
     read = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT)
     assert (read.stdout, read.stderr, read.returncode) == ("", "", 0)
 
