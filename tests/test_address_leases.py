@@ -59,7 +59,7 @@ def test_what_is_lent_can_be_used_and_nothing_else(settings: Settings) -> None:
 def test_the_file_is_one_daemons_until_it_is_closed(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first, second = AddressLeases(), Lent()
+    first, second = AddressLeases(), AddressLeases()
     first.set_up(settings, None)
     second.set_up(settings, None)
     assert (second.book, second.networks) == (None, ())
