@@ -151,16 +151,16 @@ class Talk:
             size = self.chance.choice([1, 1000, 65536, 400_000])
             await loop.sock_sendall(self.ends[number], data[:size])
             data = data[size:]
-            await asyncio.sleep(self.chance.choice([0, 0, 0, 0.01]))
+            await asyncio.sleep(self.chance.choice([0, 0, 0, 0.01]))  # time: a speaker's pace
         self.ends[number].shutdown(socket.SHUT_WR)
 
     async def _listen(self, number: int) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self.chance.choice([0, 0.05, 0.2]))
+        await asyncio.sleep(self.chance.choice([0, 0.05, 0.2]))  # time: one late to listen
         while data := await loop.sock_recv(self.ends[number], 1 << 18):
             self.heard[1 - number].update(data)
             if self.chance.random() < 0.2:
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # time: a slow listener
 
     def check(self) -> None:
         for said, heard in zip(self.said, self.heard, strict=True):
@@ -181,7 +181,7 @@ def test_every_byte_and_every_end_arrives(homes: tuple[Home, Home], seed: int) -
             move(source, target, chance.choice([MOST_DESCRIPTORS, 40, 253]))
             if not source.open_sessions:
                 source, target = target, source
-            await asyncio.sleep(chance.choice([0, 0.002, 0.01]))
+            await asyncio.sleep(chance.choice([0, 0.002, 0.01]))  # time: moves at any moment
 
     async def play() -> None:
         over = asyncio.Event()
@@ -189,7 +189,7 @@ def test_every_byte_and_every_end_arrives(homes: tuple[Home, Home], seed: int) -
             mover = group.create_task(move_to_and_fro(over))
             await asyncio.gather(*(talk.run() for talk in talks))
             while homes[0].open_sessions + homes[1].open_sessions:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # poll: the end of the sessions
             over.set()
             await mover
 
@@ -208,7 +208,7 @@ def until(home: Home, done: Any) -> None:
     async def wait() -> None:
         async with asyncio.timeout(5):
             while not done():  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.001)  # poll: what the test waits for
 
     home.loop.run_until_complete(wait())
 

@@ -62,7 +62,7 @@ class Worker:
         self.shed += 1
 
     def wait(self, seconds: float) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds))
+        self.loop.run_until_complete(asyncio.sleep(seconds))  # time: a listener at rest
 
     def close(self) -> None:
         self.plane.close()

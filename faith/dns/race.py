@@ -24,7 +24,7 @@ PATIENCE = (0.6, 0.9, 1.2)
 class Cancellable(Protocol):
     """Something under way."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """Stop it."""
 
 

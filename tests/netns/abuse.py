@@ -109,7 +109,7 @@ async def write(sock: socket.socket, side: Side, other_ended: asyncio.Event) -> 
 async def acknowledged(sock: socket.socket) -> None:
     """Return when the peer has acknowledged everything: TCP has no event for that."""
     while unacknowledged(sock.fileno()):  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # poll: what is acknowledged
 
 
 async def send_urgent(sock: socket.socket, octet: bytes) -> None:
@@ -117,7 +117,7 @@ async def send_urgent(sock: socket.socket, octet: bytes) -> None:
         try:
             sock.send(octet, socket.MSG_OOB)
         except BlockingIOError:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # poll: room in the queue
         else:
             return
 
@@ -130,7 +130,7 @@ async def read(sock: socket.socket, side: Side, ended: asyncio.Event) -> None:
     try:
         while True:
             if side.pause:
-                await asyncio.sleep(side.pause)
+                await asyncio.sleep(side.pause)  # time: a side that reads slowly
             first = await peek(sock)
             at = first and at_mark(sock.fileno())
             data = await loop.sock_recv(sock, 1 if at else 20_000 if side.pause else 1 << 18)

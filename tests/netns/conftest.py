@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
 import signal
 import socket
 import subprocess
-import threading
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,8 +20,8 @@ from faith.kernel.nft import guard
 from faith.lab.topology import PREFIX, SERVER
 from faith.translation.prefix import Prefix
 from tests.faithd import Faithd
-from tests.netns import steered
-from tests.netns.service import PORT, serve_echo
+from tests.netns import service, steered
+from tests.netns.service import PORT, Echo
 
 if TYPE_CHECKING:
     import _socket
@@ -186,9 +186,15 @@ def reserved(lab: ThreeHosts) -> str:
 
 
 @pytest.fixture
-def echo(lab: ThreeHosts) -> Iterator[None]:
+def echo(lab: ThreeHosts) -> Iterator[Echo]:
     """A server on PORT that says what it hears."""
-    with lab.server.call(socket.create_server, (SERVER, PORT)) as listener:
-        threading.Thread(target=serve_echo, args=(listener,), daemon=True).start()
-        yield
-        listener.shutdown(socket.SHUT_RDWR)
+    with contextlib.closing(Echo(lab.server, PORT, SERVER)) as server:
+        yield server
+
+
+@pytest.fixture
+def listener(lab: ThreeHosts) -> Iterator[socket.socket]:
+    """The server's, on PORT."""
+    with service.listener(lab.server, PORT) as made:
+        made.settimeout(5)
+        yield made

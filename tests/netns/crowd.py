@@ -61,7 +61,7 @@ class Visits(abuse.Abuse):
                     await self._room.acquire()
                     self.cases.append(_case(chance, len(self.cases)))
                     clients.create_task(self._visit(len(self.cases) - 1))
-                    await asyncio.sleep(1 / self._rate)
+                    await asyncio.sleep(1 / self._rate)  # time: the rate of clients
             accepting.cancel()
         for case, *times in self._begun:
             self._tally.outcomes.append(self._judged(case, *times))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import socket
 import threading
 from collections import defaultdict, deque
@@ -15,6 +16,7 @@ from faith.datagram import icmp
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from faith.lab import Host
     from tests.netns.outcomes import Outcome
     from tests.netns.way import Way
 
@@ -31,30 +33,57 @@ AGAIN = " asked twice"
 Endpoint = tuple[str, int]
 
 
-class Echo:
-    """A server that sends everything back, and knows from where each flow came."""
+def udp(host: Host, address: str, port: int = 0) -> socket.socket:
+    """A socket of *host*'s, bound to *address*; waiting for anything takes two seconds at most."""
 
-    def __init__(self, way: Way) -> None:
-        self.sources: defaultdict[bytes, set[Endpoint]] = defaultdict(set)
-        with way.server.inside():
-            self._sock = socket.socket(way.families[1], socket.SOCK_DGRAM)
-        self._sock.bind((way.own, way.port))
-        self._sock.settimeout(0.2)
-        self._over = threading.Event()
+    def made() -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        sock.bind((address, port))
+        sock.settimeout(PATIENCE)
+        return sock
+
+    return host.call(made)
+
+
+class Echo:
+    """A server on *host* that sends everything back, and knows from where it came."""
+
+    def __init__(self, host: Host, address: str, port: int) -> None:
+        self.sources: list[Endpoint] = []
+        self.sock = udp(host, address, port)
+        self._over, self._end = socket.socketpair()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def _serve(self) -> None:
-        while not self._over.is_set():
-            with contextlib.suppress(TimeoutError):
-                question, source = self._sock.recvfrom(1 << 16)
-                self.sources[question[:TOKEN]].add(source[:2])
-                self._sock.sendto(question, source)
+        while self._over not in select.select([self.sock, self._over], [], [])[0]:
+            with contextlib.suppress(OSError):  # of an ICMP error, or a wrong checksum
+                question, source = self.sock.recvfrom(1 << 16)
+                self.note(question, source[:2])
+                self.sock.sendto(question, source)
+
+    def note(self, question: bytes, source: Endpoint) -> None:
+        """Remember from where *question* came."""
+        self.sources.append(source)
 
     def close(self) -> None:
-        self._over.set()
+        self._end.close()
         self._thread.join()
-        self._sock.close()
+        self._over.close()
+        self.sock.close()
+
+
+class FlowEcho(Echo):
+    """One at the end of *way* that knows from where each flow came."""
+
+    def __init__(self, way: Way) -> None:
+        self.flows: defaultdict[bytes, set[Endpoint]] = defaultdict(set)
+        super().__init__(way.server, way.own, way.port)
+
+    def note(self, question: bytes, source: Endpoint) -> None:
+        self.flows[question[:TOKEN]].add(source)
 
 
 class Line(Protocol):
@@ -155,13 +184,13 @@ class Flow:
     """A port of a client's that asks *echo* as long as it is there."""
 
     line: UdpLine
-    echo: Echo
+    echo: FlowEcho
     token: bytes = field(default_factory=lambda: random.randbytes(TOKEN))
 
     @property
     def sources(self) -> set[Endpoint]:
         """From where the server has heard it."""
-        return self.echo.sources[self.token]
+        return self.echo.flows[self.token]
 
 
 class Flows:

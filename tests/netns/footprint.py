@@ -82,7 +82,7 @@ class Footprint:
         found: dict[str, int] = {}
         before = None
         while found != before:
-            time.sleep(0.5)
+            time.sleep(0.5)  # time: that nothing changes
             before = found
             found = {name: len(descriptors(pid)) for name, pid in self.processes().items()}
         return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
-from tests.faithd import Faithd
+from tests.faithd import ENVIRONMENT, Faithd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +37,20 @@ class Gateway(Faithd):
         self.wait_said("serving")
 
     def write(self, text: str) -> None:
-        self.file.write_text(f'control = "{self.control}"\n{text}')
+        """Have *text* in the file, with a control socket if it names none."""
+        self.file.write_text(text if "control =" in text else f'control = "{self.control}"\n{text}')
+
+    def reload(self, text: str) -> None:
+        """Have it go by *text*, by ``faith reload``.  Raises CalledProcessError."""
+        self.write(text)
+        command = [sys.executable, "-m", "faith.cli.faith", "reload"]
+        assert "in force" in self.lab.gateway.run(command, env=ENVIRONMENT).stdout
+
+    def counted(self, name: str) -> dict[str, float]:
+        """The numbers of a metric by what its only label says, "" without one."""
+        of_name = re.compile(rf'{name}(?:{{\w+="([^"]*)"}})?')
+        parts = ((of_name.fullmatch(key), number) for key, number in metrics(self.lab).items())
+        return {part[1] or "": number for part, number in parts if part}
 
 
 def metrics(lab: ThreeHosts) -> dict[str, float]:
@@ -52,7 +67,7 @@ def metrics(lab: ThreeHosts) -> dict[str, float]:
     return {name: float(number) for name, _, number in pairs}
 
 
-def reread(faithd: Gateway, text: str, says: str) -> None:
+def reread(faithd: Gateway, text: str, says: str = "read again") -> None:
     """Have *faithd* read *text*, and wait for what it says then."""
     times = faithd.said.count(says)
     faithd.write(text)

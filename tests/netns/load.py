@@ -46,7 +46,7 @@ class Load:
             assert await loop.sock_recv(server, 100) == b"ping"
             await loop.sock_sendall(server, b"pong")
             assert await loop.sock_recv(client, 100) == b"pong"
-            await asyncio.sleep(chance.uniform(0.01, 0.1))
+            await asyncio.sleep(chance.uniform(0.01, 0.1))  # time: the pace of a client
 
     async def forth(
         self, client: socket.socket, server: socket.socket, chance: random.Random
@@ -98,7 +98,7 @@ class Load:
             await loop.sock_sendall(sock, data)
             said.update(data)
             self.moved += size
-            await asyncio.sleep(chance.uniform(0, pause))
+            await asyncio.sleep(chance.uniform(0, pause))  # time: the pace of a sender
         sock.shutdown(socket.SHUT_WR)
 
     async def _hear(self, sock: socket.socket, heard: hashlib.blake2b) -> None:

@@ -42,7 +42,7 @@ def settled(faithd: Faithd) -> list[int]:
     looks: list[list[int]] = []
 
     def changed_no_more() -> bool:
-        time.sleep(0.1)
+        time.sleep(0.1)  # time: that nothing changes
         looks.append(descriptors(faithd))
         return len(looks) > 5 and all(look == [looks[-1][0]] * 2 for look in looks[-5:])
 

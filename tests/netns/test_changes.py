@@ -6,7 +6,6 @@ import contextlib
 import pwd
 import socket
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +16,9 @@ import pytest
 from faith.kernel.netlink import routes
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
-from tests.faithd import ENVIRONMENT, Faithd
 from tests.netns.ftp_server import FtpServer
-from tests.netns.gateway import metrics
-from tests.netns.service import PORT, answers, connect, refuses, relays, serve_echo
+from tests.netns.gateway import Gateway, metrics
+from tests.netns.service import PORT, Echo, answers, connect, refuses, relays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,31 +44,8 @@ def _echo(lab: ThreeHosts) -> Iterator[None]:
     """The server says again what it hears on both ports."""
     with contextlib.ExitStack() as undo:
         for port in (PORT, OTHER_PORT):
-            listener = undo.enter_context(lab.server.call(socket.create_server, ("", port)))
-            threading.Thread(target=serve_echo, args=(listener,), daemon=True).start()
-            undo.callback(listener.shutdown, socket.SHUT_RDWR)
+            undo.enter_context(contextlib.closing(Echo(lab.server, port)))
         yield
-
-
-class Gateway(Faithd):
-    """A faithd by a file that can be written anew."""
-
-    def __init__(self, lab: ThreeHosts, directory: Path, text: str) -> None:
-        self.lab = lab
-        self.file = directory / "faith.toml"
-        self.control = directory / "control"
-        self.write(text)
-        super().__init__(lab.gateway, directory / "log", "--config", str(self.file))
-        self.wait_said("serving")
-
-    def write(self, text: str) -> None:
-        self.file.write_text(text if "control =" in text else f'control = "{self.control}"\n{text}')
-
-    def reload(self, text: str) -> None:
-        """Have it go by *text*, at once.  Raises CalledProcessError."""
-        self.write(text)
-        command = [sys.executable, "-m", "faith.cli.faith", "reload"]
-        assert "in force" in self.lab.gateway.run(command, env=ENVIRONMENT).stdout
 
 
 @pytest.fixture

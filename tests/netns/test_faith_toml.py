@@ -324,7 +324,7 @@ def test_drained_it_ends_with_its_last_session(lab: ThreeHosts, start: Start) ->
         assert "open sessions: 1" in faith(lab, "drain", "--forever")
         assert refuses(lab)
         assert "taking no more" in faith(lab, "status")
-        time.sleep(0.3)
+        time.sleep(0.3)  # time: more than a drain may usually take
         assert answers(connection)
         with pytest.raises(subprocess.CalledProcessError, match="exit status 1"):
             faith(lab, "drain")

@@ -75,7 +75,7 @@ def at_rest(faithd: Faithd) -> int:
     """The descriptors of the workers when they have nothing to do."""
     found = -1
     while found != (found := open_descriptors(faithd)):
-        time.sleep(0.3)
+        time.sleep(0.3)  # time: that nothing changes
     return found
 
 
@@ -177,7 +177,7 @@ def pour(sockets: list[socket.socket]) -> list[int]:
                 if sent[number] < HELD:
                     sent[number] += sock.send(bytes(1 << 16))
                     quiet_since = time.monotonic()
-        time.sleep(0.001)
+        time.sleep(0.001)  # time: that none takes anything for a while
     return sent
 
 

@@ -19,9 +19,9 @@ from faith.lab.topology import CLIENT, GATEWAY_V6
 from faith.translation.ports import Ports
 from faith.translation.prefix import LOW32, Prefix
 from tests.netns.rights import without_capabilities
+from tests.netns.steered import accept, ordinary_server
 
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable, Iterator
 
     from faith.lab import Host, ThreeHosts
@@ -63,17 +63,6 @@ def nft(lab: ThreeHosts, need: Callable[[str], str]) -> Callable[[str], str]:
     return lambda script: lab.gateway.run([program, "-f", "-"], stdin=script).stdout
 
 
-@contextmanager
-def server(host: Host, port: int, kind: int = socket.SOCK_STREAM) -> Iterator[socket.socket]:
-    """An ordinary server on ``[::]``."""
-    with host.inside(), socket.socket(socket.AF_INET6, kind) as sock:
-        sock.bind(("::", port))
-        sock.settimeout(2)
-        if kind == socket.SOCK_STREAM:
-            sock.listen()
-        yield sock
-
-
 def reach(host: Host, address: str, port: int) -> str:
     """The local address that a server was reached under."""
     with host.inside(), socket.create_connection((address, port), timeout=2) as connection:
@@ -87,16 +76,11 @@ def refuses(host: Host, address: str, port: int) -> bool:
         return True
 
 
-def accept(listener: _socket.socket) -> socket.socket:
-    number, _ = listener._accept()  # type: ignore[attr-defined]
-    return socket.socket(fileno=number)
-
-
 class TestConnections:
     def test_a_bystander_keeps_its_own_addresses_and_gets_none_of_the_prefix(
         self, gateway: Host, client: Host
     ) -> None:
-        with server(gateway, BYSTANDER):
+        with ordinary_server(gateway, BYSTANDER):
             assert reach(client, GATEWAY_V6, BYSTANDER) == GATEWAY_V6
             assert refuses(client, MAPPED, BYSTANDER)
             assert refuses(gateway, MAPPED, BYSTANDER)
@@ -106,7 +90,7 @@ class TestConnections:
         self, gateway: Host, client: Host
     ) -> None:
         gateway.call(guard.remove)
-        with server(gateway, BYSTANDER):
+        with ordinary_server(gateway, BYSTANDER):
             assert reach(client, MAPPED, BYSTANDER) == MAPPED
 
     def test_a_transparent_listener_is_reached(self, gateway: Host, client: Host) -> None:
@@ -118,12 +102,12 @@ class TestConnections:
         assert refuses(client, MAPPED, 23)
 
     def test_an_opened_port_is_for_anyone(self, gateway: Host, client: Host) -> None:
-        with server(gateway, OPENED):
+        with ordinary_server(gateway, OPENED):
             assert reach(client, MAPPED, OPENED) == MAPPED
 
     def test_options_before_the_header_hide_nothing(self, gateway: Host, client: Host) -> None:
         padding = bytes([0, 0, 1, 4, 0, 0, 0, 0])  # one destination option of padding
-        with server(gateway, BYSTANDER), client.inside():
+        with ordinary_server(gateway, BYSTANDER), client.inside():
             for address, code in ((GATEWAY_V6, 0), (MAPPED, 111)):
                 with socket.socket(socket.AF_INET6) as sock:
                     sock.settimeout(2)
@@ -149,7 +133,10 @@ class TestDatagrams:
     def test_a_bystander_hears_nothing_and_the_client_is_told(
         self, gateway: Host, client: Host
     ) -> None:
-        with server(gateway, BYSTANDER, socket.SOCK_DGRAM) as bystander, client.inside():
+        with (
+            ordinary_server(gateway, BYSTANDER, kind=socket.SOCK_DGRAM) as bystander,
+            client.inside(),
+        ):
             with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
                 sock.settimeout(2)
                 sock.connect((MAPPED, BYSTANDER))
@@ -160,7 +147,7 @@ class TestDatagrams:
             assert bystander.recv(100) == b"own"
 
     def test_a_transparent_socket_hears(self, gateway: Host, client: Host) -> None:
-        with server(gateway, BYSTANDER, socket.SOCK_DGRAM) as sock, client.inside():
+        with ordinary_server(gateway, BYSTANDER, kind=socket.SOCK_DGRAM) as sock, client.inside():
             sock.setsockopt(socket.IPPROTO_IPV6, tcp_sockets.IPV6_TRANSPARENT, 1)
             with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as near:
                 near.sendto(b"prefix", (MAPPED, BYSTANDER))
@@ -226,19 +213,19 @@ class TestFragments:
 
     @pytest.mark.parametrize("cut", [8, 24])
     def test_none_passes(self, cut: int, gateway: Host, client: Host) -> None:
-        with server(gateway, BYSTANDER):
+        with ordinary_server(gateway, BYSTANDER):
             assert SYN_ACK not in self.answers(client, MAPPED, cut)
 
     def test_none_passes_where_fragments_are_put_together_first(
         self, gateway: Host, client: Host, nft: Callable[[str], str]
     ) -> None:
         nft("table ip6 t { chain c { type filter hook prerouting priority 0; ct state new; }; }")
-        with server(gateway, BYSTANDER):
+        with ordinary_server(gateway, BYSTANDER):
             assert self.answers(client, MAPPED, 24) == {RST_ACK}
             assert SYN_ACK not in self.answers(client, MAPPED, 8)
 
     def test_one_could_pass(self, gateway: Host, client: Host) -> None:
-        with server(gateway, BYSTANDER):
+        with ordinary_server(gateway, BYSTANDER):
             assert self.answers(client, GATEWAY_V6, 24) == {SYN_ACK}
 
     @staticmethod
@@ -378,7 +365,7 @@ class TestTable:
         assert gateway.call(guard.inspect).intact
 
     def test_counting_is_no_harm(self, gateway: Host, client: Host) -> None:
-        with server(gateway, BYSTANDER):
+        with ordinary_server(gateway, BYSTANDER):
             assert refuses(client, MAPPED, BYSTANDER)
         assert gateway.call(guard.inspect).intact
 

@@ -21,9 +21,11 @@ import pytest
 
 import faith
 from faith.kernel.netlink.routes import reserve
+from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, SERVER
 from faith.translation.prefix import Prefix
 from faith.translation.proxy import header
+from tests.netns.connections import ESTABLISHED, count, is_asleep
 
 if TYPE_CHECKING:
     import subprocess
@@ -247,7 +249,7 @@ def test_waiting_costs_no_cpu_when_both_fins_have_come(inetd: Inetd) -> None:
     server.shutdown(socket.SHUT_WR)
     assert read_all(client) == b""
     before = cpu_ticks(inetd.program.pid)
-    time.sleep(0.5)
+    time.sleep(0.5)  # time: what it costs in a while
     assert cpu_ticks(inetd.program.pid) - before < 10
     assert inetd.program.poll() is None
     assert len(read_all(server)) == 500_000
@@ -362,7 +364,7 @@ def test_idle_session_is_reset(inetd: Inetd, options: list[str]) -> None:
     for _ in range(3):
         client.sendall(b"still here")
         assert server.recv(100) == b"still here"
-        time.sleep(0.2)
+        time.sleep(0.2)  # time: less than the limit, and more in all
     assert is_reset(client)
     assert is_reset(server)
     assert time.monotonic() - started > 0.6
@@ -371,7 +373,7 @@ def test_idle_session_is_reset(inetd: Inetd, options: list[str]) -> None:
 
 def test_half_closed_session_has_its_own_limit(inetd: Inetd) -> None:
     client, server = inetd.session("--half-closed-timeout", "0.2")
-    time.sleep(0.4)
+    time.sleep(0.4)  # time: more than the limit, which is for half-closed ones
     client.shutdown(socket.SHUT_WR)
     assert server.recv(100) == b""
     assert is_reset(server)
@@ -383,7 +385,7 @@ def test_terminated_session_is_reset_and_told(inetd: Inetd) -> None:
     client, server = inetd.session()
     client.sendall(b"x")
     assert server.recv(1) == b"x"
-    time.sleep(0.1)  # until it has counted the byte
+    wait_until(lambda: is_asleep(inetd.program.pid), 5, "the byte being counted")
     inetd.program.terminate()
     assert is_reset(client)
     assert is_reset(server)
@@ -465,7 +467,8 @@ def test_bad_configuration_resets(
 def test_client_that_has_gone(inetd: Inetd) -> None:
     client = inetd.connect(inetd.lab.mapped())
     reset(client)
-    time.sleep(0.1)
+    gateway = inetd.lab.gateway
+    wait_until(lambda: not count(gateway, ESTABLISHED, port=PORT), 5, "the reset's arrival")
     inetd.serve()
     assert inetd.told().endswith(": Transport endpoint is not connected")
     assert inetd.program.wait(10) == 1

@@ -116,7 +116,7 @@ class TestThreeHosts:
 
     def test_routes_do_not_change_later(self, lab: ThreeHosts) -> None:
         before = lab.gateway.links.routes()
-        time.sleep(1.5)  # duplicate address detection of a link-local address would take one second
+        time.sleep(1.5)  # time: duplicate address detection would take one second
         assert lab.gateway.links.routes() == before
 
     def test_further_server_addresses_and_mtu(self, network: Network) -> None:

@@ -62,7 +62,7 @@ def test_new_sessions_have_a_rate(lab: ThreeHosts, start: Start) -> None:
     start("--limit", "rate_per_client=2", "--limit", "burst=3", PORT)
     with contextlib.ExitStack() as stack:
         assert let_in(lab, stack, 10) in (6, 7)
-        time.sleep(1.5)
+        time.sleep(1.5)  # time: the rate lets some more in
         assert let_in(lab, stack, 10) in (2, 3, 4)
 
 
@@ -97,6 +97,6 @@ def test_a_session_has_a_lifetime(lab: ThreeHosts, start: Start) -> None:
     started = time.monotonic()
     with connect(lab) as session, contextlib.suppress(ConnectionResetError):
         while answers(session):
-            time.sleep(0.05)
+            time.sleep(0.05)  # time: it is in use all its life
     assert 0.5 <= time.monotonic() - started < 2
     faithd.wait_said("end=lifetime")

@@ -12,10 +12,10 @@ import pytest
 
 from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX
 from tests.netns.gateway import Gateway, reread
-from tests.netns.service import PORT, answers, connect
+from tests.netns.service import PORT, Echo, answers, connect
 from tests.netns.test_faith_toml import faith
-from tests.netns.test_maps import Echo, relays
 from tests.netns.test_maps import connect as connect_v4
+from tests.netns.test_maps import relays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,6 @@ import os
 import select
 import socket
 import struct
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,9 +19,11 @@ from faith.kernel.steering import mapped_steering
 from faith.lab.topology import GATEWAY_V4
 from faith.lab.waiting import wait_until
 from tests.netns.rights import without_capabilities
+from tests.netns.steered import ordinary_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from faith.lab import Host, ThreeHosts
     from tests.netns.conftest import Fork, Report
@@ -153,15 +154,9 @@ def guarded(gateway: Host) -> Host:
     return gateway
 
 
-@contextmanager
-def server(gateway: Host, kind: int = socket.SOCK_STREAM) -> Iterator[socket.socket]:
+def server(gateway: Host, kind: int = socket.SOCK_STREAM) -> AbstractContextManager[socket.socket]:
     """Somebody else's, on every address."""
-    with gateway.inside(), socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("0.0.0.0", BYSTANDER))
-        sock.settimeout(2)
-        if kind == socket.SOCK_STREAM:
-            sock.listen()
-        yield sock
+    return ordinary_server(gateway, BYSTANDER, "0.0.0.0", kind)
 
 
 def reaches(host: Host, address: str, port: int) -> bool:

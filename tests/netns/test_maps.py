@@ -22,10 +22,11 @@ from faith.kernel.netlink import mapped_routes
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from tests.faithd import WITHOUT_BPF, Faithd
-from tests.netns.service import answers, say_again, serve_echo
+from tests.netns.gateway import Gateway, reread
+from tests.netns.service import Echo, answers, connect_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from faith.lab import Host, ThreeHosts
@@ -62,26 +63,6 @@ FTPServer(("::", 21), FTPHandler).serve_forever()
 """
 
 
-class Gateway(Faithd):
-    """A faithd by a file, which can be written anew."""
-
-    def __init__(self, lab: ThreeHosts, directory: Path, text: str, by: Sequence[str] = ()) -> None:
-        self.file = directory / "faith.toml"
-        self.control = directory / "control"
-        self.write(text)
-        super().__init__(lab.gateway, directory / "log", "--config", str(self.file), by=by)
-        self.wait_said("serving")
-
-    def write(self, text: str) -> None:
-        self.file.write_text(f'control = "{self.control}"\n{text}')
-
-    def reread(self, text: str) -> None:
-        times = self.said.count("read again")
-        self.write(text)
-        self.signal(signal.SIGHUP)
-        self.wait_said("read again", times + 1)
-
-
 @pytest.fixture
 def node(lab: ThreeHosts) -> Host:
     return lab.server
@@ -98,28 +79,6 @@ def start(lab: ThreeHosts, tmp_path: Path) -> Callable[..., Gateway]:
     return lambda text=BASE + MAP: Gateway(lab, tmp_path, text)
 
 
-class Echo:
-    """A server on the IPv6 host that says what it hears, and knows who came."""
-
-    def __init__(self, host: Host, port: int) -> None:
-        self.peers: list[str] = []
-        with host.inside():
-            self.listener = socket.create_server(("::", port), family=socket.AF_INET6)
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, peer = self.listener.accept()
-                self.peers.append(peer[0])
-                threading.Thread(target=say_again, args=(connection,), daemon=True).start()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-
 @pytest.fixture
 def echo(host: Host) -> Iterator[Echo]:
     with contextlib.closing(Echo(host, PORT)) as server:
@@ -127,7 +86,7 @@ def echo(host: Host) -> Iterator[Echo]:
 
 
 def connect(node: Host, to: str = MAPPED, port: int = PORT) -> socket.socket:
-    return node.call(socket.create_connection, (to, port), 5)
+    return connect_from(node, to, port)
 
 
 def relays(node: Host, to: str = MAPPED, port: int = PORT) -> bool:
@@ -178,15 +137,12 @@ def test_the_gateway_answers_arp_and_is_itself_left_alone(
     lab: ThreeHosts, start: Callable[..., Gateway], node: Host, echo: Echo
 ) -> None:
     start(BASE + '[[map]]\nv4 = "192.0.2.0/30"\nv6 = "2001:db8:6::/126"\n')
-    own = lab.gateway.call(socket.create_server, ("0.0.0.0", PORT))
-    threading.Thread(target=serve_echo, args=(own,), daemon=True).start()
-    assert relays(node, GATEWAY_V4)
+    with contextlib.closing(Echo(lab.gateway, PORT, "0.0.0.0")):
+        assert relays(node, GATEWAY_V4)
     assert echo.peers == []
     assert relays(node, "192.0.2.2")  # which is HOST
     assert echo.peers == [STANDS_FOR_NODE]
     assert "lladdr" in node.run(["ip", "neigh", "show", "192.0.2.2"]).stdout
-    own.shutdown(socket.SHUT_RDWR)
-    own.close()
 
 
 def test_what_nobody_serves_and_what_is_not_mapped_are_refused(
@@ -307,14 +263,14 @@ class TestChanges:
     ) -> None:
         faithd = start(BASE)
         assert not relays(node)
-        faithd.reread(BASE + MAP)
+        reread(faithd, BASE + MAP)
         wait_until(lambda: relays(node), 5, "the map")
         with connect(node) as session:
             assert answers(session)
-            faithd.reread(BASE + MAP + MAP.replace(MAPPED, ANOTHER) + 'direction = "in"\n')
+            reread(faithd, BASE + MAP + MAP.replace(MAPPED, ANOTHER) + 'direction = "in"\n')
             wait_until(lambda: relays(node, ANOTHER), 5, "the other map")
             assert answers(session)
-            faithd.reread(BASE + MAP.replace(MAPPED, ANOTHER))
+            reread(faithd, BASE + MAP.replace(MAPPED, ANOTHER))
             wait_until(lambda: not relays(node), 5, "the map to be gone")
             assert relays(node, ANOTHER)
         held = lab.gateway.call(mapped_routes.held)
@@ -385,7 +341,7 @@ class TestChanges:
     ) -> None:
         faithd = start(BASE + maps)
         if not maps:
-            faithd.reread(BASE + MAP)
+            reread(faithd, BASE + MAP)
             wait_until(lambda: relays(node), 5, "the map")
             faithd.write(BASE + MAP)
         with connect(node) as session:

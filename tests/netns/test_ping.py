@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import pytest
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from tests.faithd import Faithd
+from tests.netns.gateway import Gateway, reread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.netns
 
 SILENT = "192.0.2.81"
 FAR = "198.51.100.1"
-METRICS = 9064
 BASE = f"""
 workers = 1
 [[prefix]]
@@ -33,7 +32,7 @@ address = "{PREFIX}"
 [[service]]
 ports = "2323"
 [metrics]
-listen = "127.0.0.1:{METRICS}"
+listen = "[::1]:9064"
 """
 PING = "[ping]\n"
 MAPPED = "192.0.2.102"
@@ -61,37 +60,6 @@ class Pinger:
 
 
 _RECEIVED = re.compile(r"(\d+) received")
-
-
-class Gateway(Faithd):
-    """A faithd by a file that can be written anew."""
-
-    def __init__(self, lab: ThreeHosts, directory: Path, text: str) -> None:
-        self.host = lab.gateway
-        self.file = directory / "faith.toml"
-        self.control = directory / "control"
-        self.write(text)
-        super().__init__(lab.gateway, directory / "log", "--config", str(self.file))
-        self.wait_said("serving")
-
-    def write(self, text: str) -> None:
-        self.file.write_text(f'control = "{self.control}"\n{text}')
-
-    def reload(self, text: str, times: int = 1) -> None:
-        self.write(text)
-        self.signal(signal.SIGHUP)
-        self.wait_said("read again", times)
-
-    def counted(self, name: str) -> dict[str, float]:
-        """The numbers of a metric by what its label says."""
-
-        def read() -> str:
-            with urllib.request.urlopen(f"http://127.0.0.1:{METRICS}/metrics") as answer:
-                return str(answer.read().decode())
-
-        line = rf'^{name}(?:{{\w+="(.*)"}})? (\S+)$'
-        found = re.findall(line, self.host.call(read), re.MULTILINE)
-        return {label: float(number) for label, number in found}
 
 
 @pytest.fixture
@@ -307,7 +275,7 @@ class TestFromIPv4:
         self, start: Callable[[str], Gateway], node: Pinger
     ) -> None:
         gateway = start(BASE + PING)
-        gateway.reload(BASE + PING + MAP)
+        reread(gateway, BASE + PING + MAP)
         assert node.answered(MAPPED) == 1
         gateway.process.kill()
         wait_until(lambda: "Packet filtered" in node.says(MAPPED), 5, "the guard refusing")
@@ -359,11 +327,11 @@ class TestWhoServes:
         self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger
     ) -> None:
         gateway = start(BASE)
-        gateway.reload(BASE + PING)
+        reread(gateway, BASE + PING)
         assert client.answered(lab.mapped()) == 1
-        gateway.reload(BASE + PING + "enabled = false\n", 2)
+        reread(gateway, BASE + PING + "enabled = false\n")
         assert prohibited(client.says(lab.mapped()))
-        gateway.reload(BASE + PING, 3)
+        reread(gateway, BASE + PING)
         assert client.answered(lab.mapped()) == 1
 
     def test_another_process_takes_the_place_of_a_dead_one(
@@ -401,6 +369,6 @@ class TestLimits:
         assert 5 <= answered <= 10
         why = "too many of the client"
         assert gateway.counted("faith_ping_refusals_total")[why] == 30 - answered
-        gateway.reload(BASE + PING + "rate = 3\n")
+        reread(gateway, BASE + PING + "rate = 3\n")
         client.answered(lab.mapped(), "-i", "0.01", count=10)
         assert gateway.counted("faith_ping_refusals_total")["too many"] > 0

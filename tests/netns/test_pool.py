@@ -9,7 +9,7 @@ import re
 import signal
 import socket
 import threading
-from contextlib import suppress
+from contextlib import closing
 from ipaddress import IPv4Network, ip_address
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,9 @@ from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
 from tests.faithd import Faithd
-from tests.netns.service import answers, serve_echo
+from tests.netns.datagrams import Echo as DatagramEcho
+from tests.netns.gateway import Gateway
+from tests.netns.service import Echo, answers, connect_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,14 +66,6 @@ pool_file = "{directory}/pool"
 """
 
 
-class Gateway(Faithd):
-    def __init__(self, lab: ThreeHosts, directory: Path) -> None:
-        self.file = directory / "faith.toml"
-        self.file.write_text(configuration(directory))
-        super().__init__(lab.gateway, directory / "log", "--config", str(self.file))
-        self.wait_said("serving")
-
-
 @pytest.fixture
 def node(lab: ThreeHosts) -> Host:
     """The client, which knows the pool's addresses by its default route."""
@@ -81,7 +75,7 @@ def node(lab: ThreeHosts) -> Host:
 
 @pytest.fixture
 def start(lab: ThreeHosts, tmp_path: Path) -> Callable[[], Gateway]:
-    return lambda: Gateway(lab, tmp_path)
+    return lambda: Gateway(lab, tmp_path, configuration(tmp_path))
 
 
 @pytest.fixture
@@ -91,30 +85,13 @@ def zones(lab: ThreeHosts) -> Iterator[None]:
         yield
 
 
-def serve_datagrams(sock: socket.socket, over: threading.Event) -> None:
-    sock.settimeout(0.1)
-    while not over.is_set():
-        with suppress(TimeoutError):
-            data, peer = sock.recvfrom(2000)
-            sock.sendto(data, peer)
-
-
 @pytest.fixture
 def echo(lab: ThreeHosts) -> Iterator[None]:
-    """A server on the IPv6 host that says what it hears."""
-    with lab.client.inside():
-        listener = socket.create_server(("::", PORT), family=socket.AF_INET6)
-        datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        datagrams.bind((HOST, PORT))  # answers come from there, not from its other address
-    over = threading.Event()
-    serving = threading.Thread(target=serve_datagrams, args=(datagrams, over))
-    with listener, datagrams:
-        threading.Thread(target=serve_echo, args=(listener,), daemon=True).start()
-        serving.start()
+    """A server on the IPv6 host that says what it hears, by TCP and UDP."""
+    # Answers come from where they were asked for, not from its other address.
+    datagrams = DatagramEcho(lab.client, HOST, PORT)
+    with closing(Echo(lab.client, PORT)), closing(datagrams):
         yield
-        listener.shutdown(socket.SHUT_RDWR)
-        over.set()
-        serving.join()
 
 
 def ask(node: Host, name: str, source: str | None = None) -> str | None:
@@ -136,7 +113,7 @@ def says_again(address: str) -> object:
 
 
 def connect(node: Host, address: str) -> socket.socket:
-    return node.call(socket.create_connection, (address, PORT), 5)
+    return connect_from(node, address, PORT)
 
 
 @pytest.mark.usefixtures("zones")

@@ -18,7 +18,7 @@ from tests.netns.gateway import Gateway
 from tests.netns.service import PORT, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from faith.lab import ThreeHosts
@@ -36,13 +36,6 @@ def start(lab: ThreeHosts, tmp_path: Path) -> Start:
 
 def service(ports: object, more: str = "") -> str:
     return f'[[service]]\nports = "{ports}"\n{more}\n'
-
-
-@pytest.fixture
-def listener(lab: ThreeHosts) -> Iterator[socket.socket]:
-    with lab.server.call(socket.create_server, (SERVER, PORT)) as listener:
-        listener.settimeout(5)
-        yield listener
 
 
 def introduction(lab: ThreeHosts, version: str, client: socket.socket) -> bytes:

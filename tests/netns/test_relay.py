@@ -29,6 +29,7 @@ from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
 from faith.translation.prefix import RFC6052, Prefix, Prefixes
+from tests.netns.service import PORT, Server, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     Start = Callable[..., "Running"]
 
 pytestmark = pytest.mark.netns
-
-PORT = 2323
 
 
 class Running:
@@ -119,33 +118,11 @@ def start(lab: ThreeHosts) -> Iterator[Callable[..., Running]]:
         yield begin
 
 
-class Server:
-    """A listener on the IPv4-only host; connections are accepted by the test."""
-
-    def __init__(self, host: Host, port: int = PORT) -> None:
-        self.listener = host.call(socket.create_server, ("", port))
-        self.listener.settimeout(5)
-
-    def accept(self) -> socket.socket:
-        connection: socket.socket
-        connection, self.peer = self.listener.accept()
-        connection.settimeout(5)
-        return connection
-
-
 @pytest.fixture
 def server(lab: ThreeHosts) -> Iterator[Server]:
     made = Server(lab.server)
     yield made
     made.listener.close()
-
-
-def connect(lab: ThreeHosts, address: str | None = None, port: int = PORT) -> socket.socket:
-    """A connection of the IPv6-only client, by default to the server's mapped address."""
-    client: socket.socket = lab.client.call(
-        socket.create_connection, (address or lab.mapped(), port), 5
-    )
-    return client
 
 
 def is_reset(sock: socket.socket) -> bool:
@@ -156,7 +133,7 @@ def is_reset(sock: socket.socket) -> bool:
     return False
 
 
-def gets_reset(lab: ThreeHosts, address: str | None = None) -> bool:
+def gets_reset(lab: ThreeHosts, address: str = "") -> bool:
     """True when a new connection is accepted and reset, however quickly."""
     try:
         with connect(lab, address) as client:

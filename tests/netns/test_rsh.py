@@ -11,6 +11,7 @@ from faith.kernel.sockets.tcp_sockets import bind_reserved
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V4, SERVER
 from tests.faithd import Faithd
+from tests.netns.service import Server, connect_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,18 +37,12 @@ def start(lab: ThreeHosts, tmp_path: Path) -> Start:
     return start
 
 
-class Rshd:
+class Rshd(Server):
     """A listener on the IPv4-only host that does as the test says."""
 
     def __init__(self, host: Host, port: int = RSH) -> None:
+        super().__init__(host, port)
         self.host = host
-        self.listener = host.call(socket.create_server, ("", port))
-        self.listener.settimeout(5)
-
-    def accept(self) -> socket.socket:
-        control, self.peer = self.listener.accept()
-        control.settimeout(5)
-        return control
 
     def call_back(self, port: int, *, reserved: bool = True) -> socket.socket:
         """The second connection; raises ConnectionRefusedError."""
@@ -79,7 +74,7 @@ def rshd(lab: ThreeHosts) -> Iterator[Rshd]:
 
 
 def connect(lab: ThreeHosts, port: int = RSH) -> socket.socket:
-    return lab.client.call(socket.create_connection, (lab.mapped(), port), 5)
+    return connect_from(lab.client, lab.mapped(), port)
 
 
 def listen(lab: ThreeHosts) -> tuple[socket.socket, int]:

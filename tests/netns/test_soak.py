@@ -22,7 +22,7 @@ from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX, SERVER
 from tests.dns.zones import NameServer, Zones
 from tests.netns import abuse, load
 from tests.netns.crowd import FAILURES, FILE, Clients, Stays, Visits
-from tests.netns.datagrams import AGAIN, Askers, Echo, Flow, Flows, UdpLine
+from tests.netns.datagrams import AGAIN, Askers, Flow, FlowEcho, Flows, UdpLine
 from tests.netns.footprint import Footprint, connections, sockets
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway, metrics, reread
@@ -248,7 +248,7 @@ def flows(lab: ThreeHosts, servers: None) -> Iterator[list[Flow]]:
     way, by_map = ways(lab)
     with contextlib.ExitStack() as stack:
         echo, echo_by_map = (
-            stack.enter_context(contextlib.closing(Echo(w))) for w in (way, by_map)
+            stack.enter_context(contextlib.closing(FlowEcho(w))) for w in (way, by_map)
         )
         flows = [Flow(UdpLine(way, source), echo) for source in (CLIENT, CLIENT, HOST)]
         flows.append(Flow(UdpLine(by_map), echo_by_map))

@@ -14,14 +14,14 @@ import pytest
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, PREFIX, SERVER
 from tests.faithd import WITHOUT_BPF, Faithd
+from tests.netns.datagrams import Echo, udp
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway
 from tests.netns.service import PORT
 from tests.netns.test_udp import PORT as UDP_PORT
-from tests.netns.test_udp import Echo, udp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from faith.lab import ThreeHosts
@@ -57,13 +57,6 @@ def addresses(lab: ThreeHosts) -> None:
     lab.gateway.run(["ip", "route", "add", "local", ADDRESSES, "dev", "lo"])
     for last in (*range(0x100, 0x110), 0x13F, 0x140):
         lab.client.links.add_address("to-gateway", f"2001:db8:6::{last:x}/64")
-
-
-@pytest.fixture
-def listener(lab: ThreeHosts) -> Iterator[socket.socket]:
-    with lab.server.call(socket.create_server, (SERVER, PORT)) as listener:
-        listener.settimeout(5)
-        yield listener
 
 
 @pytest.fixture
@@ -177,7 +170,7 @@ def test_the_next_program_goes_on_with_them(
 def test_datagrams_come_from_them_too(lab: ThreeHosts, start: Start, source: str) -> None:
     start(f"{source}[udp]\n")
     with (
-        contextlib.closing(Echo(lab.server)) as echo,
+        contextlib.closing(Echo(lab.server, SERVER, UDP_PORT)) as echo,
         udp(lab.client, "2001:db8:6::101") as client,
     ):
         client.sendto(b"hello", (lab.mapped(), UDP_PORT))

@@ -14,21 +14,15 @@ from faith.kernel.nft.nftables import Nftables
 from faith.kernel.steering import tproxy
 from faith.lab.topology import GATEWAY_V6
 from faith.translation.ports import Ports
-from tests.netns.steered import ALL, ALSO_MAPPED, HTTP, MAPPED, OTHER, PREFIX, everyone
+from tests.netns.steered import ALL, ALSO_MAPPED, HTTP, MAPPED, OTHER, PREFIX, accept, everyone
 
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable
 
     from faith.lab import ThreeHosts
     from tests.netns.conftest import Arrive, Fork
 
 pytestmark = pytest.mark.netns
-
-
-def accept(listener: _socket.socket) -> socket.socket:
-    number, _ = listener._accept()  # type: ignore[attr-defined]
-    return socket.socket(fileno=number)
 
 
 @pytest.mark.usefixtures("on_gateway")

@@ -9,7 +9,6 @@ import select
 import signal
 import socket
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,14 @@ import pytest
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from tests.faithd import WITHOUT_BPF
+from tests.netns.datagrams import Echo, udp
 from tests.netns.gateway import Gateway, metrics, reread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from faith.lab import Host, ThreeHosts
+    from faith.lab import ThreeHosts
 
 pytestmark = pytest.mark.netns
 led_in_each_way = pytest.mark.parametrize("by", [(), WITHOUT_BPF], ids=["BPF", "nftables"])
@@ -63,47 +63,9 @@ def start(lab: ThreeHosts, tmp_path: Path, by: tuple[str, ...]) -> Callable[[str
     return gateway
 
 
-def udp(host: Host, address: str, port: int = 0) -> socket.socket:
-    """A socket of *host*'s, bound to *address*; waiting for anything takes two seconds at most."""
-
-    def made() -> socket.socket:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        sock.bind((address, port))
-        sock.settimeout(2)
-        return sock
-
-    return host.call(made)
-
-
-class Echo:
-    """A server that sends everything back, and knows from where it came."""
-
-    def __init__(self, host: Host, address: str = SERVER, port: int = PORT) -> None:
-        self.sock = udp(host, address, port)
-        self.sources: list[tuple[str, int]] = []
-        self._over, self._end = socket.socketpair()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while self._over not in select.select([self.sock, self._over], [], [])[0]:
-            with contextlib.suppress(OSError):  # of an ICMP error
-                data, source = self.sock.recvfrom(65536)
-                self.sources.append(source[:2])
-                self.sock.sendto(data, source)
-
-    def close(self) -> None:
-        self._end.close()
-        self._thread.join()
-        self._over.close()
-        self.sock.close()
-
-
 @pytest.fixture
 def echo(lab: ThreeHosts) -> Iterator[Echo]:
-    with contextlib.closing(Echo(lab.server)) as server:
+    with contextlib.closing(Echo(lab.server, SERVER, PORT)) as server:
         yield server
 
 
@@ -379,7 +341,7 @@ class TestToIPv6:
     ) -> None:
         start(BASE + UDP + MAP)
         with (
-            contextlib.closing(Echo(lab.client, CLIENT)) as host,
+            contextlib.closing(Echo(lab.client, CLIENT, PORT)) as host,
             udp(lab.server, SERVER, 7000) as node,
         ):
             assert asked(node, MAPPED) == b"hello"
@@ -395,7 +357,7 @@ class TestToIPv6:
         one_port = MAP + 'ports = "5300"\nto_port = 5555\nprotocols = ["udp"]\n'
         start(BASE + UDP + one_port)
         with (
-            contextlib.closing(Echo(lab.client, CLIENT)),
+            contextlib.closing(Echo(lab.client, CLIENT, PORT)),
             udp(lab.server, SERVER) as node,
         ):
             assert asked(node, MAPPED, 5300) == b"hello"
@@ -431,7 +393,7 @@ class TestToIPv6:
         start(BASE + UDP + MAP)
         lab.server.links.add_address("to-gateway", "192.0.2.81/24")
         with (
-            contextlib.closing(Echo(lab.client, CLIENT)) as host,
+            contextlib.closing(Echo(lab.client, CLIENT, PORT)) as host,
             udp(lab.server, SERVER) as node,
             udp(lab.server, "192.0.2.81") as stranger,
         ):
@@ -454,7 +416,7 @@ class TestToIPv6:
     def test_an_upgrade_keeps_flows(self, start: Callable[[str], Gateway], lab: ThreeHosts) -> None:
         faithd = start(BASE + UDP + MAP)
         with (
-            contextlib.closing(Echo(lab.client, CLIENT)) as host,
+            contextlib.closing(Echo(lab.client, CLIENT, PORT)) as host,
             udp(lab.server, SERVER) as node,
         ):
             asked(node, MAPPED)

@@ -21,8 +21,6 @@ from tests.faithd import WITHOUT_BPF, Faithd
 from tests.netns.ftp_server import FtpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from faith.lab import ThreeHosts
 
 pytestmark = pytest.mark.netns
@@ -37,15 +35,6 @@ def via(request: pytest.FixtureRequest) -> str:
     if request.param == "sk_lookup":
         request.getfixturevalue("bpf_allowed")
     return str(request.param)
-
-
-@pytest.fixture
-def listener(lab: ThreeHosts) -> Iterator[socket.socket]:
-    """The server's."""
-    made: socket.socket = lab.server.call(socket.create_server, ("", PORT))
-    with made:
-        made.settimeout(5)
-        yield made
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ import uvloop
 
 from faith.lab.topology import PREFIX
 from tests.faithd import Faithd
+from tests.netns.connections import SYN_SENT, count
 from tests.netns.ftp_server import FtpServer
 from tests.netns.load import PORT, Load, connections
 from tests.netns.way import outward
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from faith.lab import ThreeHosts
+    from faith.lab import Host, ThreeHosts
     from tests.netns.conftest import Fork
 
 pytestmark = pytest.mark.netns
@@ -146,12 +147,13 @@ class Fetch(threading.Thread):
         def take(piece: bytes) -> None:
             pieces.append(piece)
             self.begun.set()
-            time.sleep(delay)
+            time.sleep(delay)  # time: a client that takes it slowly
 
         return take
 
 
 async def play(
+    gateway: Host,
     load: Load,
     pairs: list[tuple[socket.socket, socket.socket]],
     faithd: Faithd,
@@ -161,15 +163,16 @@ async def play(
         for number, pair in enumerate(pairs):
             kind = load.bulk if number < BULK else load.kinds[number % len(load.kinds)]
             group.create_task(kind(*pair, random.Random(number)))
-        await asyncio.sleep(BEFORE)
+        await asyncio.sleep(BEFORE)  # time: what is usual, to compare with
         slow.dial()
-        await asyncio.sleep(0.2)
+        while count(gateway, SYN_SENT, port=SLOW_PORT) < DIALLING:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)  # poll: their dials
         begun = time.monotonic()
         faithd.signal(signal.SIGUSR2)
         while "upgraded to program 2" not in faithd.said:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # poll: the end of the upgrade
         load.upgraded = begun, time.monotonic()
-        await asyncio.sleep(AFTER)
+        await asyncio.sleep(AFTER)  # time: load on the new program
         load.over.set()
 
 
@@ -208,7 +211,7 @@ def test_no_byte_and_no_session_is_lost(lab: ThreeHosts, tmp_path: Path, fork: F
     pairs = connections(way, SESSIONS)
     loop = uvloop.new_event_loop()
     load = Load()
-    loop.run_until_complete(play(load, pairs, faithd, slow))
+    loop.run_until_complete(play(lab.gateway, load, pairs, faithd, slow))
     loop.close()
     tell(load, pings.stop())
     for sock in (sock for pair in pairs for sock in pair):

@@ -12,12 +12,12 @@ import signal
 import socket
 import ssl
 import struct
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from faith.lab import wait_until
 from tests.peers.ftp_servers import ENDLESS, PASSWORD, USER
 from tests.peers.site import digest
 from tests.peers.terminal import Terminal
@@ -41,8 +41,8 @@ Half of it is lftp's, which pure-ftpd leaves without a reply to an ABOR behind T
 VISIT = 150
 """Seconds for a whole visit."""
 
-_BEGUN = 0.3
-"""Seconds after which a transfer that was announced is under way."""
+_BEGUN = 1 << 16
+"""Octets after which a transfer that was announced is under way."""
 
 _SILENCE = 3.0
 """Seconds after which no reply is taken for none."""
@@ -200,7 +200,8 @@ def _tnftp(visit: Visit) -> None:
             if line[2] == "-":  # it ends the session when it is interrupted within a reply
                 wait_for(f"1{line[:2]} ")
                 wait_for("\n")
-            time.sleep(_BEGUN)
+            before = terminal.octets_read
+            wait_until(lambda: terminal.octets_read > before + _BEGUN, PATIENCE, "the transfer")
             terminal.program.send_signal(signal.SIGINT)
             wait_for("receive aborted")
             wait_for(prompt)

@@ -200,7 +200,7 @@ class TestNobody:
         (good,) = addresses(ask(site.lab, "brief.example"))
         site.stop_unbound()
         try:
-            time.sleep(1.1)
+            time.sleep(1.1)  # time: more than the TTL
             began = time.monotonic()
             stale = ask(site.lab, "brief.example")
             assert addresses(stale) == [good]

@@ -13,7 +13,6 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from faith.errors import SetupError
 from faith.kernel.netlink.netlink import (
     NETLINK_NETFILTER,
     Netlink,
@@ -65,9 +64,6 @@ class PacketLog:
             netlink.close()
             hint = "the kernel must have nfnetlink_log"
             raise setup_error(_STEP, error, hint) from error
-        except SetupError:
-            netlink.close()
-            raise
 
     @classmethod
     def resume(cls, fd: int, group: int) -> Self:
@@ -115,24 +111,31 @@ class PacketLog:
 
 
 def _bind(netlink: Netlink) -> int:
-    """Bind *netlink* to a free group, and return its number."""
-    start = os.getpid()
-    for step in range(len(_GROUPS)):
-        group = _GROUPS[(start + step) % len(_GROUPS)]
-        try:
+    """Bind *netlink* to a free group, and return its number.  Raises OSError."""
+    group = _first_free(netlink)
+    mode = struct.pack("!IBx", _LARGEST_COPY, _COPY_PACKET)
+    _configure(netlink, group, attribute(_CFG_MODE, mode))
+    size = attribute(_CFG_BUFFER, _SMALLEST_BUFFER.to_bytes(4, "big"))
+    _configure(netlink, group, size)
+    _lengthen_queue(netlink.fileno())
+    os.set_blocking(netlink.fileno(), False)
+    return group
+
+
+def _first_free(netlink: Netlink) -> int:
+    """Bind *netlink* to a group that is free; return that group.  Raises OSError.
+
+    For a group that another socket has, the kernel answers EPERM, as it does without
+    CAP_NET_ADMIN: only when every group is refused, the right is what is missing.
+    """
+    first = os.getpid() % len(_GROUPS)
+    *some, last = *_GROUPS[first:], *_GROUPS[:first]
+    for group in some:
+        with suppress(PermissionError):
             _configure(netlink, group, attribute(_CFG_CMD, bytes([_BIND])))
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            continue
-        mode = struct.pack("!IBx", _LARGEST_COPY, _COPY_PACKET)
-        _configure(netlink, group, attribute(_CFG_MODE, mode))
-        size = attribute(_CFG_BUFFER, _SMALLEST_BUFFER.to_bytes(4, "big"))
-        _configure(netlink, group, size)
-        _lengthen_queue(netlink.fileno())
-        os.set_blocking(netlink.fileno(), False)
-        return group
-    raise SetupError(_STEP, "every group is taken")
+            return group
+    _configure(netlink, last, attribute(_CFG_CMD, bytes([_BIND])))
+    return last
 
 
 def _configure(netlink: Netlink, group: int, value: bytes) -> None:

@@ -1,70 +1,36 @@
-"""``faith setup``: what it proposes, what it takes for an answer, and what it makes of all."""
+"""The questions of ``faith setup``: proposals, answers, and the file made of them."""
 
 from __future__ import annotations
 
-import io
 import itertools
-from dataclasses import dataclass, replace
-from ipaddress import ip_interface
-from typing import TYPE_CHECKING, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.cli import check, faith
-from faith.cli.setup import dialogue, writing
+from faith.cli import check
+from faith.cli.setup import dialogue
 from faith.cli.setup.host_facts import Host
 from faith.cli.setup.questions import QUESTIONS
 from faith.cli.setup.template import render
 from faith.daemon.config import config
-from faith.errors import ConfigError, FaithError
+from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.prefix import RFC6052, Prefix
+from tests.setup_host import HOST, addresses, be_the_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-    from pathlib import Path
 
     from faith.cli.setup.template import Answers
     from faith.daemon.config.settings import Settings
-    from faith.kernel.netlink.interfaces import OwnAddress
 
 BY_NAME = {question.name: question for question in QUESTIONS}
 
 
-@dataclass(frozen=True)
-class Address:
-    """As of faith.kernel.netlink.interfaces.OwnAddress."""
-
-    address: IPv4Address | IPv6Address
-    network: IPv4Network | IPv6Network
-
-
-def addresses(*texts: str) -> list[OwnAddress]:
-    found = [ip_interface(text) for text in texts]
-    return cast("list[OwnAddress]", [Address(one.ip, one.network) for one in found])
-
-
-HOST = Host(
-    {
-        "lan": addresses("192.168.0.1/24", "2001:db8:6::1/64", "fd00:6::1/48", "fd00:6::5/128"),
-        "wan": addresses("192.0.2.1/24", "2001:db8:1::1/64"),
-        "spare": [],
-    },
-    ("wan",),
-    (),
-    ("2001:db8:1::53", "192.0.2.53"),
-    frozenset(["CAP_BPF", "CAP_NET_RAW"]),
-)
-
-
 @pytest.fixture(autouse=True)
 def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that has 192.0.2.0/24 and no routes that would be in the way."""
-    monkeypatch.setattr(routes, "local_ipv4", lambda: [(0xC0000200, 24)])
-    monkeypatch.setattr(routes, "conflicts", lambda prefix: None)
-    monkeypatch.setattr(routes, "forwarding_warnings", list)
-    monkeypatch.setattr(Host, "look", lambda: HOST)
+    be_the_kernel(monkeypatch)
 
 
 def read(answers: Answers) -> Settings:
@@ -103,14 +69,6 @@ def test_a_prefix_that_is_reserved_is_proposed_with_its_layout() -> None:
     answers = proposals(host)
     assert (answers["prefix"], answers["layout"]) == ("2001:db8:100::/40", "rfc6052")
     assert read(answers).prefixes == host.reserved
-
-
-def test_a_layout_is_asked_for_where_the_two_differ() -> None:
-    (layout,) = (one for one in QUESTIONS if one.name == "layout")
-    for prefix, applies in (("2001:db8::/40", True), ("2001:db8::/96", False), ("fc00::/7", False)):
-        answers = {"prefix": prefix}
-        assert layout.applies(HOST, answers) is applies
-    assert layout.proposal(HOST, {"prefix": "2001:db8::/40"}) == "rfc6052"
 
 
 def test_what_takes_rights_is_proposed_to_who_has_them() -> None:
@@ -179,7 +137,6 @@ def answered(given: dict[str, str]) -> Answers:
     return answers
 
 
-@pytest.mark.timeout(240)  # it computes, for ten seconds where nobody else does
 def test_whatever_is_answered_makes_a_good_file() -> None:
     texts = set()
     for given in itertools.islice(combinations(), 0, None, 11):
@@ -286,102 +243,3 @@ def test_a_prefix_that_cannot_be_reserved_is_told(monkeypatch: pytest.MonkeyPatc
         BY_NAME["prefix"].accept(HOST, {}, "64:ff9b::/96")
     host = replace(HOST, reserved=(Prefix.parse("64:ff9b::/96"),))
     assert BY_NAME["prefix"].accept(host, {}, "64:ff9b::/96")
-
-
-# -- the command ---------------------------------------------------------------------------------
-
-
-def test_it_writes_and_tells_the_next_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "faith.toml"
-    assert faith.main(["setup", "--defaults", str(file)]) == 0
-    printed = capsys.readouterr().out
-    assert printed.startswith(file.read_text())
-    assert printed.endswith(f"The next command: faithd --config {file}\n")
-    assert "Their name server: [2001:db8:6::1]:53, [fd00:6::1]:53, [fd00:6::5]:53" in printed
-    config.load(file)
-    assert file.stat().st_mode & 0o777 == 0o644
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_without_names_it_tells_the_servers_mapped_address(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n" * 12 + "no\n192.0.2.53\n\n"))
-    assert faith.main(["setup", str(tmp_path / "faith.toml")]) == 0
-    told = capsys.readouterr()
-    assert "The name server 192.0.2.53 has the address 64:ff9b:1::c000:235 for them." in told.out
-
-
-def test_it_asks_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "faith.toml"
-    monkeypatch.setattr(
-        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 14 + "ja\nyes\n")
-    )
-    assert faith.main(["setup", str(file)]) == 0
-    told = capsys.readouterr().err
-    assert told.count("Prefix [64:ff9b:1::/96]: ") == 2
-    assert "port 99999 is not between 1 and 65535" in told
-    assert "  yes or no" in told
-    assert str(config.load(file).ports) == "80"
-
-
-@pytest.mark.parametrize(("answers", "status"), [("\n" * 15, 1), ("\n" * 16 + "no\n", 1)])
-def test_what_is_not_agreed_to_is_not_written(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    answers: str,
-    status: int,
-) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(answers))
-    assert faith.main(["setup", str(tmp_path / "faith.toml")]) == status
-    assert "nothing was written" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
-def test_print_only_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert faith.main(["setup", "--defaults", "--print", str(tmp_path / "nowhere" / "file")]) == 0
-    config.read(capsys.readouterr().out, "faith.toml")
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_exists_stays_unless_forced(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "faith.toml"
-    file.write_text("mine")
-    assert faith.main(["setup", "--defaults", str(file)]) == 1
-    assert "exists: name another file, or replace it" in capsys.readouterr().err
-    assert file.read_text() == "mine"
-    assert faith.main(["setup", "--defaults", "--force", str(file)]) == 0
-    config.load(file)
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_one_that_comes_meanwhile_stays_too(tmp_path: Path) -> None:
-    file = tmp_path / "faith.toml"
-    writing.refuse(file, force=False)
-    file.write_text("somebody's")
-    with pytest.raises(FaithError, match="exists: name another file"):
-        writing.write(file, "mine", force=False)
-    assert file.read_text() == "somebody's"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_directory_that_is_none_is_told_before_any_question(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert faith.main(["setup", str(tmp_path / "no" / "faith.toml")]) == 1
-    assert "no is no directory" in capsys.readouterr().err
-
-
-def test_what_is_proposed_may_not_do_here(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr(routes, "conflicts", lambda prefix: "it is somebody's")
-    assert faith.main(["setup", "--defaults", str(tmp_path / "faith.toml")]) == 2
-    assert "Prefix: 64:ff9b:1::/96 cannot be reserved here" in capsys.readouterr().err

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.cli.demo import servers, visits
-from faith.cli.demo.picture import Record
 from faith.cli.demo.visits import VisitError
 
 if TYPE_CHECKING:
@@ -80,17 +79,3 @@ def test_another_answer_is_no_success(monkeypatch: pytest.MonkeyPatch, visit: vi
             monkeypatch.setattr(visits, name, port)
         with pytest.raises((VisitError, OSError)):
             visit.go(HERE)
-
-
-def test_a_logged_session_is_read() -> None:
-    line = (
-        "2026-01-02 03:04:05 faithd 23[7]: client=[2001:db8:6::2]:5000"
-        " mapped=[2001:db8:ffff::c000:250]:23 source=192.0.2.1:6000 server=192.0.2.80:23"
-        ' sent=12 received=34 seconds=0.5 end="client reset"'
-    )
-    assert Record.parse(line) == Record((5000, 23, 6000, 23), 12, 34, "client reset")
-
-
-def test_a_logged_refusal_has_no_second_leg() -> None:
-    record = Record.parse("client=[::2]:5000 mapped=[::1]:23 sent=0 received=0 end=refused")
-    assert record == Record((5000, 23, 0, 0), 0, 0, "refused")

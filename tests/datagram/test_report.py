@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from faith.datagram import icmp
+from faith.datagram.packet import (
+    ICMP,
+    ICMPV6,
+    MOST_V4,
+    UDP,
+    Packet,
+    read_v4,
+    read_v6,
+    write_v4,
+    write_v6,
+)
+from faith.datagram.report import (
+    LEAST,
+    about_v4,
+    about_v6,
+    error_for_v4,
+    error_for_v6,
+    pass_on_v4,
+    pass_on_v6,
+    reporter_v6,
+)
+from faith.translation.access import Access
+from faith.translation.destination import Policy
+from faith.translation.networks import Networks
+from faith.translation.prefix import Prefix, Prefixes
+from tests.datagram.wires import number, packet
+
+CLIENT, MAPPED = "2001:db8:6::2", "2001:db8:ffff::c000:250"
+ASKER, SERVER = "203.0.113.9", "192.0.2.80"
+PREFIX, WELL_KNOWN = Prefix.parse("2001:db8:ffff::/96"), Prefix.parse("64:ff9b::/96")
+
+
+def body(message: bytes) -> bytes:
+    read = icmp.read(message)
+    assert read
+    return read.body
+
+
+def test_an_error_of_our_own_fits_into_the_least_packet_and_quotes_the_beginning() -> None:
+    long = write_v6(packet((CLIENT, 7), (MAPPED, 53), b"x" * 4000))
+    told = error_for_v6(icmp.NO_ROUTE_V6, long, number(CLIENT), 3)
+    assert (told.v6, told.source, told.to, told.scope) == (True, None, number(CLIENT), 3)
+    assert len(told.message) == 1280 - 40
+    assert long.startswith(body(told.message))
+    long = write_v4(packet((ASKER, 7), (SERVER, 53), b"x" * 4000))
+    told = error_for_v4(icmp.UNREACHABLE_HOST_V4, long, number(ASKER))
+    assert (told.v6, told.source, told.to) == (False, None, number(ASKER))
+    assert len(told.message) == 576 - 20
+    assert long.startswith(body(told.message))
+    read = icmp.within(Packet(0, 0, 1, 0, ICMP, len(told.message), told.message))
+    assert read
+    assert (read.kind, read.code) == (3, 1)
+
+
+def test_what_an_error_is_about_is_found_of_its_protocol_only() -> None:
+    about = packet((ASKER, 7), (SERVER, 53))
+    error = icmp.Message(3, 3, 0, write_v4(about))
+    assert about_v4(error, UDP) == about
+    assert about_v4(error, ICMP) is None
+    about = packet((CLIENT, 7), (MAPPED, 53))
+    error = icmp.Message(1, 4, 0, write_v6(about))
+    assert about_v6(error, UDP) == about
+    assert about_v6(error, ICMPV6) is None
+
+
+def test_a_quote_needs_ports_and_checksum() -> None:
+    four, six = packet((ASKER, 7), (SERVER, 53)), packet((CLIENT, 7), (MAPPED, 53))
+    for octets, found in ((LEAST, True), (LEAST - 1, False)):
+        error = icmp.Message(3, 3, 0, write_v4(four)[: 20 + octets])
+        assert (about_v4(error, UDP) is not None) is found
+        error = icmp.Message(1, 4, 0, write_v6(six)[: 40 + octets])
+        assert (about_v6(error, UDP) is not None) is found
+
+
+@pytest.mark.parametrize(("length", "fits"), [(MOST_V4, True), (MOST_V4 + 1, False)])
+def test_what_fits_into_no_ipv4_packet_did_not_come_from_there(length: int, fits: bool) -> None:
+    about = packet((CLIENT, 7), (MAPPED, 53))._replace(length=length)
+    assert (about_v6(icmp.Message(1, 4, 0, write_v6(about)), UDP) is not None) is fits
+
+
+def test_an_error_is_passed_on_to_the_sender_with_one_hop_less() -> None:
+    six, four = packet((CLIENT, 7), (MAPPED, 53)), packet((ASKER, 7), (SERVER, 53))
+    told = pass_on_v6(icmp.NO_ROUTE_V6, six, number(MAPPED), 60, 2)
+    assert (told.v6, told.source, told.to) == (True, number(MAPPED), number(CLIENT))
+    assert (told.hops, told.scope) == (59, 2)
+    assert read_v6(body(told.message)) == six
+    told = pass_on_v4(icmp.UNREACHABLE_HOST_V4, four, None, 60)
+    assert (told.v6, told.source, told.to, told.hops) == (False, None, number(ASKER), 59)
+    assert read_v4(body(told.message)) == four
+
+
+@pytest.mark.parametrize("hops", [0, 1])
+def test_the_last_hop_is_enough_for_an_error(hops: int) -> None:
+    six, four = packet((CLIENT, 7), (MAPPED, 53)), packet((ASKER, 7), (SERVER, 53))
+    assert pass_on_v6(icmp.NO_ROUTE_V6, six, None, hops, 0).hops == 1
+    assert pass_on_v4(icmp.UNREACHABLE_HOST_V4, four, None, hops).hops == 1
+
+
+def test_who_reports_has_an_address_under_the_prefix_unless_it_may_have_none() -> None:
+    own = Networks(32, [(number(ASKER), 32)])
+    policy = Policy(Prefixes([PREFIX, WELL_KNOWN]), own, Access.parse(""))
+    private = number("10.0.0.1")
+    assert reporter_v6(number(SERVER), PREFIX, policy) == number(MAPPED)
+    assert reporter_v6(private, PREFIX, policy) == PREFIX.map(private)
+    assert reporter_v6(private, WELL_KNOWN, policy) is None  # RFC 6052 section 3.1
+    assert reporter_v6(number("8.8.8.8"), WELL_KNOWN, policy) == number("64:ff9b::808:808")
+    assert reporter_v6(number(ASKER), PREFIX, policy) is None

@@ -1,0 +1,153 @@
+"""Questions to a running faithd, whose control socket is a real one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.cli import control_client
+from faith.daemon.host import discovery
+from faith.daemon.host.discovery import Running
+from faith.daemon.process.channel import Channel, in_memory
+from faith.errors import FaithError, SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Answer = Callable[[Channel], None]
+
+
+class Daemon:
+    """Listens at *path*, and answers the only one who asks."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.asked: Any = None
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._thread: threading.Thread | None = None
+
+    def answers(self, answer: Answer) -> None:
+        self._thread = threading.Thread(target=self._serve, args=(answer,))
+        self._thread.start()
+
+    def _serve(self, answer: Answer) -> None:
+        sock, _ = self._listener.accept()
+        channel = Channel(sock)
+        sock.settimeout(5)
+        received = channel.receive()
+        self.asked = received and received[0]
+        answer(channel)
+        channel.close()
+
+    def close(self) -> None:
+        if self._thread:
+            self._thread.join()
+        self._listener.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path / "control")
+    yield made
+    made.close()
+
+
+def running(*controls: str | None) -> list[Running]:
+    usual: dict[str, Any] = {"via": "route", "workers": 1, "started": 0.0}
+    return [
+        Running(number, "web", "80", prefixes=[], sets_up=[], control=control, **usual)
+        for number, control in enumerate(controls, 1)
+    ]
+
+
+def test_the_command_and_its_words_are_sent_and_the_answer_comes_back(daemon: Daemon) -> None:
+    daemon.answers(lambda channel: channel.send({"sessions": 3}))
+    assert control_client.ask(daemon.path, "drain", forever=True) == {"sessions": 3}
+    assert daemon.asked == {"command": "drain", "forever": True}
+
+
+def test_the_only_faithd_with_a_control_socket_is_asked(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "running", lambda: running(None, str(daemon.path)))
+    daemon.answers(lambda channel: channel.send({"good": 1}))
+    assert control_client.ask(None, "reload") == {"good": 1}
+
+
+@pytest.mark.parametrize(
+    ("controls", "says"),
+    [
+        ((), "no faithd with a control socket is running"),
+        ((None, None), "no faithd with a control socket is running"),
+        (("/run/a", None, "/run/b"), "several run; say which with --control: /run/a, /run/b"),
+    ],
+)
+def test_who_is_meant_must_be_clear(
+    monkeypatch: pytest.MonkeyPatch, controls: tuple[str | None, ...], says: str
+) -> None:
+    monkeypatch.setattr(discovery, "running", lambda: running(*controls))
+    with pytest.raises(FaithError, match=says):
+        control_client.ask(None, "reload")
+
+
+def test_what_could_not_be_done_is_raised(daemon: Daemon) -> None:
+    daemon.answers(lambda channel: channel.send({"error": "there is no session 1-7"}))
+    with pytest.raises(FaithError, match="there is no session 1-7"):
+        control_client.ask(daemon.path, "kill", session="1-7")
+
+
+def test_an_end_without_an_answer_is_told(daemon: Daemon) -> None:
+    daemon.answers(lambda channel: None)
+    with pytest.raises(FaithError, match="reload: it has ended without an answer; its log"):
+        control_client.ask(daemon.path, "reload")
+
+
+def test_nobody_waits_for_ever(daemon: Daemon) -> None:
+    over = threading.Event()
+
+    def answer(channel: Channel) -> None:
+        over.wait(5)
+
+    daemon.answers(answer)
+    with pytest.raises(SetupError, match=r"no answer within 0\.05 s"):
+        control_client.ask(daemon.path, "reload", patience=0.05)
+    over.set()
+
+
+def test_where_nobody_listens_the_reason_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=f"ask the faithd at {tmp_path}/none: No such file"):
+        control_client.ask(tmp_path / "none", "reload")
+
+
+def test_all_answers_are_gathered_with_the_text_of_their_files(daemon: Daemon) -> None:
+    before = os.listdir("/proc/self/fd")
+
+    def answer(channel: Channel) -> None:
+        with in_memory("one\ntwo\n") as descriptor:
+            channel.send({"part": 1}, [descriptor])
+        channel.send({"part": 2})
+
+    daemon.answers(answer)
+    found = [*control_client.gather(daemon.path, "sessions", worker=1)]
+    assert found == [({"part": 1}, "one\ntwo\n"), ({"part": 2}, "")]
+    assert daemon.asked == {"command": "sessions", "worker": 1}
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_an_error_among_many_answers_is_raised(daemon: Daemon) -> None:
+    def answer(channel: Channel) -> None:
+        channel.send({"part": 1})
+        channel.send({"error": "a worker has died"})
+
+    daemon.answers(answer)
+    parts = control_client.gather(daemon.path, "sessions")
+    assert next(parts) == ({"part": 1}, "")
+    with pytest.raises(FaithError, match="a worker has died"):
+        next(parts)

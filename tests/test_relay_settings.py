@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from faith.relay.tcp.relay_settings import CLIENT, INWARD_SOURCES, Settings
+from faith.translation.ports import ALL_PORTS, Ports
+from faith.translation.proxy import V1, V2
+
+RSH, RLOGIN = Ports([(514, 514)]), Ports([(513, 513)])
+ONE, TWO, FTP = Ports([(80, 80)]), Ports([(443, 445)]), Ports([(21, 21)])
+
+
+def test_only_rsh_and_rlogin_are_connected_to_from_reserved_ports_unless_all_are() -> None:
+    assert Settings(rsh=RSH, rlogin=RLOGIN, ftp=FTP).reserved == Ports([(513, 514)])
+    assert Settings(reserved_port=True).reserved == ALL_PORTS
+
+
+def test_the_version_of_the_proxy_protocol_goes_by_port() -> None:
+    settings = Settings(proxy_v1=ONE, proxy_v2=TWO)
+    assert [settings.proxy(port) for port in (80, 443, 445, 446)] == [V1, V2, V2, None]
+
+
+def test_where_we_have_a_say() -> None:
+    settings = Settings(
+        ftp=Ports([(2121, 2121)]), rsh=RSH, rlogin=RLOGIN, proxy_v1=ONE, proxy_v2=TWO
+    )
+    assert settings.spoken_ports == {2121, 514, 80, 443, 444, 445, 21}
+    assert Settings(inward_proxy=V2).spoken_ports == frozenset(ALL_PORTS)
+
+
+def test_the_usual_times_are_those_that_rfc_5382_asks_for() -> None:
+    settings = Settings()
+    assert settings.idle_timeout >= 2 * 3600 + 4 * 60
+    assert settings.lifetime == 0
+    assert settings.inward_source == CLIENT
+    assert CLIENT in INWARD_SOURCES

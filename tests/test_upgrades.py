@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.daemon.process.channel import Channel
+from faith.daemon.upgrade import upgrades
+from faith.daemon.upgrade.inherited_state import InheritedState
+from faith.daemon.upgrade.upgrades import Upgrades
+from faith.errors import FaithError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Upgrade:
+    """An upgrade in name only, which is told how it went."""
+
+    last: Upgrade
+
+    def __init__(self, loop: Any, leave: Callable[[], Any], failed: Callable[[Any], None]) -> None:
+        self.leave = leave
+        self.failed = failed
+        self.begun = 0
+        self.failures = 0
+        Upgrade.last = self
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def close(self) -> None:
+        pass
+
+
+class Thing:
+    """Something with a state and a descriptor."""
+
+    def __init__(self, state: Any, *descriptors: int) -> None:
+        self._state = state
+        self._descriptors = descriptors
+
+    def state(self) -> Any:
+        return self._state
+
+    def descriptors(self) -> tuple[int, ...]:
+        return self._descriptors
+
+
+class Asking:
+    """A request for an upgrade, and its answer."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = Channel.pair()
+
+    def take(self) -> Channel:
+        return self.ours
+
+    @property
+    def answer(self) -> Any:
+        received = self.theirs.receive()
+        self.theirs.close()
+        return received and received[0]
+
+
+@pytest.fixture(autouse=True)
+def _upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrades, "Upgrade", Upgrade)
+
+
+def succession(legacy: InheritedState | None = None, **things: Thing) -> Upgrades:
+    loop: Any = None
+    return Upgrades(loop, legacy, lambda: things)
+
+
+def request(asking: Asking) -> Any:
+    return asking
+
+
+def test_the_first_program_is_number_one_and_the_next_one_more() -> None:
+    first = succession()
+    first.serve()
+    assert first.programs == 1
+    assert time.time() - first.started < 60
+    values, _ = Upgrade.last.leave()
+    second = succession(InheritedState(values, on_trial=False))
+    assert second.programs == 1  # until it serves
+    second.serve()
+    assert (second.programs, second.started) == (2, first.started)
+
+
+def test_what_is_left_has_the_state_and_descriptors_of_all() -> None:
+    asking = Asking()
+    made = succession(one=Thing([1], 7), other=Thing({"a": 2}, 8, 9))
+    made.begin(request(asking))
+    values, descriptors = Upgrade.last.leave()
+    assert (values["one"], values["other"]) == ([1], {"a": 2})
+    assert values["waiting"] == [asking.ours.fileno()]
+    assert sorted(descriptors) == sorted([7, 8, 9, asking.ours.fileno()])
+    made.close()
+    assert asking.answer == {"error": "it is being stopped"}
+
+
+def test_who_asked_is_answered_when_all_is_handed_over() -> None:
+    asking = Asking()
+    made = succession()
+    made.begin(request(asking))
+    assert Upgrade.last.begun == 1
+    made.handed_over()
+    assert asking.answer == {"programs": 1}
+
+
+def test_who_asked_is_told_why_not_and_so_is_who_wants_to_know() -> None:
+    asking = Asking()
+    told: list[str] = []
+    made = succession()
+    made.begin(request(asking), lambda error: told.append(str(error)))
+    Upgrade.last.failed(FaithError("no such key"))
+    assert asking.answer == {"error": "not upgraded: no such key"}
+    assert told == ["no such key"]
+    Upgrade.last.failed(FaithError("again"))
+    assert told == ["no such key"]  # once
+
+
+def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
+    asking = Asking()
+    made = succession()
+    made.begin(request(asking), later=True)
+    assert Upgrade.last.begun == 0
+    made.handed_over()
+    assert Upgrade.last.begun == 1
+    made.handed_over()
+    assert Upgrade.last.begun == 1
+    assert asking.answer == {"programs": 1}
+
+
+def test_a_program_on_trial_answers_nobody() -> None:
+    values = {"programs": 3, "started": 1.5, "waiting": [12345]}
+    made = succession(InheritedState(values, on_trial=True))
+    made.handed_over()  # would fail on a descriptor that is not there
+    assert (made.programs, made.started) == (3, 1.5)
