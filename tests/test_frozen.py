@@ -94,15 +94,6 @@ def test_what_a_newer_program_says_is_left(sides: Sides) -> None:
     close(travel(session, colour="green"))
 
 
-def test_both_legs_are_there_or_none(sides: Sides) -> None:
-    _, _, session = sides
-    with pytest.raises(ValueError, match="zip"):
-        travel(session, legs=[session.client.state()])
-    for leg in (session.client, session.server):
-        for descriptor in leg.pipe or ():
-            os.close(descriptor)
-
-
 def test_what_was_counted_there_is_not_counted_here(sides: Sides) -> None:
     _, _, session = sides
     cells = [0] * LAYOUT.size

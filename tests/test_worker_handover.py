@@ -134,7 +134,7 @@ def test_a_taker_that_dies_leaves_everything_with_the_giver(stores: list[Store])
 
 
 def test_a_taker_that_dies_while_nothing_can_go_is_given_nothing(stores: list[Store]) -> None:
-    mine = Store(5, patience=3)
+    mine = Store(5, patience=1)
     stores.append(mine)
     meeting = Meeting({"mine": mine}, {})
     meeting.far.close()
