@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from faith.relay.counters import BYTES, LAYOUT, OPEN, Counters
-from faith.relay.frozen import MOST_DESCRIPTORS, freeze, thaw
+from faith.relay.frozen import MOST_DESCRIPTORS, adopt, freeze, thaw
 from faith.relay.routing import Route
 from faith.relay.session import Session
 from tests.test_plane import tcp_pair
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
-Sides = tuple["socket.socket", "socket.socket", Session]
+Sides = tuple[socket.socket, socket.socket, Session]
 
 
 @pytest.fixture
@@ -107,3 +107,11 @@ def test_what_was_counted_there_is_not_counted_here(sides: Sides) -> None:
     assert LAYOUT.of(BYTES, cells) == [1, 2]
     assert LAYOUT.of(OPEN, cells) == [0]
     close(came)
+
+
+def test_what_is_adopted_does_not_block() -> None:
+    near, far = socket.socketpair()
+    sock = adopt(near.detach())
+    with far, pytest.raises(BlockingIOError):
+        sock.recv(1)
+    sock.close()

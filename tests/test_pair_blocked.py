@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import random
 import select
 import socket
@@ -19,8 +18,7 @@ import pytest
 
 from faith.kernel.sockets import at_mark, unacknowledged
 from faith.relay import pair as module
-from faith.relay.pair import Leg, Pair
-from faith.relay.pipes import PipePool
+from faith.relay.pair import Pair
 from tests.narrow import in_flight, narrow_pair, reset
 
 if TYPE_CHECKING:
@@ -301,51 +299,6 @@ def test_failures_of_both_sides_end_at_once(
     assert way.wait() == "server timed out", "the first failure is the reason"
     assert not waited, "there is nobody to acknowledge anything"
     assert way.leg.moved == 0
-
-
-def test_a_second_failure_says_that_nothing_can_be_read() -> None:
-    ours, far = narrow_pair()
-    leg = Leg("client", ours)
-    leg.fail(errno.ETIMEDOUT)
-    assert (leg.error, leg.eof) == (errno.ETIMEDOUT, False)
-    leg.fail(errno.ECONNRESET)
-    assert (leg.error, leg.eof) == (errno.ETIMEDOUT, True)
-    for sock in (ours, far):
-        sock.close()
-
-
-@pytest.mark.parametrize("bulk", [True])
-@pytest.mark.parametrize("there", [True, False])
-def test_a_pipe_with_octets_for_a_side_that_failed_is_closed(bulk: bool, there: bool) -> None:
-    """An empty one is kept for what is still to come from that side."""
-    (far, ours), (sink, theirs) = narrow_pair(), narrow_pair()
-    leg, peer, pool = Leg("client", ours), Leg("server", theirs), PipePool(2)
-    for _ in range(2):
-        while select.select([], [far], [], 0)[1]:
-            far.send(DATA[:4000])
-        leg.read(pool)
-        while leg.pending and not leg._piped:
-            with contextlib.suppress(BlockingIOError):
-                sink.recv(4096)
-            leg.deliver(peer)
-    assert leg._piped
-    pipe = leg._pipe
-    assert pipe
-    while not there and leg.pending:
-        with contextlib.suppress(BlockingIOError):
-            sink.recv(4096)
-        leg.deliver(peer)
-    leg.drop(pool)
-    assert not leg.pending
-    if there:
-        assert leg._pipe is None
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(pipe[0])
-    else:
-        assert leg._pipe == pipe
-        pool.discard(pipe)
-    for sock in (far, ours, sink, theirs):
-        sock.close()
 
 
 @pytest.mark.parametrize("by", ["octets", "acknowledgements"])
