@@ -159,6 +159,20 @@ def test_a_slow_reader_gets_all_of_it(make: Callable[..., Way], forth: bool, bul
     assert (way.leg.moved, way.peer.moved) == (len(DATA), 6)
 
 
+def test_a_clean_end_waits_for_no_acknowledgement(
+    make: Callable[..., Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel goes on sending what it has, and the process may end."""
+    waited: list[int] = []
+    monkeypatch.setattr(module, "_await_acknowledgement", waited.append)
+    way = make(True)
+    way.source.send(b"bye")
+    for sock in (way.source, way.sink):
+        sock.shutdown(socket.SHUT_WR)
+    assert way.wait() == "closed"
+    assert not waited
+
+
 @BULK
 @BOTH_WAYS
 def test_the_other_direction_goes_on_while_one_is_blocked(
@@ -289,6 +303,7 @@ def test_failures_of_both_sides_end_at_once(
 ) -> None:
     waited: list[int] = []
     monkeypatch.setattr(module, "_await_acknowledgement", waited.append)
+    monkeypatch.setattr(module, "QUIET", 1000)
     way = make(True, start=False)
     way.source.send(b"to nobody")
     reset(way.source)

@@ -256,6 +256,25 @@ def test_what_is_held_is_not_overtaken_by_a_quick_read(
 
 
 @BOTH_WAYS
+def test_what_was_drained_is_not_read_on_when_its_peer_has_failed(
+    bench: Bench, forth: bool
+) -> None:
+    way = Way(bench, forth)
+    way.fill()
+    way.leg.quick = False
+    near, far = socket.socketpair()
+    bench.sockets += [near, far]
+    bench.plane.watch(near.fileno(), lambda _: bench.plane.fail(way.peer, errno.ETIMEDOUT))
+    # What was for the failed side is on its way, so that the other end has to wait.
+    way.sink.send(DATA[:100])
+    way.leg.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    bench.plane._handle([(way.leg.fd, IN), (near.fileno(), IN)])
+    bench.plane.unwatch(near.fileno())
+    assert way.peer.error
+    assert not way.leg.quick
+
+
+@BOTH_WAYS
 def test_a_fin_behind_what_was_drained_is_no_quick_read(bench: Bench, forth: bool) -> None:
     way = Way(bench, forth)
     way.leg.quick = False

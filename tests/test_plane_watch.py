@@ -28,7 +28,7 @@ def ends(bench: Bench) -> tuple[socket.socket, socket.socket]:
 
 
 def test_a_handler_hears_of_its_descriptor(
-    bench: Bench, ends: tuple[socket.socket, socket.socket]
+    bench: Bench, ends: tuple[socket.socket, socket.socket], caplog: pytest.LogCaptureFixture
 ) -> None:
     near, far = ends
     met: list[int] = []
@@ -49,6 +49,7 @@ def test_a_handler_hears_of_its_descriptor(
     far.send(b"x")
     bench.turn()
     assert not met
+    assert not caplog.records
 
 
 def test_it_hears_no_more_when_it_is_unwatched(
