@@ -259,19 +259,21 @@ def test_what_is_held_is_not_overtaken_by_a_quick_read(
 def test_what_was_drained_is_not_read_on_when_its_peer_has_failed(
     bench: Bench, forth: bool
 ) -> None:
-    way = Way(bench, forth)
-    way.fill()
+    sides = bench.session(narrow_pair)
+    way, back = Way(bench, forth, sides), Way(bench, not forth, sides)
+    back.block()
     way.leg.quick = False
     near, far = socket.socketpair()
     bench.sockets += [near, far]
     bench.plane.watch(near.fileno(), lambda _: bench.plane.fail(way.peer, errno.ETIMEDOUT))
-    # What was for the failed side is on its way, so that the other end has to wait.
-    way.sink.send(DATA[:100])
-    way.leg.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     bench.plane._handle([(way.leg.fd, IN), (near.fileno(), IN)])
     bench.plane.unwatch(near.fileno())
-    assert way.peer.error
+    assert way.session.end is None, "what came from that side is still on its way"
     assert not way.leg.quick
+    way.write(100)
+    bench.turn()
+    assert unread(way.leg.fd) == 100
+    assert back.drain() == "reset"
 
 
 @BOTH_WAYS
