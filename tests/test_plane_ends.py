@@ -12,7 +12,7 @@ import pytest
 
 from faith.kernel.sockets import unacknowledged, unread
 from faith.relay import plane as plane_module
-from faith.relay.plane import IN, RDHUP
+from faith.relay.plane import IN, PRI, RDHUP
 from faith.relay.routing import Route
 from faith.relay.session import Session
 from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, in_flight, narrow_pair, reset
@@ -232,6 +232,23 @@ def test_a_session_that_goes_leaves_no_event_for_its_descriptors(
     bench.plane._wake()
     assert IN not in met
     bench.plane.end(session, "test over", reset=True)
+
+
+@BOTH_WAYS
+def test_what_is_put_off_is_not_read_quickly_meanwhile(
+    bench: Bench, forth: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next event may be for data that is read by then: a mark could be passed over."""
+    way = Way(bench, forth)
+    bench.until(lambda: way.leg.quick)
+    monkeypatch.setattr(plane_module, "TURNS", 1)
+    way.write(100)
+    bench.plane._handle([(way.leg.fd, IN | PRI)])
+    assert way.leg.fd in bench.plane._deferred
+    assert not way.leg.quick
+    bench.plane._soon()
+    way.arrives()
+    bench.until(lambda: way.leg.quick)
 
 
 @pytest.mark.parametrize("bulk", [True, False])
