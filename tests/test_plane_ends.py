@@ -64,6 +64,17 @@ def test_a_short_read_is_not_taken_for_the_end(
 
 
 @BOTH_WAYS
+def test_nothing_is_kept_back_for_an_end_that_has_not_come(bench: Bench, forth: bool) -> None:
+    way = Way(bench, forth)
+    way.leg.quick = False
+    way.write(100)
+    bench.plane._handle([(way.leg.fd, IN)])
+    assert way.leg.moved == 100
+    assert unacknowledged(way.peer.fd) == in_flight(way.peer.fd), "all of it is sent"
+    way.arrives()
+
+
+@BOTH_WAYS
 def test_a_reset_that_comes_between_two_reads_takes_nothing_with_it(
     bench: Bench, forth: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
