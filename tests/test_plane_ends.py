@@ -10,12 +10,12 @@ import struct
 
 import pytest
 
-from faith.kernel.sockets import unacknowledged, unread
+from faith.kernel.sockets import unread
 from faith.relay import plane as plane_module
 from faith.relay.plane import IN, PRI, RDHUP
 from faith.relay.routing import Route
 from faith.relay.session import Session
-from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, in_flight, narrow_pair, reset
+from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, narrow_pair, reset, unsent
 from tests.test_plane import PEER, Bench, bench, tcp_pair
 from tests.test_plane_blocked import bulky
 
@@ -70,7 +70,7 @@ def test_nothing_is_kept_back_for_an_end_that_has_not_come(bench: Bench, forth: 
     way.write(100)
     bench.plane._handle([(way.leg.fd, IN)])
     assert way.leg.moved == 100
-    assert unacknowledged(way.peer.fd) == in_flight(way.peer.fd), "all of it is sent"
+    assert unsent(way.peer.fd) == 0, "all of it is sent"
     way.arrives()
 
 
@@ -91,7 +91,7 @@ def test_a_reset_that_comes_between_two_reads_takes_nothing_with_it(
     way.source.send(b"first")
     bench.plane._handle([(way.leg.fd, IN | RDHUP)])
     assert way.leg.moved == 5
-    assert unacknowledged(way.peer.fd) == in_flight(way.peer.fd), "all of it is sent"
+    assert unsent(way.peer.fd) == 0, "all of it is sent"
     monkeypatch.setattr(os, "read", read)
     assert way.drain() == "reset"
     assert way.got == b"first"
