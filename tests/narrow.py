@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel.sockets.tcp_sockets import at_mark, unread
+from faith.kernel.sockets.tcp_sockets import at_mark, unacknowledged, unread
 
 if TYPE_CHECKING:
     from faith.relay.tcp.session import Session
@@ -144,14 +144,14 @@ class Way:
         assert self.leg.moved == self.sent
 
 
+def unsent(fd: int) -> int:
+    """How many octets the kernel has not sent yet (SIOCOUTQNSD)."""
+    return int(struct.unpack("i", fcntl.ioctl(fd, 0x894B, bytes(4)))[0])
+
+
 def in_flight(fd: int) -> int:
     """How many octets were sent and not acknowledged; with a full buffer, 0 leaves it full."""
-    siocoutq, siocoutqnsd = 0x5411, 0x894B
-    unacknowledged, unsent = (
-        struct.unpack("i", fcntl.ioctl(fd, request, bytes(4)))[0]
-        for request in (siocoutq, siocoutqnsd)
-    )
-    return int(unacknowledged - unsent)
+    return unacknowledged(fd) - unsent(fd)
 
 
 def reset(sock: socket.socket) -> None:

@@ -86,7 +86,10 @@ def test_the_only_faithd_with_a_control_socket_is_asked(
     [
         ((), "no faithd with a control socket is running"),
         ((None, None), "no faithd with a control socket is running"),
-        (("/run/a", None, "/run/b"), "several run; say which with --control: /run/a, /run/b"),
+        (
+            ("/run/a", None, "/run/b"),
+            "several daemons run; choose one with --control: /run/a, /run/b",
+        ),
     ],
 )
 def test_who_is_meant_must_be_clear(
@@ -105,7 +108,9 @@ def test_what_could_not_be_done_is_raised(daemon: Daemon) -> None:
 
 def test_an_end_without_an_answer_is_told(daemon: Daemon) -> None:
     daemon.answers(lambda channel: None)
-    with pytest.raises(FaithError, match="reload: it has ended without an answer; its log"):
+    with pytest.raises(
+        FaithError, match="reload: the daemon ended the connection without an answer; see its log"
+    ):
         control_client.ask(daemon.path, "reload")
 
 

@@ -78,7 +78,9 @@ def test_a_bad_answer_is_told_and_asked_for_again(
 
 def test_the_end_of_the_answers_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, "443")
-    with pytest.raises(FaithError, match="there are no more answers; nothing was written"):
+    with pytest.raises(
+        FaithError, match="standard input ended before the last answer; nothing was written"
+    ):
         dialogue.by_asking(HOST)
 
 

@@ -56,7 +56,7 @@ def test_a_drain_says_what_is_open(
     asked: list[Any], capsys: pytest.CaptureFixture[str], words: tuple[str, ...], forever: bool
 ) -> None:
     out = printed(capsys, "drain", *words, "--control", "/run/x")
-    assert out == "no more connections are taken; open sessions: 4\n"
+    assert out == "no more connections are accepted; open sessions: 4\n"
     assert asked == [(Path("/run/x"), "drain", {"forever": forever})]
 
 

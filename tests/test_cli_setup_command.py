@@ -88,7 +88,7 @@ def test_what_exists_stays_unless_forced(
     file = tmp_path / "faith.toml"
     file.write_text("mine")
     assert faith.main(["setup", "--defaults", str(file)]) == 1
-    assert "is there already: name another file, or write over it" in capsys.readouterr().err
+    assert "exists: name another file, or replace it" in capsys.readouterr().err
     assert file.read_text() == "mine"
     assert faith.main(["setup", "--defaults", "--force", str(file)]) == 0
     config.load(file)

@@ -25,7 +25,7 @@ def test_one_that_comes_meanwhile_stays_too(tmp_path: Path) -> None:
     file = tmp_path / "faith.toml"
     writing.refuse(file, force=False)
     file.write_text("somebody's")
-    with pytest.raises(FaithError, match="is there already"):
+    with pytest.raises(FaithError, match="exists: name another file"):
         writing.write(file, "mine", force=False)
     assert file.read_text() == "somebody's"
     assert list(tmp_path.iterdir()) == [file]
@@ -53,7 +53,7 @@ def test_a_directory_of_somebody_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
-    with pytest.raises(FaithError, match="not for you to write to; try sudo"):
+    with pytest.raises(FaithError, match="is not writable for this user; use sudo"):
         writing.refuse(tmp_path / "faith.toml", force=False)
 
 

@@ -363,6 +363,24 @@ def test_a_lot_has_room_for_all_of_its_sessions_or_they_wait(homes: tuple[Home, 
     assert other.open_sessions == 3
 
 
+def test_the_other_program_knows_the_stages_by_these_names(homes: tuple[Home, Home]) -> None:
+    one, _ = homes
+    assert not one.handover.left
+    one.start()
+    assert one.handover.left
+    one.begin()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one.listen_for_data(socket.socket(fileno=os.dup(listener.fileno())))
+    stages = []
+    for _ in range(2):
+        states, descriptors = one.handover.give(253)
+        stages += [state["stage"] for state in states]
+        for descriptor in descriptors:
+            os.close(descriptor)
+    assert stages == ["flowing", "dialling", "listener"]
+    assert not one.handover.left
+
+
 def test_listeners_come_last(homes: tuple[Home, Home]) -> None:
     one, other = homes
     one.start()

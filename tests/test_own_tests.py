@@ -44,7 +44,6 @@ WITHOUT = {
     "faith/relay/alg/ftp_data.py": "tests/netns/test_ftp.py has it between real peers",
     "faith/relay/alg/side.py": "tests/test_control_connection.py has both sides of it",
     "faith/relay/tcp/leg.py": PLANE,
-    "faith/relay/tcp/session_state.py": PLANE,
 }
 """The modules that have no test of their own, and why."""
 

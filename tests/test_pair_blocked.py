@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import random
 import select
 import socket
@@ -19,8 +18,7 @@ import pytest
 
 from faith.kernel.sockets.tcp_sockets import at_mark, unacknowledged
 from faith.relay.inetd import blocking_relay as module
-from faith.relay.inetd.blocking_relay import Leg, Pair
-from faith.relay.tcp.pipes import PipePool
+from faith.relay.inetd.blocking_relay import Pair
 from tests.narrow import in_flight, narrow_pair, reset
 
 if TYPE_CHECKING:
@@ -161,6 +159,20 @@ def test_a_slow_reader_gets_all_of_it(make: Callable[..., Way], forth: bool, bul
     assert (way.leg.moved, way.peer.moved) == (len(DATA), 6)
 
 
+def test_a_clean_end_waits_for_no_acknowledgement(
+    make: Callable[..., Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel goes on sending what it has, and the process may end."""
+    waited: list[int] = []
+    monkeypatch.setattr(module, "_await_acknowledgement", waited.append)
+    way = make(True)
+    way.source.send(b"bye")
+    for sock in (way.source, way.sink):
+        sock.shutdown(socket.SHUT_WR)
+    assert way.wait() == "closed"
+    assert not waited
+
+
 @BULK
 @BOTH_WAYS
 def test_the_other_direction_goes_on_while_one_is_blocked(
@@ -291,6 +303,7 @@ def test_failures_of_both_sides_end_at_once(
 ) -> None:
     waited: list[int] = []
     monkeypatch.setattr(module, "_await_acknowledgement", waited.append)
+    monkeypatch.setattr(module, "QUIET", 1000)
     way = make(True, start=False)
     way.source.send(b"to nobody")
     reset(way.source)
@@ -301,51 +314,6 @@ def test_failures_of_both_sides_end_at_once(
     assert way.wait() == "server timed out", "the first failure is the reason"
     assert not waited, "there is nobody to acknowledge anything"
     assert way.leg.moved == 0
-
-
-def test_a_second_failure_says_that_nothing_can_be_read() -> None:
-    ours, far = narrow_pair()
-    leg = Leg("client", ours)
-    leg.fail(errno.ETIMEDOUT)
-    assert (leg.error, leg.eof) == (errno.ETIMEDOUT, False)
-    leg.fail(errno.ECONNRESET)
-    assert (leg.error, leg.eof) == (errno.ETIMEDOUT, True)
-    for sock in (ours, far):
-        sock.close()
-
-
-@pytest.mark.parametrize("bulk", [True])
-@pytest.mark.parametrize("there", [True, False])
-def test_a_pipe_with_octets_for_a_side_that_failed_is_closed(bulk: bool, there: bool) -> None:
-    """An empty one is kept for what is still to come from that side."""
-    (far, ours), (sink, theirs) = narrow_pair(), narrow_pair()
-    leg, peer, pool = Leg("client", ours), Leg("server", theirs), PipePool(2)
-    for _ in range(2):
-        while select.select([], [far], [], 0)[1]:
-            far.send(DATA[:4000])
-        leg.read(pool)
-        while leg.pending and not leg._piped:
-            with contextlib.suppress(BlockingIOError):
-                sink.recv(4096)
-            leg.deliver(peer)
-    assert leg._piped
-    pipe = leg._pipe
-    assert pipe
-    while not there and leg.pending:
-        with contextlib.suppress(BlockingIOError):
-            sink.recv(4096)
-        leg.deliver(peer)
-    leg.drop(pool)
-    assert not leg.pending
-    if there:
-        assert leg._pipe is None
-        with pytest.raises(OSError, match="Bad file descriptor"):
-            os.fstat(pipe[0])
-    else:
-        assert leg._pipe == pipe
-        pool.discard(pipe)
-    for sock in (far, ours, sink, theirs):
-        sock.close()
 
 
 @pytest.mark.parametrize("by", ["octets", "acknowledgements"])

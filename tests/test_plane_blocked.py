@@ -258,6 +258,23 @@ def test_an_urgent_octet_waits_for_room(bench: Bench, forth: bool, size: int) ->
 
 
 @BOTH_WAYS
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_mark_is_kept_before_any_event_has_told_of_it(
+    bench: Bench, forth: bool, size: int
+) -> None:
+    """In bulk, under load, the event comes later than the read that meets the mark."""
+    way = Way(bench, forth)
+    way.source.send(DATA[:size])
+    way.source.send(b"!", socket.MSG_OOB)
+    way.leg.quick = False
+    bench.plane._handle([(way.leg.fd, IN)])
+    assert not way.leg.urgent
+    way.receive(size + 1)
+    assert way.got == DATA[:size] + b"!"
+    assert way.marks == [size]
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("before", [b"before", b""])
 @pytest.mark.parametrize("behind", [b"behind", b""])
 def test_a_mark_and_the_end_in_one_event(

@@ -10,12 +10,12 @@ import struct
 
 import pytest
 
-from faith.kernel.sockets.tcp_sockets import unacknowledged, unread
+from faith.kernel.sockets.tcp_sockets import unread
 from faith.relay.tcp import plane as plane_module
-from faith.relay.tcp.plane import IN, RDHUP
+from faith.relay.tcp.plane import IN, PRI, RDHUP
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
-from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, in_flight, narrow_pair, reset
+from tests.narrow import BOTH_WAYS, DATA, Way, descriptors, narrow_pair, reset, unsent
 from tests.test_plane import PEER, Bench, bench, tcp_pair
 from tests.test_plane_blocked import bulky
 
@@ -64,6 +64,17 @@ def test_a_short_read_is_not_taken_for_the_end(
 
 
 @BOTH_WAYS
+def test_nothing_is_kept_back_for_an_end_that_has_not_come(bench: Bench, forth: bool) -> None:
+    way = Way(bench, forth)
+    way.leg.quick = False
+    way.write(100)
+    bench.plane._handle([(way.leg.fd, IN)])
+    assert way.leg.moved == 100
+    assert unsent(way.peer.fd) == 0, "all of it is sent"
+    way.arrives()
+
+
+@BOTH_WAYS
 def test_a_reset_that_comes_between_two_reads_takes_nothing_with_it(
     bench: Bench, forth: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +91,7 @@ def test_a_reset_that_comes_between_two_reads_takes_nothing_with_it(
     way.source.send(b"first")
     bench.plane._handle([(way.leg.fd, IN | RDHUP)])
     assert way.leg.moved == 5
-    assert unacknowledged(way.peer.fd) == in_flight(way.peer.fd), "all of it is sent"
+    assert unsent(way.peer.fd) == 0, "all of it is sent"
     monkeypatch.setattr(os, "read", read)
     assert way.drain() == "reset"
     assert way.got == b"first"
@@ -234,6 +245,23 @@ def test_a_session_that_goes_leaves_no_event_for_its_descriptors(
     bench.plane.end(session, "test over", reset=True)
 
 
+@BOTH_WAYS
+def test_what_is_put_off_is_not_read_quickly_meanwhile(
+    bench: Bench, forth: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next event may be for data that is read by then: a mark could be passed over."""
+    way = Way(bench, forth)
+    bench.until(lambda: way.leg.quick)
+    monkeypatch.setattr(plane_module, "TURNS", 1)
+    way.write(100)
+    bench.plane._handle([(way.leg.fd, IN | PRI)])
+    assert way.leg.fd in bench.plane._deferred
+    assert not way.leg.quick
+    bench.plane._soon()
+    way.arrives()
+    bench.until(lambda: way.leg.quick)
+
+
 @pytest.mark.parametrize("bulk", [True, False])
 @BOTH_WAYS
 def test_what_is_held_is_not_overtaken_by_a_quick_read(
@@ -253,6 +281,27 @@ def test_what_is_held_is_not_overtaken_by_a_quick_read(
     assert way.is_blocked()
     assert not way.leg.quick
     way.arrives()
+
+
+@BOTH_WAYS
+def test_what_was_drained_is_not_read_on_when_its_peer_has_failed(
+    bench: Bench, forth: bool
+) -> None:
+    sides = bench.session(narrow_pair)
+    way, back = Way(bench, forth, sides), Way(bench, not forth, sides)
+    back.block()
+    way.leg.quick = False
+    near, far = socket.socketpair()
+    bench.sockets += [near, far]
+    bench.plane.watch(near.fileno(), lambda _: bench.plane.fail(way.peer, errno.ETIMEDOUT))
+    bench.plane._handle([(way.leg.fd, IN), (near.fileno(), IN)])
+    bench.plane.unwatch(near.fileno())
+    assert way.session.end is None, "what came from that side is still on its way"
+    assert not way.leg.quick
+    way.write(100)
+    bench.turn()
+    assert unread(way.leg.fd) == 100
+    assert back.drain() == "reset"
 
 
 @BOTH_WAYS

@@ -58,6 +58,6 @@ def test_it_does_not_try_for_ever_against_others(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(routes, "reserved", lambda: [PREFIX])
     monkeypatch.setattr(guard, "install", lambda prefixes, ports: tries.append(prefixes))
     monkeypatch.setattr(guard, "inspect", guard.GuardState)
-    with pytest.raises(SetupError, match="others keep changing it"):
+    with pytest.raises(SetupError, match="other programs keep changing it"):
         keep_guarded()
     assert 1 < len(tries) < 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,14 +12,13 @@ import pytest
 from faith.relay.tcp.relay_counters import BYTES, LAYOUT, OPEN, Counters
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
-from faith.relay.tcp.session_state import MOST_DESCRIPTORS, freeze, thaw
+from faith.relay.tcp.session_state import MOST_DESCRIPTORS, adopt, freeze, thaw
 from tests.test_plane import tcp_pair
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
-Sides = tuple["socket.socket", "socket.socket", Session]
+Sides = tuple[socket.socket, socket.socket, Session]
 
 
 @pytest.fixture
@@ -94,15 +94,6 @@ def test_what_a_newer_program_says_is_left(sides: Sides) -> None:
     close(travel(session, colour="green"))
 
 
-def test_both_legs_are_there_or_none(sides: Sides) -> None:
-    _, _, session = sides
-    with pytest.raises(ValueError, match="zip"):
-        travel(session, legs=[session.client.state()])
-    for leg in (session.client, session.server):
-        for descriptor in leg.pipe or ():
-            os.close(descriptor)
-
-
 def test_what_was_counted_there_is_not_counted_here(sides: Sides) -> None:
     _, _, session = sides
     cells = [0] * LAYOUT.size
@@ -116,3 +107,11 @@ def test_what_was_counted_there_is_not_counted_here(sides: Sides) -> None:
     assert LAYOUT.of(BYTES, cells) == [1, 2]
     assert LAYOUT.of(OPEN, cells) == [0]
     close(came)
+
+
+def test_what_is_adopted_does_not_block() -> None:
+    near, far = socket.socketpair()
+    sock = adopt(near.detach())
+    with far, pytest.raises(BlockingIOError):
+        sock.recv(1)
+    sock.close()

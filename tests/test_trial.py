@@ -77,7 +77,7 @@ def test_a_program_that_fails_changes_nothing_and_its_last_words_are_told(
     assert bench.failures == ["the new program exited with 1: no such key"]
     assert bench.upgrade.failures == 1
     assert not bench.executed
-    assert "the new program said: first" in caplog.text
+    assert "output of the new program: first" in caplog.text
     assert "not upgraded: the new program exited with 1" in caplog.text
 
 

@@ -55,6 +55,8 @@ class Meeting:
 
     def __init__(self, given: dict[str, Store], taken: dict[str, Store]) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(lambda loop, context: self.defects.append(context))
+        self.defects: list[dict[str, Any]] = []
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.given: list[bool] = []
         self.failed = 0
@@ -79,6 +81,7 @@ class Meeting:
             await asyncio.sleep(0.01)  # for the other to hear of the end
 
         self.loop.run_until_complete(wait())
+        assert not self.defects
         for descriptor in self.readers:
             assert not self.loop.remove_reader(descriptor), "a reader is left in the loop"
             with pytest.raises(OSError, match="Bad file descriptor"):
@@ -131,7 +134,7 @@ def test_a_taker_that_dies_leaves_everything_with_the_giver(stores: list[Store])
 
 
 def test_a_taker_that_dies_while_nothing_can_go_is_given_nothing(stores: list[Store]) -> None:
-    mine = Store(5, patience=3)
+    mine = Store(5, patience=1)
     stores.append(mine)
     meeting = Meeting({"mine": mine}, {})
     meeting.far.close()
@@ -185,7 +188,9 @@ def test_a_lot_and_its_text_are_what_the_kernel_carries() -> None:
             socket.send_fds(near, [b"x"], [near.fileno()] * (ROOM + 2))
 
 
-def test_a_taker_that_makes_no_sense_of_it_says_so_and_takes_nothing(stores: list[Store]) -> None:
+def test_a_taker_that_makes_no_sense_of_it_says_so_and_takes_nothing(
+    stores: list[Store], caplog: pytest.LogCaptureFixture
+) -> None:
     mine, theirs = Store(5), Store()
     theirs.breaks = True
     stores.append(mine)
@@ -195,3 +200,4 @@ def test_a_taker_that_makes_no_sense_of_it_says_so_and_takes_nothing(stores: lis
     assert meeting.given == [False]
     assert meeting.failed == 1
     assert mine.numbers == [*range(5)]
+    assert "what the old program hands over makes no sense" in caplog.text
