@@ -162,6 +162,18 @@ class TestOurselves:
 
         run(main, Endpoint("2001:db8::1", 5353))
 
+    def test_it_is_told_which_are_asked(self) -> None:
+        """These are left to the servers, whatever address of this host they are at."""
+
+        async def main(found: Servers) -> None:
+            assert not found.asks(Endpoint("127.0.0.1"))
+            found.start([self.OWN])
+            assert found.asks(Endpoint("127.0.0.1"))
+            assert not found.asks(Endpoint("127.0.0.1", 5353))
+            assert not found.asks(self.OWN)
+
+        run(main, Endpoint("127.0.0.1"))
+
     def test_any_address_is_every_one(self) -> None:
         async def main(found: Servers) -> None:
             with pytest.raises(ConfigError):
