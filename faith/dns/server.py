@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import time
+from contextlib import suppress
 from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,9 @@ IDLE = 10.0
 STALE_AFTER = 1.8
 """Seconds until a client gets what is past its time, if there is that (RFC 8767 §5)."""
 
+LINGER = 1.0
+"""Seconds at most until queries that have come are answered, when this ends."""
+
 _QUERY_LIMIT = 4096  # octets of a datagram; what is cut off there is malformed
 _CLIENTS = 4096  # remembered by their addresses
 _LENGTH = struct.Struct("!H")
@@ -72,6 +76,8 @@ class Server:
         self._servers: dict[socket.socket, asyncio.Server] = {}
         self._streams = Shares(STREAMS, STREAM_JOSTLE)
         self._writers: set[asyncio.StreamWriter] = set()
+        self.has_answered = asyncio.Event()
+        """Set whenever a place becomes free."""
 
     async def listen(self, socks: Iterable[socket.socket]) -> None:
         """Serve on bound UDP and listening TCP sockets, non-blocking ones; they become ours."""
@@ -91,6 +97,24 @@ class Server:
                 self._datagrams.remove(sock)
                 self._loop.remove_reader(sock.fileno())
                 sock.close()
+
+    async def finish(self) -> None:
+        """Answer what has come, which takes LINGER seconds at most, and listen no longer.
+
+        So a query that came to a worker which others replace is not lost.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while self._read_all():
+                    self.has_answered.clear()
+                    await self.has_answered.wait()
+        self.forget([*self._datagrams, *self._servers])
+
+    def _read_all(self) -> int:
+        """Read what waits in the sockets; return how many queries wait for an answer."""
+        for sock in self._datagrams:
+            self._readable(sock)
+        return len(self.places)
 
     def close(self) -> None:
         """Close every socket and stream.  Close the tasks first."""
@@ -282,6 +306,7 @@ class Errand:
         if place := self._place:
             self._place = None
             self._server.places.leave(place)
+            self._server.has_answered.set()
 
 
 @lru_cache(_CLIENTS)

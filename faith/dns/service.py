@@ -97,9 +97,13 @@ async def serve(
         await service.start(given)
         loop = asyncio.get_running_loop()
         loop.add_reader(watch.fileno(), service.changed, watch)
-        undo.callback(loop.remove_reader, watch.fileno())
         ready()
-        await loop.create_future()
+        try:
+            await loop.create_future()
+        finally:
+            loop.remove_reader(watch.fileno())
+            service.stop()
+            await service.server.finish()
 
 
 def _pool(book: Book, undo: AsyncExitStack) -> Pool | None:

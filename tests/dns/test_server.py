@@ -346,6 +346,44 @@ class TestStreams:
         run(main)
 
 
+class TestEnd:
+    """What has come is answered; others may serve there already."""
+
+    def test_queries_that_have_come_are_answered(self) -> None:
+        async def main() -> None:
+            slow = Slow(GOOD, delay=0.05)
+            async with serving(slow) as (found, port):
+                with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                    sock.setblocking(False)
+                    sock.connect(("::1", port))
+                    for number in range(3):  # which nobody has read yet
+                        sock.send(query_wire(f"n{number}.example.", "TXT", id=number))
+                    await found.finish()
+                    assert len({sock.recv(4096)[:2] for _ in range(3)}) == 3
+                    sock.send(query_wire("late.example."))
+                    with pytest.raises(ConnectionRefusedError):
+                        sock.recv(4096)
+                assert slow.asked == 3
+
+        run(main)
+
+    def test_but_slow_ones_are_not_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "LINGER", 0.01)
+
+        async def main() -> None:
+            slow = Slow(GOOD)
+            slow.may.clear()
+            async with serving(slow) as (found, port):
+                with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                    sock.connect(("::1", port))
+                    sock.send(query_wire("v6.example."))
+                    await found.finish()
+                assert len(found.places) == 1
+                assert slow.asked == 1
+
+        run(main)
+
+
 class TestTrouble:
     def test_a_reply_that_nothing_can_be_made_of_is_servfail(self) -> None:
         """With mapped addresses it would be longer than a message can be."""
