@@ -199,6 +199,13 @@ class Relay:
         self._data_listeners.append(listener)
         self._plane.watch(sock.fileno(), listener)
 
+    def leave(self, listeners: Iterable[_socket.socket]) -> None:
+        """Accept no more from these *listeners*, which stay the caller's."""
+        gone = {sock.fileno() for sock in listeners}
+        for listener in [one for one in self._listeners if one.sock.fileno() in gone]:
+            self._plane.unwatch(listener.sock.fileno())
+            self._listeners.remove(listener)
+
     def stop_listening(self) -> None:
         """Accept no more; sessions go on, and *on_idle* is called when the last has ended."""
         for listener in self._listeners:

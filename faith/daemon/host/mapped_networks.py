@@ -18,7 +18,7 @@ from faith.translation.ranges import ranges, without
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from faith.kernel.steering.mapped_steering import InwardSteering
 
@@ -33,12 +33,10 @@ class Inward:
 
     *way* is as in kernel.steering.  What is there in the kernel is found by its marks: routes of
     this process, which the next program of it goes on with, and a guard of all.  *arrived* is
-    called when workers that are there already have listeners to serve: one for each.
+    called when workers that are there already have `listeners` to serve: one for each.
     """
 
-    def __init__(
-        self, way: str, workers: int, arrived: Callable[[Sequence[_socket.socket]], None]
-    ) -> None:
+    def __init__(self, way: str, workers: int, arrived: Callable[[], None]) -> None:
         self._way = way
         self._workers = workers
         self._arrived = arrived
@@ -98,7 +96,7 @@ class Inward:
     def _steer(self) -> None:
         if self._steering is None:
             self._steering = mapped_steering.bring_in(self._way, self._workers)
-            self._arrived([listener for (listener,) in self._steering.listeners])
+            self._arrived()
             log.info("mapped networks are steered by %s", self._steering.way)
         holes = Networks(32, self._networks).holding(self._own)
         self._steering.steer(self._networks, holes)
@@ -162,6 +160,10 @@ class Inward:
         """In another process, let go of everything but a *worker*'s listeners."""
         self._held = set()
         return self._steering.after_fork(worker) if self._steering else []
+
+    def listeners(self, worker: int) -> list[_socket.socket]:
+        """Return those of a *worker*, of which there are none before there is a map."""
+        return self._steering.listeners[worker] if self._steering else []
 
     def stop_listening(self) -> None:
         """Let the kernel queue no more connections; what feeds the listeners stays."""

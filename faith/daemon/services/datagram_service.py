@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from faith.daemon.process.channel import in_memory
+from faith.daemon.process.messages import Serve, Stop
 from faith.daemon.process.worker_pool import Crew
-from faith.daemon.services.datagram_process import Task, work
+from faith.daemon.services.datagram_process import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import Predecessors, as_left
 from faith.errors import FaithError
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from faith.daemon.config.policy import Parts
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.address_leases import Lent
-    from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
+    from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.services.datagram_process import Server
     from faith.daemon.services.interface import Refuse, Then
     from faith.translation.destination import Policy
@@ -78,7 +80,12 @@ class Post:
     """A process that goes by *settings*, and its *gear*."""
 
     def __init__(
-        self, loop: Loop, name: str, gear: Gear, settings: Any, be: Callable[[int, Channel], None]
+        self,
+        loop: Loop,
+        name: str,
+        gear: Gear,
+        settings: Any,
+        be: Callable[[int, ProcessChannel], None],
     ) -> None:
         self.gear = gear
         self.settings = settings
@@ -87,7 +94,7 @@ class Post:
     def dismiss(self) -> None:
         """End it; nothing is led to it from now on."""
         self.gear.close()
-        self.crew.tell("stop")
+        self.crew.tell(Stop())
         self.crew.retire()
 
 
@@ -142,25 +149,27 @@ class Datagrams:
 
     def serve(self) -> None:
         """Where a process of the program before serves: serve instead, with what it has lent."""
-        heirs = self._now.crew.members if self._now else []
-        if heirs:
-            for _ in self._predecessors.hand_over(heirs):
-                pass
+        now = self._now
+        if now:
+            self._predecessors.hand_over(lambda: now.crew.able)
         else:
-            self._predecessors.crew.tell("stop")
+            self._predecessors.crew.tell(Stop())
         if not self._serves:
             self._serves = True
-            self._tell("serve")
+            if now:
+                now.crew.tell(Serve())
 
     def decide_by(self, parts: Parts) -> None:
         """Go by other prefixes, rules and maps."""
         before, self._parts = self._parts, parts
-        if self._now is None or self._on_trial:
+        if self._on_trial:
             return
-        self._lead(self._now.gear, parts)
-        if before:
-            with in_memory(parts.dumps(before.maps)) as descriptor:
-                self._now.crew.tell("policy", [descriptor])
+        if self._now:
+            self._lead(self._now.gear, parts)
+        known = before.maps if before else None
+        change = None if known is None else cache(lambda: parts.dumps(known))
+        for post in self._posts():
+            post.crew.desire(POLICY, cache(parts.dumps), change)
 
     def stop(self) -> None:
         """Answer no more."""
@@ -203,7 +212,8 @@ class Datagrams:
                 self._lead(post.gear, self._parts)
         elif self._now:
             self._now.settings = self._wanted
-            self._tell("settings", words=self._kind.words(self._wanted))
+            words = json.dumps(self._kind.words(self._wanted))
+            self._now.crew.desire(SETTINGS, lambda: words)
 
     def drop(self) -> None:
         """Go by those of before."""
@@ -254,7 +264,7 @@ class Datagrams:
     def _post(self, gear: Gear, settings: Any) -> Post:
         kind = self._kind
 
-        def be(number: int, channel: Channel) -> None:
+        def be(number: int, channel: ProcessChannel) -> None:
             assert self._parts
             sockets = gear.sockets()
             self._leave()
@@ -274,10 +284,6 @@ class Datagrams:
             gear.decide_by(parts)
         except FaithError as error:
             log.error("the %s does not follow a change: %s", self._kind.name, error)
-
-    def _tell(self, kind: str, **words: object) -> None:
-        for member in self._now.crew.members if self._now else ():
-            member.tell(kind, (), **words)
 
     def _dismiss(self) -> None:
         if self._now:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import runtime_maps
@@ -12,12 +13,12 @@ from faith.daemon.config.policy import Parts
 from faith.daemon.config.worker_settings import Orders
 from faith.daemon.host.mapped_networks import Inward
 from faith.daemon.observe.log import NOTICE
-from faith.daemon.process.channel import in_memory
+from faith.daemon.process.messages import MOST_DESCRIPTORS, Drain, Serve, Stop
 from faith.daemon.process.worker_pool import Crew
 from faith.daemon.services.ftp_data import DataConnections
 from faith.daemon.services.local_service import LocalService
 from faith.daemon.services.session_queries import Census
-from faith.daemon.services.worker import Task, work
+from faith.daemon.services.worker import LISTENERS, POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import Predecessors, as_left
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError, SetupError
@@ -26,7 +27,7 @@ from faith.relay.tcp.admission import Admission, Tables
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from faith.daemon.config.policy import Rules
     from faith.daemon.config.settings import Settings
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from faith.daemon.host.socket_activation import Passed
     from faith.daemon.observe.log import Log
     from faith.daemon.observe.metric_areas import Places
-    from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.worker_pool import Member
+    from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.process.peer import Member
     from faith.kernel.steering import Steering
     from faith.translation.map_table import Maps
     from faith.translation.prefix import Prefix
@@ -75,29 +76,37 @@ class Relaying:
         """Called with what is decided by from now on."""
         self.on_end: Callable[[], None] = lambda: None
         """Called when the last worker has ended after `drain`."""
-        self.on_handed_over: Callable[[], None] = lambda: None
-        """Called when those of the program before this one have handed over, and ended."""
+        self.on_handed_over: Callable[[int], None] = lambda kept: None
+        """Called when those of the program before this one have handed over.
+
+        All have ended, or so many sessions end in them.
+        """
         self._undo = ExitStack()
         self._data = DataConnections(
             settings.workers, lambda: self.parts.prefixes, lambda: self.parts.networks
         )
         self._undo.callback(self._data.close)
-        self.inward = Inward(settings.via, settings.workers, self._share_out)
+        self.inward = Inward(settings.via, settings.workers, self._share_listeners)
         self._undo.callback(self.inward.close)
         hearings = {**self._data.hearings, **LocalService(lambda: self._settings).hearings}
         self.crew = Crew(loop, self._work, hearings)
         self.crew.on_gone = self._ended
         self.crew.on_end = self._member_gone
         self.crew.on_serve = self._workers_changed
+        self.crew.on_late = self._share_listeners
         self.census = Census(loop, self.crew)
         self._predecessors = Predecessors(loop, hearings)
         self._predecessors.crew.on_gone = self._predecessors_gone
+        self._predecessors.on_kept = self._handed_over
         self._predecessors.crew.on_end = lambda old: places.old_worker_gone(old.number)
         self._undo.callback(self._let_predecessors_end)
         self._tables = Tables(settings.workers)
         self._change_ports: Callable[[], None] = lambda: None
         self._serves = True  # else not before all workers are ready to
         self._draining = False
+        self._hands_over = False
+        self._all_there = False  # before that, no listener is shared out
+        self._lent_out: dict[int, list[int]] = {}
 
     # -- from its start to its end -----------------------------------------------------------
 
@@ -168,25 +177,32 @@ class Relaying:
 
         Raises SetupError, from here or from the loop.
         """
-        self.crew.start(self._settings.workers, on_ready)
+
+        def ready() -> None:
+            self._all_there = True
+            on_ready()
+
+        self.crew.desire(POLICY, cache(self.parts.dumps))
+        self._desire_settings()
+        self.crew.start(self._settings.workers, ready)
 
     def serve(self) -> None:
         """Where workers of the program before serve: serve instead, and have them hand over."""
         if self._serves:
             return
         self._serves = True
-        self.crew.tell("serve")
+        self.crew.tell(Serve())
         try:
             self._change_ports()
         except SetupError as error:
             log.error("the ports stay what they were: %s", error)
-        for old, heir in self._predecessors.hand_over(self.crew.members):
-            self._data.succeed(heir, old)
+        self._hands_over = True
+        self._predecessors.hand_over(lambda: self.crew.able, self._data.succeed)
 
     @property
     def handing_over(self) -> bool:
-        """Whether there are workers of the program before this one."""
-        return bool(self._predecessors.crew.pids)
+        """Whether workers of the program before this one are still to hand over."""
+        return self._predecessors.hand_over_is_under_way
 
     def drain(self) -> None:
         """Take no more connections; `on_end` is called after the last session."""
@@ -197,14 +213,14 @@ class Relaying:
             for listener in listeners:
                 listener.close()
         self.inward.stop_listening()
-        self._predecessors.crew.tell("drain")
-        self.crew.tell("drain")
+        self._predecessors.crew.tell(Drain())
+        self.crew.tell(Drain())
         self.crew.retire()
 
     def reset_sessions(self) -> None:
         """End what sessions there are."""
-        self._predecessors.crew.tell("stop")
-        self.crew.tell("stop")
+        self._predecessors.crew.tell(Stop())
+        self.crew.tell(Stop())
 
     def close(self) -> None:
         """End the workers at once, and take everything back."""
@@ -233,9 +249,7 @@ class Relaying:
         self._settings = settings
         for one in set(runtime_maps.added(self.parts.maps)).difference(settings.maps):
             log.log(NOTICE, "map over, for it is in no file: %s", one)
-        orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
-        with in_memory(orders.dumps()) as descriptor:
-            self.crew.tell("orders", [descriptor])
+        self._desire_settings()
         try:
             self._decide_by(
                 replace(self.parts, rules=rules, maps=settings.maps, sources=settings.sources)
@@ -260,16 +274,38 @@ class Relaying:
         before, self.parts = self.parts, parts
         if parts == before:
             return
-        with in_memory(parts.dumps(before.maps)) as descriptor:
-            self.crew.tell("policy", [descriptor])
+        self.crew.desire(POLICY, cache(parts.dumps), cache(lambda: parts.dumps(before.maps)))
         self.on_policy(parts)
         if (parts.maps, parts.own, parts.sources) != (before.maps, before.own, before.sources):
             self.inward.follow(parts.networks, parts.own)
 
-    def _share_out(self, listeners: Sequence[_socket.socket]) -> None:
-        """Have each worker that is there already serve its own of *listeners* as well."""
-        for member in self.crew.members:
-            member.tell("listen", [listeners[member.number].fileno()])
+    def _desire_settings(self) -> None:
+        settings = self._settings
+        orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
+        self.crew.desire(SETTINGS, cache(orders.dumps))
+
+    def _share_listeners(self) -> None:
+        """Have workers that are able serve the listeners of those that are dead or late, too.
+
+        Each worker also gets its own of the mapped networks, which may be newer than it is.
+        """
+        if self._draining or not self._all_there:
+            return
+        able = self.crew.able
+        absent = set(range(self._settings.workers)).difference(one.number for one in able)
+        self._lent_out = {member.number: [] for member in able}
+        for turn, number in enumerate(sorted(absent) if able else ()):
+            self._lent_out[able[turn % len(able)].number].append(number)
+        self.crew.desire(LISTENERS, descriptors=self._listeners_of, binding=False)
+
+    def _listeners_of(self, number: int) -> list[int]:
+        """Return descriptors of what a worker serves beside what it was forked with."""
+        if self._draining:
+            return []
+        borrowed = self._lent_out.get(number, [])
+        found = [one for place in (number, *borrowed) for one in self.inward.listeners(place)]
+        found += [one for place in borrowed for one in self.steering.listeners[place]]
+        return [listener.fileno() for listener in found][: MOST_DESCRIPTORS - 1]
 
     # -- the workers -------------------------------------------------------------------------
 
@@ -284,7 +320,7 @@ class Relaying:
         self._data.close()
         return self.steering.after_fork(worker) + self.inward.forsake(worker)
 
-    def _work(self, number: int, channel: Channel) -> None:
+    def _work(self, number: int, channel: ProcessChannel) -> None:
         """Be a worker, in a process of its own."""
         self._leave()
         settings = self._settings
@@ -311,20 +347,26 @@ class Relaying:
         self.census.gone(member)
 
     def _workers_changed(self) -> None:
+        self._share_listeners()
         self._places.condition.serving(self.crew.serving, self.crew.restarts)
 
     def _steering_changed(self) -> None:
         self._places.condition.steered([self.steering.way], len(self.parts.prefixes))
 
     def _ended(self) -> None:
-        if not self.handing_over and not self.crew.pids:
+        if not self._predecessors.crew.pids and not self.crew.pids:
             self.on_end()
 
     def _predecessors_gone(self) -> None:
         if self._draining:
             self._ended()
         else:
-            self.on_handed_over()
+            self._handed_over()
+
+    def _handed_over(self) -> None:
+        if self._hands_over:
+            self._hands_over = False
+            self.on_handed_over(self._predecessors.kept)
 
     def _let_predecessors_end(self) -> None:
         """If this program fails before they have handed over, their sessions may go on."""

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from faith.daemon.process.channel import Channel
-from faith.daemon.process.worker_pool import Crew, Member
+from faith.daemon.process.messages import Give, Kept, Killed, SessionList, Take, supervisor_end
+from faith.daemon.process.peer import Member
+from faith.daemon.process.worker_pool import Crew
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from faith.daemon.process.channel import Message
     from faith.daemon.process.loop import Loop
+    from faith.daemon.process.messages import Report
     from faith.daemon.process.worker_pool import Hearing
+
+log = logging.getLogger("faith.supervisor")
+
+RETRY = 1.0
+"""Seconds until a worker hands over once more that could not."""
+MOST_TRIES = 5
+"""Times that a worker hands over; what is left then ends where it is."""
 
 
 class Predecessors:
@@ -24,39 +34,100 @@ class Predecessors:
     *hearings* are called with what they ask for.
     """
 
-    def __init__(self, loop: Loop, hearings: Mapping[str, Hearing]) -> None:
-        self.crew = Crew(loop, _forks_none, {**_LATE, **hearings}, "old worker")
+    def __init__(self, loop: Loop, hearings: Mapping[type[Report], Hearing]) -> None:
+        self.on_kept: Callable[[], None] = lambda: None
+        """Called when those that are left keep their sessions to the end."""
+        self._loop = loop
+        ours: dict[type[Report], Hearing] = {
+            SessionList: _ignore,
+            Killed: _ignore,
+            Kept: self._kept,
+        }
+        self.crew = Crew(loop, _forks_none, {**ours, **hearings}, "old worker")
+        self._heirs: Callable[[], Sequence[Member]] = tuple
+        self._succeed: Callable[[Member, Member], None] = lambda heir, old: None
+        self._tries: dict[int, int] = {}
+        self._keeping: dict[int, int] = {}
 
     def adopt(self, left: Iterable[Sequence[int]]) -> None:
         """Have those that :func:`as_left` described."""
         self.crew.adopt(
-            Member(number, pid, Channel(socket.socket(fileno=fd)), time.monotonic(), ready=True)
+            Member(
+                number,
+                pid,
+                supervisor_end(socket.socket(fileno=fd)),
+                time.monotonic(),
+                ready=True,
+                what="old worker",
+            )
             for number, pid, fd in left
         )
 
-    def hand_over(self, heirs: Sequence[Member]) -> Iterator[tuple[Member, Member]]:
-        """Have each of them hand over to the one of *heirs* in its place, and end; gives both."""
+    @property
+    def hand_over_is_under_way(self) -> bool:
+        """Whether some are still to hand over."""
+        return any(pid not in self._keeping for pid in self.crew.pids)
+
+    @property
+    def kept(self) -> int:
+        """The sessions that could not be handed over, as their workers have said."""
+        return sum(self._keeping.get(pid, 0) for pid in self.crew.pids)
+
+    def hand_over(
+        self,
+        heirs: Callable[[], Sequence[Member]],
+        succeed: Callable[[Member, Member], None] = lambda heir, old: None,
+    ) -> None:
+        """Have each of them hand over to the one of *heirs* in its place, and end.
+
+        *succeed* is called with the heir and the old worker before.  Who could not hand over tries
+        again, for the heir may have died, or had no room.
+        """
+        self._heirs, self._succeed = heirs, succeed
         for old in self.crew.members:
-            heir = heirs[old.number % len(heirs)]
-            yield old, heir
-            with ExitStack() as both, suppress(BrokenPipeError):  # it has ended, and will be reaped
-                giving, taking = map(
-                    both.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                )
-                heir.channel.send({"kind": "take"}, [taking.fileno()])
-                old.channel.send({"kind": "give"}, [giving.fileno()])
+            self._give(old)
+
+    def _give(self, old: Member) -> None:
+        if old.pid not in self.crew.pids:
+            return
+        heirs = self._heirs()
+        if not heirs:
+            self._try_again(old, 0)
+            return
+        heir = heirs[old.number % len(heirs)]
+        try:
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            log.error("old worker %d cannot hand over: %s", old.pid, error.strerror)
+            self._try_again(old, 0)
+            return
+        with ExitStack() as both:
+            giving, taking = map(both.enter_context, pair)
+            self._succeed(heir, old)
+            heir.send(Take(), [taking.fileno()])
+            old.send(Give(), [giving.fileno()])
+
+    def _kept(self, old: Member, message: Kept, descriptors: list[int]) -> None:
+        self._try_again(old, message.sessions)
+
+    def _try_again(self, old: Member, sessions: int) -> None:
+        tries = self._tries[old.pid] = self._tries.get(old.pid, 0) + 1
+        if tries < MOST_TRIES:
+            self._loop.later(RETRY, partial(self._give, old))
+            return
+        self._keeping[old.pid] = sessions
+        log.warning("old worker %d keeps its %d sessions to their end", old.pid, sessions)
+        if not self.hand_over_is_under_way:
+            self.on_kept()
 
 
 def as_left(members: Iterable[Member]) -> list[list[int]]:
-    """*members* for the next program, fit for JSON: number, process, descriptor of each."""
+    """Return *members* for the next program, fit for JSON: number, process, descriptor of each."""
     return [[member.number, member.pid, member.channel.fileno()] for member in members]
 
 
-def _ignore(member: Member, message: Message, descriptors: list[int]) -> None:
+def _ignore(member: Member, message: Any, descriptors: list[int]) -> None:
     """An answer to a question of the old program's."""
-
-
-_LATE: dict[str, Hearing] = {"sessions": _ignore, "killed": _ignore}
 
 
 def _forks_none(number: int, channel: Any) -> NoReturn:

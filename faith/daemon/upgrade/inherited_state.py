@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Values = dict[str, Any]
 
 VARIABLE = "FAITH_LEGACY"
-VERSION = 3
+VERSION = 4
 """Of the names and shapes in what is left; who changes one of them counts on."""
 
 _STEP = "take over from the old program"

@@ -81,10 +81,11 @@ class Succession:
             self._failed.append(failed)
         self._upgrade.begin()
 
-    def handed_over(self) -> None:
-        """This program has all that the one before it had."""
-        log.log(NOTICE, "upgraded to program %d: all is handed over", self.programs)
-        self._waiting.answer(programs=self.programs)
+    def handed_over(self, kept: int = 0) -> None:
+        """This program has all that the one before it had, but for sessions that were *kept*."""
+        what = f"{kept} sessions end in old workers" if kept else "all is handed over"
+        log.log(NOTICE, "upgraded to program %d: %s", self.programs, what)
+        self._waiting.answer(programs=self.programs, kept=kept)
         later, self._later = self._later, []
         for begin in later:
             begin()
