@@ -30,6 +30,7 @@ from faith.daemon.process.control_socket import Control
 from faith.daemon.process.daemonize import pid_file
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
+from faith.daemon.process.worker_pool import BEAT
 from faith.daemon.reload import Reload, Reloads
 from faith.daemon.services.map_commands import MapCommands
 from faith.daemon.services.relaying import Relaying
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.log import Log
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.daemonize import Background
+    from faith.daemon.process.worker_pool import Crew
     from faith.daemon.upgrade.inherited_state import Legacy
     from faith.daemon.upgrade.upgrades import Failed, Heritable
 
@@ -178,15 +180,30 @@ class Supervisor:
         self._relaying.serve()
         self._tell_systemd()
         self._keep_watchdog(systemd.watchdog_interval())
+        self._look_after()
         log.log(NOTICE, "serving %s", self._relaying.description())
 
     def _tell_systemd(self) -> None:
         systemd.notify("READY=1", f"STATUS=serving {self._relaying.description()}")
 
     def _keep_watchdog(self, interval: float) -> None:
+        """Feed systemd's watchdog, unless a process is late."""
         if interval:
-            systemd.notify("WATCHDOG=1")
-            self._loop.later(interval, partial(self._keep_watchdog, interval))
+            late = self._late()
+            if not late:
+                systemd.notify("WATCHDOG=1")
+            self._loop.later(BEAT if late else interval, partial(self._keep_watchdog, interval))
+
+    def _look_after(self) -> None:
+        """Have the health say how many processes are late."""
+        self._places.condition.late(len(self._late()))
+        self._loop.later(BEAT, self._look_after)
+
+    def _late(self) -> list[str]:
+        return [member.name for crew in self._crews() for member in crew.late]
+
+    def _crews(self) -> tuple[Crew, ...]:
+        return (*self._relaying.crews(), *self._companions.crews())
 
     # -- other processes ---------------------------------------------------------------------
 
@@ -210,8 +227,7 @@ class Supervisor:
         self._relaying.forsake()
 
     def _handle_sigchld(self) -> None:
-        crews = (*self._relaying.crews(), *self._companions.crews())
-        reap((self._succession.reaped, *(crew.reaped for crew in crews)))
+        reap((self._succession.reaped, *(crew.reaped for crew in self._crews())))
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -311,6 +327,7 @@ class Supervisor:
             control=str(self._settings.control) if self._control else None,
             programs=self._succession.programs,
             failed=self._succession.failures,
+            late=self._late(),
         )
 
     def _handle_sigusr1(self) -> None:

@@ -32,6 +32,11 @@ REPAIRS = Family(
     label="result",
     values=("repaired", "failed"),
 )
+LATE = Family(
+    "faith_processes_late",
+    "Processes that do not answer, or have not applied the newest rules or settings.",
+    STATE,
+)
 DRAINING = Family("faith_draining", "Whether no new connections are taken any more.", STATE)
 RELOADS = Family(
     "faith_reloads",
@@ -39,12 +44,12 @@ RELOADS = Family(
     label="result",
     values=("good", "failed"),
 )
-LIFE = Layout(STARTED, WORKERS, RESTARTS, DRAINING)
+LIFE = Layout(STARTED, WORKERS, RESTARTS, DRAINING, LATE)
 """What there is to tell of any daemon."""
 LAYOUT = Layout(*LIFE.families, PREFIXES, STEERING, REPAIRS, RELOADS)
 """What there is to tell of one that relays: the same, and more behind it."""
 
-_STARTED, _WORKERS, _RESTARTS, _DRAINING = map(LIFE.start, LIFE.families)
+_STARTED, _WORKERS, _RESTARTS, _DRAINING, _LATE = map(LIFE.start, LIFE.families)
 _PREFIXES = LAYOUT.start(PREFIXES)
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
 
@@ -64,6 +69,10 @@ class Life:
         self._cells[_WORKERS] = workers
         self._cells[_RESTARTS] = restarts
 
+    def late(self, processes: int) -> None:
+        """So many processes do not answer, or lag behind their desired state."""
+        self._cells[_LATE] = processes
+
     def drain(self) -> None:
         """Nobody new is served from now on."""
         self._cells[_DRAINING] = 1
@@ -74,6 +83,8 @@ class Life:
             yield "draining"
         if not self._cells[_WORKERS]:
             yield "no worker serves"
+        if late := self._cells[_LATE]:
+            yield "1 process does not answer" if late == 1 else f"{late} processes do not answer"
 
 
 class Condition(Life):

@@ -69,6 +69,11 @@ class Member:
     """Since when it lacks a binding state."""
     _waiting: deque[tuple[Order, list[int]]] = field(default_factory=deque)
 
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"{self.what} {self.number + 1} (pid {self.pid})"
+
     def send(self, order: Order, descriptors: Sequence[int] = ()) -> None:
         """Send *order*, now or when there is room; a process with too many waiting is killed."""
         if self._waiting or not self._sent(order, descriptors):
@@ -126,7 +131,7 @@ class Member:
         """Kill it, and log *why*."""
         if not self.killed:
             self.killed = True
-            log.error("%s %d (pid %d): %s; killing it", self.what, self.number + 1, self.pid, why)
+            log.error("%s: %s; killing it", self.name, why)
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
