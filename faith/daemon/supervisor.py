@@ -53,6 +53,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("faith.supervisor")
 
+APPLIED = 8.0
+"""Seconds that a request waits for processes to apply what is new: less than its patience."""
+_LOOK = 0.02
+
 
 class Supervisor:
     """One faithd, from its start to its end."""
@@ -247,8 +251,18 @@ class Supervisor:
             request.fail("it is being stopped")
         else:
             self._reloads.start(
-                lambda error: request.fail(error) if error else request.answer(), request
+                lambda error: request.fail(error) if error else self._answer_applied(request),
+                request,
             )
+
+    def _answer_applied(self, request: Request, patience: float = APPLIED) -> None:
+        """Answer *request* when every process has applied what is new, or say which have not."""
+        behind = [member.name for crew in self._crews() for member in crew.behind]
+        if not behind or patience <= 0:
+            request.answer(behind=behind)
+        else:
+            left = patience - _LOOK
+            self._loop.later(_LOOK, partial(self._answer_applied, request, left))
 
     def _reload(self, request: Request | None) -> Reload:
         return Reload(

@@ -151,6 +151,11 @@ class Crew:
         return [member for member in self.members if member.pid in self._late]
 
     @property
+    def behind(self) -> list[Member]:
+        """Those that have not applied the newest state that binds them."""
+        return [member for member in self.members if member.behind is not None]
+
+    @property
     def able(self) -> list[Member]:
         """Those that serve and are not late."""
         return [one for one in self.members if one.ready and one.pid not in self._late]

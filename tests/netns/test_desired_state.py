@@ -1,0 +1,194 @@
+"""Workers that die, hang, have no room or are an attacker's: the others have what the file says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.lab import wait_until
+from faith.lab.topology import PREFIX
+from tests.faithd import ENVIRONMENT
+from tests.netns.gateway import Gateway
+from tests.netns.service import PORT, answers, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from faith.lab import ThreeHosts
+
+    Start = Callable[..., Gateway]
+
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("echo")]
+
+WORKERS = 4
+ROUNDS = 30
+LONGEST = 15.0
+"""Seconds that no connection waits for longer."""
+
+PERMIT = "2001:db8::/32 permit 0.0.0.0/0"
+DENY = "2001:db8::/32 deny 0.0.0.0/0"
+
+
+def text(rule: str, workers: int = WORKERS, more: str = "") -> str:
+    return f"""
+workers = {workers}
+[[prefix]]
+address = "{PREFIX}"
+[[service]]
+ports = "{PORT}"
+[access]
+rules = ["{rule}"]
+{more}
+"""
+
+
+@pytest.fixture
+def start(lab: ThreeHosts, tmp_path: Path) -> Iterator[Start]:
+    made: list[Gateway] = []
+
+    def start(words: str, **environment: str) -> Gateway:
+        made.append(Gateway(lab, tmp_path, words, **environment))
+        return made[-1]
+
+    yield start
+    for faithd in made:
+        faithd.stop(30)
+
+
+def workers(faithd: Gateway) -> list[int]:
+    """The workers by their numbers, as the daemon says them when it begins to serve."""
+    *_, line = (one for one in faithd.said.splitlines() if "workers: " in one)
+    return list(map(int, line.rpartition("workers: ")[2].split()))
+
+
+def refused(lab: ThreeHosts) -> bool:
+    """Whether a connection is reset by the rules."""
+    try:
+        with connect(lab) as session:
+            answers(session)
+    except ConnectionError:
+        return True
+    return False
+
+
+def obeyed(lab: ThreeHosts, rule: str, times: int = 12) -> bool:
+    wanted = rule == DENY
+    return all(refused(lab) == wanted for _ in range(times))
+
+
+def reread(faithd: Gateway, words: str) -> None:
+    """Have it read *words*; return when that is said."""
+    times = faithd.said.count("read again")
+    faithd.write(words)
+    faithd.signal(signal.SIGHUP)
+    faithd.wait_said("read again", times + 1)
+
+
+def status(lab: ThreeHosts) -> dict[str, object]:
+    command = [sys.executable, "-m", "faith.cli.faith", "status", "--json"]
+    found = json.loads(lab.gateway.run(command, env=ENVIRONMENT).stdout)
+    (faithd,) = found["faithds"]
+    return dict(faithd)
+
+
+def ready(lab: ThreeHosts) -> str:
+    """What ``/readyz`` says."""
+
+    def read() -> str:
+        with socket.create_connection(("::1", 9064), timeout=5) as sock:
+            sock.sendall(b"GET /readyz HTTP/1.1\r\n\r\n")
+            with sock.makefile() as answer:
+                return answer.read()
+
+    return str(lab.gateway.call(read))
+
+
+@pytest.mark.timeout(180)
+def test_every_worker_has_the_rules_whoever_dies_meanwhile(lab: ThreeHosts, start: Start) -> None:
+    chance = random.Random(13)
+    faithd = start(text(PERMIT))
+    for number in range(ROUNDS):
+        rule = (DENY, PERMIT)[number % 2]
+        workers = faithd.workers
+        victims = chance.sample(workers, chance.randint(0, max(1, len(workers) - 1)))
+        if len(victims) == len(workers):
+            wait_until(lambda: len(faithd.workers) > 1, LONGEST, "another worker")
+        for victim in victims:  # with messages unread
+            os.kill(victim, signal.SIGSTOP)
+        times = faithd.said.count("read again")
+        faithd.write(text(rule))
+        faithd.signal(signal.SIGHUP)
+        time.sleep(chance.random() / 50)
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        faithd.wait_said("read again", times + 1)
+        wait_until(lambda rule=rule: obeyed(lab, rule, 4), LONGEST, f"{rule} by all")  # type: ignore[misc]
+        assert obeyed(lab, rule)
+    wait_until(lambda: len(faithd.workers) == WORKERS, LONGEST, "every worker")
+    assert faithd.process.poll() is None
+    last = (DENY, PERMIT)[(ROUNDS - 1) % 2]
+    assert obeyed(lab, last, 60), "also those that came last"
+    assert "Traceback" not in faithd.said
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_hangs_is_replaced_and_nobody_waits_for_it(
+    lab: ThreeHosts, start: Start, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000000"}
+        more = '[metrics]\nlisten = "[::1]:9064"'
+        faithd = start(text(PERMIT, 2, more), **environment)
+        assert "ready" in ready(lab)
+        victim = workers(faithd)[0]
+        os.kill(victim, signal.SIGSTOP)
+        began = time.monotonic()
+        waited = []
+        late: list[object] = []
+        fed: list[float] = []
+        while f"(pid {victim}): no heartbeat for 10 s; killing it" not in faithd.said:
+            before = time.monotonic()
+            assert before - began < LONGEST
+            assert relays_within(lab, LONGEST)
+            waited.append(time.monotonic() - before)
+            if not late and (late := list(status(lab)["late"])):  # type: ignore[call-overload]
+                assert "1 process does not answer" in ready(lab)
+                drain(systemd)
+            elif late:
+                fed += [time.monotonic()] * drain(systemd).count(b"WATCHDOG=1")
+        assert late == [f"worker 1 (pid {victim})"]
+        assert fed == [], "systemd's watchdog is not fed for a daemon that hangs"
+        faithd.wait_said(f"worker {victim} was killed by SIGKILL; another takes its place")
+        wait_until(
+            lambda: "\nready\n" in ready(lab).replace("\r", ""),
+            LONGEST - (time.monotonic() - began) + 5,
+            "all being well again",
+        )
+        assert time.monotonic() - began < LONGEST
+        assert max(waited) < LONGEST
+        wait_until(lambda: status(lab)["workers"] == 2, 5, "another worker")
+        wait_until(lambda: b"WATCHDOG=1" in drain(systemd), 5, "the watchdog being fed again")
+
+
+def relays_within(lab: ThreeHosts, seconds: float) -> bool:
+    with lab.client.call(socket.create_connection, (lab.mapped(), PORT), seconds) as session:
+        return answers(session)
+
+
+def drain(sock: socket.socket) -> bytes:
+    found = b""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found += sock.recv(4096, socket.MSG_DONTWAIT)
+    return found
