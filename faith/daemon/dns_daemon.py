@@ -101,6 +101,8 @@ class _Forwarder:
             self._loop.run()
 
     def _counters(self, number: int) -> Counters:
+        """In the process of that number: what it counts in."""
+        self._area.enter(number)
         return Counters(self._area.slab(number, dns_counters.LAYOUT))
 
     def _forsake(self) -> None:

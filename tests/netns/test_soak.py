@@ -50,7 +50,7 @@ DRIFT = 1 << 20
 """Bytes that a process may have more at the end: docs/faults.rst says why."""
 STOCK = 3
 """Sockets by which a worker's stock for FTP may be smaller than when it is whole."""
-PAST = 1
+PAST = 0
 """Descriptors by which each has the numbers of the program before; the supervisor has one more."""
 SILENT_PORT = 9
 """Of the server: it says nothing."""

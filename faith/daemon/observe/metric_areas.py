@@ -23,7 +23,7 @@ NAME_SERVERS = 64
 
 
 class Places:
-    """Those of so many *workers*, of name servers, and of the supervisor, which comes last.
+    """Those of so many *workers*, of name servers, of ping and UDP, and of the supervisor.
 
     Whoever takes the place of another goes on with its numbers.  What the program before this one
     has *left*, its `state`, is counted as well: the processes of that one still write there, those
@@ -32,6 +32,7 @@ class Places:
 
     def __init__(self, workers: int, left: Sequence[Mapping[str, Any]] = ()) -> None:
         self._workers = workers
+        self._ping, self._udp = workers + NAME_SERVERS, workers + NAME_SERVERS + 1
         layouts = (
             relay_counters.LAYOUT,
             dns_counters.LAYOUT,
@@ -41,7 +42,7 @@ class Places:
         )
         pasts = [Past(one, layouts) for one in left]
         self._past = pasts.pop() if pasts else None
-        self.area = Area(layouts, workers + NAME_SERVERS + 1, self._past)
+        self.area = Area(layouts, workers + NAME_SERVERS + 3, self._past)
         """All of it, for who only reads."""
         self.condition = Condition(self.area.slab(self.area.places - 1, health.LAYOUT))
         for past in pasts:
@@ -54,16 +55,37 @@ class Places:
 
     def name_server(self, number: int) -> dns_counters.Counters:
         """Those of a process that answers for names."""
-        place = self._workers + number % NAME_SERVERS
+        place = self._name_server(number)
         return dns_counters.Counters(self.area.slab(place, dns_counters.LAYOUT))
 
     def ping(self) -> ping_counters.Counters:
         """Those of the process that answers pings; nobody else has any of that kind."""
-        return ping_counters.Counters(self.area.slab(0, ping_counters.LAYOUT))
+        return ping_counters.Counters(self.area.slab(self._ping, ping_counters.LAYOUT))
 
     def udp(self) -> udp_counters.Counters:
         """Those of the process that relays UDP; nobody else has any of that kind."""
-        return udp_counters.Counters(self.area.slab(0, udp_counters.LAYOUT))
+        return udp_counters.Counters(self.area.slab(self._udp, udp_counters.LAYOUT))
+
+    # -- in a forked process: from then on it can write its own numbers, and no others -----------
+
+    def enter_worker(self, number: int) -> None:
+        """Be a worker."""
+        self.area.enter(number)
+
+    def enter_name_server(self, number: int) -> None:
+        """Be a process that answers for names."""
+        self.area.enter(self._name_server(number))
+
+    def enter_ping(self) -> None:
+        """Be the process that answers pings."""
+        self.area.enter(self._ping)
+
+    def enter_udp(self) -> None:
+        """Be the process that relays UDP."""
+        self.area.enter(self._udp)
+
+    def _name_server(self, number: int) -> int:
+        return self._workers + number % NAME_SERVERS
 
     def open_sessions(self) -> int:
         """The sessions of all workers."""

@@ -54,6 +54,9 @@ class Kind(Protocol):
     name: str
     """What its process is called in the log."""
 
+    def enter(self) -> None:
+        """In the process, before all else: write its numbers, and no others."""
+
     def wanted(self, settings: Settings) -> Any:
         """Its settings among those of the daemon, or None when nobody wants it."""
 
@@ -267,6 +270,7 @@ class Datagrams:
         def be(number: int, channel: ProcessChannel) -> None:
             assert self._parts
             sockets = gear.sockets()
+            kind.enter()
             self._leave()
 
             def make(loop: AbstractEventLoop, policy: Policy) -> Server:

@@ -33,10 +33,10 @@ BIND = "CAP_NET_BIND_SERVICE"
 class Answering:
     """So many processes that answer by *settings*, as *user*.
 
-    *leave* is called in each of them first, to let go of what is the supervisor's.  *counters*
-    gives those of each, by its number.  *book* has the leases of the settings' pool; then there
-    may be one process only.  They answer on the sockets that are *given*, and no others, if there
-    are any.
+    *counters* gives those of each, by its number; it is called in each of them first, and then
+    *leave*, to let go of what is the supervisor's.  *book* has the leases of the settings' pool;
+    then there may be one process only.  They answer on the sockets that are *given*, and no others,
+    if there are any.
     """
 
     def __init__(
@@ -93,13 +93,14 @@ class Answering:
     def _work(self, number: int, channel: ProcessChannel) -> None:
         book = self._book.copy() if self._book else None
         given = [sock.dup() for sock in self._given]
+        counters = self._counters(number)
         self._leave()
         try:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
             sandbox.confine()
-            uvloop.run(self._serve(channel, self._counters(number), book, given))
+            uvloop.run(self._serve(channel, counters, book, given))
         except (FaithError, OSError) as error:
             channel.send(Failed(str(error)))
 

@@ -79,6 +79,10 @@ class PingKind:
     def __init__(self, places: Places) -> None:
         self._places = places
 
+    def enter(self) -> None:
+        """In the process: write its numbers, and no others."""
+        self._places.enter_ping()
+
     def wanted(self, settings: Settings) -> PingSettings | None:
         """The settings of ``[ping]``."""
         return settings.ping

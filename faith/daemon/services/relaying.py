@@ -318,10 +318,13 @@ class Relaying:
         self.crew.forsake()
         self._predecessors.crew.forsake()
         self._data.close()
+        self._tables.close_in_child()
         return self.steering.after_fork(worker) + self.inward.forsake(worker)
 
     def _work(self, number: int, channel: ProcessChannel) -> None:
         """Be a worker, in a process of its own."""
+        self._places.enter_worker(number)
+        self._tables.enter(number)
         self._leave()
         settings = self._settings
         task = Task(

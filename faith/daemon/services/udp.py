@@ -100,6 +100,10 @@ class UdpKind:
     def __init__(self, places: Places) -> None:
         self._places = places
 
+    def enter(self) -> None:
+        """In the process: write its numbers, and no others."""
+        self._places.enter_udp()
+
     def wanted(self, settings: Settings) -> UdpSettings | None:
         """The settings of ``[udp]``."""
         return settings.udp

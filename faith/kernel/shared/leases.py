@@ -12,6 +12,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from faith.kernel.shared.shared_memory import sealed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -25,6 +27,7 @@ NOTHING = 0, 0.0
 """What an address stands for that was never lent, and until when."""
 
 _HALF = (1 << 64) - 1
+_WORD = _HALF
 _MICRO = 1_000_000
 _WORDS = 4  # how often it was written, odd meanwhile; the address, in two halves; until when
 _OCTETS = 8 * _WORDS
@@ -45,8 +48,7 @@ class Leases:
             self._starts.append((first, first + count, size))
             size += count
         if descriptor is None:
-            descriptor = os.memfd_create("faith-leases", os.MFD_CLOEXEC)
-            os.ftruncate(descriptor, size * _OCTETS)
+            descriptor = sealed("faith-leases", size * _OCTETS)
         self._descriptor = descriptor
         self._words = memoryview(mmap.mmap(descriptor, size * _OCTETS)).cast("Q")
 
@@ -82,7 +84,7 @@ class Leases:
         words[at] |= 1
         words[at + 1], words[at + 2] = v6 >> 64, v6 & _HALF
         words[at + 3] = int(until * _MICRO)
-        words[at] += 1
+        words[at] = words[at] + 1 & _WORD
 
     def use(self, v4: int) -> int | None:
         """What *v4* stands for, and will for `GRACE` from now; None for nothing."""
@@ -95,7 +97,7 @@ class Leases:
         return v6
 
     def _extend(self, at: int, until: float) -> None:
-        micro = int(until * _MICRO)
+        micro = min(int(until * _MICRO), _WORD)
         if micro > self._words[at + 3]:
             self._words[at + 3] = micro
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout
-from faith.kernel.shared.shared_counters import Buckets
+from faith.kernel.shared.shared_counters import Buckets, add
 from faith.relay.tcp import admission
 from faith.relay.tcp.dial import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
 from faith.relay.tcp.record import CLOSED
@@ -153,7 +153,7 @@ class Counters:
 
     def lost(self) -> None:
         """The process whose cells these are is dead, and its sessions with it."""
-        self._cells[_ENDS[LOST]] += self.open
+        add(self._cells, _ENDS[LOST], self.open)
         self._cells[_OPEN] = 0
 
 
