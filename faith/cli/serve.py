@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import config
+from faith.daemon.config import config, tried_files
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.settings import ALGS, Service, Settings
 from faith.daemon.host.socket_activation import Passed
@@ -58,6 +58,16 @@ def main(arguments: list[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
+        legacy = Legacy.found()
+        passed = Passed.found()
+    except FaithError as error:
+        print(f"faithd: {error}", file=sys.stderr)
+        return 1
+    if legacy and legacy.on_trial:
+        tried_files.record()
+    elif legacy:
+        tried_files.reuse(legacy["tried"])
+    try:
         reread = _settings_by(options, parser)
         settings = reread()
     except ConfigError as error:
@@ -66,12 +76,6 @@ def main(arguments: list[str]) -> int:
         print(f"faithd: {error}", file=sys.stderr)
         return 1
     foreground = options.foreground or is_supervised()
-    try:
-        legacy = Legacy.found()
-        passed = Passed.found()
-    except FaithError as error:
-        print(f"faithd: {error}", file=sys.stderr)
-        return 1
     background = Background() if foreground else Background.enter(again=legacy is not None)
     ident = "faithd" if options.config else f"faithd {options.service}"
     told = _open_log(ident, settings.log, foreground=foreground)
@@ -86,6 +90,8 @@ def main(arguments: list[str]) -> int:
     except Exception:
         log.exception("faithd failed")
         return 1
+    if legacy and legacy.on_trial:
+        tried_files.save(legacy["tried"])
     return 0
 
 

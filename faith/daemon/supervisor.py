@@ -15,6 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from faith.daemon.config import tried_files
 from faith.daemon.config.policy import Rules
 from faith.daemon.host import discovery
 from faith.daemon.host.address_leases import Lent
@@ -140,8 +141,8 @@ class Supervisor:
         """
         settings, legacy, on_trial = self._settings, self._legacy, self._on_trial
         rules = Rules.of(settings)
-        settings.check_local_servers()
-        if not legacy or on_trial:
+        if not legacy or on_trial:  # else that was tried, and it is too late to refuse
+            settings.check_local_servers()
             refuse_taken_ports(settings, but_of={os.getppid()} if on_trial else set())
         undo.callback(self._lent.close)
         self._lent.set_up(settings.dns, legacy["lent"] if legacy else None)
@@ -174,6 +175,7 @@ class Supervisor:
 
     def _serve(self) -> None:
         """Every process is ready."""
+        tried_files.forget()
         self._background.served()
         self._succession.serve()
         if self._legacy:

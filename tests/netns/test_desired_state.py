@@ -6,23 +6,28 @@ import contextlib
 import json
 import os
 import random
+import resource
+import shutil
 import signal
 import socket
 import sys
+import threading
 import time
+from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import faith
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX
 from tests.faithd import ENVIRONMENT
 from tests.netns.gateway import Gateway
-from tests.netns.service import PORT, answers, connect
+from tests.netns.service import PORT, answers, connect, relays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from faith.lab import ThreeHosts
 
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("echo")]
 
 WORKERS = 4
+FLOOD = 200
 ROUNDS = 30
 LONGEST = 15.0
 """Seconds that no connection waits for longer."""
@@ -52,12 +58,21 @@ rules = ["{rule}"]
 """
 
 
+@pytest.fixture(autouse=True)
+def descriptors() -> Iterator[None]:
+    """Room for a flood in this process, which has both ends of all connections."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 @pytest.fixture
 def start(lab: ThreeHosts, tmp_path: Path) -> Iterator[Start]:
     made: list[Gateway] = []
 
-    def start(words: str, **environment: str) -> Gateway:
-        made.append(Gateway(lab, tmp_path, words, **environment))
+    def start(words: str, by: Sequence[str] = (), **environment: str) -> Gateway:
+        made.append(Gateway(lab, tmp_path, words, by, **environment))
         return made[-1]
 
     yield start
@@ -192,3 +207,129 @@ def drain(sock: socket.socket) -> bytes:
         while True:
             found += sock.recv(4096, socket.MSG_DONTWAIT)
     return found
+
+
+# -- upgrades ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A copy of the program, to be changed while it runs."""
+    assert faith.__file__
+    root = tmp_path / "installed"
+    shutil.copytree(Path(faith.__file__).parent, root / "faith")
+    return root
+
+
+def run_from(root: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(root), "PYTHONSAFEPATH": "1"}
+
+
+def edit(root: Path, name: str, old: str, new: str) -> None:
+    path = root / "faith" / name
+    words = path.read_text()
+    assert old in words
+    path.write_text(words.replace(old, new))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("how", ["os.unlink(name)", "os.truncate(name, 30)"])
+def test_files_that_change_between_trial_and_execution_are_not_missed(
+    lab: ThreeHosts, start: Start, installed: Path, tmp_path: Path, how: str
+) -> None:
+    rules, maps = tmp_path / "rules", tmp_path / "maps"
+    rules.write_text(PERMIT)
+    maps.write_text("198.51.100.7 2001:db8:a::7\n")
+    words = text(PERMIT, 2).partition("[access]")[0]
+    words += f'[access]\nfile = "{rules}"\n[maps]\nfile = "{maps}"\n'
+    faithd = start(words, **run_from(installed))
+    edit(
+        installed,
+        "daemon/config/tried_files.py",
+        "        json.dump(_recorded, file)\n",
+        f"        json.dump(_recorded, file)\n    for name in _recorded:\n        {how}\n",
+    )
+    faithd.signal(signal.SIGUSR2)
+    faithd.wait_said("upgraded to program 2", seconds=40)
+    assert relays(lab)
+    faithd.signal(signal.SIGHUP)
+    faithd.wait_said("everything stays as it was")
+    assert relays(lab)
+
+
+@pytest.mark.timeout(120)
+def test_an_upgrade_ends_although_a_worker_hangs(lab: ThreeHosts, start: Start) -> None:
+    faithd = start(text(PERMIT, 2))
+    hung, sound = workers(faithd)
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(connect(lab)) for _ in range(8)]
+        assert all(map(answers, sessions))
+        faithd.signal(signal.SIGUSR2)
+        faithd.wait_said("is tried")
+        os.kill(hung, signal.SIGSTOP)
+        faithd.wait_said("upgraded to program 2: all is handed over", seconds=40)
+        assert f"(pid {hung}): no heartbeat for 10 s; killing it" in faithd.said
+        assert any(map(survives, sessions)), "those of the other worker go on"
+        assert not {hung, sound} & {*faithd.workers}
+    assert relays(lab)
+
+
+def survives(session: socket.socket) -> bool:
+    with contextlib.suppress(OSError):
+        return answers(session)
+    return False
+
+
+@pytest.mark.timeout(120)
+def test_an_upgrade_at_the_descriptor_limit_loses_no_session(lab: ThreeHosts, start: Start) -> None:
+    """While new connections come and come, which are there for the taking by the new worker."""
+    faithd = start(text(PERMIT, 1), by=("prlimit", "--nofile=300:300"))
+    with contextlib.ExitStack() as stack:
+        sessions = []
+        for _ in range(115):
+            sessions.append(stack.enter_context(connect(lab)))
+            assert answers(sessions[-1])
+        stop = threading.Event()
+        crowd = threading.Thread(target=flood, args=(lab, stop))
+        crowd.start()
+        try:
+            faithd.signal(signal.SIGUSR2)
+            faithd.wait_said("upgraded to program 2", seconds=60)
+        finally:
+            stop.set()
+            crowd.join()
+        assert "upgraded to program 2: all is handed over" in faithd.said
+        assert sum(map(survives, sessions)) == len(sessions)
+    assert "Traceback" not in faithd.said
+
+
+def flood(lab: ThreeHosts, stop: threading.Event) -> None:
+    """Connect as fast as it goes, and have more connections than the gateway has room for."""
+    held: deque[socket.socket] = deque()
+    while not stop.is_set():
+        with contextlib.suppress(OSError):
+            held.append(connect(lab))
+        if len(held) > FLOOD:
+            held.popleft().close()
+    for session in held:
+        session.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_rule_change_reaches_a_worker_without_a_free_descriptor(
+    lab: ThreeHosts, start: Start
+) -> None:
+    faithd = start(text(PERMIT, 1), by=("prlimit", "--nofile=100:100"))
+    (worker,) = workers(faithd)
+    with contextlib.ExitStack() as stack:
+        while "out of descriptors" not in faithd.said:
+            with contextlib.suppress(OSError):
+                session = stack.enter_context(connect(lab))
+                answers(session)
+        faithd.write(text(DENY, 1))
+        command = [sys.executable, "-m", "faith.cli.faith", "reload", "--control"]
+        told = lab.gateway.run([*command, str(faithd.control)], env=ENVIRONMENT).stdout
+        assert told == "the configuration has been read again, and is in force\n"
+        assert workers(faithd) == [worker]
+        assert worker in faithd.workers
+    wait_until(lambda: obeyed(lab, DENY), 10, "the rules being obeyed")

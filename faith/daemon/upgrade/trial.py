@@ -56,6 +56,7 @@ class Upgrade:
         """How often it came to nothing."""
         self._trial: subprocess.Popen[bytes] | None = None
         self._said = -1
+        self._tried = -1
 
     def begin(self) -> None:
         """Try the next program; if it does, the caller's loop never goes on after that.
@@ -64,7 +65,8 @@ class Upgrade:
         """
         self.close()
         log.log(NOTICE, "upgrading: the new program is tried")
-        values, descriptors = self._leave()
+        self._tried = os.memfd_create("faith-tried", os.MFD_CLOEXEC)
+        values, descriptors = self._left()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
         try:
             with left(values, descriptors) as (descriptor, environment):
@@ -104,6 +106,15 @@ class Upgrade:
             self._trial.wait()
             self._trial = None
             os.close(self._said)
+            os.close(self._tried)
+
+    def _left(self) -> tuple[Values, Sequence[int]]:
+        """What is left to the next program, and a file for what it reads on trial.
+
+        That is what it starts by when it is executed, whatever has become of its files meanwhile.
+        """
+        values, descriptors = self._leave()
+        return {**values, "tried": self._tried}, [*descriptors, self._tried]
 
     def _give_up(self, trial: subprocess.Popen[bytes]) -> None:
         if trial is self._trial:
@@ -120,13 +131,14 @@ class Upgrade:
             log.error("the new program said: %s", line)
 
     def _fail(self, why: str) -> None:
+        os.close(self._tried)
         self.failures += 1
         log.error("not upgraded: %s", why)
         self._failed(FaithError(why))
 
     def _execute(self) -> None:
         """Become the next program; returns only when the kernel refuses."""
-        values, descriptors = self._leave()
+        values, descriptors = self._left()
         systemd.reloading()
         # Signals wait until the next program can hear them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
