@@ -333,3 +333,81 @@ def test_a_rule_change_reaches_a_worker_without_a_free_descriptor(
         assert workers(faithd) == [worker]
         assert worker in faithd.workers
     wait_until(lambda: obeyed(lab, DENY), 10, "the rules being obeyed")
+
+
+# -- workers that are an attacker's --------------------------------------------------------------
+
+HOSTILE = {
+    "no socket as a connection": (
+        "self._channel.send(Local(), [os.pipe()[0]])",
+        "sent an invalid message (no socket); killing it",
+    ),
+    "a listener as a connection": (
+        "self._channel.send(Local(), [self._listeners[0].fileno()])",
+        "sent an invalid message (no TCP connection of IPv6); killing it",
+    ),
+    "ever so many sockets": (
+        "self._channel.send(WantSockets(10, 10 ** 12))",
+        "sent an invalid message (Expected `int` <= 32 - at `$.count`); killing it",
+    ),
+    "no socket as a listener": (
+        'self._channel.send(OpenPinhole("2001:db8:6::2"), [os.pipe()[0]])',
+        "sent an invalid message (no socket); killing it",
+    ),
+    "an address that is not mapped": (
+        'self._channel.send(Steer("2001:db8:6::2", "2001:db8:bad::1"))',
+        "2001:db8:bad::1 is under no prefix",
+    ),
+    "an address that is none": (
+        'self._channel.send(Steer("2001:db8:6::2", "\\x1b[2J"))',
+        "data connections of encrypted FTP will fail",
+    ),
+    "counters at their end": (
+        (
+            "c = self._relay.counters._cells;"
+            "c[:] = memoryview(array.array('q', [(1 << 63) - 1] * len(c)));"
+            "os._exit(1)"
+        ),
+        "exited with 1",
+    ),
+    "eight GiB as an answer": (
+        (
+            "f = os.memfd_create('x');"
+            "os.truncate(f, 8 << 30);"
+            "self._channel.send(SessionList(order.question), [f])"
+        ),
+        "sent an invalid message (not a file of",
+    ),
+    "a counter of another process": (
+        "memoryview(self._relay.counters._cells.obj).cast('B')[mmap.PAGESIZE] = 7",
+        "was killed by SIGSEGV",
+    ),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_worker_that_was_taken_over_harms_nobody_else(
+    lab: ThreeHosts, start: Start, installed: Path, what: str
+) -> None:
+    code, said = HOSTILE[what]
+    edit(
+        installed,
+        "daemon/services/worker.py",
+        "    def _kill_session(self, order: Kill) -> None:\n",
+        "    def _kill_session(self, order: Kill) -> None:\n"
+        f"        import array, mmap, os\n        {code}\n        return\n",
+    )
+    faithd = start(text(PERMIT, 2), **run_from(installed))
+    first, second = workers(faithd)
+    command = [sys.executable, "-m", "faith.cli.faith", "kill", "1-1", "--control"]
+    asked = lab.gateway.popen([*command, str(faithd.control)], env=ENVIRONMENT)
+    faithd.wait_said(said)
+    assert second in faithd.workers
+    assert all(relays(lab) for _ in range(6))
+    asked.wait()
+    if first not in faithd.workers:
+        wait_until(lambda: status(lab)["workers"] == 2, 10, "another worker")
+    reread(faithd, text(DENY, 2))
+    wait_until(lambda: obeyed(lab, DENY), 10, "the rules being obeyed")
+    assert "\x1b" not in faithd.said

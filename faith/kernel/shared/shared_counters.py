@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _WIDTH = 8  # octets of a cell: the kernel's pages keep them aligned
 _MICRO = 1_000_000
 _MOST = (1 << 63) - 1
+_BOUND = 1 << 62
 
 
 def add(cells: Cells, cell: int, count: int) -> None:
@@ -84,8 +85,16 @@ class Area:
         return self._cells[start : start + layout.size]
 
     def enter(self, place: int | None) -> None:
-        """In a forked process: write the slab of *place*, or none, and read the others."""
+        """In a forked process: write the slab of *place*, or none, and read the others.
+
+        Numbers of a process that was there before are bounded: one more must always fit.
+        """
         self._memory.enter(place)
+        if place is not None:
+            start = place * self._width
+            for cell in range(start, start + self._width):
+                if not 0 <= self._cells[cell] <= _BOUND:
+                    self._cells[cell] = _BOUND if self._cells[cell] > 0 else 0
 
     def total(self, layout: Layout, cell: int) -> int:
         """One cell of *layout*, of all places together."""
