@@ -6,6 +6,7 @@ travels as a file in memory, so that no message can be too long to be sent.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -26,6 +27,12 @@ LONGEST = 65536
 """Octets of a message; a longer one is invalid."""
 LARGEST_FILE = 1 << 28
 """Octets of a file in memory that is read; a larger one is invalid."""
+
+
+NO_ROOM = frozenset(
+    (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS, errno.EMFILE, errno.ENFILE)
+)
+"""Errors of sending that are over when there is room again, in the channel or for descriptors."""
 
 
 class InvalidMessage(ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -11,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from faith.daemon.process.channel import close_all, in_memory
+from faith.daemon.process.channel import NO_ROOM, close_all, in_memory
 from faith.daemon.process.messages import Heartbeat, State
 
 if TYPE_CHECKING:
@@ -23,11 +22,6 @@ log = logging.getLogger("faith.supervisor")
 
 MOST_WAITING = 64
 """Orders that wait for room in a channel; one more, and the process is killed."""
-
-_FULL = frozenset(
-    (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS, errno.EMFILE, errno.ENFILE)
-)
-"""Errors of a channel, or of ours, that are over when there is room again."""
 
 
 @dataclass(frozen=True)
@@ -146,5 +140,5 @@ class Member:
         try:
             self.channel.send(order, descriptors)
         except OSError as error:
-            return error.errno not in _FULL  # else it has ended, and will be reaped
+            return error.errno not in NO_ROOM  # else it has ended, and will be reaped
         return True

@@ -15,7 +15,7 @@ import resource
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from faith.daemon.process.channel import from_memory, in_memory
+from faith.daemon.process.channel import NO_ROOM, from_memory, in_memory
 from faith.daemon.process.messages import Coming, Lot, Refused, Taken, handover_end
 
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ class Giver:
                 self._channel.send(Lot(name), [text, *descriptors])
             self._answer_due = True
         except OSError as error:
+            if error.errno in NO_ROOM:
+                self._refused()
+                return
             log.error("sessions cannot be handed over: %s", error.strerror)
             self._take_back()
 
@@ -139,7 +142,7 @@ class Giver:
         if self._refusals < MOST_REFUSALS:
             self._loop.call_later(REFUSED_AGAIN, self._send)
         else:
-            log.warning("the next worker has no room for the sessions that are left")
+            log.warning("there is no room to hand over the sessions that are left")
             self._take_back()
 
     def _give_up(self) -> None:

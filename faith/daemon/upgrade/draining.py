@@ -9,7 +9,15 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from faith.daemon.process.messages import Give, Kept, Killed, SessionList, Take, supervisor_end
+from faith.daemon.process.messages import (
+    Drain,
+    Give,
+    Kept,
+    Killed,
+    SessionList,
+    Take,
+    supervisor_end,
+)
 from faith.daemon.process.peer import Member
 from faith.daemon.process.worker_pool import Crew
 
@@ -26,6 +34,8 @@ RETRY = 1.0
 """Seconds until a worker hands over once more that could not."""
 MOST_TRIES = 5
 """Times that a worker hands over; what is left then ends where it is."""
+PATIENCE = 60.0
+"""Seconds that it waits for an heir, after which nothing is tried any more."""
 
 
 class Predecessors:
@@ -46,6 +56,7 @@ class Predecessors:
         self.crew = Crew(loop, _forks_none, {**ours, **hearings}, "old worker")
         self._heirs: Callable[[], Sequence[Member]] = tuple
         self._succeed: Callable[[Member, Member], None] = lambda heir, old: None
+        self._deadline = 0.0
         self._tries: dict[int, int] = {}
         self._keeping: dict[int, int] = {}
 
@@ -84,6 +95,7 @@ class Predecessors:
         again, for the heir may have died, or had no room.
         """
         self._heirs, self._succeed = heirs, succeed
+        self._deadline = time.monotonic() + PATIENCE
         for old in self.crew.members:
             self._give(old)
 
@@ -92,7 +104,7 @@ class Predecessors:
             return
         heirs = self._heirs()
         if not heirs:
-            self._try_again(old, 0)
+            self._try_again(old, 0, failed=False)
             return
         heir = heirs[old.number % len(heirs)]
         try:
@@ -110,11 +122,12 @@ class Predecessors:
     def _kept(self, old: Member, message: Kept, descriptors: list[int]) -> None:
         self._try_again(old, message.sessions)
 
-    def _try_again(self, old: Member, sessions: int) -> None:
-        tries = self._tries[old.pid] = self._tries.get(old.pid, 0) + 1
-        if tries < MOST_TRIES:
+    def _try_again(self, old: Member, sessions: int, *, failed: bool = True) -> None:
+        tries = self._tries[old.pid] = self._tries.get(old.pid, 0) + failed
+        if tries < MOST_TRIES and time.monotonic() < self._deadline:
             self._loop.later(RETRY, partial(self._give, old))
             return
+        old.send(Drain())
         self._keeping[old.pid] = sessions
         log.warning("old worker %d keeps its %d sessions to their end", old.pid, sessions)
         if not self.hand_over_is_under_way:
