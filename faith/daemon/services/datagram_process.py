@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import resource
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import uvloop
 
+from faith.daemon.config import carried
 from faith.daemon.config.policy import Parts
 from faith.daemon.process.child import Child
 from faith.daemon.process.messages import Failed, Give, Kept, Ready, Serve, Stop, Take
@@ -57,13 +57,13 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What serves, made for a loop and a policy, and as whom; *read* gives its settings of words.
+    """What serves, made for a loop and a policy, by *settings* of that dataclass, and as whom.
 
     It *serves* from its start on, or when it is told to.
     """
 
     make: Callable[[AbstractEventLoop, Policy], Server]
-    read: Callable[[dict[str, Any]], Any]
+    settings: type[Any]
     parts: Parts
     lent: Lent
     user: str
@@ -96,7 +96,7 @@ class DatagramProcess:
 
     def __init__(self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel) -> None:
         self._loop = loop
-        self._read = task.read
+        self._settings = task.settings
         self._lent = task.lent
         self._server = task.make(loop, task.parts.policy(task.lent))
         self._handed_over = {"server": self._server.handover}
@@ -126,7 +126,7 @@ class DatagramProcess:
         self._server.policy = Parts.loads(text, known).policy(self._lent)
 
     def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
-        self._server.configure(self._read(json.loads(text)))
+        self._server.configure(carried.loads(text, self._settings))
 
     # -- from one program to the next --------------------------------------------------------
 

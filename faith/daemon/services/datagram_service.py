@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from faith.daemon.config import carried
 from faith.daemon.process.messages import Serve, Stop
 from faith.daemon.process.worker_pool import Crew
 from faith.daemon.services.datagram_process import POLICY, SETTINGS, Task, work
@@ -53,6 +53,8 @@ class Kind(Protocol):
 
     name: str
     """What its process is called in the log."""
+    settings: type[Any]
+    """The dataclass of its settings."""
 
     def enter(self) -> None:
         """In the process, before all else: write its numbers, and no others."""
@@ -71,12 +73,6 @@ class Kind(Protocol):
 
     def server(self, loop: AbstractEventLoop, policy: Policy, sockets: Any, wanted: Any) -> Server:
         """What serves by these settings, in its process."""
-
-    def words(self, wanted: Any) -> dict[str, Any]:
-        """Its settings, fit for JSON."""
-
-    def read(self, words: dict[str, Any]) -> Any:
-        """The settings that `words` gave these."""
 
 
 class Post:
@@ -215,8 +211,8 @@ class Datagrams:
                 self._lead(post.gear, self._parts)
         elif self._now:
             self._now.settings = self._wanted
-            words = json.dumps(self._kind.words(self._wanted))
-            self._now.crew.desire(SETTINGS, lambda: words)
+            wanted = self._wanted
+            self._now.crew.desire(SETTINGS, cache(lambda: carried.dumps(wanted)))
 
     def drop(self) -> None:
         """Go by those of before."""
@@ -277,7 +273,7 @@ class Datagrams:
                 return kind.server(loop, policy, sockets, post.settings)
 
             known = self._parts, self._lent.use
-            work(Task(make, kind.read, *known, self._user, self._serves), channel)
+            work(Task(make, kind.settings, *known, self._user, self._serves), channel)
 
         post = Post(self._loop, kind.name, gear, settings, be)
         return post

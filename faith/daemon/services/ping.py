@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from faith.datagram import icmp
@@ -75,6 +74,7 @@ class PingKind:
     """The kind of datagrams that asks whether somebody is there; it counts in its *places*."""
 
     name = "ping server"
+    settings = PingSettings
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -100,11 +100,3 @@ class PingKind:
     ) -> Ping:
         """What answers."""
         return Ping(loop, sockets, policy, wanted, self._places.ping())
-
-    def words(self, wanted: PingSettings) -> dict[str, Any]:
-        """Its settings, fit for JSON."""
-        return asdict(wanted)
-
-    def read(self, words: dict[str, Any]) -> PingSettings:
-        """Settings of `words`."""
-        return PingSettings(**words)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import runtime_maps
+from faith.daemon.config import carried, runtime_maps
 from faith.daemon.config.policy import Parts
 from faith.daemon.config.worker_settings import Orders
 from faith.daemon.host.mapped_networks import Inward
@@ -282,7 +282,7 @@ class Relaying:
     def _desire_settings(self) -> None:
         settings = self._settings
         orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
-        self.crew.desire(SETTINGS, cache(orders.dumps))
+        self.crew.desire(SETTINGS, cache(lambda: carried.dumps(orders)))
 
     def _share_listeners(self) -> None:
         """Have workers that are able serve the listeners of those that are dead or late, too.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from faith.daemon.config import carried
 from faith.daemon.config.policy import Parts
 from faith.daemon.config.worker_settings import Orders
 from faith.daemon.observe.log import NOTICE
@@ -228,7 +229,7 @@ class Worker:
         self._loop.call_later(GRACE / 4, self._keep_leases)
 
     def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
-        orders = Orders.loads(text)
+        orders = carried.loads(text, Orders)
         self._relay.settings = orders.relay
         self._local = orders.local
         self._records.recording = orders.recording
