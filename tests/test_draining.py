@@ -43,6 +43,9 @@ class Upgraded:
         self.heir = Member(0, os.getpid(), supervisor_end(near), 0.0)
         self.heirs = [self.heir]
 
+    def find(self, number: int) -> Member | None:
+        return self.heirs[number] if self.heirs else None
+
     def old(self, failures: int) -> int:
         """An old worker that fails so many times to hand over, and ends when it has."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -99,7 +102,7 @@ def upgraded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upgraded]:
 
 def test_who_could_not_hand_over_tries_again(upgraded: Upgraded) -> None:
     upgraded.old(failures=2)
-    upgraded.predecessors.hand_over(lambda: upgraded.heirs)
+    upgraded.predecessors.hand_over(upgraded.find)
     assert upgraded.predecessors.hand_over_is_under_way
     upgraded.run_until(lambda: upgraded.over)
     assert upgraded.over == [0]
@@ -109,7 +112,7 @@ def test_who_never_can_keeps_its_sessions_and_the_upgrade_is_over(
     upgraded: Upgraded, caplog: pytest.LogCaptureFixture
 ) -> None:
     pid = upgraded.old(failures=100)
-    upgraded.predecessors.hand_over(lambda: upgraded.heirs)
+    upgraded.predecessors.hand_over(upgraded.find)
     upgraded.run_until(lambda: upgraded.over)
     assert upgraded.over == [3]
     assert not upgraded.predecessors.hand_over_is_under_way
@@ -120,7 +123,7 @@ def test_who_never_can_keeps_its_sessions_and_the_upgrade_is_over(
 def test_it_waits_for_an_heir_that_is_being_replaced(upgraded: Upgraded) -> None:
     upgraded.heirs.clear()
     upgraded.old(failures=0)
-    upgraded.predecessors.hand_over(lambda: upgraded.heirs)
+    upgraded.predecessors.hand_over(upgraded.find)
     upgraded.loop.later(0.2, lambda: upgraded.heirs.append(upgraded.heir))
     upgraded.run_until(lambda: upgraded.over)
     assert upgraded.over == [0]

@@ -160,6 +160,10 @@ class Crew:
         """Those that serve and are not late."""
         return [one for one in self.members if one.ready and one.pid not in self._late]
 
+    def able_in(self, number: int) -> Member | None:
+        """Return the one in place *number* if it serves and is not late."""
+        return next((one for one in self.able if one.number == number), None)
+
     def hear(self, hearings: Mapping[type[Report], Hearing]) -> None:
         """Have *hearings* called as well."""
         self._hearings.update(hearings)

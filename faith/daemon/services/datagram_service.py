@@ -150,7 +150,7 @@ class Datagrams:
         """Where a process of the program before serves: serve instead, with what it has lent."""
         now = self._now
         if now:
-            self._predecessors.hand_over(lambda: now.crew.able)
+            self._predecessors.hand_over(now.crew.able_in)
         else:
             self._predecessors.crew.tell(Stop())
         if not self._serves:

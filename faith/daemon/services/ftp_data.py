@@ -59,7 +59,6 @@ class DataConnections:
         self._pairs: Pairs | None = None
         self._doors: dict[Flow, Doors] = {}
         self._no_doors = False
-        self._listening: set[int] = set()  # processes that have their listener of the pairs
         self.hearings: dict[type[Report], Hearing] = {
             WantSockets: self._give_sockets,
             OpenPinhole: self._open_door,
@@ -72,7 +71,6 @@ class DataConnections:
         return {
             "doors": {flow.family: doors.descriptors for flow, doors in self._doors.items()},
             "pairs": self._pairs and self._pairs.state(),
-            "listening": [*self._listening],
         }
 
     @property
@@ -89,16 +87,9 @@ class DataConnections:
         if state["pairs"]:
             self._pairs = Pairs.resume(state["pairs"])
             self._undo.callback(self._pairs.close)
-        self._listening = set(state["listening"])
-
-    def succeed(self, heir: Member, old: Member) -> None:
-        """*heir* gets the sessions of *old*, and with them the listener that it may have."""
-        if old.pid in self._listening:
-            self._listening.add(heir.pid)
 
     def forget(self, member: Member) -> None:
         """Undo what was done for a worker that has ended."""
-        self._listening.discard(member.pid)
         if self._pairs is not None:
             self._pairs.forget(member.number)
 
@@ -161,7 +152,7 @@ class DataConnections:
     def _steer(self, member: Member, message: Steer, descriptors: list[int]) -> None:
         """Have a client's data connections come to a worker, which is told when they do.
 
-        Its listener goes with the first answer.
+        Its listener goes with every answer: who has it already knows it.
         """
         listener: list[int] = []
         try:
@@ -170,9 +161,7 @@ class DataConnections:
             if pairs.held(member.number) >= MOST_STEERED:
                 raise InvalidMessage(f"more than {MOST_STEERED} pairs steered")
             pairs.steer(pair, member.number)
-            if member.pid not in self._listening:
-                self._listening.add(member.pid)
-                listener = [pairs.listeners[member.number].fileno()]
+            listener = [pairs.listeners[member.number].fileno()]
         except (FaithError, OSError) as error:
             log.error("data connections of encrypted FTP will fail: %s", error)
         member.send(Done(), listener)

@@ -197,7 +197,8 @@ class Relaying:
         except SetupError as error:
             log.error("the ports stay what they were: %s", error)
         self._hands_over = True
-        self._predecessors.hand_over(lambda: self.crew.able, self._data.succeed)
+        workers = self._settings.workers
+        self._predecessors.hand_over(lambda number: self.crew.able_in(number % workers))
 
     @property
     def handing_over(self) -> bool:

@@ -45,7 +45,7 @@ from faith.daemon.services.session_dump import Listing
 from faith.errors import FaithError
 from faith.kernel.process import capabilities, sandbox
 from faith.kernel.shared.leases import GRACE
-from faith.kernel.sockets.tcp_sockets import reset
+from faith.kernel.sockets.tcp_sockets import cookie, reset
 from faith.relay.alg.ftp import Supervised
 from faith.relay.alg.socket_pool import Stock
 from faith.relay.alg.supervisor_requests import Requests
@@ -75,8 +75,6 @@ log = logging.getLogger("faith.worker")
 
 POLICY, SETTINGS, LISTENERS = "policy", "settings", "listeners"
 """Topics of a worker's desired state: rules and maps, settings, what it serves beside its own."""
-
-_SO_COOKIE = 57  # asm-generic/socket.h
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ class Worker:
         self._local = task.local
         self._told = told
         self._lent = task.lent
-        self._own = {_cookie(listener) for listener in task.listeners}
+        self._own = {cookie(listener) for listener in task.listeners}
         self._borrowed: dict[bytes, _socket.socket] = {}
         self._drains = False
         self._room = Room()
@@ -300,13 +298,11 @@ class Worker:
         borrowed = {}
         for descriptor in descriptors:
             listener = _socket.socket(fileno=descriptor)
-            if (cookie := _cookie(listener)) not in self._own:
-                borrowed[cookie] = listener
-        new = [one for cookie, one in borrowed.items() if cookie not in self._borrowed]
-        gone = [one for cookie, one in self._borrowed.items() if cookie not in borrowed]
-        self._borrowed = {
-            cookie: self._borrowed.get(cookie, one) for cookie, one in borrowed.items()
-        }
+            if (which := cookie(listener)) not in self._own:
+                borrowed[which] = listener
+        new = [one for which, one in borrowed.items() if which not in self._borrowed]
+        gone = [one for which, one in self._borrowed.items() if which not in borrowed]
+        self._borrowed = {which: self._borrowed.get(which, one) for which, one in borrowed.items()}
         if self._drains:
             self._close_listeners()
             return
@@ -364,11 +360,6 @@ class Worker:
         except OSError as error:
             log.error("a connection to the gateway itself failed: %s", error.strerror)
             reset(connection)
-
-
-def _cookie(listener: _socket.socket) -> bytes:
-    """Return what tells a socket apart from all others, whatever its descriptor is."""
-    return listener.getsockopt(_socket.SOL_SOCKET, _SO_COOKIE, 8)
 
 
 def _report(loop: AbstractEventLoop, context: dict[str, Any]) -> None:

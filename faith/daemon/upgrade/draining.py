@@ -54,8 +54,7 @@ class Predecessors:
             Kept: self._kept,
         }
         self.crew = Crew(loop, _forks_none, {**ours, **hearings}, "old worker")
-        self._heirs: Callable[[], Sequence[Member]] = tuple
-        self._succeed: Callable[[Member, Member], None] = lambda heir, old: None
+        self._heir: Callable[[int], Member | None] = lambda number: None
         self._deadline = 0.0
         self._tries: dict[int, int] = {}
         self._keeping: dict[int, int] = {}
@@ -84,17 +83,12 @@ class Predecessors:
         """The sessions that could not be handed over, as their workers have said."""
         return sum(self._keeping.get(pid, 0) for pid in self.crew.pids)
 
-    def hand_over(
-        self,
-        heirs: Callable[[], Sequence[Member]],
-        succeed: Callable[[Member, Member], None] = lambda heir, old: None,
-    ) -> None:
-        """Have each of them hand over to the one of *heirs* in its place, and end.
+    def hand_over(self, heir: Callable[[int], Member | None]) -> None:
+        """Have each of them hand over to the *heir* of its number, and end.
 
-        *succeed* is called with the heir and the old worker before.  Who could not hand over tries
-        again, for the heir may have died, or had no room.
+        Who could not hand over tries again, for the heir may have died, or had no room.
         """
-        self._heirs, self._succeed = heirs, succeed
+        self._heir = heir
         self._deadline = time.monotonic() + PATIENCE
         for old in self.crew.members:
             self._give(old)
@@ -102,11 +96,10 @@ class Predecessors:
     def _give(self, old: Member) -> None:
         if old.pid not in self.crew.pids:
             return
-        heirs = self._heirs()
-        if not heirs:
+        heir = self._heir(old.number)
+        if heir is None:
             self._try_again(old, 0, failed=False)
             return
-        heir = heirs[old.number % len(heirs)]
         try:
             pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
@@ -115,7 +108,6 @@ class Predecessors:
             return
         with ExitStack() as both:
             giving, taking = map(both.enter_context, pair)
-            self._succeed(heir, old)
             heir.send(Take(), [taking.fileno()])
             old.send(Give(), [giving.fileno()])
 
