@@ -196,6 +196,17 @@ def test_a_worker_that_hangs_is_replaced_and_nobody_waits_for_it(
         wait_until(lambda: b"WATCHDOG=1" in drain(systemd), 5, "the watchdog being fed again")
 
 
+@pytest.mark.timeout(60)
+def test_the_only_worker_hangs_and_nobody_waits_for_long(lab: ThreeHosts, start: Start) -> None:
+    faithd = start(text(PERMIT, 1))
+    (victim,) = workers(faithd)
+    os.kill(victim, signal.SIGSTOP)
+    began = time.monotonic()
+    assert relays_within(lab, LONGEST)
+    assert time.monotonic() - began < LONGEST
+    assert f"worker 1 (pid {victim}): no heartbeat for 10 s; killing it" in faithd.said
+
+
 def relays_within(lab: ThreeHosts, seconds: float) -> bool:
     with lab.client.call(socket.create_connection, (lab.mapped(), PORT), seconds) as session:
         return answers(session)
