@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.daemon.process import heartbeat
 from faith.daemon.process import peer as peer_module
 from faith.daemon.process import worker_pool as crew_module
 from faith.daemon.process.channel import from_memory
@@ -325,7 +326,7 @@ def test_one_that_goes_on_is_not_late_any_more(
     hasten(monkeypatch, limit=60)
     changes: list[int] = []
     bridge.man(obey, 1)
-    bridge.crew.on_late = lambda: changes.append(len(bridge.crew.late))
+    bridge.crew.on_late(lambda: changes.append(len(bridge.crew.late)))
     (pid,) = bridge.crew.pids
     os.kill(pid, signal.SIGSTOP)
     bridge.run_until(lambda: changes == [1])
@@ -376,9 +377,9 @@ def hasten(monkeypatch: pytest.MonkeyPatch, limit: float = 0.4) -> None:
         "BEAT": 0.05,
         "LATE": 0.2,
         "LIMIT": limit,
-        "SHORTEST_PAUSE": 0.02,
     }.items():
-        monkeypatch.setattr(crew_module, name, seconds)
+        monkeypatch.setattr(heartbeat, name, seconds)
+    monkeypatch.setattr(crew_module, "SHORTEST_PAUSE", 0.02)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ class _Forwarder:
         self._crew.on_gone = self._loop.stop
         self._crew.on_serve = self._changed
         self._crew.on_end = lambda member: self._changed()
-        self._crew.on_late = self._changed
+        self._crew.on_late(self._changed)
         self._admin = (
             Admin(self._loop, metrics, self._area, self._life, user, self._forsake)
             if metrics

@@ -29,9 +29,9 @@ from faith.daemon.observe.metric_areas import Places
 from faith.daemon.process import systemd
 from faith.daemon.process.control_socket import Control
 from faith.daemon.process.daemonize import pid_file
+from faith.daemon.process.heartbeat import BEAT
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
-from faith.daemon.process.worker_pool import BEAT
 from faith.daemon.reload import Reload, Reloads
 from faith.daemon.services.map_commands import MapCommands
 from faith.daemon.services.relaying import Relaying

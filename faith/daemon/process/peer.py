@@ -103,10 +103,6 @@ class Member:
         """Return the seconds for which it lacks a binding state."""
         return 0.0 if self.behind is None else now - self.behind
 
-    def lateness(self, now: float) -> float:
-        """Return the longer of both."""
-        return max(self.silence(now), self.lag(now))
-
     def bring(self, topic: str, desired: Desired, now: float) -> None:
         """Send the state it lacks: the difference if it was sent the one before, else the whole."""
         before = desired.generation - 1

@@ -1,8 +1,7 @@
 """The workers of a supervisor: forked, kept in their desired state, and replaced when they die.
 
-A process answers a heartbeat every second, and with it the generations of the state that it has
-applied.  One that lags is sent the newest state again, whole; one that is silent, or does not
-apply what binds it, is late, and killed after `LIMIT`.
+Each is sent the desired state of every topic, and answers with the generations that it has
+applied.  Who lags is sent it again, and who is silent is killed: `faith.daemon.process.heartbeat`.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.process.channel import InvalidMessage, close_all
+from faith.daemon.process.heartbeat import Heartbeats
 from faith.daemon.process.messages import Alive, Failed, Ready, pair
 from faith.daemon.process.peer import Desired, Member
 from faith.errors import SetupError
@@ -37,14 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("faith.supervisor")
 
-BEAT = 1.0
-"""Seconds between two heartbeats."""
-LATE = 3.0
-"""Seconds without an answer, or behind the desired state, after which a process is late."""
-LIMIT = 10.0
-"""Seconds after which it is killed."""
-START_LIMIT = 30.0
-"""Seconds that it may take to be ready."""
 BATCH = 64
 """Messages of a process that are handled before the others have their turn."""
 
@@ -84,8 +76,6 @@ class Crew:
         """Called when one fails before all serve, instead of raising that from the loop."""
         self.on_end: Callable[[Member], None] = lambda member: None
         """Called with every worker that has ended, before it is replaced."""
-        self.on_late: Callable[[], None] = lambda: None
-        """Called when other workers than before are late."""
         self._loop = loop
         self._work = work
         self._what = what
@@ -101,9 +91,7 @@ class Crew:
         self._starting = True
         self._retired = False
         self._desired: dict[str, Desired] = {}
-        self._late: set[int] = set()
-        self._last_beat = 0.0
-        self._beating = False
+        self._heartbeats = Heartbeats(loop, self._members, self._desired, self._hear_some)
 
     def start(self, count: int, on_ready: Callable[[], None]) -> None:
         """Fork *count* workers; *on_ready* is called when all of them serve.
@@ -145,10 +133,14 @@ class Crew:
         """How many of them serve."""
         return sum(member.ready for member in self._members.values())
 
+    def on_late(self, action: Callable[[], None]) -> None:
+        """Have *action* called when other workers than before are late."""
+        self._heartbeats.on_late = action
+
     @property
     def late(self) -> list[Member]:
-        """Those that are silent, or behind the desired state, for longer than `LATE`."""
-        return [member for member in self.members if member.pid in self._late]
+        """Those that are silent, or behind the desired state, for longer than `heartbeat.LATE`."""
+        return [member for member in self.members if member.pid in self._heartbeats.late]
 
     @property
     def behind(self) -> list[Member]:
@@ -158,7 +150,7 @@ class Crew:
     @property
     def able(self) -> list[Member]:
         """Those that serve and are not late."""
-        return [one for one in self.members if one.ready and one.pid not in self._late]
+        return [one for one in self.members if one.ready and one.pid not in self._heartbeats.late]
 
     def able_in(self, number: int) -> Member | None:
         """Return the one in place *number* if it serves and is not late."""
@@ -223,7 +215,7 @@ class Crew:
                 pass  # its last words come before the news of its death
         finally:
             self._let_go(member)
-        self._note_late()
+        self._heartbeats.note_late()
         self.on_end(member)
         if self._retired:
             self.retire()
@@ -258,10 +250,7 @@ class Crew:
     def _add(self, member: Member) -> None:
         self._members[member.pid] = member
         self._loop.watch(member.channel, partial(self._hear_some, member))
-        if not self._beating:
-            self._beating = True
-            self._last_beat = time.monotonic()
-            self._loop.later(BEAT, self._beat)
+        self._heartbeats.start()
 
     def _be(self, number: int, channel: ProcessChannel) -> None:
         """Be a worker, and nothing after that."""
@@ -295,50 +284,6 @@ class Crew:
     def _let_go(self, member: Member) -> None:
         self._loop.forget(member.channel)
         member.close()
-
-    # -- heartbeats --------------------------------------------------------------------------
-
-    def _beat(self) -> None:
-        """Judge every worker by its answers, and ask again."""
-        self._beating = bool(self._members)
-        if not self._beating:
-            return
-        self._loop.later(BEAT, self._beat)
-        now = time.monotonic()
-        halted = now - self._last_beat > LATE  # we were, or the machine: nobody could answer
-        self._last_beat = now
-        for member in list(self._members.values()):
-            self._hear_some(member)
-            if halted:
-                member.asked = member.behind = None
-            self._judge(member, now)
-            member.send_waiting()
-            self._bring_up_to_date(member, now)
-            member.beat(now)
-        self._note_late()
-
-    def _judge(self, member: Member, now: float) -> None:
-        limit = LIMIT if member.ready else START_LIMIT
-        if member.silence(now) >= limit:
-            member.kill(f"no heartbeat for {limit:g} s")
-        elif member.lag(now) >= limit:
-            member.kill(f"the newest rules or settings are not applied after {limit:g} s")
-
-    def _bring_up_to_date(self, member: Member, now: float) -> None:
-        for topic, desired in self._desired.items():
-            if member.applied.get(topic, 0) != desired.generation and not member.killed:
-                member.bring(topic, desired, now)
-
-    def _note_late(self) -> None:
-        now = time.monotonic()
-        before = self._late
-        self._late = {
-            member.pid
-            for member in self._members.values()
-            if member.killed or member.lateness(now) >= (LATE if member.ready else LIMIT)
-        }
-        if self._late != before:
-            self.on_late()
 
     # -- what workers say --------------------------------------------------------------------
 

@@ -13,12 +13,13 @@ from faith.daemon.config.policy import Parts
 from faith.daemon.config.worker_settings import Orders
 from faith.daemon.host.mapped_networks import Inward
 from faith.daemon.observe.log import NOTICE
-from faith.daemon.process.messages import MOST_DESCRIPTORS, Drain, Serve, Stop
+from faith.daemon.process.messages import Drain, Serve, Stop
 from faith.daemon.process.worker_pool import Crew
 from faith.daemon.services.ftp_data import DataConnections
+from faith.daemon.services.listener_shares import ListenerShares
 from faith.daemon.services.local_service import LocalService
 from faith.daemon.services.session_queries import Census
-from faith.daemon.services.worker import LISTENERS, POLICY, SETTINGS, Task, work
+from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import Predecessors, as_left
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError, SetupError
@@ -86,14 +87,15 @@ class Relaying:
             settings.workers, lambda: self.parts.prefixes, lambda: self.parts.networks
         )
         self._undo.callback(self._data.close)
-        self.inward = Inward(settings.via, settings.workers, self._share_listeners)
-        self._undo.callback(self.inward.close)
         hearings = {**self._data.hearings, **LocalService(lambda: self._settings).hearings}
         self.crew = Crew(loop, self._work, hearings)
         self.crew.on_gone = self._ended
         self.crew.on_end = self._member_gone
         self.crew.on_serve = self._workers_changed
-        self.crew.on_late = self._share_listeners
+        self._shares = ListenerShares(self.crew, settings.workers, self._listeners)
+        self.inward = Inward(settings.via, settings.workers, self._shares.share)
+        self._undo.callback(self.inward.close)
+        self.crew.on_late(self._shares.share)
         self.census = Census(loop, self.crew)
         self._predecessors = Predecessors(loop, hearings)
         self._predecessors.crew.on_gone = self._predecessors_gone
@@ -105,8 +107,6 @@ class Relaying:
         self._serves = True  # else not before all workers are ready to
         self._draining = False
         self._hands_over = False
-        self._all_there = False  # before that, no listener is shared out
-        self._lent_out: dict[int, list[int]] = {}
 
     # -- from its start to its end -----------------------------------------------------------
 
@@ -179,7 +179,7 @@ class Relaying:
         """
 
         def ready() -> None:
-            self._all_there = True
+            self._shares.start()
             on_ready()
 
         self.crew.desire(POLICY, cache(self.parts.dumps))
@@ -208,6 +208,7 @@ class Relaying:
     def drain(self) -> None:
         """Take no more connections; `on_end` is called after the last session."""
         self._draining = True
+        self._shares.stop()
         # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
         # them stays, established sessions may depend on it.
         for listeners in self.steering.listeners:
@@ -285,28 +286,9 @@ class Relaying:
         orders = Orders(settings.relay, settings.recording, settings.local_ports, settings.log)
         self.crew.desire(SETTINGS, cache(lambda: carried.dumps(orders)))
 
-    def _share_listeners(self) -> None:
-        """Have workers that are able serve the listeners of those that are dead or late, too.
-
-        Each worker also gets its own of the mapped networks, which may be newer than it is.
-        """
-        if self._draining or not self._all_there:
-            return
-        able = self.crew.able
-        absent = set(range(self._settings.workers)).difference(one.number for one in able)
-        self._lent_out = {member.number: [] for member in able}
-        for turn, number in enumerate(sorted(absent) if able else ()):
-            self._lent_out[able[turn % len(able)].number].append(number)
-        self.crew.desire(LISTENERS, descriptors=self._listeners_of, binding=False)
-
-    def _listeners_of(self, number: int) -> list[int]:
-        """Return descriptors of what a worker serves beside what it was forked with."""
-        if self._draining:
-            return []
-        borrowed = self._lent_out.get(number, [])
-        found = [one for place in (number, *borrowed) for one in self.inward.listeners(place)]
-        found += [one for place in borrowed for one in self.steering.listeners[place]]
-        return [listener.fileno() for listener in found][: MOST_DESCRIPTORS - 1]
+    def _listeners(self, number: int) -> tuple[list[_socket.socket], list[_socket.socket]]:
+        """Return those of a worker: of the services, and of the mapped networks."""
+        return self.steering.listeners[number], self.inward.listeners(number)
 
     # -- the workers -------------------------------------------------------------------------
 
@@ -351,7 +333,7 @@ class Relaying:
         self.census.gone(member)
 
     def _workers_changed(self) -> None:
-        self._share_listeners()
+        self._shares.share()
         self._places.condition.serving(self.crew.serving, self.crew.restarts)
 
     def _steering_changed(self) -> None:

@@ -295,30 +295,31 @@ class Worker:
 
     def _apply_listeners(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         """Serve these listeners beside those of its own, and no others."""
-        borrowed = {}
-        for descriptor in descriptors:
-            listener = _socket.socket(fileno=descriptor)
-            if (which := cookie(listener)) not in self._own:
-                borrowed[which] = listener
-        new = [one for which, one in borrowed.items() if which not in self._borrowed]
-        gone = [one for which, one in self._borrowed.items() if which not in borrowed]
-        self._borrowed = {which: self._borrowed.get(which, one) for which, one in borrowed.items()}
+        before, self._borrowed, new = self._borrowed, {}, []
+        for listener in (_socket.socket(fileno=descriptor) for descriptor in descriptors):
+            which = cookie(listener)
+            if which in before:
+                self._borrowed[which] = before.pop(which)
+            elif which not in self._own | self._borrowed.keys():
+                listener.setblocking(False)
+                self._borrowed[which] = listener
+                new.append(listener)
+                continue
+            listener.close()
+        self._relay.leave(before.values())
+        for listener in before.values():
+            listener.close()
         if self._drains:
             self._close_listeners()
-            return
-        for listener in new:
-            listener.setblocking(False)
-        if self._serves:
+        elif self._serves:
             self._relay.listen(new, self._redirected)
-        self._relay.leave(gone)
-        for listener in gone:
-            listener.close()
 
     def _give(self, order: Give, descriptors: list[int]) -> None:
         """Hand over to a worker of the next program."""
         if not descriptors:  # lost for want of room; the supervisor tries once more
             self._given(good=False)
             return
+        self._drains = True
         self._relay.prepare()
         self._close_listeners()
         Giver(self._loop, descriptors[0], self._parts, self._given)
