@@ -28,7 +28,9 @@ from faith.daemon.process.messages import (
     State,
     Steer,
     Stop,
+    pair,
 )
+from faith.daemon.process.peer import Member
 from faith.daemon.process.worker_pool import (
     LONGEST_PAUSE,
     SHORTEST_PAUSE,
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.channel import Received
     from faith.daemon.process.messages import Order, ProcessChannel
-    from faith.daemon.process.peer import Member
 
     Work = Callable[[int, ProcessChannel], None]
 
@@ -274,6 +275,37 @@ def test_a_change_is_sent_and_the_whole_to_who_lags(bridge: Bridge) -> None:
     bridge.crew.desire("one", lambda: "3", lambda: "23")
     bridge.run_until(lambda: member.applied.get("one") == 3)
     assert bridge.heard == [(0, 1), (0, 2), (0, 23)]
+
+
+def test_the_first_state_that_is_lost_is_sent_again_whole(bridge: Bridge) -> None:
+    def forget_the_first(number: int, channel: ProcessChannel) -> None:
+        channel.send(Ready())
+        seen = 0
+        while received := wait(channel):
+            if isinstance(received.message, State):
+                seen += 1
+                if seen == 2:
+                    channel.send(Killed(int(from_memory(received.descriptors[0])), True))
+                    channel.applied[received.message.topic] = received.message.generation
+            channel.send(Alive(channel.applied))
+
+    bridge.man(forget_the_first, 1)
+    (member,) = bridge.crew.members
+    bridge.crew.desire("one", lambda: "1", lambda: "01")
+    bridge.run_until(lambda: member.applied.get("one") == 1)
+    assert bridge.heard == [(0, 1)]
+
+
+def test_one_that_gets_on_does_not_lag_however_many_states_come() -> None:
+    near, far = pair()
+    member = Member(0, os.getpid(), near, 0.0)
+    member.behind = 1.0
+    member.answered(Alive({"one": 7}), 50.0)
+    assert member.lag(51.0) == 1.0
+    member.answered(Alive({"one": 7}), 60.0)
+    assert member.lag(61.0) == 11.0, "it has applied nothing more"
+    member.close()
+    far.close()
 
 
 def test_who_is_forked_begins_with_the_newest_state(

@@ -90,9 +90,11 @@ class Member:
             self.asked = now
         self._sent(Heartbeat())
 
-    def answered(self, alive: Alive) -> None:
-        """Note that it is alive, and what it has applied."""
+    def answered(self, alive: Alive, now: float) -> None:
+        """Note that it is alive, and what it has applied: one that gets on does not lag."""
         self.asked = None
+        if self.behind is not None and self.applied != alive.applied:
+            self.behind = now
         self.applied = alive.applied
 
     def silence(self, now: float) -> float:
@@ -106,7 +108,7 @@ class Member:
     def bring(self, topic: str, desired: Desired, now: float) -> None:
         """Send the state it lacks: the difference if it was sent the one before, else the whole."""
         before = desired.generation - 1
-        change = desired.change if self.sent.get(topic) == before else None
+        change = desired.change if before and self.sent.get(topic) == before else None
         base = before if change else 0
         order = State(topic, desired.generation, base)
         if desired.binding and self.behind is None:

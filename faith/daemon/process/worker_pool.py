@@ -210,6 +210,7 @@ class Crew:
         member = self._members.pop(pid, None)
         if member is None:
             return False
+        member.killed = True  # never by its number from now on: that may be another's
         try:
             while self._hear(member):
                 pass  # its last words come before the news of its death
@@ -351,7 +352,7 @@ class Crew:
         log.error("%s %d: %s", self._what, member.pid, why)
 
     def _alive(self, member: Member, message: Alive, descriptors: list[int]) -> None:
-        member.answered(message)
+        member.answered(message, time.monotonic())
         member.send_waiting()
         if all(
             member.applied.get(topic, 0) == desired.generation

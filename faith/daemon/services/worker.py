@@ -215,7 +215,7 @@ class Worker:
         known = self._relay.policy.maps
         parts = Parts.loads(text, known if is_change else NO_MAPS)
         self._relay.policy = parts.policy(self._lent)
-        if parts.maps != known:
+        if parts.maps is not known and parts.maps != known:
             Unmapped(self._loop, self._relay, known)
         log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
 
