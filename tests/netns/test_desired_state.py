@@ -285,6 +285,26 @@ def test_an_upgrade_ends_although_a_worker_hangs(lab: ThreeHosts, start: Start) 
     assert relays(lab)
 
 
+@pytest.mark.timeout(120)
+def test_an_upgrade_ends_although_every_worker_dies(
+    lab: ThreeHosts, start: Start, installed: Path
+) -> None:
+    """Between the trial and the hand-over: there is nobody to hand over any more."""
+    faithd = start(text(PERMIT, 1), **run_from(installed))
+    (victim,) = workers(faithd)
+    edit(
+        installed,
+        "daemon/config/tried_files.py",
+        "    os.close(descriptor)\n",
+        f"    os.close(descriptor)\n    os.kill({victim}, 9)\n"
+        f"    os.waitid(os.P_PID, {victim}, os.WEXITED | os.WNOWAIT)\n",
+    )
+    faithd.signal(signal.SIGUSR2)
+    faithd.wait_said("upgraded to program 2", seconds=40)
+    assert f"old worker {victim}" not in faithd.said
+    assert relays(lab)
+
+
 def survives(session: socket.socket) -> bool:
     with contextlib.suppress(OSError):
         return answers(session)

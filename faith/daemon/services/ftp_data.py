@@ -159,7 +159,7 @@ class DataConnections:
             pair = self._pair(message)
             pairs = self._steering()
             if pairs.held(member.number) >= MOST_STEERED:
-                raise InvalidMessage(f"more than {MOST_STEERED} pairs steered")
+                raise PermissionError(f"more than {MOST_STEERED} pairs of a worker's")
             pairs.steer(pair, member.number)
             listener = [pairs.listeners[member.number].fileno()]
         except (FaithError, OSError) as error:

@@ -199,6 +199,8 @@ class Relaying:
         self._hands_over = True
         workers = self._settings.workers
         self._predecessors.hand_over(lambda number: self.crew.able_in(number % workers))
+        if not self._predecessors.crew.pids:  # they have died meanwhile
+            self._handed_over()
 
     @property
     def handing_over(self) -> bool:
