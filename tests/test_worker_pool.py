@@ -346,7 +346,7 @@ def test_one_that_hangs_is_late_then_killed_and_replaced(
     bridge.run_until(lambda: bridge.crew.late == [first])
     assert bridge.crew.able == [second]
     bridge.run_until(lambda: first.pid not in bridge.crew.pids)
-    assert f"worker 1 (pid {first.pid}): no heartbeat for 0.4 s; killing it" in caplog.text
+    assert f"worker 1 (pid {first.pid}): no heartbeat for 1.5 s; killing it" in caplog.text
     bridge.run_until(lambda: len(bridge.crew.able) == 2)
     assert second in bridge.crew.able
     assert bridge.crew.restarts == 1
@@ -361,9 +361,10 @@ def test_one_that_goes_on_is_not_late_any_more(
     bridge.crew.on_late(lambda: changes.append(len(bridge.crew.late)))
     (pid,) = bridge.crew.pids
     os.kill(pid, signal.SIGSTOP)
-    bridge.run_until(lambda: changes == [1])
+    bridge.run_until(lambda: bridge.crew.late)
     os.kill(pid, signal.SIGCONT)
-    bridge.run_until(lambda: changes == [1, 0])
+    bridge.run_until(lambda: not bridge.crew.late)
+    assert (changes[0], changes[-1]) == (1, 0)
     assert bridge.crew.pids == [pid]
 
 
@@ -384,7 +385,7 @@ def test_one_that_does_not_apply_what_binds_it_is_killed(
     assert member.behind is None
     bridge.crew.desire("one", lambda: "1")
     bridge.loop.run()
-    assert "the newest rules or settings are not applied after 0.4 s; killing it" in caplog.text
+    assert "the newest rules or settings are not applied after 1.5 s; killing it" in caplog.text
 
 
 def test_nobody_is_blamed_when_the_supervisor_was_halted(
@@ -396,18 +397,18 @@ def test_nobody_is_blamed_when_the_supervisor_was_halted(
     os.kill(pid, signal.SIGSTOP)
     (member,) = bridge.crew.members
     bridge.run_until(lambda: member.asked is not None)
-    time.sleep(0.6)  # all of us, as by a freezer
+    time.sleep(1.7)  # all of us, as by a freezer
     os.kill(pid, signal.SIGCONT)
     bridge.run_until(lambda: member.asked is None)
     assert bridge.crew.pids == [pid]
     assert bridge.crew.late == []
 
 
-def hasten(monkeypatch: pytest.MonkeyPatch, limit: float = 0.4) -> None:
+def hasten(monkeypatch: pytest.MonkeyPatch, limit: float = 1.5) -> None:
     """Have what takes seconds take tenths of one."""
     for name, seconds in {
         "BEAT": 0.05,
-        "LATE": 0.2,
+        "LATE": 0.4,
         "LIMIT": limit,
     }.items():
         monkeypatch.setattr(heartbeat, name, seconds)
