@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +53,11 @@ class Asking:
     """A request for an upgrade, and its answer."""
 
     def __init__(self) -> None:
-        self.ours, self.theirs = Channel.pair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours: Channel[Any, Any] = Channel(ours)
+        self.theirs: Channel[Any, Any] = Channel(theirs)
 
-    def take(self) -> Channel:
+    def take(self) -> Channel[Any, Any]:
         return self.ours
 
     @property

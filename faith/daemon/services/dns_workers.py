@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from faith.daemon.process.child import Child
+from faith.daemon.process.messages import Failed, Ready, Stop
 from faith.daemon.process.worker_pool import Crew
 from faith.dns.service import serve
 from faith.errors import FaithError
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
+    from faith.daemon.process.messages import ProcessChannel
     from faith.dns.dns_counters import Counters
     from faith.dns.lease_file import Book
     from faith.dns.service import Settings
@@ -31,10 +33,10 @@ BIND = "CAP_NET_BIND_SERVICE"
 class Answering:
     """So many processes that answer by *settings*, as *user*.
 
-    *leave* is called in each of them first, to let go of what is the supervisor's.  *counters*
-    gives those of each, by its number.  *book* has the leases of the settings' pool; then there
-    may be one process only.  They answer on the sockets that are *given*, and no others, if there
-    are any.
+    *counters* gives those of each, by its number; it is called in each of them first, and then
+    *leave*, to let go of what is the supervisor's.  *book* has the leases of the settings' pool;
+    then there may be one process only.  They answer on the sockets that are *given*, and no others,
+    if there are any.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Answering:
 
     def stop(self) -> None:
         """Tell them to end, and start no other."""
-        self.crew.tell("stop")
+        self.crew.tell(Stop())
         self.crew.retire()
 
     def state(self) -> list[list[Any]]:
@@ -88,22 +90,23 @@ class Answering:
 
     # -- in such a process -------------------------------------------------------------------
 
-    def _work(self, number: int, channel: Channel) -> None:
+    def _work(self, number: int, channel: ProcessChannel) -> None:
         book = self._book.copy() if self._book else None
         given = [sock.dup() for sock in self._given]
+        counters = self._counters(number)
         self._leave()
         try:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
             sandbox.confine()
-            uvloop.run(self._serve(channel, self._counters(number), book, given))
+            uvloop.run(self._serve(channel, counters, book, given))
         except (FaithError, OSError) as error:
-            channel.send({"kind": "failed", "why": str(error)})
+            channel.send(Failed(str(error)))
 
     async def _serve(
         self,
-        channel: Channel,
+        channel: ProcessChannel,
         counters: Counters,
         book: Book | None,
         given: Sequence[socket.socket],
@@ -112,12 +115,7 @@ class Answering:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task
-
-        def stop() -> None:
-            loop.remove_reader(channel.fileno())
-            task.cancel()
-
-        loop.add_reader(channel.fileno(), stop)
+        Child(loop, channel, {}, task.cancel)
         with suppress(asyncio.CancelledError):
-            ready = {"kind": "ready"}
+            ready = Ready()
             await serve(self._settings, lambda: channel.send(ready), counters, book, given)

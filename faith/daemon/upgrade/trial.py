@@ -59,6 +59,7 @@ class Upgrade:
         """The number of failed upgrades."""
         self._trial: subprocess.Popen[bytes] | None = None
         self._said = -1
+        self._tried = -1
 
     def begin(self) -> None:
         """Start the trial; if it succeeds, this program is replaced.
@@ -70,6 +71,7 @@ class Upgrade:
         if failed := drop_stale(Path(faith.__path__[0])):
             why = "%d compiled modules may be older than their sources: %s"
             log.warning(why, len(failed), failed[0])
+        self._tried = os.memfd_create("faith-tried", os.MFD_CLOEXEC)
         values, descriptors = self._leave()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
         try:
@@ -110,6 +112,15 @@ class Upgrade:
             self._trial.wait()
             self._trial = None
             os.close(self._said)
+            os.close(self._tried)
+
+    def _left(self) -> tuple[Values, Sequence[int]]:
+        """What is left to the next program, and a file for what it reads on trial.
+
+        That is what it starts by when it is executed, whatever has become of its files meanwhile.
+        """
+        values, descriptors = self._leave()
+        return {**values, "tried": self._tried}, [*descriptors, self._tried]
 
     def _give_up(self, trial: subprocess.Popen[bytes]) -> None:
         if trial is self._trial:
@@ -126,6 +137,7 @@ class Upgrade:
             log.error("output of the new program: %s", line)
 
     def _fail(self, why: str) -> None:
+        os.close(self._tried)
         self.failures += 1
         log.error("not upgraded: %s", why)
         self._failed(FaithError(why))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout
-from faith.kernel.shared.shared_counters import Buckets
+from faith.kernel.shared.shared_counters import Buckets, add
 from faith.translation.reasons import CLOSED, CONNECTION, END, LOST, OTHER
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Counters:
 
     def lost(self) -> None:
         """The process whose cells these are is dead, and its sessions with it."""
-        self._cells[_ENDS[LOST]] += self.open
+        add(self._cells, _ENDS[LOST], self.open)
         self._cells[_OPEN] = 0
 
 
