@@ -111,7 +111,7 @@ def test_who_asked_is_answered_when_all_is_handed_over() -> None:
     made.begin(request(asking))
     assert Upgrade.last.begun == 1
     made.handed_over()
-    assert asking.answer == {"programs": 1}
+    assert asking.answer == {"programs": 1, "kept": 0}
 
 
 def test_who_asked_is_told_why_not_and_so_is_who_wants_to_know() -> None:
@@ -135,7 +135,7 @@ def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
     assert Upgrade.last.begun == 1
     made.handed_over()
     assert Upgrade.last.begun == 1
-    assert asking.answer == {"programs": 1}
+    assert asking.answer == {"programs": 1, "kept": 0}
 
 
 def test_a_program_on_trial_answers_nobody() -> None:

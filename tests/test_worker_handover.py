@@ -85,6 +85,8 @@ class Meeting:
 
         self.loop.run_until_complete(wait())
         assert not self.defects
+        if self.taker is None:
+            self.far.close()
         for descriptor in self.readers:
             assert not self.loop.remove_reader(descriptor), "a reader is left in the loop"
             with pytest.raises(OSError, match="Bad file descriptor"):
@@ -275,7 +277,6 @@ def test_what_cannot_go_for_long_stays(
     meeting.run()
     assert meeting.given == [False]
     assert mine.numbers == [*range(5)]
-    meeting.far.close()
 
 
 def test_room_is_kept_for_what_is_coming() -> None:

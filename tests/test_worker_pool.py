@@ -121,7 +121,7 @@ def obey(number: int, channel: ProcessChannel) -> None:
 
 def sleep(number: int, channel: ProcessChannel) -> None:
     channel.send(Ready())
-    time.sleep(60)
+    time.sleep(60)  # time: until it is killed
 
 
 def test_every_worker_hears_what_is_told(bridge: Bridge) -> None:
@@ -397,7 +397,7 @@ def test_nobody_is_blamed_when_the_supervisor_was_halted(
     os.kill(pid, signal.SIGSTOP)
     (member,) = bridge.crew.members
     bridge.run_until(lambda: member.asked is not None)
-    time.sleep(1.7)  # all of us, as by a freezer
+    time.sleep(1.7)  # time: all of us stand still, as by a freezer
     os.kill(pid, signal.SIGCONT)
     bridge.run_until(lambda: member.asked is None)
     assert bridge.crew.pids == [pid]
@@ -433,7 +433,7 @@ def test_one_that_sends_an_invalid_message_is_killed(
     def babble(number: int, channel: ProcessChannel) -> None:
         channel.send(Ready())
         os.write(channel.fileno(), octets)
-        time.sleep(60)
+        time.sleep(60)  # time: until it is killed
 
     bridge.man(babble, 1)
     bridge.crew.retire()
@@ -450,7 +450,7 @@ def test_what_a_worker_may_not_send_is_invalid(
     def steer(number: int, channel: ProcessChannel) -> None:
         channel.send(Ready())
         channel.send(Steer("2001:db8::1", "2001:db8::2"))
-        time.sleep(60)
+        time.sleep(60)  # time: until it is killed
 
     bridge.man(steer, 1)
     bridge.crew.retire()

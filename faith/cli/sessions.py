@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Session = dict[str, Any]
 
 KEYS = ("id", "client", "mapped", "server", "stage", "seconds", "sent", "received")
-"""What is told of a session, in the order of its columns; the numbers sort downwards."""
+"""The fields of a session, in the order of the columns; numbers are sorted in descending order."""
 _LONGEST = 200
 """Characters of a field."""
 _NUMBERS = ("seconds", "sent", "received")

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.supervisor")
 
 APPLIED = 8.0
-"""Seconds that a request waits for processes to apply what is new: less than its patience."""
+"""Seconds to wait for processes to apply what is new: less than its patience."""
 _LOOK = 0.02
 
 
@@ -257,14 +257,17 @@ class Supervisor:
                 request,
             )
 
-    def _answer_applied(self, request: Request, patience: float = APPLIED) -> None:
+    def _answer_applied(self, request: Request) -> None:
         """Answer *request* when every process has applied what is new, or say which have not."""
+        self._when_applied(lambda behind: request.answer(behind=behind))
+
+    def _when_applied(self, then: Callable[[list[str]], None], patience: float = APPLIED) -> None:
+        """Call *then* when every process has applied what is new, or with those that have not."""
         behind = [member.name for crew in self._crews() for member in crew.behind]
         if not behind or patience <= 0:
-            request.answer(behind=behind)
+            then(behind)
         else:
-            left = patience - _LOOK
-            self._loop.later(_LOOK, partial(self._answer_applied, request, left))
+            self._loop.later(_LOOK, partial(self._when_applied, then, patience - _LOOK))
 
     def _reload(self, request: Request | None) -> Reload:
         return Reload(
@@ -280,7 +283,13 @@ class Supervisor:
         self._settings = settings
         self._log.form = settings.log
         self._relaying.take(settings, rules)
-        log.log(NOTICE, "read again; %s: %d rules", rules.file, len(rules.access().rules))
+
+        def say(behind: list[str]) -> None:
+            lag = f"; not applied yet by {', '.join(behind)}" if behind else ""
+            count = len(rules.access().rules)
+            log.log(NOTICE, "read again; %s: %d rules%s", rules.file, count, lag)
+
+        self._when_applied(say)
 
     def _handle_sigusr2(self) -> None:
         """Have the program that is on disk now take over."""

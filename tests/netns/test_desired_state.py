@@ -23,7 +23,7 @@ import faith
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX
 from tests.faithd import ENVIRONMENT
-from tests.netns.gateway import Gateway
+from tests.netns.gateway import Gateway, reread
 from tests.netns.service import PORT, answers, connect, relays
 
 if TYPE_CHECKING:
@@ -101,14 +101,6 @@ def obeyed(lab: ThreeHosts, rule: str, times: int = 12) -> bool:
     return all(refused(lab) == wanted for _ in range(times))
 
 
-def reread(faithd: Gateway, words: str) -> None:
-    """Have it read *words*; return when that is said."""
-    times = faithd.said.count("read again")
-    faithd.write(words)
-    faithd.signal(signal.SIGHUP)
-    faithd.wait_said("read again", times + 1)
-
-
 def status(lab: ThreeHosts) -> dict[str, object]:
     command = [sys.executable, "-m", "faith.cli.faith", "status", "--json"]
     found = json.loads(lab.gateway.run(command, env=ENVIRONMENT).stdout)
@@ -143,7 +135,7 @@ def test_every_worker_has_the_rules_whoever_dies_meanwhile(lab: ThreeHosts, star
         times = faithd.said.count("read again")
         faithd.write(text(rule))
         faithd.signal(signal.SIGHUP)
-        time.sleep(chance.random() / 50)
+        time.sleep(chance.random() / 50)  # time: any moment of the reload
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         faithd.wait_said("read again", times + 1)

@@ -10,6 +10,8 @@ from faith.translation.ports import Ports
 
 T = TypeVar("T")
 
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
 
 def dumps(settings: object) -> str:
     """Return *settings*, a dataclass of values, dataclasses and `Ports`, as text."""
@@ -18,7 +20,15 @@ def dumps(settings: object) -> str:
 
 def loads(text: str, kind: type[T]) -> T:
     """Return the settings of *kind* that `dumps` made *text* of.  Raises ValueError."""
-    return msgspec.json.decode(text, type=kind, dec_hook=_ports)
+    found: T = decoder(kind).decode(text)
+    return found
+
+
+def decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
+    """Return the decoder of *kind*, which takes a while to make: make it before fork(2)."""
+    if kind not in _decoders:
+        _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_ports)
+    return _decoders[kind]
 
 
 def _ranges(value: Any) -> Any:

@@ -10,7 +10,7 @@ from faith.kernel.steering import METHODS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from faith.kernel.shared.shared_counters import Cells
+    from faith.kernel.shared.families import Cells
 
 ADMIN_PORT = 9064
 """The TCP port of the admin listener, where none is given."""

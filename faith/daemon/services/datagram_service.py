@@ -264,6 +264,7 @@ class Datagrams:
 
     def _post(self, gear: Gear, settings: Any) -> Post:
         kind = self._kind
+        carried.decoder(kind.settings)
 
         def be(number: int, channel: ProcessChannel) -> None:
             assert self._parts

@@ -253,13 +253,13 @@ class Relaying:
         self._settings = settings
         for one in set(runtime_maps.added(self.parts.maps)).difference(settings.maps):
             log.log(NOTICE, "map over, for it is in no file: %s", one)
-        self._desire_settings()
         try:
             self._decide_by(
                 replace(self.parts, rules=rules, maps=settings.maps, sources=settings.sources)
             )
         except (FaithError, OSError) as error:
             log.error("mapped networks are not those of the maps: %s", error)
+        self._desire_settings()
 
     def map(self, maps: Maps) -> None:
         """Go by other maps, until other settings come.

@@ -76,6 +76,8 @@ log = logging.getLogger("faith.worker")
 POLICY, SETTINGS, LISTENERS = "policy", "settings", "listeners"
 """Topics of a worker's desired state: rules and maps, settings, what it serves beside its own."""
 
+carried.decoder(WorkerSettings)  # before a worker is forked, which would take its time
+
 
 @dataclass(frozen=True)
 class Task:

@@ -75,7 +75,7 @@ class DrainingWorkers:
 
     @property
     def hand_over_is_under_way(self) -> bool:
-        """Whether some are still to hand over."""
+        """Return whether some are still to hand over."""
         return any(pid not in self._keeping for pid in self.crew.pids)
 
     @property

@@ -72,7 +72,7 @@ class Upgrade:
             why = "%d compiled modules may be older than their sources: %s"
             log.warning(why, len(failed), failed[0])
         self._tried = os.memfd_create("faith-tried", os.MFD_CLOEXEC)
-        values, descriptors = self._leave()
+        values, descriptors = self._with_tried()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
         try:
             with left(values, descriptors) as (descriptor, environment):
@@ -114,10 +114,10 @@ class Upgrade:
             os.close(self._said)
             os.close(self._tried)
 
-    def _left(self) -> tuple[Values, Sequence[int]]:
-        """What is left to the next program, and a file for what it reads on trial.
+    def _with_tried(self) -> tuple[Values, Sequence[int]]:
+        """Return what is left to the next program, with a file for what it reads on trial.
 
-        That is what it starts by when it is executed, whatever has become of its files meanwhile.
+        It starts by that file when it is executed, whatever has become of its own meanwhile.
         """
         values, descriptors = self._leave()
         return {**values, "tried": self._tried}, [*descriptors, self._tried]
@@ -144,7 +144,7 @@ class Upgrade:
 
     def _execute(self) -> None:
         """Execute the next program; returns only when the kernel refuses."""
-        values, descriptors = self._leave()
+        values, descriptors = self._with_tried()
         systemd.reloading()
         # Signals stay pending until the next program can handle them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

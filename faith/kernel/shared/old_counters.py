@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from faith.kernel.shared.families import STATE
-from faith.kernel.shared.shared_counters import add
+from faith.kernel.shared.families import STATE, add
 from faith.kernel.shared.shared_memory import Mapped
 
 if TYPE_CHECKING:

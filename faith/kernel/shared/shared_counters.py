@@ -10,28 +10,20 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, overload
 
-from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE
+from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE, add
 from faith.kernel.shared.shared_memory import SharedMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, MutableSequence
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from faith.kernel.shared.families import Family, Layout
+    from faith.kernel.shared.families import Cells, Family, Layout
     from faith.kernel.shared.old_counters import OldCounters
 
-    Cells = MutableSequence[int] | memoryview[int]
-    """Counters; a list where no other process reads them."""
 
 _WIDTH = 8  # octets of a cell: the kernel's pages keep them aligned
 _MICRO = 1_000_000
-_MOST = (1 << 63) - 1
 _BOUND = 1 << 62
-
-
-def add(cells: Cells, cell: int, count: int) -> None:
-    """Add *count* to a cell, as far as it goes: what another process has written is not trusted."""
-    cells[cell] = max(0, min(cells[cell] + count, _MOST))
 
 
 class Buckets:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout
-from faith.kernel.shared.shared_counters import Buckets, add
+from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout, add
+from faith.kernel.shared.shared_counters import Buckets
 from faith.translation.reasons import CLOSED, CONNECTION, END, LOST, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faith.kernel.shared.shared_counters import Cells
+    from faith.kernel.shared.families import Cells
     from faith.relay.tcp.session import Session
 
 OPEN = Family("faith_sessions_open", "Sessions that are open, dialling ones included.", GAUGE)
