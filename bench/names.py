@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.comparison import Comparison
 from bench.contenders.resolvers import OURS, RESOLVERS
 from bench.machine import version
-from bench.measures.names import Queries
+from bench.measures.names import Flooded, Queries
 from bench.programs import DNSMASQ, DNSPERF, NAMED, UNBOUND
 from bench.scale import FULL, QUICK
 from bench.table import number, table
@@ -18,10 +18,12 @@ from faith.errors import FaithError
 from faith.lab import gain_rights
 
 if TYPE_CHECKING:
+    from bench.measures.base import Measure
     from bench.results import Results
 
 NAMES = (1_000, 10_000)
 """How many names are cached."""
+WORKERS = 2
 FEW = (20,)
 """How many when it is only to be seen whether it works."""
 
@@ -31,7 +33,9 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     quick = options.quick
     scale = replace(QUICK if quick else FULL, load=options.seconds)
-    measures = [*map(Queries, FEW if quick else NAMES), Queries()]
+    names = FEW if quick else NAMES
+    several = [Queries(names[0], WORKERS), Queries(workers=WORKERS)]
+    measures: list[Measure] = [*map(Queries, names), Queries(), *several, Flooded()]
     chosen = [one for one in RESOLVERS if one.name in (options.only or (one.name,))]
     try:
         gain_rights()

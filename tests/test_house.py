@@ -27,6 +27,7 @@ PLAIN = (
     "daemon/observe",
     "daemon/upgrade",
     "datagram",
+    "dns",
     "kernel",
     "lab",
     "translation",

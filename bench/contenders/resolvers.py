@@ -29,7 +29,7 @@ server:
   username: ""
   pidfile: ""
   use-syslog: no
-  num-threads: 1
+  num-threads: {workers}
   msg-cache-size: 64m
   rrset-cache-size: 128m
   module-config: "dns64 iterator"
@@ -72,57 +72,69 @@ class _Answering(Running):
 class Resolver:
     """Runs *command*, and asks the origin, which has authority, for whatever it does not know.
 
-    It synthesises AAAA records, unless it is *plain*.
+    It synthesises AAAA records, unless it is *plain*, and has several workers, if it *scales*.
     """
 
     name: str
     needs: tuple[Program, ...]
-    command: Callable[[Bed], list[str]]
+    command: Callable[[Bed, int], list[str]]
     plain: bool = False
     most_sessions: int = MANY
     scales: bool = False
 
     def start(self, bed: Bed, workers: int = 1) -> Running:
-        """Answer the client; there is one process, whatever *workers* says."""
-        program = bed.start(bed.lab.gateway, self.command(bed), cwd=CLONE)
+        """Answer the client, by processes or threads, of which the workers are so many."""
+        program = bed.start(bed.lab.gateway, self.command(bed, workers), cwd=CLONE)
         return _Answering(bed, GATEWAY_V6, [program])
 
 
-def _faith(bed: Bed) -> list[str]:
+def _faith(bed: Bed, workers: int) -> list[str]:
     options = ["-p", bed.lab.prefix, "--listen", GATEWAY_V6, "--forward", SERVER]
+    options += ["--allow", "::/0", "--workers", str(workers)]
     return [sys.executable, "-m", "faith.cli.faith", "dns", *options]
 
 
-def _unbound(bed: Bed) -> list[str]:
-    return [path(UNBOUND), "-d", "-c", _written(bed, "unbound.conf", _UNBOUND)]
+def _unbound(bed: Bed, workers: int) -> list[str]:
+    return [path(UNBOUND), "-d", "-c", _written(bed, "unbound.conf", _UNBOUND, workers)]
 
 
-def _bind(bed: Bed) -> list[str]:
-    return [path(NAMED), "-g", "-n", "1", "-c", _written(bed, "named.conf", _BIND)]
+def _bind(bed: Bed, workers: int) -> list[str]:
+    return [
+        path(NAMED),
+        "-g",
+        "-n",
+        str(workers),
+        "-c",
+        _written(bed, "named.conf", _BIND, workers),
+    ]
 
 
-def _dnsmasq(bed: Bed) -> list[str]:
+def _dnsmasq(bed: Bed, workers: int) -> list[str]:
     options = ("-k", "-C", "/dev/null", "-u", "root", "--pid-file=", "--bind-interfaces")
     where = (f"--server={SERVER}", f"--listen-address={GATEWAY_V6}")
     limits = ("--no-resolv", "--no-hosts", "--cache-size=20000", "--dns-forward-max=1000")
     return [path(DNSMASQ), *options, *where, *limits]
 
 
-def _written(bed: Bed, name: str, form: str) -> str:
+def _written(bed: Bed, name: str, form: str, workers: int) -> str:
     file = bed.directory / name
     file.write_text(
         form.format(
-            address=GATEWAY_V6, server=SERVER, prefix=bed.lab.prefix, directory=bed.directory
+            address=GATEWAY_V6,
+            server=SERVER,
+            prefix=bed.lab.prefix,
+            directory=bed.directory,
+            workers=workers,
         )
     )
     return str(file)
 
 
-OURS = Resolver("faith dns", (), _faith)
+OURS = Resolver("faith dns", (), _faith, scales=True)
 RESOLVERS = (
     OURS,
-    Resolver("unbound", (UNBOUND,), _unbound),
-    Resolver("BIND", (NAMED,), _bind),
+    Resolver("unbound", (UNBOUND,), _unbound, scales=True),
+    Resolver("BIND", (NAMED,), _bind, scales=True),
     Resolver("dnsmasq", (DNSMASQ,), _dnsmasq, plain=True),
 )
 """All of them."""

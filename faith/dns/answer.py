@@ -39,13 +39,12 @@ from faith.dns.wire import (
     A,
     WireError,
     last_pointer,
+    pointer,
     question_end,
     records,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from faith.dns.question import Query, Question
     from faith.dns.wire import Record
 
@@ -56,18 +55,21 @@ NEGATIVE_LIMIT = 3 * 3600
 FAILURE_LIFETIME = 5
 """Seconds until what failed is tried again (RFC 9520 §3.2)."""
 
-_ADDRESS_OCTETS = {(A, IN): 4, (AAAA, IN): 16}
+_OCTETS = {A: 4, AAAA: 16}
 _OPTION = struct.Struct("!HH")
 _EXTENDED_ERROR = 15  # the option of RFC 8914
 _BOGUS = frozenset((1, 2, *range(5, 13)))  # its codes for what DNSSEC does not vouch for
 
 FILTERED, STALE, STALE_NXDOMAIN, NO_SERVER, SYNTHESISED = 17, 3, 19, 22, 29
-"""What an answer may say of itself (RFC 8914 §5.2, and IANA's registry of its codes)."""
+"""Codes of extended errors that an answer carries (RFC 8914 §5.2, and IANA's registry)."""
 _OPTION_CODE = struct.Struct("!HHH")
 
 _POINTER_OCTETS = 2
 _POINTED = _POINTER_OCTETS + 10  # octets of a record before its data, whose name is a pointer
 
+_SECTION, _KIND = 0, 2  # places in a Record
+_TTL_BEFORE_DATA = 6
+_ADDITIONAL = 10  # the place of their number in a header
 _ID = struct.Struct("!H")
 _HEAD = struct.Struct("!HHHHH")  # the header without the id
 _OPT = struct.Struct("!xHHIH")
@@ -85,10 +87,12 @@ class Answer:
     our own.  *error* is what it says of itself to who has EDNS, a code of RFC 8914.  TTLs are of
     TTL_LIMIT seconds at most.
 
-    Raises WireError for a *message* that is not a question and records.
+    *base* is where the question ends and *found* are the records, for who has walked over them
+    already.  Raises WireError for a *message* that is not a question and records.
     """
 
     __slots__ = (
+        "_records",
         "additional",
         "answers",
         "authorities",
@@ -109,19 +113,20 @@ class Answer:
         bogus: bool | None = False,
         authoritative: bool = False,
         error: int | None = None,
+        found: list[Record] | None = None,
+        base: int = 0,
     ) -> None:
         self.message = message
-        self.base = question_end(message)
+        self.base = base or question_end(message)
         self.bogus = bogus
         self.error = error
         _, flags, _, self.answers, self.authorities, self.additional = HEADER.unpack_from(message)
         self.flags: int = QR | RA | authoritative * AA | flags & (AD | RCODE)
-        found = list(self.records())
-        _check_addresses(found)
-        self.ttls = [record.ttl_at for record in found]
-        if any(record.ttl > TTL_LIMIT for record in found):
-            self.message = _capped(message, self.ttls)
-        self.negative_ttl = _negative_ttl(message, found)
+        if found is None:
+            found = records(message, self.base)
+        self._records: list[Record] | None = found
+        self.ttls: list[int] = []
+        self.negative_ttl: int | None = None
         self.lifetime = self._lifetime(found)
 
     @property
@@ -131,7 +136,7 @@ class Answer:
 
     @property
     def is_ours(self) -> bool:
-        """Whether nobody else was asked."""
+        """True for an answer of this server's own, which no other was asked for."""
         return self.flags & AA != 0
 
     @property
@@ -150,34 +155,61 @@ class Answer:
         at = self.base - TYPE_CLASS.size
         octets[at : at + 2] = kind.to_bytes(2, "big")
         octets[3] &= ~AD
-        return Answer(bytes(octets), error=self.error)
+        found = Answer(bytes(octets), error=self.error)
+        found.lifetime = min(found.lifetime, self.lifetime)
+        return found
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> list[Record]:
         """The records of all sections, as offsets into *message*."""
-        return records(self.message, self.base)
+        found = self._records
+        return records(self.message, self.base) if found is None else found
+
+    def forget_records(self) -> None:
+        """Keep no offsets: an answer that is kept for long takes less without."""
+        self._records = None
 
     def _lifetime(self, found: list[Record]) -> int:
-        shortest = min((record.ttl for record in found), default=TTL_LIMIT)
-        if self.rcode == SERVFAIL:
+        """Walk over the records once, for all that their number makes dear."""
+        shortest = TTL_LIMIT
+        is_positive = is_capped = False
+        asked = self.kind
+        ttls = self.ttls
+        for section, _, kind, klass, ttl, data, end in found:
+            ttls.append(data - _TTL_BEFORE_DATA)
+            if ttl < shortest:
+                shortest = ttl
+            elif ttl > TTL_LIMIT:
+                is_capped = True
+            if kind in _OCTETS and end - data != _OCTETS[kind] and klass == IN:
+                raise WireError(f"an address of {end - data} octets")
+            if section == ANSWER:
+                is_positive = is_positive or kind == asked or asked == ANY
+            elif section == AUTHORITY and kind == SOA and self.negative_ttl is None:
+                self.negative_ttl = min(ttl, _minimum(self.message, data, end))
+        if is_capped:
+            self.message = _capped(self.message, ttls)
+            self._records = None
+        rcode = self.flags & RCODE
+        if rcode == SERVFAIL:
             return min(shortest, FAILURE_LIFETIME)
-        if self.rcode == NOERROR and self._is_positive(found):
-            return min(shortest, TTL_LIMIT)
-        if self.rcode in (NOERROR, NXDOMAIN) and self.negative_ttl is not None:
+        if rcode == NOERROR and is_positive:
+            return shortest
+        if rcode in (NOERROR, NXDOMAIN) and self.negative_ttl is not None:
             return min(shortest, self.negative_ttl, NEGATIVE_LIMIT)
         return 0
-
-    def _is_positive(self, found: list[Record]) -> bool:
-        return any(r.section == ANSWER and self.kind in (r.kind, ANY) for r in found)
 
     def tail(self, age: int, least: int = 0) -> bytes:
         """The records *age* seconds later, with TTLs of *least* or more."""
         if not age and not least:
             return self.message[self.base :]
-        octets = bytearray(self.message)
+        message, start = self.message, self.base
+        parts: list[bytes] = []
         for at in self.ttls:
-            (ttl,) = TTL.unpack_from(octets, at)
-            TTL.pack_into(octets, at, max(ttl - age, least))
-        return bytes(octets[self.base :])
+            ttl = int.from_bytes(message[at : at + TTL.size], "big")
+            parts += (message[start:at], TTL.pack(max(ttl - age, least)))
+            start = at + TTL.size
+        parts.append(message[start:])
+        return b"".join(parts)
 
     def reply(self, query: Query, tail: bytes, limit: int, error: int | None = None) -> bytes:
         """The message that answers *query*, with *tail* for its records.
@@ -193,7 +225,7 @@ class Answer:
         return b"".join((_ID.pack(query.id), head, tail, end))
 
     def frame(self, query: Query, error: int | None = None) -> tuple[bytes, bytes]:
-        """What stands between the id and the records of the reply to *query*, and behind these."""
+        """Return the octets of the reply to *query* between id and records, and behind these."""
         flags = self.flags | query.flags & (RD | CD)
         question = query.question
         if not (question.dnssec_ok or query.flags & AD):
@@ -209,26 +241,31 @@ class Answer:
         return head, _OPT.pack(OPT, EDNS_LIMIT, question.dnssec_ok * _DO, len(option)) + option
 
 
-def from_reply(message: bytes) -> Answer:
+def from_reply(message: bytes, base: int = 0) -> Answer:
     """The answer in a server's reply; a response code beyond the header's four bits is SERVFAIL.
 
     What is neither yes nor no has no records, answers that the question does not lead to are left
-    out, and what is behind the last record is nothing.
-    Raises WireError.
+    out, and what is behind the last record is nothing.  *base* is where the question ends, for who
+    knows.  Raises WireError.
     """
-    base = question_end(message)
-    found = list(records(message, base))
-    message = message[: found[-1].end if found else base]
+    base = base or question_end(message)
+    found = records(message, base)
+    end = found[-1].end if found else base
+    if end != len(message):
+        message = message[:end]
     if found and found[-1].kind == TSIG:  # nobody asked for a signature, or could check it
         message = _without_last(message, found.pop())
-    edns = [record for record in found if record.kind == OPT]
-    if len(edns) > 1 or any(record.section != ADDITIONAL for record in edns):
+    edns = [each for each in found if each[_KIND] == OPT]
+    if len(edns) > 1 or (edns and edns[0].section != ADDITIONAL):
         raise WireError("EDNS twice, or in another place than its own")
     plain = _without(message, edns[0]) if edns else message
     rcode = plain[3] & RCODE
     if rcode in (NOERROR, NXDOMAIN):
-        asked = [record for record in found if record.section == ANSWER]
-        return Answer(plain if _is_chain(message, asked) else objects.related(plain))
+        if not _is_chain(message, found):
+            return Answer(objects.related(plain))
+        if edns and edns[0] is not found[-1]:  # what followed it has moved
+            return Answer(plain, base=base)
+        return Answer(plain, found=found[: len(found) - len(edns)], base=base)
     failed = HEADER.pack(0, int.from_bytes(plain[2:4], "big"), 1, 0, 0, 0) + plain[12:base]
     reasons = _extended_errors(message[edns[0].data : edns[0].end]) if edns else []
     if rcode != SERVFAIL or not reasons:
@@ -236,29 +273,31 @@ def from_reply(message: bytes) -> Answer:
     return Answer(failed, bogus=not _BOGUS.isdisjoint(reasons), error=reasons[0])
 
 
-def _is_chain(message: bytes, answers: list[Record]) -> bool:
-    """Return whether *answers* are of the question's name or of where the ones before them lead.
+def _is_chain(message: bytes, found: list[Record]) -> bool:
+    """Return whether all answers are of the question's name or of where those before them lead.
 
     Only what is written as servers do, with pointers, is looked at; anything else is not known.
     """
     places = {HEADER.size}
-    for record in answers:
-        place = last_pointer(message, record.start)
-        if record.data - record.start != _POINTED or place not in places:
+    for section, start, kind, _, _, data, end in found:
+        if section != ANSWER:
+            break
+        if data - start != _POINTED or pointer(message, start) not in places:
             return False
-        if record.kind == CNAME:
-            places.add(record.data)
-            if record.end - record.data == _POINTER_OCTETS:
-                places.add(last_pointer(message, record.data))
+        if kind == CNAME:
+            places.add(data)
+            if end - data == _POINTER_OCTETS:
+                places.add(last_pointer(message, data))
     return True
 
 
 def _without_last(message: bytes, record: Record) -> bytes:
     """*message* without *record*, the last of its additional ones."""
-    *head, additional = HEADER.unpack_from(message)
     if record.section != ADDITIONAL:
         raise WireError("a signature in another place than its own")
-    return HEADER.pack(*head, additional - 1) + message[HEADER.size : record.start]
+    (additional,) = _ID.unpack_from(message, _ADDITIONAL)
+    counts = message[:_ADDITIONAL] + _ID.pack(additional - 1)
+    return counts + message[HEADER.size : record.start]
 
 
 def _without(message: bytes, opt: Record) -> bytes:
@@ -284,22 +323,12 @@ def _capped(message: bytes, ttls: list[int]) -> bytes:
     return bytes(octets)
 
 
-def _check_addresses(found: list[Record]) -> None:
-    for record in found:
-        octets = _ADDRESS_OCTETS.get((record.kind, record.klass))
-        if octets and record.end - record.data != octets:
-            raise WireError(f"an address of other than {octets} octets")
-
-
-def _negative_ttl(message: bytes, found: list[Record]) -> int | None:
-    """The TTL of the first SOA record in the authority section, or its last field if less."""
-    for record in found:
-        if record.section == AUTHORITY and record.kind == SOA:
-            if record.end - record.data < TTL.size:
-                raise WireError("a SOA record is cut short")
-            minimum: int = TTL.unpack_from(message, record.end - TTL.size)[0]
-            return min(record.ttl, minimum)
-    return None
+def _minimum(message: bytes, data: int, end: int) -> int:
+    """The last field of the SOA record whose data is there (RFC 2308 §5).  Raises WireError."""
+    if end - data < TTL.size:
+        raise WireError("a SOA record is cut short")
+    minimum: int = TTL.unpack_from(message, end - TTL.size)[0]
+    return minimum
 
 
 def _extended_errors(options: bytes) -> list[int]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from faith.dns.question import Query, Question
 
 OCTETS = 64 << 20
-"""What all entries may take, by estimate."""
+"""Memory that all entries may take, by estimate."""
 STALE_TTL = 30
 """Seconds that a client may keep what is past its time (RFC 8767 §4)."""
 RECHECK = 30

@@ -1,4 +1,4 @@
-"""What the words of ``faith dns``, and of ``[dns]`` in faith.toml, mean."""
+"""The arguments of ``faith dns``, and of ``[dns]`` in faith.toml, as values."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Words:
 
 
 def _certificates(file: Path) -> str:
-    """What is in *file*, read while we may; the workers are nobody in particular."""
+    """Return the text of *file*, read with privileges; the workers have none."""
     try:
         text = file.read_text("ascii", errors="ignore")  # comments may be anything
         tls_context(text)

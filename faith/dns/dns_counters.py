@@ -1,4 +1,4 @@
-"""What one process that answers for names has done, in numbers."""
+"""Counters of one process that answers for names."""
 
 from __future__ import annotations
 
@@ -29,12 +29,20 @@ UPSTREAM = Family(
     label="result",
     values=("answer", "timeout", "error"),
 )
-LAYOUT = Layout(QUERIES, ANSWERS, SYNTHESISED, UPSTREAM)
+REFUSED = Family(
+    "faith_dns_refused",
+    "What clients were refused that had their share of it: look-ups, connections and addresses of"
+    " the pool; and queries that were our own and came back.",
+    label="reason",
+    values=("look-ups", "streams", "leases", "loops"),
+)
+LAYOUT = Layout(QUERIES, ANSWERS, SYNTHESISED, UPSTREAM, REFUSED)
 
 _UDP, _TCP = LAYOUT.cells(QUERIES).values()
 _ANSWERS = LAYOUT.cells(ANSWERS)
 _SYNTHESISED = LAYOUT.start(SYNTHESISED)
 _UPSTREAM = LAYOUT.cells(UPSTREAM)
+_REFUSED = LAYOUT.cells(REFUSED)
 
 
 class Counters:
@@ -64,3 +72,7 @@ class Counters:
     def asked(self, result: str) -> None:
         """A server was asked."""
         self._cells[_UPSTREAM[result]] += 1
+
+    def refused(self, what: str) -> None:
+        """A client was refused *what* it had its share of, or a look-up of its own gave way."""
+        self._cells[_REFUSED[what]] += 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from faith.errors import ConfigError
 
@@ -27,10 +29,27 @@ class Endpoint(NamedTuple):
         """4 or 6."""
         return 6 if ":" in self.host else 4
 
+    def address(self) -> tuple[int, tuple[Any, ...]]:
+        """Return the family and the address of a socket.
+
+        A zone is looked up each time, as the interface of that name may be another by now.  Raises
+        OSError where there is none.
+        """
+        return (_looked_up if "%" in self.host else _known)(self.host, self.port)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if self.version == 6 else self.host
         text = f"{host}:{self.port}"
         return text if self.name is None else f"{_TLS}{text}#{self.name}"
+
+
+def _looked_up(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    family, _, _, _, address = found[0]
+    return family, address
+
+
+_known = lru_cache(_looked_up)
 
 
 def parse(text: str, port: int = PORT) -> Endpoint:

@@ -59,7 +59,7 @@ class Book:
     def resume(
         cls, fd: int, path: Path, networks: Sequence[Network], leases: Leases | None = None
     ) -> Self:
-        """The one whose descriptor came from the program before this one."""
+        """The one whose descriptor came from the predecessor process this one."""
         made = cls.__new__(cls)
         made._have(path, networks, leases)
         made._file = fd

@@ -1,4 +1,4 @@
-"""What IPv4 clients get for names of IPv6 servers: addresses out of a pool (RFC 2766 §4.1).
+"""Answers to IPv4 clients for names of IPv6 servers: addresses of a pool (RFC 2766 §4.1).
 
 For a question that `applies` is true of, ask for its own type; if `needs_aaaa` then says so, ask
 for type AAAA as well; `concluded` is what the client gets.  Pool addresses have the names of what
@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING
 from faith.dns import objects, reverse, zone
 from faith.dns.answer import Answer, failure
 from faith.dns.cache import STALE_TTL
+from faith.dns.dns_counters import Counters
+from faith.dns.lease_shares import LeaseShares
 from faith.dns.options import NO_NETWORKS, Rule
 from faith.dns.synthesis import TTL_WITHOUT_SOA, addresses
 from faith.dns.wire import AAAA, ANY, IN, NOERROR, NXDOMAIN, PTR, A
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from faith.dns.options import Options, View
     from faith.dns.pool import Lease, Pool
     from faith.dns.question import Question
@@ -44,16 +48,23 @@ class Lending:
     """
 
     def __init__(
-        self, options: Options, pool: Pool, stale: int = 0, ours: Networks = NO_NETWORKS
+        self,
+        options: Options,
+        pool: Pool,
+        stale: int = 0,
+        counters: Counters | None = None,
+        ours: Networks = NO_NETWORKS,
     ) -> None:
         self._options = options
         self.pool = pool
+        self._shares = LeaseShares(pool)
+        self._counters = counters or Counters()
         self._ours = ours
         self._seconds = TTL + (stale + STALE_TTL if stale else 0)
-        self._quiet_until = float("-inf")
+        self._quiet_until: dict[str, float] = {}
 
     def applies(self, question: Question, view: View) -> bool:
-        """Whether an address may be lent: to those who want A records, and do not validate."""
+        """Return whether to lend an address: to clients that want A records without validation."""
         return (
             (question.kind, question.klass) == (A, IN)
             and view.lends
@@ -63,28 +74,41 @@ class Lending:
         )
 
     def needs_aaaa(self, reply: Answer) -> bool:
-        """Whether it takes AAAA records to conclude: the name exists, and has no A records."""
+        """Return whether AAAA records are needed: the name exists, and has no A records."""
         return reply.rcode == NOERROR and not addresses(reply, A)
 
-    def concluded(self, question: Question, no: Answer, reply: Answer, now: float) -> Answer:
+    def concluded(
+        self, question: Question, no: Answer, reply: Answer, now: float, client: Hashable = None
+    ) -> Answer:
         """The answer, by the "no" to *question* and the *reply* to the one for AAAA records.
 
         One address is lent for a name: that of its lowest AAAA record, whatever their order is.
-        SERVFAIL when there is none left, or the lease cannot be kept.  Raises WireError.
+        SERVFAIL when there is none left, *client* has its share, or the lease cannot be kept.
+        Raises WireError.
         """
         if reply.rcode not in (NOERROR, NXDOMAIN):
             return reply.asked_for(A)
         servers = [v6 for v6 in addresses(reply, AAAA) if self._is_of_use(v6)]
         if not servers:
             return no
+        v6 = min(servers)
+        if not self._shares.admits(client, v6, now):
+            self._counters.refused("leases")
+            self._complain(
+                now, f"a client has its share of the {len(self.pool)} addresses of the pool"
+            )
+            refusal = failure(question)
+            refusal.lifetime = 0  # it is this client's alone
+            return refusal
         try:
-            lease = self.pool.lend(min(servers), self._seconds, now)
+            lease = self.pool.lend(v6, self._seconds, now)
         except OSError as error:  # the promise could not be written down
             self._complain(now, f"no address is lent, the file cannot be written: {error.strerror}")
             return failure(question)
         if lease is None:
             self._complain(now, f"all {len(self.pool)} addresses of the pool are lent")
             return failure(question)
+        self._shares.lent(client, lease)
         limit = TTL_WITHOUT_SOA if no.negative_ttl is None else no.negative_ttl
         return Answer(objects.lent(reply.message, lease.v4.to_bytes(4, "big"), min(limit, TTL)))
 
@@ -98,12 +122,12 @@ class Lending:
         )
 
     def _complain(self, now: float, what: str) -> None:
-        if now >= self._quiet_until:
-            self._quiet_until = now + COMPLAINT_PAUSE
+        if now >= self._quiet_until.get(what, now):
+            self._quiet_until[what] = now + COMPLAINT_PAUSE
             log.error("%s", what)
 
     def named(self, question: Question) -> LentName | None:
-        """What *question* (PTR or ANY) means if it is about an address of the pool."""
+        """Return the lent name that *question* (PTR or ANY) asks for, if it is of the pool."""
         if question.kind not in (PTR, ANY) or question.klass != IN:
             return None
         v4 = reverse.v4_address(question.name)

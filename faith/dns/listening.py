@@ -10,6 +10,7 @@ from faith.dns.endpoint import PORT, Endpoint
 from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.netlink import interfaces
 from faith.kernel.sockets.holder import holder
+from faith.kernel.sockets.reuseport import share_by_name
 
 RECEIVE_BUFFER = 1 << 20
 """Octets of queries that may wait; the kernel caps it at net.core.rmem_max."""
@@ -19,15 +20,11 @@ BACKLOG = 256
 _FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
 
 
-class Taken(SetupError):
-    """Somebody else has the port of an address."""
-
-
-def sockets(endpoint: Endpoint, *, shared: bool = False) -> list[socket.socket]:
+def sockets(endpoint: Endpoint, *, shared: bool = False, workers: int = 1) -> list[socket.socket]:
     """A UDP socket and a listening TCP socket on *endpoint*, both non-blocking.
 
     They join others of the same user if they are to be *shared*, as further ones can them in any
-    case.  Raises SetupError.
+    case; of several *workers* each gets queries for some of the names.  Raises SetupError.
     """
     with ExitStack() as undo:
         found = []
@@ -38,6 +35,8 @@ def sockets(endpoint: Endpoint, *, shared: bool = False) -> list[socket.socket]:
             except OSError as error:
                 raise _refused(endpoint, kind, error) from error
             found.append(sock)
+        if workers > 1:
+            share_by_name(found[0], workers)
         undo.pop_all()
         return found
 
@@ -67,25 +66,13 @@ def _bind(sock: socket.socket, endpoint: Endpoint, *, shared: bool) -> None:
         sock.listen(BACKLOG)
 
 
-def is_taken(endpoint: Endpoint) -> bool:
-    """Return whether somebody else answers, or could, on *endpoint*."""
-    try:
-        for sock in sockets(endpoint, shared=True):
-            sock.close()
-    except Taken:
-        return True
-    except SetupError:
-        return False
-    return False
-
-
 def _refused(endpoint: Endpoint, kind: int, error: OSError) -> SetupError:
     step = f"listen on {endpoint}"
     if error.errno == errno.EACCES and endpoint.port < 1024:
         return PermissionNeeded(step, "CAP_NET_BIND_SERVICE")
     if error.errno == errno.EADDRINUSE:
         who = holder(endpoint.port, endpoint.host, kind)
-        return Taken(step, f"the port is taken by {who or 'another socket'}")
+        return SetupError(step, f"the port is taken by {who or 'another socket'}")
     return SetupError(step, error.strerror or str(error))
 
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faith.dns import local
-from faith.dns.answer import NO_SERVER, failure
+from faith.dns.answer import NO_SERVER
 from faith.dns.cache import Cache
 from faith.dns.lending import Lending
 from faith.dns.options import NO_NETWORKS
 from faith.dns.resolver import Resolver
 from faith.dns.responder import Responder
 from faith.dns.stale import Stale
-from faith.dns.wire import SERVFAIL, WireError
+from faith.dns.wire import SERVFAIL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from faith.dns.answer import Answer
     from faith.dns.dns_counters import Counters
+    from faith.dns.look_ups import Servers
     from faith.dns.options import Options
     from faith.dns.pool import Pool
-    from faith.dns.resolver import Servers
     from faith.dns.responder import Miss
+    from faith.dns.search import Search
     from faith.dns.tasks import Tasks
     from faith.translation.networks import Networks
-
-log = logging.getLogger("faith.dns")
 
 
 class Names:
@@ -50,24 +50,35 @@ class Names:
     ) -> None:
         self._options = options
         self._pool = pool
+        self._servers = servers
         cache = Cache(stale=stale) if cache is None else cache
-        lending = None if pool is None else Lending(options, pool, stale, ours)
+        lending = None if pool is None else Lending(options, pool, stale, counters, ours)
         spare = Stale(options, cache, lending) if stale else None
         self._responder = Responder(options, cache, served, spare)
         self._resolver = Resolver(options, cache, servers, tasks, counters, lending)
         self.respond = self._responder.respond
         self.serves = self._responder.serves
 
-    async def find(self, miss: Miss) -> Answer:
-        """The answer to what `respond` did not know; the next time it will."""
-        question = miss.query.question
-        try:
-            answer = await self._resolver.resolve(question, miss.client.view)
-        except WireError as error:
-            log.debug("a server's reply makes no sense: %s", error)
-            answer = failure(question)
-        if answer.rcode == SERVFAIL and answer.error is None and answer.bogus is False:
-            answer.error = NO_SERVER  # the failure is ours
-        answer = local.corrected(question, self._options, miss.client.view, answer, self._pool)
-        self._responder.keep(miss, answer, time.monotonic())
-        return answer
+    def find(self, miss: Miss, done: Callable[[Answer], object], client: Hashable = None) -> Search:
+        """Find the answer to what `respond` did not know; the next time it will.
+
+        *client* asks, as shares know it.  *done* gets the answer, maybe before this returns.  The
+        search that is returned can be cancelled.
+        """
+        question, view = miss.query.question, miss.client.view
+
+        def found(answer: Answer) -> None:
+            if answer.rcode == SERVFAIL and answer.error is None and answer.bogus is False:
+                answer.error = NO_SERVER  # the failure is ours
+            told = local.corrected(question, self._options, view, answer, self._pool)
+            self._responder.keep(miss, told, time.monotonic())
+            told.forget_records()
+            done(told)
+
+        return self._resolver.resolve(question, view, found, client)
+
+    def comes_back(self, miss: Miss, source: tuple[Any, ...]) -> bool:
+        """Return whether *miss*, from *source*, is a question of our own that goes in a circle."""
+        return self._resolver.is_asked(miss.query.question) and self._servers.comes_back(
+            source[0], source[1]
+        )

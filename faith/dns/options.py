@@ -1,4 +1,4 @@
-"""What the operator wants of DNS64: for whom, for which names and addresses, and where to."""
+"""The operator's choices of DNS64: for whom, for which names and addresses, and where to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Rule(Enum):
 
 @dataclass(frozen=True)
 class View:
-    """What a client gets: the *prefixes* to synthesise under, none for nothing synthetic.
+    """The answers that a client gets: *prefixes* to synthesise under, none for nothing synthetic.
 
     *filter_a* hides A records from those who can only be misled by them; *lends*: a name without
     any gets one with a lent address.
@@ -70,7 +70,7 @@ class Options:
     names: Mapping[bytes, Rule] = field(default_factory=dict)
 
     def view(self, client: int) -> View:
-        """What the client at *client* (128 bits) gets."""
+        """Return the view of the client at *client* (128 bits)."""
         network = self._client_networks.find(client)
         prefixes = self.clients[network] if network else self.prefixes
         return View(prefixes, client in self.filter_a, client in self.borrowers)

@@ -70,7 +70,7 @@ class Pool:
         self._by_v4: dict[int, Lease] = {}
         self._by_v6: dict[int, Lease] = {}
         self.damaged: list[str] = []
-        """What could not be read of the text that the leases came from."""
+        """Lines that could not be read of the text that the leases came from."""
         # Every lease is in here, by a time that it does not end before; maybe more than once.
         self._ends: list[tuple[float, int]] = []
         self.told = told
@@ -101,9 +101,13 @@ class Pool:
         return None if v4 is None else self._tell(self._enter(Lease(v4, v6, until)), now)
 
     def find(self, v4: int) -> Lease | None:
-        """What *v4* stands for; None for an address that was never lent."""
+        """Return the lease of *v4*, the present or the last; None if it was never lent."""
         lease = self._by_v4.get(v4)
         return self._updated(lease) if lease else self._adopted(v4)
+
+    def lent_to(self, v6: int) -> Lease | None:
+        """The lease of the address that means *v6*, if there is one."""
+        return self._by_v6.get(v6)
 
     def _updated(self, lease: Lease) -> Lease:
         """The lease of the same address, by what others know as well."""

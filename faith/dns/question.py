@@ -1,4 +1,4 @@
-"""What a client asks: a query's question, flags and EDNS (RFC 1035 §4.1, RFC 6891)."""
+"""Questions of clients: a query's question, flags and EDNS (RFC 1035 §4.1, RFC 6891)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes back for what comes in: at once where it is known, else by a miss that is looked up."""
+"""Replies to queries: at once where the answer is known, else by a miss that is looked up."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _TC = TC >> 8
 
 
 class Client:
-    """What is decided by a client's address: whether it is *served*, and what it gets to see.
+    """A client as its address decides: whether it is *served*, and with which *view*.
 
     *tag* is the cache's, the same for clients that see the same.
     """
@@ -136,7 +136,7 @@ class Responder:
         return Miss(query, client, limit, stale, now)
 
     def serves(self, host: str) -> bool:
-        """Whether the client at *host* is served at all."""
+        """Return whether the client at *host* is served at all."""
         return (self._clients.get(host) or self._client(host)).served
 
     def _know(self, key: bytes, entry: Entry, query: Query) -> None:

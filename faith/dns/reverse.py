@@ -65,7 +65,7 @@ class Reverse:
 
 
 def of(question: Question, prefixes: Prefixes) -> Reverse | None:
-    """What *question* means if it is a PTR query for an address under one of *prefixes*.
+    """Return the mapped name that *question* asks for, if it is for an address under *prefixes*.
 
     One for ANY is as good: of several sets of records it gets this one (RFC 8482 §4.1).
     """

@@ -1,4 +1,4 @@
-"""The listening side: datagrams in batches, streams with many queries, misses as tasks."""
+"""The listening side: datagrams in batches, streams with many queries, and misses under way."""
 
 from __future__ import annotations
 
@@ -6,29 +6,38 @@ import asyncio
 import socket
 import struct
 import time
-from functools import partial
+from functools import lru_cache, partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from faith.dns.answer import failure
 from faith.dns.dns_counters import Counters
-from faith.dns.wire import NOERROR, NXDOMAIN, SERVFAIL
+from faith.dns.options import V4_MAPPED
+from faith.dns.question import EDNS_LIMIT
+from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL
+from faith.kernel.sockets.datagram_batch import Batch, host_text
+from faith.translation import shares
+from faith.translation.shares import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from faith.dns.answer import Answer
+    from faith.dns.dns_timers import Timer
     from faith.dns.name_service import Names
     from faith.dns.responder import Miss
+    from faith.dns.search import Search
     from faith.dns.tasks import Tasks
+    from faith.translation.shares import Place
 
-BATCH = 64
-"""Datagrams read in a row, before streams and servers have their turn."""
 MISSES = 4096
-"""Questions that may be looked up at a time; what comes on top fails at once."""
+"""Queries that may wait for an answer at a time, of all clients by shares; others fail at once."""
+JOSTLE = 0.2
+"""Seconds until a query gives way to another of the same client, which has its share."""
 STREAMS = 512
-"""Connections at a time; more are closed."""
-STREAMS_OF_ONE = 64
-"""Of these, how many may be one client's."""
+"""Connections at a time, of all clients by shares; more are closed."""
+STREAM_JOSTLE = 5.0
+"""Seconds of silence until a connection gives way to another of the same client."""
 QUERIES = 64
 """Queries of one connection that may be looked up at a time; until then it is read no further."""
 IDLE = 10.0
@@ -37,23 +46,32 @@ STALE_AFTER = 1.8
 """Seconds until a client gets what is past its time, if there is that (RFC 8767 §5)."""
 
 _QUERY_LIMIT = 4096  # octets of a datagram; what is cut off there is malformed
+_CLIENTS = 4096  # remembered by their addresses
 _LENGTH = struct.Struct("!H")
 
 
 class Server:
-    """Answers by *names*, which may be replaced at any moment; *tasks* run misses and streams.
+    """Answers by *names*, which may be replaced at any moment; *tasks* run streams, and timers.
 
     *counters* count.
     """
 
     def __init__(self, names: Names, tasks: Tasks, counters: Counters | None = None) -> None:
         self.names = names
-        self._counters = counters or Counters()
+        self.counters = counters or Counters()
+        self.timers = tasks.timers
+        self.places = Shares(MISSES, JOSTLE)
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._datagrams: set[socket.socket] = set()
+        self._batches = {
+            family: Batch(family, _QUERY_LIMIT, EDNS_LIMIT)
+            for family in (socket.AF_INET, socket.AF_INET6)
+        }
+        self._hosts: dict[bytes, str] = {}
         self._servers: dict[socket.socket, asyncio.Server] = {}
-        self._streams: dict[asyncio.StreamWriter, str] = {}
+        self._streams = Shares(STREAMS, STREAM_JOSTLE)
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def listen(self, socks: Iterable[socket.socket]) -> None:
         """Serve on bound UDP and listening TCP sockets, non-blocking ones; they become ours."""
@@ -77,28 +95,35 @@ class Server:
     def close(self) -> None:
         """Close every socket and stream.  Close the tasks first."""
         self.forget([*self._datagrams, *self._servers])
-        for writer in self._streams:
+        for writer in self._writers:
             writer.transport.abort()
 
     # -- datagrams ---------------------------------------------------------------------------
 
     def _readable(self, sock: socket.socket) -> None:
-        respond = self.names.respond
+        respond, hosts = self.names.respond, self._hosts
+        batch = self._batches[sock.family]
+        descriptor = sock.fileno()
         now = time.monotonic()
-        queries = at_once = 0
-        for _ in range(BATCH):
-            try:
-                message, source = sock.recvfrom(_QUERY_LIMIT)
-            except OSError:  # nothing more; or what became of an earlier reply
-                break
-            queries += 1
-            reply = respond(message, source[0], now)
+        arrived = batch.receive(descriptor)
+        at_once = 0
+        for number, (message, octets) in enumerate(arrived):
+            reply = respond(message, hosts.get(octets) or self._host(octets), now)
             if isinstance(reply, bytes):
                 at_once += 1
-                _send(sock, source, reply)
+                batch.reply(number, reply)
             elif reply is not None:
-                self._miss(reply, partial(_send, sock, source))
-        self._counters.datagrams(queries, at_once)
+                source = batch.source(number)
+                self._find(reply, source, now, partial(_send, sock, source))
+        batch.send(descriptor)
+        self.counters.datagrams(len(arrived), at_once)
+
+    def _host(self, octets: bytes) -> str:
+        """The text of a host's address, which is remembered."""
+        if len(self._hosts) >= _CLIENTS:
+            self._hosts.clear()
+        host = self._hosts[octets] = host_text(octets)
+        return host
 
     # -- streams -----------------------------------------------------------------------------
 
@@ -109,14 +134,14 @@ class Server:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Answer the queries of a connection, each when its answer is known (RFC 7766 §6.2.1)."""
-        peer = writer.get_extra_info("peername")
-        host = peer[0] if peer else ""  # it may have gone already
-        if not host or not self._is_welcome(host):
+        source = writer.get_extra_info("peername")  # it may have gone already
+        place = self._place_of_stream(source[0], writer) if source else None
+        if place is None:
             writer.transport.abort()
             return
-        self._streams[writer] = host
+        self._writers.add(writer)
         try:
-            await self._answer_stream(reader, writer, host)
+            await self._answer_stream(reader, writer, source, place)
             writer.close()
             async with asyncio.timeout(IDLE):
                 await writer.wait_closed()
@@ -124,62 +149,146 @@ class Server:
             pass
         finally:
             writer.transport.abort()
-            del self._streams[writer]
+            self._writers.remove(writer)
+            self._streams.leave(place)
 
-    def _is_welcome(self, host: str) -> bool:
-        """Whether there is room, for strangers none: they would get nothing but refusals."""
-        return (
-            len(self._streams) < STREAMS
-            and [*self._streams.values()].count(host) < STREAMS_OF_ONE
-            and self.names.serves(host)
-        )
+    def _place_of_stream(self, host: str, writer: asyncio.StreamWriter) -> Place | None:
+        """A place among the streams; for strangers there is none: they would only be refused."""
+        if not self.names.serves(host):
+            return None
+        now = time.monotonic()
+        client = client_at(host)
+        if not self._streams.admits(client):
+            self.counters.refused("streams")
+            silent = self._streams.displaceable(client, now)
+            if silent is None:
+                return None
+            silent.holder.transport.abort()
+        return self._streams.enter(client, writer, now)
 
     async def _answer_stream(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        source: tuple[Any, ...],
+        place: Place,
     ) -> None:
-        waiting: set[asyncio.Task[None]] = set()
+        room = asyncio.Semaphore(QUERIES)
+
+        def send(reply: bytes) -> None:
+            room.release()
+            _write(writer, reply)
+
         while message := await _read(reader):
-            reply = self.names.respond(message, host, time.monotonic(), stream=True)
+            now = time.monotonic()
+            self._streams.use(place, now)
+            reply = self.names.respond(message, source[0], now, stream=True)
             if reply is None:
                 return
-            self._counters.stream(at_once=isinstance(reply, bytes))
+            self.counters.stream(at_once=isinstance(reply, bytes))
             if isinstance(reply, bytes):
                 _write(writer, reply)
-            elif task := self._miss(reply, partial(_write, writer)):
-                waiting.add(task)
-            if len(waiting) >= QUERIES:
-                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await room.acquire()
+                self._find(reply, source, now, send)
             async with asyncio.timeout(IDLE):
                 await writer.drain()
-        if waiting:
-            await asyncio.wait(waiting)
+        for _ in range(QUERIES):  # until all are answered
+            await room.acquire()
 
     # -- misses ------------------------------------------------------------------------------
 
-    def _miss(self, miss: Miss, send: Callable[[bytes], None]) -> asyncio.Task[None] | None:
-        if len(self._tasks) < MISSES:
-            return self._tasks.start(self._find(self.names, miss, send), "miss")
-        self._counters.answered("failed")
-        send(miss.reply(failure(miss.query.question)))
-        return None
-
-    async def _find(self, names: Names, miss: Miss, send: Callable[[bytes], None]) -> None:
-        """Send the answer; or what is past its time, when that is better than to wait or fail."""
-        stale = miss.stale_reply()
-        if stale is None:
-            self._tell(miss, await names.find(miss), send)
+    def _find(
+        self, miss: Miss, source: tuple[Any, ...], now: float, send: Callable[[bytes], object]
+    ) -> None:
+        """Have *miss* answered by *send*: at once, if there is no place for it."""
+        if self.names.comes_back(miss, source):
+            self.counters.refused("loops")
+            send(miss.reply(failure(miss.query.question, REFUSED)))
             return
-        finding = self._tasks.start(names.find(miss), "refreshment")  # goes on in any case
-        done, _ = await asyncio.wait([finding], timeout=STALE_AFTER)
-        if done and finding.result().rcode in (NOERROR, NXDOMAIN):
-            self._tell(miss, finding.result(), send)
-        else:
-            self._counters.answered("stale")
-            send(stale)
+        client = client_at(source[0])
+        errand = Errand(self, miss, send)
+        if not self.places.admits(client):
+            slow = self.places.displaceable(client, now)
+            self.counters.refused("look-ups")
+            if slow is None:
+                errand.fail()
+                return
+            slow.holder.give_way()
+        errand.begin(self.places.enter(client, errand, now))
 
-    def _tell(self, miss: Miss, answer: Answer, send: Callable[[bytes], None]) -> None:
-        self._counters.answered("failed" if answer.rcode == SERVFAIL else "looked up")
-        send(miss.reply(answer))
+
+class Errand:
+    """A *miss* under way, whose answer goes back by *send*; it has a place among *server*'s."""
+
+    __slots__ = ("_miss", "_place", "_search", "_send", "_server", "_timer")
+
+    def __init__(self, server: Server, miss: Miss, send: Callable[[bytes], object]) -> None:
+        self._server = server
+        self._miss = miss
+        self._send: Callable[[bytes], object] | None = send
+        self._place: Place | None = None
+        self._search: Search | None = None
+        self._timer: Timer | None = None
+
+    def begin(self, place: Place) -> None:
+        """Find the answer, and see to it that there is one in time if there is a stale one."""
+        self._place = place
+        server = self._server
+        search = server.names.find(self._miss, self._found, place.client)
+        if self._place is not None:  # it may be over already
+            self._search = search
+            if self._miss.stale:
+                self._timer = server.timers.after(STALE_AFTER, self._send_stale)
+
+    def _found(self, answer: Answer) -> None:
+        """Send *answer*; or what is past its time, when that is better than to fail."""
+        self._leave()
+        if self._send is None:
+            return
+        if self._miss.stale and answer.rcode not in (NOERROR, NXDOMAIN):
+            self._send_stale()
+            return
+        self._tell("failed" if answer.rcode == SERVFAIL else "looked up", self._miss.reply(answer))
+
+    def _send_stale(self) -> None:
+        """Send what is past its time, if there is that; the search goes on in any case."""
+        if reply := self._miss.stale_reply():
+            self._tell("stale", reply)
+
+    def give_way(self) -> None:
+        """Stop, and fail."""
+        if self._search:
+            self._search.cancel()
+        self._leave()
+        self.fail()
+
+    def fail(self) -> None:
+        """Send what is past its time, or else a failure."""
+        self._send_stale()
+        self._tell("failed", self._miss.reply(failure(self._miss.query.question)))
+
+    def _tell(self, how: str, reply: bytes) -> None:
+        if send := self._send:
+            self._send = None
+            self._server.counters.answered(how)
+            send(reply)
+
+    def _leave(self) -> None:
+        self._search = None
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if place := self._place:
+            self._place = None
+            self._server.places.leave(place)
+
+
+@lru_cache(_CLIENTS)
+def client_at(host: str) -> int:
+    """Return the number of the client at *host*, of either family, as shares know it."""
+    address = ip_address(host.partition("%")[0])
+    return shares.client(int(address) | (V4_MAPPED if address.version == 4 else 0))
 
 
 def _send(sock: socket.socket, source: tuple[Any, ...], reply: bytes) -> None:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 from faith.dns import listening
 from faith.dns.cache import Cache
 from faith.dns.dns_counters import Counters
-from faith.dns.endpoint import in_resolv_conf
+from faith.dns.endpoint import Endpoint
 from faith.dns.name_service import Names
 from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
 from faith.dns.reverse import IP6_ARPA
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
-from faith.dns.upstream import Upstreams
-from faith.dns.upstream_exchange import Exchange, tls_context
-from faith.errors import ConfigError, FaithError, PermissionNeeded, SetupError
+from faith.dns.upstream_servers import Servers
+from faith.errors import FaithError, PermissionNeeded, SetupError
 from faith.kernel.netlink import interfaces, routes
 from faith.translation.networks import Networks
 
@@ -29,11 +28,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator
 
-    from faith.dns.endpoint import Endpoint
     from faith.dns.lease_file import Book
     from faith.dns.pool import Network, Pool
 
-RESOLV_CONF = Path("/etc/resolv.conf")
 RETRY = 3.0
 """Seconds until an address is tried again whose port somebody else has."""
 _LINK_LOCAL = (0xFE80 << 112, 10)
@@ -43,7 +40,7 @@ log = logging.getLogger("faith.dns")
 
 @dataclass(frozen=True)
 class Settings:
-    """What to serve, and how.
+    """Settings of a forwarder.
 
     *reserved*: everybody gets the prefixes reserved on this host, instead of those in *options*.
     *listen* empty is every address of the host, *forward* empty the servers in resolv.conf(5),
@@ -62,6 +59,8 @@ class Settings:
     authorities: str | None = None
     shared: bool = False
     """Several processes are to serve on the same sockets' addresses."""
+    workers: int = 1
+    """So many of them, each for some of the names."""
     pool: tuple[Network, ...] = ()
     pool_file: Path = Path("/var/lib/faith/pool")
 
@@ -82,9 +81,15 @@ async def serve(
         pool = _pool(book, undo) if book else None
         tasks = Tasks()
         counters = counters or Counters()
-        upstreams = Upstreams(_exchanges(settings), tasks, counters)
-        undo.callback(upstreams.close)
-        service = _Service(settings, upstreams, tasks, counters, pool)
+        servers = Servers(
+            settings.forward,
+            tasks,
+            counters,
+            mixed_case=settings.mixed_case,
+            authorities=settings.authorities,
+        )
+        undo.callback(servers.close)
+        service = _Service(settings, servers, tasks, counters, pool)
         undo.callback(service.server.close)
         undo.push_async_callback(tasks.close)
         undo.callback(service.stop)
@@ -98,7 +103,7 @@ async def serve(
 
 
 def _pool(book: Book, undo: AsyncExitStack) -> Pool | None:
-    """What *book* has to lend, and *undo* writes down; None, with a message, where it is broken."""
+    """Return the pool of *book*, which *undo* saves; None, with a message, if it is broken."""
     try:
         pool = book.pool(time.monotonic())
     except (FaithError, OSError) as error:
@@ -121,7 +126,7 @@ class _Service:
     def __init__(
         self,
         settings: Settings,
-        upstreams: Upstreams,
+        servers: Servers,
         tasks: Tasks,
         counters: Counters,
         pool: Pool | None,
@@ -130,14 +135,14 @@ class _Service:
         self._counters = counters
         self._pool = pool
         self._settings = settings
-        self._upstreams = upstreams
+        self._servers = servers
         self._basis = _basis(settings)
         self._cache = Cache(stale=settings.stale)
         self._sockets: dict[Endpoint, list[socket.socket]] = {}
         self._missing: set[Endpoint] = set()
         self._retrying: asyncio.TimerHandle | None = None
         self._refreshing = asyncio.Lock()
-        self._is_given = False
+        self._given: list[Endpoint] = []
         self.server = Server(self._names(), self._tasks, counters)
 
     def _names(self) -> Names:
@@ -147,7 +152,7 @@ class _Service:
         return Names(
             options,
             served,
-            self._upstreams,
+            self._servers.upstreams,
             self._tasks,
             settings.stale,
             self._counters,
@@ -163,9 +168,11 @@ class _Service:
         """
         for sock in given:
             sock.setblocking(False)
-            self._is_given = True
+            host, port, *_ = sock.getsockname()
+            self._given.append(Endpoint(host, port))
             await self.server.listen([sock])
         await self.refresh()
+        self._servers.start([*self._given, *self._sockets])
 
     async def refresh(self) -> None:
         """Serve the prefixes, clients and addresses of this moment.
@@ -180,7 +187,7 @@ class _Service:
                     self._cache.forget_below(IP6_ARPA)  # other names are mapped addresses'
                 self._basis = basis
                 self.server.names = self._names()
-            if self._is_given:
+            if self._given:
                 return
             wanted = set(self._settings.listen) or listening.own_endpoints()
             for endpoint in self._sockets.keys() - wanted:
@@ -188,6 +195,8 @@ class _Service:
             is_start = not self._sockets and not self._missing
             refused: dict[Endpoint, SetupError] = {}
             for endpoint in sorted(wanted - self._sockets.keys()):
+                if self._servers.asks(endpoint):
+                    continue  # the server there may be starting anew
                 try:
                     await self._listen(endpoint)
                 except PermissionNeeded:
@@ -198,12 +207,14 @@ class _Service:
                 raise next(iter(refused.values()))
             for endpoint in refused.keys() - self._missing:
                 log.warning("%s; it is served when it can be", refused[endpoint])
-            self._missing = set(refused)
+            self._missing = wanted - self._sockets.keys()
             self._retry_later()
+            self._servers.refresh(self._sockets)
 
     async def _listen(self, endpoint: Endpoint) -> None:
         """Serve on *endpoint*.  Raises SetupError."""
-        opened = listening.sockets(endpoint, shared=self._settings.shared)
+        settings = self._settings
+        opened = listening.sockets(endpoint, shared=settings.shared, workers=settings.workers)
         self._sockets[endpoint] = opened
         await self.server.listen(opened)
         if endpoint in self._missing:
@@ -259,28 +270,3 @@ def _connected() -> Iterator[tuple[int, int]]:
     for own in interfaces.addresses():
         network, length = int(own.network.network_address), own.network.prefixlen
         yield (network, length) if own.address.version == 6 else (V4_MAPPED | network, 96 + length)
-
-
-def _exchanges(settings: Settings) -> list[Exchange]:
-    """The servers to ask.  Raises ConfigError."""
-    servers = settings.forward or tuple(_system_servers(settings))
-    try:
-        context = tls_context(settings.authorities) if any(s.name for s in servers) else None
-        return [
-            Exchange(server, mixed_case=settings.mixed_case, context=context) for server in servers
-        ]
-    except OSError as error:
-        raise ConfigError(f"{', '.join(map(str, servers))}: {error.strerror}") from error
-
-
-def _system_servers(settings: Settings) -> list[Endpoint]:
-    """Those of resolv.conf(5), but for ourselves: who else listens on our address is a server."""
-    own = set(settings.listen) or listening.own_endpoints()
-    try:
-        found = in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
-    except OSError as error:
-        raise ConfigError(f"{RESOLV_CONF}: {error.strerror}") from error
-    others = [one for one in found if one not in own or listening.is_taken(one)]
-    if not others:
-        raise ConfigError(f"{RESOLV_CONF} names no server to ask; say which with --forward")
-    return others

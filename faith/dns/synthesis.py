@@ -1,4 +1,4 @@
-"""What DNS64 makes of the answers to a question: the decisions of RFC 6147 §5.
+"""Synthesis of an answer from those of the servers: the decisions of RFC 6147 §5.
 
 For a question that `applies` is true of, ask for its own type; if `needs_a` then says so, ask for
 type A as well; `concluded` is what the client gets.
@@ -27,7 +27,7 @@ TTL_WITHOUT_SOA = 600
 class Synthesis:
     """DNS64 for one question of a client of *view*."""
 
-    __slots__ = ("_always", "_never", "_options", "_question", "_view", "made")
+    __slots__ = ("_always", "_mapped", "_never", "_options", "_question", "_view", "made")
 
     def __init__(self, options: Options, view: View, question: Question) -> None:
         self._options = options
@@ -36,11 +36,12 @@ class Synthesis:
         rule = options.rule(question.name)
         self._always = rule is Rule.ALWAYS
         self._never = rule is Rule.NEVER
+        self._mapped: dict[int, tuple[bytes, ...]] = {}
         self.made = False
-        """Whether `concluded` has made AAAA records."""
+        """True once `concluded` has made AAAA records."""
 
     def applies(self) -> bool:
-        """Whether anything may be synthesised: for AAAA records of the Internet only (§5.1).
+        """Return whether anything may be synthesised: for AAAA records of the Internet only (§5.1).
 
         Who sets DO and CD validates for itself, and would refuse what is made here (§5.5 item 3).
         """
@@ -53,7 +54,7 @@ class Synthesis:
         )
 
     def needs_a(self, reply: Answer) -> bool:
-        """Whether it takes A records to conclude, when *reply* came to the question itself.
+        """Return whether A records are needed, when *reply* came to the question itself.
 
         A timeout is to be told as SERVFAIL (§5.1.3).  A name that does not exist stays so, and any
         other error is an empty answer (§5.1.2); but one that DNSSEC found to be forged is not a
@@ -88,7 +89,10 @@ class Synthesis:
         return _without(reply, AAAA, lambda v6: v6 in self._options.exclude)
 
     def _addresses(self, v4: int) -> tuple[bytes, ...]:
-        return self._options.addresses(v4, self._view)
+        found = self._mapped.get(v4)
+        if found is None:
+            found = self._mapped[v4] = self._options.addresses(v4, self._view)
+        return found
 
     def _ttl_limit(self, reply: Answer) -> int:
         return TTL_WITHOUT_SOA if reply.negative_ttl is None else reply.negative_ttl
@@ -117,7 +121,7 @@ def addresses(reply: Answer, kind: int) -> list[int]:
     return [
         int.from_bytes(reply.message[record.data : record.end], "big")
         for record in reply.records()
-        if (record.section, record.kind, record.klass) == (ANSWER, kind, IN)
+        if record.kind == kind and record.section == ANSWER and record.klass == IN
     ]
 
 

@@ -1,10 +1,12 @@
-"""Tasks that nobody waits for: kept until they end, and ended together."""
+"""Tasks that nobody waits for: kept until they end, and ended together; timers are with them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from faith.dns.dns_timers import Timers
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -19,6 +21,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self.timers = Timers()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -36,7 +39,8 @@ class Tasks:
             log.error("%s failed", task.get_name(), exc_info=error)
 
     async def close(self) -> None:
-        """Cancel what still runs, and wait for the end of it."""
+        """Cancel what still runs, and wait for the end of it; call nothing any more."""
+        self.timers.close()
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)

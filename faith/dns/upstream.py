@@ -5,25 +5,26 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from itertools import chain, repeat
+from functools import partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from faith.dns.answer import failure
+from faith.dns import race
+from faith.dns.answer import Answer
 from faith.dns.dns_counters import Counters
-from faith.dns.wire import NOERROR, NXDOMAIN, WireError
+from faith.dns.question import Question
+from faith.dns.race import Race
+from faith.dns.wire import IN, NOERROR, NS, NXDOMAIN, TYPE_CLASS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from faith.dns.answer import Answer
-    from faith.dns.question import Question
+    from faith.dns.dns_timers import Timers
     from faith.dns.tasks import Tasks
-    from faith.dns.upstream_exchange import Exchange
+    from faith.dns.upstream_exchange import Asking, Exchange, Result
 
-DEADLINE = 4.4
-"""Seconds for a question in all: clients give up after five."""
-PATIENCE = (0.6, 0.9, 1.2)
-"""Seconds after each attempt until the next is made; replies to the former still count."""
+PROBE = 0.6
+"""Seconds that a server has to answer what any server answers at once."""
 TOLERANCE = 3
 """Failures in a row until a server is asked after all others."""
 REST = 1.0
@@ -31,137 +32,175 @@ REST = 1.0
 LONGEST_REST = 30.0
 
 _OWN_FAULTS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""What the server knows nothing of: we have run out of something."""
+"""Errors that are not the server's: this process has run out of something."""
+_ROOT = Question(b"\0" + TYPE_CLASS.pack(NS, IN))
+"""A question that any server answers at once, be it with a refusal."""
 
 log = logging.getLogger("faith.dns")
 
 
 class Upstream:
-    """A server and its health; *now* is the loop's time."""
+    """A server and its health, by the loop's time; *timers* are for finding out.
 
-    def __init__(self, exchange: Exchange, counters: Counters) -> None:
-        self._exchange = exchange
+    Silence is a failure only if the server has said nothing at all meanwhile: a name can be slow
+    that a quick server asks others for.  When everything was slow, one question more tells the two
+    apart, which any server answers at once.
+    """
+
+    def __init__(self, exchange: Exchange, counters: Counters, timers: Timers) -> None:
+        self.exchange = exchange
         self._counters = counters
+        self._timers = timers
+        self._loop = asyncio.get_running_loop()
         self._failures = 0
         self._rests_until = 0.0
+        self._heard = -1.0
+        self._has_failed = False
+        """The state that the log has of it."""
+        self._probe: Asking | None = None
+        self._returned = 0
+        """Questions that came back from it, since it said yes or no to one."""
+        self._host = str(ip_address(exchange.endpoint.host))
 
     def rests(self, now: float) -> bool:
-        """Whether others should be asked first."""
+        """Return whether others should be asked first."""
         return now < self._rests_until
 
-    async def ask(self, question: Question) -> Answer | None:
-        """Its answer, or None when it gives none that makes sense."""
-        try:
-            answer = await self._exchange.ask(question)
-        except (OSError, EOFError, WireError) as error:
-            self._counters.asked("error")
-            if getattr(error, "errno", None) not in _OWN_FAULTS:
-                self._failed(str(error))
-            return None
-        self._counters.asked("answer")
-        if self._failures >= TOLERANCE:
-            log.info("server %s answers again", self._exchange.endpoint)
-        self._failures = 0
-        self._rests_until = 0.0
-        return answer
+    def ask(self, question: Question, done: Callable[[Answer | None], object]) -> Asking:
+        """Ask; *done* gets the answer, or None when there is none that makes sense."""
+        return self.exchange.ask(question, lambda result: done(self._judged(result)))
 
-    def missed(self) -> None:
-        """Take note that it had the time to answer, and did not."""
+    def _judged(self, result: Result) -> Answer | None:
+        """Return the answer in *result*, if it is one, and take note of what that says."""
+        if isinstance(result, Answer):
+            self._counters.asked("answer")
+            if self._returned and result.rcode in (NOERROR, NXDOMAIN):
+                self._returned = 0
+            self._answers()
+            return result
+        self._counters.asked("error")
+        if getattr(result, "errno", None) not in _OWN_FAULTS:
+            self._failed(str(result))
+        return None
+
+    def _answers(self) -> None:
+        self._heard = self._loop.time()
+        if self._failures:
+            self._failures = 0
+            self._rests_until = 0.0
+        if self._has_failed and not self._returned:
+            self._has_failed = False
+            log.info("server %s answers again", self.exchange.endpoint)
+
+    def missed(self, since: float) -> None:
+        """Take note that a question has had no answer *since* it was asked, and time for one."""
         self._counters.asked("timeout")
-        self._failed("no answer")
+        if self._heard < since:
+            self._failed("")
 
     def _failed(self, why: str) -> None:
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         self._failures += 1
-        if self._failures == TOLERANCE:
-            log.warning("server %s fails: %s", self._exchange.endpoint, why)
-        if self._failures >= TOLERANCE and not self.rests(now):
+        if self._failures < TOLERANCE:
+            return
+        if why:
+            self._complain(why)
+        elif not self._has_failed and self._probe is None:
+            self._probe = self.exchange.ask(_ROOT, self._probed)
+            self._timers.after(PROBE, self._unheard)
+        if not self.rests(now):
             pause = REST * 2 ** min(self._failures - TOLERANCE, 10)
             self._rests_until = now + min(pause, LONGEST_REST)
 
+    def _probed(self, result: Result) -> None:
+        self._probe = None
+        if isinstance(result, Answer):
+            self._answers()
+        else:
+            self._complain(str(result))
+
+    def _unheard(self) -> None:
+        if self._probe:
+            self._probe.cancel()
+            self._probe = None
+            if self._failures >= TOLERANCE:
+                self._complain("no answer")
+
+    def _complain(self, why: str) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            log.warning("server %s fails: %s", self.exchange.endpoint, why)
+
+    def comes_back(self, host: str, port: int) -> bool:
+        """Return whether a query from there, for what is being asked, is our own, by way of it.
+
+        On the same host somebody else may ask the same from the same address.
+        """
+        if self.exchange.is_own(host, port):
+            self._returned = TOLERANCE
+            self._complain("it is this server itself")
+            return True
+        if self._host != host or self.exchange.is_own(host):
+            return False
+        self._returned += 1
+        if self._returned >= TOLERANCE:
+            self._complain("it asks this server what this server asks it")
+        return True
+
     def close(self) -> None:
-        """Let go of its connections."""
-        self._exchange.close()
+        """Close its sockets."""
+        self.exchange.close()
 
 
 class Upstreams:
-    """All servers, in the order of preference; *tasks* run the attempts, *counters* count."""
+    """All servers, in the order of preference; *tasks* have the timers, *counters* count."""
 
     def __init__(
         self, exchanges: Sequence[Exchange], tasks: Tasks, counters: Counters | None = None
     ) -> None:
-        counters = counters or Counters()
-        self._all = [Upstream(exchange, counters) for exchange in exchanges]
-        self._tasks = tasks
+        self._counters = counters or Counters()
+        self._timers = tasks.timers
+        self._loop = asyncio.get_running_loop()
+        self._all: list[Upstream] = []
+        self._leaving: set[Upstream] = set()
+        self.replace(exchanges)
 
-    async def ask(self, question: Question) -> Answer:
-        """The best answer that can be had in DEADLINE seconds; SERVFAIL if there is none.
+    def replace(self, exchanges: Sequence[Exchange]) -> None:
+        """Ask these servers from now on; of those asked before, the others are closed."""
+        known = {upstream.exchange: upstream for upstream in self._all}
+        self._all = [
+            known.pop(exchange)
+            if exchange in known
+            else Upstream(exchange, self._counters, self._timers)
+            for exchange in exchanges
+        ]
+        for upstream in known.values():  # questions may be under way
+            self._leaving.add(upstream)
+            self._timers.after(2 * race.DEADLINE, partial(self._left, upstream))
 
-        "Best" is any that says yes or no, or else the last that says something different.
+    def _left(self, upstream: Upstream) -> None:
+        self._leaving.discard(upstream)
+        upstream.close()
+
+    def ask(self, question: Question, done: Callable[[Answer], object]) -> Race:
+        """Ask for the best answer that can be had in time; SERVFAIL if there is none.
+
+        "Best" is any that says yes or no, or else the last that says something different.  *done*
+        gets it, maybe before this returns.
         """
-        now = asyncio.get_running_loop().time()
-        servers = sorted(self._all, key=lambda upstream: upstream.rests(now))
-        return await _Race(question, servers, self._tasks).run() or failure(question)
+        servers = self._all
+        if len(servers) > 1:
+            now = self._loop.time()
+            servers = sorted(servers, key=lambda upstream: upstream.rests(now))
+        found = Race(question, servers, self._timers, done)
+        found.go_on()
+        return found
+
+    def comes_back(self, host: str, port: int) -> bool:
+        """Return whether a query from there, for what is being asked, is one of our own."""
+        return any(upstream.comes_back(host, port) for upstream in self._all)
 
     def close(self) -> None:
-        """Let go of all connections; questions under way must have been cancelled."""
-        for upstream in self._all:
+        """Close all sockets; nobody waits for anything any more."""
+        for upstream in (*self._all, *self._leaving):
             upstream.close()
-
-
-class _Race:
-    """One question to one server after the other, until one settles it.
-
-    Who is silent is asked again in turn, who has said something is not.
-    """
-
-    def __init__(self, question: Question, upstreams: Sequence[Upstream], tasks: Tasks) -> None:
-        self._question = question
-        self._silent = list(upstreams)
-        self._tasks = tasks
-        self._running: dict[asyncio.Task[Answer | None], tuple[Upstream, float]] = {}
-        self._best: Answer | None = None
-        self._settled = False
-
-    async def run(self) -> Answer | None:
-        """The best answer when it is settled, late, or there is nobody left to wait for."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + DEADLINE
-        pauses = chain(PATIENCE, repeat(PATIENCE[-1]))
-        try:
-            while not self._settled and (self._silent or self._running):
-                if self._silent:
-                    self._start(self._silent.pop(0))
-                left = deadline - loop.time()
-                if left <= 0:
-                    break
-                await self._listen(min(next(pauses), left) if self._silent else left)
-        finally:
-            self._abandon(loop.time())
-        return self._best
-
-    def _abandon(self, now: float) -> None:
-        """Stop listening to those who have not answered, and remember it of who had the time."""
-        for task, (upstream, started) in self._running.items():
-            task.cancel()
-            if now - started >= PATIENCE[0] / 2:
-                upstream.missed()
-
-    def _start(self, upstream: Upstream) -> None:
-        self._silent.append(upstream)
-        task = self._tasks.start(upstream.ask(self._question), "attempt")
-        self._running[task] = upstream, asyncio.get_running_loop().time()
-
-    async def _listen(self, patience: float) -> None:
-        """Wait until somebody says something."""
-        done, _ = await asyncio.wait(
-            self._running, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in done:
-            upstream, _ = self._running.pop(task)
-            if upstream in self._silent:
-                self._silent.remove(upstream)
-            answer = task.result()
-            if answer and not self._settled:
-                self._best = answer
-                self._settled = answer.rcode in (NOERROR, NXDOMAIN) or answer.bogus is True

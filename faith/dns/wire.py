@@ -7,17 +7,15 @@ microseconds on the octets and a hundred times as long on objects.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from faith.errors import FaithError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HEADER = struct.Struct("!HHHHHH")
 """Id, flags, and the numbers of questions, answers, authorities and additional records."""
 TYPE_CLASS = struct.Struct("!HH")
 TTL = struct.Struct("!I")
+_COUNTS = struct.Struct("!HHH")  # of records, in the header
 _FIXED = struct.Struct("!HHIH")  # type, class, TTL and length of the data, behind a record's name
 
 # The flags of a header (RFC 1035 §4.1.1, RFC 4035 §3.1.6, §3.2).
@@ -104,24 +102,31 @@ def question_end(message: bytes) -> int:
     return end
 
 
-def records(message: bytes, at: int) -> Iterator[Record]:
+def records(message: bytes, at: int) -> list[Record]:
     """The records of *message*, which begin at *at*; what follows the last one is nothing.
 
     Raises WireError.
     """
-    for section, count in enumerate(HEADER.unpack_from(message)[3:]):
+    found = []
+    size = len(message)
+    for section, count in enumerate(_COUNTS.unpack_from(message, 6)):
         for _ in range(count):
-            record = _record(message, section, at)
-            yield record
-            at = record.end
+            # A name that is a pointer, as most are, needs no walk.
+            if at + 1 < size and message[at] >= _POINTER:
+                end = at + 2
+                if not HEADER.size <= pointer(message, at) < at:
+                    raise WireError("a name points where no name can be")
+            else:
+                end = name_end(message, at)
+            data = end + _FIXED.size
+            if data > size:
+                raise WireError("a record is cut short")
+            kind, klass, ttl, length = _FIXED.unpack_from(message, end)
+            if data + length > size:
+                raise WireError("the data of a record is cut short")
+            found.append(_make(Record, (section, at, kind, klass, ttl, data, data + length)))
+            at = data + length
+    return found
 
 
-def _record(message: bytes, section: int, start: int) -> Record:
-    at = name_end(message, start)
-    data = at + _FIXED.size
-    if data > len(message):
-        raise WireError("a record is cut short")
-    kind, klass, ttl, length = _FIXED.unpack_from(message, at)
-    if data + length > len(message):
-        raise WireError("the data of a record is cut short")
-    return Record(section, start, kind, klass, ttl, data, data + length)
+_make = tuple.__new__

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from faith.dns.dns_counters import ANSWERS, LAYOUT, QUERIES, SYNTHESISED, UPSTREAM, Counters
+from faith.dns.dns_counters import (
+    ANSWERS,
+    LAYOUT,
+    QUERIES,
+    REFUSED,
+    SYNTHESISED,
+    UPSTREAM,
+    Counters,
+)
 
 
 def test_each_has_its_number() -> None:
@@ -16,7 +24,10 @@ def test_each_has_its_number() -> None:
     counted.synthesised()
     for result in ("answer", "timeout", "timeout", "error"):
         counted.asked(result)
+    for what in ("look-ups", "streams", "leases", "leases", "loops"):
+        counted.refused(what)
     assert list(LAYOUT.of(QUERIES, cells)) == [5, 2]
     assert list(LAYOUT.of(ANSWERS, cells)) == [4, 1, 1, 1]
     assert list(LAYOUT.of(SYNTHESISED, cells)) == [1]
     assert list(LAYOUT.of(UPSTREAM, cells)) == [1, 2, 1]
+    assert list(LAYOUT.of(REFUSED, cells)) == [1, 1, 2, 1]

@@ -15,6 +15,7 @@ import pytest
 from faith.dns import lending, objects
 from faith.dns.answer import failure
 from faith.dns.cache import STALE_TTL, Cache
+from faith.dns.dns_counters import LAYOUT, REFUSED, Counters
 from faith.dns.lending import TTL, UNLENT_TTL, Lending
 from faith.dns.options import Options, Rule, View
 from faith.dns.pool import GRACE, Lease, Pool
@@ -25,6 +26,7 @@ from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.messages import lines, name, question, read, reply
 from tests.dns.test_resolver import Table
+from tests.dns.waiting import result_of
 
 if TYPE_CHECKING:
     from faith.dns.answer import Answer
@@ -262,6 +264,63 @@ class TestNames:
         assert lent().named(asked) is None
 
 
+class TestShares:
+    """One client's names do not take the addresses of others' names."""
+
+    def ask(self, found: Lending, client: str, number: int, now: float = 0) -> int:
+        asked = question(f"n{number}.example.", "A")
+        no = reply(f"n{number}.example.", "A", authority=SOA)
+        records = f"n{number}.example. 60 IN AAAA 2001:db8::{number:x}"
+        given = reply(f"n{number}.example.", answer=records)
+        return found.concluded(asked, no, given, now, client).rcode
+
+    def test_126_names_of_one_client_leave_half_of_a_25(self) -> None:
+        cells = [0] * LAYOUT.size
+        pool = Pool([(int(ip_address("198.51.100.0")), 25)])
+        found = Lending(OPTIONS, pool, counters=Counters(cells))
+        rcodes = [self.ask(found, "one", number) for number in range(1, 127)]
+        assert rcodes == [NOERROR] * 63 + [SERVFAIL] * 63
+        assert list(LAYOUT.of(REFUSED, cells)) == [0, 0, 63, 0]
+        assert self.ask(found, "other", 1000) == NOERROR
+
+    def test_a_refusal_is_the_clients_alone(self) -> None:
+        """It must not be kept, and told to others."""
+        found = lent()
+        self.ask(found, "one", 1)
+        no = reply("n2.example.", "A", authority=SOA)
+        given = reply("n2.example.", answer="n2.example. 60 IN AAAA 2001:db8::2")
+        refusal = found.concluded(question("n2.example.", "A"), no, given, 0, "one")
+        assert (refusal.rcode, refusal.lifetime) == (SERVFAIL, 0)
+
+    def test_what_it_has_it_keeps_and_what_another_has_is_for_all(self) -> None:
+        found = lent(Pool([(int(ip_address("198.51.100.0")), 29)]))
+        for number in range(3):
+            assert self.ask(found, "one", number) == NOERROR
+        assert self.ask(found, "one", 9) == SERVFAIL
+        assert self.ask(found, "other", 9) == NOERROR
+        assert [self.ask(found, "one", number) for number in (0, 1, 2, 9)] == [NOERROR] * 4
+
+    def test_when_leases_end_there_is_room_again(self) -> None:
+        found = lent(Pool([(int(ip_address("198.51.100.0")), 29)]))
+        for number in range(3):
+            self.ask(found, "one", number)
+        end = TTL + GRACE
+        assert self.ask(found, "one", 0, now=end - 1) == NOERROR
+        assert self.ask(found, "one", 8, now=end - 1) == SERVFAIL
+        assert self.ask(found, "one", 8, now=end) == NOERROR
+        assert self.ask(found, "one", 9, now=end) == NOERROR
+        assert self.ask(found, "one", 10, now=end) == SERVFAIL
+
+    def test_leases_of_before_are_nobodys(self) -> None:
+        pool = Pool([(int(ip_address("198.51.100.0")), 29)])
+        pool.lend(1, 60, 0)
+        pool.lend(2, 60, 0)
+        found = lent(pool)
+        assert [self.ask(found, "one", number) for number in (7, 8, 9)] == [NOERROR] * 2 + [
+            SERVFAIL
+        ]
+
+
 class TestLookingUp:
     """With a resolver around it."""
 
@@ -277,7 +336,7 @@ class TestLookingUp:
         async def run() -> list[Answer]:
             tasks = Tasks()
             resolver = Resolver(OPTIONS, Cache(), servers, tasks, lending=lent())
-            answers = [await resolver.resolve(one, view) for one in asked]
+            answers = [await result_of(resolver.resolve, one, view) for one in asked]
             await tasks.close()
             return answers
 

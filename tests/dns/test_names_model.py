@@ -18,8 +18,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from faith.dns import look_ups as look_ups_module
 from faith.dns import name_service as names_module
-from faith.dns import resolver as resolver_module
+from faith.dns import search as search_module
 from faith.dns.answer import FAILURE_LIFETIME, Answer, failure
 from faith.dns.cache import RECHECK, STALE_TTL, Cache
 from faith.dns.name_service import Names
@@ -29,8 +30,11 @@ from faith.dns.tasks import Tasks
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.messages import query_wire, read, reply
+from tests.dns.waiting import Later, result_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from faith.dns.question import Question
 
 STALE = 1000
@@ -74,8 +78,14 @@ class World:
     asked: int = 0
     failed_at: float = float("-inf")
 
-    async def ask(self, question: Question) -> Answer:
+    def ask(self, question: Question, done: Callable[[Answer], object]) -> Later:
         self.asked += 1
+        return Later(0, done, self.reply_to(question))
+
+    def comes_back(self, host: str, port: int) -> bool:
+        return False
+
+    def reply_to(self, question: Question) -> Answer:
         if not self.up:
             self.failed_at = self.now
             return failure(question)
@@ -244,9 +254,10 @@ class Names64(RuleBasedStateMachine):
             clock = SimpleNamespace(monotonic=lambda: self.world.now)
             with (
                 patch.object(names_module, "time", clock),
-                patch.object(resolver_module, "time", clock),
+                patch.object(look_ups_module, "time", clock),
+                patch.object(search_module, "time", clock),
             ):
-                answer = self.runner.run(self.names.find(found))
+                answer = self.runner.run(result_of(self.names.find, found))
             stale = found.stale_reply()
             failed = answer.rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
             found = stale if failed and stale else found.reply(answer)

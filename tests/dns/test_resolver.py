@@ -11,14 +11,18 @@ from faith.dns import resolver
 from faith.dns.answer import FILTERED, Answer, failure
 from faith.dns.cache import Cache
 from faith.dns.options import Options, Rule, View
-from faith.dns.resolver import DEADLINE, HEAD_START, Resolver
+from faith.dns.resolver import Resolver
+from faith.dns.search import DEADLINE, HEAD_START, LAST_VERDICT, VERDICT
 from faith.dns.tasks import Tasks
 from faith.dns.wire import AAAA, NOERROR, SERVFAIL
 from faith.translation.prefix import Prefix
 from tests.dns import clock
 from tests.dns.messages import lines, name, question, reply
+from tests.dns.waiting import Later, result_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from faith.dns.question import Question
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
@@ -51,15 +55,18 @@ class Table:
     def add(self, key: str, answer: Answer) -> None:
         self._answers[key] = answer
 
-    async def ask(self, question: Question) -> Answer:
+    def ask(self, question: Question, done: Callable[[Answer], object]) -> Later:
         kinds = {255: "ANY", 1: "A", 28: "AAAA", 12: "PTR", 16: "TXT", 43: "DS"}
         owner = resolver_name(question)
         key = f"{owner} {kinds[question.kind]}"
         if question.unchecked and f"{key} CD" in self._answers:
             key += " CD"
         self.asked.append(key)
-        await asyncio.sleep(self._delay if not self._slow or key == self._slow else 0)
-        return self._answers.get(key) or failure(question)
+        delay = self._delay if not self._slow or key == self._slow else 0
+        return Later(delay, done, self._answers.get(key) or failure(question))
+
+    def comes_back(self, host: str, port: int) -> bool:
+        return False
 
 
 def resolver_name(question: Question) -> str:
@@ -84,7 +91,7 @@ def resolve_in_time(
 
     async def main() -> tuple[list[Answer], float]:
         found = Resolver(options or Options(view.prefixes), Cache(), table, Tasks())
-        answers = await asyncio.gather(*(found.resolve(one, view) for one in asked))
+        answers = await asyncio.gather(*(result_of(found.resolve, one, view) for one in asked))
         return answers, clock.now()
 
     return clock.run(main())
@@ -137,14 +144,45 @@ class TestSynthesis:
         assert lines(answer) == expected
         assert answer.rcode == (NOERROR if expected else SERVFAIL)
 
+    @pytest.mark.parametrize("delay", [0.6, 2.4, DEADLINE * 0.8])
+    def test_5_1_2_what_fails_slowly_is_answered_by_a_records_in_time(self, delay: float) -> None:
+        """The A records are there by then, whatever becomes of the verdict."""
+        failed = reply("v4.example.", rcode="SERVFAIL")
+        table = Table(V4ONLY, {"v4.example. AAAA": failed}, delay=delay)
+        asked = question("v4.example.")
+        answers, seconds = resolve_in_time(table, asked, asked)
+        assert [lines(answer) for answer in answers] == [MAPPED] * 2
+        assert seconds == pytest.approx(min(2 * delay, delay + VERDICT, LAST_VERDICT))
+        assert table.asked == ["v4.example. AAAA", "v4.example. A", "v4.example. AAAA"]
+
+    def test_5_5_nor_is_a_slow_verdict_got_round(self) -> None:
+        failed = reply("v4.example.", rcode="SERVFAIL")
+        table = Table(V4ONLY, {"v4.example. AAAA": failed}, delay=VERDICT * 0.9)
+        table.add("v4.example. AAAA CD", V4ONLY["v4.example. AAAA"])
+        (answer,) = resolve(table, question("v4.example."))
+        assert (answer.rcode, lines(answer)) == (SERVFAIL, [])
+
     def test_all_it_takes_is_over_before_the_client_gives_up(self) -> None:
         """One server's patience for each question would add up."""
-        failed = reply("v4.example.", rcode="SERVFAIL")
-        table = Table(V4ONLY, {"v4.example. AAAA": failed}, delay=DEADLINE * 0.8)
+        table = Table(V4ONLY, delay=DEADLINE * 2, slow="v4.example. A")
         asked = question("v4.example.")
         (first, again), seconds = resolve_in_time(table, asked, asked)
         assert seconds == pytest.approx(DEADLINE)
         assert first.rcode == again.rcode == SERVFAIL
+
+    def test_what_nobody_waits_for_is_given_up(self) -> None:
+        table = Table(V4ONLY, delay=1)
+
+        async def main() -> tuple[bool, bool]:
+            found = Resolver(Options(VIEW.prefixes), Cache(), table, Tasks())
+            asked = question("v4.example.")
+            first, second = (found.resolve(asked, VIEW, lambda _: None) for _ in range(2))
+            first.cancel()
+            before = found.is_asked(asked)
+            second.cancel()
+            return before, found.is_asked(asked)
+
+        assert clock.run(main()) == (True, False)
 
     def test_a_look_up_goes_on_for_others(self) -> None:
         table = Table(V4ONLY, delay=DEADLINE * 2, slow="v4.example. A")
@@ -225,9 +263,10 @@ class TestCache:
         async def main() -> Answer:
             nonlocal now
             found = Resolver(Options(VIEW.prefixes), Cache(), table, Tasks())
-            await found.resolve(question("v4.example.", "A"), VIEW)
+            await result_of(found.resolve, question("v4.example.", "A"), VIEW)
             now += 25
-            return await found.resolve(question("v4.example."), VIEW)
+            answer: Answer = await result_of(found.resolve, question("v4.example."), VIEW)
+            return answer
 
         assert lines(clock.run(main())) == ["v4.example. 35 IN AAAA 2001:db8:ffff::c000:201"]
         assert table.asked == ["v4.example. A", "v4.example. AAAA"]

@@ -114,11 +114,29 @@ class TestPlain:
         assert [rrset.to_text() for rrset in found.authority] == ["example. 60 IN NS ns.other."]
         assert [rrset.to_text() for rrset in found.additional] == ["example. 60 IN A 192.0.2.53"]
 
+    def test_names_that_go_on_in_what_moves_are_led_there(self) -> None:
+        """As in replies of servers with authority: a zone, its servers and their addresses."""
+        parts = {
+            "answer": "www.example. 60 IN A 192.0.2.1\nwww.example. 60 IN A 192.0.2.2",
+            "authority": "example. 60 IN NS ns1.far.\nexample. 60 IN NS ns2.far.",
+            "additional": "ns1.far. 60 IN A 192.0.2.53\nns2.far. 60 IN AAAA 2001:db8::53",
+        }
+        found = read(to_aaaa(reply("www.example.", "A", **parts), under(TWO), 600).message)
+        assert len(found.answer[0]) == 4
+        for section in ("authority", "additional"):
+            lines_of = [line for each in found.sections for line in map(str, each)]
+            for line in parts[section].splitlines():
+                assert line in "\n".join(lines_of)
+
 
 @pytest.mark.parametrize(
     "parts",
     [
-        {"authority": "example. 60 IN NS ns.far.\nx. 60 IN NS ns.far."},  # a pointer past it
+        # A pointer past it, to a place that no pointer reaches when it has moved.
+        {
+            "answer": "\n".join(f"a.example. 60 IN A 10.0.{n >> 8}.{n & 255}" for n in range(900)),
+            "authority": "example. 60 IN NS ns.far.\nx. 60 IN NS ns.far.",
+        },
         {"additional": "mail.example. 60 IN MX 10 a.example."},  # data that may hold one
     ],
 )
@@ -127,8 +145,8 @@ def test_replies_that_cannot_grow_take_the_slow_way(
 ) -> None:
     slow = Mock(wraps=objects.synthesised)
     monkeypatch.setattr(objects, "synthesised", slow)
-    given_reply = reply("a.example.", "A", answer="a.example. 60 IN A 192.0.2.1", **parts)
-    assert aaaa(given_reply) == ["a.example. 60 IN AAAA 2001:db8:ffff::c000:201"]
+    parts = {"answer": "a.example. 60 IN A 10.0.0.0", **parts}
+    assert "a.example. 60 IN AAAA 2001:db8:ffff::a00:0" in aaaa(reply("a.example.", "A", **parts))
     slow.assert_called_once()
 
 

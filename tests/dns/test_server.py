@@ -24,10 +24,10 @@ from faith.dns.server import QUERIES, Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream import Upstreams
 from faith.dns.upstream_exchange import Exchange
-from faith.dns.wire import WireError
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.messages import query_wire, read, reply, reply_wire
+from tests.dns.waiting import until
 from tests.dns.zones import NameServer, Zones
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ large 60 IN A 192.0.2.1
 
 
 class Slow:
-    """Servers that say the same after *delay* seconds, or raise it; once they *may* do so."""
+    """Servers that say the same after *delay* seconds, once they *may* do so."""
 
-    def __init__(self, answer: Answer | Exception, delay: float = 0) -> None:
+    def __init__(self, answer: Answer, delay: float = 0) -> None:
         self.answer = answer
         self.delay = delay
         self.asked = 0
@@ -56,14 +56,18 @@ class Slow:
         self.may = asyncio.Event()
         self.may.set()
 
-    async def ask(self, question: Question) -> Answer:
+    def ask(self, question: Question, done: Callable[[Answer], object]) -> asyncio.Task[None]:
         self.asked += 1
         self.questions.release()
+        return asyncio.get_running_loop().create_task(self._say(done))
+
+    async def _say(self, done: Callable[[Answer], object]) -> None:
         await self.may.wait()
         await asyncio.sleep(self.delay)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        done(self.answer)
+
+    def comes_back(self, host: str, port: int) -> bool:
+        return False
 
 
 @asynccontextmanager
@@ -229,21 +233,41 @@ class TestStreams:
 
         run(main)
 
-    def test_nor_too_many_of_one_client(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(server, "STREAMS_OF_ONE", 1)
+    def test_of_one_client_no_more_than_there_is_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "STREAMS", 3)
 
         async def main() -> None:
             async with serving(Slow(GOOD), "127.0.0.1") as (_, port):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(framed(query_wire("v6.example.")))
-                assert (await received(reader)).answer
-                second, refused = await asyncio.open_connection("127.0.0.1", port)
-                assert await is_over(second)
+                streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+                for reader, writer in streams[:2]:
+                    writer.write(framed(query_wire("v6.example.")))
+                    assert (await received(reader)).answer
+                assert await is_over(streams[2][0])
                 query = dns.message.make_query("v6.example.", "AAAA")
                 other = dns.asyncquery.tcp(query, "127.0.0.1", 3, port, source="127.0.0.2")
                 assert (await other).answer
-                for each in (writer, refused):
-                    each.close()
+                for _, writer in streams:
+                    writer.close()
+
+        run(main)
+
+    def test_but_a_silent_one_gives_way_to_another(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "STREAMS", 3)
+        monkeypatch.setattr(server, "STREAM_JOSTLE", 0)
+
+        async def main() -> None:
+            async with serving(Slow(GOOD), "127.0.0.1") as (_, port):
+                streams = []
+                for _ in range(3):
+                    streams.append(await asyncio.open_connection("127.0.0.1", port))
+                    reader, writer = streams[-1]
+                    writer.write(framed(query_wire("v6.example.")))
+                    assert (await received(reader)).answer
+                assert await is_over(streams[1][0])
+                for _, writer in streams:
+                    writer.close()
 
         run(main)
 
@@ -323,9 +347,13 @@ class TestStreams:
 
 
 class TestTrouble:
-    def test_a_reply_that_makes_no_sense_is_servfail(self) -> None:
+    def test_a_reply_that_nothing_can_be_made_of_is_servfail(self) -> None:
+        """With mapped addresses it would be longer than a message can be."""
+        records = [f"v6.example. 60 IN A 192.0.{n >> 8}.{n & 255}" for n in range(3000)]
+        large = reply("v6.example.", "A", answer="\n".join(records))
+
         async def main() -> None:
-            async with serving(Slow(WireError("what"))) as (_, port):
+            async with serving(Slow(large)) as (_, port):
                 message = await ask(port, "v6.example.")
                 assert message.rcode() == dns.rcode.SERVFAIL
 
@@ -344,6 +372,100 @@ class TestTrouble:
                     loop = asyncio.get_running_loop()
                     first = read(await loop.sock_recv(sock, 4096))
                     assert first.rcode() == dns.rcode.SERVFAIL
+
+        run(main)
+
+    def test_of_one_client_no_more_than_there_is_room_left(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another has room all the same; and attempts do not count."""
+        monkeypatch.setattr(server, "MISSES", 8)
+
+        async def main() -> None:
+            slow = Slow(GOOD, delay=0.5)
+            async with serving(slow, "127.0.0.1") as (found, port):
+                with (
+                    from_address("127.0.0.2", port) as crowd,
+                    from_address("127.0.0.3", port) as one,
+                ):
+                    for number in range(10):
+                        crowd.send(query_wire(f"n{number}.example.", "TXT", id=number))
+                    await until(lambda: len(found.places) == 4)
+                    rcodes = [read(await received_from(crowd)).rcode() for _ in range(6)]
+                    assert rcodes == [dns.rcode.SERVFAIL] * 6
+                    one.send(query_wire("one.example.", "TXT"))
+                    assert read(await received_from(one)).rcode() == dns.rcode.NOERROR
+                    answers = [read(await received_from(crowd)) for _ in range(4)]
+                    assert {answer.rcode() for answer in answers} == {dns.rcode.NOERROR}
+                    assert not found.places
+
+        run(main)
+
+    def test_what_is_slow_gives_way_to_what_may_be_quick(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server, "MISSES", 8)
+        monkeypatch.setattr(server, "JOSTLE", 0.05)
+
+        async def main() -> None:
+            slow = Slow(GOOD, delay=3600)
+            async with serving(slow, "127.0.0.1") as (found, port):
+                with from_address("127.0.0.2", port) as sock:
+                    for number in range(4):
+                        sock.send(query_wire(f"n{number}.example.", "TXT", id=number))
+                    await until(lambda: len(found.places) == 4)
+                    await asyncio.sleep(0.06)
+                    slow.delay = 0
+                    sock.send(query_wire("quick.example.", "TXT", id=100))
+                    given_up = read(await received_from(sock))
+                    assert given_up.rcode() == dns.rcode.SERVFAIL
+                    assert 0 < given_up.id < 4, "the first of them runs to its end"
+                    quick = read(await received_from(sock))
+                    assert (quick.id, quick.rcode()) == (100, dns.rcode.NOERROR)
+                    assert len(found.places) == 3
+
+        run(main)
+
+    def test_what_gives_way_is_not_asked_for_any_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Or a flood would be looked up all the same."""
+        monkeypatch.setattr(server, "MISSES", 2)
+        monkeypatch.setattr(server, "JOSTLE", 0)
+        with NameServer(lambda query: None) as silent:
+
+            async def main() -> None:
+                tasks = Tasks()
+                upstreams = Upstreams([Exchange(Endpoint(silent.host, silent.port))], tasks)
+                async with serving(upstreams, "127.0.0.1") as (found, port):
+                    with from_address("127.0.0.2", port) as sock:
+                        for number in range(30):
+                            sock.send(query_wire(f"n{number}.example.", "TXT", id=number))
+                        for _ in range(29):
+                            await received_from(sock)
+                        assert len(found.places) == 1
+                        assert len(found.names._resolver._table._asked) == 1
+                upstreams.close()
+
+            run(main)
+
+    def test_what_comes_back_is_refused(self) -> None:
+        """Of a server that forwards to us what we forward to it."""
+        query = query_wire("www.example.", "TXT")
+
+        async def main() -> None:
+            with from_address("127.0.0.2", 0) as circular:
+                tasks = Tasks()
+                host, circular_port = circular.getsockname()
+                upstreams = Upstreams([Exchange(Endpoint(host, circular_port))], tasks)
+                async with serving(upstreams, "127.0.0.1") as (_, port):
+                    with from_address("127.0.0.3", port) as one:
+                        one.send(query)
+                        await received_from(circular)
+                        circular.sendto(query, ("127.0.0.1", port))
+                        reply = read(await received_from(circular))
+                        assert reply.rcode() == dns.rcode.REFUSED
+                upstreams.close()
 
         run(main)
 
@@ -430,6 +552,20 @@ class TestStale:
                 assert (await ask(port, "v6.example.")).answer[0].ttl == 60
 
         run(main)
+
+
+def from_address(host: str, port: int) -> socket.socket:
+    """A socket bound there, that leads to *port* of the server, unless that is 0."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind((host, 0))
+    if port:
+        sock.connect(("127.0.0.1", port))
+    return sock
+
+
+async def received_from(sock: socket.socket) -> bytes:
+    return await asyncio.get_running_loop().sock_recv(sock, 4096)
 
 
 async def is_over(reader: asyncio.StreamReader) -> bool:

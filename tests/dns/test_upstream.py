@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,17 +12,21 @@ import uvloop
 
 from faith.dns.answer import Answer, failure
 from faith.dns.dns_counters import Counters
+from faith.dns.dns_timers import Timers
 from faith.dns.endpoint import Endpoint
+from faith.dns.race import DEADLINE, PATIENCE
 from faith.dns.tasks import Tasks
-from faith.dns.upstream import DEADLINE, LONGEST_REST, TOLERANCE, Upstream, Upstreams
+from faith.dns.upstream import LONGEST_REST, TOLERANCE, Upstream, Upstreams
 from faith.dns.upstream_exchange import Exchange
 from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL, WireError
 from tests.dns import clock
 from tests.dns.messages import question, reply
+from tests.dns.waiting import Later, result_of
 from tests.dns.zones import NameServer, Zones
 
 if TYPE_CHECKING:
     from faith.dns.question import Question
+    from faith.dns.upstream_exchange import Done
 
 WWW = question("www.example.")
 GOOD = reply("www.example.", answer="www.example. 60 IN AAAA 2001:db8::80")
@@ -32,18 +37,26 @@ NO_NAME = reply("www.example.", rcode="NXDOMAIN")
 class Scripted(Exchange):
     """A server that says *answer*, or raises it, after *delay* seconds; None is silence."""
 
-    def __init__(self, answer: Answer | Exception | None, delay: float = 0) -> None:
-        super().__init__(Endpoint("192.0.2.53"))
+    def __init__(self, answer: Answer | OSError | WireError | None, delay: float = 0) -> None:
+        self.endpoint = Endpoint("192.0.2.53")
         self.answer = answer
         self.delay = delay
-        self.asked = 0
+        self.asked = self.probed = 0
+        self.own = ("", 0)
 
-    async def ask(self, question: Question) -> Answer:
-        self.asked += 1
-        await asyncio.sleep(3600 if self.answer is None else self.delay)
-        if isinstance(self.answer, Answer):
-            return self.answer
-        raise self.answer or AssertionError
+    def ask(self, question: Question, done: Done) -> Later:  # type: ignore[override]
+        if question.section == WWW.section:
+            self.asked += 1
+        else:
+            self.probed += 1
+        delay = 3600 if self.answer is None else self.delay
+        return Later(delay, lambda: done(self.answer or OSError("late")))
+
+    def is_own(self, host: str, port: int | None = None) -> bool:
+        return host == self.own[0] and port in (None, self.own[1])
+
+    def close(self) -> None:
+        pass
 
 
 def ask(*servers: Scripted, times: int = 1) -> list[Answer]:
@@ -55,7 +68,7 @@ def ask_in_time(*servers: Scripted, times: int = 1) -> tuple[list[Answer], float
 
     async def main() -> tuple[list[Answer], float]:
         upstreams = Upstreams(servers, Tasks())
-        return [await upstreams.ask(WWW) for _ in range(times)], clock.now()
+        return [await result_of(upstreams.ask, WWW) for _ in range(times)], clock.now()
 
     return clock.run(main())
 
@@ -70,8 +83,8 @@ class TestOrder:
         first, second, third = Scripted(None), Scripted(OSError("no")), Scripted(GOOD)
         assert ask(first, second, third) == [GOOD]
 
-    @pytest.mark.parametrize("error", [OSError("no"), EOFError(), WireError("what")])
-    def test_an_error_gives_the_next_its_turn_at_once(self, error: Exception) -> None:
+    @pytest.mark.parametrize("error", [OSError("no"), ConnectionError(), WireError("what")])
+    def test_an_error_gives_the_next_its_turn_at_once(self, error: OSError | WireError) -> None:
         assert ask_in_time(Scripted(error), Scripted(GOOD)) == ([GOOD], 0)
 
     @pytest.mark.parametrize("rcode", [SERVFAIL, REFUSED])
@@ -127,13 +140,71 @@ class TestHealth:
         ask(dead, good, times=6)
         assert dead.asked == TOLERANCE
 
+    def test_a_slow_name_is_not_the_servers_fault(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Silent for one name, it answers when it is asked for what it knows."""
+
+        class Recursive(Scripted):
+            def ask(self, question: Question, done: Done) -> Later:  # type: ignore[override]
+                self.answer = None if question.section == WWW.section else GOOD
+                return super().ask(question, done)
+
+        slow, other = Recursive(None), Scripted(NO_NAME)
+
+        async def main() -> bool:
+            upstreams = Upstreams([slow, other], Tasks())
+            for _ in range(5 * TOLERANCE):
+                await result_of(upstreams.ask, WWW)
+            return upstreams._all[0].rests(clock.now())
+
+        assert not clock.run(main())
+        assert slow.asked == 5 * TOLERANCE
+        assert slow.probed
+        assert not caplog.records
+
+    def test_nor_is_one_that_is_slow_beside_others(self) -> None:
+        """What it says to another question meanwhile is as good as a probe."""
+        slow, other = Scripted(None), Scripted(NO_NAME)
+
+        async def main() -> bool:
+            tasks = Tasks()
+            upstreams = Upstreams([slow, other], tasks)
+            for _ in range(2 * TOLERANCE):
+                slow.answer = None
+                waiting = tasks.start(result_of(upstreams.ask, WWW), "slow")
+                await asyncio.sleep(0.1)
+                slow.answer = GOOD
+                await result_of(upstreams.ask, question("quick.example."))
+                await waiting
+            return upstreams._all[0].rests(clock.now())
+
+        assert not clock.run(main())
+
+    def test_the_log_has_it_once_when_it_is_sure(self, caplog: pytest.LogCaptureFixture) -> None:
+        dead, good = Scripted(None), Scripted(GOOD)
+
+        async def main() -> None:
+            upstreams = Upstreams([dead, good], Tasks())
+            for _ in range(6):
+                await result_of(upstreams.ask, WWW)
+            await asyncio.sleep(PATIENCE[0])
+            dead.answer = GOOD
+            await asyncio.sleep(LONGEST_REST)
+            await result_of(upstreams.ask, WWW)
+
+        with caplog.at_level(logging.INFO):
+            clock.run(main())
+        assert [record.getMessage() for record in caplog.records] == [
+            "server 192.0.2.53:53 fails: no answer",
+            "server 192.0.2.53:53 answers again",
+        ]
+
     def test_who_is_cut_short_has_not_failed(self) -> None:
         slow, silent = Scripted(GOOD, delay=0.7), Scripted(None)
 
         async def main() -> bool:
             upstreams = Upstreams([slow, silent], Tasks())
             for _ in range(TOLERANCE + 1):
-                await upstreams.ask(WWW)
+                await result_of(upstreams.ask, WWW)
             return upstreams._all[1].rests(clock.now())
 
         assert not clock.run(main())
@@ -143,9 +214,9 @@ class TestHealth:
         server = Scripted(OSError(errno.EMFILE, "Too many open files"))
 
         async def main() -> None:
-            found = Upstream(server, Counters())
+            found = Upstream(server, Counters(), Timers())
             for _ in range(2 * TOLERANCE):
-                assert await found.ask(WWW) is None
+                assert await result_of(found.ask, WWW) is None
             assert not found.rests(clock.now())
 
         clock.run(main())
@@ -154,25 +225,79 @@ class TestHealth:
         server = Scripted(OSError("no"))
 
         async def main() -> None:
-            found = Upstream(server, Counters())
+            found = Upstream(server, Counters(), Timers())
             now = clock.now
             for _ in range(TOLERANCE):
                 assert not found.rests(now())
-                await found.ask(WWW)
+                await result_of(found.ask, WWW)
             assert found.rests(now() + 0.9)
             assert not found.rests(now() + 1.1)
             found._rests_until = 0
-            await found.ask(WWW)
+            await result_of(found.ask, WWW)
             assert found.rests(now() + 1.9)
             for _ in range(20):
                 found._rests_until = 0
-                await found.ask(WWW)
+                await result_of(found.ask, WWW)
             assert not found.rests(now() + LONGEST_REST + 1)
             server.answer = GOOD
-            assert await found.ask(WWW) is GOOD
+            assert await result_of(found.ask, WWW) is GOOD
             assert not found.rests(now())
 
         clock.run(main())
+
+
+class TestCircles:
+    HOST, OTHER = "192.0.2.53", "192.0.2.99"
+
+    def test_a_server_that_asks_in_turn_is_told_of_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its refusals are ours, and no sign of health; a yes is."""
+        server = Scripted(failure(WWW, REFUSED))
+
+        async def main() -> None:
+            upstreams = Upstreams([server], Tasks())
+            for _ in range(2 * TOLERANCE):
+                assert upstreams.comes_back(self.HOST, 5353)
+                await result_of(upstreams.ask, WWW)
+            server.answer = GOOD
+            await result_of(upstreams.ask, WWW)
+
+        with caplog.at_level(logging.INFO):
+            clock.run(main())
+        assert caplog.messages == [
+            "server 192.0.2.53:53 fails: it asks this server what this server asks it",
+            "server 192.0.2.53:53 answers again",
+        ]
+
+    def test_nor_is_this_server_itself_more_than_once(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server = Scripted(failure(WWW, REFUSED))
+        server.own = ("127.0.0.1", 40000)
+
+        async def main() -> None:
+            upstreams = Upstreams([server], Tasks())
+            for _ in range(3):
+                assert upstreams.comes_back("127.0.0.1", 40000)
+                await result_of(upstreams.ask, WWW)
+
+        with caplog.at_level(logging.INFO):
+            clock.run(main())
+        assert caplog.messages == ["server 192.0.2.53:53 fails: it is this server itself"]
+
+    def test_others_may_ask_the_same(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A client; or somebody on the host that the server is on with us."""
+        server = Scripted(GOOD)
+        server.own = (self.HOST, 40000)
+
+        async def main() -> None:
+            upstreams = Upstreams([server], Tasks())
+            assert not upstreams.comes_back(self.OTHER, 5353)
+            assert not upstreams.comes_back(self.HOST, 5353)
+
+        clock.run(main())
+        assert not caplog.messages
 
 
 def test_over_the_network() -> None:
@@ -183,7 +308,8 @@ def test_over_the_network() -> None:
         async def main() -> Answer:
             upstreams = Upstreams([Exchange(endpoint) for endpoint in endpoints], Tasks())
             try:
-                return await upstreams.ask(WWW)
+                answer: Answer = await result_of(upstreams.ask, WWW)
+                return answer
             finally:
                 upstreams.close()
 

@@ -14,14 +14,15 @@ import dns.message
 import dns.rcode
 import pytest
 import uvloop
-from hypothesis import given
-from hypothesis import strategies as st
 
+from faith.dns import datagrams
 from faith.dns.endpoint import Endpoint
-from faith.dns.upstream_exchange import Exchange, Request, tls_context
+from faith.dns.tasks import Tasks
+from faith.dns.upstream_exchange import Exchange, tls_context
 from faith.dns.wire import NXDOMAIN, REFUSED, WireError
 from faith.errors import ConfigError
 from tests.dns.messages import lines, question, read, reply_wire
+from tests.dns.waiting import result_of
 from tests.dns.zones import NameServer, Zones
 
 if TYPE_CHECKING:
@@ -52,71 +53,15 @@ def ask(
         exchange = Exchange(Endpoint(server.host, server.port), mixed_case=mixed_case)
         try:
             async with asyncio.timeout(seconds):
-                return [await exchange.ask(asked) for asked in questions]
+                return [await result_of(exchange.ask, asked) for asked in questions]
         finally:
             exchange.close()
 
     return uvloop.run(main())
 
 
-class TestRequest:
-    def test_it_asks_for_recursion_and_for_the_ad_bit(self) -> None:
-        message = read(Request(WWW).message)
-        assert message.flags == dns.flags.RD | dns.flags.AD
-        assert message.question[0].to_text() == "www.example. IN AAAA"
-        assert (message.edns, message.payload, message.ednsflags) == (0, 1232, 0)
-
-    def test_do_and_cd_are_the_clients(self) -> None:
-        """CD of our own would let a bogus zone through (RFC 6147 §5.5)."""
-        for do in (False, True):
-            for cd in (False, True):
-                asked = question("www.example.", dnssec_ok=do, unchecked=cd)
-                message = read(Request(asked).message)
-                assert bool(message.flags & dns.flags.CD) is cd
-                assert bool(message.ednsflags & dns.flags.DO) is do
-
-    def test_rfc5452_9_2_ids_are_random(self) -> None:
-        ids = {Request(WWW).message[:2] for _ in range(200)}
-        assert len(ids) > 190
-
-    def test_mixed_case_is_in_the_letters_only(self) -> None:
-        asked = question(r"www\000\192-09.example.", "TYPE65")
-        sections = {Request(asked, mixed_case=True).message[12:-11] for _ in range(50)}
-        assert len(sections) > 40
-        for section in sections:
-            assert section[:-4].lower() == asked.section[:-4]
-            assert section[-4:] == asked.section[-4:]
-
-    @given(st.binary(max_size=60))
-    def test_noise_is_no_reply(self, noise: bytes) -> None:
-        assert not Request(WWW).is_answered_by(noise)
-
-    @pytest.mark.parametrize(
-        ("owner", "kind", "flags", "accepted"),
-        [
-            ("www.example.", "AAAA", "QR", True),
-            ("WWW.example.", "AAAA", "QR", True),
-            ("www.example.", "AAAA", "", False),
-            ("www.example.", "A", "QR", False),
-            ("xww.example.", "AAAA", "QR", False),
-            ("example.", "AAAA", "QR", False),
-        ],
-    )
-    def test_rfc5452_9_1_a_reply_has_the_question(
-        self, owner: str, kind: str, flags: str, accepted: bool
-    ) -> None:
-        request = Request(WWW)
-        wire = reply_wire(owner, kind, flags=flags)
-        assert request.is_answered_by(request.message[:2] + wire[2:]) is accepted
-        other = bytes([request.message[0] ^ 1, request.message[1]])
-        assert not request.is_answered_by(other + wire[2:])
-
-    def test_mixed_case_must_come_back(self) -> None:
-        request = Request(question("a" * 60 + ".example."), mixed_case=True)
-        answered = bytearray(request.message)
-        answered[2] |= 0x80
-        assert request.is_answered_by(bytes(answered))
-        assert not request.is_answered_by(bytes(answered[:12]) + bytes(answered[12:]).lower())
+def ignored(result: object) -> None:
+    """What it is does not matter."""
 
 
 class TestDatagrams:
@@ -137,6 +82,103 @@ class TestDatagrams:
         assert len(set(ports)) > 45
         assert len({b - a for a, b in itertools.pairwise(ports)}) > 40
 
+    def test_rfc5452_9_2_and_an_id(self) -> None:
+        zones = Zones(ZONE)
+        ids = set()
+
+        def noted(query: bytes) -> bytes:
+            ids.add(query[:2])
+            return zones(query)
+
+        with NameServer(noted) as server:
+            ask(server, *[WWW] * 50)
+        assert len(ids) > 45
+
+    def test_ports_serve_again_for_a_while(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As many as there may be, each as often as the others; then there are new ones."""
+        monkeypatch.setattr(datagrams, "SOCKETS", 5)
+
+        async def main(server: NameServer) -> None:
+            tasks = Tasks()
+            exchange = Exchange(Endpoint(server.host, server.port), tasks=tasks)
+            for _ in range(20):
+                await result_of(exchange.ask, WWW)
+            monkeypatch.setattr(datagrams, "LIFETIME", -1)
+            for port in exchange.datagrams._ports.values():  # type: ignore[union-attr]
+                port.ends = 0
+            for _ in range(5):
+                await result_of(exchange.ask, WWW)
+            exchange.close()
+            await tasks.close()
+
+        with NameServer(Zones(ZONE)) as server:
+            uvloop.run(main(server))
+        ports = [port for _, port in server.sources]
+        for at in range(0, 25, 5):
+            assert len(set(ports[at : at + 5])) == 5
+        assert len(set(ports[:20])) == 5
+        assert len({tuple(ports[at : at + 5]) for at in range(0, 20, 5)}) > 1
+        assert not set(ports[:20]) & set(ports[20:])
+
+    def test_and_not_longer_however_many_wait_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A flood of what is never answered does not keep a port open for questions."""
+        monkeypatch.setattr(datagrams, "SOCKETS", 4)
+        zones = Zones(ZONE)
+
+        async def main(server: NameServer) -> None:
+            exchange = Exchange(Endpoint(server.host, server.port))
+            assert exchange.datagrams
+            waiting = []
+            for _ in range(5):
+                waiting += [exchange.ask(question("dead.example."), ignored) for _ in range(4)]
+                for port in exchange.datagrams._live:
+                    port.ends = 0
+            assert len(exchange.datagrams._ports) == 20
+            first = exchange.datagrams._ports[min(exchange.datagrams._ports)].asked
+            assert len(first) == 1
+            for each in waiting:
+                each.cancel()
+            assert len(lines(await result_of(exchange.ask, WWW))) == 1
+            assert len(exchange.datagrams._ports) == 1
+            exchange.close()
+
+        with NameServer(lambda query: None if b"dead" in query else zones(query)) as server:
+            uvloop.run(main(server))
+
+    def test_an_old_error_does_not_fail_the_next_question(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is the port's, and the server may be there again."""
+        monkeypatch.setattr(datagrams, "SOCKETS", 1)
+
+        async def main() -> Answer:
+            with NameServer(Zones(ZONE)) as server:
+                exchange = Exchange(Endpoint(server.host, server.port))
+                await result_of(exchange.ask, WWW)
+            with pytest.raises(ConnectionRefusedError):
+                await result_of(exchange.ask, WWW)
+            under_way = exchange.ask(WWW, lambda _: None)  # its error waits at the port
+            under_way.cancel()
+            with NameServer(Zones(ZONE), server.host, server.port):
+                answer: Answer = await result_of(exchange.ask, WWW)
+            exchange.close()
+            return answer
+
+        assert len(lines(uvloop.run(main()))) == 1
+
+    @pytest.mark.parametrize("rcode", ["FORMERR", "SERVFAIL", "REFUSED"])
+    def test_an_error_with_edns_and_no_question_is_one_at_once(self, rcode: str) -> None:
+        def confused(query: bytes) -> bytes:
+            reply = dns.message.make_response(read(query))
+            reply.set_rcode(dns.rcode.from_text(rcode))
+            reply.question = []
+            reply.use_edns(0)
+            return reply.to_wire()
+
+        with NameServer(confused) as server:
+            (answer,) = ask(server, WWW, seconds=2)
+        assert answer.rcode == dns.rcode.from_text(rcode)
+
     def test_replies_to_something_else_are_dropped(self) -> None:
         zones = Zones(ZONE)
 
@@ -145,13 +187,16 @@ class TestDatagrams:
             with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
                 server.setblocking(False)
                 server.bind(("::1", 0))
-                asking = loop.create_task(Exchange(Endpoint(*server.getsockname()[:2])).ask(WWW))
+                exchange = Exchange(Endpoint(*server.getsockname()[:2]))
+                asking = loop.create_task(result_of(exchange.ask, WWW))
                 query, source = await loop.sock_recvfrom(server, 512)
                 evil = reply_wire("evil.example.", answer="evil.example. 60 IN AAAA ::1")
                 good = zones(query)
                 for reply in (b"", query[:2] + evil[2:], b"xx" + good[2:], query, good):
                     server.sendto(reply, source)
-                return await asking
+                answer: Answer = await asking
+                exchange.close()
+                return answer
 
         assert lines(asyncio.run(main())) == ["www.example. 60 IN AAAA 2001:db8::80"]
 
@@ -167,12 +212,13 @@ class TestDatagrams:
                 server.setblocking(False)
                 server.bind(("::1", 0))
                 exchange = Exchange(Endpoint(*server.getsockname()[:2]))
-                asking = loop.create_task(exchange.ask(WWW))
+                asking = loop.create_task(result_of(exchange.ask, WWW))
                 query, source = await loop.sock_recvfrom(server, 512)
                 stranger.sendto(zones(query), source)
                 done, _ = await asyncio.wait([asking], timeout=0.1)
                 assert not done
                 asking.cancel()
+                exchange.close()
 
         asyncio.run(main())
 
@@ -209,6 +255,39 @@ class TestDatagrams:
         assert lines(answer) == ["www.example. 60 IN AAAA 2001:db8::80"]
 
 
+class TestMixedCase:
+    """Some servers answer in letters of their own."""
+
+    @staticmethod
+    def lowered(zones: Zones) -> Handler:
+        def handler(query: bytes) -> bytes:
+            reply = zones(query)
+            name_end = reply.index(0, 12)
+            return reply[:12] + reply[12:name_end].lower() + reply[name_end:]
+
+        return handler
+
+    LONG = question("a" * 60 + ".example.")
+
+    def test_other_letters_are_not_believed_by_udp(self) -> None:
+        with NameServer(self.lowered(Zones(ZONE))) as server:
+            (answer,) = ask(server, self.LONG, mixed_case=True)
+        assert answer.rcode == NXDOMAIN
+        assert server.by_tcp == 1
+
+    def test_who_has_them_by_tcp_as_well_is_asked_in_small_letters(self) -> None:
+        with NameServer(self.lowered(Zones(ZONE))) as server:
+            answers = ask(server, *[self.LONG] * 3, mixed_case=True)
+        assert [answer.rcode for answer in answers] == [NXDOMAIN] * 3
+        assert server.by_tcp == 1
+
+    def test_who_has_no_tcp_is_asked_twice(self) -> None:
+        with NameServer(self.lowered(Zones(ZONE)), streams=False) as server:
+            (answer,) = ask(server, self.LONG, mixed_case=True)
+        assert answer.rcode == NXDOMAIN
+        assert len(server.sources) == 2
+
+
 class TestStreams:
     MANY = question("many.example.", "TXT")
 
@@ -224,19 +303,18 @@ class TestStreams:
             answers = ask(server, self.MANY, self.MANY)
             assert [len(lines(answer)) for answer in answers] == [6, 6]
 
+            assert server.connections == 1
+
             async def main() -> list[Answer]:
                 exchange = Exchange(Endpoint(server.host, server.port))
-                found = [await exchange.ask(self.MANY)]
-                connection = exchange._idle[0][0]
-                connection[1].close()  # as the server might
-                found.append(await exchange.ask(self.MANY))
-                exchange._expire(exchange._idle[0][0])
-                assert not exchange._idle
-                found.append(await exchange.ask(self.MANY))
+                found = [await result_of(exchange.ask, self.MANY)]
+                server.disconnect()
+                found.append(await result_of(exchange.ask, self.MANY))
                 exchange.close()
                 return found
 
-            assert [len(lines(answer)) for answer in uvloop.run(main())] == [6, 6, 6]
+            assert [len(lines(answer)) for answer in uvloop.run(main())] == [6, 6]
+            assert server.connections == 3
 
     def test_a_wrong_answer_ends_the_connection(self) -> None:
         zones = Zones(ZONE)
@@ -284,7 +362,7 @@ class TestTls:
             try:
                 async with asyncio.timeout(5):
                     for _ in range(times):
-                        assert len(lines(await exchange.ask(WWW))) == 1
+                        assert len(lines(await result_of(exchange.ask, WWW))) == 1
             finally:
                 exchange.close()
                 server.close()

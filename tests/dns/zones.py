@@ -99,19 +99,31 @@ class Zones:
 class NameServer:
     """Serves *handler* at ``host:port`` while the block lasts, after *delay* seconds by UDP.
 
+    By TCP as well, unless *streams* is false.
     Replies by UDP that are too long for the query get the TC bit, as from a real server.
     """
 
     def __init__(
-        self, handler: Handler, host: str = "127.0.0.1", port: int = 0, *, delay: float = 0
+        self,
+        handler: Handler,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        delay: float = 0,
+        streams: bool = True,
     ) -> None:
         self.handler = handler
         self.delay = delay
         self.sources: list[tuple[str, int]] = []
         """Where datagrams came from."""
         self.by_tcp = 0
+        self.connections = 0
         self._datagrams, self._streams = _sockets(host, port)
+        if not streams:
+            self._streams.close()
+            self._streams = socket.socket()  # nobody can come to it
         self.host, self.port = self._datagrams.getsockname()[:2]
+        self._connected: list[socket.socket] = []
         self._stop, self._stopped = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -125,10 +137,17 @@ class NameServer:
         for sock in (self._datagrams, self._streams, self._stopped):
             sock.close()
 
+    def disconnect(self) -> None:
+        """End all connections, which have nothing to do."""
+        for connection in self._connected:
+            connection.shutdown(socket.SHUT_RDWR)
+
     def _serve(self) -> None:
-        connections: list[socket.socket] = []
+        connections = self._connected
         while True:
-            mine = [self._datagrams, self._streams, self._stopped]
+            mine = [self._datagrams, self._stopped]
+            if self._streams.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                mine.append(self._streams)
             ready, _, _ = select.select(mine + connections, [], [])
             for sock in ready:
                 if sock is self._stopped:
@@ -138,6 +157,7 @@ class NameServer:
                 if sock is self._datagrams:
                     self._datagram()
                 elif sock is self._streams:
+                    self.connections += 1
                     connections.append(self._streams.accept()[0])
                 elif not self._stream(sock):
                     connections.remove(sock)
@@ -166,12 +186,12 @@ class NameServer:
 
 def _sockets(host: str, port: int) -> tuple[socket.socket, socket.socket]:
     """UDP and TCP on one port; where any will do, on one that nobody has in either."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     while True:
         datagrams = socket.socket(family, socket.SOCK_DGRAM)
-        datagrams.bind((host, port))
+        datagrams.bind(address)
         try:
-            return datagrams, socket.create_server(datagrams.getsockname()[:2], family=family)
+            return datagrams, socket.create_server(datagrams.getsockname(), family=family)
         except OSError:
             datagrams.close()
             if port:

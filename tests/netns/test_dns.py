@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -431,6 +432,19 @@ class TestPool:
             assert why in caught.value.stderr
 
 
+def test_several_workers_look_a_name_up_once(
+    lab: ThreeHosts, zones: NameServer, start: Callable[..., FaithDns]
+) -> None:
+    """Whoever asks, and from whatever port: a name is for one of them."""
+    start("-p", PREFIX, "--workers", "3")
+    for owner in ("www.example.", "global.example.", "nowhere.example."):
+        for _ in range(12):
+            ask(lab.client, owner)
+            ask(lab.client, owner.upper(), "A")
+    asked = zones.handler.asked  # type: ignore[attr-defined]
+    assert len(asked) == len(set(asked))
+
+
 class TestTrouble:
     def test_a_dead_server_is_servfail_in_less_than_five_seconds(
         self, lab: ThreeHosts, tmp_path: Path
@@ -515,6 +529,24 @@ class TestTakenPorts:
             lab.gateway.popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
             wait_until(lambda: is_answered(lab, GATEWAY_V6), 10, "an answer")
             assert resolver.sources
+
+    def test_its_address_is_left_to_it_when_it_starts_anew(
+        self, lab: ThreeHosts, tmp_path: Path
+    ) -> None:
+        words = resolving(tmp_path / "resolv.conf", "127.0.0.1", *FAITH_DNS)
+        log = tmp_path / "log"
+        with ExitStack() as others:
+            other = lab.gateway.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+            others.enter_context(other).bind((GATEWAY_V4, 53))
+            others.enter_context(lab.gateway.call(lambda: NameServer(Zones(ZONE), "127.0.0.1", 53)))
+            with log.open("w") as stderr:
+                lab.gateway.popen(words, env=ENVIRONMENT, stderr=stderr)
+            wait_until(lambda: is_answered(lab, GATEWAY_V6), 10, "an answer")
+        said = f"listening on {GATEWAY_V4}:53 as well"
+        wait_until(lambda: said in log.read_text(), 10, "the address that is free being taken")
+        with lab.gateway.call(lambda: NameServer(Zones(ZONE), "127.0.0.1", 53)):
+            found = [lab.mapped("192.0.2.9")]
+            wait_until(lambda: addresses(ask(lab.client, "brief.example.")) == found, 10, "a name")
 
 
 @pytest.mark.usefixtures("reserved")

@@ -94,10 +94,10 @@ def echo(lab: ThreeHosts) -> Iterator[None]:
         yield
 
 
-def ask(node: Host, name: str) -> str | None:
+def ask(node: Host, name: str, source: str | None = None) -> str | None:
     """The address that *name* has for an IPv4 client; None when the gateway has none."""
     query = dns.message.make_query(f"{name}.example.", "A")
-    reply = node.call(dns.query.udp, query, GATEWAY_V4, 5)
+    reply = node.call(lambda: dns.query.udp(query, GATEWAY_V4, 5, source=source))
     found = [str(record) for answer in reply.answer for record in answer]
     return found[0] if found else None
 
@@ -222,12 +222,21 @@ class TestByName:
     def test_when_all_are_lent_nobody_loses_his(
         self, start: Callable[[], Gateway], node: Host
     ) -> None:
+        """It takes three clients, as one may have half of them, two of them two thirds."""
+        clients = [SERVER, "192.0.2.91", "192.0.2.92"]
+        for client in clients[1:]:
+            node.links.add_address("to-gateway", f"{client}/24")
         gateway = start()
         hosts = [str(host) for host in IPv4Network(POOL).hosts()]
-        assert [ask(node, f"n{number}") for number in range(1, 7)] == hosts
-        assert ask(node, "n7") is None
+        owners = [SERVER] * 3 + clients[1:2] * 2 + clients[2:]
+        for number, (host, owner) in enumerate(zip(hosts, owners, strict=True), 1):
+            assert ask(node, f"n{number}", owner) == host
+            if number == 3:
+                assert ask(node, "n4", SERVER) is None
+                gateway.wait_said("a client has its share of the 6 addresses of the pool")
+        assert ask(node, "n7", clients[2]) is None
         gateway.wait_said("all 6 addresses of the pool are lent")
-        assert ask(node, "n1") == hosts[0]
+        assert ask(node, "n1", clients[2]) == hosts[0]
 
 
 @pytest.mark.usefixtures("zones")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX
+from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX, SERVER
 from tests.faithd import Faithd
 from tests.netns.service import PORT, relays
 from tests.peers.site import Site
@@ -112,3 +112,15 @@ def test_an_end_of_input_leaves_nothing_behind(setup: Terminal, file: Path) -> N
     setup.wait_for("standard input ended before the last answer; nothing was written")
     assert setup.program.wait(10) == 1
     assert not list(file.parent.iterdir())
+
+
+def test_a_gateway_is_no_server_of_its_own(lab: ThreeHosts, tmp_path: Path) -> None:
+    """Though its resolv.conf may name it; another one that it names will do."""
+    conf = tmp_path / "resolv.conf"
+    script = f'mount --bind {conf} /etc/resolv.conf && exec "$@"'
+    setup = [sys.executable, "-m", "faith.cli.faith", "setup", "--defaults", "--print"]
+    for servers, line in (((GATEWAY_V6, SERVER), f'forward = ["{SERVER}"]'), ((GATEWAY_V6,), "")):
+        conf.write_text("".join(f"nameserver {server}\n" for server in servers))
+        text = lab.gateway.run(["unshare", "--mount", "sh", "-c", script, "sh", *setup]).stdout
+        assert line in text
+        assert ("[dns]" in text) == bool(line)

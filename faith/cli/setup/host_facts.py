@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from faith.dns.endpoint import in_resolv_conf
-from faith.dns.service import RESOLV_CONF
+from faith.dns.upstream_servers import RESOLV_CONF
 from faith.kernel.netlink import interfaces, routes, rtnetlink
 from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink
 from faith.kernel.process import capabilities
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class Host:
     """The addresses of each interface except loopback, and more.
 
-    *outside* are the interfaces with an IPv4 default route, *servers* those of resolv.conf(5), and
-    *rights* the capabilities of this process.
+    *outside* are the interfaces with an IPv4 default route, *servers* those of resolv.conf(5)
+    except these addresses, and *rights* the capabilities of this process.
     """
 
     addresses: dict[str, list[OwnAddress]]
@@ -45,8 +46,9 @@ class Host:
                 addresses[names[own.interface]].append(own)
         defaults = {names.get(route.interface) for route in main if not route.length}
         outside = tuple(name for name in addresses if name in defaults)
+        servers = tuple(_servers(own for found in addresses.values() for own in found))
         rights = capabilities.effective()
-        return cls(addresses, outside, tuple(routes.reserved()), tuple(_servers()), rights)
+        return cls(addresses, outside, tuple(routes.reserved()), servers, rights)
 
     def with_addresses(self, version: int) -> list[str]:
         """Return the interfaces with an address of that IP version."""
@@ -73,9 +75,11 @@ class Host:
         return [own for own in found if own.address.version == version]
 
 
-def _servers() -> list[str]:
+def _servers(own: Iterable[OwnAddress]) -> list[str]:
+    """The servers of resolv.conf(5), but for this host: it will be one itself, and ask others."""
     try:
         found = in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
     except OSError:
         return []
-    return [server.host for server in found]
+    known = {each.address for each in own}
+    return [server.host for server in found if ip_address(server.host) not in known]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from faith.dns.lease_file import Book
     from faith.dns.service import Settings
 
+COLLECTION = 50_000
+"""New objects until the next search for cycles of them: there are hardly any, and many objects."""
 BIND = "CAP_NET_BIND_SERVICE"
 """Kept, for addresses that the host gets later."""
 
@@ -100,6 +104,7 @@ class Answering:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
             capabilities.drop(self._user, capabilities.effective() & {BIND})
             sandbox.confine()
+            gc.set_threshold(COLLECTION)
             uvloop.run(self._serve(channel, counters, book, given))
         except (FaithError, OSError) as error:
             channel.send(Failed(str(error)))
@@ -118,4 +123,5 @@ class Answering:
         Child(loop, channel, {}, task.cancel)
         with suppress(asyncio.CancelledError):
             ready = Ready()
-            await serve(self._settings, lambda: channel.send(ready), counters, book, given)
+            settings = replace(self._settings, workers=self._workers)
+            await serve(settings, lambda: channel.send(ready), counters, book, given)
