@@ -12,8 +12,8 @@ import pytest
 from faith.daemon.observe import health
 from faith.daemon.observe.exposition import Exposition
 from faith.daemon.observe.health import RelayHealth
-from faith.daemon.process.channel import Channel
 from faith.daemon.process.loop import Loop
+from faith.daemon.process.messages import pair
 from faith.daemon.services import admin
 from faith.daemon.services.admin import CLIENTS, Admin, Pages, _listening, _serve
 from faith.errors import SetupError
@@ -84,7 +84,7 @@ async def serving() -> AsyncIterator[int]:
     """The port of a listener that serves."""
     sock = _listening("::1", 0)
     port = sock.getsockname()[1]
-    ours, theirs = Channel.pair()
+    ours, theirs = pair()
     told, _ = pages()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_serve(sock, told, theirs))

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.process.channel import Channel, from_memory, in_memory
+from faith.daemon.process.channel import (
+    LONGEST,
+    InvalidMessage,
+    JsonChannel,
+    Received,
+    close_all,
+    from_memory,
+    in_memory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Pair = tuple[Channel, Channel]
+Pair = tuple[JsonChannel, JsonChannel]
 
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    near, far = Channel.pair()
+    near, far = map(JsonChannel, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
     yield near, far
     near.close()
     far.close()
@@ -28,8 +38,8 @@ def test_messages_stay_apart_and_in_order(pair: Pair) -> None:
     near, far = pair
     near.send({"kind": "one"})
     near.send({"kind": "two"})
-    assert far.receive() == ({"kind": "one"}, [])
-    assert far.receive() == ({"kind": "two"}, [])
+    assert far.receive() == Received({"kind": "one"}, [])
+    assert far.receive() == Received({"kind": "two"}, [])
     with pytest.raises(BlockingIOError):
         far.receive()
 
@@ -54,11 +64,11 @@ def test_descriptors_that_come_with_nonsense_are_closed(octets: bytes) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     reading, writing = os.pipe()
     with near:
-        channel = Channel(far)
+        channel = JsonChannel(far)
         socket.send_fds(near, [octets], [writing])
         os.close(writing)
         if octets:
-            with pytest.raises(ValueError, match="not JSON"):
+            with pytest.raises(InvalidMessage):
                 channel.receive()
         else:
             assert channel.receive() is None
@@ -71,7 +81,7 @@ def test_the_end_is_told_after_what_was_said(pair: Pair) -> None:
     near, far = pair
     near.send({"kind": "last"})
     near.close()
-    assert far.receive() == ({"kind": "last"}, [])
+    assert far.receive() == Received({"kind": "last"}, [])
     assert far.receive() is None
 
 
@@ -103,3 +113,52 @@ def test_long_texts_reach_every_receiver_whole() -> None:
     for copy in copies:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(copy)
+
+
+def test_messages_of_an_end_that_died_with_unread_ones_are_still_received(pair: Pair) -> None:
+    near, far = pair
+    near.send({})
+    far.send({"last": "words"})
+    far.close()
+    assert near.receive() == Received({"last": "words"}, [])
+    assert near.receive() is None
+
+
+def test_descriptors_that_are_lost_for_want_of_room_are_noticed(pair: Pair) -> None:
+    near, far = pair
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    near.send({"kind": "x"}, [near.fileno()])
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    held = [os.open("/dev/null", os.O_RDONLY) for _ in range(highest)]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1, before[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        assert far.receive() == Received({"kind": "x"}, [], cut=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        close_all(held)
+    near.send({"kind": "y"}, [near.fileno()])
+    received = far.receive()
+    assert received
+    assert not received.cut
+    close_all(received.descriptors)
+
+
+def test_a_message_that_is_too_long_is_invalid(pair: Pair) -> None:
+    near, far = pair
+    near.send({"kind": "x" * LONGEST})
+    with pytest.raises(InvalidMessage, match="longer than 65536 octets"):
+        far.receive()
+
+
+def test_what_is_no_file_or_too_large_is_not_read() -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    with pytest.raises(InvalidMessage, match="not a file"):
+        from_memory(reading)
+    huge = os.memfd_create("huge", os.MFD_CLOEXEC)
+    os.ftruncate(huge, 8 << 30)
+    with pytest.raises(InvalidMessage, match="octets at most"):
+        from_memory(huge)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Answer = Callable[[Channel], None]
+    Answer = Callable[[Channel[Any, Any]], None]
 
 
 class Daemon:
@@ -39,7 +39,7 @@ class Daemon:
 
     def _serve(self, answer: Answer) -> None:
         sock, _ = self._listener.accept()
-        channel = Channel(sock)
+        channel: Channel[Any, Any] = Channel(sock)
         sock.settimeout(5)
         received = channel.receive()
         self.asked = received and received[0]
@@ -117,7 +117,7 @@ def test_an_end_without_an_answer_is_told(daemon: Daemon) -> None:
 def test_nobody_waits_for_ever(daemon: Daemon) -> None:
     over = threading.Event()
 
-    def answer(channel: Channel) -> None:
+    def answer(channel: Channel[Any, Any]) -> None:
         over.wait(5)
 
     daemon.answers(answer)
@@ -134,7 +134,7 @@ def test_where_nobody_listens_the_reason_is_told(tmp_path: Path) -> None:
 def test_all_answers_are_gathered_with_the_text_of_their_files(daemon: Daemon) -> None:
     before = os.listdir("/proc/self/fd")
 
-    def answer(channel: Channel) -> None:
+    def answer(channel: Channel[Any, Any]) -> None:
         with in_memory("one\ntwo\n") as descriptor:
             channel.send({"part": 1}, [descriptor])
         channel.send({"part": 2})
@@ -147,7 +147,7 @@ def test_all_answers_are_gathered_with_the_text_of_their_files(daemon: Daemon) -
 
 
 def test_an_error_among_many_answers_is_raised(daemon: Daemon) -> None:
-    def answer(channel: Channel) -> None:
+    def answer(channel: Channel[Any, Any]) -> None:
         channel.send({"part": 1})
         channel.send({"error": "a worker has died"})
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from faith.cli import sessions
-from faith.errors import ConfigError
+from faith.cli import control_client, sessions
+from faith.errors import ConfigError, FaithError
 
 
 def session(name: str, client: str, sent: int) -> dict[str, Any]:
@@ -46,3 +47,47 @@ def test_as_a_table() -> None:
     first, second = list(sessions.lines(SESSIONS[:2]))[1:]
     assert len(first) == len(second)
     assert list(sessions.lines([])) == ["  ".join(sessions.KEYS)]
+
+
+HONEST = {
+    "serial": 0x1F3,
+    "client": "[2001:db8::1]:1",
+    "mapped": "[64:ff9b::1]:80",
+    "server": None,
+    "stage": "open",
+    "seconds": 1.5,
+    "sent": 3,
+    "received": 4,
+}
+
+
+def read(monkeypatch: pytest.MonkeyPatch, *lines: str) -> list[dict[str, Any]]:
+    answer = [({"worker": 2}, "".join(f"{line}\n" for line in lines))]
+    monkeypatch.setattr(control_client, "gather", lambda path, command: answer)
+    return sessions.read(None)
+
+
+def test_it_is_read_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = read(monkeypatch, json.dumps(HONEST))
+    assert found == {"id": "2-1f3", **{key: HONEST[key] for key in sessions.KEYS[1:]}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps(HONEST | {"client": "\x1b]0;owned\x07"}),
+        json.dumps(HONEST | {"stage": "open\nroot"}),
+        json.dumps(HONEST | {"server": "x" * 1000}),
+        json.dumps(HONEST | {"sent": "\x1b[2J"}),
+        json.dumps(HONEST | {"serial": "\x1b[2J"}),
+        json.dumps({"client": "nobody"}),
+        "[]",
+        "[" * 100_000,
+        "nonsense",
+    ],
+)
+def test_a_worker_that_was_taken_over_writes_nothing_to_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    with pytest.raises(FaithError, match=r"^worker 2 sends no valid list of its sessions$"):
+        read(monkeypatch, json.dumps(HONEST), line)

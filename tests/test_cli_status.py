@@ -166,6 +166,13 @@ def test_a_faithd_that_serves_less_than_is_reserved(host: Host) -> None:
     assert host.warnings() == ["faithd telnet (pid 42) does not relay from 2001:db8:ffff::/96"]
 
 
+def test_a_process_that_hangs(host: Host) -> None:
+    host.faithds = [faithd(late=["worker 2 (pid 77)"])]
+    assert host.warnings() == [
+        "faithd telnet (pid 42): worker 2 (pid 77) does not answer; it is replaced soon"
+    ]
+
+
 def test_a_faithd_without_any_prefix(host: Host) -> None:
     host.prefixes, host.guard = [], GuardState()
     assert status.read().warnings == ("faithd telnet (pid 42) has no prefix to relay from",)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.daemon.process import control_socket
-from faith.daemon.process.channel import Channel
+from faith.daemon.process.channel import JsonChannel, Received
 from faith.daemon.process.control_socket import Control, Request
 from faith.daemon.process.loop import Loop
 from faith.daemon.upgrade.pending_requests import PendingRequests
@@ -65,21 +65,21 @@ def test_it_is_its_owners_alone_and_goes_with_it(tmp_path: Path) -> None:
 
 
 def test_a_request_is_answered(daemon: Daemon, connect: socket.socket) -> None:
-    channel = Channel(connect)
+    channel = JsonChannel(connect)
     channel.send({"command": "echo", "word": "hello"})
     daemon.turn()
-    assert channel.receive() == ({"said": "hello"}, [])
+    assert channel.receive() == Received({"said": "hello"}, [])
     assert channel.receive() is None
 
 
 def test_no_timer_outlives_an_answer(daemon: Daemon, connect: socket.socket) -> None:
-    Channel(connect).send({"command": "echo", "word": "hello"})
+    JsonChannel(connect).send({"command": "echo", "word": "hello"})
     daemon.turn()
     assert daemon.loop._until_next() is None
 
 
 def test_an_answer_may_come_later(daemon: Daemon, connect: socket.socket) -> None:
-    channel = Channel(connect)
+    channel = JsonChannel(connect)
     channel.send({"command": "later"})
     daemon.turn()
     (request,) = daemon.kept
@@ -87,7 +87,7 @@ def test_an_answer_may_come_later(daemon: Daemon, connect: socket.socket) -> Non
         channel.receive()
     request.fail("no")
     request.answer(good="yes")  # too late
-    assert channel.receive() == ({"error": "no"}, [])
+    assert channel.receive() == Received({"error": "no"}, [])
     assert channel.receive() is None
 
 
@@ -104,7 +104,7 @@ def test_nonsense_is_refused(daemon: Daemon, connect: socket.socket, octets: byt
 
 
 def test_who_left_is_forgotten(daemon: Daemon, connect: socket.socket) -> None:
-    Channel(connect).send({"command": "later"})
+    JsonChannel(connect).send({"command": "later"})
     daemon.turn()
     connect.close()
     daemon.kept[0].answer(nothing="heard")
@@ -127,7 +127,7 @@ def test_there_are_only_so_many_at_a_time(
         other.connect(str(daemon.path))
         daemon.turn()
         assert other.recv(1) == b""
-        Channel(connect).send({"command": "echo", "word": "I was first"})
+        JsonChannel(connect).send({"command": "echo", "word": "I was first"})
         daemon.turn()
 
 
@@ -170,7 +170,7 @@ def test_a_request_can_be_taken_and_answered_when_its_time_is_over(
     daemon: Daemon, connect: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_socket, "PATIENCE", 0.05)
-    channel = Channel(connect)
+    channel = JsonChannel(connect)
     channel.send({"command": "later"})
     daemon.turn(0.02)
     (request,) = daemon.kept
@@ -182,5 +182,5 @@ def test_a_request_can_be_taken_and_answered_when_its_time_is_over(
     after = PendingRequests([os.dup(fd) for fd in before.state()])
     before.close_in_child()
     after.answer(programs=2)
-    assert channel.receive() == ({"programs": 2}, [])
+    assert channel.receive() == Received({"programs": 2}, [])
     assert channel.receive() is None

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.process.channel import Channel
+from faith.daemon.process.messages import Give, Serve, pair
 from faith.daemon.services import datagram_process
 from faith.daemon.services.datagram_process import DatagramProcess, Task
 from faith.translation.destination import no_leases
@@ -51,16 +52,16 @@ def test_who_hands_over_does_not_begin_to_serve(monkeypatch: pytest.MonkeyPatch)
     server = Idle()
     parts: Any = Unruled()
     loop = asyncio.new_event_loop()
-    ours, theirs = Channel.pair()
-    giver, taker = Channel.pair()
+    ours, theirs = pair()
+    giver, taker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     task = Task(lambda *_: server, dict, parts, no_leases, "nobody", False)
-    DatagramProcess(loop, task, theirs)
-    ours.send({"kind": "serve"})
-    ours.send({"kind": "give"}, [giver.fileno()])
+    process = DatagramProcess(loop, task, theirs)
+    ours.send(Serve())
+    ours.send(Give(), [giver.fileno()])
     loop.call_later(0.2, setattr, server, "left", False)
     loop.run_forever()
     assert server.asked == ["close"]
-    loop.remove_reader(theirs.fileno())
+    process.close()
     loop.close()
-    for channel in (ours, theirs, giver, taker):
-        channel.close()
+    for one in (ours, theirs, giver, taker):
+        one.close()

@@ -28,6 +28,7 @@ class Kind:
     """Of datagrams that the kernel does not lead here."""
 
     name = "test server"
+    settings = dict
 
     def wanted(self, settings: Any) -> Any:
         return settings

@@ -1,4 +1,4 @@
-"""The workers of the program before: real processes, which are told to hand over."""
+"""Old workers that hand over: once more when it fails, and to their end when it always does."""
 
 from __future__ import annotations
 
@@ -6,111 +6,124 @@ import os
 import select
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.process.channel import Channel
+from faith.daemon.process.channel import close_all
 from faith.daemon.process.loop import Loop
-from faith.daemon.process.worker_pool import Member
-from faith.daemon.upgrade.draining import DrainingWorkers, as_left
+from faith.daemon.process.messages import (
+    Alive,
+    Give,
+    Heartbeat,
+    Kept,
+    ProcessChannel,
+    Stop,
+    supervisor_end,
+)
+from faith.daemon.process.peer import Member
+from faith.daemon.upgrade import draining
+from faith.daemon.upgrade.draining import DrainingWorkers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
-class Side:
-    """A member, and the end of its channel that a worker would have."""
+class Upgraded:
+    """A loop, old workers in it, and one place for an heir."""
 
-    def __init__(self, number: int, pid: int) -> None:
-        ours, self.theirs = Channel.pair()
-        self.member = Member(number, pid, ours, 0.0, ready=True)
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.predecessors = DrainingWorkers(self.loop, {})
+        self.over: list[int] = []
+        self.predecessors.on_kept = lambda: self.over.append(self.predecessors.kept)
+        self.predecessors.crew.on_gone = lambda: self.over.append(0)
+        near, self.heir_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.heir = Member(0, os.getpid(), supervisor_end(near), 0.0)
+        self.heirs = [self.heir]
 
-    def told(self) -> tuple[str, list[int]]:
-        assert select.select([self.theirs], [], [], 5)[0]
-        received = self.theirs.receive()
-        assert received
-        message, descriptors = received
-        return message["kind"], descriptors
+    def find(self, number: int) -> Member | None:
+        return self.heirs[number] if self.heirs else None
 
-    def close(self) -> None:
-        self.theirs.close()
-        self.member.channel.close()
+    def old(self, failures: int) -> int:
+        """An old worker that fails so many times to hand over, and ends when it has."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if not pid:
+            ours.close()
+            hand_over(ProcessChannel(theirs), failures)
+            os._exit(0)
+        theirs.close()
+        self.predecessors.adopt([(0, pid, ours.detach())])
+        return pid
+
+    def reap(self) -> None:
+        while self.predecessors.crew.pids:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid or not self.predecessors.crew.reaped(pid, status):
+                return
+
+    def run_until(self, predicate: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 5
+        while not predicate():
+            assert time.monotonic() < deadline
+            self.loop.later(0.01, self.loop.stop)
+            self.loop.run()
+
+
+def hand_over(channel: ProcessChannel, failures: int) -> None:
+    while True:
+        select.select([channel], [], [])
+        received = channel.receive()
+        if received is None or isinstance(received.message, Stop):
+            return
+        close_all(received.descriptors)
+        if isinstance(received.message, Heartbeat):
+            channel.send(Alive())
+        if isinstance(received.message, Give):
+            if not failures:
+                return
+            failures -= 1
+            channel.send(Kept(3))
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
+def upgraded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upgraded]:
+    monkeypatch.setattr(draining, "RETRY", 0.02)
+    made = Upgraded()
+    with made.loop.signals({signal.SIGCHLD: made.reap}):
+        yield made
+        made.predecessors.crew.kill()
+    made.heir.close()
+    made.heir_end.close()
+    made.loop.close()
 
 
-def adopted(loop: Loop, *old: Side, **hearings: Any) -> DrainingWorkers:
-    """Return the workers of *old* as the next program adopts them, by copied descriptors."""
-    predecessors = DrainingWorkers(loop, hearings)
-    left = as_left(side.member for side in old)
-    predecessors.adopt([(number, pid, os.dup(fd)) for number, pid, fd in left])
-    return predecessors
+def test_who_could_not_hand_over_tries_again(upgraded: Upgraded) -> None:
+    upgraded.old(failures=2)
+    upgraded.predecessors.hand_over(upgraded.find)
+    assert upgraded.predecessors.hand_over_is_under_way
+    upgraded.run_until(lambda: upgraded.over)
+    assert upgraded.over == [0]
 
 
-def test_each_hands_over_to_the_one_in_its_place(loop: Loop) -> None:
-    old = [Side(number, 1000 + number) for number in range(3)]
-    heirs = [Side(number, 2000 + number) for number in range(2)]
-    predecessors = adopted(loop, *old)
-    pairs = [*predecessors.hand_over([heir.member for heir in heirs])]
-    assert [(one.number, other.number) for one, other in pairs] == [(0, 0), (1, 1), (2, 0)]
-    for giver, taker in ((old[0], heirs[0]), (old[1], heirs[1]), (old[2], heirs[0])):
-        (give, (giving,)), (take, (taking,)) = giver.told(), taker.told()
-        assert (give, take) == ("give", "take")
-        with socket.socket(fileno=giving) as one, socket.socket(fileno=taking) as other:
-            one.send(b"a session")  # they are the two ends of a way of their own
-            assert other.recv(100) == b"a session"
-    predecessors.crew.forsake()
-    for side in (*old, *heirs):
-        side.close()
+def test_who_never_can_keeps_its_sessions_and_the_upgrade_is_over(
+    upgraded: Upgraded, caplog: pytest.LogCaptureFixture
+) -> None:
+    pid = upgraded.old(failures=100)
+    upgraded.predecessors.hand_over(upgraded.find)
+    upgraded.run_until(lambda: upgraded.over)
+    assert upgraded.over == [3]
+    assert not upgraded.predecessors.hand_over_is_under_way
+    assert upgraded.predecessors.crew.pids == [pid]
+    assert f"old worker {pid} keeps its 3 sessions to their end" in caplog.text
 
 
-def test_one_that_has_ended_keeps_the_others_from_nothing(loop: Loop) -> None:
-    dead, alive, heir = Side(0, 1000), Side(1, 1001), Side(0, 2000)
-    predecessors = adopted(loop, dead, alive)
-    dead.close()
-    assert len([*predecessors.hand_over([heir.member])]) == 2
-    assert alive.told()[0] == "give"
-    predecessors.crew.forsake()
-    alive.close()
-    heir.close()
-
-
-def test_they_end_and_are_not_replaced(loop: Loop) -> None:
-    side = Side(0, os.fork() or _wait_for_the_end())
-    predecessors = adopted(loop, side)
-    gone: list[bool] = []
-    predecessors.crew.on_gone = lambda: gone.append(True)
-    os.kill(side.member.pid, signal.SIGKILL)
-    pid, status = os.waitpid(side.member.pid, 0)
-    assert predecessors.crew.reaped(pid, status)
-    assert predecessors.crew.members == []
-    assert gone
-    side.close()
-
-
-def test_what_they_ask_for_is_heard_and_late_answers_are_not(loop: Loop) -> None:
-    side = Side(4, 1000)
-    heard: list[int] = []
-
-    def hear(member: Member, message: Any, descriptors: list[int]) -> None:
-        heard.append(member.number)
-        loop.stop()
-
-    predecessors = adopted(loop, side, ask=hear)
-    for kind in ("sessions", "killed", "ask"):
-        side.theirs.send({"kind": kind})
-    loop.run()
-    assert heard == [4]
-    predecessors.crew.forsake()
-    side.close()
-
-
-def _wait_for_the_end() -> int:
-    signal.pause()
-    os._exit(0)
+def test_it_waits_for_an_heir_that_is_being_replaced(upgraded: Upgraded) -> None:
+    upgraded.heirs.clear()
+    upgraded.old(failures=0)
+    upgraded.predecessors.hand_over(upgraded.find)
+    upgraded.loop.later(0.2, lambda: upgraded.heirs.append(upgraded.heir))
+    upgraded.run_until(lambda: upgraded.over)
+    assert upgraded.over == [0]

@@ -381,6 +381,19 @@ def test_the_other_program_knows_the_stages_by_these_names(homes: tuple[Home, Ho
     assert not one.handover.left
 
 
+def test_a_child_whose_parent_has_gone_can_go_once_more(homes: tuple[Home, Home]) -> None:
+    """It was refused, taken back, and is handed over to another process later."""
+    one, other = homes
+    _, _, parent = one.start()
+    _, _, child = one.start()
+    child.parent = parent
+    parent.data = 1
+    assert move(one, other) == 1
+    one.handover.take(*one.handover.give(253))
+    assert move(one, other) == 1
+    assert one.open_sessions == 0
+
+
 def test_listeners_come_last(homes: tuple[Home, Home]) -> None:
     one, other = homes
     one.start()

@@ -24,6 +24,18 @@ def test_it_is_ready_when_everything_is_there() -> None:
     assert list(told.obstacles()) == ["draining"]
 
 
+def test_it_is_not_ready_while_a_process_hangs() -> None:
+    told, _ = condition()
+    told.serving(2, 0)
+    told.steered(["route"], prefixes=1)
+    told.late(1)
+    assert list(told.obstacles()) == ["1 process does not answer"]
+    told.late(2)
+    assert list(told.obstacles()) == ["2 processes do not answer"]
+    told.late(0)
+    assert list(told.obstacles()) == []
+
+
 def test_a_way_that_is_left_is_no_longer_told() -> None:
     told, cells = condition()
     told.steered(["route", "redirect"], prefixes=2)

@@ -90,7 +90,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 @pytest.fixture
 def side(kernel: Kernel) -> MappedNetworks:
     shared: list[object] = []
-    made = MappedNetworks("auto", 2, shared.extend)
+    made = MappedNetworks("auto", 2, lambda: shared.extend(map(made.listeners, range(2))))
     made.shared = shared  # type: ignore[attr-defined]
     made.start()
     return made
@@ -109,7 +109,7 @@ def test_it_is_guarded_before_it_is_there_and_steered_after(
 ) -> None:
     side.follow((ONE,), ())
     assert kernel.done == ["guard", "hold", "steer"]
-    assert side.shared == ["first", "second"]  # type: ignore[attr-defined]
+    assert side.shared == [["first"], ["second"]]  # type: ignore[attr-defined]
     kernel.done.clear()
     side.follow((TWO,), ())
     assert kernel.done == ["guard", "hold", "steer", "release", "guard"]
@@ -145,7 +145,7 @@ def test_what_dead_ones_left_goes_and_what_living_ones_hold_stays(
 
 def test_the_next_program_goes_on_with_what_the_process_holds(kernel: Kernel) -> None:
     kernel.routes = {OURS: {ONE, TWO}}
-    side = MappedNetworks("auto", 2, lambda listeners: None)
+    side = MappedNetworks("auto", 2, lambda: None)
     side.start()
     side.follow((ONE,), ())
     assert kernel.held() == {OURS: {ONE}}

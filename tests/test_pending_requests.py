@@ -18,10 +18,10 @@ class Asking:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.ours = Channel(ours)
-        self.theirs = Channel(theirs)
+        self.ours: Channel[Any, Any] = Channel(ours)
+        self.theirs: Channel[Any, Any] = Channel(theirs)
 
-    def take(self) -> Channel:
+    def take(self) -> Channel[Any, Any]:
         return self.ours
 
     def answer(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -77,3 +78,14 @@ def test_the_sessions_of_a_dead_worker_are_accounted_for() -> None:
     counted.lost()
     assert counted.open == 0
     assert counted[SESSIONS] == {LOST: 2}
+
+
+def test_what_a_dead_worker_has_written_stops_nobody() -> None:
+    """Its cells are an attacker's."""
+    cells = [0] * LAYOUT.size
+    cells[LAYOUT.start(OPEN)] = (1 << 63) - 1
+    counters = Counters(memoryview(array("q", cells)))
+    for _ in range(2):
+        counters.lost()
+        counters._cells[LAYOUT.start(OPEN)] = (1 << 63) - 1
+    assert counters._cells[LAYOUT.cells(SESSIONS)[LOST]] == (1 << 63) - 1

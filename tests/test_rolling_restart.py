@@ -10,6 +10,7 @@ import pytest
 
 from faith.daemon.config.settings import Service, Settings
 from faith.daemon.process.loop import Loop
+from faith.daemon.process.messages import Alive, Failed, Heartbeat, Ready, Stop
 from faith.daemon.process.reaping import reap
 from faith.daemon.process.worker_pool import Crew
 from faith.daemon.services.interface import Companions
@@ -20,7 +21,7 @@ from faith.translation.ports import Ports
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faith.daemon.process.channel import Channel
+    from faith.daemon.process.messages import ProcessChannel
 
 SETTINGS = Settings((Service("http", Ports([(80, 80)])),), metrics=("::1", 1))
 OTHERS = replace(SETTINGS, metrics=("::1", 2))
@@ -41,7 +42,7 @@ class Waiting:
         self.crew.start(1, on_ready)
 
     def stop(self) -> None:
-        self.crew.tell("stop")
+        self.crew.tell(Stop())
         self.crew.retire()
 
     def is_as(self, left: Any) -> bool:
@@ -58,13 +59,14 @@ class Waiting:
             os.close(self.held)
             self.held = -1
 
-    def _work(self, number: int, channel: Channel) -> None:
+    def _work(self, number: int, channel: ProcessChannel) -> None:
         if self.settings is BAD:
-            channel.send({"kind": "failed", "why": "it is bad"})
+            channel.send(Failed("it is bad"))
             return
-        channel.send({"kind": "ready"})
+        channel.send(Ready())
         os.set_blocking(channel.fileno(), True)
-        channel.receive()
+        while (received := channel.receive()) and isinstance(received.message, Heartbeat):
+            channel.send(Alive())
 
 
 class Daemon:

@@ -39,6 +39,21 @@ def test_what_a_process_counted_stays_when_it_dies() -> None:
     assert area.slab(0, ONE)[0] == 1 << 60
 
 
+def test_one_more_fits_whatever_a_process_before_has_written() -> None:
+    area = Area([ONE], places=2)
+    area.slab(1, ONE)[0], area.slab(1, ONE)[1] = (1 << 63) - 1, -(1 << 63)
+    pid = os.fork()
+    if not pid:
+        area.enter(1)
+        cells = area.slab(1, ONE)
+        for cell in range(ONE.size):
+            cells[cell] += 1
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert list(area.slab(1, ONE)) == [(1 << 62) + 1, 1, 1]
+    assert area.total(ONE, 0) == (1 << 62) + 1
+
+
 def test_a_histogram_has_its_bounds_inclusive_and_a_sum_in_microseconds() -> None:
     cells = [0] * TWO.size
     buckets = Buckets(cells, TWO, TIME)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +53,11 @@ class Asking:
     """A request for an upgrade, and its answer."""
 
     def __init__(self) -> None:
-        self.ours, self.theirs = Channel.pair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours: Channel[Any, Any] = Channel(ours)
+        self.theirs: Channel[Any, Any] = Channel(theirs)
 
-    def take(self) -> Channel:
+    def take(self) -> Channel[Any, Any]:
         return self.ours
 
     @property
@@ -108,7 +111,7 @@ def test_who_asked_is_answered_when_all_is_handed_over() -> None:
     made.begin(request(asking))
     assert Upgrade.last.begun == 1
     made.handed_over()
-    assert asking.answer == {"programs": 1}
+    assert asking.answer == {"programs": 1, "kept": 0}
 
 
 def test_who_asked_is_told_why_not_and_so_is_who_wants_to_know() -> None:
@@ -132,7 +135,7 @@ def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
     assert Upgrade.last.begun == 1
     made.handed_over()
     assert Upgrade.last.begun == 1
-    assert asking.answer == {"programs": 1}
+    assert asking.answer == {"programs": 1, "kept": 0}
 
 
 def test_a_program_on_trial_answers_nobody() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from faith.daemon.process.worker_handover import ROOM, Giver, Taker
+from faith.daemon.process import worker_handover
+from faith.daemon.process.worker_handover import ROOM, Giver, Room, Taker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,13 +61,13 @@ class Meeting:
         self.loop.set_exception_handler(lambda loop, context: self.defects.append(context))
         self.defects: list[dict[str, Any]] = []
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.readers = near.fileno(), far.fileno()
         self.given: list[bool] = []
         self.failed = 0
         self.far = far
         self._taken = taken
         self.taker: Taker | None = None
-        self.readers = near.fileno(), far.fileno()
-        Giver(self.loop, near.detach(), given, self.given.append)
+        self.giver = Giver(self.loop, near.detach(), given, self.given.append)
 
     def meet(self) -> None:
         """Let the taker come, too."""
@@ -82,6 +85,8 @@ class Meeting:
 
         self.loop.run_until_complete(wait())
         assert not self.defects
+        if self.taker is None:
+            self.far.close()
         for descriptor in self.readers:
             assert not self.loop.remove_reader(descriptor), "a reader is left in the loop"
             with pytest.raises(OSError, match="Bad file descriptor"):
@@ -200,4 +205,97 @@ def test_a_taker_that_makes_no_sense_of_it_says_so_and_takes_nothing(
     assert meeting.given == [False]
     assert meeting.failed == 1
     assert mine.numbers == [*range(5)]
-    assert "what the old program hands over makes no sense" in caplog.text
+
+
+@contextlib.contextmanager
+def full() -> Iterator[None]:
+    """Within the block, this process has no descriptor left, and may have no more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.open("/dev/null", os.O_RDONLY)]
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), before[1])
+    )
+    with contextlib.suppress(OSError):
+        while True:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for descriptor in held:
+            os.close(descriptor)
+
+
+class Crowded(Room):
+    """Room in a process that has none: the limit is the test's to set."""
+
+    def _limit(self, kept: int) -> None:
+        pass
+
+
+def test_a_lot_that_arrives_cut_is_refused_and_sent_again(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = Store(5), Store()
+    stores.append(theirs)
+    meeting = Meeting({"mine": mine}, {"mine": theirs})
+    with full():
+        taker = Taker(
+            meeting.loop, meeting.far.detach(), {"mine": theirs}, meeting._fail, Crowded()
+        )
+        taker._receive()  # so many are coming
+        taker._receive()
+        assert not theirs.things
+    meeting.run()
+    assert meeting.given == [True]
+    assert theirs.numbers == [*range(5)]
+    assert meeting.failed == 0
+
+
+def test_what_finds_no_room_for_long_stays(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_handover, "REFUSED_AGAIN", 0.001)
+    mine, theirs = Store(5), Store()
+    stores += [mine, theirs]
+    meeting = Meeting({"mine": mine}, {"mine": theirs})
+    with full():
+        Taker(meeting.loop, meeting.far.detach(), {"mine": theirs}, meeting._fail, Crowded())
+        meeting.run()
+    assert meeting.given == [False]
+    assert mine.numbers == [*range(5)]
+    assert not theirs.things
+
+
+def test_what_cannot_go_for_long_stays(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_handover, "PATIENCE", 0.05)
+    mine = Store(5, patience=1_000_000)
+    stores.append(mine)
+    meeting = Meeting({"mine": mine}, {})
+    meeting.run()
+    assert meeting.given == [False]
+    assert mine.numbers == [*range(5)]
+
+
+def test_room_is_kept_for_what_is_coming() -> None:
+    """Whatever else asks for a descriptor meanwhile gets none beyond that."""
+
+    def read() -> tuple[int, int]:
+        room, (_, most) = Room(), resource.getrlimit(resource.RLIMIT_NOFILE)
+        first, second = (cast("Taker", object()) for _ in range(2))
+        room.keep(first, 100)
+        room.keep(second, 50)
+        both = most - resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        room.release(first)
+        one = most - resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        room.release(second)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == most
+        return both, one
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        assert read() == (150, 50)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

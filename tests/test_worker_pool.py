@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -11,8 +12,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.daemon.process import heartbeat
+from faith.daemon.process import peer as peer_module
 from faith.daemon.process import worker_pool as crew_module
+from faith.daemon.process.channel import from_memory
 from faith.daemon.process.loop import Loop
+from faith.daemon.process.messages import (
+    Alive,
+    Drain,
+    Failed,
+    Heartbeat,
+    Kill,
+    Killed,
+    Ready,
+    State,
+    Steer,
+    Stop,
+    pair,
+)
+from faith.daemon.process.peer import Member
 from faith.daemon.process.worker_pool import (
     LONGEST_PAUSE,
     SHORTEST_PAUSE,
@@ -25,10 +43,10 @@ from faith.errors import SetupError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faith.daemon.process.channel import Channel, Message
-    from faith.daemon.process.worker_pool import Member
+    from faith.daemon.process.channel import Received
+    from faith.daemon.process.messages import Order, ProcessChannel
 
-    Work = Callable[[int, Channel], None]
+    Work = Callable[[int, ProcessChannel], None]
 
 
 class Bridge:
@@ -36,18 +54,21 @@ class Bridge:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.heard: list[Message] = []
+        self.heard: list[tuple[int, int]] = []
+        self.fails = False
         self.crew: Crew
 
     def man(self, work: Work, count: int = 2) -> None:
         """Fork the crew, and let the loop stop when all are ready."""
-        self.crew = Crew(self.loop, work, {"said": self.hear})
+        self.crew = Crew(self.loop, work, {Killed: self.hear})
         self.crew.on_gone = self.loop.stop
         self.crew.start(count, self.loop.stop)
         self.loop.run()
 
-    def hear(self, member: Member, message: Message, descriptors: list[int]) -> None:
-        self.heard.append({**message, "number": member.number})
+    def hear(self, member: Member, message: Killed, descriptors: list[int]) -> None:
+        if self.fails:
+            raise KeyError("a defect of the supervisor's")
+        self.heard.append((member.number, message.question))
         self.loop.stop()
 
     def reap(self) -> None:
@@ -77,27 +98,37 @@ def bridge() -> Iterator[Bridge]:
     bridge.loop.close()
 
 
-def wait(channel: Channel) -> Message | None:
+def wait(channel: ProcessChannel) -> Received[Order] | None:
     select.select([channel], [], [])
-    received = channel.receive()
-    return received and received[0]
+    return channel.receive()
 
 
-def obey(number: int, channel: Channel) -> None:
-    """Be ready, repeat what is said, end when told so or when alone."""
-    channel.send({"kind": "ready"})
-    while order := wait(channel):
-        if order["kind"] == "stop":
+def obey(number: int, channel: ProcessChannel) -> None:
+    """Be ready, answer, report the text of each state as a number, end when told so or alone."""
+    channel.send(Ready())
+    while received := wait(channel):
+        order = received.message
+        if isinstance(order, Stop):
             return
-        channel.send({"kind": "said", "what": order["kind"]})
+        if isinstance(order, State):
+            channel.send(Killed(int(from_memory(received.descriptors[0])), True))
+            channel.applied[order.topic] = order.generation
+        elif isinstance(order, Kill):
+            channel.send(Killed(order.question, True))
+        if isinstance(order, State | Heartbeat):
+            channel.send(Alive(channel.applied))
+
+
+def sleep(number: int, channel: ProcessChannel) -> None:
+    channel.send(Ready())
+    time.sleep(60)  # time: until it is killed
 
 
 def test_every_worker_hears_what_is_told(bridge: Bridge) -> None:
     bridge.man(obey)
-    bridge.crew.tell("hello")
+    bridge.crew.tell(Kill(7, 0))
     bridge.run_until(lambda: len(bridge.heard) == 2)
-    assert sorted(heard["number"] for heard in bridge.heard) == [0, 1]
-    assert {heard["what"] for heard in bridge.heard} == {"hello"}
+    assert sorted(bridge.heard) == [(0, 7), (1, 7)]
 
 
 def test_a_dead_worker_is_replaced_later_and_later(
@@ -131,16 +162,16 @@ def test_pauses_are_bounded_and_forgotten_after_a_long_life(
 
 
 def test_a_worker_that_fails_at_the_start_fails_the_start(bridge: Bridge) -> None:
-    def fail(number: int, channel: Channel) -> None:
-        channel.send({"kind": "failed", "why": "no such user"})
+    def fail(number: int, channel: ProcessChannel) -> None:
+        channel.send(Failed("no such user"))
 
     with pytest.raises(SetupError, match="no such user"):
         bridge.man(fail)
 
 
 def test_the_reason_is_told_when_the_death_is_noticed_first(bridge: Bridge) -> None:
-    def fail(number: int, channel: Channel) -> None:
-        channel.send({"kind": "failed", "why": "no such user"})
+    def fail(number: int, channel: ProcessChannel) -> None:
+        channel.send(Failed("no such user"))
 
     bridge.crew = Crew(bridge.loop, fail, {})
     bridge.crew.start(1, bridge.loop.stop)
@@ -152,7 +183,7 @@ def test_the_reason_is_told_when_the_death_is_noticed_first(bridge: Bridge) -> N
 
 
 def test_a_worker_that_dies_at_the_start_fails_the_start(bridge: Bridge) -> None:
-    def die(number: int, channel: Channel) -> None:
+    def die(number: int, channel: ProcessChannel) -> None:
         os._exit(3)
 
     with pytest.raises(SetupError, match="exited with 3"):
@@ -160,55 +191,298 @@ def test_a_worker_that_dies_at_the_start_fails_the_start(bridge: Bridge) -> None
 
 
 def test_last_words_are_heard(bridge: Bridge) -> None:
-    def speak_and_die(number: int, channel: Channel) -> None:
-        channel.send({"kind": "ready"})
+    def speak_and_die(number: int, channel: ProcessChannel) -> None:
+        channel.send(Ready())
         wait(channel)
-        channel.send({"kind": "said", "what": "goodbye"})
+        channel.send(Killed(1, True))
 
     bridge.man(speak_and_die, 1)
     bridge.crew.retire()
-    bridge.crew.tell("go")
+    bridge.crew.tell(Drain())
     bridge.run_until(lambda: bridge.heard and not bridge.crew.pids)
 
 
 def test_nobody_is_replaced_after_retirement(bridge: Bridge) -> None:
     bridge.man(obey)
     bridge.crew.retire()
-    bridge.crew.tell("stop")
+    bridge.crew.tell(Stop())
     bridge.loop.run()  # on_gone stops it
     assert bridge.crew.pids == []
 
 
-def test_one_that_takes_no_orders_is_killed(
+def test_a_full_channel_is_not_fatal_but_too_many_orders_are(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def sleep(number: int, channel: Channel) -> None:
-        channel.send({"kind": "ready"})
-        time.sleep(60)
-
     bridge.man(sleep, 1)
     bridge.crew.retire()
-    for _ in range(1000):
-        bridge.crew.tell("x" * 1000)
-        if "takes no orders" in caplog.text:
-            break
+    (member,) = bridge.crew.members
+    fill(member)
+    member.send(Drain())
+    assert "control channel" not in caplog.text
+    for _ in range(peer_module.MOST_WAITING):
+        member.send(Drain())
+    assert "worker 1" in caplog.text
+    assert "its control channel is full; killing it" in caplog.text
     bridge.loop.run()
     assert bridge.crew.pids == []
 
 
-def test_one_that_talks_nonsense_is_killed(
-    bridge: Bridge, caplog: pytest.LogCaptureFixture
+def fill(member: Member) -> None:
+    """Have the kernel queue as much for *member* as it does."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            member.channel.send(Drain())
+
+
+def test_the_newest_state_comes_when_there_is_room(bridge: Bridge) -> None:
+    """What was told while the channel was full is not told any more, and nobody is killed."""
+
+    def halt_and_obey(number: int, channel: ProcessChannel) -> None:
+        channel.send(Ready())
+        os.kill(os.getpid(), signal.SIGSTOP)
+        obey(number, channel)
+
+    bridge.man(halt_and_obey, 1)
+    (member,) = bridge.crew.members
+    os.waitid(os.P_PID, member.pid, os.WSTOPPED | os.WNOWAIT)
+    fill(member)
+    for number in range(1, 100):
+        bridge.crew.desire("one", lambda number=number: str(number))  # type: ignore[misc]
+    os.kill(member.pid, signal.SIGCONT)
+    bridge.run_until(lambda: member.applied.get("one") == 99)
+    assert bridge.heard == [(0, 99)]
+
+
+def test_a_change_is_sent_and_the_whole_to_who_lags(bridge: Bridge) -> None:
+    def forget_one(number: int, channel: ProcessChannel) -> None:
+        """Lose the second state, as for want of a descriptor."""
+        channel.send(Ready())
+        seen = 0
+        while received := wait(channel):
+            if isinstance(received.message, State):
+                seen += 1
+                if seen != 2:
+                    channel.applied[received.message.topic] = received.message.generation
+                    channel.send(Killed(int(from_memory(received.descriptors[0])), True))
+            channel.send(Alive(channel.applied))
+
+    bridge.man(forget_one, 1)
+    (member,) = bridge.crew.members
+    bridge.crew.desire("one", lambda: "1")
+    bridge.run_until(lambda: member.applied.get("one") == 1)
+    bridge.crew.desire("one", lambda: "2", lambda: "12")
+    bridge.run_until(lambda: member.applied.get("one") == 2)
+    bridge.crew.desire("one", lambda: "3", lambda: "23")
+    bridge.run_until(lambda: member.applied.get("one") == 3)
+    assert bridge.heard == [(0, 1), (0, 2), (0, 23)]
+
+
+def test_the_first_state_that_is_lost_is_sent_again_whole(bridge: Bridge) -> None:
+    def forget_the_first(number: int, channel: ProcessChannel) -> None:
+        channel.send(Ready())
+        seen = 0
+        while received := wait(channel):
+            if isinstance(received.message, State):
+                seen += 1
+                if seen == 2:
+                    channel.send(Killed(int(from_memory(received.descriptors[0])), True))
+                    channel.applied[received.message.topic] = received.message.generation
+            channel.send(Alive(channel.applied))
+
+    bridge.man(forget_the_first, 1)
+    (member,) = bridge.crew.members
+    bridge.crew.desire("one", lambda: "1", lambda: "01")
+    bridge.run_until(lambda: member.applied.get("one") == 1)
+    assert bridge.heard == [(0, 1)]
+
+
+def test_one_that_gets_on_does_not_lag_however_many_states_come() -> None:
+    near, far = pair()
+    member = Member(0, os.getpid(), near, 0.0)
+    member.behind = 1.0
+    member.answered(Alive({"one": 7}), 50.0)
+    assert member.lag(51.0) == 1.0
+    member.answered(Alive({"one": 7}), 60.0)
+    assert member.lag(61.0) == 11.0, "it has applied nothing more"
+    member.close()
+    far.close()
+
+
+def test_who_is_forked_begins_with_the_newest_state(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def babble(number: int, channel: Channel) -> None:
-        channel.send({"kind": "ready"})
-        channel.send({"sort": "none"})
-        time.sleep(60)
+    monkeypatch.setattr(crew_module, "SHORTEST_PAUSE", 0.02)
+    bridge.man(obey, 1)
+    bridge.crew.desire("one", lambda: "1")
+    (old,) = bridge.crew.pids
+    os.kill(old, signal.SIGKILL)
+    bridge.run_until(lambda: bridge.crew.serving and bridge.crew.pids != [old])
+    bridge.run_until(lambda: bridge.crew.members[0].applied == {"one": 1})
+    assert bridge.heard in ([], [(0, 1)]), "the new one was told nothing"
+
+
+def test_one_that_died_with_unread_messages_stops_nobody(bridge: Bridge) -> None:
+    """Its channel gives ECONNRESET, while the others are told."""
+    bridge.man(obey, 3)
+    bridge.crew.retire()
+    first, *others = bridge.crew.members
+    os.kill(first.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, first.pid, os.WSTOPPED)
+    first.send(Drain())  # which it will not read
+    os.kill(first.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+    bridge.crew.desire("one", lambda: "1")
+    bridge.run_until(lambda: all(other.applied == {"one": 1} for other in others))
+    assert sorted(bridge.heard) == [(1, 1), (2, 1)]
+
+
+def test_one_that_hangs_is_late_then_killed_and_replaced(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hasten(monkeypatch)
+    bridge.man(obey, 2)
+    first, second = bridge.crew.members
+    os.kill(first.pid, signal.SIGSTOP)
+    bridge.run_until(lambda: bridge.crew.late == [first])
+    assert bridge.crew.able == [second]
+    bridge.run_until(lambda: first.pid not in bridge.crew.pids)
+    assert f"worker 1 (pid {first.pid}): no heartbeat for 1.5 s; killing it" in caplog.text
+    bridge.run_until(lambda: len(bridge.crew.able) == 2)
+    assert second in bridge.crew.able
+    assert bridge.crew.restarts == 1
+
+
+def test_one_that_goes_on_is_not_late_any_more(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasten(monkeypatch, limit=60)
+    changes: list[int] = []
+    bridge.man(obey, 1)
+    bridge.crew.on_late(lambda: changes.append(len(bridge.crew.late)))
+    (pid,) = bridge.crew.pids
+    os.kill(pid, signal.SIGSTOP)
+    bridge.run_until(lambda: bridge.crew.late)
+    os.kill(pid, signal.SIGCONT)
+    bridge.run_until(lambda: not bridge.crew.late)
+    assert (changes[0], changes[-1]) == (1, 0)
+    assert bridge.crew.pids == [pid]
+
+
+def test_one_that_does_not_apply_what_binds_it_is_killed(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ignore(number: int, channel: ProcessChannel) -> None:
+        channel.send(Ready())
+        while wait(channel):
+            channel.send(Alive())
+
+    hasten(monkeypatch)
+    bridge.man(ignore, 1)
+    bridge.crew.retire()
+    bridge.crew.desire("free", lambda: "1", binding=False)
+    (member,) = bridge.crew.members
+    bridge.run_until(lambda: "free" in member.sent)
+    assert member.behind is None
+    bridge.crew.desire("one", lambda: "1")
+    bridge.loop.run()
+    assert "the newest rules or settings are not applied after 1.5 s; killing it" in caplog.text
+
+
+def test_nobody_is_blamed_when_the_supervisor_was_halted(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasten(monkeypatch)
+    bridge.man(obey, 1)
+    (pid,) = bridge.crew.pids
+    os.kill(pid, signal.SIGSTOP)
+    (member,) = bridge.crew.members
+    bridge.run_until(lambda: member.asked is not None)
+    time.sleep(1.7)  # time: all of us stand still, as by a freezer
+    os.kill(pid, signal.SIGCONT)
+    bridge.run_until(lambda: member.asked is None)
+    assert bridge.crew.pids == [pid]
+    assert bridge.crew.late == []
+
+
+def hasten(monkeypatch: pytest.MonkeyPatch, limit: float = 1.5) -> None:
+    """Have what takes seconds take tenths of one."""
+    for name, seconds in {
+        "BEAT": 0.05,
+        "LATE": 0.4,
+        "LIMIT": limit,
+    }.items():
+        monkeypatch.setattr(heartbeat, name, seconds)
+    monkeypatch.setattr(crew_module, "SHORTEST_PAUSE", 0.02)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"nonsense",
+        b'{"sort": "none"}',
+        b'{"kind": "sockets", "family": 10, "count": 1000000000000}',
+        b'{"kind": "alive", "applied": {"x": 9223372036854775807}}',
+        b'{"kind": "steer", "client": "2001:db8::1", "mapped": "2001:db8::2"}',
+        b'{"kind": "failed", "why": "' + b"x" * 70_000 + b'"}',
+        b"[" * 60_000,
+    ],
+)
+def test_one_that_sends_an_invalid_message_is_killed(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture, octets: bytes
+) -> None:
+    def babble(number: int, channel: ProcessChannel) -> None:
+        channel.send(Ready())
+        os.write(channel.fileno(), octets)
+        time.sleep(60)  # time: until it is killed
 
     bridge.man(babble, 1)
     bridge.crew.retire()
     bridge.loop.run()
-    assert "talks nonsense" in caplog.text
+    assert "worker 1 (pid" in caplog.text
+    assert "sent an invalid message" in caplog.text
+    assert "; killing it" in caplog.text
     assert bridge.crew.pids == []
+
+
+def test_what_a_worker_may_not_send_is_invalid(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    def steer(number: int, channel: ProcessChannel) -> None:
+        channel.send(Ready())
+        channel.send(Steer("2001:db8::1", "2001:db8::2"))
+        time.sleep(60)  # time: until it is killed
+
+    bridge.man(steer, 1)
+    bridge.crew.retire()
+    bridge.loop.run()
+    assert "Steer is not for it to send" in caplog.text
+
+
+def test_an_error_of_a_handler_kills_nobody(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge.man(obey, 1)
+    pids = bridge.crew.pids
+    bridge.fails = True
+    bridge.crew.tell(Kill(1, 0))
+    bridge.run_until(lambda: "a defect of this program" in caplog.text)
+    assert "KeyError" in caplog.text
+    bridge.fails = False
+    bridge.crew.tell(Kill(2, 0))
+    bridge.run_until(lambda: bridge.heard == [(0, 2)])
+    assert bridge.crew.pids == pids
+
+
+def test_what_a_worker_says_reaches_no_terminal_as_a_command(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(number: int, channel: ProcessChannel) -> None:
+        channel.send(Ready())
+        channel.send(Failed("a\x1b[2Jb\nc"))
+        wait(channel)
+
+    bridge.man(fail, 1)
+    bridge.run_until(lambda: "a?[2Jb?c" in caplog.text)
 
 
 def test_workers_ignore_what_is_for_the_supervisor(bridge: Bridge) -> None:
@@ -216,7 +490,7 @@ def test_workers_ignore_what_is_for_the_supervisor(bridge: Bridge) -> None:
     for pid in bridge.crew.pids:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             os.kill(pid, number)
-    bridge.crew.tell("hello")
+    bridge.crew.tell(Kill(7, 0))
     bridge.run_until(lambda: len(bridge.heard) == 2)
 
 

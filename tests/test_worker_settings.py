@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from faith.daemon.config import carried
 from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.observe.records import Recording
 from faith.relay.tcp.admission import Limits
@@ -21,4 +22,4 @@ def test_what_is_carried_is_what_arrives() -> None:
         WorkerSettings(relay, Recording(sample=3), Ports([(23, 23)]), "json"),
         WorkerSettings(RelaySettings(), Recording(), NO_PORTS, "text"),
     ):
-        assert WorkerSettings.loads(orders.dumps()) == orders
+        assert carried.loads(carried.dumps(orders), WorkerSettings) == orders

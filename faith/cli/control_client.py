@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.host import discovery
-from faith.daemon.process.channel import Channel, from_memory
+from faith.daemon.process.channel import JsonChannel, from_memory
 from faith.errors import FaithError, SetupError
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def _answers(
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
             sock.connect(str(path))
-            channel = Channel(sock)
+            channel = JsonChannel(sock)
             sock.settimeout(patience)
             channel.send({"command": command, **words})
             while received := channel.receive():
                 if "error" in received[0]:
                     raise FaithError(received[0]["error"])
-                yield received
+                yield received[:2]
     except TimeoutError as error:
         raise SetupError(step, f"no answer within {patience:g} s") from error
     except OSError as error:

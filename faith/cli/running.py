@@ -58,9 +58,12 @@ def drain(
 
 
 def reload(at: _Control = None) -> None:
-    """Make faithd read its configuration again: all of it is applied, or nothing."""
-    control_client.ask(at, "reload", patience=3 * PATIENCE)  # it may take an upgrade
-    print("the configuration has been read again, and is in force")
+    """Have faithd read its configuration again: all of it is taken, or nothing."""
+    answer = control_client.ask(at, "reload", patience=3 * PATIENCE)  # it may take an upgrade
+    if behind := answer.get("behind"):
+        print(f"the configuration has been read again; not applied yet by {', '.join(behind)}")
+    else:
+        print("the configuration has been read again, and is in force")
 
 
 def join(app: typer.Typer) -> None:

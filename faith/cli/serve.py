@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import config
+from faith.daemon.config import config, tried_files
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.settings import ALGS, Service, Settings
 from faith.daemon.host.socket_activation import PassedSockets
@@ -58,6 +58,16 @@ def main(arguments: list[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
+        inherited = InheritedState.found()
+        passed = PassedSockets.found()
+    except FaithError as error:
+        print(f"faithd: {error}", file=sys.stderr)
+        return 1
+    if inherited and inherited.on_trial:
+        tried_files.record()
+    elif inherited:
+        tried_files.reuse(inherited["tried"])
+    try:
         reread = _settings_by(options, parser)
         settings = reread()
     except ConfigError as error:
@@ -66,12 +76,6 @@ def main(arguments: list[str]) -> int:
         print(f"faithd: {error}", file=sys.stderr)
         return 1
     foreground = options.foreground or is_supervised()
-    try:
-        inherited = InheritedState.found()
-        passed = PassedSockets.found()
-    except FaithError as error:
-        print(f"faithd: {error}", file=sys.stderr)
-        return 1
     background = Background() if foreground else Background.enter(again=inherited is not None)
     ident = "faithd" if options.config else f"faithd {options.service}"
     log_handler = _open_log(ident, settings.log, foreground=foreground)
@@ -86,6 +90,8 @@ def main(arguments: list[str]) -> int:
     except Exception:
         log.exception("faithd failed")
         return 1
+    if inherited and inherited.on_trial:
+        tried_files.save(inherited["tried"])
     return 0
 
 

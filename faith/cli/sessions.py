@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 from faith.cli import control_client
-from faith.errors import ConfigError
+from faith.errors import ConfigError, FaithError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 KEYS = ("id", "client", "mapped", "server", "stage", "seconds", "sent", "received")
 """The fields of a session, in the order of the columns; numbers are sorted in descending order."""
+_LONGEST = 200
+"""Characters of a field."""
 _NUMBERS = ("seconds", "sent", "received")
 
 
@@ -24,11 +26,30 @@ def read(path: Path | None) -> list[Session]:
     """Return every session of the faithd at *path*, the oldest first.  Raises FaithError."""
     found = []
     for message, lines in control_client.gather(path, "sessions"):
-        for line in lines.splitlines():
-            session = json.loads(line)
-            session["id"] = f"{message['worker']}-{session.pop('serial'):x}"
-            found.append({key: session[key] for key in KEYS})
+        worker = message["worker"]
+        try:
+            found += [_session(worker, json.loads(line)) for line in lines.split("\n") if line]
+        except (LookupError, TypeError, ValueError, RecursionError):
+            raise FaithError(f"worker {worker} sends no valid list of its sessions") from None
     return order(found, "seconds")
+
+
+def _session(worker: int, fields: Any) -> Session:
+    """Return a session of what *worker* has written, which is not trusted: it goes to a terminal.
+
+    Raises LookupError, TypeError or ValueError for what is none.
+    """
+    session: Session = {"id": f"{worker}-{fields['serial']:x}"}
+    for key in KEYS[1:]:
+        value = fields[key]
+        if key in _NUMBERS:
+            session[key] = value + 0  # or it is no number
+        else:
+            text = "" if value is None else str(value)
+            if len(text) > _LONGEST or not text.isprintable():
+                raise ValueError(key)
+            session[key] = value if value is None else text
+    return session
 
 
 def of_client(sessions: Iterable[Session], network: str) -> list[Session]:

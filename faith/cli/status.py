@@ -120,6 +120,7 @@ def _guard_warnings(state: GuardState, prefixes: tuple[Prefix, ...]) -> Iterator
 def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...]) -> Iterator[str]:
     for faithd in faithds:
         who = f"faithd {faithd.service} (pid {faithd.pid})"
+        yield from (f"{who}: {late} does not answer; it is replaced soon" for late in faithd.late)
         if not prefixes:
             yield f"{who} has no prefix to relay from"
         for prefix in prefixes:

@@ -58,7 +58,9 @@ def _ask(path: Path, who: str) -> str:
         answer = control_client.ask(path, "upgrade", patience=3 * PATIENCE)
     except FaithError as error:
         raise FaithError(f"{who}: {error}") from None
-    return f"upgraded {who}: program {answer['programs']}, everything is handed over"
+    kept = answer.get("kept")
+    rest = f"{kept} sessions end in old workers" if kept else "everything is handed over"
+    return f"upgraded {who}: program {answer['programs']}, {rest}"
 
 
 def _after(before: Running) -> Running | None:

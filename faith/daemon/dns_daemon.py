@@ -127,6 +127,8 @@ class _Forwarder:
             self._loop.run()
 
     def _counters(self, number: int) -> Counters:
+        """In the process of that number: what it counts in."""
+        self._area.enter(number)
         return Counters(self._area.slab(number, dns_counters.LAYOUT))
 
     def _forsake(self) -> None:
@@ -152,12 +154,14 @@ class _Forwarder:
     def _changed(self) -> None:
         crew = self._answering.crew
         self._life.serving(crew.serving, crew.restarts)
+        self._life.late(len(crew.late))
 
     def _serving(self) -> None:
         """Have those that serve now watched, and say so."""
         crew = self._answering.crew
         crew.on_serve = self._changed
         crew.on_end = lambda member: self._changed()
+        crew.on_late(self._changed)
         self._changed()
         notify("READY=1")
         log.log(NOTICE, "serving, workers: %s", " ".join(map(str, crew.pids)))
@@ -167,7 +171,8 @@ class _Forwarder:
 
     def _keep_watchdog(self, interval: float) -> None:
         if interval:
-            notify("WATCHDOG=1")
+            if not self._answering.crew.late:
+                notify("WATCHDOG=1")
             self._loop.later(interval, partial(self._keep_watchdog, interval))
 
     def _handle_sighup(self) -> None:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from faith.daemon.config import tried_files
 from faith.daemon.config.policy import Rules
 from faith.daemon.host import discovery
 from faith.daemon.host.address_leases import AddressLeases
@@ -28,6 +29,7 @@ from faith.daemon.observe.metric_areas import MetricAreas
 from faith.daemon.process import systemd
 from faith.daemon.process.control_socket import Control
 from faith.daemon.process.daemonize import pid_file
+from faith.daemon.process.heartbeat import BEAT
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
 from faith.daemon.reload import Reload, Reloads
@@ -46,10 +48,15 @@ if TYPE_CHECKING:
     from faith.daemon.observe.log import Log
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.daemonize import Background
+    from faith.daemon.process.worker_pool import Crew
     from faith.daemon.upgrade.inherited_state import InheritedState
     from faith.daemon.upgrade.upgrades import Failed, Heritable
 
 log = logging.getLogger("faith.supervisor")
+
+APPLIED = 8.0
+"""Seconds to wait for processes to apply what is new: less than its patience."""
+_LOOK = 0.02
 
 
 class Supervisor:
@@ -134,8 +141,8 @@ class Supervisor:
         """
         settings, legacy, on_trial = self._settings, self._legacy, self._on_trial
         rules = Rules.of(settings)
-        settings.check_local_servers()
-        if not legacy or on_trial:
+        if not legacy or on_trial:  # else that was tried, and it is too late to refuse
+            settings.check_local_servers()
             refuse_taken_ports(settings, but_of={os.getppid()} if on_trial else set())
         undo.callback(self._lent.close)
         self._lent.set_up(settings.dns, legacy["lent"] if legacy else None)
@@ -168,6 +175,7 @@ class Supervisor:
 
     def _serve(self) -> None:
         """Every process is ready."""
+        tried_files.forget()
         self._background.served()
         self._succession.serve()
         if self._legacy:
@@ -178,15 +186,30 @@ class Supervisor:
         self._relaying.serve()
         self._tell_systemd()
         self._keep_watchdog(systemd.watchdog_interval())
+        self._look_after()
         log.log(NOTICE, "serving %s", self._relaying.description())
 
     def _tell_systemd(self) -> None:
         systemd.notify("READY=1", f"STATUS=serving {self._relaying.description()}")
 
     def _keep_watchdog(self, interval: float) -> None:
+        """Feed systemd's watchdog, unless a process is late."""
         if interval:
-            systemd.notify("WATCHDOG=1")
-            self._loop.later(interval, partial(self._keep_watchdog, interval))
+            late = self._late()
+            if not late:
+                systemd.notify("WATCHDOG=1")
+            self._loop.later(BEAT if late else interval, partial(self._keep_watchdog, interval))
+
+    def _look_after(self) -> None:
+        """Have the health say how many processes are late."""
+        self._places.condition.late(len(self._late()))
+        self._loop.later(BEAT, self._look_after)
+
+    def _late(self) -> list[str]:
+        return [member.name for crew in self._crews() for member in crew.late]
+
+    def _crews(self) -> tuple[Crew, ...]:
+        return (*self._relaying.crews(), *self._companions.crews())
 
     # -- other processes ---------------------------------------------------------------------
 
@@ -210,8 +233,7 @@ class Supervisor:
         self._relaying.forsake()
 
     def _handle_sigchld(self) -> None:
-        crews = (*self._relaying.crews(), *self._companions.crews())
-        reap((self._succession.reaped, *(crew.reaped for crew in crews)))
+        reap((self._succession.reaped, *(crew.reaped for crew in self._crews())))
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -231,8 +253,21 @@ class Supervisor:
             request.fail("it is being stopped")
         else:
             self._reloads.start(
-                lambda error: request.fail(error) if error else request.answer(), request
+                lambda error: request.fail(error) if error else self._answer_applied(request),
+                request,
             )
+
+    def _answer_applied(self, request: Request) -> None:
+        """Answer *request* when every process has applied what is new, or say which have not."""
+        self._when_applied(lambda behind: request.answer(behind=behind))
+
+    def _when_applied(self, then: Callable[[list[str]], None], patience: float = APPLIED) -> None:
+        """Call *then* when every process has applied what is new, or with those that have not."""
+        behind = [member.name for crew in self._crews() for member in crew.behind]
+        if not behind or patience <= 0:
+            then(behind)
+        else:
+            self._loop.later(_LOOK, partial(self._when_applied, then, patience - _LOOK))
 
     def _reload(self, request: Request | None) -> Reload:
         return Reload(
@@ -248,7 +283,13 @@ class Supervisor:
         self._settings = settings
         self._log.form = settings.log
         self._relaying.take(settings, rules)
-        log.log(NOTICE, "read again; %s: %d rules", rules.file, len(rules.access().rules))
+
+        def say(behind: list[str]) -> None:
+            lag = f"; not applied yet by {', '.join(behind)}" if behind else ""
+            count = len(rules.access().rules)
+            log.log(NOTICE, "read again; %s: %d rules%s", rules.file, count, lag)
+
+        self._when_applied(say)
 
     def _handle_sigusr2(self) -> None:
         """Have the program that is on disk now take over."""
@@ -311,6 +352,7 @@ class Supervisor:
             control=str(self._settings.control) if self._control else None,
             programs=self._succession.programs,
             failed=self._succession.failures,
+            late=self._late(),
         )
 
     def _handle_sigusr1(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from faith.kernel.shared.families import Family, Layout
 
 if TYPE_CHECKING:
-    from faith.kernel.shared.shared_counters import Cells
+    from faith.kernel.shared.families import Cells
 
 QUERIES = Family(
     "faith_dns_queries",

@@ -166,4 +166,6 @@ class Handover:
 
 
 def _is_orphan(session: Session) -> bool:
-    return session.parent is not None and session.parent.end is not None
+    """Return whether *session* has no control connection any more, or left it elsewhere."""
+    parent = session.parent
+    return parent is not None and (parent is session or parent.end is not None)

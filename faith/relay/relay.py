@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets.tcp_sockets import original_destination, reset
+from faith.kernel.sockets.tcp_sockets import cookie, original_destination, reset
 from faith.relay.alg.ftp import Ftp
 from faith.relay.alg.rsh import Rsh
 from faith.relay.handover import Handover
@@ -193,11 +193,24 @@ class Relay:
             self._plane.watch(sock.fileno(), listener)
 
     def listen_for_data(self, sock: _socket.socket) -> None:
-        """Accept from *sock* the data connections of encrypted FTP sessions."""
+        """Accept from *sock* the data connections of encrypted FTP sessions.
+
+        It is closed if that is done already by another descriptor.
+        """
         assert self._ftp
+        if any(cookie(sock) == cookie(there.sock) for there in self._data_listeners):
+            sock.close()
+            return
         listener = Listener(sock, self._ftp.accepted, self._shedding.exhausted, self._reserve)
         self._data_listeners.append(listener)
         self._plane.watch(sock.fileno(), listener)
+
+    def leave(self, listeners: Iterable[_socket.socket]) -> None:
+        """Accept no more from these *listeners*, which stay the caller's."""
+        gone = {sock.fileno() for sock in listeners}
+        for listener in [one for one in self._listeners if one.sock.fileno() in gone]:
+            self._plane.unwatch(listener.sock.fileno())
+            self._listeners.remove(listener)
 
     def stop_listening(self) -> None:
         """Accept no more; sessions go on, and *on_idle* is called when the last has ended."""

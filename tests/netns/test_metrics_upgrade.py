@@ -49,8 +49,14 @@ listen = "[::1]:9064"
 """
 LASTING = 4
 """Sessions that last all the time."""
-PROGRAM = "faith_start_time_seconds", "faith_workers", "faith_prefixes", "faith_steering"
-"""Metrics that are not counters: each program has its own."""
+PROGRAM = (
+    "faith_start_time_seconds",
+    "faith_workers",
+    "faith_processes_late",
+    "faith_prefixes",
+    "faith_steering",
+)
+"""What is no count: of each program for itself."""
 
 EXACT = (
     "faith_sessions_total",

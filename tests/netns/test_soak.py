@@ -50,8 +50,8 @@ DRIFT = 1 << 20
 """Bytes that a process may have more at the end: docs/faults.rst says why."""
 STOCK = 3
 """Sockets by which a worker's stock for FTP may be smaller than when it is whole."""
-PAST = 1
-"""Descriptors of the predecessor's counters in each process; the supervisor has one more."""
+PAST = 0
+"""Descriptors by which each has the numbers of the program before; the supervisor has one more."""
 SILENT_PORT = 9
 """Of the server: it says nothing."""
 BY_MAP, STAYING_PORT_BY_MAP, ECHO = 8, 2424, 5555

@@ -112,8 +112,8 @@ BREAKS = {
     "workers that fail": ("daemon/services/worker.py", "    _, most =", "    1 / 0\n    _, most ="),
     "one that knows no such legacy": (
         "daemon/upgrade/inherited_state.py",
-        "VERSION = 3",
         "VERSION = 4",
+        "VERSION = 5",
     ),
     "one that hangs": (
         "daemon/supervisor.py",
@@ -186,7 +186,7 @@ def test_the_command_tells_what_came_of_it(
     with lab.gateway.inside():
         assert main(["upgrade"]) == 0
         assert re.match(rf"upgraded faithd {PORT} \(pid \d+\)\n", capsys.readouterr().out)
-        edit(installed, "daemon/upgrade/inherited_state.py", "VERSION = 3", "VERSION = 4")
+        edit(installed, "daemon/upgrade/inherited_state.py", "VERSION = 4", "VERSION = 5")
         assert main(["upgrade"]) == 1
         assert "was not upgraded" in capsys.readouterr().err
         assert main(["upgrade", "1"]) == 1

@@ -8,7 +8,7 @@ import socket
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import address_pools, map_file, static_map
+from faith.daemon.config import address_pools, map_file, static_map, tried_files
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.policy import Rules
 from faith.daemon.config.readers import (
@@ -87,7 +87,7 @@ SEVERAL = ("prefix", "service", "map", "source")
 def load(file: Path) -> Settings:
     """Return the settings in *file*.  Raises ConfigError, naming file and line."""
     try:
-        return read(file.read_text(encoding="utf-8"), str(file))
+        return read(tried_files.text(file), str(file))
     except OSError as error:
         raise ConfigError(error.strerror or str(error), str(file)) from error
     except UnicodeDecodeError as error:

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from faith.daemon.config import static_map
+from faith.daemon.config import static_map, tried_files
 from faith.errors import ConfigError, SetupError
 from faith.translation.map_table import Maps
 
@@ -26,7 +26,7 @@ def read(path: Path) -> list[Map]:
 def text(path: Path) -> str:
     """Return the text of the file *path*.  Raises ConfigError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return tried_files.text(path)
     except FileNotFoundError:
         raise ConfigError(
             "no such file (create an empty one if there are no maps yet)", str(path)

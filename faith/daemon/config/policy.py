@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_ad
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faith.daemon.config import static_map
+from faith.daemon.config import static_map, tried_files
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.access import Access
@@ -54,7 +54,7 @@ class Rules:
         """
         file = path or ACCESS_FILE
         try:
-            rules = cls(file.read_text(encoding="utf-8"), str(file))
+            rules = cls(tried_files.text(file), str(file))
         except FileNotFoundError:
             if path:
                 raise ConfigError("no such file", str(file)) from None

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from faith.daemon.observe.records import Recording
-from faith.relay.tcp.admission import Limits
-from faith.relay.tcp.relay_settings import Settings as RelaySettings
-from faith.translation.ports import Ports
-
-_PORTS = ("ftp", "rsh", "rlogin", "proxy_v1", "proxy_v2", "inward_ftp")
+# msgspec looks the annotations up when it decodes.
+from faith.daemon.observe.records import Recording  # noqa: TC001
+from faith.relay.tcp.relay_settings import Settings as RelaySettings  # noqa: TC001
+from faith.translation.ports import Ports  # noqa: TC001
 
 
 @dataclass(frozen=True)
@@ -22,20 +19,3 @@ class WorkerSettings:
     recording: Recording
     local: Ports
     log: str
-
-    def dumps(self) -> str:
-        """Return the settings as text, for :meth:`loads` in another process."""
-        relay = asdict(self.relay) | {key: getattr(self.relay, key).ranges for key in _PORTS}
-        return json.dumps([relay, asdict(self.recording), self.local.ranges, self.log])
-
-    @classmethod
-    def loads(cls, dumped: str) -> WorkerSettings:
-        """Parse the text of :meth:`dumps`."""
-        relay, recording, local, log = json.loads(dumped)
-        relay |= {key: _ports(relay[key]) for key in _PORTS}
-        relay["limits"] = Limits(**relay["limits"])
-        return cls(RelaySettings(**relay), Recording(**recording), _ports(local), log)
-
-
-def _ports(ranges: list[list[int]]) -> Ports:
-    return Ports((first, last) for first, last in ranges)

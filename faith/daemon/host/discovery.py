@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,8 @@ class Running:
     """How many programs have served in this process: one more after each upgrade."""
     failed: int = 0
     """The upgrades that have failed since this program began."""
+    late: list[str] = field(default_factory=list)
+    """Processes that do not answer, or have not applied the newest rules or settings."""
 
     @property
     def served(self) -> Ports:

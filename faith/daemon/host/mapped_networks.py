@@ -18,7 +18,7 @@ from faith.translation.ranges import ranges, without
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from faith.kernel.steering.mapped_steering import MappedSteering
 
@@ -33,12 +33,10 @@ class MappedNetworks:
 
     *method* is a method of kernel.steering.  The daemon finds its state in the kernel by marks:
     routes of this process, which an upgrade keeps, and a guard shared by all daemons.  *arrived* is
-    called when running workers get listeners to serve: one for each.
+    called when running workers get `listeners` to serve: one for each.
     """
 
-    def __init__(
-        self, method: str, workers: int, arrived: Callable[[Sequence[_socket.socket]], None]
-    ) -> None:
+    def __init__(self, method: str, workers: int, arrived: Callable[[], None]) -> None:
         self._method = method
         self._workers = workers
         self._arrived = arrived
@@ -98,7 +96,7 @@ class MappedNetworks:
     def _steer(self) -> None:
         if self._steering is None:
             self._steering = mapped_steering.bring_in(self._method, self._workers)
-            self._arrived([listener for (listener,) in self._steering.listeners])
+            self._arrived()
             log.info("mapped networks are steered by %s", self._steering.method)
         holes = Networks(32, self._networks).holding(self._own)
         self._steering.steer(self._networks, holes)
@@ -168,6 +166,10 @@ class MappedNetworks:
         """Close in a child everything but the listeners of *worker*, which are returned."""
         self._held = set()
         return self._steering.after_fork(worker) if self._steering else []
+
+    def listeners(self, worker: int) -> list[_socket.socket]:
+        """Return those of a *worker*, of which there are none before there is a map."""
+        return self._steering.listeners[worker] if self._steering else []
 
     def stop_listening(self) -> None:
         """Close the listeners, so that the kernel queues no more connections; the

@@ -10,7 +10,7 @@ from faith.kernel.steering import METHODS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from faith.kernel.shared.shared_counters import Cells
+    from faith.kernel.shared.families import Cells
 
 ADMIN_PORT = 9064
 """The TCP port of the admin listener, where none is given."""
@@ -32,6 +32,11 @@ REPAIRS = Family(
     label="result",
     values=("repaired", "failed"),
 )
+LATE = Family(
+    "faith_processes_late",
+    "Processes that do not answer, or have not applied the newest rules or settings.",
+    STATE,
+)
 DRAINING = Family("faith_draining", "1 once no new connections are accepted.", STATE)
 RELOADS = Family(
     "faith_reloads",
@@ -39,12 +44,12 @@ RELOADS = Family(
     label="result",
     values=("good", "failed"),
 )
-COMMON = Layout(STARTED, WORKERS, RESTARTS, DRAINING)
+COMMON = Layout(STARTED, WORKERS, RESTARTS, DRAINING, LATE)
 """The cells of every daemon."""
 LAYOUT = Layout(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS)
 """The cells of a daemon that relays: those of every daemon, and more behind them."""
 
-_STARTED, _WORKERS, _RESTARTS, _DRAINING = map(COMMON.start, COMMON.families)
+_STARTED, _WORKERS, _RESTARTS, _DRAINING, _LATE = map(COMMON.start, COMMON.families)
 _PREFIXES = LAYOUT.start(PREFIXES)
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
 
@@ -65,6 +70,10 @@ class Health:
         self._cells[_WORKERS] = workers
         self._cells[_RESTARTS] = restarts
 
+    def late(self, processes: int) -> None:
+        """So many processes do not answer, or lag behind their desired state."""
+        self._cells[_LATE] = processes
+
     def drain(self) -> None:
         """Record that no new client is served from now on."""
         self._cells[_DRAINING] = 1
@@ -75,6 +84,8 @@ class Health:
             yield "draining"
         if not self._cells[_WORKERS]:
             yield "no worker serves"
+        if late := self._cells[_LATE]:
+            yield "1 process does not answer" if late == 1 else f"{late} processes do not answer"
 
 
 class RelayHealth(Health):

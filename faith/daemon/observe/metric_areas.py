@@ -24,7 +24,7 @@ NAME_SERVERS = 64
 
 
 class MetricAreas:
-    """The slots of *workers*, of name servers, and of the supervisor, which comes last.
+    """The slots of *workers*, of name servers, of ping and UDP, and of the supervisor.
 
     One shared-memory slot per process; a replacement continues its predecessor's counters.  The
     counters in the `state` *left* by the predecessor daemon process are added as well: its children
@@ -33,6 +33,7 @@ class MetricAreas:
 
     def __init__(self, workers: int, left: Sequence[Mapping[str, Any]] = ()) -> None:
         self._workers = workers
+        self._ping, self._udp = workers + NAME_SERVERS, workers + NAME_SERVERS + 1
         layouts = (
             relay_counters.LAYOUT,
             dns_counters.LAYOUT,
@@ -42,7 +43,7 @@ class MetricAreas:
         )
         several = [OldCounters(one, layouts) for one in left]
         self._old = several.pop() if several else None
-        self.area = Area(layouts, workers + NAME_SERVERS + 1, self._old)
+        self.area = Area(layouts, workers + NAME_SERVERS + 3, self._old)
         """The whole memory, for readers."""
         self.condition = RelayHealth(self.area.slab(self.area.places - 1, health.LAYOUT))
         for old in several:
@@ -55,16 +56,37 @@ class MetricAreas:
 
     def name_server(self, number: int) -> dns_counters.Counters:
         """Return the counters of a name server process."""
-        place = self._workers + number % NAME_SERVERS
+        place = self._name_server(number)
         return dns_counters.Counters(self.area.slab(place, dns_counters.LAYOUT))
 
     def ping(self) -> ping_counters.PingCounters:
         """Return the counters of the one process that translates pings."""
-        return ping_counters.PingCounters(self.area.slab(0, ping_counters.LAYOUT))
+        return ping_counters.PingCounters(self.area.slab(self._ping, ping_counters.LAYOUT))
 
     def udp(self) -> udp_counters.UdpCounters:
         """Return the counters of the one process that relays UDP."""
-        return udp_counters.UdpCounters(self.area.slab(0, udp_counters.LAYOUT))
+        return udp_counters.UdpCounters(self.area.slab(self._udp, udp_counters.LAYOUT))
+
+    # -- in a forked process: from then on it can write its own slot, and no others --------------
+
+    def enter_worker(self, number: int) -> None:
+        """Become a worker."""
+        self.area.enter(number)
+
+    def enter_name_server(self, number: int) -> None:
+        """Become a name server process."""
+        self.area.enter(self._name_server(number))
+
+    def enter_ping(self) -> None:
+        """Become the process that translates pings."""
+        self.area.enter(self._ping)
+
+    def enter_udp(self) -> None:
+        """Become the process that relays UDP."""
+        self.area.enter(self._udp)
+
+    def _name_server(self, number: int) -> int:
+        return self._workers + number % NAME_SERVERS
 
     def open_sessions(self) -> int:
         """Return the number of open sessions of all workers."""

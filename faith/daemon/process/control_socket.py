@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.process.channel import Channel
+from faith.daemon.process.channel import JsonChannel
 from faith.errors import SetupError
 
 if TYPE_CHECKING:
@@ -36,13 +36,13 @@ class Request:
     """What somebody asks: *words* has it all.  Answered once, now or later, from anywhere."""
 
     def __init__(
-        self, channel: Channel, end: Callable[[], None], give: Callable[[], Channel]
+        self, channel: JsonChannel, end: Callable[[], None], give: Callable[[], JsonChannel]
     ) -> None:
         self.words: Message = {}
         self.end = end
         """Close the connection; a no-op the second time."""
         self._give = give
-        self._channel: Channel | None = channel
+        self._channel: JsonChannel | None = channel
 
     def answer(self, **fields: Any) -> None:
         """Answer by *fields*, and that is it."""
@@ -62,7 +62,7 @@ class Request:
         except OSError:
             self.end()
 
-    def take(self) -> Channel:
+    def take(self) -> JsonChannel:
         """The connection, to be answered there in any time: this request is over."""
         self._channel = None
         return self._give()
@@ -86,7 +86,7 @@ class Control:
         self._path = path
         self._commands = commands
         # Each with what calls off the end of its patience.
-        self._clients: dict[Channel, Callable[[], None]] = {}
+        self._clients: dict[JsonChannel, Callable[[], None]] = {}
         self._is_given = bool(given)
         self._socket = given[0] if given else _listening(path)
         self._socket.setblocking(False)
@@ -117,18 +117,18 @@ class Control:
             if len(self._clients) >= CLIENTS or not _is_trusted(sock):
                 sock.close()
                 return
-            channel = Channel(sock)
+            channel = JsonChannel(sock)
             self._clients[channel] = self._loop.later(PATIENCE, partial(self._end, channel))
             self._loop.watch(channel, partial(self._hear, channel))
 
-    def _hear(self, channel: Channel) -> None:
+    def _hear(self, channel: JsonChannel) -> None:
         request = Request(channel, partial(self._end, channel), partial(self._give, channel))
         try:
             received = channel.receive()
             if received is None:
                 request.end()
                 return
-            request.words, descriptors = received
+            request.words, descriptors, _ = received
             for descriptor in descriptors:
                 os.close(descriptor)
             command = self._commands[request.words["command"]]
@@ -140,12 +140,12 @@ class Control:
         self._loop.forget(channel)  # one request is all there is
         command(request)
 
-    def _give(self, channel: Channel) -> Channel:
+    def _give(self, channel: JsonChannel) -> JsonChannel:
         self._clients.pop(channel, lambda: None)()
         self._loop.forget(channel)
         return channel
 
-    def _end(self, channel: Channel) -> None:
+    def _end(self, channel: JsonChannel) -> None:
         if channel in self._clients:
             self._give(channel).close()
 

@@ -1,4 +1,8 @@
-"""The workers of a supervisor: forked, listened to, and replaced when they die."""
+"""The workers of a supervisor: forked, kept in their desired state, and replaced when they die.
+
+Each is sent the desired state of every topic, and answers with the generations that it has
+applied.  Who lags is sent it again, and who is silent is killed: `faith.daemon.process.heartbeat`.
+"""
 
 from __future__ import annotations
 
@@ -7,67 +11,59 @@ import logging
 import os
 import signal
 import time
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from faith.daemon.process.channel import Channel
+from faith.daemon.process.channel import InvalidMessage, close_all
+from faith.daemon.process.heartbeat import Heartbeats
+from faith.daemon.process.messages import Alive, Failed, Ready, pair
+from faith.daemon.process.peer import Desired, Member
 from faith.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from faith.daemon.process.channel import Message
+    from faith.daemon.process.channel import Received
     from faith.daemon.process.loop import Loop
+    from faith.daemon.process.messages import Order, ProcessChannel, Report
 
-    Hearing = Callable[["Member", Message, list[int]], None]
+    Hearing = Callable[[Member, Any, list[int]], None]
+    """Called with a message and its descriptors, which are closed afterwards.
+
+    There are none if they were lost for want of room.  Raises InvalidMessage for what no sound
+    process sends.
+    """
 
 log = logging.getLogger("faith.supervisor")
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds before a worker is replaced: doubled every time, until one has lived for the longest."""
+BATCH = 64
+"""Messages of a process that are handled before the others have their turn."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
+"""Seconds before a worker is replaced: doubled every time, until one has lived for the longest.
+
+Connections of its listeners wait no longer than that, even where no other worker serves them.
+"""
 
 _STEP = "start a worker"
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that a terminal or systemd sends to all of us: they are for the supervisor to act on."""
 
 
-@dataclass(eq=False)
-class Member:
-    """A living worker; *number* is its place, which a replacement takes over."""
-
-    number: int
-    pid: int
-    channel: Channel
-    born: float
-    ready: bool = False
-
-    def tell(self, kind: str, descriptors: Sequence[int] = (), **words: object) -> None:
-        """Say something to it; it is killed when it takes no orders any more."""
-        try:
-            self.channel.send({"kind": kind, **words}, descriptors)
-        except BlockingIOError:
-            # It would go on by rules that are no longer true.
-            log.error("process %d takes no orders", self.pid)
-            os.kill(self.pid, signal.SIGKILL)
-        except BrokenPipeError:
-            return  # it has ended, and will be reaped
-
-
 class Crew:
     """Workers, as many as asked for.
 
     *work* is called with a place and a channel in a new process, which ends when it returns;
-    *hearings* are called, by the message's kind, with what a worker says.  *what* they are is said
+    *hearings* are called, by the message's type, with what a worker sends.  *what* they are is said
     in messages.
     """
 
     def __init__(
         self,
         loop: Loop,
-        work: Callable[[int, Channel], None],
-        hearings: Mapping[str, Hearing],
+        work: Callable[[int, ProcessChannel], None],
+        hearings: Mapping[type[Report], Hearing],
         what: str = "worker",
     ) -> None:
         self.restarts = 0
@@ -83,12 +79,19 @@ class Crew:
         self._loop = loop
         self._work = work
         self._what = what
-        self._hearings = {"ready": self._ready, "failed": self._failed, **hearings}
+        self._hearings: dict[type[Report], Hearing] = {
+            Ready: self._ready,
+            Failed: self._failed,
+            Alive: self._alive,
+            **hearings,
+        }
         self._members: dict[int, Member] = {}
         self._pauses: list[float] = []
         self._on_ready: Callable[[], None] = lambda: None
         self._starting = True
         self._retired = False
+        self._desired: dict[str, Desired] = {}
+        self._heartbeats = Heartbeats(loop, self._members, self._desired, self._hear_some)
 
     def start(self, count: int, on_ready: Callable[[], None]) -> None:
         """Fork *count* workers; *on_ready* is called when all of them serve.
@@ -108,8 +111,7 @@ class Crew:
         self._starting = False
         self._retired = True
         for member in members:
-            self._members[member.pid] = member
-            self._loop.watch(member.channel, partial(self._hear, member))
+            self._add(member)
 
     @property
     def members(self) -> list[Member]:
@@ -131,14 +133,58 @@ class Crew:
         """How many of them serve."""
         return sum(member.ready for member in self._members.values())
 
-    def hear(self, hearings: Mapping[str, Hearing]) -> None:
+    def on_late(self, action: Callable[[], None]) -> None:
+        """Have *action* called when other workers than before are late."""
+        self._heartbeats.on_late = action
+
+    @property
+    def late(self) -> list[Member]:
+        """Those that are silent, or behind the desired state, for longer than `heartbeat.LATE`."""
+        return [member for member in self.members if member.pid in self._heartbeats.late]
+
+    @property
+    def behind(self) -> list[Member]:
+        """Those that have not applied the newest state that binds them."""
+        return [member for member in self.members if member.behind is not None]
+
+    @property
+    def able(self) -> list[Member]:
+        """Those that serve and are not late."""
+        return [one for one in self.members if one.ready and one.pid not in self._heartbeats.late]
+
+    def able_in(self, number: int) -> Member | None:
+        """Return the one in place *number* if it serves and is not late."""
+        return next((one for one in self.able if one.number == number), None)
+
+    def hear(self, hearings: Mapping[type[Report], Hearing]) -> None:
         """Have *hearings* called as well."""
         self._hearings.update(hearings)
 
-    def tell(self, kind: str, descriptors: Sequence[int] = ()) -> None:
-        """Say something to every worker; one that takes no orders any more is killed."""
+    def tell(self, order: Order, descriptors: Sequence[int] = ()) -> None:
+        """Send *order* to every worker."""
         for member in self._members.values():
-            member.tell(kind, descriptors)
+            member.send(order, descriptors)
+
+    def desire(
+        self,
+        topic: str,
+        whole: Callable[[], str] = str,
+        change: Callable[[], str] | None = None,
+        descriptors: Callable[[int], Iterable[int]] = lambda number: (),
+        *,
+        binding: bool = True,
+    ) -> None:
+        """Have every worker apply another state of *topic*: see `Desired`.
+
+        A worker that is forked from now on begins with it.
+        """
+        before = self._desired.get(topic)
+        generation = before.generation + 1 if before else 1
+        desired = Desired(generation, whole, change, descriptors, binding)
+        self._desired[topic] = desired
+        now = time.monotonic()
+        for member in self._members.values():
+            member.bring(topic, desired, now)
 
     def retire(self) -> None:
         """Replace no worker from now on."""
@@ -157,18 +203,20 @@ class Crew:
     def forsake(self) -> None:
         """Let go of the workers in a process that was forked for something else."""
         for member in self._members.values():
-            member.channel.close()
+            member.close()
 
     def reaped(self, pid: int, status: int) -> bool:
         """Take note of a process that ended, as waitpid(2) told; False when it is no worker."""
         member = self._members.pop(pid, None)
         if member is None:
             return False
+        member.killed = True  # never by its number from now on: that may be another's
         try:
             while self._hear(member):
                 pass  # its last words come before the news of its death
         finally:
             self._let_go(member)
+        self._heartbeats.note_late()
         self.on_end(member)
         if self._retired:
             self.retire()
@@ -181,7 +229,8 @@ class Crew:
     # -- a worker's life ---------------------------------------------------------------------
 
     def _spawn(self, number: int) -> None:
-        ours, theirs = Channel.pair()
+        applied = {topic: desired.generation for topic, desired in self._desired.items()}
+        ours, theirs = pair(applied)
         try:
             pid = _fork()
         except OSError:
@@ -192,10 +241,19 @@ class Crew:
             ours.close()
             self._be(number, theirs)
         theirs.close()
-        member = self._members[pid] = Member(number, pid, ours, time.monotonic())
-        self._loop.watch(ours, partial(self._hear, member))
+        now = time.monotonic()
+        self._add(
+            Member(
+                number, pid, ours, now, what=self._what, sent=dict(applied), applied=dict(applied)
+            )
+        )
 
-    def _be(self, number: int, channel: Channel) -> None:
+    def _add(self, member: Member) -> None:
+        self._members[member.pid] = member
+        self._loop.watch(member.channel, partial(self._hear_some, member))
+        self._heartbeats.start()
+
+    def _be(self, number: int, channel: ProcessChannel) -> None:
         """Be a worker, and nothing after that."""
         status = 1
         try:
@@ -226,43 +284,87 @@ class Crew:
 
     def _let_go(self, member: Member) -> None:
         self._loop.forget(member.channel)
-        member.channel.close()
+        member.close()
 
     # -- what workers say --------------------------------------------------------------------
 
+    def _hear_some(self, member: Member) -> None:
+        """Handle what *member* has sent, but let others have their turn."""
+        for _ in range(BATCH):
+            if not self._hear(member):
+                return
+
     def _hear(self, member: Member) -> bool:
-        """Take one message; False when there is none."""
-        descriptors: list[int] = []
+        """Handle one message; False when there is none."""
+        if member.channel.fileno() < 0:
+            return False  # it was reaped meanwhile
         try:
             received = member.channel.receive()
-            if received is None:
-                self._loop.forget(member.channel)  # it is about to end
-                return False
-            message, descriptors = received
-            self._hearings[message["kind"]](member, message, descriptors)
-        except BlockingIOError:
+        except InvalidMessage as error:
+            self._is_invalid(member, error)
+            return not member.killed
+        except OSError:
             return False
-        except (LookupError, TypeError, ValueError):  # it is not itself any more
-            log.exception("%s %d talks nonsense", self._what, member.pid)
-            if member.pid in self._members:
-                os.kill(member.pid, signal.SIGKILL)
+        if received is None:
+            self._loop.forget(member.channel)  # it is about to end
+            return False
+        try:
+            self._handle(member, received)
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            close_all(received.descriptors)
         return True
 
-    def _ready(self, member: Member, message: Message, descriptors: list[int]) -> None:
+    def _handle(self, member: Member, received: Received[Report]) -> None:
+        """Call the handler of a message: an error of its own is ours, and costs no worker."""
+        message, descriptors, cut = received
+        kind = type(message).__name__
+        if cut:
+            log.error("%s %d: descriptors of %s were lost", self._what, member.number + 1, kind)
+        handler = self._hearings.get(type(message))
+        if handler is None:
+            self._is_invalid(member, f"{kind} is not for it to send")
+            return
+        try:
+            handler(member, message, descriptors)
+        except InvalidMessage as error:
+            self._is_invalid(member, error)
+        except Exception as error:
+            if self._starting and isinstance(error, SetupError):
+                raise
+            text = "%s %d: handling its %s failed, which is a defect of this program"
+            log.exception(text, self._what, member.number + 1, kind)
+
+    def _is_invalid(self, member: Member, why: object) -> None:
+        member.kill(f"sent an invalid message ({printable(str(why)[:200])})")
+
+    def _ready(self, member: Member, message: Ready, descriptors: list[int]) -> None:
         member.ready = True
         self.on_serve()
         if self._starting and all(member.ready for member in self._members.values()):
             self._starting = False
-            self._on_ready()
+            self._loop.later(0, self._on_ready)  # what fails there is no message's fault
 
-    def _failed(self, member: Member, message: Message, descriptors: list[int]) -> None:
+    def _failed(self, member: Member, message: Failed, descriptors: list[int]) -> None:
+        why = printable(message.why)
         if self._starting:
-            self.on_failure(SetupError(_STEP, message["why"]))
+            self.on_failure(SetupError(_STEP, why))
             return
-        log.error("%s %d: %s", self._what, member.pid, message["why"])
+        log.error("%s %d: %s", self._what, member.pid, why)
+
+    def _alive(self, member: Member, message: Alive, descriptors: list[int]) -> None:
+        member.answered(message, time.monotonic())
+        member.send_waiting()
+        if all(
+            member.applied.get(topic, 0) == desired.generation
+            for topic, desired in self._desired.items()
+            if desired.binding
+        ):
+            member.behind = None
+
+
+def printable(text: str) -> str:
+    """Return *text* of a process without what a terminal or a log would take for a command."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _give_up(error: SetupError) -> None:

@@ -14,6 +14,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from faith.daemon.process.child import Child
+from faith.daemon.process.messages import Failed, Ready, Stop
 from faith.daemon.process.worker_pool import Crew
 from faith.errors import FaithError, SetupError
 from faith.kernel.process import capabilities, sandbox
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
     from faith.daemon.observe.exposition import Exposition
     from faith.daemon.observe.health import Health
-    from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
+    from faith.daemon.process.messages import ProcessChannel
     from faith.kernel.shared.shared_counters import Area
 
 LONGEST = 8192
@@ -148,7 +150,7 @@ class Admin:
 
     def stop(self) -> None:
         """Have it end, and replace it no more."""
-        self.crew.tell("stop")
+        self.crew.tell(Stop())
         self.crew.retire()
 
     def is_as(self, left: list[Any] | None) -> bool:
@@ -169,7 +171,7 @@ class Admin:
 
     # -- in its process ----------------------------------------------------------------------
 
-    def _work(self, number: int, channel: Channel) -> None:
+    def _work(self, number: int, channel: ProcessChannel) -> None:
         # What it imports is for this process only; the next user may not be able to read it.
         from faith.daemon.observe.exposition import Exposition
 
@@ -179,7 +181,7 @@ class Admin:
             capabilities.drop(self._user)
             sandbox.confine(connects=False)
         except (FaithError, OSError) as error:
-            channel.send({"kind": "failed", "why": str(error)})
+            channel.send(Failed(str(error)))
             return
         asyncio.run(_serve(sock, Pages(Exposition(self._area), self._life), channel))
 
@@ -206,15 +208,16 @@ def _listening(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def _serve(sock: socket.socket, pages: Pages, channel: Channel) -> None:
+async def _serve(sock: socket.socket, pages: Pages, channel: ProcessChannel) -> None:
     """Answer until the supervisor says "stop", its only word, or is gone."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
-    loop.add_reader(channel.fileno(), gone.set)
     clients = asyncio.Semaphore(CLIENTS)
     server = await asyncio.start_server(partial(_meet, pages, clients), sock=sock, limit=LONGEST)
-    channel.send({"kind": "ready"})
+    child = Child(loop, channel, {}, gone.set)
+    channel.send(Ready())
     await gone.wait()
+    child.close()
     server.close()
 
 

@@ -9,21 +9,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import uvloop
 
+from faith.daemon.config import carried
 from faith.daemon.config.policy import PolicyInputs
-from faith.daemon.process.channel import from_memory
+from faith.daemon.process.child import Child
+from faith.daemon.process.messages import Failed, Give, Kept, Ready, Serve, Stop, Take
 from faith.daemon.process.worker_handover import Giver, Taker
 from faith.errors import FaithError
 from faith.kernel.process import capabilities, sandbox
+from faith.translation.map_table import NO_MAPS
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
 
-    from faith.daemon.process.channel import Channel
+    from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.process.worker_handover import Part
     from faith.translation.destination import LeaseLookup, Policy
 
 log = logging.getLogger("faith.datagram")
+
+POLICY, SETTINGS = "policy", "settings"
+"""Topics of the desired state."""
 
 PATIENCE = 2.0
 """Seconds to wait for what the process before this one hands over."""
@@ -51,20 +57,20 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What serves, made for a loop and a policy, and as whom; *read* gives its settings of words.
+    """What serves, made for a loop and a policy, by *settings* of that dataclass, and as whom.
 
     It *serves* from its start on, or when it is told to.
     """
 
     make: Callable[[AbstractEventLoop, Policy], Server]
-    read: Callable[[dict[str, Any]], Any]
+    settings: type[Any]
     parts: PolicyInputs
     lent: LeaseLookup
     user: str
     serves: bool
 
 
-def work(task: Task, channel: Channel) -> None:
+def work(task: Task, channel: ProcessChannel) -> None:
     """Serve until the supervisor says otherwise or is gone.
 
     The process drops its privileges here, for good.  What keeps it from serving is told the
@@ -76,11 +82,11 @@ def work(task: Task, channel: Channel) -> None:
         capabilities.drop(task.user)
         sandbox.confine(connects=False)
     except (FaithError, OSError) as error:
-        channel.send({"kind": "failed", "why": str(error)})
+        channel.send(Failed(str(error)))
         return
     loop = uvloop.new_event_loop()
     DatagramProcess(loop, task, channel)
-    channel.send({"kind": "ready"})
+    channel.send(Ready())
     loop.run_forever()
     loop.close()
 
@@ -88,40 +94,39 @@ def work(task: Task, channel: Channel) -> None:
 class DatagramProcess:
     """What serves, and the orders it takes."""
 
-    def __init__(self, loop: AbstractEventLoop, task: Task, channel: Channel) -> None:
+    def __init__(self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel) -> None:
         self._loop = loop
-        self._channel = channel
-        self._read = task.read
+        self._settings = task.settings
         self._lent = task.lent
         self._server = task.make(loop, task.parts.policy(task.lent))
         self._handed_over = {"server": self._server.handover}
         self._later: TimerHandle | None = None
-        self._orders: dict[str, Callable[..., object]] = {
-            "policy": self._take_policy,
-            "settings": self._take_settings,
-            "serve": self._serve_later,
-            "take": self._take,
-            "give": self._give,
-            "stop": loop.stop,
-        }
-        loop.add_reader(channel.fileno(), self._hear)
+        self._channel = channel
+        self._child = Child(
+            loop,
+            channel,
+            {
+                Serve: lambda order, _: self._serve_later(),
+                Take: self._take,
+                Give: self._give,
+                Stop: lambda order, _: loop.stop(),
+            },
+            loop.stop,
+            {POLICY: self._apply_policy, SETTINGS: self._apply_settings},
+        )
         if task.serves:
             self._server.serve()
 
-    def _hear(self) -> None:
-        received = self._channel.receive()
-        if received is None:
-            self._loop.stop()
-            return
-        message, descriptors = received
-        self._orders[message.pop("kind")](*descriptors, **message)
+    def close(self) -> None:
+        """Receive no more orders."""
+        self._child.close()
 
-    def _take_policy(self, descriptor: int) -> None:
-        parts = PolicyInputs.loads(from_memory(descriptor), self._server.policy.maps)
-        self._server.policy = parts.policy(self._lent)
+    def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
+        known = self._server.policy.maps if is_change else NO_MAPS
+        self._server.policy = PolicyInputs.loads(text, known).policy(self._lent)
 
-    def _take_settings(self, words: dict[str, Any]) -> None:
-        self._server.configure(self._read(words))
+    def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
+        self._server.configure(carried.loads(text, self._settings))
 
     # -- from one program to the next --------------------------------------------------------
 
@@ -129,14 +134,18 @@ class DatagramProcess:
         """Serve as soon as it is handed over, or before that if nobody does."""
         self._later = self._loop.call_later(PATIENCE, self._server.serve)
 
-    def _take(self, descriptor: int) -> None:
-        Taker(self._loop, descriptor, self._handed_over, self._loop.stop)
+    def _take(self, order: Take, descriptors: list[int]) -> None:
+        for descriptor in descriptors:
+            Taker(self._loop, descriptor, self._handed_over, self._loop.stop)
 
-    def _give(self, descriptor: int) -> None:
+    def _give(self, order: Give, descriptors: list[int]) -> None:
+        if not descriptors:  # lost for want of room; the supervisor tries once more
+            self._channel.send(Kept(0))
+            return
         if self._later:
             self._later.cancel()
         self._server.close()
-        Giver(self._loop, descriptor, self._handed_over, self._given)
+        Giver(self._loop, descriptors[0], self._handed_over, self._given)
 
     def _given(self, good: bool) -> None:
         if not good:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from faith.daemon.process.channel import in_memory
+from faith.daemon.config import carried
+from faith.daemon.process.messages import Serve, Stop
 from faith.daemon.process.worker_pool import Crew
-from faith.daemon.services.datagram_process import Task, work
+from faith.daemon.services.datagram_process import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.errors import FaithError
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.address_leases import AddressLeases
-    from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
+    from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.services.datagram_process import Server
     from faith.daemon.services.interface import Refuse, Then
     from faith.translation.destination import Policy
@@ -51,6 +53,11 @@ class Kind(Protocol):
 
     name: str
     """What its process is called in the log."""
+    settings: type[Any]
+    """The dataclass of its settings."""
+
+    def enter(self) -> None:
+        """In the process, before all else: write its numbers, and no others."""
 
     def wanted(self, settings: Settings) -> Any:
         """Its settings among those of the daemon, or None when nobody wants it."""
@@ -67,18 +74,17 @@ class Kind(Protocol):
     def server(self, loop: AbstractEventLoop, policy: Policy, sockets: Any, wanted: Any) -> Server:
         """What serves by these settings, in its process."""
 
-    def words(self, wanted: Any) -> dict[str, Any]:
-        """Its settings, fit for JSON."""
-
-    def read(self, words: dict[str, Any]) -> Any:
-        """The settings that `words` gave these."""
-
 
 class Post:
     """A process that goes by *settings*, and its *gear*."""
 
     def __init__(
-        self, loop: Loop, name: str, gear: Gear, settings: Any, be: Callable[[int, Channel], None]
+        self,
+        loop: Loop,
+        name: str,
+        gear: Gear,
+        settings: Any,
+        be: Callable[[int, ProcessChannel], None],
     ) -> None:
         self.gear = gear
         self.settings = settings
@@ -87,7 +93,7 @@ class Post:
     def dismiss(self) -> None:
         """End it; nothing is led to it from now on."""
         self.gear.close()
-        self.crew.tell("stop")
+        self.crew.tell(Stop())
         self.crew.retire()
 
 
@@ -144,25 +150,27 @@ class Datagrams:
 
     def serve(self) -> None:
         """Where a process of the program before serves: serve instead, with what it has lent."""
-        heirs = self._now.crew.members if self._now else []
-        if heirs:
-            for _ in self._predecessors.hand_over(heirs):
-                pass
+        now = self._now
+        if now:
+            self._predecessors.hand_over(now.crew.able_in)
         else:
-            self._predecessors.crew.tell("stop")
+            self._predecessors.crew.tell(Stop())
         if not self._serves:
             self._serves = True
-            self._tell("serve")
+            if now:
+                now.crew.tell(Serve())
 
     def decide_by(self, parts: PolicyInputs) -> None:
         """Go by other prefixes, rules and maps."""
         before, self._parts = self._parts, parts
-        if self._now is None or self._on_trial:
+        if self._on_trial:
             return
-        self._lead(self._now.gear, parts)
-        if before:
-            with in_memory(parts.dumps(before.maps)) as descriptor:
-                self._now.crew.tell("policy", [descriptor])
+        if self._now:
+            self._lead(self._now.gear, parts)
+        known = before.maps if before else None
+        change = None if known is None else cache(lambda: parts.dumps(known))
+        for post in self._posts():
+            post.crew.desire(POLICY, cache(parts.dumps), change)
 
     def stop(self) -> None:
         """Answer no more."""
@@ -205,7 +213,8 @@ class Datagrams:
                 self._lead(post.gear, self._parts)
         elif self._now:
             self._now.settings = self._wanted
-            self._tell("settings", words=self._kind.words(self._wanted))
+            wanted = self._wanted
+            self._now.crew.desire(SETTINGS, cache(lambda: carried.dumps(wanted)))
 
     def drop(self) -> None:
         """Go by those of before."""
@@ -255,17 +264,19 @@ class Datagrams:
 
     def _post(self, gear: Gear, settings: Any) -> Post:
         kind = self._kind
+        carried.decoder(kind.settings)
 
-        def be(number: int, channel: Channel) -> None:
+        def be(number: int, channel: ProcessChannel) -> None:
             assert self._parts
             sockets = gear.sockets()
+            kind.enter()
             self._leave()
 
             def make(loop: AbstractEventLoop, policy: Policy) -> Server:
                 return kind.server(loop, policy, sockets, post.settings)
 
             known = self._parts, self._lent.use
-            work(Task(make, kind.read, *known, self._user, self._serves), channel)
+            work(Task(make, kind.settings, *known, self._user, self._serves), channel)
 
         post = Post(self._loop, kind.name, gear, settings, be)
         return post
@@ -276,10 +287,6 @@ class Datagrams:
             gear.decide_by(parts)
         except FaithError as error:
             log.error("the %s does not follow a change: %s", self._kind.name, error)
-
-    def _tell(self, kind: str, **words: object) -> None:
-        for member in self._now.crew.members if self._now else ():
-            member.tell(kind, (), **words)
 
     def _dismiss(self) -> None:
         if self._now:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from faith.daemon.process.child import Child
+from faith.daemon.process.messages import Failed, Ready, Stop
 from faith.daemon.process.worker_pool import Crew
 from faith.dns.service import serve
 from faith.errors import FaithError
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
+    from faith.daemon.process.messages import ProcessChannel
     from faith.dns.dns_counters import Counters
     from faith.dns.lease_file import Book
     from faith.dns.service import Settings
@@ -35,10 +37,10 @@ BIND = "CAP_NET_BIND_SERVICE"
 class Answering:
     """So many processes that answer by *settings*, as *user*.
 
-    *leave* is called in each of them first, to let go of what is the supervisor's.  *counters*
-    gives those of each, by its number.  *book* has the leases of the settings' pool; then there
-    may be one process only.  They answer on the sockets that are *given*, and no others, if there
-    are any.
+    *counters* gives those of each, by its number; it is called in each of them first, and then
+    *leave*, to let go of what is the supervisor's.  *book* has the leases of the settings' pool;
+    then there may be one process only.  They answer on the sockets that are *given*, and no others,
+    if there are any.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Answering:
 
     def stop(self) -> None:
         """Tell them to end, and start no other."""
-        self.crew.tell("stop")
+        self.crew.tell(Stop())
         self.crew.retire()
 
     def state(self) -> list[list[Any]]:
@@ -92,9 +94,10 @@ class Answering:
 
     # -- in such a process -------------------------------------------------------------------
 
-    def _work(self, number: int, channel: Channel) -> None:
+    def _work(self, number: int, channel: ProcessChannel) -> None:
         book = self._book.copy() if self._book else None
         given = [sock.dup() for sock in self._given]
+        counters = self._counters(number)
         self._leave()
         try:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -102,13 +105,13 @@ class Answering:
             capabilities.drop(self._user, capabilities.effective() & {BIND})
             sandbox.confine()
             gc.set_threshold(COLLECTION)
-            uvloop.run(self._serve(channel, self._counters(number), book, given))
+            uvloop.run(self._serve(channel, counters, book, given))
         except (FaithError, OSError) as error:
-            channel.send({"kind": "failed", "why": str(error)})
+            channel.send(Failed(str(error)))
 
     async def _serve(
         self,
-        channel: Channel,
+        channel: ProcessChannel,
         counters: Counters,
         book: Book | None,
         given: Sequence[socket.socket],
@@ -117,13 +120,8 @@ class Answering:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task
-
-        def stop() -> None:
-            loop.remove_reader(channel.fileno())
-            task.cancel()
-
-        loop.add_reader(channel.fileno(), stop)
+        Child(loop, channel, {}, task.cancel)
         with suppress(asyncio.CancelledError):
-            ready = {"kind": "ready"}
+            ready = Ready()
             settings = replace(self._settings, workers=self._workers)
             await serve(settings, lambda: channel.send(ready), counters, book, given)

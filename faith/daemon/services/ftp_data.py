@@ -9,6 +9,8 @@ from contextlib import ExitStack, closing
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from faith.daemon.process.channel import InvalidMessage
+from faith.daemon.process.messages import Done, OpenPinhole, Sock, Steer, Unsteer, WantSockets
 from faith.errors import FaithError, SetupError
 from faith.kernel.sockets.tcp_sockets import stream_socket
 from faith.kernel.steering.host_bindings import HostBindings
@@ -21,12 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from faith.daemon.process.channel import Message
-    from faith.daemon.process.worker_pool import Hearing, Member
+    from faith.daemon.process.messages import Report
+    from faith.daemon.process.peer import Member
+    from faith.daemon.process.worker_pool import Hearing
     from faith.kernel.steering.lookup_program import Flow
     from faith.translation.prefix import Prefix
 
 log = logging.getLogger("faith.supervisor")
+
+MOST_STEERED = 16384
+"""Pairs that a worker may have steered at a time."""
+
+_FLOWS = {socket.AF_INET: TCP4, socket.AF_INET6: TCP6}
 
 
 class DataConnections:
@@ -51,12 +59,11 @@ class DataConnections:
         self._pairs: HostBindings | None = None
         self._doors: dict[Flow, Pinholes] = {}
         self._no_doors = False
-        self._listening: set[int] = set()  # processes that have their listener of the pairs
-        self.hearings: dict[str, Hearing] = {
-            "sockets": self._give_sockets,
-            "door": self._open_door,
-            "steer": self._steer,
-            "unsteer": self._unsteer,
+        self.hearings: dict[type[Report], Hearing] = {
+            WantSockets: self._give_sockets,
+            OpenPinhole: self._open_door,
+            Steer: self._steer,
+            Unsteer: self._unsteer,
         }
 
     def state(self) -> dict[str, Any]:
@@ -64,7 +71,6 @@ class DataConnections:
         return {
             "doors": {flow.family: doors.descriptors for flow, doors in self._doors.items()},
             "pairs": self._pairs and self._pairs.state(),
-            "listening": [*self._listening],
         }
 
     @property
@@ -81,16 +87,9 @@ class DataConnections:
         if state["pairs"]:
             self._pairs = HostBindings.resume(state["pairs"])
             self._undo.callback(self._pairs.close)
-        self._listening = set(state["listening"])
-
-    def succeed(self, heir: Member, old: Member) -> None:
-        """*heir* gets the sessions of *old*, and with them the listener that it may have."""
-        if old.pid in self._listening:
-            self._listening.add(heir.pid)
 
     def forget(self, member: Member) -> None:
         """Undo what was done for a worker that has ended."""
-        self._listening.discard(member.pid)
         if self._pairs is not None:
             self._pairs.forget(member.number)
 
@@ -98,34 +97,35 @@ class DataConnections:
         """Undo everything; in a forked process, only let go of it."""
         self._undo.close()
 
-    def _give_sockets(self, member: Member, message: Message, descriptors: list[int]) -> None:
+    def _give_sockets(self, member: Member, message: WantSockets, descriptors: list[int]) -> None:
         """Transparent sockets, as many as it asks for; it is told of those that cannot be made."""
-        family = message["family"]
-        for _ in range(message["count"]):
+        family = message.family
+        for _ in range(message.count):
             try:
                 sock = stream_socket(family, transparent=True)
             except OSError as error:
                 log.error("no socket for FTP data connections: %s", error.strerror)
-                member.tell("socket", descriptor=None, family=family)
+                member.send(Sock(family))
             else:
                 with closing(sock):
-                    member.tell("socket", [sock.fileno()], family=family)
+                    member.send(Sock(family), [sock.fileno()])
 
     # -- in clear ----------------------------------------------------------------------------
 
-    def _open_door(self, member: Member, message: Message, descriptors: list[int]) -> None:
+    def _open_door(self, member: Member, message: OpenPinhole, descriptors: list[int]) -> None:
         """Have a client reach a worker's listener, whoever steers its port."""
         try:
             for listener in descriptors:
                 flow = _flow(listener)
+                _check(message.client, flow.family)
                 ours = self._is_mapped if flow == TCP6 else self._is_mapped_ipv4
                 if flow == TCP4 and not ours(_ipv4_of(listener)):
                     continue  # an address of the gateway's own, where nobody steers
                 if doors := self._opened(flow):
-                    doors.open(message["client"], listener, ours)
+                    doors.open(message.client, listener, ours)
         except OSError as error:
             log.error("a port for FTP data may be another faithd's: %s", error)
-        member.tell("done")
+        member.send(Done())
 
     def _opened(self, flow: Flow) -> Pinholes | None:
         """The doors; None where there can be none, which is told once."""
@@ -149,21 +149,32 @@ class DataConnections:
 
     # -- encrypted ---------------------------------------------------------------------------
 
-    def _steer(self, member: Member, message: Message, descriptors: list[int]) -> None:
+    def _steer(self, member: Member, message: Steer, descriptors: list[int]) -> None:
         """Have a client's data connections come to a worker, which is told when they do.
 
-        Its listener goes with the first answer.
+        Its listener goes with every answer: who has it already knows it.
         """
         listener: list[int] = []
         try:
+            pair = self._pair(message)
             pairs = self._steering()
-            pairs.steer((message["client"], message["mapped"]), member.number)
-            if member.pid not in self._listening:
-                self._listening.add(member.pid)
-                listener = [pairs.listeners[member.number].fileno()]
+            if pairs.held(member.number) >= MOST_STEERED:
+                raise PermissionError(f"more than {MOST_STEERED} pairs of a worker's")
+            pairs.steer(pair, member.number)
+            listener = [pairs.listeners[member.number].fileno()]
         except (FaithError, OSError) as error:
             log.error("data connections of encrypted FTP will fail: %s", error)
-        member.tell("done", listener)
+        member.send(Done(), listener)
+
+    def _pair(self, message: Steer) -> tuple[str, str]:
+        """Return the pair to steer.  Raises InvalidMessage unless a mapped address is in it."""
+        _check(message.client, socket.AF_INET6)
+        _check(message.mapped, socket.AF_INET6)
+        packed = socket.inet_pton(socket.AF_INET6, message.mapped)
+        if not self._is_mapped(int.from_bytes(packed, "big")):
+            # Sessions outlive a prefix that is not relayed from any more; their data do not.
+            raise PermissionError(f"{message.mapped} is under no prefix")
+        return message.client, message.mapped
 
     def _steering(self) -> HostBindings:
         if self._pairs is None:
@@ -172,10 +183,18 @@ class DataConnections:
             log.info("data of encrypted FTP is steered by %s", self._pairs.method)
         return self._pairs
 
-    def _unsteer(self, member: Member, message: Message, descriptors: list[int]) -> None:
+    def _unsteer(self, member: Member, message: Unsteer, descriptors: list[int]) -> None:
         if self._pairs is not None:
-            self._pairs.unsteer((message["client"], message["mapped"]), member.number)
-        member.tell("done")
+            self._pairs.unsteer((message.client, message.mapped), member.number)
+        member.send(Done())
+
+
+def _check(address: str, family: int) -> None:
+    """Raise OSError for what is no address of *family*."""
+    try:
+        socket.inet_pton(family, address)
+    except ValueError as error:
+        raise OSError(0, "no address") from error
 
 
 def _ipv4_of(listener: int) -> int:
@@ -184,5 +203,15 @@ def _ipv4_of(listener: int) -> int:
 
 
 def _flow(listener: int) -> Flow:
-    with closing(socket.socket(fileno=os.dup(listener))) as sock:
-        return TCP4 if sock.family == socket.AF_INET else TCP6
+    """Return the flow of a TCP listener.  Raises InvalidMessage for what is none."""
+    number = os.dup(listener)
+    try:
+        sock = socket.socket(fileno=number)
+    except OSError as error:
+        os.close(number)
+        raise InvalidMessage("no socket") from error
+    with closing(sock):
+        kind = sock.type, sock.proto
+        if kind != (socket.SOCK_STREAM, socket.IPPROTO_TCP) or sock.family not in _FLOWS:
+            raise InvalidMessage("no TCP socket")
+        return _FLOWS[sock.family]

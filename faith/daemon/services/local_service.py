@@ -7,6 +7,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from faith.daemon.process.channel import InvalidMessage
+from faith.daemon.process.messages import Local
 from faith.kernel.netlink import routes
 from faith.kernel.sockets.tcp_sockets import reset
 from faith.relay.tcp.record import endpoint
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faith.daemon.config.settings import Settings
-    from faith.daemon.process.channel import Message
-    from faith.daemon.process.worker_pool import Hearing, Member
+    from faith.daemon.process.messages import Report
+    from faith.daemon.process.peer import Member
+    from faith.daemon.process.worker_pool import Hearing
 
 log = logging.getLogger("faith.supervisor")
 
@@ -27,24 +30,44 @@ class LocalService:
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
-        self.hearings: dict[str, Hearing] = {"local": self._serve}
+        self.hearings: dict[type[Report], Hearing] = {Local: self._serve}
 
-    def _serve(self, member: Member, message: Message, descriptors: list[int]) -> None:
-        with socket.socket(fileno=os.dup(descriptors[0])) as connection:
+    def _serve(self, member: Member, message: Local, descriptors: list[int]) -> None:
+        for descriptor in descriptors:  # or it was lost for want of room
+            with _connection(descriptor) as connection:
+                self._start(connection)
+
+    def _start(self, connection: socket.socket) -> None:
+        """Start the local server on *connection*; its client may have gone meanwhile."""
+        what = "a connection"
+        try:
             server = self._settings().local_server(connection.getsockname()[1])
-            if server is None:  # no worker of ours would ask
+            if server is None or _is_mapped(connection):  # by settings or a prefix that are new
                 reset(connection)
                 return
-            try:
-                if _is_mapped(connection):
-                    reset(connection)
-                    return
-                client = endpoint(connection.getpeername()[:2])
-                pid = server.start(connection)
-            except OSError as error:
-                log.error("executing local %s: %s", server.path, error.strerror)
-            else:
-                log.info("executing local %s for %s (pid %d)", server.path, client, pid)
+            what = server.path
+            client = endpoint(connection.getpeername()[:2])
+            pid = server.start(connection)
+        except OSError as error:
+            log.error("executing local %s: %s", what, error.strerror)
+        else:
+            log.info("executing local %s for %s (pid %d)", server.path, client, pid)
+
+
+def _connection(descriptor: int) -> socket.socket:
+    """Return a copy of a TCP connection of IPv6.  Raises InvalidMessage for anything else."""
+    number = os.dup(descriptor)
+    try:
+        found = socket.socket(fileno=number)
+    except OSError as error:
+        os.close(number)
+        raise InvalidMessage("no socket") from error
+    kind = found.family, found.type, found.proto
+    listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if kind != (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP) or listens:
+        found.close()
+        raise InvalidMessage("no TCP connection of IPv6")
+    return found
 
 
 def _is_mapped(connection: socket.socket) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from faith.datagram import icmp
@@ -74,9 +73,14 @@ class PingKind:
     """The kind of datagrams that asks whether somebody is there; it counts in its *places*."""
 
     name = "ping server"
+    settings = PingSettings
 
     def __init__(self, places: MetricAreas) -> None:
         self._places = places
+
+    def enter(self) -> None:
+        """In the process: write its numbers, and no others."""
+        self._places.enter_ping()
 
     def wanted(self, settings: Settings) -> PingSettings | None:
         """The settings of ``[ping]``."""
@@ -95,11 +99,3 @@ class PingKind:
     ) -> Ping:
         """What answers."""
         return Ping(loop, sockets, policy, wanted, self._places.ping())
-
-    def words(self, wanted: PingSettings) -> dict[str, Any]:
-        """Its settings, fit for JSON."""
-        return asdict(wanted)
-
-    def read(self, words: dict[str, Any]) -> PingSettings:
-        """Settings of `words`."""
-        return PingSettings(**words)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import runtime_maps
+from faith.daemon.config import carried, runtime_maps
 from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
-from faith.daemon.process.channel import in_memory
+from faith.daemon.process.messages import Drain, Serve, Stop
 from faith.daemon.process.worker_pool import Crew
 from faith.daemon.services.ftp_data import DataConnections
+from faith.daemon.services.listener_shares import ListenerShares
 from faith.daemon.services.local_service import LocalService
 from faith.daemon.services.session_queries import Census
-from faith.daemon.services.worker import Task, work
+from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError, SetupError
@@ -26,7 +28,7 @@ from faith.relay.tcp.admission import Admission, Tables
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from faith.daemon.config.policy import Rules
     from faith.daemon.config.settings import Settings
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
     from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.log import Log
     from faith.daemon.observe.metric_areas import MetricAreas
-    from faith.daemon.process.channel import Channel
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.worker_pool import Member
+    from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.process.peer import Member
     from faith.kernel.steering import Steering
     from faith.translation.map_table import Maps
     from faith.translation.prefix import Prefix
@@ -75,29 +77,36 @@ class Relaying:
         """Called with what is decided by from now on."""
         self.on_end: Callable[[], None] = lambda: None
         """Called when the last worker has ended after `drain`."""
-        self.on_handed_over: Callable[[], None] = lambda: None
-        """Called when those of the program before this one have handed over, and ended."""
+        self.on_handed_over: Callable[[int], None] = lambda kept: None
+        """Called when those of the program before this one have handed over.
+
+        All have ended, or so many sessions end in them.
+        """
         self._undo = ExitStack()
         self._data = DataConnections(
             settings.workers, lambda: self.parts.prefixes, lambda: self.parts.networks
         )
         self._undo.callback(self._data.close)
-        self.inward = MappedNetworks(settings.via, settings.workers, self._share_out)
-        self._undo.callback(self.inward.close)
         hearings = {**self._data.hearings, **LocalService(lambda: self._settings).hearings}
         self.crew = Crew(loop, self._work, hearings)
         self.crew.on_gone = self._ended
         self.crew.on_end = self._member_gone
         self.crew.on_serve = self._workers_changed
+        self._shares = ListenerShares(self.crew, settings.workers, self._listeners)
+        self.inward = MappedNetworks(settings.via, settings.workers, self._shares.share)
+        self._undo.callback(self.inward.close)
+        self.crew.on_late(self._shares.share)
         self.census = Census(loop, self.crew)
         self._predecessors = DrainingWorkers(loop, hearings)
         self._predecessors.crew.on_gone = self._predecessors_gone
+        self._predecessors.on_kept = self._handed_over
         self._predecessors.crew.on_end = lambda old: places.old_worker_gone(old.number)
         self._undo.callback(self._let_predecessors_end)
         self._tables = Tables(settings.workers)
         self._change_ports: Callable[[], None] = lambda: None
         self._serves = True  # else not before all workers are ready to
         self._draining = False
+        self._hands_over = False
 
     # -- from its start to its end -----------------------------------------------------------
 
@@ -168,43 +177,54 @@ class Relaying:
 
         Raises SetupError, from here or from the loop.
         """
-        self.crew.start(self._settings.workers, on_ready)
+
+        def ready() -> None:
+            self._shares.start()
+            on_ready()
+
+        self.crew.desire(POLICY, cache(self.parts.dumps))
+        self._desire_settings()
+        self.crew.start(self._settings.workers, ready)
 
     def serve(self) -> None:
         """Where workers of the program before serve: serve instead, and have them hand over."""
         if self._serves:
             return
         self._serves = True
-        self.crew.tell("serve")
+        self.crew.tell(Serve())
         try:
             self._change_ports()
         except SetupError as error:
             log.error("the ports stay what they were: %s", error)
-        for old, heir in self._predecessors.hand_over(self.crew.members):
-            self._data.succeed(heir, old)
+        self._hands_over = True
+        workers = self._settings.workers
+        self._predecessors.hand_over(lambda number: self.crew.able_in(number % workers))
+        if not self._predecessors.crew.pids:  # they have died meanwhile
+            self._handed_over()
 
     @property
     def handing_over(self) -> bool:
-        """Whether there are workers of the program before this one."""
-        return bool(self._predecessors.crew.pids)
+        """Whether workers of the program before this one are still to hand over."""
+        return self._predecessors.hand_over_is_under_way
 
     def drain(self) -> None:
         """Take no more connections; `on_end` is called after the last session."""
         self._draining = True
+        self._shares.stop()
         # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
         # them stays, established sessions may depend on it.
         for listeners in self.steering.listeners:
             for listener in listeners:
                 listener.close()
         self.inward.stop_listening()
-        self._predecessors.crew.tell("drain")
-        self.crew.tell("drain")
+        self._predecessors.crew.tell(Drain())
+        self.crew.tell(Drain())
         self.crew.retire()
 
     def reset_sessions(self) -> None:
         """End what sessions there are."""
-        self._predecessors.crew.tell("stop")
-        self.crew.tell("stop")
+        self._predecessors.crew.tell(Stop())
+        self.crew.tell(Stop())
 
     def close(self) -> None:
         """End the workers at once, and take everything back."""
@@ -233,17 +253,13 @@ class Relaying:
         self._settings = settings
         for one in set(runtime_maps.added(self.parts.maps)).difference(settings.maps):
             log.log(NOTICE, "map over, for it is in no file: %s", one)
-        orders = WorkerSettings(
-            settings.relay, settings.recording, settings.local_ports, settings.log
-        )
-        with in_memory(orders.dumps()) as descriptor:
-            self.crew.tell("orders", [descriptor])
         try:
             self._decide_by(
                 replace(self.parts, rules=rules, maps=settings.maps, sources=settings.sources)
             )
         except (FaithError, OSError) as error:
             log.error("mapped networks are not those of the maps: %s", error)
+        self._desire_settings()
 
     def map(self, maps: Maps) -> None:
         """Go by other maps, until other settings come.
@@ -262,16 +278,21 @@ class Relaying:
         before, self.parts = self.parts, parts
         if parts == before:
             return
-        with in_memory(parts.dumps(before.maps)) as descriptor:
-            self.crew.tell("policy", [descriptor])
+        self.crew.desire(POLICY, cache(parts.dumps), cache(lambda: parts.dumps(before.maps)))
         self.on_policy(parts)
         if (parts.maps, parts.own, parts.sources) != (before.maps, before.own, before.sources):
             self.inward.follow(parts.networks, parts.own)
 
-    def _share_out(self, listeners: Sequence[_socket.socket]) -> None:
-        """Have each worker that is there already serve its own of *listeners* as well."""
-        for member in self.crew.members:
-            member.tell("listen", [listeners[member.number].fileno()])
+    def _desire_settings(self) -> None:
+        settings = self._settings
+        orders = WorkerSettings(
+            settings.relay, settings.recording, settings.local_ports, settings.log
+        )
+        self.crew.desire(SETTINGS, cache(lambda: carried.dumps(orders)))
+
+    def _listeners(self, number: int) -> tuple[list[_socket.socket], list[_socket.socket]]:
+        """Return those of a worker: of the services, and of the mapped networks."""
+        return self.steering.listeners[number], self.inward.listeners(number)
 
     # -- the workers -------------------------------------------------------------------------
 
@@ -284,10 +305,13 @@ class Relaying:
         self.crew.forsake()
         self._predecessors.crew.forsake()
         self._data.close()
+        self._tables.close_in_child()
         return self.steering.after_fork(worker) + self.inward.close_in_child(worker)
 
-    def _work(self, number: int, channel: Channel) -> None:
+    def _work(self, number: int, channel: ProcessChannel) -> None:
         """Be a worker, in a process of its own."""
+        self._places.enter_worker(number)
+        self._tables.enter(number)
         self._leave()
         settings = self._settings
         task = Task(
@@ -313,20 +337,26 @@ class Relaying:
         self.census.gone(member)
 
     def _workers_changed(self) -> None:
+        self._shares.share()
         self._places.condition.serving(self.crew.serving, self.crew.restarts)
 
     def _steering_changed(self) -> None:
         self._places.condition.steered([self.steering.method], len(self.parts.prefixes))
 
     def _ended(self) -> None:
-        if not self.handing_over and not self.crew.pids:
+        if not self._predecessors.crew.pids and not self.crew.pids:
             self.on_end()
 
     def _predecessors_gone(self) -> None:
         if self._draining:
             self._ended()
         else:
-            self.on_handed_over()
+            self._handed_over()
+
+    def _handed_over(self) -> None:
+        if self._hands_over:
+            self._hands_over = False
+            self.on_handed_over(self._predecessors.kept)
 
     def _let_predecessors_end(self) -> None:
         """If this program fails before they have handed over, their sessions may go on."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
+    from faith.dns.dns_counters import Counters
 
 
 def companions(
@@ -47,7 +48,11 @@ def companions(
             return None
         dns, workers = replace(settings.dns, shared=True), settings.dns_workers
         given, book = passed.copies("dns"), lent.book
-        counters = places.name_server
+
+        def counters(number: int) -> Counters:
+            places.enter_name_server(number)
+            return places.name_server(number)
+
         return Answering(loop, dns, workers, settings.user, leave, counters, book, given=given)
 
     return Companions(

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from faith.daemon.process.channel import check_file
+from faith.daemon.process.messages import Kill, Killed, SessionList, Sessions
+
 if TYPE_CHECKING:
-    from faith.daemon.process.channel import Message
+    from collections.abc import Callable
+
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.worker_pool import Crew, Member
+    from faith.daemon.process.messages import Order
+    from faith.daemon.process.peer import Member
+    from faith.daemon.process.worker_pool import Crew
 
 PATIENCE = 5.0
 """Seconds the workers have for an answer."""
@@ -35,11 +41,11 @@ class Census:
         self._crew = crew
         self._numbers = itertools.count()
         self._questions: dict[int, _Question] = {}
-        crew.hear({"sessions": self._take_sessions, "killed": self._take_killed})
+        crew.hear({SessionList: self._take_sessions, Killed: self._take_killed})
 
     def tell(self, request: Request) -> None:
         """Answer *request* by a file of sessions for each worker, JSON lines, as they come."""
-        self._ask(request, self._crew.members, "sessions", {})
+        self._ask(request, self._crew.members, Sessions)
 
     def kill(self, request: Request) -> None:
         """End the session that *request* names, with resets to both sides."""
@@ -50,30 +56,37 @@ class Census:
             request.fail("a session is called WORKER-SERIAL, such as 2-1f3")
             return
         members = [member for member in self._crew.members if member.number == place - 1]
-        self._ask(request, members, "kill", {"serial": wanted})
+        self._ask(request, members, lambda number: Kill(number, wanted))
 
     def gone(self, member: Member) -> None:
         """*member* has ended: it answers nothing any more."""
         for number in list(self._questions):
             self._answered(number, member)
 
-    def _take_sessions(self, member: Member, message: Message, descriptors: list[int]) -> None:
-        question = self._questions.get(message["question"])
-        if question:
-            question.request.tell({"worker": member.number + 1}, descriptors)
-            self._answered(message["question"], member)
+    def _take_sessions(self, member: Member, message: SessionList, descriptors: list[int]) -> None:
+        question = self._asked(message.question, member)
+        if not question or not descriptors:  # else it was lost: the worker "does not answer"
+            return
+        check_file(descriptors[0])
+        question.request.tell({"worker": member.number + 1}, descriptors)
+        self._answered(message.question, member)
 
-    def _take_killed(self, member: Member, message: Message, descriptors: list[int]) -> None:
-        question = self._questions.get(message["question"])
-        if question and message["found"]:
+    def _take_killed(self, member: Member, message: Killed, descriptors: list[int]) -> None:
+        question = self._asked(message.question, member)
+        if question and message.found and question.request.words["command"] == "kill":
             question.request.answer(killed=question.request.words["session"])
-        self._answered(message["question"], member)
+        self._answered(message.question, member)
 
-    def _ask(self, request: Request, members: list[Member], kind: str, words: Message) -> None:
+    def _asked(self, number: int, member: Member) -> _Question | None:
+        """The question, if it is one that *member* has yet to answer."""
+        question = self._questions.get(number)
+        return question if question and member.pid in question.asked else None
+
+    def _ask(self, request: Request, members: list[Member], order: Callable[[int], Order]) -> None:
         number = next(self._numbers)
         self._questions[number] = _Question(request, {member.pid for member in members})
         for member in members:
-            member.tell(kind, question=number, **words)
+            member.send(order(number))
         self._loop.later(PATIENCE, partial(self._end, number))
         if not members:
             self._end(number)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import _socket
-import socket
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from faith.datagram import icmp
@@ -15,7 +13,6 @@ from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket
 from faith.kernel.sockets.udp_sockets import arrivals, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.networks import Networks
-from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -96,9 +93,14 @@ class UdpKind:
     """The kind of datagrams that flows are made of; it counts in its *places*."""
 
     name = "UDP server"
+    settings = UdpSettings
 
     def __init__(self, places: MetricAreas) -> None:
         self._places = places
+
+    def enter(self) -> None:
+        """In the process: write its numbers, and no others."""
+        self._places.enter_udp()
 
     def wanted(self, settings: Settings) -> UdpSettings | None:
         """The settings of ``[udp]``."""
@@ -117,12 +119,3 @@ class UdpKind:
     ) -> Udp:
         """What relays."""
         return Udp(loop, sockets, policy, wanted, self._places.udp())
-
-    def words(self, wanted: UdpSettings) -> dict[str, Any]:
-        """Its settings, fit for JSON."""
-        return asdict(wanted) | {"short_ports": str(wanted.short_ports)}
-
-    def read(self, words: dict[str, Any]) -> UdpSettings:
-        """Settings of `words`."""
-        ports = Ports.parse(words["short_ports"], socket.getservbyname)
-        return UdpSettings(**words | {"short_ports": ports})

@@ -12,18 +12,40 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from faith.daemon.config import carried
 from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.observe.records import Records
-from faith.daemon.process.channel import from_memory
-from faith.daemon.process.worker_handover import Giver, Taker
+from faith.daemon.process.child import Child
+from faith.daemon.process.messages import (
+    Done,
+    Drain,
+    Failed,
+    Give,
+    Kept,
+    Kill,
+    Killed,
+    Local,
+    OpenPinhole,
+    Ready,
+    Serve,
+    SessionList,
+    Sessions,
+    Sock,
+    Steer,
+    Stop,
+    Take,
+    Unsteer,
+    WantSockets,
+)
+from faith.daemon.process.worker_handover import Giver, Room, Taker
 from faith.daemon.services.map_removal import Unmapped
 from faith.daemon.services.session_dump import Listing
 from faith.errors import FaithError
 from faith.kernel.process import capabilities, sandbox
 from faith.kernel.shared.leases import GRACE
-from faith.kernel.sockets.tcp_sockets import reset
+from faith.kernel.sockets.tcp_sockets import cookie, reset
 from faith.relay.alg.ftp_data import Supervised
 from faith.relay.alg.socket_pool import Stock
 from faith.relay.alg.supervisor_requests import Requests
@@ -32,15 +54,16 @@ from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
 from faith.relay.tcp.routing import number
 from faith.translation.destination import no_leases
+from faith.translation.map_table import NO_MAPS
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, Literal
 
     from faith.daemon.observe.log import Log
     from faith.daemon.observe.records import Recording
-    from faith.daemon.process.channel import Channel, Message
+    from faith.daemon.process.messages import ProcessChannel, Report
     from faith.daemon.process.worker_handover import Part
     from faith.relay.tcp.admission import Admission
     from faith.relay.tcp.relay_counters import Counters
@@ -49,6 +72,11 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
 
 log = logging.getLogger("faith.worker")
+
+POLICY, SETTINGS, LISTENERS = "policy", "settings", "listeners"
+"""Topics of a worker's desired state: rules and maps, settings, what it serves beside its own."""
+
+carried.decoder(WorkerSettings)  # before a worker is forked, which would take its time
 
 
 @dataclass(frozen=True)
@@ -73,7 +101,7 @@ class Task:
     serves: bool = True
 
 
-def work(task: Task, channel: Channel, told: Log) -> None:
+def work(task: Task, channel: ProcessChannel, told: Log) -> None:
     """Serve *task* until the supervisor says otherwise or is gone; *told* gets the records.
 
     The process drops its privileges here, for good.  What keeps it from serving is told the
@@ -82,12 +110,12 @@ def work(task: Task, channel: Channel, told: Log) -> None:
     try:
         _prepare(task)
     except (FaithError, OSError) as error:
-        channel.send({"kind": "failed", "why": str(error)})
+        channel.send(Failed(str(error)))
         return
     loop = uvloop.new_event_loop()
     told.batch(loop)
     worker = Worker(loop, task, channel, told)
-    channel.send({"kind": "ready"})
+    channel.send(Ready())
     loop.run_forever()
     worker.close()
     told.flush()
@@ -105,7 +133,9 @@ def _prepare(task: Task) -> None:
 class Worker:
     """The relay of this process, and the orders it takes."""
 
-    def __init__(self, loop: AbstractEventLoop, task: Task, channel: Channel, told: Log) -> None:
+    def __init__(
+        self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel, told: Log
+    ) -> None:
         self._loop = loop
         self._channel = channel
         self._listeners = task.listeners
@@ -114,20 +144,10 @@ class Worker:
         self._local = task.local
         self._told = told
         self._lent = task.lent
-        self._orders: dict[str, Callable[..., None]] = {
-            "policy": self._take_policy,
-            "orders": self._take_orders,
-            "sessions": self._list_sessions,
-            "kill": self._kill_session,
-            "drain": self._drain,
-            "listen": self._listen,
-            "socket": self._take_socket,
-            "done": self._take_answer,
-            "serve": self._serve,
-            "give": self._give,
-            "take": self._take,
-            "stop": loop.stop,
-        }
+        self._own = {cookie(listener) for listener in task.listeners}
+        self._borrowed: dict[bytes, _socket.socket] = {}
+        self._drains = False
+        self._room = Room()
         self._records = Records(loop, task.recording, told.record)
         self._stock = Stock(partial(self._ask_for_sockets, _socket.AF_INET6))
         self._stock4 = Stock(partial(self._ask_for_sockets, _socket.AF_INET))
@@ -152,23 +172,34 @@ class Worker:
         if task.parts.pool:
             self._keep_leases()
         loop.set_exception_handler(_report)
-        loop.add_reader(channel.fileno(), self._hear)
+        self._child = Child(
+            loop,
+            channel,
+            {
+                Sessions: lambda order, _: self._list_sessions(order),
+                Kill: lambda order, _: self._kill_session(order),
+                Drain: lambda order, _: self._drain(),
+                Sock: self._take_socket,
+                Done: self._take_answer,
+                Serve: lambda order, _: self._serve(),
+                Give: self._give,
+                Take: self._take,
+                Stop: lambda order, _: loop.stop(),
+            },
+            self._go_on_alone,
+            {
+                POLICY: self._apply_policy,
+                SETTINGS: self._apply_settings,
+                LISTENERS: self._apply_listeners,
+            },
+        )
 
     def close(self) -> None:
         """End what is left, with resets."""
         self._relay.close()
         self._records.sum_up()
-        self._loop.remove_reader(self._channel.fileno())
+        self._child.close()
         self._channel.close()
-
-    def _hear(self) -> None:
-        received = self._channel.receive()
-        if received is None:
-            self._loop.remove_reader(self._channel.fileno())
-            self._go_on_alone()
-        else:
-            message, descriptors = received
-            self._orders[message.pop("kind")](*descriptors, **message)
 
     def _go_on_alone(self) -> None:
         """The supervisor has died, and the steering with it: let what can end well do so."""
@@ -182,11 +213,11 @@ class Worker:
             log.log(NOTICE, "the supervisor is gone: sessions go on, no new ones are accepted")
             self._drain()
 
-    def _take_policy(self, descriptor: int) -> None:
+    def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known = self._relay.policy.maps
-        parts = PolicyInputs.loads(from_memory(descriptor), known)
+        parts = PolicyInputs.loads(text, known if is_change else NO_MAPS)
         self._relay.policy = parts.policy(self._lent)
-        if parts.maps is not known:
+        if parts.maps is not known and parts.maps != known:
             Unmapped(self._loop, self._relay, known)
         log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
 
@@ -197,8 +228,8 @@ class Worker:
                 self._lent(number(mapped))
         self._loop.call_later(GRACE / 4, self._keep_leases)
 
-    def _take_orders(self, descriptor: int) -> None:
-        orders = WorkerSettings.loads(from_memory(descriptor))
+    def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
+        orders = carried.loads(text, WorkerSettings)
         self._relay.settings = orders.relay
         self._local = orders.local
         self._records.recording = orders.recording
@@ -208,74 +239,92 @@ class Worker:
 
     def _ask_for_sockets(self, family: int, count: int) -> None:
         try:
-            self._channel.send({"kind": "sockets", "family": family, "count": count})
+            wanted: Literal[2, 10] = 2 if family == _socket.AF_INET else 10
+            self._channel.send(WantSockets(wanted, count))
         except OSError as error:
             log.error("no sockets for FTP data connections: %s", error.strerror)
             for _ in range(count):
-                self._loop.call_soon(self._take_socket, None, family)
+                self._loop.call_soon(self._take_socket, Sock(family), [])
 
-    def _take_socket(self, descriptor: int | None = None, family: int = _socket.AF_INET6) -> None:
-        stock = self._stock4 if family == _socket.AF_INET else self._stock
-        stock.add(None if descriptor is None else _socket.socket(fileno=descriptor))
+    def _take_socket(self, order: Sock, descriptors: list[int]) -> None:
+        stock = self._stock4 if order.family == _socket.AF_INET else self._stock
+        stock.add(_socket.socket(fileno=descriptors[0]) if descriptors else None)
 
     def _ask_for_steering(
         self, kind: str, client: str, mapped: str, then: Callable[[], None]
     ) -> None:
-        message = {"kind": kind, "client": client, "mapped": mapped}
-        self._requests.ask(partial(self._ask, message), then)
+        asked = Steer(client, mapped) if kind == "steer" else Unsteer(client, mapped)
+        self._requests.ask(partial(self._ask, asked), then)
 
     def _ask_for_door(self, sock: _socket.socket, client: str, then: Callable[[], None]) -> None:
         def question() -> None:
             gone = sock.fileno() < 0  # while it was another's turn
-            self._ask({"kind": "door", "client": client}, [] if gone else [sock.fileno()])
+            self._ask(OpenPinhole(client), [] if gone else [sock.fileno()])
 
         self._requests.ask(question, then)
 
-    def _ask(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+    def _ask(self, message: Report, descriptors: Sequence[int] = ()) -> None:
         try:
             self._channel.send(message, descriptors)
         except OSError as error:
             log.error("no answer to be had for FTP data connections: %s", error.strerror)
             self._loop.call_soon(self._requests.answered)
 
-    def _take_answer(self, descriptor: int | None = None) -> None:
-        if descriptor is not None:
+    def _take_answer(self, order: Done, descriptors: list[int]) -> None:
+        for descriptor in descriptors:
             self._relay.listen_for_data(_socket.socket(fileno=descriptor))
         self._requests.answered()
 
-    def _list_sessions(self, question: int) -> None:
-        Listing(self._loop, self._relay, partial(self._tell_sessions, question))
+    def _list_sessions(self, order: Sessions) -> None:
+        Listing(self._loop, self._relay, partial(self._tell_sessions, order.question))
 
     def _tell_sessions(self, question: int, file: int) -> None:
         with suppress(OSError):  # whoever asks will ask again
-            self._channel.send({"kind": "sessions", "question": question}, [file])
+            self._channel.send(SessionList(question), [file])
 
-    def _kill_session(self, question: int, serial: int) -> None:
-        found = [session for session in self._relay.sessions() if session.serial == serial]
+    def _kill_session(self, order: Kill) -> None:
+        found = [one for one in self._relay.sessions() if one.serial == order.serial]
         for session in found:
             self._relay.kill(session)
         with suppress(OSError):
-            self._channel.send({"kind": "killed", "question": question, "found": bool(found)})
+            self._channel.send(Killed(order.question, bool(found)))
 
     # -- from one program to the next --------------------------------------------------------
 
     def _serve(self) -> None:
         self._serves = True
-        self._relay.listen(self._listeners, self._redirected)
+        self._relay.listen([*self._listeners, *self._borrowed.values()], self._redirected)
 
-    def _listen(self, descriptor: int) -> None:
-        """Serve one more listener, once the others are served."""
-        listener = _socket.socket(fileno=descriptor)
-        listener.setblocking(False)
-        self._listeners = [*self._listeners, listener]
-        if self._serves:
-            self._relay.listen([listener])
+    def _apply_listeners(self, text: str, is_change: bool, descriptors: list[int]) -> None:
+        """Serve these listeners beside those of its own, and no others."""
+        before, self._borrowed, new = self._borrowed, {}, []
+        for listener in (_socket.socket(fileno=descriptor) for descriptor in descriptors):
+            which = cookie(listener)
+            if which in before:
+                self._borrowed[which] = before.pop(which)
+            elif which not in self._own | self._borrowed.keys():
+                listener.setblocking(False)
+                self._borrowed[which] = listener
+                new.append(listener)
+                continue
+            listener.close()
+        self._relay.leave(before.values())
+        for listener in before.values():
+            listener.close()
+        if self._drains:
+            self._close_listeners()
+        elif self._serves:
+            self._relay.listen(new, self._redirected)
 
-    def _give(self, descriptor: int) -> None:
+    def _give(self, order: Give, descriptors: list[int]) -> None:
         """Hand over to a worker of the next program."""
+        if not descriptors:  # lost for want of room; the supervisor tries once more
+            self._given(good=False)
+            return
+        self._drains = True
         self._relay.prepare()
         self._close_listeners()
-        Giver(self._loop, descriptor, self._parts, self._given)
+        Giver(self._loop, descriptors[0], self._parts, self._given)
 
     def _given(self, good: bool) -> None:
         if good:
@@ -285,24 +334,29 @@ class Worker:
         self._relay.stay()
         self._relay.on_idle = self._loop.stop
         self._drain()
+        with suppress(OSError):  # the supervisor is gone
+            self._channel.send(Kept(self._relay.open_sessions))
 
-    def _take(self, descriptor: int) -> None:
+    def _take(self, order: Take, descriptors: list[int]) -> None:
         """Take over from a worker of the program before."""
-        Taker(self._loop, descriptor, self._parts, self._loop.stop)
+        for descriptor in descriptors:
+            Taker(self._loop, descriptor, self._parts, self._loop.stop, self._room)
 
     def _drain(self) -> None:
+        self._drains = True
         self._relay.stop_listening()
         self._close_listeners()
 
     def _close_listeners(self) -> None:
-        for listener in self._listeners:
+        for listener in (*self._listeners, *self._borrowed.values()):
             listener.close()
+        self._borrowed.clear()
 
     def _not_mapped(self, connection: _socket.socket) -> None:
         """Have the supervisor start the local server on *connection*, if there is one."""
         try:
             if connection.getsockname()[1] in self._local:
-                self._channel.send({"kind": "local"}, [connection.fileno()])
+                self._channel.send(Local(), [connection.fileno()])
             else:
                 log.info("no local service for %s", endpoint(connection.getpeername()[:2]))
             connection.close()

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from faith.daemon.process.channel import Channel
-from faith.daemon.process.worker_pool import Crew, Member
+from faith.daemon.process.messages import (
+    Drain,
+    Give,
+    Kept,
+    Killed,
+    SessionList,
+    Take,
+    supervisor_end,
+)
+from faith.daemon.process.peer import Member
+from faith.daemon.process.worker_pool import Crew
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from faith.daemon.process.channel import Message
     from faith.daemon.process.loop import Loop
+    from faith.daemon.process.messages import Report
     from faith.daemon.process.worker_pool import Hearing
+
+log = logging.getLogger("faith.supervisor")
+
+RETRY = 1.0
+"""Seconds until a worker hands over once more that could not."""
+MOST_TRIES = 5
+"""Times that a worker hands over; what is left then ends where it is."""
+PATIENCE = 60.0
+"""Seconds that it waits for an heir, after which nothing is tried any more."""
 
 
 class DrainingWorkers:
@@ -24,27 +44,86 @@ class DrainingWorkers:
     *handlers* handle their messages.
     """
 
-    def __init__(self, loop: Loop, handlers: Mapping[str, Hearing]) -> None:
-        self.crew = Crew(loop, _forks_none, {**_LATE, **handlers}, "old worker")
+    def __init__(self, loop: Loop, handlers: Mapping[type[Report], Hearing]) -> None:
+        self.on_kept: Callable[[], None] = lambda: None
+        """Called when those that are left keep their sessions to the end."""
+        self._loop = loop
+        ours: dict[type[Report], Hearing] = {
+            SessionList: _ignore,
+            Killed: _ignore,
+            Kept: self._kept,
+        }
+        self.crew = Crew(loop, _forks_none, {**ours, **handlers}, "old worker")
+        self._heir: Callable[[int], Member | None] = lambda number: None
+        self._deadline = 0.0
+        self._tries: dict[int, int] = {}
+        self._keeping: dict[int, int] = {}
 
     def adopt(self, left: Iterable[Sequence[int]]) -> None:
         """Adopt the workers that :func:`as_left` described."""
         self.crew.adopt(
-            Member(number, pid, Channel(socket.socket(fileno=fd)), time.monotonic(), ready=True)
+            Member(
+                number,
+                pid,
+                supervisor_end(socket.socket(fileno=fd)),
+                time.monotonic(),
+                ready=True,
+                what="old worker",
+            )
             for number, pid, fd in left
         )
 
-    def hand_over(self, successors: Sequence[Member]) -> Iterator[tuple[Member, Member]]:
-        """Make each old worker hand over to one of *successors*, and end; returns the pairs."""
+    @property
+    def hand_over_is_under_way(self) -> bool:
+        """Return whether some are still to hand over."""
+        return any(pid not in self._keeping for pid in self.crew.pids)
+
+    @property
+    def kept(self) -> int:
+        """The sessions that could not be handed over, as their workers have said."""
+        return sum(self._keeping.get(pid, 0) for pid in self.crew.pids)
+
+    def hand_over(self, heir: Callable[[int], Member | None]) -> None:
+        """Have each of them hand over to the *heir* of its number, and end.
+
+        Who could not hand over tries again, for the heir may have died, or had no room.
+        """
+        self._heir = heir
+        self._deadline = time.monotonic() + PATIENCE
         for old in self.crew.members:
-            successor = successors[old.number % len(successors)]
-            yield old, successor
-            with ExitStack() as both, suppress(BrokenPipeError):  # it has ended, and will be reaped
-                giving, taking = map(
-                    both.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                )
-                successor.channel.send({"kind": "take"}, [taking.fileno()])
-                old.channel.send({"kind": "give"}, [giving.fileno()])
+            self._give(old)
+
+    def _give(self, old: Member) -> None:
+        if old.pid not in self.crew.pids:
+            return
+        heir = self._heir(old.number)
+        if heir is None:
+            self._try_again(old, 0, failed=False)
+            return
+        try:
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            log.error("old worker %d cannot hand over: %s", old.pid, error.strerror)
+            self._try_again(old, 0)
+            return
+        with ExitStack() as both:
+            giving, taking = map(both.enter_context, pair)
+            heir.send(Take(), [taking.fileno()])
+            old.send(Give(), [giving.fileno()])
+
+    def _kept(self, old: Member, message: Kept, descriptors: list[int]) -> None:
+        self._try_again(old, message.sessions)
+
+    def _try_again(self, old: Member, sessions: int, *, failed: bool = True) -> None:
+        tries = self._tries[old.pid] = self._tries.get(old.pid, 0) + failed
+        if tries < MOST_TRIES and time.monotonic() < self._deadline:
+            self._loop.later(RETRY, partial(self._give, old))
+            return
+        old.send(Drain())
+        self._keeping[old.pid] = sessions
+        log.warning("old worker %d keeps its %d sessions to their end", old.pid, sessions)
+        if not self.hand_over_is_under_way:
+            self.on_kept()
 
 
 def as_left(members: Iterable[Member]) -> list[list[int]]:
@@ -52,11 +131,8 @@ def as_left(members: Iterable[Member]) -> list[list[int]]:
     return [[member.number, member.pid, member.channel.fileno()] for member in members]
 
 
-def _ignore(member: Member, message: Message, descriptors: list[int]) -> None:
+def _ignore(member: Member, message: Any, descriptors: list[int]) -> None:
     """Ignore an answer to a question of the predecessor process."""
-
-
-_LATE: dict[str, Hearing] = {"sessions": _ignore, "killed": _ignore}
 
 
 def _forks_none(number: int, channel: Any) -> NoReturn:

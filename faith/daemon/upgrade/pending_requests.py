@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.process.channel import Channel
+from faith.daemon.process.channel import JsonChannel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,7 @@ class PendingRequests:
     """The pending requests, with the descriptors *left* by the predecessor process."""
 
     def __init__(self, left: Iterable[int] = ()) -> None:
-        self._channels = [Channel(socket.socket(fileno=fd)) for fd in left]
+        self._channels = [JsonChannel(socket.socket(fileno=fd)) for fd in left]
 
     def add(self, request: Request) -> None:
         """Add *request*, to be answered when the upgrade has ended."""

@@ -59,6 +59,7 @@ class Upgrade:
         """The number of failed upgrades."""
         self._trial: subprocess.Popen[bytes] | None = None
         self._said = -1
+        self._tried = -1
 
     def begin(self) -> None:
         """Start the trial; if it succeeds, this program is replaced.
@@ -70,7 +71,8 @@ class Upgrade:
         if failed := drop_stale(Path(faith.__path__[0])):
             why = "%d compiled modules may be older than their sources: %s"
             log.warning(why, len(failed), failed[0])
-        values, descriptors = self._leave()
+        self._tried = os.memfd_create("faith-tried", os.MFD_CLOEXEC)
+        values, descriptors = self._with_tried()
         self._said = os.memfd_create("faith-trial", os.MFD_CLOEXEC)
         try:
             with left(values, descriptors) as (descriptor, environment):
@@ -110,6 +112,15 @@ class Upgrade:
             self._trial.wait()
             self._trial = None
             os.close(self._said)
+            os.close(self._tried)
+
+    def _with_tried(self) -> tuple[Values, Sequence[int]]:
+        """Return what is left to the next program, with a file for what it reads on trial.
+
+        It starts by that file when it is executed, whatever has become of its own meanwhile.
+        """
+        values, descriptors = self._leave()
+        return {**values, "tried": self._tried}, [*descriptors, self._tried]
 
     def _give_up(self, trial: subprocess.Popen[bytes]) -> None:
         if trial is self._trial:
@@ -126,13 +137,14 @@ class Upgrade:
             log.error("output of the new program: %s", line)
 
     def _fail(self, why: str) -> None:
+        os.close(self._tried)
         self.failures += 1
         log.error("not upgraded: %s", why)
         self._failed(FaithError(why))
 
     def _execute(self) -> None:
         """Execute the next program; returns only when the kernel refuses."""
-        values, descriptors = self._leave()
+        values, descriptors = self._with_tried()
         systemd.reloading()
         # Signals stay pending until the next program can handle them.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

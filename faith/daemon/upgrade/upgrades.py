@@ -85,10 +85,11 @@ class Upgrades:
             self._failed.append(failed)
         self._upgrade.begin()
 
-    def handed_over(self) -> None:
-        """Record that this program has taken over everything, and answer the pending requests."""
-        log.log(NOTICE, "upgraded to program %d: everything is handed over", self.programs)
-        self._waiting.answer(programs=self.programs)
+    def handed_over(self, kept: int = 0) -> None:
+        """Record that this program has taken over everything but *kept* sessions, and answer."""
+        what = f"{kept} sessions end in old workers" if kept else "everything is handed over"
+        log.log(NOTICE, "upgraded to program %d: %s", self.programs, what)
+        self._waiting.answer(programs=self.programs, kept=kept)
         later, self._later = self._later, []
         for begin in later:
             begin()

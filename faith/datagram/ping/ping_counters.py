@@ -8,7 +8,7 @@ from faith.kernel.shared.families import STATE, Family, Layout
 from faith.translation.reasons import OTHER, PING
 
 if TYPE_CHECKING:
-    from faith.kernel.shared.shared_counters import Cells
+    from faith.kernel.shared.families import Cells
 
 REQUESTS = Family("faith_ping_requests", "Echo requests sent on.", label="to", values=("v4", "v6"))
 REPLIES = Family("faith_ping_replies", "Echo replies sent back.", label="from", values=("v4", "v6"))

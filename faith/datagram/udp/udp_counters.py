@@ -8,7 +8,7 @@ from faith.kernel.shared.families import GAUGE, Family, Layout
 from faith.translation.reasons import DATAGRAM, OTHER
 
 if TYPE_CHECKING:
-    from faith.kernel.shared.shared_counters import Cells
+    from faith.kernel.shared.families import Cells
 
 DATAGRAMS = Family("faith_udp_datagrams", "Datagrams sent on.", label="to", values=("v4", "v6"))
 OCTETS = Family("faith_udp_bytes", "Octets of their payloads.", label="to", values=("v4", "v6"))

@@ -7,7 +7,12 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableSequence, Sequence
+
+    Cells = MutableSequence[int] | memoryview[int]
+    """Counters; a list where no other process reads them."""
+
+_MOST = (1 << 63) - 1
 
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 STATE = "state"
@@ -59,3 +64,8 @@ class Layout:
     def of(self, family: Family, cells: Sequence[int]) -> Sequence[int]:
         """Return the numbers of *family* among *cells*."""
         return cells[self.start(family) : self.start(family) + family.size]
+
+
+def add(cells: Cells, cell: int, count: int) -> None:
+    """Add *count* to a cell, as far as it goes: what another process has written is not trusted."""
+    cells[cell] = max(0, min(cells[cell] + count, _MOST))

@@ -13,6 +13,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from faith.kernel.shared.shared_memory import sealed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -26,6 +28,7 @@ NOTHING = 0, 0.0
 """The lease of an address that has none: no host, expired."""
 
 _HALF = (1 << 64) - 1
+_WORD = _HALF
 _MICRO = 1_000_000
 _WORDS = 4  # write count, odd during a write; the IPv6 address, in two halves; the expiry
 _OCTETS = 8 * _WORDS
@@ -46,8 +49,7 @@ class Leases:
             self._starts.append((first, first + count, size))
             size += count
         if descriptor is None:
-            descriptor = os.memfd_create("faith-leases", os.MFD_CLOEXEC)
-            os.ftruncate(descriptor, size * _OCTETS)
+            descriptor = sealed("faith-leases", size * _OCTETS)
         self._descriptor = descriptor
         self._words = memoryview(mmap.mmap(descriptor, size * _OCTETS)).cast("Q")
 
@@ -87,7 +89,7 @@ class Leases:
         words[at] |= 1
         words[at + 1], words[at + 2] = v6 >> 64, v6 & _HALF
         words[at + 3] = _micro(until)
-        words[at] += 1
+        words[at] = words[at] + 1 & _WORD
 
     def use(self, v4: int) -> int | None:
         """Return the IPv6 address leased for *v4* and extend the lease by `GRACE`; None without a

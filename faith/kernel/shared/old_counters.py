@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from typing import TYPE_CHECKING
 
-from faith.kernel.shared.families import STATE
+from faith.kernel.shared.families import STATE, add
+from faith.kernel.shared.shared_memory import Mapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,8 @@ class OldCounters:
     def __init__(self, left: Mapping[str, Any], layouts: Iterable[Layout]) -> None:
         self._left = left
         self._width: int = left["width"]
-        self._cells = memoryview(mmap.mmap(left["memory"], 0)).cast("q")
+        self._mapping = Mapped(left["memory"], os.fstat(left["memory"]).st_size)
+        self._cells: memoryview[int] = self._mapping.view().cast("q")
         families = left["families"]
         self._places = {
             id(layout): [place for one in layout.families for place in _found(one, families)]
@@ -44,7 +45,7 @@ class OldCounters:
         here, there = (self._places[id(layout)][one] for one in (cell, to))
         if here is not None and there is not None:
             start = process * self._width
-            self._cells[start + there] += self._cells[start + here]
+            add(self._cells, start + there, self._cells[start + here])
             self._cells[start + here] = 0
 
     def state(self) -> Mapping[str, Any]:
@@ -56,7 +57,8 @@ class OldCounters:
         yield self._left["memory"]
 
     def close_in_child(self) -> None:
-        """Close in a child what only an upgrade needs."""
+        """Close in a child what only an upgrade needs, and only read from now on."""
+        self._mapping.only_read(self._left["memory"])
         os.close(self._left["memory"])
 
 

@@ -5,27 +5,25 @@ Every process has a *slab* of its own in one piece of shared memory, and is its 
 
 from __future__ import annotations
 
-import fcntl
 import mmap
-import os
 from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, overload
 
-from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE
+from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE, add
+from faith.kernel.shared.shared_memory import SharedMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, MutableSequence
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from faith.kernel.shared.families import Family, Layout
+    from faith.kernel.shared.families import Cells, Family, Layout
     from faith.kernel.shared.old_counters import OldCounters
 
-    Cells = MutableSequence[int] | memoryview[int]
-    """Counters; a list where no other process reads them."""
 
 _WIDTH = 8  # octets of a cell: the kernel's pages keep them aligned
 _MICRO = 1_000_000
+_BOUND = 1 << 62
 
 
 class Buckets:
@@ -69,15 +67,28 @@ class Area:
         self.layouts = tuple(layouts)
         self.places = places
         self._old = old
-        *offsets, self._width = accumulate((one.size for one in self.layouts), initial=0)
+        *offsets, size = accumulate((one.size for one in self.layouts), initial=0)
         self._offsets = {id(one): start for one, start in zip(self.layouts, offsets, strict=True)}
-        self._file = _memory(self._width * places * _WIDTH)
-        self._cells = memoryview(mmap.mmap(self._file, 0)).cast("q")
+        self._memory = SharedMemory("faith-numbers", size * _WIDTH, places)
+        self._width = self._memory.stride // _WIDTH
+        self._cells: memoryview[int] = self._memory.whole().cast("q")
 
     def slab(self, place: int, layout: Layout) -> memoryview[int]:
         """Return the cells of one process for *layout*."""
         start = place * self._width + self._offsets[id(layout)]
         return self._cells[start : start + layout.size]
+
+    def enter(self, place: int | None) -> None:
+        """In a forked process: write the slab of *place*, or none, and read the others.
+
+        Numbers of a process that was there before are bounded: one more must always fit.
+        """
+        self._memory.enter(place)
+        if place is not None:
+            start = place * self._width
+            for cell in range(start, start + self._width):
+                if not 0 <= self._cells[cell] <= _BOUND:
+                    self._cells[cell] = _BOUND if self._cells[cell] > 0 else 0
 
     def total(self, layout: Layout, cell: int) -> int:
         """Return one cell of *layout*, summed over all places."""
@@ -100,7 +111,7 @@ class Area:
                 if family.kind in (COUNTER, HISTOGRAM):
                     first = layout.start(family)
                     for cell in range(first, first + family.size):
-                        cells[cell] += old.total(layout, cell)
+                        add(cells, cell, old.total(layout, cell))
 
     def state(self) -> dict[str, Any]:
         """Return the state that an upgrade passes to the successor's `OldCounters`, fit
@@ -111,21 +122,12 @@ class Area:
             for family in layout.families
             if family.kind != STATE
         }
-        return {"memory": self._file, "width": self._width, "families": families}
+        return {"memory": self._memory.fileno(), "width": self._width, "families": families}
 
     def descriptors(self) -> Iterator[int]:
         """Return the descriptor in the state."""
-        yield self._file
+        yield self._memory.fileno()
 
     def close_in_child(self) -> None:
         """Close in a child what only the maker needs."""
-        os.close(self._file)
-
-
-def _memory(size: int) -> int:
-    """Return a memory file of *size* zeros, sealed against shrinking and growing."""
-    descriptor = os.memfd_create("faith-numbers", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(descriptor, size)
-    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
+        self._memory.close_in_child()

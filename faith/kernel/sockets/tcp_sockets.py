@@ -23,6 +23,7 @@ IPV6_TRANSPARENT = 75
 IPV6_FREEBIND = 78
 IP6T_SO_ORIGINAL_DST = 80
 IP_BIND_ADDRESS_NO_PORT = 24
+_SO_COOKIE = 57  # asm-generic/socket.h
 
 NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """Errors for lack of descriptors or memory: temporary, and local to this host."""
@@ -47,6 +48,11 @@ _RESERVED = range(512, 1024)  # as rresvport(3) and KAME's -p have it
 _ABORT = struct.pack("=ii", 1, 0)
 _SIOCATMARK, _SIOCINQ, _SIOCOUTQ = 0x8905, 0x541B, 0x5411  # asm-generic/ioctls.h and sockios.h
 _INT = b"\0\0\0\0"
+
+
+def cookie(sock: _socket.socket) -> bytes:
+    """Return what tells *sock* apart from every other, whatever its descriptor is here."""
+    return sock.getsockopt(_socket.SOL_SOCKET, _SO_COOKIE, 8)
 
 
 def listener(

@@ -7,6 +7,7 @@ Where BPF may be used a program at the socket lookup finds the pair, elsewhere a
 from __future__ import annotations
 
 import _socket
+from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,6 +53,7 @@ class HostBindings:
 
     def __init__(self, workers: int) -> None:
         self._holders: dict[Pair, list[int]] = {}
+        self._held: Counter[int] = Counter()
         with ExitStack() as undo:
             self.listeners = [listen(undo, "::1", 0, 1)[0] for _ in range(workers)]
             self._steered = _first_fit(self.listeners)
@@ -68,6 +70,7 @@ class HostBindings:
         """Adopt the bindings whose `state` the predecessor process left."""
         made = cls.__new__(cls)
         made._holders = {(client, mapped): its for client, mapped, its in state["holders"]}
+        made._held = Counter(worker for its in made._holders.values() for worker in its)
         with ExitStack() as undo:
             made.listeners = [_socket.socket(fileno=fd) for fd in state["listeners"]]
             for listener in made.listeners:
@@ -97,6 +100,7 @@ class HostBindings:
         if pair not in self._holders:
             self._steered.put(_key(pair), worker)
         self._holders.setdefault(pair, []).append(worker)
+        self._held[worker] += 1
 
     def unsteer(self, pair: Pair, worker: int) -> None:
         """Take back one `steer`; does nothing when there was none, or it was refused."""
@@ -104,11 +108,16 @@ class HostBindings:
         if worker not in holders:
             return
         holders.remove(worker)
+        self._held[worker] -= 1
         if not holders:
             del self._holders[pair]
             self._steered.take(_key(pair))
         elif worker not in holders:  # it may have been the worker that the pair was steered to
             self._steered.put(_key(pair), holders[0])
+
+    def held(self, worker: int) -> int:
+        """Return how often *worker* has asked for a pair, and not taken it back."""
+        return self._held[worker]
 
     def forget(self, worker: int) -> None:
         """Take back every pair that *worker* asked for."""

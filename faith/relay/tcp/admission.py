@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from faith.errors import ConfigError
-from faith.kernel.shared.shared_counters import shared
+from faith.kernel.shared.shared_memory import SharedMemory
 from faith.translation.reasons import (
     CLIENT,
     CLIENT_RATE,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     """Where a session counts: for all clients, its client, its prefix; and all these together."""
 
 MOST = 1 << 31
+_WIDTH = 8  # octets of a cell
 REMEMBERED = 8192
 """Clients whose cells are kept at hand; when there are more, all are forgotten at once."""
 
@@ -91,12 +92,23 @@ class Tables:
     """
 
     def __init__(self, places: int) -> None:
-        self.counts = [shared("q", COUNTS) for _ in range(places)]
-        self.stamped = [shared("d", STAMPED) for _ in range(places)]
+        self._memory = SharedMemory("faith-clients", (COUNTS + STAMPED) * _WIDTH, places)
+        parts = [self._memory.part(place) for place in range(places)]
+        end = (COUNTS + STAMPED) * _WIDTH
+        self.counts = [part[: COUNTS * _WIDTH].cast("q") for part in parts]
+        self.stamped = [part[COUNTS * _WIDTH : end].cast("d") for part in parts]
+
+    def enter(self, place: int | None) -> None:
+        """In a forked process: write what is of *place*, or nothing, and read the others."""
+        self._memory.enter(place)
+
+    def close_in_child(self) -> None:
+        """Close the descriptor, in a forked process."""
+        self._memory.close_in_child()
 
     def clear(self, place: int) -> None:
         """The process of that *place* is dead, and its sessions with it."""
-        self.counts[place][:] = shared("q", COUNTS)
+        self.counts[place][:] = memoryview(bytes(COUNTS * _WIDTH)).cast("q")
 
 
 class Admission:

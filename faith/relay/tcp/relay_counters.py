@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout
+from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout, add
 from faith.kernel.shared.shared_counters import Buckets
 from faith.translation.reasons import CLOSED, CONNECTION, END, LOST, OTHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from faith.kernel.shared.shared_counters import Cells
+    from faith.kernel.shared.families import Cells
     from faith.relay.tcp.session import Session
 
 OPEN = Family("faith_sessions_open", "Sessions that are open, dialling ones included.", GAUGE)
@@ -101,7 +101,7 @@ class Counters:
 
     def lost(self) -> None:
         """The process whose cells these are is dead, and its sessions with it."""
-        self._cells[_ENDS[LOST]] += self.open
+        add(self._cells, _ENDS[LOST], self.open)
         self._cells[_OPEN] = 0
 
 

@@ -1,0 +1,67 @@
+"""The texts of the files that settings are read from, for an upgrade.
+
+What a program on trial has read, the program that is executed then starts by: a file that is
+removed or half written in between is of no consequence until it is to be read again.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    Texts = dict[str, str | None]
+    """By path; None where there is no such file."""
+
+_recorded: Texts | None = None
+_tried: Texts = {}
+
+
+def text(path: Path) -> str:
+    """Return the text of a file, or what it was on trial.  Raises OSError, UnicodeDecodeError."""
+    name = str(path)
+    if name in _tried:
+        return _known(_tried[name], name)
+    try:
+        found: str | None = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        found = None
+    if _recorded is not None:
+        _recorded[name] = found
+    return _known(found, name)
+
+
+def record() -> None:
+    """Note from now on what is read."""
+    global _recorded
+    _recorded = {}
+
+
+def save(descriptor: int) -> None:
+    """Write what was noted to an empty file."""
+    with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+        json.dump(_recorded, file)
+
+
+def reuse(descriptor: int) -> None:
+    """Have `text` return what another process has saved there, until `forget`; close the file."""
+    global _tried
+    octets = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    os.close(descriptor)
+    _tried = json.loads(octets) if octets else {}
+
+
+def forget() -> None:
+    """Read the files themselves from now on."""
+    global _tried
+    _tried = {}
+
+
+def _known(found: str | None, name: str) -> str:
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return found

@@ -1,0 +1,99 @@
+"""Heartbeats: who is silent, or lags behind the desired state, is late, then killed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from faith.daemon.process.loop import Loop
+    from faith.daemon.process.peer import Desired, Member
+
+BEAT = 1.0
+"""Seconds between two heartbeats."""
+LATE = 3.0
+"""Seconds without an answer, or behind the desired state, after which a process is late."""
+LIMIT = 10.0
+"""Seconds after which it is killed; one that is not ready yet is late then."""
+START_LIMIT = 30.0
+"""Seconds after which one is killed that is not ready yet."""
+
+
+class Heartbeats:
+    """Asks *members*, by their processes, whether they are alive, while there are any.
+
+    One that has not applied the newest *desired* state of a topic is sent it again.  *receive* is
+    called with a member, to handle what it has sent, before it is judged.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        members: Mapping[int, Member],
+        desired: Mapping[str, Desired],
+        receive: Callable[[Member], None],
+    ) -> None:
+        self.on_late: Callable[[], None] = lambda: None
+        """Called when other members than before are late."""
+        self.late: set[int] = set()
+        """The processes that are late."""
+        self._loop = loop
+        self._members = members
+        self._desired = desired
+        self._receive = receive
+        self._last = 0.0
+        self._running = False
+
+    def start(self) -> None:
+        """Begin, unless that is done."""
+        if not self._running:
+            self._running = True
+            self._last = time.monotonic()
+            self._loop.later(BEAT, self._beat)
+
+    def note_late(self) -> None:
+        """Look who is late now."""
+        now = time.monotonic()
+        before = self.late
+        self.late = {pid for pid, member in self._members.items() if _is_late(member, now)}
+        if self.late != before:
+            self.on_late()
+
+    def _beat(self) -> None:
+        """Judge every member by its answers, and ask again."""
+        self._running = bool(self._members)
+        if not self._running:
+            return
+        self._loop.later(BEAT, self._beat)
+        now = time.monotonic()
+        halted = now - self._last > LATE  # this process was, or the machine: nobody could answer
+        self._last = now
+        for member in list(self._members.values()):
+            self._receive(member)
+            if halted:
+                member.asked = member.behind = None
+            _judge(member, now)
+            member.send_waiting()
+            self._bring_up_to_date(member, now)
+            member.beat(now)
+        self.note_late()
+
+    def _bring_up_to_date(self, member: Member, now: float) -> None:
+        for topic, desired in self._desired.items():
+            if member.applied.get(topic, 0) != desired.generation and not member.killed:
+                member.bring(topic, desired, now)
+
+
+def _judge(member: Member, now: float) -> None:
+    limit = LIMIT if member.ready else START_LIMIT
+    if member.silence(now) >= limit:
+        member.kill(f"no heartbeat for {limit:g} s")
+    elif member.lag(now) >= limit:
+        member.kill(f"the newest rules or settings are not applied after {limit:g} s")
+
+
+def _is_late(member: Member, now: float) -> bool:
+    limit = LATE if member.ready else LIMIT
+    return member.killed or max(member.silence(now), member.lag(now)) >= limit
