@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from faith.relay.tcp.leg import Leg
+    from faith.relay.tcp.session import Leg
 
 CLIENT = ("::1", 40000, 0, 0)
 SIOCOUTQ = 0x5411

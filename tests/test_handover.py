@@ -17,11 +17,10 @@ import uvloop
 
 from faith.relay.handover import Handover
 from faith.relay.tcp import plane as plane_module
-from faith.relay.tcp.leg import Leg
 from faith.relay.tcp.plane import IN, Plane
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route
-from faith.relay.tcp.session import Session
+from faith.relay.tcp.session import Leg, Session
 from faith.relay.tcp.session_state import MOST_DESCRIPTORS
 from faith.relay.tcp.timeouts import Deadlines
 from tests.narrow import narrow_pair, reset

@@ -13,7 +13,6 @@ ROOT = Path(faith.__file__).parent.parent
 TESTS = ROOT / "tests"
 
 WHOLE = "tests/netns/ runs it in whole daemons: by itself there is nothing to see of it"
-PLANE = "tests/test_plane.py and test_plane_machine.py run it with the plane, on real sockets"
 SERVED = "tests/dns/test_server.py asks it by the network"
 WITHOUT = {
     "faith/cli/demo/story.py": "tests/netns/test_demo.py runs it: it is the order of the others",
@@ -48,7 +47,6 @@ WITHOUT = {
     "faith/relay/alg/data_connections.py": "tests/netns/test_ftp.py has it between real peers",
     "faith/relay/alg/ftp_data.py": "tests/netns/test_ftp.py has it between real peers",
     "faith/relay/alg/side.py": "tests/test_control_connection.py has both sides of it",
-    "faith/relay/tcp/leg.py": PLANE,
 }
 """The modules that have no test of their own, and why."""
 

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from faith.relay.alg.ftp_data import Supervised
     from faith.relay.tcp.admission import Admission, Limits
-    from faith.relay.tcp.leg import Leg
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.relay_settings import Settings
+    from faith.relay.tcp.session import Leg
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.relay")

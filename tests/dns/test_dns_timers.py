@@ -21,7 +21,7 @@ def test_calls_come_in_their_order_and_at_their_time() -> None:
 
         for name, seconds in (("c", 3.0), ("a", 1.0), ("b", 2.0)):
             timers.after(seconds, partial(note, name))
-        await asyncio.sleep(5)
+        await asyncio.sleep(5)  # time: on the test's own clock
         return found
 
     assert clock.run(main()) == [("a", 1), ("b", 2), ("c", 3)]
@@ -34,7 +34,7 @@ def test_what_is_cancelled_is_not_called() -> None:
         first = timers.after(1, lambda: found.append("first"))
         timers.after(2, lambda: found.append("second"))
         first.cancel()
-        await asyncio.sleep(3)
+        await asyncio.sleep(3)  # time: on the test's own clock
         first.cancel()
         return found
 
@@ -53,7 +53,7 @@ def test_a_call_may_set_others() -> None:
                 timers.after(0.5, lambda: None).cancel()
 
         timers.after(1, again)
-        await asyncio.sleep(10)
+        await asyncio.sleep(10)  # time: on the test's own clock
         return found
 
     assert clock.run(main()) == [1, 2, 3, 4]
@@ -69,7 +69,7 @@ def test_one_that_fails_leaves_the_others_alone() -> None:
         timers.after(1, [].pop)
         for seconds in (1, 2):
             timers.after(seconds, lambda: found.append(clock.now()))
-        await asyncio.sleep(3)
+        await asyncio.sleep(3)  # time: on the test's own clock
         return found, trouble
 
     found, trouble = clock.run(main())
@@ -82,6 +82,6 @@ def test_there_is_an_end_to_all() -> None:
         timers = Timers()
         timers.after(1, pytest.fail)
         timers.close()
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # time: on the test's own clock
 
     clock.run(main())

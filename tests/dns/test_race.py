@@ -118,7 +118,7 @@ def test_who_gives_up_is_told_nothing() -> None:
         found = Race(ASKED, [Server(GOOD, 0.1)], timers, told.append)
         found.go_on()
         found.cancel()
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # time: on the test's own clock
         timers.close()
         return told
 

@@ -35,7 +35,7 @@ def told_by(
         search = Single(table, ASKED, told.append, ASKED, make)
         search.begin()
         do(search)
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # time: on the test's own clock
         assert search.is_over
         assert not table.is_asked(ASKED)
         return told

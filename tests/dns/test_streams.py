@@ -83,7 +83,7 @@ async def out_of_order(server: Server, reader: Any, writer: Any) -> None:
     """Answers what is quick, in reverse, and nothing else."""
     while True:
         waiting = [await server.read(reader)]
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # time: the server's pace
         while len(reader._buffer) > 2:
             waiting.append(await server.read(reader))
         for query in reversed(waiting):
@@ -96,7 +96,7 @@ async def in_order(server: Server, reader: Any, writer: Any) -> None:
     while True:
         query = await server.read(reader)
         if is_slow(query):
-            await asyncio.sleep(3600)
+            await asyncio.sleep(3600)  # time: the server's pace
         server.answer(writer, query)
 
 
@@ -114,7 +114,7 @@ async def late(server: Server, reader: Any, writer: Any) -> None:
     """Answers everything twice: a while later, and when there is nothing to answer."""
     while True:
         query = await server.read(reader)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # time: the server's pace
         server.answer(writer, query)
 
 
@@ -139,7 +139,7 @@ def run(
             await tasks.close()
             exchange.close()
             server.close()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # time: the server's pace
         return server
 
     return uvloop.run(limited())
@@ -167,7 +167,7 @@ def test_who_lets_them_wait_in_line_gets_more_connections(monkeypatch: pytest.Mo
     async def main(ask: Any, server: Server, exchange: Exchange) -> None:
         for count in range(1, 6):
             exchange.ask(SLOW, ignored)
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.06)  # time: the server's pace
             assert lines(await ask(quick(count)))
 
     assert 1 < run(in_order, main).connections <= CONNECTIONS
@@ -216,7 +216,7 @@ def test_an_answer_that_never_comes_is_no_reason_for_more_connections(
     async def main(ask: Any, server: Server, exchange: Exchange) -> None:
         for number in range(5):
             exchange.ask(SLOW, ignored).cancel()
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.06)  # time: the server's pace
             assert lines(await ask(quick(number)))
 
     assert run(out_of_order, main).connections == 1

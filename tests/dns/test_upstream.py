@@ -171,7 +171,7 @@ class TestHealth:
             for _ in range(2 * TOLERANCE):
                 slow.answer = None
                 waiting = tasks.start(result_of(upstreams.ask, WWW), "slow")
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # time: on the test's own clock
                 slow.answer = GOOD
                 await result_of(upstreams.ask, question("quick.example."))
                 await waiting
@@ -186,9 +186,9 @@ class TestHealth:
             upstreams = Upstreams([dead, good], Tasks())
             for _ in range(6):
                 await result_of(upstreams.ask, WWW)
-            await asyncio.sleep(PATIENCE[0])
+            await asyncio.sleep(PATIENCE[0])  # time: on the test's own clock
             dead.answer = GOOD
-            await asyncio.sleep(LONGEST_REST)
+            await asyncio.sleep(LONGEST_REST)  # time: on the test's own clock
             await result_of(upstreams.ask, WWW)
 
         with caplog.at_level(logging.INFO):

@@ -50,5 +50,5 @@ async def until(condition: Callable[[], object]) -> None:
     for _ in range(5000):
         if condition():
             return
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # poll: the condition
     pytest.fail("it does not come about")

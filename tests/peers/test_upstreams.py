@@ -364,8 +364,8 @@ class TestFlood:
             for first in range(0, self.BURST, 100):
                 dead = (f"n{first + number}.dead.odd" for number in range(100))
                 send(flooding, *dead)
-                time.sleep(0.005)  # a socket's buffer is no part of this
-            time.sleep(0.3)  # what is older gives way
+                time.sleep(0.005)  # time: a socket's buffer is no part of this
+            time.sleep(0.3)  # time: what is older gives way
             for sock, kind in ((same, "own"), (other, "other")):
                 names = [f"{kind}{number}.odd" for number in range(20)]
                 send(sock, *names, kind="A")
@@ -441,7 +441,7 @@ def test_a_link_local_server_may_come_late_and_come_again(tmp_path: Path) -> Non
 
         def answered() -> bool:
             """Of a name each time that has not failed yet, a while after the one before."""
-            time.sleep(0.1)
+            time.sleep(0.1)  # time: the clients' pace
             return bool(ask(lab, next(unasked)).answer)
 
         assert not answered()

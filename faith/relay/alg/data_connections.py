@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
 
-    from faith.relay.tcp.leg import Leg
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.relay_counters import Counters
     from faith.relay.tcp.relay_settings import Settings
     from faith.relay.tcp.routing import Routing
+    from faith.relay.tcp.session import Leg
 
 
 class Connecting(Protocol):

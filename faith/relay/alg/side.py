@@ -11,7 +11,7 @@ from faith.relay.alg.send_buffer import Outbox
 from faith.relay.tcp.record import broken
 
 if TYPE_CHECKING:
-    from faith.relay.tcp.leg import Leg
+    from faith.relay.tcp.session import Leg
 
 CHUNK = 4096
 """Octets of a read: commands and replies are short."""

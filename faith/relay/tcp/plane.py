@@ -16,10 +16,10 @@ from operator import length_hint
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import at_mark, unread
-from faith.relay.tcp.leg import Leg
 from faith.relay.tcp.pipes import PIPE_SIZE, PipePool
 from faith.relay.tcp.record import broken
 from faith.relay.tcp.resets import Resets
+from faith.relay.tcp.session import Leg
 from faith.translation.reasons import CLOSED, DEFECT, OUT_OF_MEMORY
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
 
-    from faith.relay.tcp.leg import Leg
-    from faith.relay.tcp.session import Session
+    from faith.relay.tcp.session import Leg, Session
 
 QUIET = 15.0
 """Seconds after which the reset goes out although something is left: nothing has moved since.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from faith.relay.tcp.leg import Leg
+    from faith.relay.tcp.session import Leg
 
     State = dict[str, Any]
 
