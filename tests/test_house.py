@@ -28,6 +28,7 @@ PLAIN = (
     "daemon/upgrade",
     "datagram",
     "dns",
+    "ftp",
     "kernel",
     "lab",
     "translation",
