@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Alg:
-    """What is done in a *direction*, between addresses that are numbers; at first *enabled*."""
+    """The ALG of a *direction*, *enabled* at first; addresses are given as numbers."""
 
     def __init__(
         self, direction: Direction, client: int, mapped: int, source: int, *, active: bool
@@ -87,7 +87,7 @@ class Alg:
         return "216 EPSVEPRT" if self._active else "216 EPSV"
 
     def _features(self) -> tuple[Iterable[bytes], Iterable[bytes]]:
-        """What a list of features must have, and what it must not."""
+        """Return the features that a reply to FEAT has to list, and those that it must not."""
         if self._active:
             return (b"EPRT", b"EPSV"), self._direction.refused
         return (b"EPSV",), (*self._direction.refused, *self._direction.active)

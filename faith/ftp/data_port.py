@@ -36,10 +36,10 @@ class NeedsListener(Protocol):
     """An exchange that asks for a listener, with OpenActive or OpenPassive."""
 
     def listening(self, port: int) -> list[Event]:
-        """What to do with the listener's port."""
+        """Return the events for a listener that is open at *port*."""
 
     def refused(self, reason: str) -> list[Event]:
-        """What to do without a listener."""
+        """Return the events for a listener that could not be had, for this *reason*."""
 
 
 class PassiveTranslated(Exchange):

@@ -70,7 +70,7 @@ class Active:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How a server of an IP version is asked for a port, and told one."""
+    """The commands by which a server of an IP version is asked for a port, and told one."""
 
     passive: str
     active: Callable[[Endpoint], str]

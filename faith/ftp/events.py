@@ -1,4 +1,4 @@
-"""What the translator wants done: values, in the order in which they are to be done."""
+"""Events of the translator: values, to be acted upon in the order in which they come."""
 
 from __future__ import annotations
 

@@ -28,17 +28,17 @@ class Exchange(Protocol):
     codes: frozenset[int] = frozenset()
 
     def begin(self) -> list[Event]:
-        """What to do at the command."""
+        """Return the events for the command."""
 
     def hear(self, line: ReplyLine) -> list[Event]:
-        """What to do at a line of the reply."""
+        """Return the events for a *line* of the reply."""
 
     def presume(self) -> list[Event]:
-        """What to do when the reply seems to have passed for one to another command."""
+        """Return the events for a reply that seems to have passed as one to another command."""
         return []
 
     def state(self) -> list[Any]:
-        """What has changed since it was made, fit for JSON: by default nothing does."""
+        """Return the changes since the exchange was made, fit for JSON; by default none."""
         return []
 
     def restore(self, state: list[Any]) -> None:
@@ -67,7 +67,7 @@ def to_server(text: str) -> ToServer:
 
 
 def out_of_step(peer: str, why: str, detail: str = "") -> list[Event]:
-    """What to do when there is no going on with *peer*."""
+    """Return the events for a *peer* that is out of step: log *why*, send a 421 and hang up."""
     text = "421 Service not available, closing control connection"
     return [Log(peer, why, detail), to_client(text), Hangup()]
 

@@ -19,5 +19,5 @@ class Listeners:
     old: tuple[int, ...]
 
     def close_old(self) -> list[Event]:
-        """What to do when the server has moved on, too."""
+        """Return the events for a server that has moved on, too: close the old listeners."""
         return [CloseData(listener) for listener in self.old]

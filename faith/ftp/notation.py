@@ -1,4 +1,4 @@
-"""How FTP writes an address and a port: in three notations, none like another.
+"""FTP's notations of an address and a port: three, none like another.
 
 short
     ``192,0,2,31,20,162``: PORT and the reply 227 (RFC 959 §4.1.2)

@@ -31,7 +31,7 @@ class Debt:
 
     @property
     def under_way(self) -> bool:
-        """Whether a transfer is: the next reply may be a long time in coming."""
+        """Return whether a transfer is under way: the next reply may be a long time in coming."""
         return self._under_way
 
     def go_on(self) -> None:
@@ -99,7 +99,7 @@ class Debt:
         self._under_way = False
 
     def state(self) -> list[int]:
-        """What :meth:`restore` makes another one like this from."""
+        """Return the state for :meth:`restore` of another Debt, fit for JSON."""
         return [self._owed, self._in_doubt, self._under_way, self._during, self._late]
 
     def restore(self, state: list[int]) -> None:

@@ -29,7 +29,7 @@ class ReplyLine:
 
     @property
     def completes(self) -> bool:
-        """Whether this is the last that the server says to a command: 1yz is not."""
+        """Return whether this line ends the final reply to a command: a 1yz is not final."""
         return self.ends and self.code >= 200
 
 
@@ -53,11 +53,11 @@ class ReplyReader:
 
     @property
     def may_be_over(self) -> bool:
-        """Whether a reply is open of which the newest line may be the last."""
+        """Return whether a reply is open of which the newest line may be the last."""
         return self._open and self._other != 0
 
     def read(self, line: Line) -> ReplyLine:
-        """What the next line is."""
+        """Return the next *line* with its place in a reply."""
         starts = line.starts and not self._open
         if line.starts:
             self._place(line.data)
@@ -70,7 +70,7 @@ class ReplyReader:
         self._other = 0
 
     def state(self) -> list[int]:
-        """What :meth:`restore` makes another one like this from."""
+        """Return the state for :meth:`restore` of another reader, fit for JSON."""
         return [self._code, self._open, self._last, self._other]
 
     def restore(self, state: list[int]) -> None:

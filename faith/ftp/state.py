@@ -1,4 +1,4 @@
-"""Where a session stands, what moves it on, and who may speak meanwhile.
+"""The states of a session, the steps between them, and who may speak in each.
 
 The rules: commands reach the server, and replies the client, in the order in which they came.  A
 command that the ALG takes part in is over before the next one is looked at, so there is never more
@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 
 class State(Enum):
-    """What the session is waiting for."""
+    """States of a session, by what it is waiting for."""
 
     COMMAND = auto()
     """A command of the client's; replies to earlier ones pass."""
@@ -29,7 +29,7 @@ class State(Enum):
 
 
 class Step(Enum):
-    """What moves a session on."""
+    """Steps that move a session from one state to another."""
 
     NEEDS_LISTENER = auto()
     ASKED = auto()

@@ -94,11 +94,11 @@ class Reader:
 
     @property
     def is_over(self) -> bool:
-        """Whether the stream has ended and everything of it was looked at."""
+        """Return whether the stream has ended and all of it was consumed by ``next``."""
         return self._ended and not self._fed and not self._line
 
     def next(self) -> Item | None:
-        """What comes next, or None for want of octets."""
+        """Return the next item, or None if it takes more octets than were fed."""
         while self._fed:
             item = self._scan()
             if item is not None:
@@ -117,7 +117,7 @@ class Reader:
         return line
 
     def state(self) -> list[Any]:
-        """What :meth:`restore` makes another reader like this one from; fit for JSON."""
+        """Return the state for :meth:`restore` of another reader, fit for JSON."""
         return [
             self._fed.decode("latin-1"),
             self._mark,

@@ -86,32 +86,32 @@ class Translator:
 
     @property
     def wants_client(self) -> bool:
-        """Whether to read the client: what comes meanwhile is kept, and has no bound."""
+        """Return whether to read the client; data fed while it is false is kept, without bound."""
         return self._state in CLIENT_SPEAKS
 
     @property
     def wants_server(self) -> bool:
-        """Whether to read the server; the same."""
+        """Return whether to read the server; data fed while it is false is kept, without bound."""
         return self._state in SERVER_SPEAKS
 
     @property
     def waits(self) -> bool:
-        """Whether ``listening`` or ``refused`` has to follow."""
+        """Return whether a call of ``listening`` or ``refused`` has to follow."""
         return self._state in _AFTER_LISTENER
 
     @property
     def client_is_through(self) -> bool:
-        """Whether the client has ended, and all it said was acted upon: its FIN may go on."""
+        """Return whether the client has ended and all it sent was acted upon: send its FIN on."""
         return self._from_client.is_over and self._state is not State.ACTIVE_LISTENER
 
     @property
     def server_is_through(self) -> bool:
-        """Whether the server has ended; the same."""
+        """Return whether the server has ended and all it sent was acted upon: send its FIN on."""
         return self._from_server.is_over and self._state is not State.PASSIVE_LISTENER
 
     @property
     def doubts(self) -> bool:
-        """Whether the reply that is waited for may have been read already: see ``overdue``."""
+        """Return whether the awaited reply may have been read already: see ``overdue``."""
         return (
             self._state is State.REPLY
             and not self._debt.under_way
@@ -124,27 +124,27 @@ class Translator:
         return len(self._from_client) + len(self._from_server)
 
     def from_client(self, data: bytes, urgent: bool = False) -> list[Event]:
-        """What to do about *data*, of which the last octet may have been sent as *urgent*."""
+        """Return the events for *data* from the client; if *urgent*, its last octet was urgent."""
         return self._fed(self._from_client, data, urgent)
 
     def from_server(self, data: bytes) -> list[Event]:
-        """What to do about *data*."""
+        """Return the events for *data* from the server."""
         return self._fed(self._from_server, data)
 
     def client_ended(self) -> list[Event]:
-        """What to do about what the client said without a line end, and then ended."""
+        """Return the events for the client's end, after which an unfinished line is a line."""
         self._from_client.end()
         return self._run()
 
     def server_ended(self) -> list[Event]:
-        """The same for the server."""
+        """Return the events for the server's end, after which an unfinished line is a line."""
         self._from_server.end()
         return self._run()
 
     def overdue(self) -> list[Event]:
-        """What to do when the translator ``doubts``, and the server has been silent for a while.
+        """Return the events for a server that is silent for a while when the translator ``doubts``.
 
-        Replies pass in their order, whichever was taken for which: the client may go on.
+        Replies pass in their order, whichever command each was matched to: the client may go on.
         """
         if not self.doubts or self._exchange is None:
             return []
@@ -159,16 +159,16 @@ class Translator:
         return self._run()
 
     def listening(self, port: int) -> list[Event]:
-        """What to do now that the listener of the last OpenPassive or OpenActive is at *port*.
+        """Return the events for the listener of the last OpenPassive or OpenActive, now at *port*.
 
-        Raises RuntimeError if none is waited for.
+        Raises RuntimeError if no listener is waited for.
         """
         return self._answered(self._waiting().listening(port))
 
     def refused(self, reason: str) -> list[Event]:
-        """What to do without that listener, which there is none of for this *reason*.
+        """Return the events for that listener when it could not be had, for this *reason*.
 
-        Raises RuntimeError if none is waited for.
+        Raises RuntimeError if no listener is waited for.
         """
         exchange = self._waiting()
         self._listeners.pop()
@@ -177,7 +177,7 @@ class Translator:
     # -- in another process ------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` makes another translator like this one from; fit for JSON."""
+        """Return the state for :meth:`restore` of a translator for the same peers, fit for JSON."""
         begun = None
         if self._begun and self._exchange:
             line, listeners = self._begun

@@ -1,1 +1,1 @@
-"""What serves TCP: sessions, and the plane that moves their bytes."""
+"""The TCP service: sessions, and the plane that moves their bytes."""

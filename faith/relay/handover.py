@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from faith.relay.tcp.timeouts import Deadlines
 
 DIALLING, FLOWING, CONTROL, LISTENER = "dialling", "flowing", "control", "listener"
-"""What a state is of: a session, by who has it, or a listener for data connections."""
+"""Stages of a state: of a session, by its holder, or of a listener for data connections."""
 
 
 class Home(Protocol):
@@ -59,7 +59,7 @@ class Handover:
 
     @property
     def left(self) -> bool:
-        """Whether there is more to give, be it not at this moment."""
+        """Return whether sessions are left to give, even if none can be given at this moment."""
         return self._home.open_sessions > 0
 
     def give(self, room: int) -> tuple[list[State], list[int]]:
@@ -138,7 +138,7 @@ class Handover:
     def _read(
         self, state: State, descriptors: Iterator[int]
     ) -> tuple[Session | _socket.socket, list[int]]:
-        """What *state* is of, and further descriptors that are its."""
+        """Return the session or listener of *state*, and the descriptors left for a session."""
         if state["stage"] == LISTENER:
             return adopt(next(descriptors)), []
         session = thaw(state, descriptors)

@@ -97,7 +97,7 @@ class Relay:
 
     @property
     def policy(self) -> Policy:
-        """Who may reach what; assigning a new one takes effect for the next connection."""
+        """Return the policy that connections are judged by; a new one applies from the next on."""
         return self._routing.policy
 
     @policy.setter
@@ -106,9 +106,9 @@ class Relay:
 
     @property
     def settings(self) -> Settings:
-        """What the operator chose; assigning others takes effect at once, for all sessions.
+        """Return the operator's settings; newly assigned ones apply at once, to all sessions.
 
-        One that is dialled keeps its time, and the protocol of one that is there stays.
+        A session that is being dialled keeps its time limit, and an established one its protocol.
         """
         return self._settings
 
@@ -278,7 +278,7 @@ class Relay:
         return route
 
     def _exceeds(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> bool:
-        """Whether *client* is refused because there are too many; then that is done."""
+        """Refuse *client* if it exceeds a limit of the admission; return whether it was refused."""
         assert self._judging
         excess = self._judging.refuses(peer[0], self._loop.time())
         if excess:

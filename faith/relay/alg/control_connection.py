@@ -105,7 +105,7 @@ class Control:
 
     @property
     def can_be_handed_over(self) -> bool:
-        """Whether it waits for nobody but its peers."""
+        """Return whether only the peers are waited for: no steering or listener is pending."""
         return not self._steering and not self._alg.waits
 
     def hand_over(self) -> tuple[dict[str, Any], list[int]]:
@@ -255,7 +255,7 @@ class Control:
                     side.shut_down()
 
     def _is_through(self, side: Side) -> bool:
-        """Whether everything that *side* said before its end has been put to the other."""
+        """Return whether all that *side* sent before its end was passed on to the other side."""
         if self._leaving:
             return True
         alg = self._alg
@@ -266,7 +266,7 @@ class Control:
 
     @property
     def _loses(self) -> bool:
-        """Whether one of the peers is not there any more."""
+        """Return whether at least one peer is lost: its leg has failed."""
         return self._client.lost or self._server.lost
 
     def _watch(self) -> None:

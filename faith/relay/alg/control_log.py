@@ -1,4 +1,4 @@
-"""What the operator is told of one FTP control connection."""
+"""The operator's log of one FTP control connection."""
 
 from __future__ import annotations
 

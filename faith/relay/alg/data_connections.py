@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Connecting(Protocol):
-    """What the relay does for every session, data connections included."""
+    """The relay's services for every session, data connections included."""
 
     counters: Counters
 
     @property
     def settings(self) -> Settings:
-        """What the operator chose, as it is now."""
+        """Return the operator's settings that are in force now."""
 
     def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
         """Serve *client*, which is no data connection."""
@@ -114,7 +114,7 @@ class DataConnections:
         return Route(route.mapped, route.server, source, route.refused, port=route.port)
 
     def _judged(self, parent: Session) -> Route:
-        """What a control connection like *parent* would get now."""
+        """Return the route that a control connection like *parent* would get now."""
         old = parent.route
         if not old.port:
             return self._routing.find(parent.client_host, old.mapped)

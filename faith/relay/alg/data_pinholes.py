@@ -76,7 +76,7 @@ class Doorways:
 
     @property
     def _has_source(self) -> bool:
-        """Whether the server knows us by an address that somebody may steer."""
+        """Return whether the source address that the server sees may be one that is steered."""
         return self._inward or self._session.route.source is not None
 
     def _open_at_own_address(self, event: OpenActive) -> None:
@@ -141,7 +141,7 @@ class Doorways:
         self._expected[listener] = _Expected(doorway, passive, to, at)
 
     def _host(self, *, passive: bool) -> str:
-        """Who comes: the client if *passive*, else the server."""
+        """Return the address of the expected peer: the client if *passive*, else the server."""
         return self._session.client_host if passive else self._session.route.server
 
     def _client_came(self, to: int, at: int, client: _socket.socket, port: int) -> None:

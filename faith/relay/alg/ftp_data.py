@@ -1,4 +1,4 @@
-"""What the FTP control connections of one worker share: its sockets, and their data connections."""
+"""Resources that the FTP control connections of one worker share: sockets, data connections."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class Supervised(NamedTuple):
-    """What only the privileged can do for FTP.
+    """The supervisor's privileged services for FTP.
 
     *stock* has sockets of IPv6, *stock4* of IPv4.  *open_door* is called with a listener at a
-    mapped address, the host that is to reach it whatever other faithds steer, and what to call when
-    that is so.
+    mapped address, the host that may connect to it whatever other faithds steer, and a callback for
+    the moment from which it can.
     """
 
     stock: Stock

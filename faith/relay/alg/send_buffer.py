@@ -1,4 +1,4 @@
-"""What waits to be sent on a socket, urgent octets at their places."""
+"""A buffer of octets to be sent on a socket, with urgent octets at their places."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import _socket
 
     State = list[tuple[str, int]]
-    """What waits, as text and flags of send(2)."""
+    """The unsent pieces of an outbox, each as text (Latin-1) and flags of send(2)."""
 
 _MSG_OOB = 1
 
@@ -40,7 +40,7 @@ class Outbox:
         self._waiting.clear()
 
     def state(self) -> State:
-        """What :meth:`restore` makes another one like this from, fit for JSON."""
+        """Return the unsent pieces for :meth:`restore` of another outbox, fit for JSON."""
         return [(data.decode("latin-1"), flags) for data, flags in self._waiting]
 
     def restore(self, state: State) -> None:

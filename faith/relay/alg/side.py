@@ -34,12 +34,12 @@ class Side:
 
     @property
     def lost(self) -> bool:
-        """Whether the peer is not there any more."""
+        """Return whether the peer is lost: its leg has failed."""
         return self.leg.error != 0
 
     @property
     def loss(self) -> str:
-        """How a session ends of which this peer is lost."""
+        """Return the end, as records give it, of a session that lost this peer."""
         return broken(self.name, self.leg.error)
 
     def put(self, data: bytes, *, urgent: bool = False) -> None:

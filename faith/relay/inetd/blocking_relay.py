@@ -72,7 +72,7 @@ class Leg:
 
     @property
     def pending(self) -> bool:
-        """Whether the peer has yet to take something that was read here."""
+        """Return whether the peer has yet to take octets that were read here."""
         return bool(self._held or self._piped)
 
     def fail(self, error: int) -> None:

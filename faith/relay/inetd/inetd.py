@@ -43,7 +43,7 @@ usage: faithd --inetd [-dp] [-f conf] [--proxy v1|v2] [--connect-timeout seconds
               [serverpath [serverargs]]
 """
 SERVER_DIRECTORIES = ("/usr/libexec", "/usr/sbin", "/usr/bin", "/sbin")
-"""Where a serverpath without a slash is looked for; KAME's faithd knew the first."""
+"""Directories to search for a serverpath without a slash; KAME's faithd knew the first."""
 CONF = "/etc/faithd.conf"
 _HINT = "inetd, xinetd and systemd start this with the connection there"
 

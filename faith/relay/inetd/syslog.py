@@ -22,16 +22,16 @@ class Syslog:
         self.port = 0  # of the service, once it is known
 
     def debug(self, text: str) -> None:
-        """A step, told only with -d."""
+        """Log *text*, a step, with LOG_DEBUG; nothing without -d."""
         if self.debugging:
             self._tell(_DEBUG, text)
 
     def info(self, text: str) -> None:
-        """What happened."""
+        """Log *text*, an event, with LOG_INFO."""
         self._tell(_INFO, text)
 
     def error(self, text: str) -> None:
-        """Why nothing could be done."""
+        """Log *text*, a failure and its reason, with LOG_ERR."""
         self._tell(_ERROR, text)
 
     def defect(

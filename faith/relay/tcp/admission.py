@@ -1,4 +1,4 @@
-"""How much of the gateway one client may have: sessions, and new ones a second.
+"""Admission by limits, in all and for a client: sessions at a time, and new ones a second.
 
 The workers keep tables in memory that they share, so that the limits are those of all of them
 together.  There is no lock: connections that reach several workers in the same instant may all be
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from faith.translation.sketch import Cells
 
     Seat = tuple[Cells, Cells, Cells, Cells]
-    """Where a session counts: for all clients, its client, its prefix; and all these together."""
+    """The cells that count a session: for all clients, its client, its prefix, and all these."""
 
 MOST = 1 << 31
 _WIDTH = 8  # octets of a cell
@@ -37,11 +37,11 @@ REMEMBERED = 8192
 
 @dataclass(frozen=True)
 class Limits:
-    """What is too much; 0 for no limit.
+    """Limits of the sessions of clients; 0 for no limit.
 
-    *sessions* are those at a time, *rate* new ones a second: of all clients, of one address, and
-    of the *prefix_length* first bits of it.  *burst* are the seconds' worth of a rate that may
-    come at once.
+    *sessions* is the number at a time, *rate* the number of new ones a second: of all clients, of
+    one address, and of the *prefix_length* first bits of it.  *burst* is in seconds: as many new
+    sessions as a rate allows in that time may come at once.
     """
 
     sessions: int = 0
@@ -67,7 +67,7 @@ class Limits:
                 )
 
     def __bool__(self) -> bool:
-        """Whether anything is limited."""
+        """Return whether there is any limit."""
         return any(
             (
                 self.sessions,
@@ -86,7 +86,7 @@ NO_LIMITS = Limits()
 
 
 class Tables:
-    """What *places* processes know of the clients, in memory that they share.
+    """Tables of the clients' sessions in shared memory, a part for each of *places* processes.
 
     A page of it exists once something is counted in it: 3 MiB a process at most.
     """
@@ -138,7 +138,7 @@ class Admission:
         )
 
     def refuses(self, client: str, now: float) -> str | None:
-        """Why there may be no more sessions of *client*, an address; None if there may."""
+        """Return the reason to refuse a session of *client*, an address; None to admit it."""
         seat = self.seat(client)
         for part, why, most in self._most:
             if self._presence.reaches(seat[part], most):
@@ -166,7 +166,7 @@ class Admission:
         self._presence.change(seat[-1], -1)
 
     def seat(self, client: str) -> Seat:
-        """Where sessions of *client* are counted."""
+        """Return the cells that count the sessions of *client*, an address as text."""
         seat = self._seats.get(client)
         if seat is None:
             if len(self._seats) >= REMEMBERED:
@@ -189,5 +189,5 @@ def _known(client: str, length: int) -> tuple[bytes, int]:
 
 
 def _rules(*rules: tuple[str, float]) -> list[tuple[int, str, float]]:
-    """Those that say anything, each with the part of a seat that it is about."""
+    """Return the rules that set a limit, each with the part of a seat that it applies to."""
     return [(part, why, most) for part, (why, most) in enumerate(rules) if most]

@@ -63,5 +63,5 @@ def connect(
 
 
 def kind(error: int) -> str:
-    """What a dial that failed with *error* (an errno) is called."""
+    """Return the reason, as records give it, for a dial that failed with *error* (an errno)."""
     return _KINDS.get(error, UNREACHABLE)

@@ -1,4 +1,4 @@
-"""What one worker does when there are no descriptors or memory: refuse, rest, and say so."""
+"""Overload of one worker, without descriptors or memory: it refuses, pauses and reports that."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Shedding:
             self._loop.call_later(PAUSE, self._resume, listener)
 
     def why(self, error: OSError) -> str:
-        """Why a connection is refused of which *error* kept us from dialling."""
+        """Return the reason to refuse a connection that *error* kept from being dialled."""
         if error.errno in NO_RESOURCES:
             self._note()
             return f"{SHED}: out of resources"

@@ -1,4 +1,4 @@
-"""What is told of a connection when it is over."""
+"""The record of a connection, reported when the connection is over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one worker's relay has done, in numbers."""
+"""Counters and gauges of one worker's relay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator may choose for the connections that are relayed."""
+"""The operator's settings for relayed connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faith.translation.proxy import V1, V2
 
 FTP = Ports([(21, 21)])
 CLIENT, GATEWAY, EITHER = INWARD_SOURCES = "client", "gateway", "either"
-"""Where IPv6 servers see clients of IPv4 come from.
+"""The source addresses by which IPv6 servers may see clients of IPv4.
 
 An address that stands for the client, without which it is refused; the gateway's own; or that where
 there is none for the client.
@@ -19,15 +19,15 @@ there is none for the client.
 
 @dataclass(frozen=True)
 class Settings:
-    """What an operator may choose; times in seconds, 0 for no limit.
+    """The operator's settings; times in seconds, 0 for no limit.
 
     *limits* hold where the relay has the tables for them, its *admission*.  Idle sessions live 2 h
-    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  The ports in *ftp*, *rsh* and
-    *rlogin* are served by somebody who knows the protocol.  *reserved_port* is KAME's ``-p``.  To
-    the servers of *proxy_v1* and *proxy_v2* the client is introduced, by the PROXY protocol.
+    4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  Connections to the ports in *ftp*,
+    *rsh* and *rlogin* are served as these protocols require.  *reserved_port* is KAME's ``-p``.
+    The PROXY protocol introduces the client to servers at the ports in *proxy_v1* and *proxy_v2*.
 
     For clients of IPv4, *inward_ftp* are the servers' ports of FTP, *inward_source* is one of
-    `INWARD_SOURCES`, and *inward_proxy* is the version by which servers expect to be told of them.
+    `INWARD_SOURCES`, and *inward_proxy* is the version of the PROXY protocol that servers expect.
     """
 
     connect_timeout: float = 10.0
@@ -52,7 +52,10 @@ class Settings:
 
     @property
     def spoken_ports(self) -> frozenset[int]:
-        """Those where we have a say: every connection asks, and ranges are slow to answer."""
+        """Return the ports whose protocol the relay takes part in, as a set.
+
+        Every connection looks here, and ranges of ports are slow to search.
+        """
         if self.inward_proxy:
             return frozenset(ALL_PORTS)
         return frozenset((*self.ftp, *self.rsh, *self.proxy_v1, *self.proxy_v2, *self.inward_ftp))

@@ -17,7 +17,7 @@ REMEMBERED = 8192
 
 
 class Route:
-    """Where a connection goes: to *server*, from *source*; or *refused* says why not.
+    """The route of a connection: to *server*, from *source*; or *refused*, the reason why not.
 
     *mapped* is the address the client asked for.  *local* is True for one of the gateway's own
     addresses.  Addresses are texts, *source* None for the kernel's choice.  For a client of IPv4 it

@@ -68,7 +68,7 @@ class Deadlines:
         return session in self._due
 
     def sessions(self) -> list[Session]:
-        """Those whose time is running."""
+        """Return the sessions whose time is running."""
         return list(self._due)
 
     def _look_at(self, when: float) -> None:
@@ -100,7 +100,7 @@ class Deadlines:
 
 
 class Sessions(Protocol):
-    """Where sessions are, and are ended."""
+    """A holder of sessions, which can end them."""
 
     def sessions(self) -> list[Session]:
         """All there are."""
