@@ -1,4 +1,4 @@
-"""What ``faith addr`` tells: which mapped address stands for an IPv4 address, and the other way."""
+"""The conversion of ``faith addr``: IPv4 addresses to mapped IPv6 addresses, and back."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ class Pair:
 
 
 def convert(addresses: Iterable[str], prefixes: Iterable[Prefix]) -> list[Pair]:
-    """What each of *addresses* stands for: IPv4 under every prefix, IPv6 under its longest.
+    """Return the pairs of *addresses*: IPv4 under every prefix, IPv6 under its longest prefix.
 
-    Raises ConfigError for what is no address, FaithError for one that no prefix holds.
+    Raises ConfigError for text that is not an address, and FaithError for an IPv6 address that no
+    prefix holds.
     """
     known = Prefixes(prefixes)
     return [
@@ -62,7 +63,7 @@ def convert(addresses: Iterable[str], prefixes: Iterable[Prefix]) -> list[Pair]:
 
 
 def dotted(v6: ipaddress.IPv6Address) -> str:
-    """*v6* with its last 32 bits in IPv4's notation."""
+    """Return *v6* as text with its last 32 bits in IPv4 notation."""
     tail = int(v6) & 0xFFFFFFFF
     # Ones in the last two groups keep "::" away from them, as the IPv4 notation would.
     head = str(ipaddress.IPv6Address(int(v6) - tail + 0x0001_0001)).removesuffix("1:1")

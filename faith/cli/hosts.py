@@ -26,10 +26,11 @@ class Entry(NamedTuple):
 
 
 def entries(word: str) -> list[Entry]:
-    """What *word* stands for: an IPv4 address with the name it has, a name, or a hosts(5) file.
+    """Return the entries of *word*: an IPv4 address, a name, or the path of a hosts(5) file.
 
-    A file is what has a slash in it or exists.  Raises FaithError for what has no address or name,
-    and OSError for a file that cannot be read.
+    *word* is a path if it has a slash in it or the file exists; an address gets the name that it
+    has.  Raises FaithError for a name without an address or an address without a name, and OSError
+    for a file that cannot be read.
     """
     if "/" in word or os.path.isfile(word):
         return list(_in_file(Path(word).read_text(errors="replace")))

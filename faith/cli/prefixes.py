@@ -1,6 +1,7 @@
-"""What ``faith -e`` and ``faith -d`` do: prefixes reserved and released, with their guard.
+"""The commands ``faith -e`` and ``faith -d``: reserve and release prefixes, with their guard.
 
-First a `Change` is made up, and refused if it cannot be; then it is applied whole or not at all.
+A `Change` is planned first, and refused if it is not possible; then it is applied whole or not at
+all.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ _NO_PORTS = Ports([])
 
 @dataclass(frozen=True)
 class Change:
-    """What is to happen on this host, and what was there before.
+    """A planned change of the prefixes reserved on this host, with the state *before* it.
 
     *unchanged* are prefixes that were asked for and are already as they should be; *open_ports*
-    become those of the guard, None leaves them.  *guard* is None when it cannot be seen.
+    become the open ports of the guard, and None leaves these.  *guard* is None when it cannot be
+    read.
     """
 
     before: tuple[Prefix, ...]
@@ -56,7 +58,7 @@ class Change:
         return self.guard.open_ports if self.guard else _NO_PORTS
 
     def told(self) -> Iterator[str]:
-        """What it comes to, a line for each thing; true once it is applied."""
+        """Yield the report of the change, a line for each effect; correct once it is applied."""
         for prefix in self.release:
             yield f"released {prefix}"
         for prefix in self.reserve:

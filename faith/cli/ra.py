@@ -1,4 +1,4 @@
-"""``faith ra``: what a router advertisement daemon is to be told, in its own words."""
+"""The command ``faith ra``: configuration of router advertisement daemons for PREF64 (RFC 8781)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def radvd(prefix: Prefix, lifetime: int) -> str:
-    """For a block ``interface`` of radvd.conf(5)."""
+    """Return the lines for an ``interface`` block of radvd.conf(5); *lifetime* in seconds."""
     return f"nat64prefix {prefix} {{\n    AdvValidLifetime {lifetime};\n}};\n"
 
 
 def networkd(prefix: Prefix, lifetime: int) -> str:
-    """A section of systemd.network(5)."""
+    """Return a section of systemd.network(5); *lifetime* in seconds."""
     return f"[IPv6PREF64Prefix]\nPrefix={prefix}\nLifetimeSec={lifetime}\n"
 
 
 def bird(prefix: Prefix, lifetime: int) -> str:
-    """For a block ``protocol radv`` of bird.conf."""
+    """Return the line for a ``protocol radv`` block of bird.conf; *lifetime* in seconds."""
     octets = pref64.value(prefix, lifetime).hex(":")
     return f"custom option type {pref64.TYPE} value hex:{octets};\n"
 
@@ -33,13 +33,13 @@ DAEMONS: dict[str, tuple[str, Callable[[Prefix, int], str]]] = {
     "networkd": ("systemd 255, in the interface's .network file", networkd),
     "bird": ("BIRD 2.14, in the block protocol radv of bird.conf", bird),
 }
-"""What each snippet needs and where it goes, and what makes it."""
+"""For each daemon: the version it needs and the file to edit, and the function of the snippet."""
 
 
 def snippets(prefixes: Sequence[Prefix], lifetime: int, daemons: Sequence[str]) -> str:
-    """What to tell each of *daemons* so that hosts use *prefixes* for *lifetime* seconds.
+    """Return the snippets for *daemons* that make hosts use *prefixes* for *lifetime* seconds.
 
-    Raises ConfigError for a lifetime or a prefix that cannot be told.
+    Raises ConfigError for a lifetime or a prefix that the option cannot carry (RFC 8781).
     """
     for prefix in prefixes:
         pref64.check(prefix)

@@ -142,7 +142,7 @@ class _Forwarder:
             self._admin.release()
 
     def _crews(self) -> list[Crew]:
-        """Those that may have processes, the one that serves first."""
+        """Return the crews that may have processes, the serving crew first."""
         self._going = [one for one in self._going if one.crew.pids]
         coming = [self._coming] if self._coming else []
         return [one.crew for one in (self._answering, *coming, *self._going)]

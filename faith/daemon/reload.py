@@ -27,7 +27,7 @@ log = logging.getLogger("faith.supervisor")
 
 
 def _pool(settings: Settings) -> object:
-    """Which pool there is, and where: without names there is none either."""
+    """Return the pool of addresses and its file; None without a pool, or without names."""
     dns = settings.dns
     return (dns.pool, dns.pool_file) if dns and dns.pool else None
 
@@ -42,7 +42,7 @@ _BY_UPGRADE: dict[str, Callable[[Settings], object]] = {
     "service.server": lambda settings: settings.local_ports,
     "dns.pool": _pool,
 }
-"""What listeners, processes and rights go by from their start, by its key."""
+"""Settings, by key, that only an upgrade changes: their users read them once, at the start."""
 
 
 class Reload:
@@ -108,7 +108,7 @@ class Reload:
 
     @property
     def over(self) -> bool:
-        """Whether all of it is taken, or nothing will be."""
+        """Return whether the reload has ended: all of it is applied, or nothing will be."""
         return self._over
 
     def abandon(self) -> None:
@@ -141,11 +141,11 @@ class Reloads:
 
     @property
     def under_way(self) -> bool:
-        """Whether what was read is still to be taken."""
+        """Return whether the last reload is still to be applied."""
         return self._last is not None and not self._last.over
 
     def state(self) -> bool:
-        """Whether the next program of this process takes what was read."""
+        """Return whether the next program of this process completes a reload."""
         return self.under_way
 
     def descriptors(self) -> tuple[int, ...]:
@@ -153,7 +153,10 @@ class Reloads:
         return ()
 
     def resume(self, under_way: bool) -> None:
-        """Go on with the `state` of the program before, by whose reload this one serves."""
+        """Record as good the reload for which the predecessor process started this program.
+
+        *under_way* is the `state` that it left.
+        """
         if under_way:
             self._condition.reloaded(good=True)
 

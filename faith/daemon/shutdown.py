@@ -38,7 +38,7 @@ class Ending:
         self._succession = succession
         self._condition = condition
         self.has_begun = False
-        """Whether nobody new is served any more."""
+        """True once no new connection is accepted."""
         relaying.on_end = loop.stop
 
     def begin(self, seconds: float | None) -> None:

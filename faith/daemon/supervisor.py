@@ -124,7 +124,7 @@ class Supervisor:
                 self._loop.run()
                 return
             self._companions.start(partial(self._relaying.start, self._serve))
-            self._handle_sigchld()  # for whom the program before this one could not reap any more
+            self._handle_sigchld()  # for children that the predecessor process could no longer reap
             self._loop.run()
         log.log(NOTICE, "stopped")
 
@@ -137,7 +137,7 @@ class Supervisor:
     def _set_up(self, undo: ExitStack) -> None:
         """Do every step that can fail, each with its inverse.
 
-        What the program before this one has left is taken over instead.
+        State that the predecessor process left is adopted instead.
         """
         settings, legacy, on_trial = self._settings, self._legacy, self._on_trial
         rules = Rules.of(settings)

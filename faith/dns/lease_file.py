@@ -59,7 +59,7 @@ class Book:
     def resume(
         cls, fd: int, path: Path, networks: Sequence[Network], leases: Leases | None = None
     ) -> Self:
-        """The one whose descriptor came from the predecessor process this one."""
+        """Adopt the lease file that the predecessor process left open at *fd*."""
         made = cls.__new__(cls)
         made._have(path, networks, leases)
         made._file = fd

@@ -33,7 +33,7 @@ _CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
 
 
 class Request:
-    """What somebody asks: *words* has it all.  Answered once, now or later, from anywhere."""
+    """A request of a client, with its fields in *words*.  Answered once, at once or later."""
 
     def __init__(
         self, channel: JsonChannel, end: Callable[[], None], give: Callable[[], JsonChannel]
@@ -151,7 +151,7 @@ class Control:
 
 
 def _is_trusted(sock: socket.socket) -> bool:
-    """Whether the superuser has connected it, or who we are ourselves."""
+    """Return whether the peer of *sock* is the superuser or the user of this process."""
     peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return _CREDENTIALS.unpack(peer)[1] in (0, os.geteuid())
 

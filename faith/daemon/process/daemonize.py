@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def is_supervised() -> bool:
-    """Whether whoever started this process watches it: systemd, or a container with it as PID 1."""
+    """Return whether a supervisor started this process: systemd, or a container (as PID 1)."""
     if os.environ.get("LISTEN_PID") in (str(os.getpid()), str(os.getppid())):  # or on trial
         return True
     return os.getpid() == 1 or bool(os.environ.keys() & {"NOTIFY_SOCKET", "INVOCATION_ID"})
 
 
 class Background:
-    """What a daemon holds of its caller: input and output, and a pipe (*told*) to say it serves.
+    """The ties of a daemon to its caller: standard streams, and a pipe (*told*) to report to it.
 
-    Without a pipe it is in the foreground, and stays attached.
+    Without a pipe the daemon is in the foreground, and stays attached.
     """
 
     def __init__(self, told: int | None = None) -> None:
@@ -51,7 +51,7 @@ class Background:
         return cls(told)
 
     def detach(self) -> None:
-        """Let go of the caller without a word, as a worker does; again is nothing."""
+        """Detach from the caller without a report, as a worker does; a no-op the second time."""
         if self._told is not None:
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
             for descriptor in range(3):
@@ -61,7 +61,7 @@ class Background:
             self._told = None
 
     def served(self) -> None:
-        """Tell the caller that we serve, and let go of it."""
+        """Report to the caller that the daemon serves, and detach from it."""
         if self._told is not None:
             with suppress(BrokenPipeError):
                 os.write(self._told, b"1")

@@ -60,7 +60,7 @@ class Loop:
         self._signals = handlers
         previous = {number: signal.signal(number, _enqueue) for number in handlers}
         signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
-        # The program before this one in the process may have left them waiting.
+        # The predecessor process may have left these signals blocked and pending.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
         try:
             yield

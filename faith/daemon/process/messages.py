@@ -69,7 +69,7 @@ class Sock(Message, tag="socket"):
 
 
 class Done(Message):
-    """What was asked for is there, if it can be; perhaps with a listener."""
+    """The end of a request of the child, done or failed; with the listener if one was opened."""
 
 
 class Serve(Message):

@@ -65,7 +65,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """The name of the process in messages and the log."""
         return f"{self.what} {self.number + 1} (pid {self.pid})"
 
     def send(self, order: Order, descriptors: Sequence[int] = ()) -> None:

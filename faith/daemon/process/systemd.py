@@ -1,4 +1,4 @@
-"""What systemd wants to know of a service (sd_notify(3)), if it asked: nothing waits for it."""
+"""Notifications to systemd (sd_notify(3)), if it asked for them; sending never blocks."""
 
 from __future__ import annotations
 

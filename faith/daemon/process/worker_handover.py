@@ -1,9 +1,9 @@
-"""What one worker hands over to the worker of the next program, while it serves.
+"""The handover from a worker to the worker of the next program, while the giver still serves.
 
-It goes in lots over a socket of their own, the descriptors by SCM_RIGHTS and the rest as JSON in
-memory.  A lot is the giver's until the taker has answered that it has taken it, so neither a byte
-nor a session is lost when one of them dies, or the taker has no room for it: what was not taken
-stays with who had it.
+The parts go in lots over a socket of their own, the descriptors by SCM_RIGHTS and the rest as JSON
+in memory.  A lot belongs to the giver until the taker has acknowledged it, so neither a byte nor a
+session is lost when either worker dies, or the taker has no room for a lot: a lot that was not
+acknowledged stays with the giver.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Part(Protocol):
 
     @property
     def left(self) -> bool:
-        """Whether there is more to come, be it not at this moment."""
+        """Return whether more is to be handed over, even if nothing can be at this moment."""
 
     def give(self, room: int) -> tuple[list[Any], list[int]]:
         """A lot: states fit for JSON, and at most *room* descriptors, which are the caller's.

@@ -107,7 +107,7 @@ class Crew:
                 raise SetupError(_STEP, str(error.strerror)) from error
 
     def adopt(self, members: Iterable[Member]) -> None:
-        """Have *members* that were forked by the program before this one; none is replaced."""
+        """Adopt *members* that the predecessor process forked; none is replaced when it ends."""
         self._starting = False
         self._retired = True
         for member in members:
@@ -115,7 +115,7 @@ class Crew:
 
     @property
     def members(self) -> list[Member]:
-        """Those that live, by their numbers."""
+        """The living workers, ordered by number."""
         return sorted(self._members.values(), key=attrgetter("number"))
 
     @property
@@ -139,21 +139,21 @@ class Crew:
 
     @property
     def late(self) -> list[Member]:
-        """Those that are silent, or behind the desired state, for longer than `heartbeat.LATE`."""
+        """The workers silent, or behind the desired state, for longer than `heartbeat.LATE`."""
         return [member for member in self.members if member.pid in self._heartbeats.late]
 
     @property
     def behind(self) -> list[Member]:
-        """Those that have not applied the newest state that binds them."""
+        """The workers that have not applied the newest state that binds them."""
         return [member for member in self.members if member.behind is not None]
 
     @property
     def able(self) -> list[Member]:
-        """Those that serve and are not late."""
+        """The workers that serve and are not late."""
         return [one for one in self.members if one.ready and one.pid not in self._heartbeats.late]
 
     def able_in(self, number: int) -> Member | None:
-        """Return the one in place *number* if it serves and is not late."""
+        """Return the worker in place *number* if it serves and is not late, or None."""
         return next((one for one in self.able if one.number == number), None)
 
     def hear(self, hearings: Mapping[type[Report], Hearing]) -> None:
@@ -379,7 +379,7 @@ def next_pause(before: float, lived: float) -> float:
 
 
 def how_it_ended(status: int) -> str:
-    """What a status of waitpid(2) means, as a verb."""
+    """Return a wait status of waitpid(2) in words: the exit code, or the signal that killed it."""
     code = os.waitstatus_to_exitcode(status)
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
 

@@ -43,14 +43,14 @@ log = logging.getLogger("faith.admin")
 
 
 class Response(NamedTuple):
-    """What is answered."""
+    """An HTTP response: status, body and content type."""
 
     status: HTTPStatus
     body: bytes
     content_type: str = _PLAIN
 
     def message(self, *, head_only: bool) -> bytes:
-        """It as HTTP has it."""
+        """Return the response as octets of HTTP/1.1, without its body if *head_only*."""
         head = (
             f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
             f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n"
@@ -60,7 +60,7 @@ class Response(NamedTuple):
 
 
 class Pages:
-    """What there is to read: *exposition* of the metrics, and the daemon's *condition*."""
+    """The pages of the listener: *exposition* of the metrics, and the *condition* of the daemon."""
 
     def __init__(self, exposition: Exposition, condition: Health) -> None:
         self._exposition = exposition
@@ -115,10 +115,10 @@ def _accepted(lines: list[str]) -> str:
 class Admin:
     """The listener on *address*, and the process that answers there, as *user*.
 
-    It tells what is in *area*, and by *life* whether the daemon serves.  *leave* is called in that
-    process, to let go of what is the supervisor's.  *left* is the `state` of the one that the
-    program before this one has left; the first socket that is *given* is used in any case.  Raises
-    SetupError.
+    The process shows the metrics in *area*, and by *life* whether the daemon serves.  *leave* is
+    called in this process, to release what is the supervisor's.  *left* is the `state` of the
+    listener of the predecessor process; the first socket that is *given* is used in any case.
+    Raises SetupError.
     """
 
     def __init__(

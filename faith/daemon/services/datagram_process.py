@@ -32,21 +32,21 @@ POLICY, SETTINGS = "policy", "settings"
 """Topics of the desired state."""
 
 PATIENCE = 2.0
-"""Seconds to wait for what the process before this one hands over."""
+"""Seconds to wait for the handover of the predecessor."""
 
 
 class Server(Protocol):
-    """What serves, on the loop that it was made with."""
+    """A server of datagrams, on the loop that it was made with."""
 
     policy: Policy
-    """What decides; it can be replaced at any time."""
+    """The policy that decides on datagrams; it can be replaced at any time."""
 
     @property
     def handover(self) -> Part:
-        """What another process goes on with; when it takes this, it serves."""
+        """The part handed over to another process, which serves once it has taken it."""
 
     def configure(self, settings: Any) -> None:
-        """Go by other settings of its own."""
+        """Apply other settings."""
 
     def serve(self) -> None:
         """Begin to read, unless it has begun."""
@@ -57,9 +57,10 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Task:
-    """What serves, made for a loop and a policy, by *settings* of that dataclass, and as whom.
+    """The task of a process: *make* its server for a loop and a policy, and run it as *user*.
 
-    It *serves* from its start on, or when it is told to.
+    *settings* is the dataclass of the settings.  The process *serves* from its start on, or else
+    once the supervisor orders it to.
     """
 
     make: Callable[[AbstractEventLoop, Policy], Server]
@@ -73,8 +74,8 @@ class Task:
 def work(task: Task, channel: ProcessChannel) -> None:
     """Serve until the supervisor says otherwise or is gone.
 
-    The process drops its privileges here, for good.  What keeps it from serving is told the
-    supervisor.
+    The process drops its privileges here, for good.  A failure that keeps it from serving is
+    reported to the supervisor.
     """
     try:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -92,7 +93,7 @@ def work(task: Task, channel: ProcessChannel) -> None:
 
 
 class DatagramProcess:
-    """What serves, and the orders it takes."""
+    """A process with its server, and the orders that it carries out."""
 
     def __init__(self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel) -> None:
         self._loop = loop

@@ -30,29 +30,29 @@ log = logging.getLogger("faith.supervisor")
 
 
 class Gear(Protocol):
-    """What a supervisor holds for such a process: sockets, and what leads datagrams to them."""
+    """The gear of such a process, held by the supervisor: sockets, and the steering to them."""
 
     def state(self) -> Any:
-        """What the next program needs of it, fit for JSON."""
+        """Return the state from which the next program resumes the gear, fit for JSON."""
 
     def descriptors(self) -> Iterable[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
 
     def sockets(self) -> Any:
-        """Copies of the sockets, for a process that serves."""
+        """Return copies of the sockets, for a process that serves."""
 
     def decide_by(self, parts: PolicyInputs) -> None:
-        """Lead here what is for these prefixes and mapped networks.  Raises SetupError."""
+        """Steer datagrams to these prefixes and mapped networks here.  Raises SetupError."""
 
     def close(self) -> None:
-        """Let go of all; in the last process that has it, it is undone."""
+        """Close all descriptors; the steering ends with the last process that holds them."""
 
 
 class Kind(Protocol):
-    """What one such companion serves: pings, or UDP."""
+    """The kind of such a companion: pings, or UDP."""
 
     name: str
-    """What its process is called in the log."""
+    """The name of its process in the log."""
     settings: type[Any]
     """The dataclass of its settings."""
 
@@ -69,10 +69,10 @@ class Kind(Protocol):
         """
 
     def resumed(self, state: Any) -> Gear:
-        """That of the program before this one, by its `Gear.state`."""
+        """Adopt the gear whose `Gear.state` the predecessor process left."""
 
     def server(self, loop: AbstractEventLoop, policy: Policy, sockets: Any, wanted: Any) -> Server:
-        """What serves by these settings, in its process."""
+        """Return the server for the settings *wanted*, in its process."""
 
 
 class Post:
@@ -123,7 +123,7 @@ class Datagrams:
     # -- from its start to its end -----------------------------------------------------------
 
     def set_up(self, settings: Settings, left: Any, *, on_trial: bool) -> None:
-        """Get the gear, or that which the program before has *left*.  Raises SetupError."""
+        """Make the gear, or adopt that which the predecessor process *left*.  Raises SetupError."""
         self._user = settings.user
         self._wanted = wanted = self._kind.wanted(settings)
         self._on_trial = on_trial
@@ -142,14 +142,14 @@ class Datagrams:
         self._now = self._post(gear, wanted)
 
     def start(self, on_ready: Then) -> None:
-        """Start the process, unless that of the program before this one is to go on."""
+        """Start the process, unless that of the predecessor process is to go on."""
         if self._now is None or self._on_trial:
             on_ready()
         else:
             self._now.crew.start(1, on_ready)
 
     def serve(self) -> None:
-        """Where a process of the program before serves: serve instead, with what it has lent."""
+        """Serve in place of the process that the predecessor left, which hands over or ends."""
         now = self._now
         if now:
             self._predecessors.hand_over(now.crew.able_in)
@@ -228,27 +228,27 @@ class Datagrams:
     # -- the processes -----------------------------------------------------------------------
 
     def crews(self) -> Iterator[Crew]:
-        """All that may still have processes."""
+        """Yield all crews that may still have processes."""
         yield self._predecessors.crew
         for post in self._posts():
             yield post.crew
 
     def state(self) -> Any:
-        """What the next program goes on from, fit for JSON."""
+        """Return the state from which the next program continues, fit for JSON."""
         members = self._predecessors.crew.members
         if self._now:
             members = members + self._now.crew.members
         return {"gear": self._now and self._now.gear.state(), "workers": as_left(members)}
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Yield the descriptors in the state."""
         if self._now:
             yield from self._now.gear.descriptors()
             yield from self._now.crew.descriptors
         yield from self._predecessors.crew.descriptors
 
     def forsake(self) -> None:
-        """Let go of everything, in a process that was forked for something else."""
+        """Close everything, in a process that was forked for another purpose."""
         for crew in self.crews():
             crew.forsake()
         for post in self._posts():

@@ -71,16 +71,16 @@ class Answering:
         self.crew.start(self._workers, on_ready)
 
     def stop(self) -> None:
-        """Tell them to end, and start no other."""
+        """Order the processes to end, and start no other."""
         self.crew.tell(Stop())
         self.crew.retire()
 
     def state(self) -> list[list[Any]]:
-        """What they listen on, by sockets of their own, which the next ones share the ports of."""
+        """Return the addresses and ports that they listen on; the next shift shares the ports."""
         return [[*endpoint] for endpoint in self._settings.listen]
 
     def is_as(self, left: list[list[Any]] | None) -> bool:
-        """Whether those of the `state` *left* listen on the same."""
+        """Return whether the shift whose `state` is *left* has the same addresses and ports."""
         return left == self.state()
 
     def descriptors(self) -> tuple[()]:
@@ -88,7 +88,7 @@ class Answering:
         return ()
 
     def release(self) -> None:
-        """Close what was given, in this process."""
+        """Close the sockets that were given, in this process."""
         for sock in self._given:
             sock.close()
 

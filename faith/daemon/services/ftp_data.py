@@ -1,4 +1,4 @@
-"""What the supervisor does for the data connections of FTP, as the workers may not."""
+"""Privileged services of the supervisor for the data connections of FTP, which workers ask for."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class DataConnections:
         }
 
     def state(self) -> dict[str, Any]:
-        """What the next program of this process goes on from: `resume`."""
+        """Return the state from which the next program of this process continues: `resume`."""
         return {
             "doors": {flow.family: doors.descriptors for flow, doors in self._doors.items()},
             "pairs": self._pairs and self._pairs.state(),
@@ -75,11 +75,11 @@ class DataConnections:
 
     @property
     def descriptors(self) -> list[int]:
-        """Those that are in the state."""
+        """The descriptors in the state."""
         return [fd for one in (*self._doors.values(), self._pairs) if one for fd in one.descriptors]
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on with what the program before this one has left."""
+        """Adopt the `state` that the predecessor process left."""
         for flow in (TCP4, TCP6):
             if left := state["doors"].get(str(int(flow.family))):
                 self._doors[flow] = Pinholes.resume(left, flow)

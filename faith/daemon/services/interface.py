@@ -1,4 +1,4 @@
-"""What a daemon does beside relaying, by processes of their own: names, metrics."""
+"""Companions: tasks of a daemon beside relaying TCP, each in processes of its own."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Companion(Protocol):
-    """One such task, as the supervisor sees it; called in the order of the methods."""
+    """A companion, as the supervisor uses it; called in the order of the methods."""
 
     def set_up(self, settings: Settings, left: Any, *, on_trial: bool) -> None:
-        """Do what can fail before there is a process.  Raises SetupError.
+        """Do every step that can fail before there is a process.  Raises SetupError.
 
-        *left* is the `state` in which the program before this one has left it, or None.  It is
-        *on_trial* when that program still serves, and is to go on.
+        *left* is the `state` of the companion in the predecessor process, or None.  The companion
+        is *on_trial* while the predecessor process still serves, and is to go on.
         """
 
     def start(self, on_ready: Then) -> None:
@@ -34,10 +34,10 @@ class Companion(Protocol):
         """
 
     def serve(self) -> None:
-        """All of the daemon serves: what the program before this one has left is over."""
+        """Serve in place of the predecessor process; called once the whole daemon serves."""
 
     def decide_by(self, parts: PolicyInputs) -> None:
-        """The policy is another; also called before the start."""
+        """Apply a new policy; also called before the start."""
 
     def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
         """Get ready for other settings, and call one of the two, now or later.
@@ -46,38 +46,38 @@ class Companion(Protocol):
         """
 
     def take(self) -> None:
-        """Go by the settings that were prepared."""
+        """Apply the settings that were prepared."""
 
     def drop(self) -> None:
-        """Go by those of before; nothing when none were prepared."""
+        """Discard the settings that were prepared; a no-op when none were."""
 
     def stop(self) -> None:
-        """Serve nobody new; the daemon is being stopped."""
+        """Accept nothing new; the daemon is being stopped."""
 
     def crews(self) -> Iterable[Crew]:
-        """All that may still have processes."""
+        """Return all crews that may still have processes."""
 
     def state(self) -> Any:
-        """What the next program of this process goes on from, fit for JSON: `set_up`."""
+        """Return the state from which the next program continues, fit for JSON: `set_up`."""
 
     def descriptors(self) -> Iterable[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
 
     def forsake(self) -> None:
-        """Let go of everything, in a process that was forked for something else."""
+        """Close everything, in a process that was forked for another purpose."""
 
     def close(self) -> None:
-        """End the processes at once, and let go of everything."""
+        """End the processes at once, and close everything."""
 
 
 class Companions:
-    """All that there are, by their names; whatever is done is done to each."""
+    """All companions, by name; each method calls that of every companion."""
 
     def __init__(self, each: Mapping[str, Companion]) -> None:
         self._each = each
 
     def set_up(self, settings: Settings, left: Mapping[str, Any], *, on_trial: bool) -> None:
-        """Do what can fail before there are processes.  Raises SetupError."""
+        """Do every step that can fail before there are processes.  Raises SetupError."""
         for name, companion in self._each.items():
             companion.set_up(settings, left.get(name), on_trial=on_trial)
 
@@ -91,12 +91,12 @@ class Companions:
             companion.start(ready)
 
     def serve(self) -> None:
-        """All of the daemon serves."""
+        """Serve in place of the predecessor process; called once the whole daemon serves."""
         for companion in self._each.values():
             companion.serve()
 
     def decide_by(self, parts: PolicyInputs) -> None:
-        """The policy is another."""
+        """Apply a new policy."""
         for companion in self._each.values():
             companion.decide_by(parts)
 
@@ -110,45 +110,45 @@ class Companions:
             companion.prepare(settings, ready, on_failure)
 
     def take(self) -> None:
-        """Go by the settings that were prepared."""
+        """Apply the settings that were prepared."""
         for companion in self._each.values():
             companion.take()
 
     def drop(self) -> None:
-        """Go by those of before."""
+        """Discard the settings that were prepared."""
         for companion in self._each.values():
             companion.drop()
 
     def stop(self) -> None:
-        """Serve nobody new."""
+        """Accept nothing new."""
         for companion in self._each.values():
             companion.stop()
 
     def crews(self) -> Iterator[Crew]:
-        """All that may still have processes."""
+        """Return all crews that may still have processes."""
         return itertools.chain.from_iterable(each.crews() for each in self._each.values())
 
     def state(self) -> dict[str, Any]:
-        """What the next program goes on from."""
+        """Return the states by name, from which the next program continues."""
         return {name: companion.state() for name, companion in self._each.items()}
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
         return itertools.chain.from_iterable(each.descriptors() for each in self._each.values())
 
     def forsake(self) -> None:
-        """Let go of everything, in a process that was forked for something else."""
+        """Close everything, in a process that was forked for another purpose."""
         for companion in self._each.values():
             companion.forsake()
 
     def close(self) -> None:
-        """End the processes at once, and let go of everything."""
+        """End the processes at once, and close everything."""
         for companion in self._each.values():
             companion.close()
 
 
 def _countdown(count: int, then: Then) -> Then:
-    """What calls *then* when it is called for the *count*-th time."""
+    """Return a function that calls *then* when it is called for the *count*-th time."""
     left = iter(range(count - 1, -1, -1))
 
     def called() -> None:

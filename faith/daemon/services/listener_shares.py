@@ -1,4 +1,4 @@
-"""Who serves the listeners of a worker that is dead or late: the others, until there is another."""
+"""Shares in the listeners of dead and late workers, which able workers serve meanwhile."""
 
 from __future__ import annotations
 

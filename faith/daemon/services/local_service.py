@@ -71,6 +71,6 @@ def _connection(descriptor: int) -> socket.socket:
 
 
 def _is_mapped(connection: socket.socket) -> bool:
-    """Whether it came to a prefix so new that the worker did not know it yet."""
+    """Return whether *connection* is to a prefix so new that the worker did not know it yet."""
     address = socket.inet_pton(socket.AF_INET6, connection.getsockname()[0].partition("%")[0])
     return Prefixes(routes.reserved()).find(int.from_bytes(address, "big")) is not None

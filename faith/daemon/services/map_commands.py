@@ -1,7 +1,7 @@
-"""What ``faith map`` asks of a running daemon: its static maps, one more, or one less.
+"""Commands of ``faith map`` on a running daemon: list, add and delete static maps (RFC 7757).
 
-A change holds until the daemon reads its files again, unless it is saved in that of the maps.  It
-is made wholly, file and all, or not at all.
+A change holds until the daemon reads its files again, unless it is saved in the file of the maps.
+It is made as a whole, the file included, or not at all.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class MapCommands:
 
 @dataclass(frozen=True)
 class _Words:
-    """What is said of a map, and whether to *save* the change."""
+    """The fields of a request that describe a map, and whether to *save* the change."""
 
     v4: str
     v6: str
@@ -119,7 +119,7 @@ class _Words:
 
     @classmethod
     def of(cls, words: Message) -> _Words:
-        """What is in the *words* of a request, each of which may lack."""
+        """Read the *words* of a request; a missing field is empty."""
         options = words.get("options")
         said = {} if not isinstance(options, dict) else {k: str(v) for k, v in options.items()}
         return cls(

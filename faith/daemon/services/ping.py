@@ -37,7 +37,7 @@ class PingGear:
 
     @classmethod
     def resume(cls, state: Any) -> PingGear:
-        """That of the program before this one, by its `state`."""
+        """Adopt the gear whose `state` the predecessor process left."""
         capture, v4, v6 = state
         made = cls.__new__(cls)
         made.capture = EchoCapture.resume(capture)
@@ -45,11 +45,11 @@ class PingGear:
         return made
 
     def state(self) -> Any:
-        """What the next program needs of it, fit for JSON."""
+        """Return the state from which the next program resumes the gear, fit for JSON."""
         return [self.capture.state(), self._v4.fileno(), self._v6.fileno()]
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Yield the descriptors in the state."""
         yield from self.capture.descriptors()
         yield from (self._v4.fileno(), self._v6.fileno())
 
@@ -91,11 +91,11 @@ class PingKind:
         return PingGear()
 
     def resumed(self, state: Any) -> PingGear:
-        """That of the program before."""
+        """Adopt the gear whose `state` the predecessor process left."""
         return PingGear.resume(state)
 
     def server(
         self, loop: AbstractEventLoop, policy: Policy, sockets: PingSockets, wanted: PingSettings
     ) -> Ping:
-        """What answers."""
+        """Return the server that answers pings."""
         return Ping(loop, sockets, policy, wanted, self._places.ping())

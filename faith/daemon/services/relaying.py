@@ -47,14 +47,14 @@ log = logging.getLogger("faith.supervisor")
 
 
 class Relaying:
-    """The workers, of this program and of the one before it, and what they relay by.
+    """The workers of this process and of the predecessor process, and the policy they relay by.
 
     Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
-    to let go of what else is the supervisor's; *told* gets its messages.
+    to release what else is the supervisor's; *told* gets its messages.
     """
 
     parts: PolicyInputs
-    """What the workers decide by."""
+    """The inputs of the policy of the workers."""
     steering: Steering
 
     def __init__(
@@ -74,13 +74,14 @@ class Relaying:
         self._leave = leave
         self._log = told
         self.on_policy: Callable[[PolicyInputs], None] = lambda parts: None
-        """Called with what is decided by from now on."""
+        """Called with the inputs of a new policy."""
         self.on_end: Callable[[], None] = lambda: None
         """Called when the last worker has ended after `drain`."""
         self.on_handed_over: Callable[[int], None] = lambda kept: None
-        """Called when those of the program before this one have handed over.
+        """Called when the workers of the predecessor process have handed over.
 
-        All have ended, or so many sessions end in them.
+        The argument is the number of sessions that stay in these workers to their end; 0 when all
+        workers have ended.
         """
         self._undo = ExitStack()
         self._data = DataConnections(
@@ -111,7 +112,7 @@ class Relaying:
     # -- from its start to its end -----------------------------------------------------------
 
     def set_up(self, rules: Rules, left: Any, *, on_trial: bool) -> None:
-        """Bring the connections in, or go on with the *left* `state` of the program before.
+        """Steer the connections here, or adopt the `state` that the predecessor process *left*.
 
         Raises SetupError.
         """
@@ -157,14 +158,14 @@ class Relaying:
         return steering
 
     def _same(self, data: dict[str, Any]) -> dict[str, str]:
-        """What no upgrade can change, because sockets of before are to do for it."""
+        """Return the settings that no upgrade can change: inherited sockets depend on them."""
         same = {"way": self._settings.via}
         if data["pairs"]:
             same["workers, when there has been encrypted FTP"] = str(self._settings.workers)
         return same
 
     def _maps(self, left: Any) -> Maps:
-        """Those of the settings, with the changes that the program before this one had."""
+        """Return the maps of the settings, with the run-time changes of the predecessor process."""
         maps = self._settings.maps
         try:
             return runtime_maps.resumed(maps, left["maps"]) if left else maps
@@ -187,7 +188,7 @@ class Relaying:
         self.crew.start(self._settings.workers, ready)
 
     def serve(self) -> None:
-        """Where workers of the program before serve: serve instead, and have them hand over."""
+        """Have the workers serve in place of the predecessor process, whose workers hand over."""
         if self._serves:
             return
         self._serves = True
@@ -204,7 +205,7 @@ class Relaying:
 
     @property
     def handing_over(self) -> bool:
-        """Whether workers of the program before this one are still to hand over."""
+        """Return whether workers of the predecessor process are still to hand over."""
         return self._predecessors.hand_over_is_under_way
 
     def drain(self) -> None:
@@ -366,7 +367,7 @@ class Relaying:
     # -- told --------------------------------------------------------------------------------
 
     def description(self) -> str:
-        """What is relayed, how and from where, and by which processes."""
+        """Return, for the log, the services, method of steering, prefixes and worker processes."""
         settings = self._settings
         served = f"{settings.name} (port {settings.ports}) by {self.steering.method}"
         return (
@@ -376,7 +377,7 @@ class Relaying:
         )
 
     def state(self) -> dict[str, Any]:
-        """What the next program of this process goes on from, fit for JSON."""
+        """Return the state from which the next program of this process continues, fit for JSON."""
         return {
             "same": self._same(self._data.state()),
             "steering": self.steering.state(),
@@ -387,7 +388,7 @@ class Relaying:
         }
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Yield the descriptors in the state."""
         yield from self.steering.descriptors
         yield from self._data.descriptors
         yield from self.inward.descriptors()

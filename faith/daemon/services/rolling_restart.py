@@ -1,4 +1,4 @@
-"""Processes that go by the settings they were started with; for others, others take their place."""
+"""Shifts of processes that keep the settings of their start: new settings take a new shift."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ class Shift(Protocol):
     crew: Crew
 
     def start(self, on_ready: Then) -> None:
-        """Start them; *on_ready* is called when all serve.
+        """Start the processes; *on_ready* is called when all serve.
 
         Raises SetupError, from here or from the loop.
         """
 
     def is_as(self, left: Any) -> bool:
-        """Whether they come up if the one that *left* such a `state` has."""
+        """Return whether this shift is sure to come up if the shift whose `state` is *left* did."""
 
     def stop(self) -> None:
-        """Have them end, and be replaced by none."""
+        """Have the processes end; none is replaced."""
 
     def state(self) -> Any:
-        """What a shift of the next program is made with, fit for JSON."""
+        """Return the state with which the next program makes its shift, fit for JSON."""
 
     def descriptors(self) -> Iterable[int]:
-        """Those that are in the state."""
+        """Return the descriptors in the state."""
 
     def release(self) -> None:
-        """Let go of what is held for them, in this process."""
+        """Close what this process holds for the shift."""
 
 
 class Shifts:
     """A companion of one shift after another.
 
-    *make* gives one for some settings, or None when they ask for nothing; it is called with the
-    state of the one that the program before this one had too, or None, and takes copies of the
-    descriptors in it.  One shift does as well as another when *by* gives the same for the settings
-    of both.  It serves *to_the_end* of a daemon that drains, or for as long as that takes
-    connections.
+    *make* returns a shift for some settings, or None when they ask for none.  It is also called
+    with the `state` of the shift of the predecessor process, or None, and copies the descriptors in
+    this state.  A shift is replaced when *by* returns another value for new settings.  It serves
+    *to_the_end* of a daemon that drains, or else until the daemon stops accepting connections.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class Shifts:
             self._now.start(on_ready)
 
     def serve(self) -> None:
-        """Have the processes of the program before this one end."""
+        """Have the processes of the predecessor process end."""
         for channel in self._old:
             os.close(channel)  # a sign for who is behind it
         self._old = []
@@ -129,11 +128,11 @@ class Shifts:
             self._now.stop()
 
     def crews(self) -> Iterator[Crew]:
-        """Those of all shifts that may still have processes."""
+        """Return the crews of all shifts that may still have processes."""
         return (shift.crew for shift in self._shifts())
 
     def state(self) -> Any:
-        """What the shift there is leaves, and the channels of all processes."""
+        """Return the state of the current shift, and the channels to all processes, for JSON."""
         return {
             "shift": self._now and self._now.state(),
             "held": [*self._now.descriptors()] if self._now else [],
@@ -141,14 +140,14 @@ class Shifts:
         }
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Yield the descriptors in the state."""
         if self._now:
             yield from self._now.descriptors()
         for crew in self.crews():
             yield from crew.descriptors
 
     def forsake(self) -> None:
-        """Let go of all, in a process that was forked for something else."""
+        """Close everything, in a process that was forked for another purpose."""
         for shift in self._shifts():
             shift.crew.forsake()
             shift.release()

@@ -52,7 +52,7 @@ class UdpGear:
 
     @classmethod
     def resume(cls, state: Any) -> UdpGear:
-        """That of the program before this one, by its `state`."""
+        """Adopt the gear whose `state` the predecessor process left."""
         sockets, v6, v4 = state
         made = cls.__new__(cls)
         made._sockets = UdpSockets(*map(resumed, sockets))
@@ -61,12 +61,12 @@ class UdpGear:
         return made
 
     def state(self) -> Any:
-        """What the next program needs of it, fit for JSON."""
+        """Return the state from which the next program resumes the gear, fit for JSON."""
         sockets = [sock.fileno() for sock in self._sockets]
         return [sockets, self._v6.state(), self._v4.state()]
 
     def descriptors(self) -> Iterator[int]:
-        """Those that are in the state."""
+        """Yield the descriptors in the state."""
         yield from (sock.fileno() for sock in self._sockets)
         yield from self._v6.descriptors
         yield from self._v4.descriptors
@@ -111,11 +111,11 @@ class UdpKind:
         return UdpGear(settings.via)
 
     def resumed(self, state: Any) -> UdpGear:
-        """That of the program before."""
+        """Adopt the gear whose `state` the predecessor process left."""
         return UdpGear.resume(state)
 
     def server(
         self, loop: AbstractEventLoop, policy: Policy, sockets: UdpSockets, wanted: UdpSettings
     ) -> Udp:
-        """What relays."""
+        """Return the server that relays UDP."""
         return Udp(loop, sockets, policy, wanted, self._places.udp())

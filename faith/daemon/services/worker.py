@@ -81,11 +81,11 @@ carried.decoder(WorkerSettings)  # before a worker is forked, which would take i
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker serves, and as whom.
+    """The task of a worker: its listeners, policy and settings, and the *user* that it runs as.
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
-    mapped address.  *lent* says what is lent of a pool.  It *serves* from its start on, or else
-    when it is told to.
+    mapped address.  *lent* looks up the leases of a pool.  The worker *serves* from its start on,
+    or else once the supervisor orders it to.
     """
 
     listeners: Sequence[_socket.socket]
@@ -338,7 +338,7 @@ class Worker:
             self._channel.send(Kept(self._relay.open_sessions))
 
     def _take(self, order: Take, descriptors: list[int]) -> None:
-        """Take over from a worker of the program before."""
+        """Take over the sessions of a worker of the predecessor process."""
         for descriptor in descriptors:
             Taker(self._loop, descriptor, self._parts, self._loop.stop, self._room)
 

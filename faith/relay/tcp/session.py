@@ -60,7 +60,7 @@ class Leg:
         "urgent_held",
         "watched",
     )
-    """What goes to another process as it is; `held` goes as text, the rest as descriptors."""
+    """Fields handed over as they are; `held` is handed over as text, the rest as descriptors."""
 
     peer: Leg
 
@@ -84,7 +84,7 @@ class Leg:
         self.moved = 0  # bytes from here that the peer's socket took
 
     def state(self) -> dict[str, Any]:
-        """What `restore` makes another leg like this one from, fit for JSON."""
+        """Return the state that `restore` continues from, fit for JSON."""
         state = {name: getattr(self, name) for name in self.HANDED_OVER}
         state["held"] = None if self.held is None else b64encode(self.held).decode()
         return state
@@ -132,7 +132,7 @@ class Session:
         "seen",
         "started",
     )
-    """What goes to another process as it is: its clock is the same, the kernel's monotonic one."""
+    """Fields handed over as they are: the clock of both processes is the kernel's monotonic one."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Session:
         return self.client.moved, self.server.moved
 
     def fields(self, now: float) -> dict[str, str | int | float]:
-        """What is told of it while it goes on; like a record's fields, but without a call."""
+        """Return the fields listed for an open session; like a record's, without a system call."""
         return {
             "serial": self.serial,
             "client": endpoint((self.client_host, self.client_port)),
@@ -181,7 +181,7 @@ class Session:
         }
 
     def record(self, now: float) -> Record:
-        """What is told of it at its end; its sockets are still open."""
+        """Return the record of the session at its end; its sockets are still open."""
         seconds = now - self.started
         return Record(
             (self.client_host, self.client_port),
