@@ -268,9 +268,9 @@ def test_an_upgrade_ends_although_a_worker_hangs(lab: ThreeHosts, start: Start) 
         sessions = [stack.enter_context(connect(lab)) for _ in range(8)]
         assert all(map(answers, sessions))
         faithd.signal(signal.SIGUSR2)
-        faithd.wait_said("is tried")
+        faithd.wait_said("trying the new program")
         os.kill(hung, signal.SIGSTOP)
-        faithd.wait_said("upgraded to program 2: all is handed over", seconds=40)
+        faithd.wait_said("upgraded to program 2: everything is handed over", seconds=40)
         assert f"(pid {hung}): no heartbeat for 10 s; killing it" in faithd.said
         assert any(map(survives, sessions)), "those of the other worker go on"
         assert not {hung, sound} & {*faithd.workers}
@@ -321,7 +321,7 @@ def test_an_upgrade_at_the_descriptor_limit_loses_no_session(lab: ThreeHosts, st
         finally:
             stop.set()
             crowd.join()
-        assert "upgraded to program 2: all is handed over" in faithd.said
+        assert "upgraded to program 2: everything is handed over" in faithd.said
         assert sum(map(survives, sessions)) == len(sessions)
     assert "Traceback" not in faithd.said
 

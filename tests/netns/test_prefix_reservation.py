@@ -93,4 +93,4 @@ def test_without_nftables_it_is_reserved_with_a_warning(
     monkeypatch.setattr(prefix_reservation, "keep_guarded", lambda coming=(): False)
     with reservation(PREFIX):
         assert routes.reserved() == [PREFIX]
-    assert "other servers answer under 2001:db8:ffff::/96 too" in caplog.text
+    assert "other servers of this host answer under 2001:db8:ffff::/96 too" in caplog.text
