@@ -1,4 +1,4 @@
-"""All that lies between a query and its answer, replaced as one value on any change."""
+"""The way from a query to its answer, as one value that is replaced on any change."""
 
 from __future__ import annotations
 
