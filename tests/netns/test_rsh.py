@@ -195,8 +195,13 @@ def test_a_client_that_does_not_listen_is_no_harm(
     faithd = start("shell")
     with connect(lab) as client, rshd.accept() as control:
         client.sendall(b"777\0")
-        with rshd.call_back(told(control)) as second:
-            assert is_reset(second)
+        try:
+            second = rshd.call_back(told(control))
+        except ConnectionResetError:
+            pass  # the reset came before the connection was looked at
+        else:
+            with second:
+                assert is_reset(second)
         faithd.wait_said('end="client refused"')
         client.sendall(b"x")
         assert control.recv(1) == b"x"
