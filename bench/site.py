@@ -41,6 +41,7 @@ HERE = Path(__file__).parents[1]
 PATIENCE = 180.0
 REST = 5.0
 """Seconds in which a daemon at rest is watched."""
+MINUTE = 60.0
 CROWDED = 8007
 """The port of the server that has taken all source ports."""
 CALLERS = 6
@@ -292,7 +293,7 @@ def rate(bed: Bed, tree: Path, count: int) -> Figures:
         spending([running.program.pid]) as spent,
         pace(bed, count) as paced,
     ):
-        time.sleep(60)
+        time.sleep(MINUTE)
     return {
         "failed": paced["failed"],
         "median [ms]": paced["median"],
