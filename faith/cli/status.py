@@ -127,6 +127,11 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
     for faithd in faithds:
         who = f"faithd {faithd.service} (pid {faithd.pid})"
         yield from (f"{who}: {late} does not answer; it is replaced soon" for late in faithd.late)
+        for address in faithd.absent:
+            yield (
+                f"{who} connects nobody from {address} until this host has it"
+                f" (ip address add {address}/32 dev lo)"
+            )
         if not prefixes:
             yield f"{who} has no prefix to relay from"
         for prefix in prefixes:
