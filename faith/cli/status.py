@@ -95,7 +95,9 @@ def read() -> Status:
         warnings += [f"{p}: {why}" for p in prefixes if (why := routes.conflicts(p))]
     if state:
         warnings += _guard_warnings(state, prefixes)
-    if prefixes and not faithds and not (state and state.open_ports):
+    if hidden := discovery.hidden():
+        unseen.append(f"faithds: {hidden}, which only root and their own users may ask")
+    elif prefixes and not faithds and not (state and state.open_ports):
         warnings.append("no faithd is running: connections to the reserved prefixes are refused")
     warnings += _faithd_warnings(faithds, prefixes)
     return Status(prefixes, state, faithds, tuple(warnings), tuple(unseen))
