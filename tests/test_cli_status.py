@@ -46,13 +46,16 @@ class Host:
         self.hidden = 0
         self.conflict: str | None = None
         monkeypatch.setattr(routes, "reserved", lambda: self.prefixes)
-        monkeypatch.setattr(routes, "conflicts", lambda _: self.conflict)
+        monkeypatch.setattr(routes, "conflicting", self._conflicting)
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
         monkeypatch.setattr(discovery, "hidden", lambda: self.hidden)
         monkeypatch.setattr(open_listeners, "on_any_address", lambda: [22])
         monkeypatch.setattr(open_listeners, "holder", lambda _: "sshd (pid 7)")
+
+    def _conflicting(self, prefixes: tuple[Prefix, ...]) -> list[tuple[Prefix, str]]:
+        return [(prefix, self.conflict) for prefix in prefixes if self.conflict]
 
     def _inspect(self) -> GuardState:
         if isinstance(self.guard, SetupError):

@@ -92,7 +92,7 @@ def read() -> Status:
         unseen.append(str(error))
     if prefixes:
         warnings += routes.forwarding_warnings()
-        warnings += [f"{p}: {why}" for p in prefixes if (why := routes.conflicts(p))]
+        warnings += [f"{prefix}: {why}" for prefix, why in routes.conflicting(prefixes)]
     if state:
         warnings += _guard_warnings(state, prefixes)
     if hidden := discovery.hidden():
@@ -125,8 +125,9 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
         yield from (f"{who}: {late} does not answer; it is replaced soon" for late in faithd.late)
         if not prefixes:
             yield f"{who} has no prefix to relay from"
+        relayed = set(faithd.prefixes)
         for prefix in prefixes:
-            if str(prefix) not in faithd.prefixes:
+            if str(prefix) not in relayed:
                 yield f"{who} does not relay from {prefix}"
 
 
