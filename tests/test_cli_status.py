@@ -46,7 +46,7 @@ class Host:
         self.hidden = 0
         self.conflict: str | None = None
         monkeypatch.setattr(routes, "reserved", lambda: self.prefixes)
-        monkeypatch.setattr(routes, "conflicting", self._conflicting)
+        monkeypatch.setattr(routes, "conflicts_of", self._conflicts_of)
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
@@ -54,7 +54,7 @@ class Host:
         monkeypatch.setattr(open_listeners, "on_any_address", lambda: [22])
         monkeypatch.setattr(open_listeners, "holder", lambda _: "sshd (pid 7)")
 
-    def _conflicting(self, prefixes: tuple[Prefix, ...]) -> list[tuple[Prefix, str]]:
+    def _conflicts_of(self, prefixes: tuple[Prefix, ...]) -> list[tuple[Prefix, str]]:
         return [(prefix, self.conflict) for prefix in prefixes if self.conflict]
 
     def _inspect(self) -> GuardState:

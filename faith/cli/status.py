@@ -92,7 +92,7 @@ def read() -> Status:
         unseen.append(str(error))
     if prefixes:
         warnings += routes.forwarding_warnings()
-        warnings += [f"{prefix}: {why}" for prefix, why in routes.conflicting(prefixes)]
+        warnings += [f"{prefix}: {why}" for prefix, why in routes.conflicts_of(prefixes)]
     if state:
         warnings += _guard_warnings(state, prefixes)
     if hidden := discovery.hidden():

@@ -148,10 +148,10 @@ def conflicts(prefix: Prefix) -> str | None:
     route may lead into it.  A route to a larger network is no obstacle: the prefix is the longer
     match.  Policy-routing tables are not looked at.
     """
-    return next((reason for _, reason in conflicting([prefix])), None)
+    return next((reason for _, reason in conflicts_of([prefix])), None)
 
 
-def conflicting(prefixes: Iterable[Prefix]) -> Iterator[tuple[Prefix, str]]:
+def conflicts_of(prefixes: Iterable[Prefix]) -> Iterator[tuple[Prefix, str]]:
     """Return those of *prefixes* that cannot be reserved on this host, each with the first reason.
 
     The kernel's tables are read once for all of them; see `conflicts`.
