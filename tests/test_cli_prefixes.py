@@ -141,3 +141,10 @@ def test_networks_under_guard_without_a_route() -> None:
     networks = frozenset({(PREFIX.address, 96), (OTHER.address, 96)})
     assert guarded_only(GuardState(True, True, networks), [PREFIX]) == ["64:ff9b::/96"]
     assert guarded_only(GuardState(True, True, networks), [PREFIX, OTHER]) == []
+
+
+def test_adjacent_networks_under_guard_may_be_one() -> None:
+    guarded = GuardState(True, True, frozenset({(PREFIX.address, 95)}))
+    upper = Prefix(PREFIX.address + (1 << 32), 96)
+    assert guarded_only(guarded, [PREFIX, upper]) == []
+    assert guarded_only(guarded, [upper]) == ["2001:db8:ffff::/95"]

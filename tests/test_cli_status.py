@@ -44,16 +44,21 @@ class Host:
         self.prefixes = [PREFIX]
         self.guard: GuardState | SetupError = GUARDED
         self.faithds = [faithd()]
+        self.hidden = 0
         self.conflict: str | None = None
         self.advice: list[str] = []
         monkeypatch.setattr(routes, "reserved", lambda: self.prefixes)
-        monkeypatch.setattr(routes, "conflicts", lambda _: self.conflict)
+        monkeypatch.setattr(routes, "conflicts_of", self._conflicts_of)
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
         monkeypatch.setattr(tcp_sysctls, "advice", lambda: self.advice)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
+        monkeypatch.setattr(discovery, "hidden", lambda: self.hidden)
         monkeypatch.setattr(open_listeners, "on_any_address", lambda: [22])
         monkeypatch.setattr(open_listeners, "holder", lambda _: "sshd (pid 7)")
+
+    def _conflicts_of(self, prefixes: tuple[Prefix, ...]) -> list[tuple[Prefix, str]]:
+        return [(prefix, self.conflict) for prefix in prefixes if self.conflict]
 
     def _inspect(self) -> GuardState:
         if isinstance(self.guard, SetupError):
@@ -120,6 +125,12 @@ def test_who_may_not_see_the_guard_hears_so_and_gets_the_rest(host: Host) -> Non
     assert next(iter(found.lines())) == "prefix   2001:db8:ffff::/96, layout low32"
     assert found.fields()["guard"] is None
     assert found.fields()["prefixes"][0]["guarded"] is None
+
+
+def test_who_may_not_ask_the_faithds_hears_so(host: Host) -> None:
+    host.faithds, host.hidden = [], 2
+    assert host.warnings() == []  # nor that none is running
+    assert status.read().unseen == ("faithds: 2, which only root and their own users may ask",)
 
 
 def test_without_nftables_the_exposed_servers_are_named(host: Host) -> None:

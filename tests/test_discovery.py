@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
+import selectors
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,13 +23,17 @@ if TYPE_CHECKING:
 STATE = Running(1, "test", "23", "route", 2, 1.5, ["2001:db8:ffff::/96"], [])
 ANNOUNCE = """
 import select, sys
+from pathlib import Path
+from faith.daemon.host import discovery
 from faith.daemon.host.discovery import Running, announce
+discovery.DIRECTORY = Path(sys.argv[2])
 state = Running(1, "test", "23", "route", 2, 1.5, ["2001:db8:ffff::/96"], [])
 announcement = announce(lambda: state)
 print("ready", flush=True)
 while sys.stdin not in select.select([announcement, sys.stdin], [], [])[0]:
     if sys.argv[1] == "answer":
         announcement.answer()
+announcement.close()
 """
 
 
@@ -34,7 +42,7 @@ class Another:
 
     def __init__(self, manner: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", ANNOUNCE, manner],
+            [sys.executable, "-c", ANNOUNCE, manner, str(discovery.DIRECTORY)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -44,6 +52,19 @@ class Another:
 
     def close(self) -> None:
         self._process.communicate()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.close()
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory where nobody else listens."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    monkeypatch.setattr(discovery, "DIRECTORY", directory)
+    return directory
 
 
 @pytest.fixture
@@ -89,16 +110,42 @@ def test_one_that_does_not_answer_is_left_out(
     assert found() == []
 
 
+def test_all_are_waited_for_together(another: Another, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many hang: each for itself would make everybody wait for minutes."""
+    now = 0.0
+
+    class Selector(selectors.DefaultSelector):
+        """One that is told how long to wait."""
+
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            nonlocal now
+            assert timeout
+            if len(self.get_map()) > len(hanging):
+                return super().select(10)
+            now += timeout
+            return []
+
+    hanging = [Another("ignore") for _ in range(3)]
+    monkeypatch.setattr(selectors, "DefaultSelector", Selector)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    try:
+        assert [faithd.pid for faithd in found()] == [another.pid]
+    finally:
+        for each in hanging:
+            each.close()
+    assert now == discovery.TIMEOUT
+
+
 def test_nonsense_is_left_out() -> None:
-    assert discovery._read(b"nonsense", 1) is None
-    assert discovery._read(b"[]", 1) is None
-    assert discovery._read(b'{"pid": 1}', 1) is None
+    assert discovery._read("nonsense", 1) is None
+    assert discovery._read("[]", 1) is None
+    assert discovery._read('{"pid": 1}', 1) is None
 
 
 def test_a_process_of_another_pid_namespace_is_known_by_its_own_number() -> None:
     told = discovery._read(
-        b'{"pid": 7, "service": "s", "ports": "1", "via": "route", "workers": 1,'
-        b' "started": 1, "prefixes": [], "sets_up": []}',
+        '{"pid": 7, "service": "s", "ports": "1", "via": "route", "workers": 1,'
+        ' "started": 1, "prefixes": [], "sets_up": []}',
         0,
     )
     assert told
@@ -107,10 +154,77 @@ def test_a_process_of_another_pid_namespace_is_known_by_its_own_number() -> None
 
 def test_two_processes_of_the_same_number_can_share_a_network() -> None:
     both = [announce(lambda: STATE), announce(lambda: STATE)]
-    names = set()
-    for announcement in both:
-        with socket.socket(fileno=os.dup(announcement.fileno())) as sock:
-            names.add(sock.getsockname())
+    paths = {announcement.state() for announcement in both}
     for announcement in both:
         announcement.close()
-    assert len(names) == 2
+    assert len(paths) == 2
+
+
+def test_nothing_is_left_of_one_that_was_closed(directory: Path) -> None:
+    announce(lambda: STATE).close()
+    assert list(directory.iterdir()) == []
+
+
+def test_what_a_killed_one_left_goes_when_the_next_starts(directory: Path) -> None:
+    killed = Another("answer")
+    killed.kill()
+    (left,) = directory.iterdir()
+    announcement = announce(lambda: STATE)
+    assert not left.exists()
+    announcement.close()
+
+
+def test_a_copy_removes_nothing(directory: Path) -> None:
+    """One of a process on trial, whose daemon goes on."""
+    announcement = announce(lambda: STATE)
+    state = announcement.state()
+    assert state
+    path, descriptor, owner = state
+    announce(lambda: STATE, (path, os.dup(descriptor), owner + 1)).close()
+    assert Path(path).exists()
+    announcement.close()
+
+
+def test_where_it_cannot_listen_the_daemon_runs_and_says_so(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory.rmdir()
+    directory.write_text("no directory")
+    announcement = announce(lambda: STATE)
+    assert announcement.state() is None
+    assert f"cannot find this one: {directory}: File exists" in caplog.text
+    announcement.close()
+
+
+def test_a_client_that_is_gone_keeps_nobody_from_being_answered() -> None:
+    announcement = announce(lambda: STATE)
+    state = announcement.state()
+    assert state
+    clients = []
+    for _ in range(3):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.connect(state[0])
+        clients.append(client)
+    clients[0].close()
+    announcement.answer()
+    assert all(client.recv(10) == b"{}" for client in clients[1:])
+    for client in clients:
+        client.close()
+    announcement.close()
+
+
+def test_a_turn_answers_a_few_and_the_rest_is_for_the_next() -> None:
+    announcement = announce(lambda: STATE)
+    state = announcement.state()
+    assert state
+    clients = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(20)]
+    for client in clients:
+        client.connect(state[0])
+        client.setblocking(False)
+    announcement.answer()
+    answered = select.select(clients, [], [], 0)[0]
+    announcement.answer()
+    assert 0 < len(answered) < len(select.select(clients, [], [], 0)[0]) == 20
+    for client in clients:
+        client.close()
+    announcement.close()

@@ -17,6 +17,7 @@ from faith.kernel.netlink import routes
 from faith.kernel.nft import guard, reservation
 from faith.kernel.nft.reservation import keep_guarded
 from faith.kernel.process import capabilities
+from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
@@ -165,7 +166,9 @@ def _route(verb: str, prefix: Prefix) -> str:
 
 def guarded_only(guarded: GuardState, reserved: Iterable[Prefix]) -> list[str]:
     """The networks under guard that are not reserved: their route was taken by somebody."""
-    ours = [ipaddress.IPv6Network((prefix.address, prefix.length)) for prefix in reserved]
-    merged = list(ipaddress.collapse_addresses(ours))
-    networks = map(ipaddress.IPv6Network, sorted(guarded.networks))
-    return [str(net) for net in networks if not any(net.subnet_of(ours) for ours in merged)]
+    ours = Networks(128, ((prefix.address, prefix.length) for prefix in reserved))
+    return [
+        str(ipaddress.IPv6Network((first, length)))
+        for first, length in sorted(guarded.networks)
+        if ours.first_outside(first, first | (1 << 128 - length) - 1) is not None
+    ]

@@ -97,10 +97,12 @@ def read() -> Status:
         unseen.append(str(error))
     if prefixes:
         warnings += routes.forwarding_warnings()
-        warnings += [f"{p}: {why}" for p in prefixes if (why := routes.conflicts(p))]
+        warnings += [f"{prefix}: {why}" for prefix, why in routes.conflicts_of(prefixes)]
     if state:
         warnings += _guard_warnings(state, prefixes)
-    if prefixes and not faithds and not (state and state.open_ports):
+    if hidden := discovery.hidden():
+        unseen.append(f"faithds: {hidden}, which only root and their own users may ask")
+    elif prefixes and not faithds and not (state and state.open_ports):
         warnings.append("no faithd is running: connections to the reserved prefixes are refused")
     warnings += _faithd_warnings(faithds, prefixes)
     advice = tuple(tcp_sysctls.advice()) if prefixes else ()
@@ -134,8 +136,9 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
             )
         if not prefixes:
             yield f"{who} has no prefix to relay from"
+        relayed = set(faithd.prefixes)
         for prefix in prefixes:
-            if str(prefix) not in faithd.prefixes:
+            if str(prefix) not in relayed:
                 yield f"{who} does not relay from {prefix}"
 
 

@@ -171,7 +171,7 @@ class Supervisor:
             undo.callback(self._control.close)
         self._upkeep.start()
         self._loop.watch(self._watch, self._tables_changed)
-        self._loop.watch(self._presence, self._presence.answer)
+        self._presence.serve(self._loop)
 
     def _serve(self) -> None:
         """Every process is ready."""
@@ -223,7 +223,7 @@ class Supervisor:
             self._control.forsake()
         self._succession.close_in_child()
         self._lent.close()
-        self._presence.close()
+        self._presence.close_in_child()
         self._watch.close()
         self._loop.close()
 

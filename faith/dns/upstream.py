@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
+from collections import deque
 from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from faith.dns.answer import Answer
 from faith.dns.dns_counters import Counters
 from faith.dns.question import Question
 from faith.dns.race import Race
+from faith.dns.upstream_health import LoggedHealth, Probe
 from faith.dns.wire import IN, NOERROR, NS, NXDOMAIN, TYPE_CLASS
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from faith.dns.tasks import Tasks
     from faith.dns.upstream_exchange import Asking, Exchange, Result
 
-PROBE = 0.6
-"""Seconds that a server has to answer what any server answers at once."""
+KNOWN = 3
+"""Questions that a server is probed with, beside that for the root: the last that it answered."""
 TOLERANCE = 3
 """Failures in a row until a server is asked after all others."""
 REST = 1.0
@@ -34,17 +35,15 @@ LONGEST_REST = 30.0
 _OWN_FAULTS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 """Errors that are not the server's: this process has run out of something."""
 _ROOT = Question(b"\0" + TYPE_CLASS.pack(NS, IN))
-"""A question that any server answers at once, be it with a refusal."""
-
-log = logging.getLogger("faith.dns")
+"""A question that most servers answer at once, be it with a refusal."""
 
 
 class Upstream:
     """A server and its health, by the loop's time; *timers* are for finding out.
 
-    Silence is a failure only if the server has said nothing at all meanwhile: a name can be slow
-    that a quick server asks others for.  When everything was slow, one question more tells the two
-    apart, which any server answers at once.
+    Silence is a failure only if the server has said nothing at all meanwhile: a name can be dead
+    that a sound server asks others for.  When everything failed, a `Probe` tells the two apart, by
+    questions that the server has answered before; the log has only what that has shown.
     """
 
     def __init__(self, exchange: Exchange, counters: Counters, timers: Timers) -> None:
@@ -55,9 +54,10 @@ class Upstream:
         self._failures = 0
         self._rests_until = 0.0
         self._heard = -1.0
-        self._has_failed = False
-        """The state that the log has of it."""
-        self._probe: Asking | None = None
+        self._known: deque[Question] = deque(maxlen=KNOWN)
+        """The questions that it has answered last by yes or no."""
+        self._probing = False
+        self._health = LoggedHealth(str(exchange.endpoint), timers)
         self._returned = 0
         """Questions that came back from it, since it said yes or no to one."""
         self._host = str(ip_address(exchange.endpoint.host))
@@ -68,19 +68,20 @@ class Upstream:
 
     def ask(self, question: Question, done: Callable[[Answer | None], object]) -> Asking:
         """Ask; *done* gets the answer, or None when there is none that makes sense."""
-        return self.exchange.ask(question, lambda result: done(self._judged(result)))
+        return self.exchange.ask(question, lambda result: done(self._judged(question, result)))
 
-    def _judged(self, result: Result) -> Answer | None:
+    def _judged(self, question: Question, result: Result) -> Answer | None:
         """Return the answer in *result*, if it is one, and take note of what that says."""
         if isinstance(result, Answer):
             self._counters.asked("answer")
-            if self._returned and result.rcode in (NOERROR, NXDOMAIN):
+            if result.rcode in (NOERROR, NXDOMAIN):
                 self._returned = 0
+                self._known.append(question)
             self._answers()
             return result
         self._counters.asked("error")
         if getattr(result, "errno", None) not in _OWN_FAULTS:
-            self._failed(str(result))
+            self._failed()
         return None
 
     def _answers(self) -> None:
@@ -88,48 +89,34 @@ class Upstream:
         if self._failures:
             self._failures = 0
             self._rests_until = 0.0
-        if self._has_failed and not self._returned:
-            self._has_failed = False
-            log.info("server %s answers again", self.exchange.endpoint)
+        if self._health.has_failed and not self._returned:
+            self._health.recover()
 
     def missed(self, since: float) -> None:
         """Take note that a question has had no answer *since* it was asked, and time for one."""
         self._counters.asked("timeout")
         if self._heard < since:
-            self._failed("")
+            self._failed()
 
-    def _failed(self, why: str) -> None:
+    def _failed(self) -> None:
         now = self._loop.time()
         self._failures += 1
         if self._failures < TOLERANCE:
             return
-        if why:
-            self._complain(why)
-        elif not self._has_failed and self._probe is None:
-            self._probe = self.exchange.ask(_ROOT, self._probed)
-            self._timers.after(PROBE, self._unheard)
         if not self.rests(now):
             pause = REST * 2 ** min(self._failures - TOLERANCE, 10)
             self._rests_until = now + min(pause, LONGEST_REST)
+        if not self._health.has_failed and not self._probing:
+            self._probing = True
+            questions = {question.section: question for question in (_ROOT, *self._known)}
+            Probe(self.exchange, list(questions.values()), self._timers, self._probed)
 
-    def _probed(self, result: Result) -> None:
-        self._probe = None
-        if isinstance(result, Answer):
+    def _probed(self, error: str | None) -> None:
+        self._probing = False
+        if error is None:
             self._answers()
-        else:
-            self._complain(str(result))
-
-    def _unheard(self) -> None:
-        if self._probe:
-            self._probe.cancel()
-            self._probe = None
-            if self._failures >= TOLERANCE:
-                self._complain("no answer")
-
-    def _complain(self, why: str) -> None:
-        if not self._has_failed:
-            self._has_failed = True
-            log.warning("server %s fails: %s", self.exchange.endpoint, why)
+        elif self._failures >= TOLERANCE:
+            self._health.fail(error)
 
     def comes_back(self, host: str, port: int) -> bool:
         """Return whether a query from there, for what is being asked, is our own, by way of it.
@@ -138,13 +125,13 @@ class Upstream:
         """
         if self.exchange.is_own(host, port):
             self._returned = TOLERANCE
-            self._complain("it is this server itself")
+            self._health.fail("it is this server itself")
             return True
         if self._host != host or self.exchange.is_own(host):
             return False
         self._returned += 1
         if self._returned >= TOLERANCE:
-            self._complain("it asks this server what this server asks it")
+            self._health.fail("it asks this server what this server asks it")
         return True
 
     def close(self) -> None:

@@ -161,6 +161,47 @@ class TestHealth:
         assert slow.probed
         assert not caplog.records
 
+    def test_a_dead_name_is_not_even_where_the_root_is_not_answered(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """By a resolver that has no way to the root, or that drops such questions."""
+
+        class Resolver(Scripted):
+            def ask(self, question: Question, done: Done) -> Later:  # type: ignore[override]
+                self.answer = GOOD if question.section == WWW.section else None
+                return super().ask(question, done)
+
+        resolver = Resolver(GOOD)
+
+        async def main() -> None:
+            upstreams = Upstreams([resolver], Tasks())
+            for _ in range(5):
+                await result_of(upstreams.ask, WWW)
+                for _ in range(2 * TOLERANCE):
+                    await result_of(upstreams.ask, question("dead.example."))
+
+        with caplog.at_level(logging.INFO):
+            clock.run(main())
+        assert resolver.probed
+        assert not caplog.records
+
+    def test_want_of_tcp_for_some_names_is_not_the_servers_failure(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Cut(Scripted):
+            def ask(self, question: Question, done: Done) -> Later:  # type: ignore[override]
+                self.answer = GOOD if question.section == WWW.section else OSError("no TCP")
+                return super().ask(question, done)
+
+        async def main() -> None:
+            upstreams = Upstreams([Cut(GOOD)], Tasks())
+            await result_of(upstreams.ask, WWW)
+            for _ in range(2 * TOLERANCE):
+                await result_of(upstreams.ask, question("long.example."))
+
+        clock.run(main())
+        assert not caplog.records
+
     def test_nor_is_one_that_is_slow_beside_others(self) -> None:
         """What it says to another question meanwhile is as good as a probe."""
         slow, other = Scripted(None), Scripted(NO_NAME)

@@ -458,6 +458,38 @@ class TestTrouble:
             assert reply.rcode() == dns.rcode.SERVFAIL
             assert time.monotonic() - began < 5
 
+    @pytest.mark.usefixtures("reserved")
+    def test_a_dead_name_is_not_the_servers_failure(self, lab: ThreeHosts, tmp_path: Path) -> None:
+        """The server of that name is, which a resolver waits for; nor does it have the root."""
+        zones = Zones(ZONE)
+
+        def resolve(query: bytes) -> bytes | None:
+            name = str(dns.message.from_wire(query).question[0].name).lower()
+            return None if name in (".", "dead.example.") or dies.is_set() else zones(query)
+
+        dies = threading.Event()
+        with lab.server.call(lambda: NameServer(resolve, SERVER, 53)):
+            faith_dns = FaithDns(lab.gateway, tmp_path / "dns.log", "--forward", SERVER)
+            assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
+            # These would be failures of the server; the second time, it would be known by then.
+            self.fail(lab, "dead.example.", "MX", "TXT", "SRV")
+            self.fail(lab, "dead.example.", "NAPTR")
+            assert ask(lab.client, "v6.example.").rcode() == dns.rcode.NOERROR
+            assert "fails" not in faith_dns.said
+            dies.set()
+            self.fail(lab, "other.example.", "MX", "TXT", "SRV")
+            faith_dns.wait_said(f"server {SERVER}:53 fails: no answer")
+
+    def fail(self, lab: ThreeHosts, owner: str, *kinds: str) -> None:
+        """Ask for *kinds* of *owner* at once, which nobody answers."""
+        with lab.client.call(socket.socket, socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(10)
+            for kind in kinds:
+                query = dns.message.make_query(owner, kind)
+                sock.sendto(query.to_wire(), (GATEWAY_V6, 53))
+            for _ in kinds:
+                assert dns.message.from_wire(sock.recv(512)).rcode() == dns.rcode.SERVFAIL
+
     def test_a_taken_port_is_told(self, lab: ThreeHosts) -> None:
         """Where it was asked for by name."""
         words = ["--forward", SERVER, "--listen", "::1", "--listen", GATEWAY_V6]

@@ -14,6 +14,7 @@ import pytest
 
 import faith
 from faith.cli.faith import main
+from faith.daemon.upgrade.inherited_state import VERSION
 from faith.kernel.netlink import routes
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX
@@ -112,8 +113,8 @@ BREAKS = {
     "workers that fail": ("daemon/services/worker.py", "    _, most =", "    1 / 0\n    _, most ="),
     "one that knows no such legacy": (
         "daemon/upgrade/inherited_state.py",
-        "VERSION = 4",
-        "VERSION = 5",
+        f"VERSION = {VERSION}",
+        f"VERSION = {VERSION + 1}",
     ),
     "one that hangs": (
         "daemon/supervisor.py",
@@ -186,7 +187,7 @@ def test_the_command_tells_what_came_of_it(
     with lab.gateway.inside():
         assert main(["upgrade"]) == 0
         assert re.match(rf"upgraded faithd {PORT} \(pid \d+\)\n", capsys.readouterr().out)
-        edit(installed, "daemon/upgrade/inherited_state.py", "VERSION = 4", "VERSION = 5")
+        edit(installed, *BREAKS["one that knows no such legacy"])
         assert main(["upgrade"]) == 1
         assert "was not upgraded" in capsys.readouterr().err
         assert main(["upgrade", "1"]) == 1

@@ -1,32 +1,43 @@
 """Discovery of the faithds in this network namespace, and of what they serve.
 
-Each listens on an abstract socket ``faith/PID``, which belongs to the network namespace: it is seen
-from every mount namespace (``ip netns exec`` gives a command one of its own) and ends with its
-process.  Whoever connects gets one JSON object.
+Each listens on a socket of its own in a directory that belongs to root; the inode of its network
+namespace is part of the name.  Nobody but root and the daemon's own user can connect to it, bind
+such a name, or fill its queue; and whoever asks believes nobody else.  Whoever connects gets one
+JSON object, in a file in memory, so that neither side ever waits for the other.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import secrets
+import selectors
 import socket
 import struct
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from faith.daemon.process.channel import JsonChannel, from_memory, in_memory
 from faith.translation.ports import NO_PORTS, Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from faith.daemon.process.loop import Loop
+
+DIRECTORY = Path("/run/faith")
+"""The directory of the sockets.  Daemons with another one there are not found."""
 TIMEOUT = 0.5
-"""Seconds that a faithd has to answer."""
+"""Seconds that all faithds together have to answer."""
 
-_CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
-_LONGEST = 1 << 18
+_AT_ONCE = 16
+"""Connections that are answered in one turn of the supervisor's loop."""
+
+log = logging.getLogger("faith.supervisor")
 
 
 @dataclass(frozen=True)
@@ -63,100 +74,203 @@ class Running:
         return Ports.parse(self.ports, socket.getservbyname) if self.ports else NO_PORTS
 
 
+class Peer(NamedTuple):
+    """The process that listens at the other end of a connection, as the kernel attests it.
+
+    *pid* is 0 for a process that this PID namespace does not have.
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> Peer:
+        """Return the peer of *sock*, from its struct ucred.  Raises OSError."""
+        size = struct.calcsize("=3i")
+        return cls(
+            *struct.unpack("=3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+        )
+
+
 class Announcement:
     """The socket by which a daemon is discovered; it answers with what *state* returns.
 
-    Wait until ``fileno()`` is readable, then call ``answer()``.  *descriptor* is the socket of the
-    predecessor process.
+    *left* is the `state` that the predecessor process has left.  Where the directory cannot be
+    written to, a warning says so, and the daemon runs undiscovered.
     """
 
-    def __init__(self, state: Callable[[], Running], descriptor: int | None = None) -> None:
+    def __init__(
+        self, state: Callable[[], Running], left: tuple[str, int, int] | None = None
+    ) -> None:
         self._state = state
-        if descriptor is not None:
-            self._socket = socket.socket(fileno=descriptor)
-            self._socket.setblocking(False)
+        self._owner = os.getpid()
+        self._path: Path | None = None
+        self._socket: socket.socket | None = None
+        if left:
+            path, descriptor, self._owner = left
+            self._path, self._socket = Path(path), socket.socket(fileno=descriptor)
             return
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setblocking(False)
-        self._socket.bind(_free_name())
-        self._socket.listen()
+        try:
+            _remove_dead()
+            self._path, self._socket = _listening()
+        except OSError as error:
+            log.warning(
+                "faith status and other faithds cannot find this one: %s: %s;"
+                " make %s a directory that it can write to",
+                error.filename or DIRECTORY,
+                error.strerror,
+                DIRECTORY,
+            )
 
-    def fileno(self) -> int:
-        """Return the descriptor to wait on."""
-        return self._socket.fileno()
-
-    def state(self) -> int:
-        """Return the descriptor, for an upgrade."""
-        return self._socket.fileno()
-
-    def descriptors(self) -> tuple[int]:
-        """Return the descriptor, as a tuple."""
-        return (self._socket.fileno(),)
+    def serve(self, loop: Loop) -> None:
+        """Have *loop* answer."""
+        if self._socket:
+            loop.watch(self._socket, self.answer)
 
     def answer(self) -> None:
-        """Answer every waiting connection."""
-        with suppress(OSError):  # no connection is waiting, or the client has closed it
-            while True:
+        """Answer the connections that wait, some in each turn; it never waits for a client."""
+        if self._socket is None:
+            return
+        with in_memory(json.dumps(asdict(self._state()))) as file, suppress(BlockingIOError):
+            for _ in range(_AT_ONCE):
                 asking, _ = self._socket.accept()
-                with asking, suppress(OSError):
-                    asking.setblocking(False)
-                    asking.send(json.dumps(asdict(self._state())).encode())
+                with asking, suppress(OSError):  # the client has closed it
+                    JsonChannel(asking).send({}, [file])
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on, -1 if the daemon is not discoverable."""
+        return self._socket.fileno() if self._socket else -1
+
+    def state(self) -> tuple[str, int, int] | None:
+        """Return the path, the descriptor and the process, for an upgrade."""
+        return (str(self._path), self._socket.fileno(), self._owner) if self._socket else None
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors in the state."""
+        return [self._socket.fileno()] if self._socket else []
+
+    def close_in_child(self) -> None:
+        """Close this process's copy of the socket."""
+        if self._socket:
+            self._socket.close()
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        """Close the socket and remove it, unless this is a copy, in a process on trial."""
+        if self._path and self._owner == os.getpid():
+            with suppress(OSError):
+                self._path.unlink()
+        self.close_in_child()
 
 
-def announce(state: Callable[[], Running], descriptor: int | None = None) -> Announcement:
+def announce(
+    state: Callable[[], Running], left: tuple[str, int, int] | None = None
+) -> Announcement:
     """Make the daemon discoverable by :func:`running`; see :class:`Announcement`."""
-    return Announcement(state, descriptor)
-
-
-def _free_name() -> str:
-    """Return ``faith/PID``; containers may share a network and each have a process of
-    that number."""
-    taken = set(_names())
-    name = f"faith/{os.getpid()}"
-    while name in taken:
-        name += "+"
-    return f"\0{name}"
+    return Announcement(state, left)
 
 
 def running() -> list[Running]:
-    """Return every faithd of this thread's network namespace that answers, except this process."""
-    answers = (_ask(name) for name in sorted(set(_names())))
-    return [found for found in answers if found and found.pid != os.getpid()]
+    """Return every faithd of this thread's network namespace that answers, except this process.
+
+    All are asked at once, and waited for no longer than `TIMEOUT` in all.
+    """
+    found = []
+    with ExitStack() as sockets, selectors.DefaultSelector() as answers:
+        for path in _names():
+            sock = sockets.enter_context(_socket())
+            if peer := _ask(sock, path):
+                answers.register(sock, selectors.EVENT_READ, peer)
+        deadline = time.monotonic() + TIMEOUT
+        while answers.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in answers.select(left):
+                assert isinstance(key.fileobj, socket.socket)
+                answers.unregister(key.fileobj)
+                if told := _answer(key.fileobj, key.data):
+                    found.append(told)
+    return sorted(found, key=lambda faithd: faithd.pid)
 
 
-def _names() -> Iterator[str]:
-    """Return the names of abstract sockets that may be those of faithds in this
-    thread's namespace."""
-    for line in Path("/proc/thread-self/net/unix").read_text().splitlines():
-        _, _, name = line.partition(" @faith/")
-        if name:
-            yield f"faith/{name}"
+def hidden() -> int:
+    """Return the number of faithds of this network namespace that this user may not ask."""
+    return sum(not os.access(path, os.W_OK, effective_ids=True) for path in _names())
 
 
-def _ask(name: str) -> Running | None:
-    deadline = time.monotonic() + TIMEOUT
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        try:
-            sock.settimeout(TIMEOUT)
-            sock.connect(f"\0{name}")
-            sock.settimeout(max(0.01, deadline - time.monotonic()))
-            data = sock.recv(_LONGEST)
-            peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        except OSError:
-            return None
-    pid, uid, _ = _CREDENTIALS.unpack(peer)
-    # Anyone may bind such a name; only the superuser and this user are believed.
-    return _read(data, pid) if uid in (0, os.geteuid()) else None
+def _names(network: str | None = None) -> list[Path]:
+    """Return the sockets of the faithds in *network*, or in this thread's network namespace."""
+    if network is None:
+        network = str(os.stat("/proc/thread-self/ns/net").st_ino)
+    return sorted(DIRECTORY.glob(f"faithd-{network}-*.sock"))
 
 
-def _read(data: bytes, pid: int) -> Running | None:
-    """Parse the answer *data* of the process *pid* (0: known to another PID namespace only)."""
+def _listening() -> tuple[Path, socket.socket]:
+    """Return a new socket that listens, and its path.  Raises OSError.
+
+    It gets its final name once it listens.  The name is random: daemons of two PID namespaces that
+    share network and directory may have the same process number.
+    """
+    DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+    network = os.stat("/proc/thread-self/ns/net").st_ino
+    path = DIRECTORY / f"faithd-{network}-{os.getpid()}-{secrets.token_hex(4)}.sock"
+    new = path.with_suffix(".new")
+    sock = _socket()
+    before = os.umask(0o177)
     try:
-        told = json.loads(data)
+        sock.bind(str(new))
+        sock.listen()
+        new.rename(path)
+    except OSError:
+        sock.close()
+        new.unlink(missing_ok=True)
+        raise
+    finally:
+        os.umask(before)
+    return path, sock
+
+
+def _remove_dead() -> None:
+    """Remove the sockets of processes that were killed, of any network namespace."""
+    for path in _names("*"):
+        with suppress(OSError), _socket() as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+
+
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+
+
+def _ask(sock: socket.socket, path: Path) -> Peer | None:
+    """Connect *sock* to the faithd at *path*, and return what the kernel attests of it.
+
+    None for one that is not to be believed, is gone or does not accept, and for this process.
+    """
+    try:
+        sock.connect(str(path))
+        peer = Peer.of(sock)
+    except OSError:
+        return None
+    return peer if peer.uid in (0, os.geteuid()) and peer.pid != os.getpid() else None
+
+
+def _answer(sock: socket.socket, peer: Peer) -> Running | None:
+    """Return the answer of *peer* that has arrived on *sock*; None for an invalid one."""
+    try:
+        received = JsonChannel(sock).receive()
+        if received is None:
+            return None
+        (file,) = received.descriptors
+        return _read(from_memory(file), peer.pid)
+    except (OSError, ValueError):
+        return None
+
+
+def _read(text: str, pid: int) -> Running | None:
+    """Parse the answer *text* of the process *pid* (0: known to another PID namespace only)."""
+    try:
+        told = json.loads(text)
         return Running(**{**told, "pid": pid or told["pid"]})
     except (ValueError, TypeError, KeyError):
         return None

@@ -23,7 +23,7 @@ from faith.translation.prefix import LOW32, RFC6052, Prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Self
 
     from faith.kernel.netlink.rtnetlink import Address, Link, Route
@@ -148,21 +148,39 @@ def conflicts(prefix: Prefix) -> str | None:
     route may lead into it.  A route to a larger network is no obstacle: the prefix is the longer
     match.  Policy-routing tables are not looked at.
     """
-    return next(_conflicts(prefix), None)
+    return next((reason for _, reason in conflicts_of([prefix])), None)
 
 
-def _conflicts(prefix: Prefix) -> Iterator[str]:
+def conflicts_of(prefixes: Iterable[Prefix]) -> Iterator[tuple[Prefix, str]]:
+    """Return those of *prefixes* that cannot be reserved on this host, each with the first reason.
+
+    The kernel's tables are read once for all of them; see `conflicts`.
+    """
+    with Netlink(NETLINK_ROUTE) as netlink:
+        links = rtnetlink.links(netlink)
+        addresses = rtnetlink.addresses(netlink)
+        others = [
+            route
+            for table in (rtnetlink.TABLE_MAIN, rtnetlink.TABLE_LOCAL)
+            for route in rtnetlink.routes(netlink, rtnetlink.AF_INET6, table)
+            if not _ours(route)
+        ]
+    for prefix in prefixes:
+        if reason := next(_conflicts(prefix, links, addresses, others), None):
+            yield prefix, reason
+
+
+def _conflicts(
+    prefix: Prefix, links: dict[int, Link], addresses: list[Address], others: list[Route]
+) -> Iterator[str]:
     own = (prefix.address, prefix.length)
     for network, length, what in _NEVER:
         if _holds(*own, network, length) or _holds(network, length, *own):
             yield f"it overlaps {rtnetlink.text(network, length)}, {what}"
-    with Netlink(NETLINK_ROUTE) as netlink:
-        links = rtnetlink.links(netlink)
-        for address in rtnetlink.addresses(netlink):
-            yield from _with_address(prefix, address, links.get(address.interface))
-        for table in (rtnetlink.TABLE_MAIN, rtnetlink.TABLE_LOCAL):
-            for route in rtnetlink.routes(netlink, rtnetlink.AF_INET6, table):
-                yield from _with_route(prefix, route, links.get(route.interface))
+    for address in addresses:
+        yield from _with_address(prefix, address, links.get(address.interface))
+    for route in others:
+        yield from _with_route(prefix, route, links.get(route.interface))
 
 
 def _with_address(prefix: Prefix, own: Address, link: Link | None) -> Iterator[str]:
@@ -174,8 +192,6 @@ def _with_address(prefix: Prefix, own: Address, link: Link | None) -> Iterator[s
 
 
 def _with_route(prefix: Prefix, route: Route, link: Link | None) -> Iterator[str]:
-    if _ours(route):
-        return
     where = rtnetlink.text(route.network, route.length)
     way = f" through {link.name}" if link else ""
     if (route.network, route.length) == (prefix.address, prefix.length):
