@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import dns.name
@@ -9,6 +10,7 @@ import pytest
 
 from faith.cli import faith
 from faith.daemon import dns_daemon
+from faith.dns.dns_arguments import DnsArguments
 from faith.dns.options import Rule
 from faith.kernel.netlink import routes
 from faith.translation.prefix import RFC6052, Prefix
@@ -71,6 +73,36 @@ def test_every_option_arrives_where_it_belongs(ran: list[Any]) -> None:
     ):
         assert settings.options.names[dns.name.from_text(f"{word}.example").to_wire()] is rule
     assert Prefix.parse("2001:db8:100::/40", RFC6052) in settings.options.prefixes
+
+
+def test_every_argument_has_an_option_of_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(dns_daemon, "run", lambda read, *_: given.append(read.__self__))
+    lists = {
+        field.name: (f"{field.name} 1", f"{field.name} 2")
+        for field in fields(DnsArguments)
+        if field.default == ()
+    }
+    words = [
+        *("--layout", "low32", "--serve-stale", "7", "--mixed-case"),
+        *("--authorities", str(tmp_path / "authorities"), "--pool-file", str(tmp_path / "leases")),
+    ]
+    for key, texts in lists.items():
+        for text in texts:
+            words += ["-p" if key == "prefix" else f"--{key.replace('_', '-')}", text]
+    assert faith.main(["dns", *words]) == 0
+    single: dict[str, Any] = {
+        "layout": "low32",
+        "serve_stale": 7,
+        "mixed_case": True,
+        "authorities": tmp_path / "authorities",
+        "pool_file": tmp_path / "leases",
+    }
+    assert {
+        key: tuple(value) if key in lists else value for key, value in vars(given[0]).items()
+    } == lists | single
 
 
 def test_hosts_have_lines_under_the_reserved_prefix_or_the_given_one(

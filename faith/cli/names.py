@@ -49,30 +49,31 @@ def answer_names(
     from faith.daemon import dns_daemon
     from faith.daemon.observe.health import ADMIN_PORT
     from faith.dns import endpoint
-    from faith.dns.dns_arguments import Words
-    from faith.dns.options import Rule
+    from faith.dns.dns_arguments import DnsArguments
 
-    words = Words(
-        prefix or (),
-        layout,
-        listen or (),
-        forward or (),
-        allow or (),
-        client or (),
-        filter_a or (),
-        map_ or (),
-        exclude or (),
-        exclude_v4 or (),
-        {Rule.NEVER: never or (), Rule.MISSING: missing or (), Rule.ALWAYS: always or ()},
-        serve_stale,
-        mixed_case,
-        authorities,
-        pool or (),
-        pool_client or (),
-        pool_file,
+    arguments = DnsArguments(
+        prefix=prefix or (),
+        layout=layout,
+        listen=listen or (),
+        forward=forward or (),
+        allow=allow or (),
+        client=client or (),
+        filter_a=filter_a or (),
+        map=map_ or (),
+        exclude=exclude or (),
+        exclude_v4=exclude_v4 or (),
+        never=never or (),
+        always=always or (),
+        missing=missing or (),
+        serve_stale=serve_stale,
+        mixed_case=mixed_case,
+        authorities=authorities,
+        pool=pool or (),
+        pool_client=pool_client or (),
+        pool_file=pool_file,
     )
     where = endpoint.parse(metrics, ADMIN_PORT)[:2] if metrics else None
-    dns_daemon.run(words.settings, workers, user, where)
+    dns_daemon.run(arguments.settings, workers, user, where)
 
 
 def show_hosts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from faith.dns.options import EXCLUDED, NO_NETWORKS, V4_MAPPED, Options, Rule
 from faith.dns.service import Settings
 from faith.dns.upstream_exchange import tls_context
 from faith.errors import ConfigError
+from faith.kernel import text_file
 from faith.translation.destination import SPECIAL_DESTINATIONS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
@@ -28,9 +29,12 @@ NONE = "none"
 _V4_CLIENTS = (V4_MAPPED, 96)
 
 
-@dataclass(frozen=True)
-class Words:
-    """The options as they are written; `settings` is what they ask for."""
+@dataclass(frozen=True, kw_only=True)
+class DnsArguments:
+    """The arguments as they are written; `settings` parses them.
+
+    Each is called as its option and its key are.
+    """
 
     prefix: Sequence[str] = ()
     layout: str | None = None
@@ -42,8 +46,10 @@ class Words:
     map: Sequence[str] = ()
     exclude: Sequence[str] = ()
     exclude_v4: Sequence[str] = ()
-    rules: dict[Rule, Sequence[str]] = field(default_factory=dict)
-    stale: int = 0
+    never: Sequence[str] = ()
+    always: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    serve_stale: int = 0
     mixed_case: bool = False
     authorities: Path | None = None
     pool: Sequence[str] = ()
@@ -51,14 +57,14 @@ class Words:
     pool_file: Path | None = None
 
     def settings(self) -> Settings:
-        """The settings of the server.  Raises ConfigError."""
+        """Return the settings of the server.  Raises ConfigError."""
         return Settings(
             options=self._options(),
             reserved=not self.prefix,
             listen=tuple(map(endpoint.parse, self.listen)),
             forward=tuple(map(endpoint.parse_server, self.forward)),
             served=_networks(self.allow) if self.allow else None,
-            stale=self.stale,
+            stale=self.serve_stale,
             mixed_case=self.mixed_case,
             authorities=_certificates(self.authorities) if self.authorities else None,
             pool=self._pool(),
@@ -80,6 +86,7 @@ class Words:
 
     def _options(self) -> Options:
         exclude_v4 = Networks(32, map(_v4_network, self.exclude_v4))
+        rules = {Rule.NEVER: self.never, Rule.MISSING: self.missing, Rule.ALWAYS: self.always}
         return Options(
             prefixes=self._prefixes(self.prefix),
             clients={
@@ -94,7 +101,7 @@ class Words:
             },
             exclude=_networks(self.exclude) if self.exclude else EXCLUDED,
             exclude_v4=exclude_v4 if self.exclude_v4 else SPECIAL_DESTINATIONS,
-            names={_domain(text): rule for rule, texts in self.rules.items() for text in texts},
+            names={_domain(text): rule for rule, texts in rules.items() for text in texts},
         )
 
     def _prefixes(self, texts: Sequence[str]) -> tuple[Prefix, ...]:
@@ -104,7 +111,8 @@ class Words:
 def _certificates(file: Path) -> str:
     """Return the text of *file*, read with privileges; the workers have none."""
     try:
-        text = file.read_text("ascii", errors="ignore")  # comments may be anything
+        text = text_file.read_leniently(file)
+        text = text.encode("ascii", errors="ignore").decode()  # comments may be anything
         tls_context(text)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
@@ -114,7 +122,7 @@ def _certificates(file: Path) -> str:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    """The halves of ``NETWORK=PREFIX``."""
+    """Return the halves of ``NETWORK=PREFIX``."""
     network, equals, prefix = text.partition("=")
     if not equals:
         raise ConfigError(f"{text}: it takes NETWORK=PREFIX")
@@ -126,7 +134,7 @@ def _networks(texts: Sequence[str]) -> Networks:
 
 
 def _network(text: str) -> Network:
-    """A network of either family, IPv4 at ::ffff:0:0/96."""
+    """Parse a network of either family, IPv4 at ::ffff:0:0/96."""
     try:
         network = ip_network(text.strip())
     except ValueError as error:
@@ -143,7 +151,7 @@ def _v4_network(text: str) -> Network:
 
 
 def _domain(text: str) -> bytes:
-    """*text* on the wire, in lower case."""
+    """Return *text* on the wire, in lower case."""
     try:
         return (dns.name.from_text(text).to_wire() or b"").lower()
     except dns.exception.DNSException as error:

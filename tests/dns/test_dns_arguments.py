@@ -1,4 +1,4 @@
-"""What the words of ``faith dns`` mean."""
+"""The arguments of ``faith dns``, parsed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.dns.dns_arguments import Words
+from faith.dns.dns_arguments import DnsArguments
 from faith.dns.endpoint import Endpoint
 from faith.dns.options import V4_MAPPED, Rule, View
 from faith.errors import ConfigError
@@ -28,8 +28,8 @@ def number(text: str) -> int:
     return int(address) if address.version == 6 else V4_MAPPED | int(address)
 
 
-def test_without_words_everything_is_the_systems() -> None:
-    settings = Words().settings()
+def test_without_arguments_everything_is_the_systems() -> None:
+    settings = DnsArguments().settings()
     assert (settings.reserved, settings.listen, settings.forward) == (True, (), ())
     assert settings.served is None
     assert number("::ffff:192.0.2.1") in settings.options.exclude
@@ -37,7 +37,9 @@ def test_without_words_everything_is_the_systems() -> None:
 
 
 def test_prefixes_and_their_layout() -> None:
-    settings = Words(prefix=["2001:db8:1::/48", "2001:db8:2::/48"], layout=RFC6052).settings()
+    settings = DnsArguments(
+        prefix=["2001:db8:1::/48", "2001:db8:2::/48"], layout=RFC6052
+    ).settings()
     assert not settings.reserved
     assert settings.options.prefixes == (
         Prefix.parse("2001:db8:1::/48", RFC6052),
@@ -46,7 +48,7 @@ def test_prefixes_and_their_layout() -> None:
 
 
 def test_servers_and_addresses() -> None:
-    settings = Words(
+    settings = DnsArguments(
         listen=["::1", "127.0.0.1:5353"],
         forward=["192.0.2.53", "tls://[2001:db8::53]#dns.example"],
     ).settings()
@@ -58,7 +60,7 @@ def test_servers_and_addresses() -> None:
 
 
 def test_clients_of_either_family() -> None:
-    served = Words(allow=["2001:db8:6::/64", "192.0.2.0/24"]).settings().served
+    served = DnsArguments(allow=["2001:db8:6::/64", "192.0.2.0/24"]).settings().served
     assert served
     assert number("2001:db8:6::2") in served
     assert number("192.0.2.9") in served
@@ -67,7 +69,7 @@ def test_clients_of_either_family() -> None:
 
 def test_views() -> None:
     options = (
-        Words(
+        DnsArguments(
             prefix=[P1],
             client=[f"2001:db8:7::/48={P2}", "192.0.2.0/24=none", f"2001:db8:8::/48={P1},{P2}"],
             filter_a=["2001:db8:7:1::/64"],
@@ -85,7 +87,7 @@ def test_views() -> None:
 
 def test_addresses() -> None:
     options = (
-        Words(
+        DnsArguments(
             prefix=[P1],
             map=[f"10.0.0.0/8={P2}"],
             exclude=["2001:db8:bad::/48"],
@@ -111,13 +113,13 @@ def test_certificates_are_read_at_once(tmp_path: Path, need: Callable[[str], str
     subprocess.run(command, capture_output=True, check=True)
     text = file.read_text()
     file.write_text(f"Autorité\n{text}")
-    authorities = Words(authorities=file).settings().authorities
+    authorities = DnsArguments(authorities=file).settings().authorities
     assert authorities
     assert authorities.endswith(text)
 
 
 def test_a_pool_is_for_clients_on_ipv4() -> None:
-    settings = Words(pool=["198.51.100.0/24", "203.0.113.0/25"]).settings()
+    settings = DnsArguments(pool=["198.51.100.0/24", "203.0.113.0/25"]).settings()
     assert settings.pool == (
         (int(ip_address("198.51.100.0")), 24),
         (int(ip_address("203.0.113.0")), 25),
@@ -128,7 +130,7 @@ def test_a_pool_is_for_clients_on_ipv4() -> None:
 
 
 def test_or_for_others() -> None:
-    settings = Words(
+    settings = DnsArguments(
         pool=["198.51.100.0/24"], pool_client=["192.0.2.0/28"], pool_file=Path("/tmp/pool")
     ).settings()
     assert settings.options.view(number("192.0.2.9")).lends
@@ -137,16 +139,14 @@ def test_or_for_others() -> None:
 
 
 def test_without_a_pool_nobody_borrows() -> None:
-    settings = Words().settings()
+    settings = DnsArguments().settings()
     assert not settings.pool
     assert not settings.options.view(number("192.0.2.9")).lends
 
 
 def test_names() -> None:
     options = (
-        Words(rules={Rule.NEVER: ["Example.COM", "."], Rule.ALWAYS: ["www.example.com."]})
-        .settings()
-        .options
+        DnsArguments(never=["Example.COM", "."], always=["www.example.com."]).settings().options
     )
     assert options.rule(name("www.example.com.")) is Rule.ALWAYS
     assert options.rule(name("mail.example.com.")) is Rule.NEVER
@@ -154,28 +154,28 @@ def test_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
-        Words(prefix=["192.0.2.0/24"]),
-        Words(prefix=["2001:db8::/63"], layout=RFC6052),
-        Words(listen=["localhost"]),
-        Words(forward=["tls://192.0.2.53"]),
-        Words(allow=["everybody"]),
-        Words(allow=["192.0.2.1/24"]),
-        Words(client=["2001:db8:7::/48"]),
-        Words(client=["2001:db8:7::/48="]),
-        Words(map=["2001:db8::/32=64:ff9b::/96"]),
-        Words(exclude_v4=["2001:db8::/32"]),
-        Words(pool=["2001:db8::/96"]),
-        Words(pool=["10.0.0.0/15"]),
-        Words(pool_client=["192.0.2.0/24"]),
-        Words(pool_file=Path("/tmp/pool")),
-        Words(rules={Rule.NEVER: ["a..b"]}),
-        Words(rules={Rule.NEVER: ["x" * 64]}),
-        Words(authorities=Path("/nowhere")),
-        Words(authorities=Path(__file__)),
+        DnsArguments(prefix=["192.0.2.0/24"]),
+        DnsArguments(prefix=["2001:db8::/63"], layout=RFC6052),
+        DnsArguments(listen=["localhost"]),
+        DnsArguments(forward=["tls://192.0.2.53"]),
+        DnsArguments(allow=["everybody"]),
+        DnsArguments(allow=["192.0.2.1/24"]),
+        DnsArguments(client=["2001:db8:7::/48"]),
+        DnsArguments(client=["2001:db8:7::/48="]),
+        DnsArguments(map=["2001:db8::/32=64:ff9b::/96"]),
+        DnsArguments(exclude_v4=["2001:db8::/32"]),
+        DnsArguments(pool=["2001:db8::/96"]),
+        DnsArguments(pool=["10.0.0.0/15"]),
+        DnsArguments(pool_client=["192.0.2.0/24"]),
+        DnsArguments(pool_file=Path("/tmp/pool")),
+        DnsArguments(never=["a..b"]),
+        DnsArguments(never=["x" * 64]),
+        DnsArguments(authorities=Path("/nowhere")),
+        DnsArguments(authorities=Path(__file__)),
     ],
 )
-def test_what_makes_no_sense_is_refused(words: Words) -> None:
+def test_what_makes_no_sense_is_refused(arguments: DnsArguments) -> None:
     with pytest.raises(ConfigError):
-        words.settings()
+        arguments.settings()

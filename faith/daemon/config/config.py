@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.daemon.config.tables import Reader, Table
-    from faith.dns.dns_arguments import Words
+    from faith.dns.dns_arguments import DnsArguments
     from faith.dns.service import Settings as DnsSettings
 
 CONTROL = "/run/faith/control.sock"
@@ -57,10 +57,9 @@ CONTROL = "/run/faith/control.sock"
 DRAIN_TIMEOUT = 30.0
 MOST_WORKERS = 1024
 
-_DNS_RULES = ("never", "always", "missing")
 _DNS_LISTS = (
-    *("prefix", "listen", "forward", "allow", "client", "map"),
-    *("filter_a", "exclude", "exclude_v4", *_DNS_RULES, "pool", "pool_client"),
+    *("prefix", "listen", "forward", "allow", "client", "map", "filter_a", "exclude"),
+    *("exclude_v4", "never", "always", "missing", "pool", "pool_client"),
 )
 _DNS_SINGLE = ("layout", "serve_stale", "mixed_case", "authorities", "workers", "pool_file")
 KEYS = {
@@ -86,12 +85,10 @@ SEVERAL = ("prefix", "service", "map", "source")
 
 def load(file: Path) -> Settings:
     """Return the settings in *file*.  Raises ConfigError, naming file and line."""
-    try:
-        return read(tried_files.text(file), str(file))
-    except OSError as error:
-        raise ConfigError(error.strerror or str(error), str(file)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not a text file: {error.reason}", str(file)) from error
+    toml = tried_files.text(file)
+    if toml is None:
+        raise ConfigError("No such file or directory", str(file))
+    return read(toml, str(file))
 
 
 def read(toml: str, file: str) -> Settings:
@@ -350,20 +347,24 @@ def _metrics(written: str) -> tuple[str, int]:
 
 
 def _dns(table: Table, maps: Maps) -> DnsSettings:
-    from faith.dns.dns_arguments import Words  # takes a while, and most do without
+    from faith.dns.dns_arguments import DnsArguments  # takes a while, and most do without
 
-    words = Words(
+    arguments = DnsArguments(
         layout=table.take("layout", choice(LAYOUTS), None),
-        stale=table.take("serve_stale", whole(0, 10**7), 0),
+        serve_stale=table.take("serve_stale", whole(0, 10**7), 0),
         mixed_case=table.take("mixed_case", flag, False),
-        authorities=table.take("authorities", path, None),
+        authorities=table.take("authorities", _authorities, None),
     )
     for key in ("pool_client", "pool_file"):
         if key in table and "pool" not in table:
             raise table.fault("needs a pool", key)
     for key in _DNS_LISTS:
-        words = table.take(key, _more_words(words, key), words)
-    settings = replace(words, pool_file=table.take("pool_file", path, None)).settings()
+        arguments = table.take(key, _with(arguments, key), arguments)
+    arguments = replace(arguments, pool_file=table.take("pool_file", path, None))
+    try:
+        settings = arguments.settings()
+    except ConfigError as error:  # each network is good: there are too many addresses in all
+        raise table.fault(error.message, "pool") from error
     if settings.pool and table.take("workers", whole(1, MOST_WORKERS), 1) > 1:
         raise table.fault("must be 1 with a pool: its leases have one owner", "workers")
     try:
@@ -373,15 +374,19 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
     return settings
 
 
-def _more_words(words: Words, key: str) -> Reader[Words]:
-    """Return a reader that adds the list of *key* to *words*."""
-    from faith.dns.options import Rule
+def _authorities(value: Any) -> Path:
+    from faith.dns.dns_arguments import DnsArguments
 
-    def with_(texts: tuple[str, ...]) -> Words:
+    DnsArguments(authorities=(file := path(value))).settings()
+    return file
+
+
+def _with(arguments: DnsArguments, key: str) -> Reader[DnsArguments]:
+    """Return a reader that adds the list of *key* to *arguments*, each element checked alone."""
+
+    def with_(texts: tuple[str, ...]) -> DnsArguments:
         change: dict[str, Any] = {key: texts}
-        if key in _DNS_RULES:
-            change = {"rules": {**words.rules, Rule(key): texts}}
-        return replace(words, **change)
+        return replace(arguments, **change)
 
     def check(value: Any) -> str:
         with_((written := text(value),)).settings()
