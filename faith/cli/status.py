@@ -121,6 +121,8 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
     for faithd in faithds:
         who = f"faithd {faithd.service} (pid {faithd.pid})"
         yield from (f"{who}: {late} does not answer; it is replaced soon" for late in faithd.late)
+        if lost := faithd.log_lines_lost:
+            yield f"{who} has lost {lost} log line{'s' * (lost > 1)}, for which there was no room"
         if not prefixes:
             yield f"{who} has no prefix to relay from"
         for prefix in prefixes:

@@ -49,9 +49,10 @@ _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
 class Relay:
     """Serves the listeners of one worker.
 
-    *report* gets the record of every connection, *local* the socket of one to the gateway's own
-    address, which it then owns; without *local* such a connection is closed.  FTP has to be
-    *supervised*.  *counters* count, and *admission* keeps clients from having too much.
+    *report* gets the record of every connection, *begun* every session whose server has just been
+    dialled, *local* the socket of a connection to the gateway's own address, which it then owns;
+    without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count, and
+    *admission* keeps clients from having too much.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Relay:
         supervised: Supervised | None = None,
         counters: Counters | None = None,
         admission: Admission | None = None,
+        begun: Callable[[Session], object] | None = None,
     ) -> None:
         self.on_idle: Callable[[], None] = lambda: None
         self.open_sessions = 0
@@ -74,6 +76,7 @@ class Relay:
         self._settings = settings
         self._reserved = settings.reserved
         self._report = report
+        self._begun = begun
         self._local = local
         self._routing = Routing(policy)
         self._plane = Plane(loop, self._dialled, self._ended)
@@ -291,6 +294,8 @@ class Relay:
             session.seat = self._judging.take(session.client_host, session.started)
         self.open_sessions += 1
         self.counters.opened()
+        if self._begun is not None:
+            self._begun(session)
         if error not in (0, errno.EINPROGRESS):
             self._dial_failed(session, _failure(dialled, error))
             return

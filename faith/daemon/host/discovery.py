@@ -54,6 +54,8 @@ class Running:
     """The upgrades that have failed since this program began."""
     late: list[str] = field(default_factory=list)
     """Processes that do not answer, or have not applied the newest rules or settings."""
+    log_lines_lost: int = 0
+    """Log lines that could not be written or kept."""
 
     @property
     def served(self) -> Ports:
