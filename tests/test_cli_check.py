@@ -78,6 +78,12 @@ def test_what_a_file_says_nothing_about_is_told_too() -> None:
             "records",
             "of one session in 10, without destinations",
         ),
+        ("[udp]\n[log]\nflows = false", "records", "of all sessions, none of UDP flows"),
+        (
+            "[udp]\n[log]\nstarts = true",
+            "records",
+            "of all sessions, UDP flows as well, at their start too",
+        ),
         (
             '[dns]\nforward = ["192.0.2.53"]',
             "dns",

@@ -121,6 +121,8 @@ def test_all_of_it_arrives() -> None:
         format = "json"
         sample = 100
         destinations = false
+        starts = true
+        flows = false
         """
     )
     prefix = Prefix.parse("2001:db8:100::/40", RFC6052)
@@ -140,7 +142,7 @@ def test_all_of_it_arrives() -> None:
     )
     assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
     assert settings.ping == PingSettings(timeout=90, rate=0)
-    assert settings.recording == Recording(sample=100, destinations=False)
+    assert settings.recording == Recording(100, destinations=False, starts=True, flows=False)
     assert [*map(str, settings.maps)] == [
         "198.51.100.16/28 2001:db8:c::/124 protocols=tcp,icmp direction=out",
         "198.51.100.1 2001:db8:a::2 ports=8080 to_port=80",
@@ -338,5 +340,5 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
         "metrics  on ::1 port 9064",
         "control  /run/faith/control.sock",
         "log      as text",
-        "records  of all sessions",
+        "records  of all sessions, UDP flows as well",
     ]

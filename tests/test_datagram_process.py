@@ -39,6 +39,9 @@ class Idle:
     def close(self) -> None:
         self.asked.append("close")
 
+    def end(self) -> None:
+        self.asked.append("end")
+
     def give(self, room: int) -> tuple[list[Any], list[int]]:
         return [], []
 

@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.observe.log import NOTICE, Journal, Log, Stderr, Syslog, open_sink
-from faith.relay.tcp.record import Record
+from faith.daemon.observe import log, log_counters
+from faith.daemon.observe.log import NOTICE, Log, open_sink
+from faith.daemon.observe.log_counters import LOST, WAITING
+from faith.daemon.observe.message_ids import MESSAGE_IDS, SESSION_END
+from faith.daemon.observe.sinks import Journal, Stderr, Syslog
+from faith.relay.tcp.record import UDP, Record
 from faith.translation.reasons import NO_RULE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-IDENT = "faithd telnet"
+IDENT = "faithd/telnet"
 
 
 def record(end: str = "closed") -> Record:
@@ -100,7 +104,7 @@ def test_syslog_lines_are_those_of_syslog_3(receiver: Receiver, logger: logging.
     (line,) = receiver.messages()
     stamp = time.strftime("%b %e %H:%M", time.localtime()).encode()
     assert line.startswith(b"<29>" + stamp)  # LOG_DAEMON | LOG_NOTICE
-    assert line.endswith(f" faithd telnet[{os.getpid()}]: serving telnet".encode())
+    assert line.endswith(f" faithd/telnet[{os.getpid()}]: serving telnet".encode())
 
 
 @pytest.mark.parametrize(
@@ -125,7 +129,7 @@ def test_a_traceback_is_one_message_a_line(receiver: Receiver, logger: logging.L
     lines = list(receiver.messages())
     assert lines[0].endswith(b"]: odd")
     assert lines[-1].endswith(b"]: ZeroDivisionError: division by zero")
-    assert all(b"faithd telnet[" in line and b"\n" not in line for line in lines)
+    assert all(b"faithd/telnet[" in line and b"\n" not in line for line in lines)
 
 
 def test_a_session_is_one_line_at_info(receiver: Receiver, told: Log) -> None:
@@ -145,26 +149,108 @@ def test_a_refusal_has_kames_words_and_level(receiver: Receiver, told: Log) -> N
     )
 
 
-def test_what_syslogd_missed_is_counted_and_told(receiver: Receiver, told: Log) -> None:
+def test_a_refused_datagram_is_called_one(receiver: Receiver, told: Log) -> None:
+    client, mapped = ("2001:db8:6::2", 4242), ("2001:db8:ffff::a00:1", 53)
+    told.record(Record(client, mapped, NO_RULE, 1.0, protocol=UDP))
+    (line,) = receiver.messages()
+    assert line.startswith(b"<27>")
+    assert line.endswith(
+        b"translation of UDP to [2001:db8:ffff::a00:1]:53 not permitted"
+        b" for [2001:db8:6::2]:4242: no rule permits it"
+    )
+
+
+def test_what_syslogd_missed_comes_when_it_is_back(receiver: Receiver, told: Log) -> None:
     receiver.close()
-    told.record(record())
-    told.record(record())
+    told.record(record("idle"))
+    told.record(record("lifetime"))
     back = Receiver(receiver.path)
     told.record(record())
-    lost, session = back.messages()
-    assert lost.endswith(b"]: 2 messages were lost")
-    assert session.endswith(record().text().encode())
+    ends = [line.rpartition(b"=")[2] for line in back.messages()]
+    assert ends == [b"idle", b"lifetime", b"closed"]
     back.close()
 
 
-def test_a_full_syslogd_is_not_waited_for(receiver: Receiver, told: Log) -> None:
+def test_what_there_is_no_room_for_is_counted_and_told_in_its_place(receiver: Receiver) -> None:
+    told = Log(Syslog(IDENT, receiver.path, most=20_000), IDENT)
+    cells = log_counters.own_cells()
+    told.count_in(cells)
     for _ in range(2000):
         told.record(record())
-    kept = sum(1 for _ in receiver.messages())
-    assert 0 < kept < 2000
+    got = [*receiver.messages()]
+    assert 0 < len(got) < 2000 - cells[WAITING]
+    assert len(got) + cells[WAITING] + cells[LOST] == 2000
+    while cells[WAITING]:
+        told.record(record("idle"))
+        got += receiver.messages()
+    sessions = [line for line in got if line.endswith(b"end=closed")]
+    (lost,) = (number for number, line in enumerate(got) if b"lost" in line)
+    assert lost == len(sessions), "it comes after those that were kept"
+    assert got[lost].endswith(f"]: {2000 - len(sessions)} log lines were lost".encode())
+    assert b"<28>" in got[lost]
+    told.close()
+
+
+def test_a_line_of_the_loss_comes_without_another_line(receiver: Receiver) -> None:
+    sink = Syslog(IDENT, receiver.path, most=2_000)
+    told = Log(sink, IDENT)
+    for _ in range(100):
+        told.record(record())
+    got = [*receiver.messages()]
+    sink.flush()
+    got += receiver.messages()
+    assert got[-1].endswith(b" log lines were lost")
+    told.close()
+
+
+def test_what_cannot_be_written_at_the_end_is_counted(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "FINISH", 0.05)
+    told = Log(Syslog(IDENT, receiver.path), IDENT)
+    cells = log_counters.own_cells()
+    told.count_in(cells)
+    for _ in range(200):
+        told.record(record())
+    waiting = cells[WAITING]
+    assert waiting > 100
+    told.close()
+    assert (cells[LOST], cells[WAITING]) == (waiting, 0)
+
+
+def test_lines_of_a_dead_process_are_lost(told: Log) -> None:
     told.record(record())
-    lost, _ = receiver.messages()
-    assert lost.endswith(f"]: {2000 - kept} messages were lost".encode())
+    cells = [3, 4]
+    told.count_in(cells)
+    assert (cells[LOST], cells[WAITING]) == (7, 0)
+
+
+def test_the_log_of_a_process_is_the_one_that_is_installed(receiver: Receiver, told: Log) -> None:
+    root = logging.getLogger()
+    cells = log_counters.own_cells()
+    root.addHandler(told)
+    try:
+        log.count_in(cells)
+        log.set_form("json")
+        log.record(record())
+        receiver.close()
+        log.record(record())
+        log.finish()
+    finally:
+        root.removeHandler(told)
+    assert cells == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("program", "service", "name"),
+    [
+        ("faithd", "", "faithd"),
+        ("faithd", "telnet", "faithd/telnet"),
+        ("faithd", "80, 8000-8100", "faithd/80,8000-8100"),
+    ],
+)
+def test_the_name_is_one_word(program: str, service: str, name: str) -> None:
+    assert log.identifier(program, service) == name
 
 
 def fields(entry: bytes) -> dict[str, str]:
@@ -189,8 +275,25 @@ def test_the_journal_gets_fields(receiver: Receiver) -> None:
     assert entry["PRIORITY"] == "6"
     assert entry["SYSLOG_IDENTIFIER"] == IDENT
     assert entry["SYSLOG_FACILITY"] == "3"
-    assert entry["FAITH_CLIENT"] == "[2001:db8:6::2]:4242"
-    assert entry["FAITH_RECEIVED"] == "20"
+    assert entry["MESSAGE_ID"] == MESSAGE_IDS[SESSION_END]
+    assert " " not in entry["SYSLOG_IDENTIFIER"]
+    assert {name: value for name, value in entry.items() if name.startswith("FAITH_")} == {
+        "FAITH_EVENT": "end",
+        "FAITH_PROTOCOL": "tcp",
+        "FAITH_CLIENT": "2001:db8:6::2",
+        "FAITH_CLIENT_PORT": "4242",
+        "FAITH_MAPPED": "2001:db8:ffff::c000:250",
+        "FAITH_MAPPED_PORT": "23",
+        "FAITH_SOURCE": "192.0.2.1",
+        "FAITH_SOURCE_PORT": "1234",
+        "FAITH_SERVER": "192.0.2.80",
+        "FAITH_SERVER_PORT": "23",
+        "FAITH_SENT": "10",
+        "FAITH_RECEIVED": "20",
+        "FAITH_STARTED": "1.0",
+        "FAITH_SECONDS": "0.25",
+        "FAITH_END": "closed",
+    }
 
 
 def test_the_journal_gets_a_traceback_as_one_entry(
@@ -212,8 +315,9 @@ def test_json_is_an_object_a_line(pipe: tuple[int, int]) -> None:
     assert session["level"] == "info"
     assert session["message"] == "session"
     assert (session["ident"], session["pid"]) == (IDENT, os.getpid())
-    assert (session["client"], session["sent"]) == ("[2001:db8:6::2]:4242", 10)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", session["time"])
+    assert (session["client"], session["client_port"]) == ("2001:db8:6::2", 4242)
+    assert (session["sent"], session["message_id"]) == (10, MESSAGE_IDS[SESSION_END])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", session["time"])
     assert (message["level"], message["message"]) == ("notice", "a\nb")
     told.close()
 
@@ -224,13 +328,13 @@ def test_standard_error_has_time_and_name(pipe: tuple[int, int]) -> None:
     told.record(record())
     told.close()
     line = os.read(reading, 65536).decode()
-    begin = rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d faithd telnet\[{os.getpid()}\]: "
+    begin = rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d faithd/telnet\[{os.getpid()}\]: "
     assert re.fullmatch(begin + re.escape(record().text()) + "\n", line)
 
 
 def test_a_slow_reader_of_standard_error_is_not_waited_for(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
-    sink = Stderr(IDENT, descriptor=writing)
+    sink = Stderr(IDENT, descriptor=writing, most=1 << 18)
     told = Log(sink, IDENT)
     for _ in range(5000):
         told.record(record())
@@ -247,7 +351,7 @@ def test_a_slow_reader_of_standard_error_is_not_waited_for(pipe: tuple[int, int]
     lines = got.decode().splitlines()
     sessions = sum("client=" in line for line in lines)
     (lost,) = (line for line in lines if "lost" in line)
-    assert lost.endswith(f"]: {5001 - sessions} messages were lost")
+    assert lost.endswith(f"]: {5001 - sessions} log lines were lost")
     assert all(line.endswith(("end=closed", "lost")) for line in lines), "lines stay whole"
     told.close()
 

@@ -13,7 +13,7 @@ from faith.relay.tcp import relay_counters
 from faith.translation import reasons
 
 MANUAL = Path(__file__).parents[1] / "docs/man/faithd.8"
-TABLES = reasons.CONNECTION, reasons.DATAGRAM, reasons.PING, reasons.END
+TABLES = reasons.CONNECTION, reasons.DATAGRAM, reasons.PING, reasons.END, reasons.FLOW_END
 
 
 def test_every_word_is_in_a_table() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from faith.relay.tcp.record import Record, broken
+from faith.relay.tcp.record import UDP, Record, broken
 
 
 def test_a_relayed_connection() -> None:
@@ -12,29 +12,69 @@ def test_a_relayed_connection() -> None:
         ("2001:db8:6::2", 40000),
         ("2001:db8:ffff::c000:250", 23),
         "closed",
-        1_700_000_000.0,
+        1_700_000_000.0000014,
         source=("192.0.2.1", 50000),
         server=("192.0.2.80", 23),
-        seconds=1.5,
+        seconds=1.5000014,
         sent=10,
         received=20,
     )
     assert record.text() == (
         "client=[2001:db8:6::2]:40000 mapped=[2001:db8:ffff::c000:250]:23"
         " source=192.0.2.1:50000 server=192.0.2.80:23"
-        " sent=10 received=20 started=1700000000.000 seconds=1.500 end=closed"
+        " sent=10 received=20 started=1700000000.000001 seconds=1.500001 end=closed"
     )
     assert record.fields() == {
-        "client": "[2001:db8:6::2]:40000",
-        "mapped": "[2001:db8:ffff::c000:250]:23",
-        "source": "192.0.2.1:50000",
-        "server": "192.0.2.80:23",
-        "started": 1_700_000_000.0,
-        "seconds": 1.5,
+        "event": "end",
+        "protocol": "tcp",
+        "client": "2001:db8:6::2",
+        "client_port": 40000,
+        "mapped": "2001:db8:ffff::c000:250",
+        "mapped_port": 23,
+        "source": "192.0.2.1",
+        "source_port": 50000,
+        "server": "192.0.2.80",
+        "server_port": 23,
+        "started": 1_700_000_000.000001,
+        "seconds": 1.500001,
         "sent": 10,
         "received": 20,
         "end": "closed",
     }
+
+
+def test_a_start_has_what_is_known_by_then() -> None:
+    record = Record(
+        ("2001:db8:6::2", 40000),
+        ("2001:db8:ffff::c000:250", 23),
+        "",
+        1_700_000_000.5,
+        source=("192.0.2.1", 50000),
+        server=("192.0.2.80", 23),
+    )
+    assert record.text() == (
+        "event=start client=[2001:db8:6::2]:40000 mapped=[2001:db8:ffff::c000:250]:23"
+        " source=192.0.2.1:50000 server=192.0.2.80:23 started=1700000000.500000"
+    )
+    fields = record.fields()
+    assert fields["event"] == "start"
+    assert not fields.keys() & {"sent", "received", "seconds", "end"}
+
+
+def test_a_flow_says_that_it_is_udp() -> None:
+    record = Record(
+        ("2001:db8:6::2", 40000),
+        ("2001:db8:ffff::c000:250", 53),
+        "expired",
+        1.0,
+        source=("192.0.2.1", 40000),
+        server=("192.0.2.80", 53),
+        protocol=UDP,
+    )
+    assert record.text().startswith("protocol=udp client=[2001:db8:6::2]:40000 mapped=[")
+    assert record.fields()["protocol"] == "udp"
+    record.end = ""
+    assert record.text().startswith("event=start protocol=udp client=[2001:db8:6::2]:40000 mapped")
 
 
 def test_a_client_of_ipv4() -> None:
@@ -50,7 +90,8 @@ def test_a_client_of_ipv4() -> None:
         "client=192.0.2.80:40000 mapped=192.0.2.102:8080"
         " source=[2001:db8:ffff::c000:250]:50000 server=[2001:db8:6::2]:80 sent=0"
     )
-    assert record.fields()["source"] == "[2001:db8:ffff::c000:250]:50000"
+    fields = record.fields()
+    assert (fields["source"], fields["source_port"]) == ("2001:db8:ffff::c000:250", 50000)
 
 
 def test_a_refused_one_has_no_second_leg() -> None:
@@ -58,6 +99,7 @@ def test_a_refused_one_has_no_second_leg() -> None:
     assert record.text().endswith('end="no rule permits it"')
     assert "server" not in record.text()
     assert "server" not in record.fields()
+    assert record.fields()["event"] == "refused"
 
 
 def test_a_failure_is_told_by_side_and_kind() -> None:

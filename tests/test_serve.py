@@ -99,9 +99,10 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         *("--drain-timeout=9", "--log=json", "--pid-file=run/pid"),
         *("--lifetime=60", "--limit=sessions=5", "--limit", "rate=2.5", "--metrics=[::1]"),
         *("--record-sample=10", "--record-no-destinations", "--record-refusals=0"),
+        "--record-starts",
         "80,8000-8100",
     )
-    assert found.recording == Recording(10, destinations=False, refusals=0)
+    assert found.recording == Recording(10, destinations=False, refusals=0, starts=True)
     assert found.metrics == ("::1", 9064)
     assert found.access_file == tmp_path / "conf"
     assert found.pid_file == tmp_path / "run" / "pid"

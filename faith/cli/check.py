@@ -56,7 +56,7 @@ def lines(settings: Settings) -> Iterator[str]:
         yield f"metrics  on {settings.metrics[0]} port {settings.metrics[1]}"
     yield f"control  {settings.control}"
     yield f"log      as {settings.log}"
-    yield f"records  {_records(settings.recording)}"
+    yield f"records  {_records(settings.recording, flows=settings.udp is not None)}"
 
 
 def _service(service: Service) -> str:
@@ -92,9 +92,16 @@ def _limits(limits: Limits) -> str:
     return ", ".join(f"{name} {value}" for name, value in chosen.items())
 
 
-def _records(recording: Recording) -> str:
+def _records(recording: Recording, *, flows: bool) -> str:
     which = "all sessions" if recording.sample == 1 else f"one session in {recording.sample}"
-    return f"of {which}{'' if recording.destinations else ', without destinations'}"
+    parts = [f"of {which}"]
+    if flows:
+        parts.append("UDP flows as well" if recording.flows else "none of UDP flows")
+    if recording.starts:
+        parts.append("at their start too")
+    if not recording.destinations:
+        parts.append("without destinations")
+    return ", ".join(parts)
 
 
 def _names(settings: DnsSettings) -> str:

@@ -17,7 +17,7 @@ from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.settings import ALGS, Service, Settings
 from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.health import ADMIN_PORT
-from faith.daemon.observe.log import FORMS, Log, open_sink
+from faith.daemon.observe.log import FORMS, Log, identifier, open_sink
 from faith.daemon.observe.records import Recording
 from faith.daemon.process.daemonize import Background, is_supervised
 from faith.daemon.supervisor import Supervisor
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
         return 1
     foreground = options.foreground or is_supervised()
     background = Background() if foreground else Background.enter(again=inherited is not None)
-    ident = "faithd" if options.config else f"faithd {options.service}"
+    ident = identifier("faithd", "" if options.config else options.service)
     log_handler = _open_log(ident, settings.log, foreground=foreground)
     log.setLevel(logging.DEBUG if options.debug else logging.INFO)
     if settings.relay.rsh or settings.relay.rlogin:
@@ -150,6 +150,7 @@ def _settings(options: argparse.Namespace) -> Settings:
             sample=options.record_sample,
             destinations=not options.record_no_destinations,
             refusals=options.record_refusals,
+            starts=options.record_starts,
         ),
         metrics=endpoint.parse(options.metrics, ADMIN_PORT)[:2] if options.metrics else None,
         relay=RelaySettings(
@@ -284,8 +285,10 @@ def _parser() -> argparse.ArgumentParser:
         type=_whole_or_none,
         default=recording.refusals,
         metavar="N",
-        help="record at most N a second for each worker and reason (%(default)s; 0: all)",
+        help="record at most N refusals or failed dials a second for each worker and reason"
+        " (%(default)s; 0: all)",
     )
+    add("--record-starts", action="store_true", help="record the start of every session as well")
     add(
         "--metrics",
         metavar="ADDRESS[:PORT]",

@@ -134,6 +134,8 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
                 f"{who} connects nobody from {address} until this host has it"
                 f" (ip address add {address}/32 dev lo)"
             )
+        if lost := faithd.log_lines_lost:
+            yield f"{who} has lost {lost} log line{'s' * (lost > 1)}, for which there was no room"
         if not prefixes:
             yield f"{who} has no prefix to relay from"
         relayed = set(faithd.prefixes)

@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from faith.daemon.observe import health
+from faith.daemon.observe import health, log_counters
 from faith.daemon.observe.health import Health
-from faith.daemon.observe.log import NOTICE, Log, open_sink
+from faith.daemon.observe.log import NOTICE, Log, count_in, open_sink
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
 from faith.daemon.process.systemd import notify, reloading, watchdog_interval
@@ -82,7 +82,9 @@ class _Forwarder:
         self._read = read
         self._workers, self._user, self._book = workers, user, book
         self._loop = Loop()
-        self._area = Area((dns_counters.LAYOUT, health.COMMON), workers + 1)
+        layouts = dns_counters.LAYOUT, health.COMMON, log_counters.LAYOUT
+        self._area = Area(layouts, workers + 1)
+        count_in(self._area.slab(workers, log_counters.LAYOUT))
         self._life = Health(self._area.slab(workers, health.COMMON))
         self._life.started(time.time())
         self._answering = self._made(replace(settings, shared=workers > 1))
@@ -129,6 +131,7 @@ class _Forwarder:
     def _counters(self, number: int) -> Counters:
         """In the process of that number: what it counts in."""
         self._area.enter(number)
+        count_in(self._area.slab(number, log_counters.LAYOUT))
         return Counters(self._area.slab(number, dns_counters.LAYOUT))
 
     def _forsake(self) -> None:

@@ -82,6 +82,7 @@ class Supervisor:
         self._log = told
         self._background = background
         self._loop = Loop()
+        told.retry_by(self._loop.later)
         self._places = MetricAreas(settings.workers, legacy["numbers"] if legacy else ())
         self._lent = AddressLeases()
         known = self._places, self._passed, self._lent
@@ -354,6 +355,7 @@ class Supervisor:
             failed=self._succession.failures,
             late=self._late(),
             absent=self._relaying.parts.absent,
+            log_lines_lost=self._places.lost_log_lines(),
         )
 
     def _handle_sigusr1(self) -> None:

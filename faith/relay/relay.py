@@ -50,9 +50,10 @@ _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
 class Relay:
     """Serves the listeners of one worker.
 
-    *report* gets the record of every connection, *local* the socket of one to the gateway's own
-    address, which it then owns; without *local* such a connection is closed.  FTP has to be
-    *supervised*.  *counters* count, and *admission* keeps clients from having too much.
+    *report* gets the record of every connection, *begun* every session whose server has just been
+    dialled, *local* the socket of a connection to the gateway's own address, which it then owns;
+    without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count, and
+    *admission* keeps clients from having too much.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Relay:
         supervised: Supervised | None = None,
         counters: Counters | None = None,
         admission: Admission | None = None,
+        begun: Callable[[Session], object] | None = None,
     ) -> None:
         self.on_idle: Callable[[], None] = lambda: None
         self.open_sessions = 0
@@ -75,6 +77,7 @@ class Relay:
         self._settings = settings
         self._reserved = settings.reserved
         self._report = report
+        self._begun = begun
         self._local = local
         self.source_ports = SourcePorts()
         """Connects to servers and clients, for all sessions."""
@@ -294,6 +297,8 @@ class Relay:
             session.seat = self._judging.take(session.client_host, session.started)
         self.open_sessions += 1
         self.counters.opened()
+        if self._begun is not None:
+            self._begun(session)
         if error not in (0, errno.EINPROGRESS):
             self._dial_failed(session, _failure(dialled, error))
             return

@@ -81,6 +81,7 @@ DEFECT = "defect"
 BAD_STDERR_PORT = "bad stderr port"
 NO_STDERR_PORT = "no stderr port"
 LOST = "worker died"
+EXPIRED = "expired"
 
 CLIENT_ENDS = (
     "client reset",
@@ -92,6 +93,20 @@ CLIENT_ENDS = (
 )
 SERVER_ENDS = ("server reset", "server timed out", "server failed")
 """Rare failures of a side share the metric label "failed"; the record has the errno's text."""
+
+FAILED_DIALS = (
+    REFUSED,
+    UNREACHABLE,
+    TIMEOUT,
+    NO_PORT,
+    "client refused",
+    "client unreachable",
+    "client timeout",
+)
+"""Ends of sessions whose second leg was never connected."""
+
+FLOW_END = (EXPIRED, STOPPED)
+"""Ends of UDP flows."""
 
 END = (
     CLOSED,

@@ -4,12 +4,14 @@ import errno
 import json
 import os
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from faith.datagram.pace import Paces
 from faith.datagram.udp.flow_handover import FlowHandover
+from faith.datagram.udp.flow_reports import NoReports
 from faith.datagram.udp.flows import Flow, Flows, UdpSettings
 from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
@@ -25,6 +27,8 @@ from tests.datagram.wires import Wire, arrival, number
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from faith.datagram.udp.flow_reports import FlowReports
+
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
 CLIENT, NODE, MAPPED = "2001:db8:6::2", "192.0.2.9", "198.51.100.102"
 POLICY = Policy(
@@ -36,6 +40,17 @@ POLICY = Policy(
 SERVED = 9
 
 
+class Reports(NoReports):
+    """A list of the *ends* that are reported, and why."""
+
+    def __init__(self, ends: list[tuple[Flow, str]]) -> None:
+        self.ends = ends
+
+    def ended(self, flow: Flow, now: float, why: str) -> None:
+        assert now >= flow.opened
+        self.ends.append((flow, why))
+
+
 class Home:
     """A server of UDP but for what reads."""
 
@@ -44,6 +59,8 @@ class Home:
         self.flows_from_v6, self.flows_from_v4 = Flows(UdpSettings()), Flows(UdpSettings())
         wire: Any = Wire()
         shared = self.counters, Paces(0, 0)
+        self.ends: list[tuple[Flow, str]] = []
+        self.reports: FlowReports = Reports(self.ends)
         self.watched: list[Flow] = []
         noticed = self.watched.append, self.watched.remove
         self.v6_to_v4 = UdpV6ToV4(POLICY, self.flows_from_v6, wire, *shared, *noticed)
@@ -97,12 +114,31 @@ def test_flows_go_on_with_their_ports(homes: tuple[Home, Home]) -> None:
     giver, taker = homes
     giver.ask(7000, 7001, 7002)
     ports = giver.ports()
+    for flow in (*giver.flows_from_v6, *giver.flows_from_v4):
+        flow.opened, flow.received = 5.0, 7
     hand_over(giver, taker, room=2)
     assert taker.serves
     assert taker.ports() == ports
     assert len(taker.watched) == len(taker.flows_from_v4) == 3
+    for flow in (*taker.flows_from_v6, *taker.flows_from_v4):
+        assert (flow.opened, flow.sent > 0, flow.received) == (5.0, True, 7)
+    assert {flow.first for flow in taker.flows_from_v6} == {(number("127.0.0.1"), SERVED)}
+    assert not taker.ends
     assert not giver.watched
     assert not len(giver.flows_from_v6) + len(giver.flows_from_v4)
+
+
+def test_flows_of_a_program_without_records_begin_now(homes: tuple[Home, Home]) -> None:
+    giver, taker = homes
+    giver.ask(7000)
+    before = time.monotonic()
+    states, descriptors = giver.handover.give(100)
+    for state in states:
+        del state[1][4]
+    taker.handover.take(json.loads(json.dumps(states)), descriptors)
+    for flow in (*taker.flows_from_v6, *taker.flows_from_v4):
+        assert before <= flow.opened <= time.monotonic()
+        assert flow.sent == 0
 
 
 def test_it_takes_no_further_descriptor(
@@ -127,6 +163,8 @@ def test_who_was_quicker_than_that_keeps_the_new_flow(homes: tuple[Home, Home]) 
     new = taker.ports()[7000]
     hand_over(giver, taker)
     assert taker.ports()[7000] == new
+    ends = [(flow.key[1], why) for flow, why in taker.ends]
+    assert ends == [(7000, "stopped")] * 2, "the flows that are not taken have an end all the same"
     assert len(taker.watched) == len(taker.flows_from_v4) == 2
     for flow in taker.flows_from_v6.expire(1000.0):
         taker.v6_to_v4.end(flow)

@@ -191,7 +191,7 @@ def test_relays_and_tells(inetd: Inetd) -> None:
     record = inetd.ended("closed", 0)
     host, port = client.getsockname()[:2]
     assert record.startswith("<30>")
-    assert f" faithd telnet[{inetd.program.pid}]: " in record
+    assert f" faithd/telnet[{inetd.program.pid}]: " in record
     assert f"client=[{host}]:{port} mapped=[{inetd.lab.mapped()}]:23" in record
     assert f"source={source}:{source_port} server={SERVER}:23 sent=5 received=8" in record
 

@@ -299,6 +299,8 @@ def _recording(table: Table) -> Recording:
         sample=table.take("sample", whole(1, MOST - 1), usual.sample),
         destinations=table.take("destinations", flag, usual.destinations),
         refusals=table.take("refusals", whole(0, MOST - 1), usual.refusals),
+        starts=table.take("starts", flag, usual.starts),
+        flows=table.take("flows", flag, usual.flows),
     )
 
 

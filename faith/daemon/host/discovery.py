@@ -67,6 +67,8 @@ class Running:
     """Processes that do not answer, or have not applied the newest rules or settings."""
     absent: list[str] = field(default_factory=list)
     """Source addresses that this host does not have, the first of each range."""
+    log_lines_lost: int = 0
+    """Log lines that could not be written or kept."""
 
     @property
     def served(self) -> Ports:

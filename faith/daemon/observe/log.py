@@ -1,7 +1,7 @@
-"""Output of log messages and session records: the journal, syslog or standard error.
+"""Output of log messages and records, as text or JSON, to one of the sinks.
 
-Nothing here ever waits: what its receiver has no room for is dropped and counted, and the count is
-logged when there is room again.
+Nothing here ever waits: what its receiver has no room for is kept, and what cannot be kept is
+counted; the count is logged when there is room again.
 """
 
 from __future__ import annotations
@@ -9,17 +9,23 @@ from __future__ import annotations
 import json
 import logging
 import os
-import socket
-import stat
-import struct
 import time
-from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
-from syslog import LOG_DAEMON, LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_NOTICE, LOG_WARNING
-from typing import TYPE_CHECKING, Protocol
+import weakref
+from syslog import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_NOTICE, LOG_WARNING
+from typing import TYPE_CHECKING
 
-from faith.relay.tcp.record import endpoint
+from faith.daemon.observe.log_counters import LOST, WAITING, settle
+from faith.daemon.observe.message_ids import (
+    FLOW_END,
+    FLOW_START,
+    LINES_LOST,
+    MESSAGE_IDS,
+    REFUSAL,
+    SESSION_END,
+    SESSION_START,
+)
+from faith.daemon.observe.sinks import Journal, Stderr, Syslog, own_pid, stamp
+from faith.relay.tcp.record import END, REFUSED, START, TCP, UDP, endpoint
 from faith.translation.reasons import (
     DENIED,
     NO_RULE,
@@ -31,19 +37,18 @@ from faith.translation.reasons import (
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Mapping
 
+    from faith.daemon.observe.sinks import Fields, Later, Sink
+    from faith.kernel.shared.families import Cells
     from faith.relay.tcp.record import Record
-
-    Fields = Mapping[str, str | int | float]
 
 NOTICE = 25
 """The level between INFO and WARNING, for what an operator wants to see in daily operation."""
 logging.addLevelName(NOTICE, "NOTICE")
 
-SYSLOG = Path("/dev/log")
-JOURNAL = Path("/run/systemd/journal/socket")
 FORMS = ("text", "json")
+FINISH = 1.0
+"""Seconds for which the end of a process, or an upgrade, waits for lines to be written."""
 
 _FLOORS = (
     (logging.ERROR, LOG_ERR),
@@ -60,39 +65,21 @@ _NAMES = {
 }
 _NOT_PERMITTED = frozenset((DENIED, NO_RULE, SPECIAL, OWN, NOT_GLOBAL, SOURCE_MAPPED))
 _NO_FIELDS: Fields = {}
-_LENGTH = struct.Struct("<Q")
-_PENDING = 1 << 18  # octets of unwritten lines kept for a slow reader of standard error
-_LINES = 512  # of one turn of the loop, before they are encoded
-_RETRY = 0.2  # seconds until the next attempt to write them
-
-
-class Sink(Protocol):
-    """An output for messages.
-
-    A *structured* sink keeps fields by name.  *bare* says that messages contain their time and
-    program.
-    """
-
-    structured: bool
-    bare: bool
-
-    def write(self, priority: int, text: str, fields: Fields) -> bool:
-        """Write one message of a syslog *priority*; return False when it had to be dropped."""
-
-    def batch(self, loop: AbstractEventLoop) -> None:
-        """Write at most once in each turn of *loop*, where that saves anything."""
-
-    def flush(self) -> None:
-        """Write what is buffered."""
-
-    def close(self) -> None:
-        """Close the descriptor."""
+_EVENTS = {
+    (TCP, START): SESSION_START,
+    (TCP, END): SESSION_END,
+    (TCP, REFUSED): REFUSAL,
+    (UDP, START): FLOW_START,
+    (UDP, END): FLOW_END,
+    (UDP, REFUSED): REFUSAL,
+}
+_MESSAGES = {TCP: "session", UDP: "flow"}
 
 
 class Log(logging.Handler):
-    """The handler that writes log messages and session records to *sink* in one of `FORMS`.
+    """The handler that writes log messages and records to *sink* in one of `FORMS`.
 
-    *ident* is the program name in the output, as KAME's ``faithd telnet``.
+    *ident* is the program name in the output, as ``faithd/telnet``.
     """
 
     def __init__(self, sink: Sink, ident: str, form: str = "text") -> None:
@@ -100,8 +87,10 @@ class Log(logging.Handler):
         self._sink = sink
         self._ident = ident
         self._json = False
-        self._lost = 0
+        self._lost = 0  # lines, since the last message about them
         self.form = form
+        sink.has_room = self._tell_lost
+        _logs.add(self)
 
     @property
     def form(self) -> str:
@@ -115,70 +104,168 @@ class Log(logging.Handler):
         self._sink.bare = self._json
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a message of :mod:`logging`."""
+        """Write a message of :mod:`logging`; its attribute ``event`` is a key of `MESSAGE_IDS`."""
         try:
-            self._write(priority(record.levelno), self.format(record), _NO_FIELDS)
+            event = getattr(record, "event", "")
+            self._write(priority(record.levelno), self.format(record), _NO_FIELDS, event)
         except Exception:  # noqa: BLE001 - a bad message must not end what it is about
             self.handleError(record)
 
     def record(self, record: Record) -> None:
-        """Write the record of a connection; a refusal by rule in KAME's words, and at
+        """Write the record of a connection or flow; a refusal by rule in KAME's words, and at
         KAME's level."""
-        fields = record.fields() if self._json or self._sink.structured else _NO_FIELDS
+        level, text, fields = LOG_INFO, "", _NO_FIELDS
         if record.end in _NOT_PERMITTED:
             to = f"to {endpoint(record.mapped)} " if not record.discreet else ""
-            text = f"translation {to}not permitted for {endpoint(record.client)}: {record.end}"
-            self._write(LOG_ERR, text, fields)
+            what = "" if record.protocol == TCP else "of UDP "
+            text = (
+                f"translation {what}{to}not permitted for {endpoint(record.client)}: {record.end}"
+            )
+            level = LOG_ERR
+        if self._json or self._sink.structured:
+            fields = record.fields()
+            event = _EVENTS[record.protocol, record.event]
+            message = text or (_MESSAGES[record.protocol] if self._json else record.text())
+            self._write(level, message, fields, event)
         else:
-            self._write(LOG_INFO, "session" if self._json else record.text(), fields)
+            self._write(level, text or record.text(), fields)
+
+    # -- where it is written from ------------------------------------------------------------
 
     def batch(self, loop: AbstractEventLoop) -> None:
         """Belong to *loop* from now on; call :meth:`flush` when it has ended."""
         self._sink.batch(loop)
 
+    def retry_by(self, later: Later) -> None:
+        """Have *later* call for every attempt to write what waits."""
+        self._sink.retry_by(later)
+
+    def count_in(self, cells: Cells) -> None:
+        """Count in *cells* of `log_counters.LAYOUT` from now on.
+
+        Lines that wait there are those of a process that has ended, and are lost.
+        """
+        settle(cells)
+        for cell in (LOST, WAITING):
+            cells[cell] += self._sink.cells[cell]
+        self._sink.cells = cells
+
+    def begin_anew(self) -> None:
+        """In a forked process: leave to the parent what waits, and what was lost."""
+        self._lost = 0
+        self._sink.begin_anew()
+
+    # -- its end -----------------------------------------------------------------------------
+
     def flush(self) -> None:
-        """Write what is buffered."""
-        self._sink.flush()
+        """Write what waits, for at most `FINISH` seconds, and count the rest as lost."""
+        if self in _logs:
+            self._lose(self._sink.finish(FINISH))
 
     def close(self) -> None:
-        """Write what is buffered, and close the sink."""
+        """Write what waits as :meth:`flush` does, and close the sink."""
         super().close()
-        self._sink.flush()
-        self._sink.close()
+        if self in _logs:
+            self.flush()
+            _logs.discard(self)
+            self._sink.close()
 
-    def _write(self, level: int, text: str, fields: Fields) -> None:
+    def _write(self, level: int, text: str, fields: Fields, event: str = "") -> None:
         if self._json:
-            text = self._object(level, text, fields)
+            text = self._object(level, text, fields, event)
         if self._lost:
             self._tell_lost()
-        if not self._sink.write(level, text, fields):
-            self._lost += 1
+        if dropped := self._sink.write(level, text, fields, event):
+            self._lose(dropped)
+
+    def _lose(self, lines: int) -> None:
+        self._lost += lines
+        self._sink.cells[LOST] += lines
 
     def _tell_lost(self) -> None:
-        text = f"{self._lost} messages were lost"
+        lost, self._lost = self._lost, 0
+        if not lost:
+            return
+        text = f"{lost} log lines were lost" if lost > 1 else "1 log line was lost"
+        fields: Fields = {"lost": lost}
         if self._json:
-            text = self._object(LOG_WARNING, text, _NO_FIELDS)
-        if self._sink.write(LOG_WARNING, text, _NO_FIELDS):
-            self._lost = 0
+            text = self._object(LOG_WARNING, text, fields, LINES_LOST)
+        if self._sink.write(LOG_WARNING, text, fields, LINES_LOST):
+            self._lost = lost
 
-    def _object(self, level: int, text: str, fields: Fields) -> str:
+    def _object(self, level: int, text: str, fields: Fields, event: str) -> str:
         now = time.time()
-        second = _stamp("%Y-%m-%dT%H:%M:%S", int(now), True)
+        second = stamp("%Y-%m-%dT%H:%M:%S", int(now), True)
+        about = {"message_id": MESSAGE_IDS[event]} if event else {}
         return json.dumps(
             {
-                "time": f"{second}.{int(now % 1 * 1000):03}Z",
+                "time": f"{second}.{int(now % 1 * 1_000_000):06}Z",
                 "level": _NAMES[level],
                 "ident": self._ident,
-                "pid": _pid(),
+                "pid": own_pid(),
                 "message": text,
+                **about,
                 **fields,
             }
         )
 
 
+_logs: weakref.WeakSet[Log] = weakref.WeakSet()
+
+
+def _begin_anew() -> None:
+    for one in list(_logs):
+        one.begin_anew()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+# -- the log of this process ---------------------------------------------------------------------
+
+
+def batch(loop: AbstractEventLoop) -> None:
+    """Have the log of this process belong to *loop*; without a log this does nothing."""
+    for one in _installed():
+        one.batch(loop)
+
+
+def count_in(cells: Cells) -> None:
+    """Have the log of this process count in *cells* of `log_counters.LAYOUT` from now on."""
+    for one in _installed():
+        one.count_in(cells)
+
+
+def record(one: Record) -> None:
+    """Write a record to the log of this process."""
+    for log in _installed():
+        log.record(one)
+
+
+def set_form(form: str) -> None:
+    """Have the log of this process be of another of `FORMS`."""
+    for one in _installed():
+        one.form = form
+
+
+def finish() -> None:
+    """Write what waits in the log of this process, which ends or becomes another program."""
+    for one in _installed():
+        one.flush()
+
+
+def _installed() -> list[Log]:
+    return [one for one in logging.getLogger().handlers if isinstance(one, Log)]
+
+
 def priority(level: int) -> int:
     """Return the syslog priority of a level of :mod:`logging`."""
     return next((priority for floor, priority in _FLOORS if level >= floor), LOG_DEBUG)
+
+
+def identifier(program: str, service: str = "") -> str:
+    """Return the name of *program* in the log, one word: a space would end syslog's tag."""
+    return f"{program}/{service}".replace(" ", "") if service else program
 
 
 def open_sink(ident: str, *, foreground: bool) -> Sink:
@@ -194,165 +281,3 @@ def _leads_to_journal(descriptor: int) -> bool:
     JOURNAL_STREAM)."""
     file = os.fstat(descriptor)
     return os.environ.get("JOURNAL_STREAM") == f"{file.st_dev}:{file.st_ino}"
-
-
-class _Datagrams:
-    """A Unix socket that takes one message in each datagram."""
-
-    bare = False
-
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-
-    def _send(self, message: bytes) -> bool:
-        try:
-            # By path every time: a restarted daemon has a new socket there.
-            self._socket.sendto(message, self._path)
-        except OSError:
-            return False
-        return True
-
-    def batch(self, loop: AbstractEventLoop) -> None:
-        """Do nothing: each message is a datagram of its own."""
-
-    def flush(self) -> None:
-        """Do nothing: nothing is buffered."""
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
-
-class Syslog(_Datagrams):
-    """Syslog's socket, with messages as syslog(3) writes them with LOG_PID and LOG_DAEMON."""
-
-    structured = False
-
-    def __init__(self, ident: str, path: Path = SYSLOG) -> None:
-        super().__init__(path)
-        self._ident = ident
-
-    def write(self, priority: int, text: str, fields: Fields) -> bool:
-        """Send a datagram for each line of *text*."""
-        head = (
-            f"<{LOG_DAEMON | priority}>{_stamp('%b %e %H:%M:%S', int(time.time()))}"
-            f" {self._ident}[{_pid()}]: "
-        )
-        sent = [self._send((head + line).encode()) for line in text.splitlines()]
-        return all(sent)
-
-
-class Journal(_Datagrams):
-    """systemd's journal, in its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL)."""
-
-    structured = True
-
-    def __init__(self, ident: str, path: Path = JOURNAL) -> None:
-        super().__init__(path)
-        self._common = _entry("SYSLOG_IDENTIFIER", ident) + _entry("SYSLOG_FACILITY", 3)
-
-    def write(self, priority: int, text: str, fields: Fields) -> bool:
-        """Send one entry; *fields* become FAITH_CLIENT and so on."""
-        entry = _entry("MESSAGE", text) + _entry("PRIORITY", priority) + self._common
-        return self._send(
-            entry + b"".join(_entry(f"FAITH_{name.upper()}", fields[name]) for name in fields)
-        )
-
-
-def _entry(name: str, value: str | int | float) -> bytes:
-    data = str(value).encode()
-    if b"\n" in data:
-        return name.encode() + b"\n" + _LENGTH.pack(len(data)) + data + b"\n"
-    return name.encode() + b"=" + data + b"\n"
-
-
-class Stderr:
-    """Lines on standard error, with time and program unless they are *bare*."""
-
-    structured = False
-
-    bare = False
-
-    def __init__(self, ident: str, descriptor: int = 2) -> None:
-        self._ident = ident
-        self._descriptor = _without_waiting(descriptor)
-        self._lines: list[str] = []  # of this turn
-        self._pending = bytearray()  # encoded lines
-        self._loop: AbstractEventLoop | None = None
-        self._scheduled = False
-
-    def batch(self, loop: AbstractEventLoop) -> None:
-        """Write once in each turn of *loop* from now on."""
-        self._loop = loop
-
-    def write(self, priority: int, text: str, fields: Fields) -> bool:
-        """Write or buffer a line; return False when the buffer is full."""
-        if len(self._lines) >= _LINES:
-            self._gather()
-        if len(self._pending) > _PENDING:
-            self.flush()
-            if len(self._pending) > _PENDING:
-                return False
-        self._lines.append(text)
-        if self._loop is None:
-            self.flush()
-        elif not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self.flush)
-        return True
-
-    def flush(self) -> None:
-        """Write what is buffered; what cannot be written now, for any reason, stays buffered."""
-        self._scheduled = False
-        self._gather()
-        try:
-            while self._pending:
-                del self._pending[: os.write(self._descriptor, self._pending)]
-        except OSError:
-            if self._loop is not None and not self._loop.is_closed():
-                self._scheduled = True
-                self._loop.call_later(_RETRY, self.flush)
-
-    def _gather(self) -> None:
-        """Encode the lines of this turn with time and program, all at once: there can be many."""
-        if not self._lines:
-            return
-        head = ""
-        if not self.bare:
-            stamp = _stamp("%Y-%m-%d %H:%M:%S", int(time.time()))
-            head = f"{stamp} {self._ident}[{_pid()}]: "
-        lines = f"\n{head}".join(self._lines)
-        self._pending += f"{head}{lines}\n".encode()
-        self._lines.clear()
-
-    def close(self) -> None:
-        """Close the sink's own descriptor."""
-        os.close(self._descriptor)
-
-
-def _without_waiting(descriptor: int) -> int:
-    """Return a descriptor of the same pipe or terminal with O_NONBLOCK, which others do not share.
-
-    A file needs none; a socket is duplicated as it is.
-    """
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        with suppress(OSError):
-            return os.open(f"/proc/self/fd/{descriptor}", flags)
-    return os.dup(descriptor)
-
-
-@lru_cache(maxsize=1)
-def _pid() -> int:
-    return os.getpid()  # cached: a system call for every line otherwise
-
-
-os.register_at_fork(after_in_child=_pid.cache_clear)
-
-
-@lru_cache(maxsize=8)
-def _stamp(form: str, second: int, utc: bool = False) -> str:
-    return time.strftime(form, time.gmtime(second) if utc else time.localtime(second))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.daemon.observe import health
+from faith.daemon.observe import health, log_counters
 from faith.daemon.observe.health import RelayHealth
+from faith.daemon.observe.log import count_in
 from faith.datagram.ping import ping_counters
 from faith.datagram.udp import udp_counters
 from faith.dns import dns_counters
@@ -40,6 +41,7 @@ class MetricAreas:
             ping_counters.LAYOUT,
             udp_counters.LAYOUT,
             health.LAYOUT,
+            log_counters.LAYOUT,
         )
         several = [OldCounters(one, layouts) for one in left]
         self._old = several.pop() if several else None
@@ -49,6 +51,7 @@ class MetricAreas:
         for old in several:
             self.area.settle(old)
             old.close_in_child()
+        self._count_lines(self.area.places - 1)
 
     def worker(self, number: int) -> Counters:
         """Return the counters of a worker."""
@@ -71,19 +74,27 @@ class MetricAreas:
 
     def enter_worker(self, number: int) -> None:
         """Become a worker."""
-        self.area.enter(number)
+        self._enter(number)
 
     def enter_name_server(self, number: int) -> None:
         """Become a name server process."""
-        self.area.enter(self._name_server(number))
+        self._enter(self._name_server(number))
 
     def enter_ping(self) -> None:
         """Become the process that translates pings."""
-        self.area.enter(self._ping)
+        self._enter(self._ping)
 
     def enter_udp(self) -> None:
         """Become the process that relays UDP."""
-        self.area.enter(self._udp)
+        self._enter(self._udp)
+
+    def _enter(self, place: int) -> None:
+        self.area.enter(place)
+        self._count_lines(place)
+
+    def _count_lines(self, place: int) -> None:
+        """Count the log lines of this process in its slot."""
+        count_in(self.area.slab(place, log_counters.LAYOUT))
 
     def _name_server(self, number: int) -> int:
         return self._workers + number % NAME_SERVERS
@@ -94,13 +105,23 @@ class MetricAreas:
             relay_counters.LAYOUT, relay_counters.LAYOUT.start(relay_counters.OPEN)
         )
 
+    def lost_log_lines(self) -> int:
+        """Return the number of log lines that all processes have lost."""
+        return self.area.total(log_counters.LAYOUT, log_counters.LOST)
+
+    def worker_gone(self, number: int) -> None:
+        """Count the sessions and log lines that a worker still had when it ended as lost."""
+        self.worker(number).lost()
+        log_counters.settle(self.area.slab(number, log_counters.LAYOUT))
+
     def old_worker_gone(self, number: int) -> None:
-        """Count the sessions that a worker of the predecessor process still had when it ended as
-        lost."""
+        """Do so for a worker of the predecessor process."""
         if self._old is not None:
             layout = relay_counters.LAYOUT
             lost = layout.cells(relay_counters.SESSIONS)[LOST]
             self._old.move(number, layout, layout.start(relay_counters.OPEN), lost)
+            layout = log_counters.LAYOUT
+            self._old.move(number, layout, log_counters.WAITING, log_counters.LOST)
 
     # -- upgrades and children ---------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from faith.daemon.observe import log as log_output
 from faith.daemon.process.channel import close_all, from_memory
 from faith.daemon.process.messages import Alive, Heartbeat, State, Stop
 
@@ -51,6 +52,7 @@ class Child:
         self._spare: int | None = None
         self._keep_spare()
         loop.add_reader(channel.fileno(), self._receive)
+        log_output.batch(loop)
 
     def close(self) -> None:
         """Receive no more; the channel stays open."""

@@ -15,6 +15,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from faith.daemon.observe import log as log_output
 from faith.daemon.process.channel import InvalidMessage, close_all
 from faith.daemon.process.heartbeat import Heartbeats
 from faith.daemon.process.messages import Alive, Failed, Ready, pair
@@ -263,6 +264,7 @@ class Crew:
         except Exception:
             log.exception("this %s failed", self._what)
         finally:
+            log_output.finish()
             os._exit(status)
 
     def _mourn(self, member: Member, how: str) -> None:

@@ -54,6 +54,9 @@ class Server(Protocol):
     def close(self) -> None:
         """Read no more."""
 
+    def end(self) -> None:
+        """Record what is left: the process ends."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -86,9 +89,10 @@ def work(task: Task, channel: ProcessChannel) -> None:
         channel.send(Failed(str(error)))
         return
     loop = uvloop.new_event_loop()
-    DatagramProcess(loop, task, channel)
+    process = DatagramProcess(loop, task, channel)
     channel.send(Ready())
     loop.run_forever()
+    process.end()
     loop.close()
 
 
@@ -121,6 +125,10 @@ class DatagramProcess:
     def close(self) -> None:
         """Receive no more orders."""
         self._child.close()
+
+    def end(self) -> None:
+        """Record what is left."""
+        self._server.end()
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known = self._server.policy.maps if is_change else NO_MAPS

@@ -342,7 +342,7 @@ class Relaying:
         work(task, channel, self._log)
 
     def _member_gone(self, member: Member) -> None:
-        self._places.worker(member.number).lost()
+        self._places.worker_gone(member.number)
         self._tables.clear(member.number)
         self._workers_changed()
         self._data.forget(member)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import _socket
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from faith.daemon.observe import log as log_output
+from faith.daemon.observe.flow_records import FlowRecords
+from faith.daemon.observe.records import Recording, Records
 from faith.datagram import icmp
-from faith.datagram.udp.flows import UdpSettings
+
+# msgspec looks the annotation up when it decodes.
+from faith.datagram.udp.flows import UdpSettings  # noqa: TC001
 from faith.datagram.udp.udp_server import Udp, UdpSockets
 from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
 from faith.kernel.sockets.udp_sockets import arrivals, sender
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.observe.metric_areas import MetricAreas
+    from faith.datagram.udp.udp_counters import UdpCounters
     from faith.translation.destination import Policy
 
 
@@ -89,11 +96,66 @@ class UdpGear:
             sock.close()
 
 
+@dataclass(frozen=True)
+class RecordedUdpSettings:
+    """The settings of UDP, how its flows are recorded, and in which form."""
+
+    udp: UdpSettings
+    recording: Recording
+    log: str
+
+
+class RecordedUdp:
+    """A UDP translator, and the records of its flows."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        policy: Policy,
+        sockets: UdpSockets,
+        wanted: RecordedUdpSettings,
+        counters: UdpCounters,
+    ) -> None:
+        self._records = Records(loop, wanted.recording, log_output.record)
+        reports = FlowRecords(self._records)
+        self._udp = Udp(loop, sockets, policy, wanted.udp, counters, reports)
+        self.handover = self._udp.handover
+        """The flows, for the server of another process to continue with."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that decides, about the next datagram of existing flows too."""
+        return self._udp.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._udp.policy = policy
+
+    def configure(self, wanted: RecordedUdpSettings) -> None:
+        """Apply other settings from now on."""
+        self._records.recording = wanted.recording
+        log_output.set_form(wanted.log)
+        self._udp.configure(wanted.udp)
+
+    def serve(self) -> None:
+        """Start to read; does nothing if it has started."""
+        self._udp.serve()
+
+    def close(self) -> None:
+        """Stop reading; datagrams wait in the kernel's queues."""
+        self._udp.close()
+
+    def end(self) -> None:
+        """Record the flows that are left as stopped: the process ends."""
+        self._udp.end()
+        self._records.sum_up()
+
+
 class UdpKind:
     """The kind of datagrams that flows are made of; it counts in its *places*."""
 
     name = "UDP server"
-    settings = UdpSettings
+    settings = RecordedUdpSettings
 
     def __init__(self, places: MetricAreas) -> None:
         self._places = places
@@ -102,9 +164,11 @@ class UdpKind:
         """In the process: write its numbers, and no others."""
         self._places.enter_udp()
 
-    def wanted(self, settings: Settings) -> UdpSettings | None:
-        """The settings of ``[udp]``."""
-        return settings.udp
+    def wanted(self, settings: Settings) -> RecordedUdpSettings | None:
+        """The settings of ``[udp]``, and of ``[log]``."""
+        if settings.udp is None:
+            return None
+        return RecordedUdpSettings(settings.udp, settings.recording, settings.log)
 
     def gear(self, settings: Settings) -> UdpGear:
         """New gear.  Raises SetupError."""
@@ -115,7 +179,11 @@ class UdpKind:
         return UdpGear.resume(state)
 
     def server(
-        self, loop: AbstractEventLoop, policy: Policy, sockets: UdpSockets, wanted: UdpSettings
-    ) -> Udp:
+        self,
+        loop: AbstractEventLoop,
+        policy: Policy,
+        sockets: UdpSockets,
+        wanted: RecordedUdpSettings,
+    ) -> RecordedUdp:
         """Return the server that relays UDP."""
-        return Udp(loop, sockets, policy, wanted, self._places.udp())
+        return RecordedUdp(loop, policy, sockets, wanted, self._places.udp())

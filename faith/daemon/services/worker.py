@@ -164,6 +164,7 @@ class Worker:
             Supervised(self._stock, self._stock4, secured, self._ask_for_door),
             task.counters,
             task.admission,
+            self._records.begun,
         )
         self._relay.on_idle = loop.stop
         self._parts: dict[str, Part] = {"sessions": self._relay.handover}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import faith
+from faith.daemon.observe import log as log_output
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 from faith.daemon.process.worker_pool import how_it_ended
@@ -153,6 +154,7 @@ class Upgrade:
                 for one in (descriptor, *descriptors):
                     os.set_inheritable(one, True)
                 os.chdir(_STARTED_IN)
+                log_output.finish()
                 os.execve(sys.executable, _command(), environment)
         except OSError as error:
             for one in descriptors:

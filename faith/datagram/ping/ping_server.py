@@ -86,6 +86,9 @@ class Ping:
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
 
+    def end(self) -> None:
+        """Do nothing: pings leave no records."""
+
     @property
     def policy(self) -> Policy:
         """The policy that decides, which can be replaced at any time."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import _socket
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.datagram.udp import paths, udp_v4_to_v6, udp_v6_to_v4
 from faith.datagram.udp.flows import Flow
 from faith.translation.prefix import Prefix
+from faith.translation.reasons import STOPPED
 
 if TYPE_CHECKING:
+    from faith.datagram.udp.flow_reports import FlowReports
     from faith.datagram.udp.flows import Flows
     from faith.datagram.udp.udp_counters import UdpCounters
 
@@ -25,6 +28,7 @@ class Home(Protocol):
     v4_to_v6: udp_v4_to_v6.UdpV4ToV6
     flows_from_v6: Flows
     flows_from_v4: Flows
+    reports: FlowReports
 
     def serve(self) -> None:
         """Start to read."""
@@ -74,26 +78,34 @@ class FlowHandover:
             elif kind == "outward":
                 flow = _v6_flow(_socket.socket(fileno=next(rest)), *state)
                 if home.flows_from_v6.find(flow.key):
+                    home.reports.ended(flow, time.monotonic(), STOPPED)
                     flow.ends.sock.close()
                 else:
                     home.flows_from_v6.add(flow)
                     home.v6_to_v4.settle(flow)
             else:
                 flow = _v4_flow(*state)
-                if not home.flows_from_v4.find(flow.key):
+                if home.flows_from_v4.find(flow.key):
+                    home.reports.ended(flow, time.monotonic(), STOPPED)
+                else:
                     home.flows_from_v4.add(flow)
                     home.v4_to_v6.settle(flow)
 
 
 def _common(flow: Flow) -> list[Any]:
-    return [flow.key, flow.owner, flow.due, list(flow.peers.items())]
+    told = [flow.opened, list(flow.first), flow.sent, flow.received]
+    return [flow.key, flow.owner, flow.due, list(flow.peers.items()), told]
 
 
 def _flow(common: list[Any], ends: Any) -> Flow:
-    key, owner, due, peers = common
+    key, owner, due, peers, *told = common  # an older program told nothing
     flow = Flow(tuple(key), owner, ends)
     flow.due = due
     flow.peers = dict(peers)
+    for opened, first, flow.sent, flow.received in told:
+        flow.opened, flow.first = opened, tuple(first)
+    if not told:
+        flow.opened = time.monotonic()
     return flow
 
 

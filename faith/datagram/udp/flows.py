@@ -77,10 +77,14 @@ class Flow:
     by.
 
     It lasts until *due* at least; *peers* are the hosts the client sent to, and until when they may
-    answer.
+    answer.  *first* is the endpoint that a client of IPv6 first sent to; *sent* and *received* are
+    octets from the client and to it, since it was *opened*.
     """
 
-    __slots__ = ("due", "ended", "ends", "key", "owner", "peers")
+    __slots__ = (
+        *("due", "ended", "ends", "first", "key", "opened", "owner", "peers"),
+        *("received", "sent"),
+    )
 
     def __init__(self, key: Key, owner: int, ends: Any) -> None:
         self.key = key
@@ -89,6 +93,9 @@ class Flow:
         self.due = 0.0
         self.ended = False
         self.peers: dict[int, float] = {}
+        self.first = (0, 0)
+        self.opened = 0.0
+        self.sent = self.received = 0
 
 
 class Flows:

@@ -11,16 +11,19 @@ from faith.datagram.pace import Paces
 from faith.datagram.raw_icmp import RawIcmp, received
 from faith.datagram.udp.answers import answer_error_v4, answer_error_v6
 from faith.datagram.udp.flow_handover import FlowHandover
+from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import Flows
 from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.kernel.sockets.udp_sockets import limit_mtu, receive
+from faith.translation.reasons import EXPIRED, STOPPED
 
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop, TimerHandle
 
+    from faith.datagram.udp.flow_reports import FlowReports
     from faith.datagram.udp.flows import Flow, UdpSettings
     from faith.translation.destination import Policy
 
@@ -47,7 +50,7 @@ class UdpSockets(NamedTuple):
 
 
 class Udp:
-    """The UDP translator: relays datagrams between IPv6 and IPv4."""
+    """The UDP translator: relays datagrams between IPv6 and IPv4, and makes *reports* of flows."""
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Udp:
         policy: Policy,
         settings: UdpSettings,
         counters: UdpCounters | None = None,
+        reports: FlowReports = NO_REPORTS,
     ) -> None:
         self._loop = loop
         self._sockets = sockets
@@ -65,10 +69,11 @@ class Udp:
         self._by_descriptor: dict[int, Flow] = {}
         self.flows_from_v6, self.flows_from_v4 = Flows(settings), Flows(settings)
         shared = self.counters, Paces(ERRORS, ERRORS_PER_CLIENT)
+        self.reports = reports
         noticed = self._watch, self._forget
-        self.v6_to_v4 = UdpV6ToV4(policy, self.flows_from_v6, sockets.send_v6, *shared, *noticed)
-        raw = sockets.send_v4, sockets.send_v6
-        self.v4_to_v6 = UdpV4ToV6(policy, self.flows_from_v4, *raw, *shared)
+        v6, v4 = sockets.send_v6, sockets.send_v4
+        self.v6_to_v4 = UdpV6ToV4(policy, self.flows_from_v6, v6, *shared, *noticed, reports)
+        self.v4_to_v6 = UdpV4ToV6(policy, self.flows_from_v4, v4, v6, *shared, reports)
         self._sweeper: TimerHandle | None = None
         self.handover = FlowHandover(self)
         """The flows, for the server of another process to continue with."""
@@ -94,6 +99,12 @@ class Udp:
         sockets = self._sockets
         for readable in (sockets.v6, sockets.v4, sockets.icmp_v6, sockets.icmp_v4, self._poll):
             self._loop.remove_reader(readable.fileno())
+
+    def end(self) -> None:
+        """Report the flows that are left as stopped: their process ends."""
+        now = self._loop.time()
+        for flow in (*self.flows_from_v6, *self.flows_from_v4):
+            self.reports.ended(flow, now, STOPPED)
 
     @property
     def policy(self) -> Policy:
@@ -172,8 +183,10 @@ class Udp:
     def _sweep(self) -> None:
         now = self._loop.time()
         for flow in self.flows_from_v6.expire(now):
+            self.reports.ended(flow, now, EXPIRED)
             self.v6_to_v4.end(flow)
         for flow in self.flows_from_v4.expire(now):
+            self.reports.ended(flow, now, EXPIRED)
             self.v4_to_v6.end(flow)
         self.counters.flows(len(self.flows_from_v6) + len(self.flows_from_v4))
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.packet import UDP
 from faith.datagram.report import NO_WAY, about_v6, error_for_v4, pass_on_v4
+from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports, whole_v4
 from faith.kernel.sockets.udp_sockets import from_v4, from_v6, header
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from faith.datagram.pace import Paces
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
+    from faith.datagram.udp.flow_reports import FlowReports
     from faith.datagram.udp.flows import Flows, Key
     from faith.datagram.udp.udp_counters import UdpCounters
     from faith.kernel.sockets.udp_sockets import Arrival, Control
@@ -80,7 +82,8 @@ class V4ToV6Ends:
 class UdpV4ToV6:
     """The translator of datagrams from IPv4 to IPv6; sends by raw sockets, one of each family.
 
-    *policy* decides; *errors* limits the rate of the gateway's own errors.
+    *policy* decides; *errors* limits the rate of the gateway's own errors.  *reports* are of what
+    begins and of what is refused.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class UdpV4ToV6:
         v6: _socket.socket,
         counters: UdpCounters,
         errors: Paces,
+        reports: FlowReports = NO_REPORTS,
     ) -> None:
         self._policy = policy
         self._flows = flows
@@ -98,6 +102,7 @@ class UdpV4ToV6:
         self._v6 = v6
         self._counters = counters
         self._errors = errors
+        self._reports = reports
         self._judged: dict[tuple[object, ...], Flow] = {}
         self._replies: dict[Reply, Flow] = {}
 
@@ -138,6 +143,7 @@ class UdpV4ToV6:
             self._counters.lost()
             no_way = error.errno in NO_WAY
             return self._error_for(arrival, icmp.UNREACHABLE_HOST_V4, now) if no_way else None
+        flow.sent += len(payload)
         self._counters.to_v6(len(payload))
         return None
 
@@ -164,6 +170,8 @@ class UdpV4ToV6:
             self._flows.add(flow)
             self._flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
+            flow.opened = now
+            self._reports.begun(flow, now)
         if not verdict.leased:  # a lease is looked up for each datagram, which extends it
             self._judged[arrival.source, arrival.original] = flow
             flow.ends.judged = arrival.source, arrival.original
@@ -197,6 +205,7 @@ class UdpV4ToV6:
 
     def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
         self._counters.refused(why)
+        self._reports.refused(why, arrival)
         return self._error_for(arrival, error, now)
 
     def _error_for(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
@@ -223,6 +232,7 @@ class UdpV4ToV6:
         except OSError:
             self._counters.lost()
         else:
+            flow.received += len(payload)
             self._counters.to_v4(len(payload))
 
     def translate_error(self, packet: Packet) -> Send | None:

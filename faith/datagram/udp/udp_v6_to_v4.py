@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from faith.datagram import icmp
 from faith.datagram.packet import UDP, read_v4
 from faith.datagram.report import NO_WAY, about_v4, error_for_v6, pass_on_v6, reporter_v6
+from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports, whole_v6
 from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6, text_v4
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from faith.datagram.pace import Paces
     from faith.datagram.send import Send
+    from faith.datagram.udp.flow_reports import FlowReports
     from faith.datagram.udp.flows import Flows
     from faith.datagram.udp.udp_counters import UdpCounters
     from faith.kernel.sockets.udp_sockets import Arrival
@@ -36,7 +38,8 @@ class UdpV6ToV4:
     """The translator of datagrams from IPv6 to IPv4; sends answers by the raw socket *sender*.
 
     *policy* decides; *errors* limits the rate of the gateway's own errors.  *watch* is called with
-    every new flow, and *forget* with one that has ended, before its socket is closed.
+    every new flow, and *forget* with one that has ended, before its socket is closed.  *reports*
+    are of what begins and of what is refused.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class UdpV6ToV4:
         errors: Paces,
         watch: Callable[[Flow], None],
         forget: Callable[[Flow], None],
+        reports: FlowReports = NO_REPORTS,
     ) -> None:
         self._policy = policy
         self._flows = flows
@@ -56,6 +60,7 @@ class UdpV6ToV4:
         self._errors = errors
         self._watch = watch
         self._forget = forget
+        self._reports = reports
         self._paths: dict[tuple[object, ...], ForwardPath] = {}
         self._by_endpoint: dict[tuple[int | None, int], Flow] = {}
         self._return_paths = 0  # of all flows
@@ -98,6 +103,7 @@ class UdpV6ToV4:
         if now >= path.fresh:
             path.fresh = now + LOOK
             self._flows.touch(path.flow, path.server, path.to[1], now)
+        path.flow.sent += len(payload)
         if path.twin:
             self.send_back(path.twin, payload, path.seen_as, now)
             return None
@@ -121,6 +127,7 @@ class UdpV6ToV4:
         verdict = self._policy.admit(client, server, prefix, PROTOCOL)
         if verdict.refused == SOURCE_MAPPED or not client:  # RFC 6146 §3.5; and :: is no host
             self._counters.refused(SOURCE_MAPPED)
+            self._reports.refused(SOURCE_MAPPED, arrival)
             return None
         twin = self._twin(server, arrival.port)
         if verdict.refused and not (twin and verdict.refused == OWN):
@@ -141,6 +148,9 @@ class UdpV6ToV4:
                 return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6, now)
             self._flows.add(flow)
             self._flows.touch(flow, server, arrival.port, now)
+            flow.first = server, arrival.port
+            flow.opened = now
+            self._reports.begun(flow, now)
         return ForwardPath(flow, server, (text_v4(server), arrival.port), twin)
 
     def _twin(self, server: int, port: int) -> Flow | None:
@@ -189,6 +199,7 @@ class UdpV6ToV4:
 
     def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
         self._counters.refused(why)
+        self._reports.refused(why, arrival)
         return self._error_for(arrival, error, now)
 
     def _error_for(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
@@ -225,6 +236,7 @@ class UdpV6ToV4:
         except OSError:
             self._counters.lost()
         else:
+            flow.received += len(payload)
             self._counters.to_v6(len(payload))
 
     def _return_path(self, flow: Flow, source: tuple[str, int], now: float) -> ReturnPath:

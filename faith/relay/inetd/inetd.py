@@ -131,6 +131,14 @@ def main(arguments: list[str]) -> int:
     log = Syslog()
     sys.excepthook = log.defect
     try:
+        return _serve_by(arguments, log)
+    finally:
+        log.finish()
+
+
+def _serve_by(arguments: list[str], log: Syslog) -> int:
+    """Serve by these *arguments*, and log why not; return the exit status."""
+    try:
         options = parse(arguments)
         if options.help:
             return _help()
@@ -216,6 +224,7 @@ def _serve_locally(client: str, server: list[str], log: Syslog) -> int:
     log.info(f"executing local {path} for {client}")
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
         _signal.signal(number, _signal.SIG_DFL)  # Python ignores them, and exec would keep that
+    log.finish()
     try:
         os.execv(path, [path, *server[1:]])
     except OSError as error:

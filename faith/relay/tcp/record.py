@@ -1,4 +1,4 @@
-"""The record of a connection, reported when the connection is over."""
+"""The record of a connection or a UDP flow: at its end, and at its start where that is wanted."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ if TYPE_CHECKING:
     """A host, as text, and a port."""
 
 
+TCP, UDP = "tcp", "udp"
+START, END, REFUSED = "start", "end", "refused"
+
+
 class Record:
-    """One connection, accept to end.
+    """One connection or UDP flow, accept to end.
 
     *client*, *mapped* (what the client asked for), *source* and *server* are ``(host, port)``; the
     last two are None when there was no second leg.  *started* is Unix time, *seconds* the duration;
     *sent* counts bytes from the client that the server's socket took, *received* the other way;
-    *end* says why it ended.  A *discreet* record does not tell where it went.
+    *end* says why it ended, and is empty in a record of its start.  A *discreet* record does not
+    tell where it went.
     """
 
     __slots__ = (
@@ -25,6 +30,7 @@ class Record:
         "discreet",
         "end",
         "mapped",
+        "protocol",
         "received",
         "seconds",
         "sent",
@@ -44,6 +50,7 @@ class Record:
         seconds: float = 0.0,
         sent: int = 0,
         received: int = 0,
+        protocol: str = TCP,
     ) -> None:
         self.client = client
         self.mapped = mapped
@@ -54,48 +61,65 @@ class Record:
         self.seconds = seconds
         self.sent = sent
         self.received = received
+        self.protocol = protocol
         self.discreet = False
+
+    @property
+    def event(self) -> str:
+        """The event that is recorded: `START`, `END` or `REFUSED`."""
+        if self.server is None:
+            return REFUSED
+        return END if self.end else START
 
     def text(self) -> str:
         """One line of ``key=value``; a value with spaces stands in quotes."""
+        protocol = "" if self.protocol == TCP else f"protocol={self.protocol} "
+        if not self.end:
+            return (
+                f"event=start {protocol}client={endpoint(self.client)}{self._legs_text()}"
+                f" started={self.started:.6f}"
+            )
         end = f'"{self.end}"' if " " in self.end else self.end
         return (
-            f"client={endpoint(self.client)}{self._legs_text()} sent={self.sent}"
-            f" received={self.received} started={self.started:.3f} seconds={self.seconds:.3f}"
+            f"{protocol}client={endpoint(self.client)}{self._legs_text()} sent={self.sent}"
+            f" received={self.received} started={self.started:.6f} seconds={self.seconds:.6f}"
             f" end={end}"
         )
 
     def fields(self) -> dict[str, str | int | float]:
-        """The same by name, for JSON and the journal."""
-        return {
-            "client": endpoint(self.client),
-            **dict(self._legs()),
-            "sent": self.sent,
-            "received": self.received,
-            "started": self.started,
-            "seconds": self.seconds,
-            "end": self.end,
-        }
+        """The same by name, for JSON and the journal; an address and its port are two fields."""
+        fields: dict[str, str | int | float] = {"event": self.event, "protocol": self.protocol}
+        for name, (host, port) in [("client", self.client), *self._legs()]:
+            fields[name] = host
+            fields[f"{name}_port"] = port
+        if self.end:
+            fields["sent"] = self.sent
+            fields["received"] = self.received
+        fields["started"] = round(self.started, 6)
+        if self.end:
+            fields["seconds"] = round(self.seconds, 6)
+            fields["end"] = self.end
+        return fields
 
     def _legs_text(self) -> str:
         if self.discreet or not self.source or not self.server:
-            return "".join([f" {name}={address}" for name, address in self._legs()])
+            return "".join([f" {name}={endpoint(address)}" for name, address in self._legs()])
         # At once, the families being known: most records are of this kind, and short connections
         # notice what theirs cost.
         mapped, mapped_port = self.mapped
         source, source_port = self.source
         server, server_port = self.server
         if ":" in server:
-            return "".join([f" {name}={address}" for name, address in self._legs()])
+            return "".join([f" {name}={endpoint(address)}" for name, address in self._legs()])
         return (
             f" mapped=[{mapped}]:{mapped_port} source={source}:{source_port}"
             f" server={server}:{server_port}"
         )
 
-    def _legs(self) -> list[tuple[str, str]]:
-        legs = [("mapped", endpoint(self.mapped))]
+    def _legs(self) -> list[tuple[str, Endpoint]]:
+        legs = [("mapped", self.mapped)]
         if self.source and self.server:
-            legs += [("source", endpoint(self.source)), ("server", endpoint(self.server))]
+            legs += [("source", self.source), ("server", self.server)]
         return [leg for leg in legs if leg[0] == "source"] if self.discreet else legs
 
 

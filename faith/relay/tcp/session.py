@@ -180,6 +180,17 @@ class Session:
             "received": self.server.moved,
         }
 
+    def start_record(self, now: float) -> Record:
+        """Return the record of the session at its start: the server has just been dialled."""
+        return Record(
+            (self.client_host, self.client_port),
+            (self.route.mapped, self.mapped_port),
+            "",
+            time.time() - (now - self.started),
+            self.server.sock.getsockname()[:2],
+            (self.route.server, self.port),
+        )
+
     def record(self, now: float) -> Record:
         """Return the record of the session at its end; its sockets are still open."""
         seconds = now - self.started
