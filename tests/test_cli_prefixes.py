@@ -24,7 +24,8 @@ def reserved(monkeypatch: pytest.MonkeyPatch) -> list[Prefix]:
     """The prefixes reserved on this host, in a fake kernel."""
     found = [PREFIX]
     monkeypatch.setattr(routes, "reserved", lambda: list(found))
-    monkeypatch.setattr(routes, "conflicts", lambda _: None)
+    monkeypatch.setattr(routes, "owners", lambda: dict.fromkeys(found, routes.PROTOCOL))
+    monkeypatch.setattr(routes, "conflicts_of", lambda _: [])
     monkeypatch.setattr(guard, "inspect", lambda: GUARDED)
     monkeypatch.setattr(discovery, "running", list)
     return found
@@ -90,6 +91,14 @@ class TestEnabling:
             "2001:db8:ffff::/96 is reserved already, until faithd (pid 42) ends"
         ]
 
+    def test_what_a_killed_daemon_has_left_is_reserved_anew(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        left = {PREFIX: routes.OF_DAEMONS}
+        monkeypatch.setattr(routes, "owners", lambda: left)
+        change = prefixes.enabling([PREFIX])
+        assert (change.reserve, change.unchanged) == ((PREFIX,), ())
+
 
 class TestDisabling:
     def test_everything_goes(self, reserved: list[Prefix]) -> None:
@@ -124,7 +133,7 @@ class TestScript:
 
     def test_the_route_goes_before_the_guard(self) -> None:
         assert script(prefixes.disabling()).splitlines() == [
-            "ip -6 route del local 2001:db8:ffff::/96 dev lo table local proto 70 metric 3142",
+            "ip -6 route del local 2001:db8:ffff::/96 dev lo table local metric 3142",
             "nft -f - <<'END'",
             "table ip6 faith",
             "delete table ip6 faith",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
 from faith.kernel.nft.guard import GuardState, NoNftables
+from faith.kernel.nft.translators import Translator
 from faith.kernel.sockets import tcp_sysctls
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
@@ -46,8 +48,9 @@ class Host:
         self.faithds = [faithd()]
         self.hidden = 0
         self.conflict: str | None = None
+        self.owner = routes.PROTOCOL
         self.advice: list[str] = []
-        monkeypatch.setattr(routes, "reserved", lambda: self.prefixes)
+        monkeypatch.setattr(routes, "owners", lambda: dict.fromkeys(self.prefixes, self.owner))
         monkeypatch.setattr(routes, "conflicts_of", self._conflicts_of)
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
@@ -208,3 +211,25 @@ def test_how_long_a_faithd_runs(seconds: float, text: str) -> None:
     running = faithd(started=time.time() - seconds, service="80,443", ports="80,443", workers=1)
     (line,) = (line for line in Status((), None, (running,)).lines() if line.startswith("faithd"))
     assert line == f"faithd   ports 80,443, by route, 1 worker, pid 42, for {text}, 0 sessions"
+
+
+def test_chains_that_translate_before_the_guard_are_named(host: Host) -> None:
+    docker = Translator("ip6", "docker", "pre", -100)
+    early = docker._replace(chain="early", priority=-199)
+    host.guard = replace(GUARDED, translators=(docker, early))
+    first, second = host.warnings()
+    assert first.startswith("chain ip6 docker pre, priority -100, translates addresses before")
+    assert first.endswith(
+        "faith -e puts the guard before it, and a running faithd does so by itself"
+    )
+    assert second.endswith("give it a priority above -198")
+    host.guard = replace(GUARDED, translators=(docker, early), keeps_untranslated=True)
+    assert host.warnings() == [second]
+
+
+def test_what_a_killed_daemon_has_left_is_told(host: Host) -> None:
+    host.owner = routes.OF_DAEMONS
+    (warning,) = host.warnings()
+    assert warning.startswith(f"{PREFIX} was reserved by a faithd that was killed")
+    host.faithds = [faithd(sets_up=[str(PREFIX)])]
+    assert host.warnings() == []

@@ -1,4 +1,5 @@
-"""Which sessions end with a static map; tests/netns/test_map_commands.py has real ones."""
+"""Which sessions end with a static map or a prefix; real ones are in tests/netns/
+test_map_commands.py and test_withdrawal.py."""
 
 from __future__ import annotations
 
@@ -7,8 +8,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import static_map
-from faith.daemon.services.map_removal import SLICE, Unmapped
+from faith.daemon.services.map_removal import SLICE, Unmapped, Withdrawn
 from faith.translation.map_table import Maps
+from faith.translation.prefix import Prefix, Prefixes
+from faith.translation.reasons import PREFIX_GONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +48,9 @@ def ended(*sessions: Any) -> list[Any]:
     killed: list[Any] = []
     turns: deque[Callable[[], None]] = deque()
     relay = SimpleNamespace(
-        sessions=lambda: [*sessions], kill=killed.append, policy=SimpleNamespace(maps=NOW)
+        sessions=lambda: [*sessions],
+        kill=lambda session, why: killed.append(session),
+        policy=SimpleNamespace(maps=NOW),
     )
     Unmapped(SimpleNamespace(call_soon=turns.append), relay, BEFORE)  # type: ignore[arg-type]
     while turns:
@@ -76,3 +81,39 @@ def test_many_are_looked_at_in_turns() -> None:
     gone = [inward("198.51.100.1") for _ in range(SLICE * 2 + 1)]
     gone[7].end = "closed"
     assert ended(*gone) == gone[:7] + gone[8:]
+
+
+def withdrawn(*sessions: Any) -> list[tuple[Any, str]]:
+    """Those of *sessions* that end when one prefix of two is gone, and why."""
+    one, two = map(Prefix.parse, ("2001:db8:ffff::/96", "2001:db8:fffe::/96"))
+    killed: list[tuple[Any, str]] = []
+    turns: deque[Callable[[], None]] = deque()
+    relay = SimpleNamespace(
+        sessions=lambda: [*sessions],
+        kill=lambda session, why: killed.append((session, why)),
+        policy=SimpleNamespace(prefixes=Prefixes([two])),
+    )
+    loop = SimpleNamespace(call_soon=turns.append)
+    Withdrawn(loop, relay, Prefixes([one, two]))  # type: ignore[arg-type]
+    while turns:
+        turns.popleft()()
+    return killed
+
+
+def session(mapped: str, source: str | None = None, parent: Any = None) -> Any:
+    return _session("::", SimpleNamespace(mapped=mapped, source=source), 80, parent)
+
+
+def test_those_to_a_prefix_that_is_gone_and_their_data_connections() -> None:
+    gone, stays = session("2001:db8:ffff::1"), session("2001:db8:fffe::1")
+    data = session("::", parent=gone)
+    assert withdrawn(gone, stays, data) == [(gone, PREFIX_GONE), (data, PREFIX_GONE)]
+
+
+def test_those_of_an_ipv4_client_that_the_prefix_stood_for() -> None:
+    gone = session("198.51.100.1", "2001:db8:ffff::c000:201")
+    others = [
+        session("198.51.100.1", source)
+        for source in ("2001:db8:fffe::c000:201", "2001:db8::1", None)
+    ]
+    assert withdrawn(gone, *others) == [(gone, PREFIX_GONE)]

@@ -12,8 +12,7 @@ from faith.daemon.host import discovery
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.errors import SetupError
 from faith.kernel.netlink import mapped_routes
-from faith.kernel.nft import mapped_guard
-from faith.kernel.nft.guard import NoNftables
+from faith.kernel.nft.guard import Guard, NoNftables
 from faith.kernel.steering import mapped_steering
 
 if TYPE_CHECKING:
@@ -36,12 +35,12 @@ class Kernel:
         self.steered: list[Any] = []
         self.listeners = [["first"], ["second"]]
         self.method = "sk_lookup"
-        for module, names in (
-            (mapped_routes, ("held", "hold", "release", "unanswered")),
-            (mapped_guard, ("install", "is_intact", "generation")),
-        ):
+        for module, names in ((mapped_routes, ("held", "hold", "release", "unanswered")),):
             for name in names:
                 monkeypatch.setattr(module, name, getattr(self, name))
+        for name in ("change", "is_intact", "generation", "fits"):
+            its = getattr(self, name)
+            monkeypatch.setattr(Guard, name, lambda _, *args, its=its: its(*args))
         monkeypatch.setattr(mapped_steering, "bring_in", lambda method, workers: self)
         monkeypatch.setattr(discovery, "running", lambda: [SimpleNamespace(pid=OURS + 1)])
 
@@ -61,13 +60,16 @@ class Kernel:
     def unanswered(self, networks: Collection[tuple[int, int]]) -> list[str]:
         return ["somebody is deaf"] if networks else []
 
-    def install(self, ranges: list[tuple[int, int]], known: object = None) -> None:
+    def change(self, ranges: list[tuple[int, int]], known: object, users: object) -> None:
         self.done.append("guard")
         self.guard = ranges
         self.changes += 1
 
-    def is_intact(self, ranges: list[tuple[int, int]]) -> bool:
+    def is_intact(self, ranges: list[tuple[int, int]], users: object) -> bool:
         return self.guard == ranges
+
+    def fits(self) -> bool:
+        return True
 
     def generation(self) -> int:
         if not self.has_nftables:

@@ -16,7 +16,8 @@ from faith.daemon.process.loop import Loop
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
-from faith.kernel.nft.guard import GuardState, NoNftables
+from faith.kernel.nft.guard import USERS, Guard, GuardState, NoNftables
+from faith.kernel.nft.translators import Translator
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 
@@ -31,25 +32,49 @@ class Kernel:
         self.routes = [PREFIX]
         self.guard: GuardState | SetupError = GUARD
         self.guards = True
+        self.reads = 0
+        self.changes = 0
+        self.refused: set[Prefix] = set()
         monkeypatch.setattr(routes, "reserved", lambda: self.routes)
-        monkeypatch.setattr(routes, "reserve", self.routes.append)
+        monkeypatch.setattr(routes, "reserve", self.reserve)
+        monkeypatch.setattr(Guard, "generation", self.generation)
         monkeypatch.setattr(guard, "inspect", self.inspect)
         monkeypatch.setattr(repair, "keep_guarded", self.keep_guarded)
         self.cells = [0] * LAYOUT.size
         loop = Loop()
         self.set_up = [PREFIX]
-        reservations: Any = SimpleNamespace(set_up=self.set_up)
+        reservations: Any = SimpleNamespace(set_up=self.set_up, users=frozenset([0]))
         self.upkeep = Repair(loop, reservations, RelayHealth(self.cells))
         loop.close()
 
+    def reserve(self, *prefixes: Prefix, owner: int) -> None:
+        assert owner == routes.OF_DAEMONS
+        self.routes += [prefix for prefix in prefixes if prefix not in self.refused]
+        if self.refused.intersection(prefixes):
+            raise SetupError("reserve", "somebody else's route is in the way")
+
+    def generation(self) -> int:
+        """A change is of the table as a whole."""
+        if isinstance(self.guard, SetupError):
+            raise self.guard
+        return hash(self.guard) + self.changes
+
     def inspect(self) -> GuardState:
+        self.reads += 1
         if isinstance(self.guard, SetupError):
             raise self.guard
         return self.guard
 
-    def keep_guarded(self, *, open_ports: Ports) -> None:
+    def keep_guarded(self, *, open_ports: Ports = GUARD.open_ports, users: frozenset[int]) -> None:
         if self.guards:
-            self.guard = replace(GUARD, open_ports=open_ports)
+            state = self.inspect()
+            self.guard = replace(
+                GUARD,
+                open_ports=open_ports,
+                users=USERS | users,
+                translators=state.translators,
+                keeps_untranslated=bool(state.translators),
+            )
 
     @property
     def repairs(self) -> list[int]:
@@ -106,16 +131,11 @@ def test_what_cannot_be_done_is_said_once(kernel: Kernel, caplog: pytest.LogCapt
 
 
 def test_what_cannot_be_done_keeps_nothing_else_from_being_done(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kernel: Kernel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(prefix: Prefix) -> None:
-        if prefix == PREFIX:
-            raise SetupError("reserve", "somebody else's route is in the way")
-        kernel.routes.append(prefix)
-
-    monkeypatch.setattr(routes, "reserve", refuse)
     other = Prefix.parse("2001:db8:eeee::/96")
     kernel.upkeep.look()
+    kernel.refused = {PREFIX}
     kernel.set_up.append(other)
     kernel.routes.clear()
     kernel.guard = GuardState()
@@ -131,3 +151,38 @@ def test_without_nftables_there_is_nothing_to_keep(kernel: Kernel) -> None:
     kernel.guard = NoNftables("guard", "there is no nftables")
     kernel.upkeep.look()
     assert kernel.repairs == [0, 0]
+
+
+def test_what_has_not_changed_is_not_read_again(kernel: Kernel) -> None:
+    kernel.upkeep.look()
+    reads = kernel.reads
+    for _ in range(3):
+        kernel.upkeep._look()
+    assert kernel.reads == reads
+    kernel.changes += 1
+    kernel.upkeep._look()
+    assert kernel.reads == reads + 1
+
+
+def test_chains_that_translate_are_told_and_kept_off_once(
+    kernel: Kernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel.upkeep.look()
+    docker = Translator("ip6", "docker", "pre", -100)
+    kernel.guard = replace(GUARD, translators=(docker,))
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            kernel.upkeep.look()
+    assert kernel.inspect().passed_by == ()
+    assert [record.message for record in caplog.records] == [
+        f"other programs translate addresses ({docker}): the guard keeps the prefixes from that"
+    ]
+    assert kernel.repairs == [0, 0], "nobody did any harm"
+
+
+def test_the_user_of_the_workers_may_send(kernel: Kernel) -> None:
+    reservations: Any = SimpleNamespace(set_up=[PREFIX], users=frozenset([990]))
+    loop = Loop()
+    Repair(loop, reservations, RelayHealth(kernel.cells)).look()
+    loop.close()
+    assert kernel.inspect().users == USERS | {990}

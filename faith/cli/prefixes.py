@@ -15,15 +15,15 @@ from faith.daemon.host import discovery
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard, reservation
+from faith.kernel.nft.guard import GuardState
 from faith.kernel.nft.reservation import keep_guarded
 from faith.kernel.process import capabilities
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from faith.kernel.nft.guard import GuardState
     from faith.translation.prefix import Prefix
 
 CAPABILITIES = ("CAP_NET_ADMIN",)
@@ -93,15 +93,25 @@ def enabling(wanted: Sequence[Prefix], open_ports: Ports | None = None) -> Chang
 
     Raises SetupError for the first that cannot be reserved here, and when there is nothing to do.
     """
-    reserved = tuple(routes.reserved())
+    owners = routes.owners()
+    reserved = tuple(owners)
     if not wanted and not reserved:
         raise SetupError("put the guard back", "no prefix is reserved", "faith -e -p PREFIX")
     wanted = tuple(dict.fromkeys(wanted))
-    new = tuple(prefix for prefix in wanted if prefix not in reserved)
-    for prefix in new:
-        reservation.check(prefix, (*reserved, *wanted))
-    unchanged = tuple(prefix for prefix in wanted if prefix in reserved)
+    dead = set(left_by_daemons(owners))
+    new = tuple(prefix for prefix in wanted if prefix not in owners or prefix in dead)
+    reservation.check(new, reserved)
+    unchanged = tuple(prefix for prefix in wanted if prefix not in set(new))
     return Change(reserved, _guard_now(), new, unchanged=unchanged, open_ports=open_ports)
+
+
+def left_by_daemons(owners: Mapping[Prefix, int]) -> list[Prefix]:
+    """Return the prefixes reserved by daemons that have ended without releasing them."""
+    theirs = [prefix for prefix, owner in owners.items() if owner == routes.OF_DAEMONS]
+    if not theirs:
+        return []
+    held = {text for faithd in discovery.running() for text in faithd.sets_up}
+    return [prefix for prefix in theirs if str(prefix) not in held]
 
 
 def disabling(wanted: Sequence[Prefix] | None = None) -> Change:
@@ -130,14 +140,14 @@ def apply(change: Change) -> bool:
     """
     capabilities.require("change what is reserved", *CAPABILITIES)
     with ExitStack() as undo:
-        for prefix in change.release:
-            undo.callback(routes.reserve, prefix)
-            routes.release(prefix)
+        if change.release:
+            undo.callback(routes.reserve, *change.release)
+            routes.release(*change.release)
         undo.callback(keep_guarded, (), change.guard.open_ports if change.guard else None)
         keep_guarded(change.reserve, change.open_ports)
-        for prefix in change.reserve:
-            undo.callback(routes.release, prefix)
-            routes.reserve(prefix)
+        if change.reserve:
+            undo.callback(routes.release, *change.reserve)
+            routes.reserve(*change.reserve)
         guarded = keep_guarded((), change.open_ports)
         undo.pop_all()
     return guarded
@@ -145,23 +155,29 @@ def apply(change: Change) -> bool:
 
 def script(change: Change) -> str:
     """The same as commands for a shell, with ip(8) and nft(8)."""
-    lines = [_route("del", prefix) for prefix in change.release]
+    lines = [
+        f"ip -6 route del {_route(prefix)} metric {routes.METRICS[prefix.layout]}"
+        for prefix in change.release
+    ]
     if change.open_ports is None and change.guard is None and change.after:
         lines.append("# The ports that are open now could not be seen, and are closed by this.")
     if change.after:
-        rules = guard.render(change.after, change.open_after)
+        state = change.guard or GuardState()
+        translated = bool(state.translators)
+        rules = guard.render(change.after, change.open_after, state.users, translated=translated)
     else:
         rules = f"table ip6 {guard.TABLE}\ndelete table ip6 {guard.TABLE}\n"
     lines.append(f"nft -f - <<'END'\n{rules}END")
-    lines += [_route("replace", prefix) for prefix in change.reserve]
+    lines += [
+        f"ip -6 route replace {_route(prefix)} proto {routes.PROTOCOL}"
+        f" metric {routes.METRICS[prefix.layout]}"
+        for prefix in change.reserve
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _route(verb: str, prefix: Prefix) -> str:
-    return (
-        f"ip -6 route {verb} local {prefix} dev lo table local"
-        f" proto {routes.PROTOCOL} metric {routes.METRICS[prefix.layout]}"
-    )
+def _route(prefix: Prefix) -> str:
+    return f"local {prefix} dev lo table local"
 
 
 def guarded_only(guarded: GuardState, reserved: Iterable[Prefix]) -> list[str]:

@@ -12,13 +12,15 @@ from faith.daemon.host import discovery
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
+from faith.kernel.nft.guard import PRIORITY
 from faith.kernel.sockets import tcp_sysctls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from faith.daemon.host.discovery import Running
     from faith.kernel.nft.guard import GuardState
+    from faith.kernel.nft.translators import Translator
     from faith.translation.prefix import Prefix
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -86,7 +88,8 @@ def read() -> Status:
 
     Raises OSError when even the routes cannot be read.
     """
-    prefixes, faithds = tuple(routes.reserved()), tuple(discovery.running())
+    owners, faithds = routes.owners(), tuple(discovery.running())
+    prefixes, hidden = tuple(owners), discovery.hidden()
     warnings, unseen = [], []
     state = None
     try:
@@ -98,15 +101,27 @@ def read() -> Status:
     if prefixes:
         warnings += routes.forwarding_warnings()
         warnings += [f"{prefix}: {why}" for prefix, why in routes.conflicts_of(prefixes)]
+        if not hidden:
+            warnings += _left_by_daemons(owners, faithds)
     if state:
         warnings += _guard_warnings(state, prefixes)
-    if hidden := discovery.hidden():
+    if hidden:
         unseen.append(f"faithds: {hidden}, which only root and their own users may ask")
     elif prefixes and not faithds and not (state and state.open_ports):
         warnings.append("no faithd is running: connections to the reserved prefixes are refused")
     warnings += _faithd_warnings(faithds, prefixes)
     advice = tuple(tcp_sysctls.advice()) if prefixes else ()
     return Status(prefixes, state, faithds, tuple(warnings), tuple(unseen), advice)
+
+
+def _left_by_daemons(owners: Mapping[Prefix, int], faithds: Iterable[Running]) -> Iterator[str]:
+    held = {text for faithd in faithds for text in faithd.sets_up}
+    for prefix, owner in owners.items():
+        if owner == routes.OF_DAEMONS and str(prefix) not in held:
+            yield (
+                f"{prefix} was reserved by a faithd that was killed: the next one takes it over, or"
+                f" releases it; faith -d -p {prefix} releases it now"
+            )
 
 
 def _guard_warnings(state: GuardState, prefixes: tuple[Prefix, ...]) -> Iterator[str]:
@@ -118,11 +133,25 @@ def _guard_warnings(state: GuardState, prefixes: tuple[Prefix, ...]) -> Iterator
     for prefix in prefixes:
         if not state.covers(prefix):
             yield f"{prefix} is not in the guard; faith -e puts it there"
+    if prefixes:
+        yield from map(_passed_by, state.passed_by)
     for network in guarded_only(state, prefixes):
         yield (
             f"{network} is guarded but not reserved: its route is gone;"
             f" faith -e -p {network} reserves it, faith -e drops it"
         )
+
+
+def _passed_by(translator: Translator) -> str:
+    return (
+        f"{translator}, translates addresses before the guard sees them: it may take connections"
+        " under the prefixes elsewhere; "
+        + (
+            f"give it a priority above {PRIORITY}"
+            if translator.priority <= PRIORITY
+            else "faith -e puts the guard before it, and a running faithd does so by itself"
+        )
+    )
 
 
 def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...]) -> Iterator[str]:

@@ -40,6 +40,7 @@ from faith.daemon.shutdown import Ending
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
 from faith.kernel.netlink import routes
+from faith.kernel.process import capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,7 +89,7 @@ class Supervisor:
         known = self._places, self._passed, self._lent
         self._relaying = Relaying(self._loop, settings, *known, self._forsake, told)
         self._companions = companions(self._loop, *known, self._forsake_all)
-        self._reservations = HeldPrefixes()
+        self._reservations = HeldPrefixes([capabilities.user_number(settings.user)])
         others = (self._relaying.inward.look,)
         self._upkeep = Repair(self._loop, self._reservations, self._places.condition, others)
         self._reloads = Reloads(self._reload, self._places.condition, self._tell_systemd)
@@ -151,9 +152,10 @@ class Supervisor:
         self._companions.set_up(settings, legacy["companions"] if legacy else {}, on_trial=on_trial)
         undo.callback(self._reservations.close)
         ours = legacy.prefixes("reservations") if legacy else ()
-        for prefix in settings.prefixes:
-            if prefix not in ours or not on_trial:  # else the old program has it
-                self._reservations.hold(prefix, ours=prefix in ours)
+        if on_trial:  # the old program has what is ours
+            self._reservations.change(one for one in settings.prefixes if one not in set(ours))
+        else:
+            self._reservations.start(settings.prefixes, ours)
         # Watched before they are read, so that no change falls in between.
         self._watch = undo.enter_context(routes.watch())
         undo.callback(self._relaying.close)
@@ -170,6 +172,7 @@ class Supervisor:
             given = self._passed.copies("control")
             self._control = Control(self._loop, self._settings.control, self._commands(), given)
             undo.callback(self._control.close)
+        undo.callback(self._upkeep.close_in_child)
         self._upkeep.start()
         self._loop.watch(self._watch, self._tables_changed)
         self._presence.serve(self._loop)
@@ -226,6 +229,7 @@ class Supervisor:
         self._lent.close()
         self._presence.close_in_child()
         self._watch.close()
+        self._upkeep.close_in_child()
         self._loop.close()
 
     def _forsake_all(self) -> None:

@@ -173,14 +173,14 @@ class Relay:
             return "closing"
         return "half-closed" if session.client.done or session.server.done else "open"
 
-    def kill(self, session: Session) -> None:
-        """End *session* with resets to both sides."""
+    def kill(self, session: Session, why: str = KILLED) -> None:
+        """End *session* with resets to both sides, for the reason *why* of its record."""
         if session in self._dialling:
             self._dialling.remove(session)
         elif self._ftp and session in self._ftp.sessions():
-            self._ftp.end(session, KILLED, reset=True)
+            self._ftp.end(session, why, reset=True)
             return
-        self._plane.end(session, KILLED, reset=True)
+        self._plane.end(session, why, reset=True)
 
     # -- accepting ---------------------------------------------------------------------------
 

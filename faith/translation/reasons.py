@@ -31,7 +31,7 @@ POLICY = (
     NO_PREFIX,
 )
 
-# -- refusals of connections
+# -- refusals of connections; the first two are ends of sessions too
 
 PREFIX_GONE = "prefix gone"
 MAP_GONE = "map gone"
@@ -120,6 +120,8 @@ END = (
     IDLE_HALF_CLOSED,
     LIFETIME,
     KILLED,
+    PREFIX_GONE,
+    MAP_GONE,
     OUT_OF_STEP,
     STOPPED,
     OUT_OF_MEMORY,

@@ -252,6 +252,51 @@ def test_a_route_that_somebody_deletes_is_put_back(lab: ThreeHosts, start: Start
     assert not list(lab.gateway.call(routes.reserved))
 
 
+def kill(faithd: Faithd) -> None:
+    """Kill the supervisor, and wait for its workers, which end by themselves."""
+    workers = faithd.workers
+    faithd.signal(signal.SIGKILL)
+    faithd.process.wait(5)
+    wait_until(lambda: not any(map(alive, workers)), 10, "the end of the workers")
+
+
+def test_a_daemon_that_was_killed_is_succeeded_in_its_prefix(lab: ThreeHosts, start: Start) -> None:
+    kill(start("-P", PREFIX, str(PORT)))
+    again = start("-P", PREFIX, str(PORT))
+    lab.gateway.run(["ip", "-6", "route", "del", "local", PREFIX, "dev", "lo", "table", "local"])
+    again.wait_said(f"the route of {PREFIX} was deleted by another program; reserved it again")
+    wait_until(lambda: relays_now(lab), 5, "relaying as before")
+    assert again.stop() == 0
+    assert lab.gateway.call(routes.reserved) == []
+    assert not lab.gateway.call(guard.inspect).present
+
+
+def test_a_prefix_that_a_killed_daemon_left_goes_when_its_successor_has_another(
+    lab: ThreeHosts, start: Start
+) -> None:
+    other, by_hand = "2001:db8:fffe::/96", "2001:db8:fffd::/96"
+    lab.gateway.call(routes.reserve, Prefix.parse(by_hand))
+    kill(start("-P", other, str(PORT)))
+    faithd = start("-P", PREFIX, str(PORT))
+    faithd.wait_said(f"released the prefixes of a faithd that was killed: {other}")
+    left = {str(prefix) for prefix in lab.gateway.call(routes.reserved)}
+    assert left == {PREFIX, by_hand}, "what faith -e has reserved stays"
+    assert relays(lab)
+    assert faithd.stop() == 0
+    assert list(map(str, lab.gateway.call(routes.reserved))) == [by_hand]
+
+
+def test_a_daemon_that_starts_takes_nothing_from_one_that_runs(
+    lab: ThreeHosts, start: Start
+) -> None:
+    first = start("-P", PREFIX, str(PORT))
+    second = start("-P", "2001:db8:fffe::/96", str(PORT + 1))
+    assert second.stop() == 0
+    assert relays(lab)
+    assert first.stop() == 0
+    assert lab.gateway.call(routes.reserved) == []
+
+
 @pytest.mark.parametrize("via", ["route", "tproxy", "redirect"])
 def test_a_flushed_ruleset_is_put_back(
     lab: ThreeHosts, start: Start, need: Callable[[str], str], via: str
@@ -267,6 +312,13 @@ def test_a_flushed_ruleset_is_put_back(
     with lab.gateway.call(lambda: socket.create_server(("::", 80), family=socket.AF_INET6)):
         assert refuses(lab, 80), "a bystander is guarded again"
     assert faithd.stop() == 0
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def relays_now(lab: ThreeHosts) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from faith.errors import PermissionNeeded
 from faith.kernel.netlink import mapped_routes, routes
-from faith.kernel.nft import mapped_guard
+from faith.kernel.nft.guard import NETWORKS
 from faith.kernel.sockets import tcp_sockets
 from faith.kernel.steering import mapped_steering
 from faith.lab.topology import GATEWAY_V4
@@ -98,8 +98,8 @@ class TestRoutes:
         with gateway.inside():
             for action in (
                 lambda: mapped_routes.hold([NET], OURS),
-                lambda: mapped_guard.install(ranges(NET)),
-                lambda: mapped_guard.is_intact(ranges(NET)),
+                lambda: NETWORKS.change(ranges(NET)),
+                lambda: NETWORKS.is_intact(ranges(NET)),
             ):
                 with pytest.raises(PermissionNeeded, match="CAP_NET_ADMIN"):
                     without_capabilities(action)
@@ -149,7 +149,7 @@ class TestArp:
 
 @pytest.fixture
 def guarded(gateway: Host) -> Host:
-    gateway.call(mapped_guard.install, ranges(NET))
+    gateway.call(NETWORKS.change, ranges(NET))
     gateway.call(mapped_routes.hold, [NET], OURS)
     return gateway
 
@@ -176,7 +176,7 @@ class TestGuard:
             assert reaches(node, GATEWAY_V4, BYSTANDER)
             assert not reaches(node, MAPPED, BYSTANDER)
             assert not reaches(guarded, MAPPED, BYSTANDER)
-            guarded.call(mapped_guard.install, [])
+            guarded.call(NETWORKS.change, [])
             assert reaches(node, MAPPED, BYSTANDER)
 
     def test_a_transparent_listener_is_reached(self, guarded: Host, node: Host) -> None:
@@ -241,21 +241,21 @@ class TestTable:
     def test_what_is_printed_is_what_is_installed(
         self, gateway: Host, nft: Callable[[str], str], listed: Callable[[], str]
     ) -> None:
-        gateway.call(mapped_guard.install, self.WANTED)
+        gateway.call(NETWORKS.change, self.WANTED)
         installed = listed()
-        assert gateway.call(mapped_guard.is_intact, self.WANTED)
-        gateway.call(mapped_guard.install, [])
+        assert gateway.call(NETWORKS.is_intact, self.WANTED)
+        gateway.call(NETWORKS.change, [])
         assert not listed()
         for _ in range(2):
-            nft(mapped_guard.render(self.WANTED))
+            nft(NETWORKS.render(self.WANTED))
             assert listed() == installed
-        assert gateway.call(mapped_guard.is_intact, self.WANTED)
+        assert gateway.call(NETWORKS.is_intact, self.WANTED)
 
     def test_a_change_takes_what_is_gone_and_adds_what_is_new(self, gateway: Host) -> None:
         for wanted in (self.WANTED, self.WANTED[1:], self.WANTED[:2], ranges(NET)):
-            gateway.call(mapped_guard.install, wanted)
-            assert gateway.call(mapped_guard.is_intact, wanted)
-            assert not gateway.call(mapped_guard.is_intact, ())
+            gateway.call(NETWORKS.change, wanted)
+            assert gateway.call(NETWORKS.is_intact, wanted)
+            assert not gateway.call(NETWORKS.is_intact, ())
 
     @pytest.mark.parametrize(
         "harm",
@@ -270,20 +270,20 @@ class TestTable:
     def test_harm_is_seen_and_repaired(
         self, harm: str, guarded: Host, nft: Callable[[str], str]
     ) -> None:
-        before = guarded.call(mapped_guard.generation)
-        assert guarded.call(mapped_guard.generation) == before
+        before = guarded.call(NETWORKS.generation)
+        assert guarded.call(NETWORKS.generation) == before
         nft(harm)
-        assert guarded.call(mapped_guard.generation) != before
-        assert not guarded.call(mapped_guard.is_intact, ranges(NET))
-        guarded.call(mapped_guard.install, ranges(NET))
-        assert guarded.call(mapped_guard.is_intact, ranges(NET))
+        assert guarded.call(NETWORKS.generation) != before
+        assert not guarded.call(NETWORKS.is_intact, ranges(NET))
+        guarded.call(NETWORKS.change, ranges(NET))
+        assert guarded.call(NETWORKS.is_intact, ranges(NET))
 
     def test_the_guard_of_the_prefixes_is_another(
         self, gateway: Host, listed: Callable[[], str], reserved: str
     ) -> None:
         before = listed()
-        gateway.call(mapped_guard.install, ranges(NET))
-        gateway.call(mapped_guard.install, [])
+        gateway.call(NETWORKS.change, ranges(NET))
+        gateway.call(NETWORKS.change, [])
         assert listed() == before
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from faith.daemon.host import discovery, prefix_reservation
 from faith.daemon.host.discovery import Running
-from faith.daemon.host.prefix_reservation import release, reservation
+from faith.daemon.host.prefix_reservation import release, release_left, reserve
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
+from faith.kernel.netlink.routes import OF_DAEMONS, PROTOCOL
 from faith.kernel.nft import guard
-from faith.translation.prefix import LOW32, Prefix
+from faith.translation.prefix import LOW32, RFC6052, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("private_network")]
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
+OTHER = Prefix.parse("2001:db8:fffe::/96")
 WITHIN = Prefix.parse("2001:db8:ffff::/64", LOW32)
 
 
@@ -37,60 +39,104 @@ def held_by_another(monkeypatch: pytest.MonkeyPatch) -> Held:
     return hold
 
 
-def test_within_the_block_it_is_reserved_and_guarded_and_afterwards_not() -> None:
-    with reservation(PREFIX) as set_up:
-        assert set_up
-        assert routes.reserved() == [PREFIX]
-        assert guard.inspect().covers(PREFIX)
+def test_it_is_reserved_guarded_and_a_daemons() -> None:
+    assert reserve([PREFIX, OTHER]) == [PREFIX, OTHER]
+    assert routes.owners() == {PREFIX: OF_DAEMONS, OTHER: OF_DAEMONS}
+    assert guard.inspect().covers(PREFIX)
+    release([PREFIX, OTHER])
     assert routes.reserved() == []
     assert not guard.inspect().present
 
 
-def test_an_error_in_the_block_undoes_it_too() -> None:
-    with pytest.raises(ZeroDivisionError), reservation(PREFIX):
-        raise ZeroDivisionError
-    assert routes.reserved() == []
-
-
 def test_what_faith_e_has_reserved_stays() -> None:
     routes.reserve(PREFIX)
-    with reservation(PREFIX) as set_up:
-        assert not set_up
-    assert routes.reserved() == [PREFIX]
+    assert reserve([PREFIX]) == []
+    release([PREFIX])
+    assert routes.owners() == {PREFIX: PROTOCOL}
 
 
-def test_what_the_program_before_has_left_is_ours() -> None:
+def test_what_faith_e_has_reserved_since_stays() -> None:
+    reserve([PREFIX])
     routes.reserve(PREFIX)
-    with reservation(PREFIX, ours=True) as set_up:
-        assert set_up
+    release([PREFIX])
+    assert routes.owners() == {PREFIX: PROTOCOL}
+
+
+def test_what_an_older_program_before_has_left_unmarked_is_ours() -> None:
+    routes.reserve(PREFIX)
+    assert reserve([PREFIX], ours=[PREFIX]) == [PREFIX]
+    assert routes.owners() == {PREFIX: OF_DAEMONS}
+
+
+def test_what_a_killed_daemon_has_left_is_its_successors() -> None:
+    routes.reserve(PREFIX, owner=OF_DAEMONS)
+    assert reserve([PREFIX]) == [PREFIX]
+    release([PREFIX])
     assert routes.reserved() == []
+
+
+def test_what_a_killed_daemon_has_left_and_nobody_wants_is_released(
+    held_by_another: Held, caplog: pytest.LogCaptureFixture
+) -> None:
+    third = Prefix.parse("64:ff9b::/96")
+    routes.reserve(PREFIX, OTHER, owner=OF_DAEMONS)
+    routes.reserve(third)
+    held_by_another(OTHER)
+    with caplog.at_level("INFO"):
+        release_left([])
+    assert routes.owners() == {third: PROTOCOL, OTHER: OF_DAEMONS}
+    assert f"released the prefixes of a faithd that was killed: {PREFIX}" in caplog.text
 
 
 def test_what_another_faithd_holds_is_set_up_by_both_and_goes_with_the_last(
     held_by_another: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    routes.reserve(PREFIX)
+    routes.reserve(PREFIX, owner=OF_DAEMONS)
     held_by_another(PREFIX)
-    with reservation(PREFIX) as set_up:
-        assert set_up
+    assert reserve([PREFIX]) == [PREFIX]
+    release([PREFIX])
     assert routes.reserved() == [PREFIX]
     monkeypatch.setattr(discovery, "running", list)
-    release(PREFIX)
+    release([PREFIX])
     assert routes.reserved() == []
-    release(PREFIX)  # nothing is left to do
+    release([PREFIX])  # nothing is left to do
 
 
 def test_what_is_in_the_way_is_told_and_nothing_is_done() -> None:
     routes.reserve(PREFIX)
-    with pytest.raises(SetupError, match=f"it overlaps {PREFIX}"), reservation(WITHIN):
-        pass
+    with pytest.raises(SetupError, match=f"it overlaps {PREFIX}"):
+        reserve([OTHER, WITHIN])
     assert routes.reserved() == [PREFIX]
+
+
+def test_what_is_given_up_is_in_nobodys_way() -> None:
+    reserve([PREFIX])
+    again = Prefix(PREFIX.address, PREFIX.length, RFC6052)
+    assert reserve([again], given_up=[PREFIX]) == [again]
+    assert routes.owners() == {again: OF_DAEMONS}
+    assert reserve([WITHIN], given_up=[again]) == [WITHIN]
+    release([again])
+    assert routes.owners() == {WITHIN: OF_DAEMONS}
+
+
+def test_what_the_kernel_refuses_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = routes.reserve
+
+    def refuse(*prefixes: Prefix, owner: int) -> None:
+        before(prefixes[0], owner=owner)
+        raise SetupError("reserve", "not here")
+
+    monkeypatch.setattr(routes, "reserve", refuse)
+    with pytest.raises(SetupError, match="not here"):
+        reserve([PREFIX, OTHER])
+    assert routes.reserved() == []
+    assert not guard.inspect().present
 
 
 def test_without_nftables_it_is_reserved_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(prefix_reservation, "keep_guarded", lambda coming=(): False)
-    with reservation(PREFIX):
-        assert routes.reserved() == [PREFIX]
+    monkeypatch.setattr(prefix_reservation, "keep_guarded", lambda coming=(), users=(): False)
+    reserve([PREFIX])
+    assert routes.reserved() == [PREFIX]
     assert "other servers of this host answer under 2001:db8:ffff::/96 too" in caplog.text

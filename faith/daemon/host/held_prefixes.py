@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from faith.daemon.host.prefix_reservation import release, reservation
+from faith.daemon.host.prefix_reservation import release, release_left, reserve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from faith.translation.prefix import Prefix
 
 
 class HeldPrefixes:
-    """A set of held prefixes, each of which can be released."""
+    """A set of held prefixes, which is changed as a whole; *users* may send from them."""
 
-    def __init__(self) -> None:
-        self._held: dict[Prefix, ExitStack] = {}
+    def __init__(self, users: Iterable[int] = ()) -> None:
+        self.users = frozenset(users)
+        self.wanted: tuple[Prefix, ...] = ()
+        """All that are held, in the order of the file."""
         self.set_up: list[Prefix] = []
-        """The prefixes that nobody else had reserved."""
+        """The prefixes that are not reserved by ``faith -e``."""
 
-    def hold(self, prefix: Prefix, *, ours: bool = False) -> None:
-        """Reserve *prefix*, unless it is reserved already.  Raises SetupError.
+    def start(self, prefixes: Iterable[Prefix], ours: Collection[Prefix] = ()) -> None:
+        """Hold *prefixes*, of which the predecessor process held those that are *ours*.
 
-        It is *ours* when the predecessor process held it.
+        What a killed daemon has left is released.  Raises SetupError.
         """
-        with ExitStack() as undo:
-            if undo.enter_context(reservation(prefix, ours=ours)):
-                self.set_up.append(prefix)
-            self._held[prefix] = undo.pop_all()
+        wanted = tuple(dict.fromkeys(prefixes))
+        release_left({*wanted, *ours})
+        self.set_up = reserve(wanted, self.users, ours=ours)
+        self.wanted = wanted
 
     def change(self, prefixes: Iterable[Prefix]) -> None:
         """Hold exactly *prefixes*.  Raises SetupError, and then the old ones stay."""
-        wanted = dict.fromkeys(prefixes)
-        before = list(self._held)
-        try:
-            for prefix in wanted:
-                if prefix not in self._held:
-                    self.hold(prefix)
-        except BaseException:
-            self._let_go(self._held.keys() - before)
-            raise
-        self._let_go(self._held.keys() - wanted.keys())
+        wanted = tuple(dict.fromkeys(prefixes))
+        new = [prefix for prefix in wanted if prefix not in set(self.wanted)]
+        gone = {*self.set_up} - {*wanted}
+        set_up = reserve(new, self.users, given_up=gone)
+        stays = {(prefix.address, prefix.length) for prefix in wanted}  # in another layout, maybe
+        self.wanted = wanted
+        self.set_up = [one for one in self.set_up if one not in gone] + set_up
+        release([one for one in gone if (one.address, one.length) not in stays])
 
     def state(self) -> list[tuple[str, str]]:
-        """Return the prefixes that nobody else had reserved, for an upgrade: address and layout."""
+        """Return the prefixes that this daemon has reserved, for an upgrade: address and layout."""
         return [(str(prefix), prefix.layout) for prefix in self.set_up]
 
     def descriptors(self) -> tuple[()]:
@@ -54,16 +53,9 @@ class HeldPrefixes:
 
     def release_others(self, left: Iterable[Prefix]) -> None:
         """Release the prefixes that the predecessor process had set up, and this one has not."""
-        for prefix in {*left} - {*self.set_up}:
-            release(prefix)
+        release([*{*left} - {*self.set_up}])
 
     def close(self) -> None:
-        """Release all, the last first."""
-        self._let_go(reversed(list(self._held)))
-
-    def _let_go(self, prefixes: Iterable[Prefix]) -> None:
-        for prefix in prefixes:
-            undo = self._held.pop(prefix)
-            if prefix in self.set_up:
-                self.set_up.remove(prefix)
-            undo.close()
+        """Release all."""
+        held, self.set_up, self.wanted = self.set_up, [], ()
+        release(held)

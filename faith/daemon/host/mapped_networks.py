@@ -10,8 +10,7 @@ from faith.daemon.host import discovery
 from faith.daemon.observe.log import NOTICE
 from faith.errors import SetupError
 from faith.kernel.netlink import mapped_routes
-from faith.kernel.nft import mapped_guard
-from faith.kernel.nft.guard import NoNftables
+from faith.kernel.nft.guard import NETWORKS, NoNftables
 from faith.kernel.steering import mapped_steering
 from faith.translation.networks import Networks
 from faith.translation.ranges import ranges, without
@@ -31,15 +30,23 @@ log = logging.getLogger("faith.supervisor")
 class MappedNetworks:
     """The steering of connections to mapped networks to the workers, while there are such networks.
 
-    *method* is a method of kernel.steering.  The daemon finds its state in the kernel by marks:
-    routes of this process, which an upgrade keeps, and a guard shared by all daemons.  *arrived* is
-    called when running workers get `listeners` to serve: one for each.
+    *method* is a method of kernel.steering, and *users* may send from these networks.  The daemon
+    finds its state in the kernel by marks: routes of this process, which an upgrade keeps, and a
+    guard shared by all daemons.  *arrived* is called when running workers get `listeners` to serve:
+    one for each.
     """
 
-    def __init__(self, method: str, workers: int, arrived: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        method: str,
+        workers: int,
+        arrived: Callable[[], None],
+        users: Iterable[int] = (),
+    ) -> None:
         self._method = method
         self._workers = workers
         self._arrived = arrived
+        self._users = frozenset(users)
         self._steering: MappedSteering | None = None
         self._networks: tuple[Network, ...] = ()
         self._own: tuple[Network, ...] = ()
@@ -105,11 +112,11 @@ class MappedNetworks:
         """Guard the networks that any process holds, and those *coming*."""
         wanted = self._guarded(coming)
         try:
-            untouched = mapped_guard.generation() == self._generation
+            untouched = NETWORKS.generation() == self._generation
             if untouched and wanted == self._ranges:
                 return
-            mapped_guard.install(wanted, self._ranges if untouched else None)
-            self._generation, self._ranges = mapped_guard.generation(), wanted
+            NETWORKS.change(wanted, self._ranges if untouched else None, self._users)
+            self._generation, self._ranges = NETWORKS.generation(), wanted
         except NoNftables:
             if not self._unguarded:
                 log.warning(
@@ -130,14 +137,18 @@ class MappedNetworks:
         SetupError."""
         if not self._held or self._unguarded:
             return False
-        generation = mapped_guard.generation()
+        generation = NETWORKS.generation()
         if generation == self._generation:
             return False
         wanted = self._guarded()
-        if mapped_guard.is_intact(wanted):
+        if NETWORKS.is_intact(wanted, self._users):
             self._generation, self._ranges = generation, wanted
             return False
+        fits = NETWORKS.fits()
         self._guard(())
+        if not fits:
+            log.log(NOTICE, "other programs translate addresses: the guard keeps maps from that")
+            return False
         log.warning("the guard of the mapped networks was changed by another program; restored it")
         return True
 

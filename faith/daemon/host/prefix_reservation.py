@@ -1,57 +1,80 @@
-"""The reservation of a prefix for as long as a daemon runs (``-P``)."""
+"""The reservation of prefixes for as long as a daemon runs (``-P``), many at a time."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from faith.daemon.host import discovery
+from faith.daemon.observe.log import NOTICE
 from faith.kernel.netlink import routes
+from faith.kernel.netlink.routes import OF_DAEMONS
 from faith.kernel.nft.reservation import check, keep_guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable
 
     from faith.translation.prefix import Prefix
 
 log = logging.getLogger("faith.supervisor")
 
 
-@contextmanager
-def reservation(prefix: Prefix, *, ours: bool = False) -> Iterator[bool]:
-    """Reserve and guard *prefix* within the block; the value is False if it was reserved already.
+def reserve(
+    prefixes: Iterable[Prefix],
+    users: Iterable[int] = (),
+    *,
+    ours: Collection[Prefix] = (),
+    given_up: Collection[Prefix] = (),
+) -> list[Prefix]:
+    """Reserve and guard *prefixes*, and return those that are a daemon's now.
 
-    It is *ours* if the predecessor process left it so.
-
-    A prefix that ``faith -e`` has reserved stays afterwards, and so does one that another faithd
-    still holds: the last one releases it.  Raises SetupError.
+    The others are reserved by ``faith -e``, and stay that.  What daemons have reserved, running or
+    dead, is this one's as well; so is what is *ours*, whoever the kernel's mark names.  *given_up*
+    are prefixes that this daemon releases next.  *users* may send from the prefixes.  Raises
+    SetupError, and then nothing has changed.
     """
-    if prefix in routes.reserved() and not ours and not _held(prefix):
-        yield False
-        return
-    check(prefix, routes.reserved())
-    with ExitStack() as undo:
-        undo.callback(release, prefix)
-        _reserve(prefix)
-        yield True
-
-
-def _held(prefix: Prefix) -> bool:
-    """Return whether another faithd holds *prefix*."""
-    return any(str(prefix) in other.sets_up for other in discovery.running())
-
-
-def _reserve(prefix: Prefix) -> None:
-    if not keep_guarded([prefix]):
+    there = routes.owners()
+    claimed = [one for one in prefixes if there.get(one, OF_DAEMONS) == OF_DAEMONS or one in ours]
+    new = [prefix for prefix in claimed if prefix not in there]
+    check(new, (other for other in there if other not in given_up))
+    if not claimed:
+        return []
+    if not keep_guarded(new, users=users):
         log.warning(
-            "this kernel has no nftables: other servers of this host answer under %s too", prefix
+            "this kernel has no nftables: other servers of this host answer under %s too",
+            ", ".join(map(str, claimed)),
         )
-    routes.reserve(prefix)
-    keep_guarded()
-
-
-def release(prefix: Prefix) -> None:
-    """Release *prefix*, unless another faithd holds it."""
-    if not _held(prefix) and routes.release(prefix):
+    try:
+        routes.reserve(*claimed, owner=OF_DAEMONS)
         keep_guarded()
+    except BaseException:
+        if new:
+            routes.release(*new, owner=OF_DAEMONS)
+        keep_guarded()
+        raise
+    return claimed
+
+
+def release(prefixes: Collection[Prefix]) -> None:
+    """Release those of *prefixes* that no other faithd has, and ``faith -e`` has not reserved
+    since."""
+    if prefixes and (left := _of_nobody(prefixes)) and routes.release(*left, owner=OF_DAEMONS):
+        keep_guarded()
+
+
+def release_left(wanted: Collection[Prefix]) -> None:
+    """Release what daemons have reserved that have ended without doing so, except *wanted*."""
+    left = [one for one, owner in routes.owners().items() if owner == OF_DAEMONS]
+    if dead := _of_nobody([prefix for prefix in left if prefix not in wanted]):
+        routes.release(*dead, owner=OF_DAEMONS)
+        keep_guarded()
+        names = ", ".join(map(str, dead))
+        log.log(NOTICE, "released the prefixes of a faithd that was killed: %s", names)
+
+
+def _of_nobody(prefixes: Collection[Prefix]) -> list[Prefix]:
+    """Return those of *prefixes* that no other running faithd has reserved."""
+    if not prefixes:
+        return []
+    held = {text for other in discovery.running() for text in other.sets_up}
+    return [prefix for prefix in prefixes if str(prefix) not in held]

@@ -1,4 +1,4 @@
-"""The end of sessions by static maps that are gone: no packet of theirs gets through any more."""
+"""The end of sessions by static maps and prefixes that are gone: their packets get nowhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from faith.relay.tcp.routing import number
 from faith.translation.map import TCP
+from faith.translation.reasons import MAP_GONE, PREFIX_GONE
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -14,31 +15,51 @@ if TYPE_CHECKING:
     from faith.relay.relay import Relay
     from faith.relay.tcp.session import Session
     from faith.translation.map_table import Maps
+    from faith.translation.prefix import Prefixes
 
 SLICE = 200
 """Sessions a turn of the loop, which others do not notice."""
 
+GONE_AFTER = 2.0
+"""Seconds that a prefix may be gone before its sessions end: its route may be restored."""
+ADOPTED_AFTER = 10.0
+"""Seconds after which the sessions of the predecessor process have come, with their prefixes."""
 
-class Unmapped:
-    """Resets the sessions of *relay* that had come by a map *before*, and would not now."""
 
-    def __init__(self, loop: AbstractEventLoop, relay: Relay, before: Maps) -> None:
+class _Removal:
+    """Resets the sessions of *relay* that its new policy does not lead where the old one did."""
+
+    reason: str
+
+    def __init__(self, loop: AbstractEventLoop, relay: Relay) -> None:
         self._loop = loop
         self._relay = relay
-        self._before = before
         self._left = iter(relay.sessions())
         self._go_on()
 
     def _go_on(self) -> None:
         some = list(islice(self._left, SLICE))
         for session in some:
-            if session.end is None and self._was_by_a_map(session):
-                self._relay.kill(session)
+            if session.end is None and self._concerns(session.parent or session):
+                self._relay.kill(session, self.reason)
         if some:
             self._loop.call_soon(self._go_on)
 
-    def _was_by_a_map(self, session: Session) -> bool:
-        control = session.parent or session
+    def _concerns(self, control: Session) -> bool:
+        """Return whether a session goes by what is gone; *control* is it, or that of its data."""
+        raise NotImplementedError
+
+
+class Unmapped(_Removal):
+    """Resets the sessions of *relay* that had come by a map *before*, and would not now."""
+
+    reason = MAP_GONE
+
+    def __init__(self, loop: AbstractEventLoop, relay: Relay, before: Maps) -> None:
+        self._before = before
+        super().__init__(loop, relay)
+
+    def _concerns(self, control: Session) -> bool:
         mapped, now = control.route.mapped, self._relay.policy.maps
         if ":" not in mapped:
             asked = number(mapped), TCP, control.mapped_port
@@ -48,3 +69,25 @@ class Unmapped:
         if source is None or source == now.to_v4(client, TCP):
             return False
         return control.route.source is not None and number(control.route.source) == source
+
+
+class Withdrawn(_Removal):
+    """Resets the sessions of *relay* with an end in a prefix that is there no more.
+
+    That is the address that an IPv6 client asked for, or the one that stands for an IPv4 client,
+    which was in a prefix *before*.
+    """
+
+    reason = PREFIX_GONE
+
+    def __init__(self, loop: AbstractEventLoop, relay: Relay, before: Prefixes) -> None:
+        self._before = before
+        super().__init__(loop, relay)
+
+    def _concerns(self, control: Session) -> bool:
+        mapped, source = control.route.mapped, control.route.source
+        if ":" in mapped:
+            return self._relay.policy.prefixes.find(number(mapped)) is None
+        if source is None or ":" not in source or self._before.find(number(source)) is None:
+            return False
+        return self._relay.policy.prefixes.find(number(source)) is None

@@ -23,12 +23,13 @@ from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError, SetupError
+from faith.kernel.process import capabilities
 from faith.kernel.steering import bring_in, change_ports, route, taken_over
 from faith.relay.tcp.admission import Admission, Tables
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from faith.daemon.config.policy import Rules
     from faith.daemon.config.settings import Settings
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 log = logging.getLogger("faith.supervisor")
+
+_LISTED = 10
+"""Prefixes that a line of the log names."""
 
 
 class Relaying:
@@ -94,7 +98,8 @@ class Relaying:
         self.crew.on_end = self._member_gone
         self.crew.on_serve = self._workers_changed
         self._shares = ListenerShares(self.crew, settings.workers, self._listeners)
-        self.inward = MappedNetworks(settings.via, settings.workers, self._shares.share)
+        users = [capabilities.user_number(settings.user)]
+        self.inward = MappedNetworks(settings.via, settings.workers, self._shares.share, users)
         self._undo.callback(self.inward.close)
         self.crew.on_late(self._shares.share)
         self.census = Census(loop, self.crew)
@@ -410,5 +415,7 @@ class Relaying:
         return self._predecessors.crew.members + self.crew.members
 
 
-def _listed(prefixes: Iterable[Prefix]) -> str:
-    return ", ".join(map(str, prefixes)) or "none"
+def _listed(prefixes: Sequence[Prefix]) -> str:
+    some = ", ".join(map(str, prefixes[:_LISTED])) or "none"
+    more = len(prefixes) - _LISTED
+    return f"{some} and {more} more" if more > 0 else some

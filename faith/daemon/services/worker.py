@@ -40,7 +40,7 @@ from faith.daemon.process.messages import (
     WantSockets,
 )
 from faith.daemon.process.worker_handover import Giver, Room, Taker
-from faith.daemon.services.map_removal import Unmapped
+from faith.daemon.services.map_removal import ADOPTED_AFTER, GONE_AFTER, Unmapped, Withdrawn
 from faith.daemon.services.session_dump import Listing
 from faith.errors import FaithError
 from faith.kernel.process import capabilities, sandbox
@@ -215,11 +215,13 @@ class Worker:
             self._drain()
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
-        known = self._relay.policy.maps
+        known, prefixes = self._relay.policy.maps, self._relay.policy.prefixes
         parts = PolicyInputs.loads(text, known if is_change else NO_MAPS)
         self._relay.policy = parts.policy(self._lent)
         if parts.maps is not known and parts.maps != known:
             Unmapped(self._loop, self._relay, known)
+        if {*prefixes} - {*parts.prefixes}:
+            self._loop.call_later(GONE_AFTER, Withdrawn, self._loop, self._relay, prefixes)
         log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
 
     def _keep_leases(self) -> None:
@@ -342,6 +344,9 @@ class Worker:
         """Take over the sessions of a worker of the predecessor process."""
         for descriptor in descriptors:
             Taker(self._loop, descriptor, self._parts, self._loop.stop, self._room)
+        # What comes may be by a prefix that the new program does not have.
+        prefixes = self._relay.policy.prefixes
+        self._loop.call_later(ADOPTED_AFTER, Withdrawn, self._loop, self._relay, prefixes)
 
     def _drain(self) -> None:
         self._drains = True

@@ -17,7 +17,7 @@ from faith.translation.ports import Ports
 from faith.translation.reasons import CLIENT_FLOWS, FLOWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     Key = tuple[int, ...]
     """The numbers that identify a flow."""
@@ -174,6 +174,13 @@ class Flows:
             if not flow.ended:
                 self._remove(flow)
                 ended.append(flow)
+        return ended
+
+    def end(self, concerned: Callable[[Flow], bool]) -> list[Flow]:
+        """End the flows that are *concerned*, and return them."""
+        ended = [flow for flow in self if concerned(flow)]
+        for flow in ended:
+            self._remove(flow)
         return ended
 
     def take(self, most: int) -> list[Flow]:

@@ -14,7 +14,7 @@ from faith.datagram.udp.flow_handover import FlowHandover
 from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import Flows
 from faith.datagram.udp.udp_counters import UdpCounters
-from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
+from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6, is_gone
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.kernel.sockets.udp_sockets import limit_mtu, receive
 from faith.translation.reasons import EXPIRED, STOPPED
@@ -108,12 +108,23 @@ class Udp:
 
     @property
     def policy(self) -> Policy:
-        """The policy that decides, about the next datagram of existing flows too."""
+        """The policy that decides, about the next datagram of existing flows too.
+
+        Flows by a prefix or a map that is gone end with the old policy.
+        """
         return self.v6_to_v4.policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
+        before = self.policy
         self.v6_to_v4.policy = self.v4_to_v6.policy = policy
+        if before.prefixes != policy.prefixes:
+            prefixes = {*policy.prefixes}
+            for flow in self.flows_from_v6.end(lambda flow: flow.ends.prefix not in prefixes):
+                self.v6_to_v4.end(flow)
+        if before.prefixes != policy.prefixes or before.maps is not policy.maps:
+            for flow in self.flows_from_v4.end(lambda flow: is_gone(flow, before, policy)):
+                self.v4_to_v6.end(flow)
 
     def configure(self, settings: UdpSettings) -> None:
         """Apply other *settings* from now on."""

@@ -79,6 +79,16 @@ class V4ToV6Ends:
         return self.host_text, self.host[1], source, self.source[1]
 
 
+def is_gone(flow: Flow, before: Policy, now: Policy) -> bool:
+    """Return whether *flow* goes by a map or a prefix that the policy *before* had, and *now* has
+    not."""
+    (mapped, port), (source, _) = flow.ends.mapped, flow.ends.source
+    asked = mapped, PROTOCOL, port
+    if before.maps.find(*asked) is not None and now.maps.find(*asked) is None:
+        return True
+    return before.prefixes.find(source) is not None and now.prefixes.find(source) is None
+
+
 class UdpV4ToV6:
     """The translator of datagrams from IPv4 to IPv6; sends by raw sockets, one of each family.
 

@@ -1,8 +1,10 @@
 """The AnyIP route that makes a prefix local, and what the kernel's tables say about this host.
 
 ``local PREFIX dev lo table local proto 70 metric M`` delivers every address of a prefix to this
-host's own sockets.  The protocol number marks the routes of FAITH for every process; the metric is
-the RFC that defines the layout: 3142 for low32, 6052 for rfc6052.
+host's own sockets.  The protocol number marks the routes of FAITH for every process, and says whose
+they are: 70 those of ``faith -e``, which stay until ``faith -d``, and 71 those of daemons, which
+stay as long as one has the prefix in its file.  The metric is the RFC that defines the layout: 3142
+for low32, 6052 for rfc6052.
 
 Reading needs no privilege; ``reserve`` and ``release`` need CAP_NET_ADMIN.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import errno
 
+from faith.errors import ConfigError
 from faith.kernel.netlink import rtnetlink
 from faith.kernel.netlink.netlink import (
     NETLINK_ROUTE,
@@ -23,13 +26,16 @@ from faith.translation.prefix import LOW32, RFC6052, Prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Self
 
     from faith.kernel.netlink.rtnetlink import Address, Link, Route
 
 PROTOCOL = 70
-"""The route protocol number of every route FAITH adds."""
+"""The route protocol number of what ``faith -e`` reserves, and of mapped networks."""
+OF_DAEMONS = 71
+"""The route protocol number of what a daemon reserves for as long as it runs."""
+_OURS = (PROTOCOL, OF_DAEMONS)
 _ANSWERED = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
 
 METRICS = {LOW32: 3142, RFC6052: 6052}
@@ -50,64 +56,87 @@ _FAR_AWAY = 0xC6290004  # 198.41.0.4, a.root-servers.net: the route is looked up
 _GROUPS = 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10
 
 
-def reserved() -> list[Prefix]:
-    """Return the prefixes reserved on this host, by any process."""
+def owners() -> dict[Prefix, int]:
+    """Return the prefixes reserved on this host, each with `PROTOCOL` or `OF_DAEMONS`."""
     layouts = {metric: layout for layout, metric in METRICS.items()}
     with Netlink(NETLINK_ROUTE) as netlink:
-        found = rtnetlink.routes(netlink, rtnetlink.AF_INET6, rtnetlink.TABLE_LOCAL, PROTOCOL)
-        return [Prefix(r.network, r.length, layouts[r.metric]) for r in found if _ours(r)]
+        return {
+            Prefix(route.network, route.length, layouts[route.metric]): owner
+            for owner in _OURS
+            for route in rtnetlink.routes(netlink, rtnetlink.AF_INET6, rtnetlink.TABLE_LOCAL, owner)
+            if _ours(route)
+        }
 
 
-def reserve(prefix: Prefix) -> None:
-    """Make *prefix* local, with its layout; a reservation under the other layout is replaced.
+def reserved() -> list[Prefix]:
+    """Return the prefixes reserved on this host, by any process."""
+    return list(owners())
 
-    Raises SetupError.
+
+def reserve(*prefixes: Prefix, owner: int = PROTOCOL) -> None:
+    """Make *prefixes* local, each with its layout, for *owner*.
+
+    A reservation under the other layout, or by another owner, is replaced.  Raises SetupError, when
+    all that can be reserved are.
     """
-    with Netlink(NETLINK_ROUTE) as netlink:
-        try:
-            netlink.request(
-                rtnetlink.RTM_NEWROUTE,
-                _anyip(prefix, METRICS[prefix.layout]),
-                NLM_F_CREATE | NLM_F_REPLACE,
-            )
-            for metric in set(METRICS.values()) - {METRICS[prefix.layout]}:
-                _delete(netlink, prefix, metric)
-        except OSError as error:
-            hint = _HINTS.get(error.errno or 0, "")
-            raise setup_error(f"reserve {prefix}", error, hint) from error
-
-
-def release(prefix: Prefix) -> bool:
-    """Undo ``reserve``, for either layout; return False when *prefix* was not reserved.
-
-    Raises SetupError.
-    """
-    with Netlink(NETLINK_ROUTE) as netlink:
-        try:
-            return True in [_delete(netlink, prefix, metric) for metric in METRICS.values()]
-        except OSError as error:
-            raise setup_error(f"release {prefix}", error) from error
-
-
-def _delete(netlink: Netlink, prefix: Prefix, metric: int) -> bool:
     try:
-        netlink.request(rtnetlink.RTM_DELROUTE, _anyip(prefix, metric))
+        with Netlink(NETLINK_ROUTE) as netlink:
+            there = owners()
+            new = [_anyip(prefix, METRICS[prefix.layout], owner) for prefix in prefixes]
+            netlink.requests(rtnetlink.RTM_NEWROUTE, new, NLM_F_CREATE | NLM_F_REPLACE)
+            others = [other for prefix in prefixes if (other := _other_layout(prefix)) in there]
+            _delete(netlink, others)
     except OSError as error:
-        if error.errno == errno.ESRCH:
-            return False
-        raise
-    return True
+        hint = _HINTS.get(error.errno or 0, "")
+        raise setup_error(_step("reserve", prefixes), error, hint) from error
 
 
-def _anyip(prefix: Prefix, metric: int) -> bytes:
-    return rtnetlink.local_route(prefix.packed, prefix.length, PROTOCOL, metric)
+def release(*prefixes: Prefix, owner: int | None = None) -> bool:
+    """Undo ``reserve``, for either layout; return False when none of *prefixes* was reserved.
+
+    With an *owner*, what is of another one stays.  Raises SetupError.
+    """
+    there = {one: whose for one, whose in owners().items() if owner in (None, whose)}
+    either = {layout for prefix in prefixes for layout in (prefix, _other_layout(prefix)) if layout}
+    found = [one for one in there if one in either]
+    try:
+        with Netlink(NETLINK_ROUTE) as netlink:
+            _delete(netlink, found)
+    except OSError as error:
+        raise setup_error(_step("release", prefixes), error) from error
+    return bool(found)
+
+
+def _step(verb: str, prefixes: Sequence[Prefix]) -> str:
+    return f"{verb} {prefixes[0] if len(prefixes) == 1 else f'{len(prefixes)} prefixes'}"
+
+
+def _other_layout(prefix: Prefix) -> Prefix | None:
+    """Return the same prefix with the other layout, None where that has no prefix of its length."""
+    try:
+        return Prefix(
+            prefix.address, prefix.length, {LOW32: RFC6052, RFC6052: LOW32}[prefix.layout]
+        )
+    except ConfigError:
+        return None
+
+
+def _delete(netlink: Netlink, prefixes: Iterable[Prefix]) -> None:
+    bodies = [
+        _anyip(prefix, METRICS[prefix.layout], owner) for prefix in prefixes for owner in _OURS
+    ]
+    netlink.requests(rtnetlink.RTM_DELROUTE, bodies, ignored=(errno.ESRCH,))
+
+
+def _anyip(prefix: Prefix, metric: int, owner: int) -> bytes:
+    return rtnetlink.local_route(prefix.packed, prefix.length, owner, metric)
 
 
 def _ours(route: Route) -> bool:
     return (
         route.table == rtnetlink.TABLE_LOCAL
         and route.kind == rtnetlink.LOCAL
-        and route.protocol == PROTOCOL
+        and route.protocol in _OURS
         and route.metric in METRICS.values()
     )
 
@@ -137,7 +166,7 @@ def local_ipv4() -> list[tuple[int, int]]:
 
 def _local_table(family: int, *kinds: int) -> list[tuple[int, int]]:
     with Netlink(NETLINK_ROUTE) as netlink:
-        found = rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=PROTOCOL)
+        found = rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=_OURS)
         return [(route.network, route.length) for route in found if route.kind in kinds]
 
 

@@ -124,16 +124,16 @@ class Link:
 
 
 def routes(
-    netlink: Netlink, family: int, table: int, protocol: int = 0, *, but: int = 0
+    netlink: Netlink, family: int, table: int, protocol: int = 0, *, but: tuple[int, ...] = ()
 ) -> Iterator[Route]:
     """Return the routes of one *table* (below 256), and of one *protocol* unless it is 0.
 
-    Routes of the protocol *but* are left out before they are parsed, which is cheaper.  The
+    Routes of the protocols *but* are left out before they are parsed, which is cheaper.  The
     kernel's cached exceptions, of path MTUs and redirects, are left out as well.
     """
     for body in _dumped(netlink, family, table, protocol):
         got, _, _, _, _, by, _, _, flags = _RTMSG.unpack_from(body)
-        if but and by == but:
+        if by in but:
             continue
         route = Route(body)
         # Linux before 4.20 does not filter, and a kernel without IPv6 returns other families.

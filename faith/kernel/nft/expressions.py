@@ -44,7 +44,9 @@ _NETWORK_HEADER = 1
 _TRANSPORT_HEADER = 2
 
 _AF_INET, _AF_INET6 = 2, 10
-_META_L4PROTO = 16
+_META_SKUID, _META_L4PROTO = 10, 16
+_HTON = 1  # of byteorder
+_NAT_DST = 1
 _SOCKET_TRANSPARENT, _SOCKET_WILDCARD = 0, 2
 _NOT_LESS = 5  # of cmp
 _REJECT_ICMP_UNREACH = 0
@@ -76,6 +78,16 @@ def daddr4_in(name: str) -> bytes:
     return _load(_NETWORK_HEADER, 16, 4) + _in_set(name)
 
 
+def saddr_in(name: str) -> bytes:
+    """``ip6 saddr @name``"""
+    return _load(_NETWORK_HEADER, 8, 16) + _in_set(name)
+
+
+def saddr4_in(name: str) -> bytes:
+    """``ip saddr @name``"""
+    return _load(_NETWORK_HEADER, 12, 4) + _in_set(name)
+
+
 def daddr_is(address: bytes) -> bytes:
     """``ip6 daddr address``"""
     return _load(_NETWORK_HEADER, 24, 16) + _equal(address)
@@ -104,6 +116,19 @@ def dport_from(port: int) -> bytes:
 def tcp_flags(mask: int, value: int) -> bytes:
     """``tcp flags & mask == value``"""
     return l4proto(TCP) + _load(_TRANSPORT_HEADER, 13, 1) + _masked(mask) + _equal(bytes([value]))
+
+
+def tcp_flags_not(mask: int, value: int) -> bytes:
+    """``tcp flags & mask != value``"""
+    flags = l4proto(TCP) + _load(_TRANSPORT_HEADER, 13, 1) + _masked(mask)
+    return flags + _equal(bytes([value]), negated=True)
+
+
+def skuid_not_in(name: str) -> bytes:
+    """``meta skuid != @name``: there is a socket, and it was made by another user"""
+    user = _expression("meta", _REG_1, _META_SKUID)
+    in_network_order = _expression("byteorder", _REG_1, _REG_1, _HTON, 4, 4)
+    return user + in_network_order + _in_set(name, inverted=True)
 
 
 def icmpv6_type(kind: int) -> bytes:
@@ -193,6 +218,20 @@ def redirect(port: int) -> bytes:
     return _value(_REG_1, port.to_bytes(2, "big")) + _expression("redir", _REG_1)
 
 
+def dnat_to_itself() -> bytes:
+    """``dnat to ip6 daddr``: the connection keeps its destination, and no rule changes it later"""
+    return _load(_NETWORK_HEADER, 24, 16) + _dnat(_AF_INET6)
+
+
+def dnat4_to_itself() -> bytes:
+    """``dnat to ip daddr``: as `dnat_to_itself`"""
+    return _load(_NETWORK_HEADER, 16, 4) + _dnat(_AF_INET)
+
+
+def _dnat(family: int) -> bytes:
+    return _expression("nat", _NAT_DST, family, _REG_1, _REG_1)
+
+
 def matches(wanted: bytes, found: bytes) -> bool:
     """Return whether the rule *found* in the kernel is the rule *wanted*.
 
@@ -234,9 +273,8 @@ def _not_less(value: bytes) -> bytes:
     return _expression("cmp", _REG_1, _NOT_LESS, _data(value))
 
 
-def _in_set(name: str) -> bytes:
-    not_inverted = 0
-    return _expression("lookup", name.encode() + bytes(1), _REG_1, None, None, not_inverted)
+def _in_set(name: str, *, inverted: bool = False) -> bytes:
+    return _expression("lookup", name.encode() + bytes(1), _REG_1, None, None, int(inverted))
 
 
 def _value(register: int, value: bytes) -> bytes:

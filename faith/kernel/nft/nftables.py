@@ -9,7 +9,7 @@ from __future__ import annotations
 import _socket
 import errno
 from itertools import starmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from faith.kernel.netlink.netlink import (
     NETLINK_NETFILTER,
@@ -62,7 +62,20 @@ _ELEM_INTERVAL_END = 1
 _POLICY_ACCEPT = 1
 _HOOKS = {"prerouting": 0, "input": 1, "output": 3}
 _FAMILIES = {IP: _socket.AF_INET, IP6: _socket.AF_INET6}
+_FAMILY_NAMES = {1: "inet", 5: "netdev", 7: "bridge"} | {n: name for name, n in _FAMILIES.items()}
+_HOOK_NAMES = {point: name for name, point in _HOOKS.items()}
 _RANGES_IN_A_MESSAGE = 500  # an attribute holds 64 KiB
+
+
+class BaseChain(NamedTuple):
+    """A chain at a hook, by the names of nft(8)."""
+
+    family: str
+    table: str
+    name: str
+    kind: str
+    hook: str
+    priority: int
 
 
 class Nftables:
@@ -153,6 +166,12 @@ class Nftables:
         ]
         return tuple(_intervals(points, wanted.kind.top))
 
+    def base_chains(self) -> list[BaseChain]:
+        """Return the base chains of every table, of every family."""
+        of_all = bytes(_NFGENMSG)
+        bodies = self._netlink.dump(_kind(_GETCHAIN), of_all)
+        return [one for body in bodies if (one := _base_chain(body))]
+
     def has_rules_of(self, table: Table) -> bool:
         """Return whether the kernel's chains, hooks and rules are exactly those of *table*.
 
@@ -203,6 +222,22 @@ class Nftables:
     def _dump(self, message: int, wanted: bytes) -> list[dict[int, bytes]]:
         found = self._netlink.dump(_kind(message), self._header + wanted)
         return [_attributes_of(body) for body in found]
+
+
+def _base_chain(body: bytes) -> BaseChain | None:
+    attrs = _attributes_of(body)
+    if _CHAIN_HOOK not in attrs:
+        return None
+    hook = dict(attributes(attrs[_CHAIN_HOOK]))
+    point = int.from_bytes(hook[_HOOK_HOOKNUM], "big")
+    return BaseChain(
+        _FAMILY_NAMES.get(body[0], str(body[0])),
+        _name(attrs, _CHAIN_TABLE),
+        _name(attrs, _CHAIN_NAME),
+        _name(attrs, _CHAIN_TYPE),
+        _HOOK_NAMES.get(point, str(point)),
+        int.from_bytes(hook[_HOOK_PRIORITY], "big", signed=True),
+    )
 
 
 def _contents(table: Table) -> Iterator[Command]:

@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from faith.translation.ranges import ranges as ranges_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -36,6 +38,7 @@ IP, IP6 = "ip", "ip6"
 ADDRESS = ElementType("ipv6_addr", 8, 16)
 ADDRESS4 = ElementType("ipv4_addr", 7, 4)
 PORT = ElementType("inet_service", 13, 2)
+USER = ElementType("uid", 24, 4)
 TWO_ADDRESSES = ElementType("ipv6_addr . ipv6_addr", 8 << 6 | 8, 32)
 
 
@@ -62,6 +65,11 @@ class Set:
         """Return a set of ports."""
         return cls(name, PORT, ports.ranges)
 
+    @classmethod
+    def of_users(cls, name: str, users: Iterable[int]) -> Set:
+        """Return a set of user numbers."""
+        return cls(name, USER, tuple(ranges_of(((user, 32) for user in users), 32)))
+
     def of(self, ranges: Iterable[Range]) -> Set:
         """Return the same set with other ranges."""
         return Set(self.name, self.kind, tuple(ranges))
@@ -75,7 +83,7 @@ class Set:
 
     def _elements(self) -> Iterator[str]:
         for first, last in self.ranges:
-            if self.kind == PORT:
+            if self.kind in (PORT, USER):
                 yield str(first) if first == last else f"{first}-{last}"
             else:
                 yield from map(str, networks_of(self.kind, first, last))

@@ -136,6 +136,19 @@ def drop(user: str, keep: Iterable[str] = ()) -> Dropped:
     return Dropped(os.getuid(), os.getgid(), kept)
 
 
+def user_number(user: str) -> int:
+    """Return the number of the user that `drop` would make this process.
+
+    An unknown *user*, whom `drop` refuses, is this one.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return os.geteuid()
+    becomes = os.geteuid() == 0 and _exists_here(entry.pw_uid, entry.pw_gid)
+    return entry.pw_uid if becomes else os.geteuid()
+
+
 def _clear_bounds() -> None:
     """Empty the ambient and bounding sets, from which executed programs could gain capabilities."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from faith.kernel.nft.expressions import redirect as to
+from faith.kernel.nft.guard import PRIORITY
 from faith.kernel.nft.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CAPABILITIES", "resume", "start"]
 
-_DSTNAT = -100
+_FIRST = PRIORITY - 1  # before the guard, which leaves nothing to translate to those after it
 
 
 def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
@@ -42,8 +43,8 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         group = listen(undo, "::", 0, workers, transparent=False)
         rule = _rule(group[0].getsockname()[1])
         chains = [
-            Chain("arriving", (PINHOLES, rule), Hook("nat", "prerouting", _DSTNAT)),
-            Chain("own", (rule,), Hook("nat", "output", _DSTNAT)),
+            Chain("arriving", (PINHOLES, rule), Hook("nat", "prerouting", _FIRST)),
+            Chain("own", (rule,), Hook("nat", "output", _FIRST)),
         ]
         table = SteeringTable("redirect", ports, prefixes, chains)
         return steered("redirect", undo, [group], table, redirected=True)
