@@ -8,6 +8,7 @@ import selectors
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,12 +60,12 @@ class Another:
 
 
 @pytest.fixture(autouse=True)
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory where nobody else listens."""
-    directory = tmp_path / "run"
-    directory.mkdir()
-    monkeypatch.setattr(discovery, "DIRECTORY", directory)
-    return directory
+def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory where nobody else listens, with a path as short as those of sockets have to be."""
+    with tempfile.TemporaryDirectory(prefix="faith-") as name:
+        directory = Path(name)
+        monkeypatch.setattr(discovery, "DIRECTORY", directory)
+        yield directory
 
 
 @pytest.fixture

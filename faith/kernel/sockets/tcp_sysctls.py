@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from faith.errors import SetupError
+from faith.kernel import text_file
+
 _DIRECTORY = Path("/proc/sys/net/ipv4")
 _ADVICE = {
     "tcp_mtu_probing": (
@@ -28,8 +31,8 @@ def advice() -> list[str]:
     found = []
     for name, (good, best, consequence) in _ADVICE.items():
         try:
-            value = (_DIRECTORY / name).read_text().strip()
-        except OSError:
+            value = text_file.read_proc(_DIRECTORY / name).strip()
+        except SetupError:
             continue
         if value not in good:
             found.append(

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.errors import SetupError
+from faith.kernel import text_file
 from faith.kernel.sockets.tcp_sockets import ALL_PORTS, has_port_ranges
 from faith.relay.tcp import dial
 from faith.relay.tcp.record import endpoint
@@ -131,7 +133,7 @@ def _warn(server: Server) -> None:
 def _local_ports() -> tuple[int, int]:
     """Return the first and the last port that connect(2) chooses from by itself."""
     try:
-        first, last = map(int, _RANGE.read_text().split())
-    except (OSError, ValueError):
+        first, last = map(int, text_file.read_proc(_RANGE).split())
+    except (SetupError, ValueError):
         return _DEFAULT
     return first, last
