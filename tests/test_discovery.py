@@ -61,9 +61,10 @@ class Another:
 
 @pytest.fixture(autouse=True)
 def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory where nobody else listens, with a path as short as those of sockets have to be."""
+    """A directory where nobody else listens, at a path short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="faith-") as name:
-        directory = Path(name)
+        directory = Path(name, "run")
+        directory.mkdir()
         monkeypatch.setattr(discovery, "DIRECTORY", directory)
         yield directory
 

@@ -11,6 +11,8 @@ import errno
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from faith.errors import SetupError
+from faith.kernel import text_file
 from faith.kernel.netlink.netlink import NETLINK_NETFILTER, Netlink
 
 if TYPE_CHECKING:
@@ -61,8 +63,8 @@ def legacy(family: str) -> tuple[str, ...]:
     """Return the chains of the legacy table ``nat``, if this network namespace has it."""
     names = Path("/proc/thread-self/net", _LEGACY[family])
     try:
-        return ("PREROUTING", "OUTPUT") if "nat" in names.read_text().split() else ()
-    except OSError:  # no such tables in this kernel
+        return ("PREROUTING", "OUTPUT") if "nat" in text_file.read_proc(names).split() else ()
+    except SetupError:  # no such tables in this kernel
         return ()
 
 
