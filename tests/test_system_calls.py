@@ -27,9 +27,9 @@ def refused(number: int) -> int:
     return 0x00050000 | number
 
 
-def run(machine: str, number: int, arch: int, argument: int = 0) -> int:
-    """What the filter returns for a system call, with its first *argument*."""
-    data = struct.pack("=iIQQ", number, arch, 0, argument)
+def run(machine: str, number: int, arch: int, *arguments: int) -> int:
+    """What the filter returns for a system call with these *arguments*."""
+    data = struct.pack("=iIQQQ", number, arch, 0, *(*arguments, 0, 0)[:2])
     program = list(struct.iter_unpack("=HBBI", system_calls._program(machine)))
     at = accumulator = 0
     while True:
@@ -38,6 +38,8 @@ def run(machine: str, number: int, arch: int, argument: int = 0) -> int:
         match code:
             case 0x20:
                 (accumulator,) = struct.unpack_from("=I", data, value)
+            case 0x54:
+                accumulator &= value
             case 0x06:
                 return int(value)
             case 0x15:
@@ -74,6 +76,8 @@ def test_sockets_are_of_ip_and_netlink(machine: str, arch: int, column: int) -> 
         family for family in range(50) if run(machine, SOCKET[column], arch, family) == ALLOWED
     }
     assert families == {2, 10, 16}
+    unix = [run(machine, SOCKET[column], arch, 1, kind | 0x80800) for kind in (1, 2, 5)]
+    assert unix == [refused(errno.EPERM), ALLOWED, refused(errno.EPERM)]
 
 
 @each_machine

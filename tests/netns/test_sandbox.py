@@ -124,16 +124,17 @@ def test_system_calls_that_no_server_needs_are_refused(fork: Fork) -> None:
                 lambda: os.execv(path, ["true"]),
                 os.fork,
                 lambda: subprocess.run(["/bin/true"], check=True),
-                lambda: socket.socket(socket.AF_UNIX),
+                lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET),
                 lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
                 lambda: os.setuid(os.getuid()),
                 socket.socketpair,
                 lambda: socket.socket(socket.AF_INET6),
+                lambda: socket.if_indextoname(1),
                 thread,
             )
         ]
 
     if system_calls._program(platform.machine()) == b"":
         pytest.skip("no numbers for this machine")
-    assert fork(run).report() == ["PermissionError"] * 7 + ["done"] * 3
+    assert fork(run).report() == ["PermissionError"] * 7 + ["done"] * 4
     os.close(memory)

@@ -1,9 +1,10 @@
 """The system calls that a process which serves strangers gives up irrevocably: seccomp(2).
 
 It is a list of what no such process ever does, so that the kernel behind these calls cannot be
-attacked from it: programs and processes, tracing, mounts and namespaces, modules, BPF, keys, users,
-clocks, and sockets of other families than IP and netlink.  UNIX sockets are among these: a process
-of the daemon's own user could command its control socket.  Descriptors that are open stay usable.
+attacked from it: programs and processes, tracing, mounts and namespaces, modules, BPF, keys,
+users, clocks, and sockets of other families than IP and netlink.  Of UNIX sockets there are
+datagrams only, which if_indextoname(3) uses: by another, a process of the daemon's own user could
+command its control socket.  Descriptors that are open stay usable.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ DENIED: dict[str, tuple[int, int]] = {
     "acct": (163, 89),
     "swapon": (167, 224),
     "swapoff": (168, 225),
-    # the kernel itself
+    # the kernel itself; libuv tries io_uring, and does without
     "init_module": (175, 105),
     "finit_module": (313, 273),
     "delete_module": (176, 106),
@@ -108,13 +109,16 @@ DENIED: dict[str, tuple[int, int]] = {
 """The numbers of the system calls that are refused with EPERM; -1 where there is none."""
 SOCKET, CLONE, CLONE3 = (41, 198), (56, 220), (435, 435)
 _FAMILIES = (2, 10, 16)  # AF_INET, AF_INET6, AF_NETLINK
+_UNIX, _DATAGRAM, _TYPE = 1, 2, 0xF  # AF_UNIX, SOCK_DGRAM, SOCK_TYPE_MASK
 _CLONE_THREAD = 0x10000
 
 # struct sock_filter, and the instructions of linux/bpf_common.h that are used.
 _INSTRUCTION = struct.Struct("=HBBI")
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
+_JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET = 0x15, 0x35, 0x45
 _NUMBER, _ARCH = 0, 4  # offsets in struct seccomp_data
 _FIRST_ARGUMENT = 16 if sys.byteorder == "little" else 20  # its low half
+_SECOND_ARGUMENT = _FIRST_ARGUMENT + 8
 
 
 def give_up() -> bool:
@@ -147,7 +151,14 @@ def _program(machine: str) -> bytes:
     allowed = _INSTRUCTION.pack(_RETURN, 0, 0, _ALLOW)
     absent = _INSTRUCTION.pack(_RETURN, 0, 0, _REFUSE | errno.ENOSYS)
     argument = _INSTRUCTION.pack(_LOAD, 0, 0, _FIRST_ARGUMENT)
-    families = b"".join(_if(_JUMP_EQUAL, family, allowed) for family in _FAMILIES)
+    unix = (
+        _INSTRUCTION.pack(_LOAD, 0, 0, _SECOND_ARGUMENT),
+        _INSTRUCTION.pack(_AND, 0, 0, _TYPE),
+        _if(_JUMP_EQUAL, _DATAGRAM, allowed),
+        refused,
+    )
+    families = [_if(_JUMP_EQUAL, family, allowed) for family in _FAMILIES]
+    sockets = b"".join((argument, *families, _if(_JUMP_EQUAL, _UNIX, b"".join(unix)), refused))
     return b"".join(
         (
             # The numbers of another architecture, or of x32, mean other calls.
@@ -164,7 +175,7 @@ def _program(machine: str) -> bytes:
                 CLONE[column],
                 argument + _if(_JUMP_SET, _CLONE_THREAD, allowed) + refused,
             ),
-            _if(_JUMP_EQUAL, SOCKET[column], argument + families + refused),
+            _if(_JUMP_EQUAL, SOCKET[column], sockets),
             allowed,
         )
     )
