@@ -103,7 +103,9 @@ PoolFile = Annotated[
     typer.Option(metavar="FILE", help="Keep the leases there, not in /var/lib/faith/pool."),
 ]
 Workers = Annotated[int, typer.Option(min=1, metavar="N", help="The number of processes.")]
-User = Annotated[str, typer.Option(metavar="USER", help="Serve as this user.")]
+User = Annotated[
+    str | None, typer.Option(metavar="USER", help="Serve as this user (faith, or else nobody).")
+]
 Metrics = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS[:PORT]", help="Serve /metrics and health over HTTP there."),

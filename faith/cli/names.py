@@ -38,7 +38,7 @@ def answer_names(
     pool_client: options.PoolClient = None,
     pool_file: options.PoolFile = None,
     workers: options.Workers = 1,
-    user: options.User = "nobody",
+    user: options.User = None,
     metrics: options.Metrics = None,
 ) -> None:
     """Answer for names, so that IPv6-only clients find IPv4-only servers (DNS64, RFC 6147).
@@ -50,6 +50,7 @@ def answer_names(
     from faith.daemon.observe.health import ADMIN_PORT
     from faith.dns import endpoint
     from faith.dns.dns_arguments import DnsArguments
+    from faith.kernel.process.capabilities import default_user
 
     arguments = DnsArguments(
         prefix=prefix or (),
@@ -73,7 +74,7 @@ def answer_names(
         pool_file=pool_file,
     )
     where = endpoint.parse(metrics, ADMIN_PORT)[:2] if metrics else None
-    dns_daemon.run(arguments.settings, workers, user, where)
+    dns_daemon.run(arguments.settings, workers, user or default_user(), where)
 
 
 def show_hosts(

@@ -24,6 +24,7 @@ from faith.daemon.supervisor import Supervisor
 from faith.daemon.upgrade.inherited_state import InheritedState
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
+from faith.kernel.process.capabilities import default_user
 from faith.kernel.steering import METHODS
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -142,7 +143,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         prefixes=tuple(Prefix.parse(text, options.layout) for text in options.prefix),
         access_file=options.access_file and options.access_file.absolute(),
         workers=options.workers,
-        user=options.user,
+        user=options.user or default_user(),
         drain_timeout=options.drain_timeout,
         pid_file=options.pid_file and options.pid_file.absolute(),
         log=options.log,
@@ -236,7 +237,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="processes that relay (one per CPU: %(default)s)",
     )
-    add("--user", default="nobody", help="user of the workers (%(default)s)")
+    add("--user", help="user of the workers (faith where there is one, or else nobody)")
     for name, default in (
         ("connect", relay.connect_timeout),
         ("idle", relay.idle_timeout),

@@ -22,6 +22,7 @@ from faith.dns import dns_counters
 from faith.dns.dns_counters import Counters
 from faith.dns.lease_file import Book
 from faith.errors import ConfigError, FaithError
+from faith.kernel.process import capabilities
 from faith.kernel.shared.leases import Leases
 from faith.kernel.shared.shared_counters import Area
 
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from faith.dns.service import Settings
 
 IDENT = "faith dns"
+KEPT = (
+    *("CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"),
+    "CAP_DAC_OVERRIDE",  # files of other users, which root names
+)
+"""The capabilities that the supervisor keeps once it serves, of those it has."""
 GRACE = 2.0
 """Seconds a worker has to end once it was told to."""
 
@@ -161,6 +167,7 @@ class _Forwarder:
 
     def _serving(self) -> None:
         """Have those that serve now watched, and say so."""
+        capabilities.reduce(KEPT)
         crew = self._answering.crew
         crew.on_serve = self._changed
         crew.on_end = lambda member: self._changed()

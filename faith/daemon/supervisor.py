@@ -57,6 +57,12 @@ log = logging.getLogger("faith.supervisor")
 
 APPLIED = 8.0
 """Seconds to wait for processes to apply what is new: less than its patience."""
+KEPT = (
+    *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_BPF"),
+    *("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"),  # for its processes
+    *("CAP_DAC_OVERRIDE", "CAP_CHOWN"),  # files of other users, which root names
+)
+"""The capabilities that a supervisor keeps once it serves, of those it has."""
 _LOOK = 0.02
 
 
@@ -145,6 +151,8 @@ class Supervisor:
         rules = Rules.of(settings)
         if not legacy or on_trial:  # else that was tried, and it is too late to refuse
             settings.check_local_servers()
+            if capabilities.lacks_kill(settings.user):
+                log.warning("CAP_KILL is missing: processes of %s cannot be ended", settings.user)
             refuse_taken_ports(settings, but_of={os.getppid()} if on_trial else set())
         undo.callback(self._lent.close)
         self._lent.set_up(settings.dns, legacy["lent"] if legacy else None)
@@ -191,6 +199,7 @@ class Supervisor:
         self._tell_systemd()
         self._keep_watchdog(systemd.watchdog_interval())
         self._look_after()
+        capabilities.reduce(KEPT)
         log.log(NOTICE, "serving %s", self._relaying.description())
 
     def _tell_systemd(self) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import socket
+import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.kernel.process import capabilities, sandbox
+from faith.kernel.process import capabilities, sandbox, system_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,3 +99,42 @@ def test_who_need_not_connect_cannot(fork: Fork, connects: bool, expected: str) 
     if version < 4:
         pytest.skip("the kernel's Landlock leaves connections alone")
     assert outcomes == [expected, expected]
+
+
+def test_system_calls_that_no_server_needs_are_refused(fork: Fork) -> None:
+    """Where Landlock allows them, too: files in memory, processes, other sockets."""
+    memory = os.memfd_create("program")
+    os.write(memory, Path("/bin/true").read_bytes())
+    path = Path(f"/proc/self/fd/{memory}")
+
+    def thread() -> None:
+        done: list[int] = []
+        running = threading.Thread(target=lambda: done.append(1))
+        running.start()
+        running.join()
+        assert done
+
+    def run(report: Report) -> list[str]:
+        capabilities.drop("nobody")
+        sandbox.confine()
+        return [
+            outcome(action)
+            for action in (
+                lambda: os.execve(memory, ["true"], {}),
+                lambda: os.execv(path, ["true"]),
+                os.fork,
+                lambda: subprocess.run(["/bin/true"], check=True),
+                lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET),
+                lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW),
+                lambda: os.setuid(os.getuid()),
+                socket.socketpair,
+                lambda: socket.socket(socket.AF_INET6),
+                lambda: socket.if_indextoname(1),
+                thread,
+            )
+        ]
+
+    if system_calls._program(platform.machine()) == b"":
+        pytest.skip("no numbers for this machine")
+    assert fork(run).report() == ["PermissionError"] * 7 + ["done"] * 4
+    os.close(memory)

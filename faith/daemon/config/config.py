@@ -32,6 +32,7 @@ from faith.datagram.ping.ping_server import PingSettings
 from faith.datagram.udp import flows
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
+from faith.kernel.process.capabilities import default_user
 from faith.kernel.steering import METHODS, route
 from faith.relay.tcp.admission import MOST, Limits
 from faith.relay.tcp.relay_settings import INWARD_SOURCES
@@ -113,7 +114,7 @@ def read(toml: str, file: str) -> Settings:
         maps_file=file_of_maps,
         sources=address_pools.read(document.tables("source")),
         workers=top.take("workers", whole(1, MOST_WORKERS), len(os.sched_getaffinity(0))),
-        user=top.take("user", parsed(_user), Settings.user),
+        user=top.take("user", parsed(_user), default_user()),
         drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
         pid_file=top.take("pid_file", path, None),
         control=top.take("control", path, path(CONTROL)),

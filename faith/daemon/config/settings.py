@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
 from faith.errors import ConfigError
+from faith.kernel.process.capabilities import default_user
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.ports import NO_PORTS, Ports
@@ -103,7 +104,7 @@ class Settings:
     maps_file: Path | None = None
     sources: Sources = NO_SOURCES
     workers: int = 1
-    user: str = "nobody"
+    user: str = field(default_factory=default_user)
     drain_timeout: float = 5.0
     pid_file: Path | None = None
     control: Path | None = None

@@ -124,8 +124,22 @@ class Member:
         if not self.killed:
             self.killed = True
             log.error("%s: %s; killing it", self.name, why)
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            self.end()
+
+    def end(self) -> bool:
+        """Kill it; return False, and log it, where that takes a capability that is missing."""
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            log.error(
+                "%s cannot be ended: that needs CAP_KILL, as it is another user's;"
+                " it ends with its last session",
+                self.name,
+            )
+            return False
+        return True
 
     def close(self) -> None:
         """Close the channel, and what waits for it."""

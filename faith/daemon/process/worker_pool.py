@@ -194,11 +194,14 @@ class Crew:
             self.on_gone()
 
     def kill(self) -> None:
-        """End the workers at once; they are reaped when this returns."""
+        """End the workers at once; they are reaped when this returns.
+
+        Those that need CAP_KILL, where that is missing, end with their last session.
+        """
         while self._members:
             pid, member = self._members.popitem()
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+            if member.end():
+                os.waitpid(pid, 0)
             self._let_go(member)
 
     def forsake(self) -> None:

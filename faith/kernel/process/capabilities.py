@@ -1,4 +1,4 @@
-"""Capabilities: which are effective, the error when one is missing, and dropping them.
+"""Users and capabilities: which are effective, the error when one is missing, and dropping them.
 
 See capabilities(7).  All of this applies to the calling thread.
 """
@@ -10,6 +10,7 @@ import errno
 import os
 import pwd
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.errors import ConfigError, PermissionNeeded, SetupError
@@ -63,11 +64,17 @@ _NAMES = (
     "CAP_CHECKPOINT_RESTORE",
 )
 
+_PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522
+
+DEFAULT_USERS = ("faith", "nobody")
+"""The users of whom the first that exists is the default, where this process can become others."""
+BECOMING = ("CAP_SETGID", "CAP_SETUID")
+"""The capabilities that becoming another user takes."""
 
 
 class Dropped(NamedTuple):
@@ -110,28 +117,82 @@ def refusal(step: str, error: OSError, *names: str) -> SetupError:
     )
 
 
-def drop(user: str, keep: Iterable[str] = ()) -> Dropped:
-    """Become *user* irrevocably, with no supplementary group and no capability but those in *keep*.
+def default_user() -> str:
+    """Return the user that unprivileged processes have where the operator names none.
 
-    Neither a set-user-ID program nor file capabilities restore any afterwards.  A process that is
-    not root keeps its user, and so does the root of a user namespace that does not map *user*; both
-    lose their capabilities all the same.  Call it while there is one thread only.
-
-    Raises ConfigError for an unknown user, PermissionNeeded when root lacks CAP_SETUID or
-    CAP_SETGID or when a capability in *keep* is not held, and SetupError when privileges turn out
-    to remain: the process must then end.
+    That is the first of `DEFAULT_USERS` that there is, for root and whoever else can become it; for
+    all others their own, by number where that has no name.
     """
-    kept = frozenset(keep)
+    if os.geteuid() == 0 or effective().issuperset(BECOMING):
+        for user in DEFAULT_USERS:
+            with suppress(ConfigError):
+                if _exists_here(*_numbers(user)):
+                    return user
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def check_user(user: str) -> tuple[int, int]:
+    """Return the number and the group of *user*, whom this process can become, or is.
+
+    *user* is a name, or the number of this process's own.  Raises ConfigError for an unknown user,
+    PermissionNeeded for want of `BECOMING`, and SetupError when the user namespace lacks the user.
+    """
+    uid, gid = _numbers(user)
+    if uid == os.getuid() == os.geteuid():
+        return uid, gid
+    if not _exists_here(uid, gid):
+        hint = "name none: the processes keep the user of the daemon then"
+        raise SetupError(f"become {user}", "this user namespace does not have that user", hint)
+    require(f"become {user}", *BECOMING)
+    return uid, gid
+
+
+def _numbers(user: str) -> tuple[int, int]:
+    if user == str(os.geteuid()):
+        return os.geteuid(), os.getegid()
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         raise ConfigError(f"there is no user {user!r} on this system") from None
+    return entry.pw_uid, entry.pw_gid
+
+
+def lacks_kill(user: str) -> bool:
+    """Return whether this process cannot end those of *user*, for want of CAP_KILL."""
+    return check_user(user)[0] != os.getuid() and "CAP_KILL" not in effective()
+
+
+def reduce(names: Iterable[str]) -> None:
+    """Give up every capability but those in *names*, as far as this process has them.
+
+    Programs that it executes get what the bounding set leaves to root, or what is ambient.
+    """
+    kept = _mask(names)
+    permitted, inheritable = _status("CapPrm") & kept, _status("CapInh") & kept
+    _set_capabilities(permitted, inheritable)
+
+
+def drop(user: str, keep: Iterable[str] = ()) -> Dropped:
+    """Become *user* irrevocably, with no supplementary group and no capability but those in *keep*.
+
+    Neither a set-user-ID program nor file capabilities restore any afterwards, and no process of
+    the same user can trace this one or read its memory.  Call it while there is one thread only.
+
+    Raises the errors of `check_user`, PermissionNeeded when a capability in *keep* is not held, and
+    SetupError when privileges turn out to remain: the process must then end.
+    """
+    kept = frozenset(keep)
+    uid, gid = check_user(user)
     require(f"keep capabilities as {user}", *sorted(kept))
     _clear_bounds()
-    if os.geteuid() == 0 and _exists_here(entry.pw_uid, entry.pw_gid):
-        _become(user, entry.pw_uid, entry.pw_gid)
+    if effective().issuperset(BECOMING) and _exists_here(uid, gid):
+        _become(uid, gid)
     _set_capabilities(_mask(kept))
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(_PR_SET_DUMPABLE, 0)
     _verify(user, kept)
     return Dropped(os.getuid(), os.getgid(), kept)
 
@@ -157,8 +218,7 @@ def _clear_bounds() -> None:
             _prctl(_PR_CAPBSET_DROP, number)
 
 
-def _become(user: str, uid: int, gid: int) -> None:
-    require(f"become {user}", "CAP_SETGID", "CAP_SETUID")
+def _become(uid: int, gid: int) -> None:
     _prctl(_PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
@@ -183,10 +243,13 @@ def _mapped(number: int, table: str) -> bool:
     return False
 
 
-def _set_capabilities(mask: int) -> None:
+def _set_capabilities(mask: int, inheritable: int = 0) -> None:
+    """Make *mask* the effective and permitted set; what is not *inheritable* is not ambient."""
     low, high = mask & 0xFFFFFFFF, mask >> 32
+    low_inheritable, high_inheritable = inheritable & 0xFFFFFFFF, inheritable >> 32
     header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
-    _check(_LIBC.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)))
+    sets = struct.pack("=6I", low, low, low_inheritable, high, high, high_inheritable)
+    _check(_LIBC.capset(header, sets))
 
 
 def _verify(user: str, kept: frozenset[str]) -> None:

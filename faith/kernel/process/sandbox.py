@@ -1,6 +1,6 @@
-"""Landlock: what a process that serves strangers gives up irrevocably.
+"""The confinement of a process that serves strangers: by Landlock, and by a list of system calls.
 
-See landlock(7).  It applies to the calling thread and its descendants.
+See landlock(7).  It applies to the calling thread and its descendants, irrevocably.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import struct
 
 from faith.errors import SetupError
+from faith.kernel.process import system_calls
 
 # linux/landlock.h.  The system calls have these numbers on every architecture.
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
@@ -28,12 +29,22 @@ def confine(*, connects: bool = True) -> int:
     """Forbid this thread to execute, write, create and remove files, and to signal other processes.
 
     Open descriptors stay usable, and files can be read.  Without *connects*, TCP connections and
-    TCP ports are forbidden as well.  The caller must have set no_new_privs.
+    TCP ports are forbidden as well.  The caller must have set no_new_privs.  The system calls of
+    `system_calls` are refused where the kernel filters them.
 
     Returns the version of Landlock, which decides how much of this is enforced: connections since
     4, signals and abstract sockets since 6, and nothing at 0, where the kernel has none.  Raises
     SetupError.
     """
+    version = _confine(connects=connects)
+    try:
+        system_calls.give_up()
+    except OSError as error:
+        raise SetupError(_STEP, os.strerror(error.errno or 0)) from error
+    return version
+
+
+def _confine(*, connects: bool) -> int:
     try:
         version = _landlock(_CREATE_RULESET, None, 0, _GET_VERSION)
     except OSError as error:
