@@ -106,10 +106,14 @@ def run_until(loop: asyncio.AbstractEventLoop, done: Callable[[], bool], what: s
 
     async def wait() -> None:
         async with asyncio.timeout(20):
-            while not done():  # noqa: ASYNC110 - of another process
-                await asyncio.sleep(0.005)  # poll
+            while not done():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)  # poll: of another process
 
-    loop.run_until_complete(wait())
+    try:
+        loop.run_until_complete(wait())
+    except TimeoutError as error:
+        error.add_note(what)
+        raise
 
 
 def write_in_turns(loop: asyncio.AbstractEventLoop, told: Log, lines: int) -> float:
