@@ -312,6 +312,7 @@ class Stderr(Sink):
         self._waits = not (self._socket or stat.S_ISREG(mode)) and os.get_blocking(self._descriptor)
         self._lines: list[str] = []  # of this turn
         self._pending = bytearray()  # encoded lines
+        self._count = 0  # of these
 
     def fileno(self) -> int:
         """Return the sink's own descriptor."""
@@ -329,7 +330,8 @@ class Stderr(Sink):
         if len(self._lines) >= _LINES:
             self._gather()
         if len(self._pending) > self._most:
-            self.flush()
+            if not self._is_scheduled:
+                self.flush()
             if len(self._pending) > self._most:
                 return text.count("\n") + 1
         self._lines.append(text)
@@ -349,7 +351,9 @@ class Stderr(Sink):
         before = len(pending)
         try:
             while pending:
-                del pending[: self._write(self._piece())]
+                written = self._write(self._piece())
+                self._count -= pending.count(b"\n", 0, written)
+                del pending[:written]
         except OSError as error:
             self._is_blocked = error.errno == EAGAIN
         return len(pending) < before
@@ -378,15 +382,18 @@ class Stderr(Sink):
             now = stamp("%Y-%m-%d %H:%M:%S", int(time.time()))
             head = f"{now} {self._ident}[{own_pid()}]: "
         lines = f"\n{head}".join(self._lines)
-        self._pending += _encoded(f"{head}{lines}\n")
+        encoded = _encoded(f"{head}{lines}\n")
+        self._pending += encoded
+        self._count += encoded.count(b"\n")
         self._lines.clear()
 
     def _left(self) -> int:
-        return self._pending.count(b"\n")
+        return self._count
 
     def _forget(self) -> None:
         self._lines.clear()
         self._pending.clear()
+        self._count = 0
 
     def _can_be_watched(self) -> bool:
         return self._is_blocked and (self._is_pipe or self._socket is not None)
