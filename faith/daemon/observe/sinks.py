@@ -119,6 +119,13 @@ class Sink:
         """Have *later* call for every attempt to write, in a process without such a loop."""
         self._later = later
 
+    def call_later(self, seconds: float, action: Callable[[], object]) -> bool:
+        """Call *action* later; return False in a process without a timer."""
+        if self._later is None or (self._loop and self._loop.is_closed()):
+            return False
+        self._later(seconds, action)
+        return True
+
     def flush(self) -> bool:
         """Write what waits, as far as it goes now; return whether anything was written."""
         written = self._write_some()
@@ -157,9 +164,8 @@ class Sink:
 
     def _try_again(self) -> None:
         self._watch(wanted=self._can_be_watched())
-        if self._later and not self._is_scheduled and not (self._loop and self._loop.is_closed()):
-            self._is_scheduled = True
-            self._later(AGAIN, self._attempt)
+        if not self._is_scheduled:
+            self._is_scheduled = self.call_later(AGAIN, self._attempt)
 
     def _attempt(self) -> None:
         self._is_scheduled = False
