@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.daemon.observe import log, log_counters
+from faith.daemon.observe.datagram_sinks import Journal, Syslog
 from faith.daemon.observe.log import NOTICE, Log, open_sink
 from faith.daemon.observe.log_counters import LOST, WAITING
 from faith.daemon.observe.message_ids import MESSAGE_IDS, SESSION_END
-from faith.daemon.observe.sinks import Journal, Stderr, Syslog
+from faith.daemon.observe.stderr_sink import Stderr
 from faith.relay.tcp.record import UDP, Record
 from faith.translation.reasons import NO_RULE
 

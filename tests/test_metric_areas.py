@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.daemon.observe import log, log_counters
+from faith.daemon.observe.datagram_sinks import Syslog
 from faith.daemon.observe.log import Log
 from faith.daemon.observe.metric_areas import MetricAreas
-from faith.daemon.observe.sinks import Syslog
 from faith.dns import dns_counters
 from faith.relay.tcp import relay_counters
 from faith.translation import reasons

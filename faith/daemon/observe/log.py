@@ -14,6 +14,7 @@ import weakref
 from syslog import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_NOTICE, LOG_WARNING
 from typing import TYPE_CHECKING
 
+from faith.daemon.observe.datagram_sinks import Journal, Syslog
 from faith.daemon.observe.log_counters import LOST, WAITING, settle
 from faith.daemon.observe.message_ids import (
     FLOW_END,
@@ -26,7 +27,8 @@ from faith.daemon.observe.message_ids import (
     SESSION_START,
 )
 from faith.daemon.observe.repeats import PERIOD, Repeats
-from faith.daemon.observe.sinks import Journal, Stderr, Syslog, own_pid, stamp
+from faith.daemon.observe.sinks import own_pid, stamp
+from faith.daemon.observe.stderr_sink import Stderr
 from faith.relay.tcp.record import END, REFUSED, START, TCP, UDP, endpoint
 from faith.translation.reasons import (
     DENIED,
