@@ -370,6 +370,8 @@ def test_standard_error_is_written_once_a_turn(pipe: tuple[int, int]) -> None:
             os.read(reading, 1)
         await asyncio.sleep(0)
         assert os.read(reading, 65536).count(b"\n") == 2
+        told.record(record(end=""))
+        assert b"event=start" in os.read(reading, 65536), "a start does not wait for the turn's end"
         told.record(record())
 
     asyncio.run(turn())

@@ -86,6 +86,7 @@ def test_sessions_of_a_killed_worker_have_records_of_their_start(
             stack.enter_context(connect(lab))
             stack.enter_context(server.accept())
             peers.add(f"{server.peer[0].removeprefix('::ffff:')}:{server.peer[1]}")
+        faithd.wait_said("event=start", 6)  # a server may have accepted before the line is out
         for worker in faithd.workers:
             os.kill(worker, signal.SIGKILL)
         faithd.wait_said("another takes its place", 2)

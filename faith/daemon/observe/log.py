@@ -136,6 +136,8 @@ class Log(logging.Handler):
             self._write(level, message, fields, event)
         else:
             self._write(level, text or record.text(), fields)
+        if not record.end:
+            self._sink.flush()  # it is for the case that the process is killed, at any moment
 
     def _admits(self, form: str) -> bool:
         """Return whether a message of this form is to be written, or was alike too often."""
