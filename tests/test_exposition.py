@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from faith.daemon.observe import health
+from faith.daemon.observe import health, log_counters
 from faith.daemon.observe.exposition import Exposition
 from faith.dns import dns_counters
 from faith.kernel.shared.shared_counters import Area
@@ -27,7 +27,8 @@ RULES = Path(__file__).parents[1] / "contrib/prometheus/faith.rules.yml"
 @pytest.fixture
 def area() -> Area:
     """Two workers and a supervisor."""
-    return Area([relay_counters.LAYOUT, dns_counters.LAYOUT, health.LAYOUT], places=3)
+    layouts = relay_counters.LAYOUT, dns_counters.LAYOUT, health.LAYOUT, log_counters.LAYOUT
+    return Area(layouts, places=3)
 
 
 def sample(text: str, name: str, **labels: str) -> float:

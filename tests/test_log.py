@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.daemon.observe import log, log_counters
+from faith.daemon.observe.datagram_sinks import Journal, Syslog
 from faith.daemon.observe.log import NOTICE, Log, open_sink
 from faith.daemon.observe.log_counters import LOST, WAITING
 from faith.daemon.observe.message_ids import MESSAGE_IDS, SESSION_END
-from faith.daemon.observe.sinks import Journal, Stderr, Syslog
+from faith.daemon.observe.stderr_sink import Stderr
 from faith.relay.tcp.record import UDP, Record
 from faith.translation.reasons import NO_RULE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 IDENT = "faithd/telnet"
@@ -369,6 +370,8 @@ def test_standard_error_is_written_once_a_turn(pipe: tuple[int, int]) -> None:
             os.read(reading, 1)
         await asyncio.sleep(0)
         assert os.read(reading, 65536).count(b"\n") == 2
+        told.record(record(end=""))
+        assert b"event=start" in os.read(reading, 65536), "a start does not wait for the turn's end"
         told.record(record())
 
     asyncio.run(turn())
@@ -416,3 +419,49 @@ def test_a_record_costs_microseconds(tmp_path: Path) -> None:
         loop.close()
     print(f"{best * 1e6:.1f} µs a record", file=sys.stderr)
     assert best < 50e-6
+
+
+def test_messages_that_are_alike_are_summed_up(receiver: Receiver, logger: logging.Logger) -> None:
+    timers: list[Callable[[], object]] = []
+    told = Log(Syslog(IDENT, receiver.path), IDENT)
+    told.retry_by(lambda seconds, action: timers.append(action))
+    logger.addHandler(told)
+    got: list[bytes] = []
+    for number in range(100):
+        logger.warning("no local service for %d", number)
+        logger.debug("a step: %d", number)
+        got += receiver.messages()
+    assert len(timers) == 1
+    timers.pop()()
+    got += receiver.messages()
+    assert sum(b"]: a step" in line for line in got) == 100
+    assert sum(b"]: no local service" in line for line in got) == 20
+    assert got[-1].endswith(b"]: 80 more messages were left out: no local service for %d")
+    logger.warning("no local service for %d", 100)
+    (line,) = receiver.messages()
+    assert line.endswith(b"]: no local service for 100")
+
+
+def test_without_a_timer_the_sum_comes_with_the_next_message_or_at_the_end(
+    receiver: Receiver, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Log(Syslog(IDENT, receiver.path, most=1 << 20), IDENT)
+    logger.addHandler(told)
+    got: list[bytes] = []
+    for _ in range(30):
+        logger.warning("again")
+        got += receiver.messages()
+    assert len(got) == 20
+    later = time.monotonic() + 2
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    logger.warning("again")
+    first, second = receiver.messages()
+    assert first.endswith(b"]: 10 more messages were left out: again")
+    assert second.endswith(b"]: again")
+    monkeypatch.undo()
+    for _ in range(30):
+        logger.warning("again")
+        got += receiver.messages()
+    told.flush()
+    *_, last = receiver.messages()
+    assert last.endswith(b" more messages were left out: again")

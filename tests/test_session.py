@@ -40,16 +40,32 @@ def test_its_record(session: Session) -> None:
     host, port = session.server.sock.getsockname()
     fields = record.fields()
     assert fields == {
-        "client": "[2001:db8:6::2]:40000",
-        "mapped": "[2001:db8:ffff::c000:250]:2023",
-        "source": f"{host}:{port}",
-        "server": "192.0.2.80:23",
-        "started": record.started,
+        "event": "end",
+        "protocol": "tcp",
+        "client": "2001:db8:6::2",
+        "client_port": 40000,
+        "mapped": "2001:db8:ffff::c000:250",
+        "mapped_port": 2023,
+        "source": host,
+        "source_port": port,
+        "server": "192.0.2.80",
+        "server_port": 23,
+        "started": round(record.started, 6),
         "seconds": 1.5,
         "sent": 10,
         "received": 20,
         "end": "server reset",
     }
+
+
+def test_the_record_of_its_start(session: Session) -> None:
+    before = time.time()
+    record = session.start_record(100.25)
+    assert before - 0.25 <= record.started <= time.time() - 0.25
+    at_the_end = session.record(101.5)
+    for name in ("client", "mapped", "source", "server"):
+        assert getattr(record, name) == getattr(at_the_end, name)
+    assert record.event == "start"
 
 
 def test_a_source_of_ipv6_is_an_address_and_a_port(session: Session) -> None:

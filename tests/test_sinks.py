@@ -18,15 +18,18 @@ import pytest
 import uvloop
 
 from faith.daemon.observe import sinks
+from faith.daemon.observe.datagram_sinks import Journal, Syslog
 from faith.daemon.observe.log import Log
 from faith.daemon.observe.log_counters import LOST, WAITING
-from faith.daemon.observe.sinks import Journal, Sink, Stderr, Syslog
+from faith.daemon.observe.stderr_sink import Stderr
 from faith.lab.waiting import wait_until
 from faith.relay.tcp.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from faith.daemon.observe.sinks import Sink
 
 LINES = 13_000
 TURN = 100
@@ -106,10 +109,14 @@ def run_until(loop: asyncio.AbstractEventLoop, done: Callable[[], bool], what: s
 
     async def wait() -> None:
         async with asyncio.timeout(20):
-            while not done():  # noqa: ASYNC110 - of another process
-                await asyncio.sleep(0.005)  # poll
+            while not done():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)  # poll: of another process
 
-    loop.run_until_complete(wait())
+    try:
+        loop.run_until_complete(wait())
+    except TimeoutError as error:
+        error.add_note(what)
+        raise
 
 
 def write_in_turns(loop: asyncio.AbstractEventLoop, told: Log, lines: int) -> float:
@@ -135,7 +142,7 @@ def write_in_turns(loop: asyncio.AbstractEventLoop, told: Log, lines: int) -> fl
 def test_a_reader_that_pauses_gets_every_line_in_order(
     reader: Reader, loop: asyncio.AbstractEventLoop, kind: type[Syslog | Journal]
 ) -> None:
-    sink = kind("faithd", reader.path, most=32 << 20)
+    sink = kind("faithd", reader.path)
     told = Log(sink, "faithd")
     told.batch(loop)
     reader.pause()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from faith.cli import faith, serve
 from faith.translation.ports import Ports
-from tests.units import CONTRIB, INSTANCES, UNITS, command, unescape
+from tests.units import CONTRIB, INSTANCES, UNITS, command, unescape, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,13 @@ def test_one_that_is_not_would_be_noticed(tmp_path: Path, need: Need) -> None:
     unit = tmp_path / "faithd.service"
     unit.write_text("[Service]\nExecStart=/usr/local/bin/faithd telnet\n")
     assert exposure(need, unit).returncode != 0
+
+
+@pytest.mark.parametrize("unit", ["faithd.service", "faithd@.service", "faith-dns.service"])
+def test_the_journal_takes_every_record(unit: str) -> None:
+    assert values(unit, "LogRateLimitIntervalSec") == ["1s"]
+    (burst,) = values(unit, "LogRateLimitBurst")
+    assert int(burst) >= 20_000, "some thousand sessions a second, with their starts"
 
 
 @pytest.mark.parametrize("name", INSTANCES.values())

@@ -14,17 +14,21 @@ import weakref
 from syslog import LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_NOTICE, LOG_WARNING
 from typing import TYPE_CHECKING
 
+from faith.daemon.observe.datagram_sinks import Journal, Syslog
 from faith.daemon.observe.log_counters import LOST, WAITING, settle
 from faith.daemon.observe.message_ids import (
     FLOW_END,
     FLOW_START,
+    LEFT_OUT,
     LINES_LOST,
     MESSAGE_IDS,
     REFUSAL,
     SESSION_END,
     SESSION_START,
 )
-from faith.daemon.observe.sinks import Journal, Stderr, Syslog, own_pid, stamp
+from faith.daemon.observe.repeats import PERIOD, Repeats
+from faith.daemon.observe.sinks import own_pid, stamp
+from faith.daemon.observe.stderr_sink import Stderr
 from faith.relay.tcp.record import END, REFUSED, START, TCP, UDP, endpoint
 from faith.translation.reasons import (
     DENIED,
@@ -88,6 +92,8 @@ class Log(logging.Handler):
         self._ident = ident
         self._json = False
         self._lost = 0  # lines, since the last message about them
+        self._repeats = Repeats()
+        self._sums_up = False
         self.form = form
         sink.has_room = self._tell_lost
         _logs.add(self)
@@ -107,7 +113,8 @@ class Log(logging.Handler):
         """Write a message of :mod:`logging`; its attribute ``event`` is a key of `MESSAGE_IDS`."""
         try:
             event = getattr(record, "event", "")
-            self._write(priority(record.levelno), self.format(record), _NO_FIELDS, event)
+            if event or record.levelno <= logging.DEBUG or self._admits(str(record.msg)):
+                self._write(priority(record.levelno), self.format(record), _NO_FIELDS, event)
         except Exception:  # noqa: BLE001 - a bad message must not end what it is about
             self.handleError(record)
 
@@ -129,6 +136,25 @@ class Log(logging.Handler):
             self._write(level, message, fields, event)
         else:
             self._write(level, text or record.text(), fields)
+        if not record.end:
+            self._sink.flush()  # it is for the case that the process is killed, at any moment
+
+    def _admits(self, form: str) -> bool:
+        """Return whether a message of this form is to be written, or was alike too often."""
+        now = time.monotonic()
+        if self._repeats.is_due(now):
+            self.sum_up()
+        admitted = self._repeats.admits(form, now)
+        if not admitted and not self._sums_up:
+            self._sums_up = self._sink.call_later(PERIOD, self.sum_up)
+        return admitted
+
+    def sum_up(self) -> None:
+        """Write how many messages were left out because they were alike."""
+        self._sums_up = False
+        for form, count in self._repeats.summary().items():
+            text = f"{count} more messages were left out: {form}"
+            self._write(LOG_WARNING, text, _NO_FIELDS, LEFT_OUT)
 
     # -- where it is written from ------------------------------------------------------------
 
@@ -153,6 +179,7 @@ class Log(logging.Handler):
     def begin_anew(self) -> None:
         """In a forked process: leave to the parent what waits, and what was lost."""
         self._lost = 0
+        self._repeats, self._sums_up = Repeats(), False
         self._sink.begin_anew()
 
     # -- its end -----------------------------------------------------------------------------
@@ -160,6 +187,7 @@ class Log(logging.Handler):
     def flush(self) -> None:
         """Write what waits, for at most `FINISH` seconds, and count the rest as lost."""
         if self in _logs:
+            self.sum_up()
             self._lose(self._sink.finish(FINISH))
 
     def close(self) -> None:

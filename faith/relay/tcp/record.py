@@ -73,13 +73,15 @@ class Record:
 
     def text(self) -> str:
         """One line of ``key=value``; a value with spaces stands in quotes."""
+        end = self.end
         protocol = "" if self.protocol == TCP else f"protocol={self.protocol} "
-        if not self.end:
+        if not end:
             return (
                 f"event=start {protocol}client={endpoint(self.client)}{self._legs_text()}"
                 f" started={self.started:.6f}"
             )
-        end = f'"{self.end}"' if " " in self.end else self.end
+        if " " in end:
+            end = f'"{end}"'
         return (
             f"{protocol}client={endpoint(self.client)}{self._legs_text()} sent={self.sent}"
             f" received={self.received} started={self.started:.6f} seconds={self.seconds:.6f}"
