@@ -149,6 +149,7 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
     for faithd in faithds:
         who = f"faithd {faithd.service} (pid {faithd.pid})"
         yield from (f"{who}: {late} does not answer; it is replaced soon" for late in faithd.late)
+        yield from (f"{who}: {warning}" for warning in faithd.warnings)
         if not prefixes:
             yield f"{who} has no prefix to relay from"
         for prefix in prefixes:

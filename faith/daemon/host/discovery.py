@@ -54,6 +54,8 @@ class Running:
     """The upgrades that have failed since this program began."""
     late: list[str] = field(default_factory=list)
     """Processes that do not answer, or have not applied the newest rules or settings."""
+    warnings: list[str] = field(default_factory=list)
+    """The obstacles that its processes meet, a sentence each."""
 
     @property
     def served(self) -> Ports:

@@ -94,6 +94,10 @@ class MetricAreas:
             relay_counters.LAYOUT, relay_counters.LAYOUT.start(relay_counters.OPEN)
         )
 
+    def warnings(self) -> list[str]:
+        """Return what keeps processes from their work now, a sentence each."""
+        return [ping_counters.WARNINGS[leg] for leg in self.ping().blocked_legs]
+
     def old_worker_gone(self, number: int) -> None:
         """Count the sessions that a worker of the predecessor process still had when it ended as
         lost."""
