@@ -13,6 +13,7 @@ from faith.kernel.netlink import mapped_routes, routes
 from faith.kernel.nft import guard
 from faith.kernel.nft.guard import NETWORKS, NOBODY
 from faith.kernel.sockets.tcp_sockets import IPV6_FREEBIND
+from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, SERVER
 from faith.translation.ports import NO_PORTS, Ports
 from faith.translation.prefix import Prefix
@@ -118,7 +119,7 @@ class TestSenders:
         self, by: Callable[..., object], servers: dict[str, Echo], source: str, to: str, user: int
     ) -> None:
         assert by(user, connection, source, to) == source
-        assert servers[source].peers == [source]
+        wait_until(lambda: servers[source].peers == [source], 5, "the server having it")
 
     def test_no_datagram_leaves_either(
         self, lab: ThreeHosts, by: Callable[..., object], source: str, to: str
