@@ -357,7 +357,7 @@ class Supervisor:
             programs=self._succession.programs,
             failed=self._succession.failures,
             late=self._late(),
-            warnings=self._places.warnings(),
+            warnings=self._places.warnings() + self._relaying.conflicts.warnings(),
         )
 
     def _handle_sigusr1(self) -> None:

@@ -57,7 +57,7 @@ _IFA_FLAGS = 8
 _IFA_F_NOPREFIXROUTE = 0x200
 
 _IFINFOMSG = struct.Struct("=BxHiII")  # family, hardware type, interface, flags, change
-_IFLA_IFNAME = 3
+_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
 _IFF_WITHOUT_NEIGHBOURS = 0x8 | 0x10 | 0x80  # loopback, point-to-point, no ARP
 
 
@@ -111,15 +111,19 @@ class Address:
 
 
 class Link:
-    """An interface; *neighbours* says that hosts on its link are found by ARP or NDP."""
+    """An interface and its link *address*, in octets.
 
-    __slots__ = ("index", "name", "neighbours")
+    *neighbours* says that hosts on its link are found by ARP or NDP.
+    """
+
+    __slots__ = ("address", "index", "name", "neighbours")
 
     def __init__(self, body: bytes) -> None:
         _, _, index, flags, _ = _IFINFOMSG.unpack_from(body)
         self.index: int = index
         attrs = dict(attributes(body[_IFINFOMSG.size :]))
         self.name = attrs[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
+        self.address = attrs.get(_IFLA_ADDRESS, b"")
         self.neighbours = not flags & _IFF_WITHOUT_NEIGHBOURS
 
 
