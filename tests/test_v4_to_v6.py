@@ -68,6 +68,21 @@ def test_what_has_become_the_gateways_own_is_lent_no_more() -> None:
     assert admit_from_v4(lending, CLIENT, pooled, 22).refused is None
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "icmp"])
+def test_a_map_to_an_address_of_the_gateways_own_takes_a_rule_that_names_it(protocol: str) -> None:
+    own = Networks(128, [(SERVER >> 64 << 64, 64)])
+    for rules, refused in (
+        ("", OWN),
+        ("::/0 permit 0.0.0.0/0", OWN),
+        ("::/0 permit 198.51.100.0/24", OWN),
+        ("::ffff:203.0.113.0/120 permit 198.51.100.102/32", None),
+        ("::/0 deny 198.51.100.102/32", DENIED),
+    ):
+        made = policy(rules)
+        made.own6 = own
+        assert admit_from_v4(made, CLIENT, MAPPED, 22, protocol).refused == refused
+
+
 def test_it_goes_to_the_server_as_prefix_and_client() -> None:
     found = admit_from_v4(policy(), CLIENT, MAPPED, 22)
     assert (found.refused, found.server, found.port) == (None, SERVER, 22)

@@ -165,6 +165,7 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
             )
         if lost := faithd.log_lines_lost:
             yield f"{who} has lost {lost} log line{'s' * (lost > 1)}, for which there was no room"
+        yield from (f"{who}: {warning}" for warning in faithd.warnings)
         if not prefixes:
             yield f"{who} has no prefix to relay from"
         relayed = set(faithd.prefixes)

@@ -369,6 +369,7 @@ class Supervisor:
             late=self._late(),
             absent=self._relaying.parts.absent,
             log_lines_lost=self._places.lost_log_lines(),
+            warnings=self._places.warnings() + self._relaying.conflicts.warnings(),
         )
 
     def _handle_sigusr1(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import logging
 import struct
 from typing import TYPE_CHECKING, TypeVar
@@ -29,14 +30,34 @@ _IP_PKTINFO, _IP_TTL, _IP_TOS = 8, 2, 1
 
 
 class RawIcmp:
-    """Sends and receives on the sockets *v4* and *v6*, of `faith.kernel.sockets.icmp_sockets`."""
+    """Sends and receives on the sockets *v4* and *v6*, of `faith.kernel.sockets.icmp_sockets`.
 
-    def __init__(self, v4: _socket.socket, v6: _socket.socket) -> None:
+    *sent* is called after each attempt to send, with the leg, "v4" or "v6", and whether the host's
+    own firewall dropped the message.
+    """
+
+    def __init__(
+        self,
+        v4: _socket.socket,
+        v6: _socket.socket,
+        sent: Callable[[str, bool], None] = lambda leg, dropped: None,
+    ) -> None:
         self._v4 = v4
         self._v6 = v6
+        self._sent = sent
 
     def send(self, send: Send) -> None:
         """Send a message.  Raises OSError."""
+        leg = "v6" if send.v6 else "v4"
+        try:
+            self._send(send)
+        except OSError as error:
+            if error.errno == errno.EPERM:  # a rule of the output hook
+                self._sent(leg, True)
+            raise
+        self._sent(leg, False)
+
+    def _send(self, send: Send) -> None:
         if send.v6:
             to = _socket.inet_ntop(_socket.AF_INET6, send.to.to_bytes(16, "big"))
             address = to, 0, 0, send.scope

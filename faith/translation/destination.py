@@ -90,7 +90,8 @@ class Policy:
     *own* are the IPv4 networks in the local table of the gateway's kernel.  The source address of a
     client's connection comes from its rule, else from the *maps*, else from the *sources*.
     *leased_host* returns the IPv6 host that an IPv4 address without a static map is leased to, and
-    renews that lease; never one of *own6*, the IPv6 networks that the gateway answers for.
+    renews that lease.  *own6* are the IPv6 networks that the gateway answers for: maps and leases
+    lead to none of them unless a rule names the IPv4 address.
     """
 
     __slots__ = ("access", "leased_host", "maps", "own", "own6", "prefixes", "sources")

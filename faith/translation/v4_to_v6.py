@@ -2,7 +2,8 @@
 
 In rules an IPv4 client is the IPv4-mapped address ``::ffff:a.b.c.d`` (RFC 4291 §2.5.5.2), and the
 destination is the mapped IPv4 address it connects to: ``::ffff:192.0.2.0/120 permit
-198.51.100.102``.
+198.51.100.102``.  A map or a lease that leads to the gateway's own IPv6 address is used only where
+the rule that decides names that one mapped address.
 """
 
 from __future__ import annotations
@@ -48,8 +49,6 @@ def admit_from_v4(
     server = policy.leased_host(mapped)
     if server is None:
         return V4ToV6Verdict(NOT_MAPPED)
-    if server in policy.own6:
-        return V4ToV6Verdict(OWN)  # it has become one since the lease
     judged = _judged(policy, client, mapped, server, port)
     judged.leased = True
     return judged
@@ -63,6 +62,8 @@ def _judged(policy: Policy, client: int, mapped: int, server: int, port: int) ->
         return V4ToV6Verdict(NO_RULE)
     if not rule.permit:
         return V4ToV6Verdict(DENIED)
+    if server in policy.own6 and not rule.names((mapped, 32)):
+        return V4ToV6Verdict(OWN)  # it may have become one since the map was made
     prefix = standing_for(client, policy.prefixes)
     return V4ToV6Verdict(None, server, port, prefix.map(client) if prefix else None)
 

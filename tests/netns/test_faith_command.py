@@ -265,9 +265,9 @@ class TestRefusing:
         before = gateway.state()
         reserve = routes.reserve
 
-        def fail_at_last(prefix: Prefix) -> None:
-            reserve(prefix)
-            if str(prefix) == OTHER:
+        def fail_at_last(*prefixes: Prefix) -> None:
+            reserve(*prefixes)
+            if str(prefixes[-1]) == OTHER:
                 raise SetupError("reserve", "no more of these")
 
         wanted = [Prefix.parse("64:ff9b::"), Prefix.parse(OTHER, "rfc6052")]

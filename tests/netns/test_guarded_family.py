@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,18 @@ from faith.kernel.netlink import mapped_routes, routes
 from faith.kernel.nft import guard
 from faith.kernel.nft.guard import NETWORKS, NOBODY
 from faith.kernel.sockets.tcp_sockets import IPV6_FREEBIND
+from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, SERVER
 from faith.translation.ports import NO_PORTS, Ports
 from faith.translation.prefix import Prefix
+from tests.netns.gateway import Gateway
 from tests.netns.service import Echo, answers, connect_from
 from tests.netns.steered import ordinary_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from faith.lab import Host, ThreeHosts
     from tests.netns.conftest import Fork, Report
@@ -118,7 +122,7 @@ class TestSenders:
         self, by: Callable[..., object], servers: dict[str, Echo], source: str, to: str, user: int
     ) -> None:
         assert by(user, connection, source, to) == source
-        assert servers[source].peers == [source]
+        wait_until(lambda: servers[source].peers == [source], 5, "the server having it")
 
     def test_no_datagram_leaves_either(
         self, lab: ThreeHosts, by: Callable[..., object], source: str, to: str
@@ -178,3 +182,23 @@ class TestAnswers:
 
         for address in (MAPPED4, MAPPED6):
             assert by(SOMEBODY, refused, address) == errno.ECONNREFUSED
+
+
+def test_the_user_of_a_daemons_workers_may(lab: ThreeHosts, reserved: str, tmp_path: Path) -> None:
+    """The daemon connects from the client's mapped address, under a guard that was there before."""
+    text = f'''
+    user = "daemon"
+    [[service]]
+    ports = "80"
+    [[map]]
+    v4 = "{MAPPED4}"
+    v6 = "{CLIENT}"
+    '''
+    server = Echo(lab.client, PORT, CLIENT)
+    Gateway(lab, tmp_path, text)
+    with connect_from(lab.server, MAPPED4, PORT) as session:
+        assert answers(session)
+    assert server.peers == [MAPPED6]
+    users = lab.gateway.call(guard.inspect).users
+    assert users == guard.USERS | {pwd.getpwnam("daemon").pw_uid}
+    server.close()

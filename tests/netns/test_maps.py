@@ -108,6 +108,41 @@ def test_the_host_is_reached_and_sees_its_client(
     assert "end=closed" in faithd.said
 
 
+OWN = "2001:db8:6::77"
+"""An address that the gateway is given while it runs."""
+MAP_TO_OWN = f'[[map]]\nv4 = "{MAPPED}"\nv6 = "{OWN}"\n'
+RULE = """[access]
+rules = ["::/0 permit 192.0.2.102/32"]
+"""
+
+
+@pytest.mark.parametrize(
+    "become_own",
+    [
+        ["ip", "-6", "addr", "add", f"{OWN}/128", "dev", "lo"],
+        ["ip", "-6", "route", "add", "local", OWN, "dev", "lo", "table", "100"],
+    ],
+)
+def test_a_map_to_what_becomes_the_gateways_own_leads_nowhere(
+    lab: ThreeHosts, start: Callable[..., Gateway], node: Host, become_own: list[str]
+) -> None:
+    lab.client.run(["ip", "-6", "addr", "add", f"{OWN}/128", "dev", "lo"])
+    lab.gateway.run(["ip", "-6", "route", "add", OWN, "via", CLIENT])
+    with contextlib.closing(Echo(lab.client, PORT, OWN)) as mapped:
+        faithd = start(BASE + MAP_TO_OWN)
+        assert relays(node)
+        with contextlib.closing(Echo(lab.gateway, PORT, "::")) as bystander:
+            lab.gateway.run(become_own)
+            wait_until(lambda: not relays(node), 5, "the refusal")
+            faithd.wait_said("the gateway's own address")
+            before = len(bystander.peers)  # from the moment until it was known
+            assert not relays(node)
+            assert len(bystander.peers) == before
+            reread(faithd, BASE + MAP_TO_OWN + RULE)
+            wait_until(lambda: relays(node), 5, "the rule that names it")
+            assert bystander.peers or mapped.peers
+
+
 def test_everything_is_undone(
     lab: ThreeHosts,
     start: Callable[..., Gateway],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.cli import status
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from tests.faithd import Faithd
@@ -372,3 +373,27 @@ class TestLimits:
         reread(gateway, BASE + PING + "rate = 3\n")
         client.answered(lab.mapped(), "-i", "0.01", count=10)
         assert gateway.counted("faith_ping_refusals_total")["too many"] > 0
+
+
+def test_a_firewall_that_drops_answers_is_told(
+    start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger, need: Callable[[str], str]
+) -> None:
+    """Connection tracking knows no request that the kernel did not get to answer."""
+    faithd = start(BASE + PING)
+    nft = [need("nft"), "-f", "-"]
+    drops = """table inet host { chain out { type filter hook output priority 0; policy drop;
+        ct state established,related accept; meta l4proto icmp accept;
+        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; oif lo accept; }; }"""
+    lab.gateway.run(nft, stdin=drops)
+    assert "0 received" in client.says(lab.mapped())
+    faithd.wait_said("the host's firewall drops what is sent for pings to IPv6")
+    assert faithd.counted("faith_ping_blocked") == {"v4": 0, "v6": 1}
+    assert any("firewall drops what is sent" in one for one in warnings(lab))
+    lab.gateway.run(nft, stdin="add rule inet host out icmpv6 type echo-reply accept")
+    assert "1 received" in client.says(lab.mapped())
+    assert faithd.counted("faith_ping_blocked") == {"v4": 0, "v6": 0}
+    assert not any("firewall drops what is sent" in one for one in warnings(lab))
+
+
+def warnings(lab: ThreeHosts) -> tuple[str, ...]:
+    return lab.gateway.call(status.read).warnings

@@ -102,6 +102,34 @@ def test_what_another_faithd_holds_is_set_up_by_both_and_goes_with_the_last(
     release([PREFIX])  # nothing is left to do
 
 
+def test_many_are_reserved_and_released_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Daemons are asked once and the guard is written a few times, however many prefixes come."""
+    many = [Prefix.parse(f"2001:db8:{number:x}::/96") for number in range(500)]
+    asked: list[int] = []
+    written: list[int] = []
+    install = guard.install
+
+    def ask() -> list[Running]:
+        asked.append(1)
+        return []
+
+    def count(*arguments: Any) -> None:
+        written.append(1)
+        install(*arguments)
+
+    monkeypatch.setattr(guard, "install", count)
+    monkeypatch.setattr(discovery, "running", ask)
+    assert reserve(many) == many
+    assert routes.owners() == dict.fromkeys(many, OF_DAEMONS)
+    assert all(map(guard.inspect().covers, many))
+    release(many[100:])
+    assert routes.reserved() == many[:100]
+    release_left([])
+    assert routes.reserved() == []
+    assert len(asked) == 2
+    assert len(written) <= 4
+
+
 def test_what_is_in_the_way_is_told_and_nothing_is_done() -> None:
     routes.reserve(PREFIX)
     with pytest.raises(SetupError, match=f"it overlaps {PREFIX}"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from subprocess import CalledProcessError
 from typing import TYPE_CHECKING
 
 import pytest
@@ -205,6 +206,34 @@ class TestOwnIPv4:
         assert own >= {"::1/128", "2001:db8:6::1/128", "2001:db8:9::/64"}
         assert not own & {str(PREFIX), "2001:db8:6::/64"}
 
+    def test_local_routes_of_every_table_count(self, ip: Callable[[str], str]) -> None:
+        ip("route add local 198.51.100.0/24 dev lo table 100")
+        ip("-6 route add local 2001:db8:9::/64 dev lo table 4242")
+        ip("-6 route add local 2001:db8:8::/64 dev lo table 100 proto 71")
+        assert (int(IPv4Address("198.51.100.0")), 24) in routes.own_ipv4()
+        own = {f"{IPv6Address(network)}/{length}" for network, length in routes.own_ipv6()}
+        assert "2001:db8:9::/64" in own
+        assert "2001:db8:8::/64" not in own
+
+    def test_a_local_default_route_is_for_tproxy_and_no_address(
+        self, ip: Callable[[str], str]
+    ) -> None:
+        before = set(routes.own_ipv4()), set(routes.own_ipv6())
+        ip("route add local default dev lo table 100")
+        ip("-6 route add local default dev lo table 100")
+        assert (set(routes.own_ipv4()), set(routes.own_ipv6())) == before
+
+    def test_an_address_in_a_vrf_counts(self, host: Host, ip: Callable[[str], str]) -> None:
+        try:
+            ip("link add red type vrf table 100")
+        except CalledProcessError:
+            pytest.skip("this kernel has no VRFs")
+        ip("link set red up")
+        ip("link set to-peer master red")
+        ip("-6 addr add 2001:db8:9::1/64 dev to-peer nodad")
+        assert (int(IPv4Address("192.0.2.1")), 32) in routes.own_ipv4()
+        assert (int(IPv6Address("2001:db8:9::1")), 128) in routes.own_ipv6()
+
     def test_a_host_that_never_had_an_ipv4_address(self, network: Network) -> None:
         empty = network.host("empty")
         empty.run(["ip", "addr", "flush", "dev", "lo"])
@@ -238,6 +267,7 @@ class TestWatch:
             "addr add 2001:db8:6::9/64 dev to-peer nodad",
             "route add local 198.51.100.0/24 dev lo",
             "-6 route add local 2001:db8:ffff::/96 dev lo",
+            "-6 route add local 2001:db8:ffff::/96 dev lo table 100",
         ],
     )
     def test_a_change(self, change: str, ip: Callable[[str], str]) -> None:

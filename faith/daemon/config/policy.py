@@ -95,7 +95,7 @@ class PolicyInputs:
         """Return the arguments with the prefixes and own networks that the kernel has now.  Raises
         OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
-        own6 = tuple(sorted(routes.own_ipv6())) if pool else ()
+        own6 = tuple(sorted(routes.own_ipv6()))
         return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6)
 
     def policy(self, lent: LeaseLookup = no_leases) -> Policy:

@@ -69,6 +69,8 @@ class Running:
     """Source addresses that this host does not have, the first of each range."""
     log_lines_lost: int = 0
     """Log lines that could not be written or kept."""
+    warnings: list[str] = field(default_factory=list)
+    """The obstacles that its processes meet, a sentence each."""
 
     @property
     def served(self) -> Ports:

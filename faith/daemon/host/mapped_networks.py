@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterable
 
+    from faith.daemon.host.address_conflicts import AddressConflicts
     from faith.kernel.steering.mapped_steering import MappedSteering
 
     Network = tuple[int, int]
@@ -30,10 +31,10 @@ log = logging.getLogger("faith.supervisor")
 class MappedNetworks:
     """The steering of connections to mapped networks to the workers, while there are such networks.
 
-    *method* is a method of kernel.steering, and *users* may send from these networks.  The daemon
-    finds its state in the kernel by marks: routes of this process, which an upgrade keeps, and a
-    guard shared by all daemons.  *arrived* is called when running workers get `listeners` to serve:
-    one for each.
+    *method* is a method of kernel.steering.  *users* may send from these networks, and *conflicts*
+    notices who else answers for them.  The daemon finds its state in the kernel by marks: routes of
+    this process, which an upgrade keeps, and a guard shared by all daemons.  *arrived* is called
+    when running workers get `listeners` to serve: one for each.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class MappedNetworks:
         workers: int,
         arrived: Callable[[], None],
         users: Iterable[int] = (),
+        conflicts: AddressConflicts | None = None,
     ) -> None:
         self._method = method
         self._workers = workers
         self._arrived = arrived
         self._users = frozenset(users)
+        self._conflicts = conflicts
         self._steering: MappedSteering | None = None
         self._networks: tuple[Network, ...] = ()
         self._own: tuple[Network, ...] = ()
@@ -77,16 +80,25 @@ class MappedNetworks:
             mapped_routes.release(there[process], process)
             self._guard(())
 
-    def follow(self, networks: Iterable[Network], own: Iterable[Network]) -> None:
+    def follow(
+        self, networks: Iterable[Network], own: Iterable[Network], *, probed: bool = False
+    ) -> None:
         """Answer for exactly *networks*; addresses of the gateway's *own* keep their meaning.
 
-        Raises SetupError, and then some of the new networks may be in place.
+        New ones are *probed* first: another host that answers for one is an error.  Raises
+        SetupError, and then some of the new networks may be in place.
         """
         before, self._networks, self._own = self._networks, tuple(networks), tuple(own)
         wanted = set(self._networks)
         if not wanted and not self._held:
             return
         new, gone = wanted - self._held, self._held - wanted
+        if probed and self._conflicts:
+            try:
+                self._conflicts.check(new)
+            except SetupError:
+                self._networks = before
+                raise
         self._guard(new)
         mapped_routes.hold(new, os.getpid())
         self._held |= new
@@ -95,6 +107,8 @@ class MappedNetworks:
         self._held -= gone
         if gone:
             self._guard(())
+        if self._conflicts:
+            self._conflicts.watch(self._networks, self._own)
         if before != self._networks:
             log.log(NOTICE, "mapped networks: %d", len(self._networks))
             for obstacle in mapped_routes.unanswered(new):

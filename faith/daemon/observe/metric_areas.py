@@ -114,6 +114,10 @@ class MetricAreas:
         self.worker(number).lost()
         log_counters.settle(self.area.slab(number, log_counters.LAYOUT))
 
+    def warnings(self) -> list[str]:
+        """Return what keeps processes from their work now, a sentence each."""
+        return [ping_counters.WARNINGS[leg] for leg in self.ping().blocked_legs]
+
     def old_worker_gone(self, number: int) -> None:
         """Do so for a worker of the predecessor process."""
         if self._old is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.config import carried, runtime_maps
 from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.config.worker_settings import WorkerSettings
+from faith.daemon.host.address_conflicts import AddressConflicts
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process.messages import Drain, Serve, Stop
@@ -99,7 +100,11 @@ class Relaying:
         self.crew.on_serve = self._workers_changed
         self._shares = ListenerShares(self.crew, settings.workers, self._listeners)
         users = [capabilities.user_number(settings.user)]
-        self.inward = MappedNetworks(settings.via, settings.workers, self._shares.share, users)
+        self.conflicts = AddressConflicts(loop)
+        self._undo.callback(self.conflicts.close_in_child)
+        self.inward = MappedNetworks(
+            settings.via, settings.workers, self._shares.share, users, self.conflicts
+        )
         self._undo.callback(self.inward.close)
         self.crew.on_late(self._shares.share)
         self.census = Census(loop, self.crew)
@@ -275,13 +280,13 @@ class Relaying:
         """
         before = self.parts
         try:
-            self._decide_by(replace(before, maps=maps))
+            self._decide_by(replace(before, maps=maps), probed=True)
         except FaithError:
             with suppress(FaithError):
                 self._decide_by(before)
             raise
 
-    def _decide_by(self, parts: PolicyInputs) -> None:
+    def _decide_by(self, parts: PolicyInputs, *, probed: bool = False) -> None:
         before, self.parts = self.parts, parts
         if parts == before:
             return
@@ -289,7 +294,7 @@ class Relaying:
         self.on_policy(parts)
         self._report_absent(before.absent)
         if (parts.maps, parts.own, parts.sources) != (before.maps, before.own, before.sources):
-            self.inward.follow(parts.networks, parts.own)
+            self.inward.follow(parts.networks, parts.own, probed=probed)
 
     def _report_absent(self, before: list[str]) -> None:
         """Log the source addresses that this host has not, unless they are those of *before*."""
@@ -323,6 +328,7 @@ class Relaying:
         self._predecessors.crew.forsake()
         self._data.close()
         self._tables.close_in_child()
+        self.conflicts.close_in_child()
         return self.steering.after_fork(worker) + self.inward.close_in_child(worker)
 
     def _work(self, number: int, channel: ProcessChannel) -> None:

@@ -25,13 +25,34 @@ REFUSALS = Family(
     values=(*PING, OTHER),
 )
 IDENTIFIERS = Family("faith_ping_identifiers", "Identifiers in use.", STATE)
-LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS)
+BLOCKED = Family(
+    "faith_ping_blocked",
+    "1 where the host's own firewall drops what is sent for pings, by the last that was sent.",
+    STATE,
+    label="to",
+    values=("v4", "v6"),
+)
+LAYOUT = Layout(REQUESTS, REPLIES, ERRORS, REFUSALS, IDENTIFIERS, BLOCKED)
 
 _REQUESTS = LAYOUT.cells(REQUESTS)
 _REPLIES = LAYOUT.cells(REPLIES)
 _ERRORS = LAYOUT.cells(ERRORS)
 _REFUSALS = LAYOUT.cells(REFUSALS)
 _IDENTIFIERS = LAYOUT.start(IDENTIFIERS)
+_BLOCKED = LAYOUT.cells(BLOCKED)
+
+WARNINGS = {
+    "v6": (
+        "the host's firewall drops what is sent for pings to IPv6: connection tracking knows no"
+        " answer of a mapped host, so accept icmpv6 type { echo-reply, echo-request } from the"
+        " prefixes in the output chain"
+    ),
+    "v4": (
+        "the host's firewall drops what is sent for pings to IPv4: accept icmp type { echo-reply,"
+        " echo-request } in the output chain"
+    ),
+}
+"""The warnings for an operator, by the legs of `PingCounters.blocked_legs`."""
 
 
 class PingCounters:
@@ -60,3 +81,14 @@ class PingCounters:
     def in_use(self, identifiers: int) -> None:
         """Set the number of identifiers in use."""
         self._cells[_IDENTIFIERS] = identifiers
+
+    def blocked(self, leg: str, dropped: bool) -> bool:
+        """Record whether the firewall *dropped* what was sent to "v4" or "v6"; return whether that
+        is new."""
+        before, self._cells[_BLOCKED[leg]] = self._cells[_BLOCKED[leg]], int(dropped)
+        return before != dropped
+
+    @property
+    def blocked_legs(self) -> list[str]:
+        """The legs of which the firewall dropped what was sent last."""
+        return [leg for leg, cell in _BLOCKED.items() if self._cells[cell]]

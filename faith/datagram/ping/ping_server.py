@@ -3,12 +3,13 @@ transport."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.datagram.pace import Paces
 from faith.datagram.ping.identifiers import TIMEOUT, Identifiers
-from faith.datagram.ping.ping_counters import PingCounters
+from faith.datagram.ping.ping_counters import WARNINGS, PingCounters
 from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.raw_icmp import BATCH, RawIcmp
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from faith.datagram.send import Send
     from faith.kernel.netlink.packet_log import PacketLog
     from faith.translation.destination import Policy
+
+log = logging.getLogger("faith.datagram")
 
 MOST_IDENTIFIERS = 1 << 15
 """Half of all identifiers, so that a free one is found soon."""
@@ -60,7 +63,7 @@ class Ping:
     ) -> None:
         self._loop = loop
         self._sockets = sockets
-        self._icmp = RawIcmp(sockets.v4, sockets.v6)
+        self._icmp = RawIcmp(sockets.v4, sockets.v6, self._sent)
         self.counters = counters or PingCounters()
         self._paces = Paces(settings.rate, settings.rate_per_client)
         self.identifiers = Identifiers(settings.timeout, MOST_IDENTIFIERS)
@@ -134,6 +137,11 @@ class Ping:
     def _read_v6(self) -> None:
         for packet in self._icmp.packets_v6():
             self._icmp.attempt(self._v4_to_v6.translate_reply(packet, self._loop.time()))
+
+    def _sent(self, leg: str, dropped: bool) -> None:
+        """Report a change: a firewall of the gateway that drops what is sent, or no longer."""
+        if self.counters.blocked(leg, dropped) and dropped:
+            log.warning("%s", WARNINGS[leg])
 
     def _send(self, send: Send | None) -> None:
         """Send a message, if there is one.  Raises OSError."""

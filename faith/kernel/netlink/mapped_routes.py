@@ -75,25 +75,38 @@ def _change(kind: int, networks: Collection[Network], process: int, flags: int) 
         raise setup_error(_STEP, error) from error
 
 
+def on_link(networks: Iterable[Network]) -> Iterator[tuple[str, Network]]:
+    """Return those of *networks* in the subnet of an interface that uses ARP, with its name."""
+    some = list(networks)
+    for subnet, name in _subnets() if some else ():
+        for network in some:
+            if _holds(subnet, network):
+                yield name, network
+
+
+def _subnets() -> Iterator[tuple[Network, str]]:
+    """Return the IPv4 subnets on links where hosts are found by ARP, and their interfaces."""
+    with Netlink(NETLINK_ROUTE) as netlink:
+        links = rtnetlink.links(netlink)
+        routes = list(rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_MAIN))
+    for route in routes:
+        link = links.get(route.interface)
+        if route.direct and route.length and link and link.neighbours:
+            yield (route.network, route.length), link.name
+
+
 def unanswered(networks: Iterable[Network]) -> Iterator[str]:
     """Return why the host does not answer ARP for *networks* in the subnets of its interfaces.
 
     One sentence for each interface.  Networks elsewhere are routed to this host and need no ARP.
     """
     some = list(networks)
-    with Netlink(NETLINK_ROUTE) as netlink:
-        links = rtnetlink.links(netlink)
-        routes = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_MAIN)
-        subnets = [route for route in routes if route.direct and route.length]
-    for subnet in subnets:
-        link = links.get(subnet.interface)
-        if link is None or not link.neighbours or not _arp_ignore(link.name):
-            continue
-        if any(_holds((subnet.network, subnet.length), network) for network in some):
-            where = rtnetlink.text4(subnet.network, subnet.length)
+    for subnet, name in _subnets():
+        if _arp_ignore(name) and any(_holds(subnet, network) for network in some):
             yield (
-                f"{link.name} answers ARP for its own addresses alone, and not for mapped ones of"
-                f" {where}: sysctl net.ipv4.conf.{link.name}.arp_ignore=0, and all.arp_ignore=0"
+                f"{name} answers ARP for its own addresses alone, and not for mapped ones of"
+                f" {rtnetlink.text4(*subnet)}: sysctl net.ipv4.conf.{name}.arp_ignore=0, and"
+                " all.arp_ignore=0"
             )
 
 

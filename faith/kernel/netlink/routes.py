@@ -145,29 +145,42 @@ def own_ipv4() -> list[tuple[int, int]]:
     """Return the ``(network, length)`` pairs that this host answers for on IPv4.
 
     These are its addresses, their broadcasts, 127.0.0.0/8 and everything else in its local table,
-    except the networks mapped by a faithd.
+    and the local routes of every other table, such as those of VRFs, except the networks mapped by
+    a faithd.  A local default route of another table is a way to steer packets, and no address.
     """
-    return _local_table(rtnetlink.AF_INET, *_ANSWERED)
+    return _own(rtnetlink.AF_INET)
 
 
 def own_ipv6() -> list[tuple[int, int]]:
     """Return the ``(network, length)`` pairs that this host answers for on IPv6.
 
     These are its addresses, the anycast addresses of its subnets and everything else in its local
-    table, except the prefixes that are reserved.
+    table, and the local routes of every other table as in `own_ipv4`, except the prefixes that are
+    reserved.
     """
-    return _local_table(rtnetlink.AF_INET6, *_ANSWERED)
+    return _own(rtnetlink.AF_INET6)
+
+
+def _own(family: int) -> list[tuple[int, int]]:
+    with Netlink(NETLINK_ROUTE) as netlink:
+        found = [
+            route
+            for route in rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=_OURS)
+            if route.kind in _ANSWERED
+        ]
+        found += [
+            route
+            for route in rtnetlink.local_routes(netlink, family, but=_OURS)
+            if route.table != rtnetlink.TABLE_LOCAL and route.length
+        ]
+    return list(dict.fromkeys((route.network, route.length) for route in found))
 
 
 def local_ipv4() -> list[tuple[int, int]]:
     """Return the ``(network, length)`` pairs of IPv4 addresses that this host can connect from."""
-    return _local_table(rtnetlink.AF_INET, rtnetlink.LOCAL)
-
-
-def _local_table(family: int, *kinds: int) -> list[tuple[int, int]]:
     with Netlink(NETLINK_ROUTE) as netlink:
-        found = rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=_OURS)
-        return [(route.network, route.length) for route in found if route.kind in kinds]
+        found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, but=_OURS)
+        return [(route.network, route.length) for route in found if route.kind == rtnetlink.LOCAL]
 
 
 def conflicts(prefix: Prefix) -> str | None:

@@ -57,7 +57,7 @@ _IFA_FLAGS = 8
 _IFA_F_NOPREFIXROUTE = 0x200
 
 _IFINFOMSG = struct.Struct("=BxHiII")  # family, hardware type, interface, flags, change
-_IFLA_IFNAME = 3
+_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
 _IFF_WITHOUT_NEIGHBOURS = 0x8 | 0x10 | 0x80  # loopback, point-to-point, no ARP
 
 
@@ -111,15 +111,19 @@ class Address:
 
 
 class Link:
-    """An interface; *neighbours* says that hosts on its link are found by ARP or NDP."""
+    """An interface and its link *address*, in octets.
 
-    __slots__ = ("index", "name", "neighbours")
+    *neighbours* says that hosts on its link are found by ARP or NDP.
+    """
+
+    __slots__ = ("address", "index", "name", "neighbours")
 
     def __init__(self, body: bytes) -> None:
         _, _, index, flags, _ = _IFINFOMSG.unpack_from(body)
         self.index: int = index
         attrs = dict(attributes(body[_IFINFOMSG.size :]))
         self.name = attrs[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
+        self.address = attrs.get(_IFLA_ADDRESS, b"")
         self.neighbours = not flags & _IFF_WITHOUT_NEIGHBOURS
 
 
@@ -143,9 +147,17 @@ def routes(
             yield route
 
 
-def _dumped(netlink: Netlink, family: int, table: int, protocol: int) -> list[bytes]:
+def local_routes(netlink: Netlink, family: int, *, but: tuple[int, ...] = ()) -> Iterator[Route]:
+    """Return the routes of type local of every table, except those of the protocols *but*."""
+    for body in _dumped(netlink, family, 0, 0, LOCAL):
+        got, _, _, _, _, by, _, kind, flags = _RTMSG.unpack_from(body)
+        if (got, kind) == (family, LOCAL) and by not in but and not flags & _RTM_F_CLONED:
+            yield Route(body)
+
+
+def _dumped(netlink: Netlink, family: int, table: int, protocol: int, kind: int = 0) -> list[bytes]:
     try:
-        wanted = _RTMSG.pack(family, 0, 0, 0, table, protocol, 0, 0, 0)
+        wanted = _RTMSG.pack(family, 0, 0, 0, table, protocol, 0, kind, 0)
         return netlink.dump(RTM_GETROUTE, wanted)
     except OSError as error:
         if error.errno != errno.ENOENT:  # a table that never had a route
@@ -209,9 +221,11 @@ def links(netlink: Netlink) -> dict[int, Link]:
 
 
 def is_local(kind: int, body: bytes) -> bool:
-    """Return whether a notification is about an address, or about a route of a local table."""
+    """Return whether a notification is about an address, a local route, or one of the local
+    table."""
     if kind in (RTM_NEWROUTE, RTM_DELROUTE):
-        return Route(body).table == TABLE_LOCAL
+        route = Route(body)
+        return route.kind == LOCAL or route.table == TABLE_LOCAL
     return kind in (RTM_NEWADDR, RTM_DELADDR)
 
 

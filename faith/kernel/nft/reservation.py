@@ -3,6 +3,8 @@ leaves no gap."""
 
 from __future__ import annotations
 
+import random
+import time
 from typing import TYPE_CHECKING
 
 from faith.errors import SetupError
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-_ATTEMPTS = 10
+_ATTEMPTS = 20
+_APART = 0.005  # seconds
 
 
 def check(coming: Iterable[Prefix], reserved: Iterable[Prefix]) -> None:
@@ -67,7 +70,8 @@ def keep_guarded(
     """
     coming, users = tuple(coming), frozenset(users)
     try:
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            time.sleep(attempt * random.uniform(0, _APART))  # others who try get their turn
             wanted = (*routes.reserved(), *coming)
             if wanted:
                 state = guard.inspect()
