@@ -8,16 +8,15 @@ import struct
 import time
 from contextlib import suppress
 from functools import lru_cache, partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from faith.dns.answer import failure
 from faith.dns.dns_counters import Counters
-from faith.dns.options import V4_MAPPED
 from faith.dns.question import EDNS_LIMIT
 from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL
 from faith.kernel.sockets.datagram_batch import Batch, host_text
 from faith.translation import shares
+from faith.translation.address import number6
 from faith.translation.shares import Shares
 
 if TYPE_CHECKING:
@@ -312,8 +311,7 @@ class Errand:
 @lru_cache(_CLIENTS)
 def client_at(host: str) -> int:
     """Return the number of the client at *host*, of either family, as shares know it."""
-    address = ip_address(host.partition("%")[0])
-    return shares.client(int(address) | (V4_MAPPED if address.version == 4 else 0))
+    return shares.client(number6(host))
 
 
 def _send(sock: socket.socket, source: tuple[Any, ...], reply: bytes) -> None:

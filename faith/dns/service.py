@@ -15,13 +15,14 @@ from faith.dns.cache import Cache
 from faith.dns.dns_counters import Counters
 from faith.dns.endpoint import Endpoint
 from faith.dns.name_service import Names
-from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
+from faith.dns.options import WELL_KNOWN, Options
 from faith.dns.reverse import IP6_ARPA
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream_servers import Servers
 from faith.errors import FaithError, PermissionNeeded, SetupError
 from faith.kernel.netlink import interfaces, routes
+from faith.translation.address import IPV4_MAPPED
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
@@ -273,4 +274,6 @@ def _connected() -> Iterator[tuple[int, int]]:
     yield _LINK_LOCAL
     for own in interfaces.addresses():
         network, length = int(own.network.network_address), own.network.prefixlen
-        yield (network, length) if own.address.version == 6 else (V4_MAPPED | network, 96 + length)
+        yield (
+            (network, length) if own.address.version == 6 else (IPV4_MAPPED | network, 96 + length)
+        )

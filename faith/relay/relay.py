@@ -28,6 +28,7 @@ from faith.relay.tcp.routing import Route, Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.timeouts import Deadlines, Silence
 from faith.translation import reasons
+from faith.translation.address import family, text
 from faith.translation.reasons import KILLED, NO_PREFIX, SHED, STOPPED
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class Relay:
         return listener in self._listeners or listener in self._data_listeners
 
     def _accepted(self, fd: int, peer: Peer) -> None:
-        client = adopt(fd, _socket.AF_INET6 if ":" in peer[0] else _socket.AF_INET)
+        client = adopt(fd, family(peer[0]))
         local = client.getsockname()
         self.connect(client, peer, local[0], local[1])
 
@@ -235,7 +236,7 @@ class Relay:
         except OSError:  # no rule redirected it: it came to one of the gateway's own addresses
             mapped, port = client.getsockname()[:2]
         else:
-            mapped = _socket.inet_ntop(_socket.AF_INET6, packed)
+            mapped = text(packed)
         self.connect(client, peer, mapped, port)
 
     # -- resolving, judging, dialling --------------------------------------------------------

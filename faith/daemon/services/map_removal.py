@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from faith.relay.tcp.routing import number
+from faith.translation.address import number
 from faith.translation.map import TCP
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ from faith.relay.alg.supervisor_requests import Requests
 from faith.relay.alg.tls_sessions import Secured
 from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
-from faith.relay.tcp.routing import number
+from faith.translation.address import number
 from faith.translation.destination import no_leases
 from faith.translation.map_table import NO_MAPS
 

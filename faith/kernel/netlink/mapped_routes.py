@@ -22,6 +22,7 @@ from faith.kernel.netlink.netlink import (
     setup_error,
 )
 from faith.kernel.netlink.routes import PROTOCOL
+from faith.translation.address import text4
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -89,7 +90,7 @@ def unanswered(networks: Iterable[Network]) -> Iterator[str]:
         if link is None or not link.neighbours or not _arp_ignore(link.name):
             continue
         if any(_holds((subnet.network, subnet.length), network) for network in some):
-            where = rtnetlink.text4(subnet.network, subnet.length)
+            where = text4(subnet.network, subnet.length)
             yield (
                 f"{link.name} answers ARP for its own addresses alone, and not for mapped ones of"
                 f" {where}: sysctl net.ipv4.conf.{link.name}.arp_ignore=0, and all.arp_ignore=0"

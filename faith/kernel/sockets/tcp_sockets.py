@@ -16,6 +16,7 @@ import struct
 import sys
 
 from faith.errors import PermissionNeeded, SetupError
+from faith.translation.address import family
 
 # linux/in6.h, linux/in.h and linux/netfilter_ipv6/ip6_tables.h; not all in Python 3.11's socket.
 IP_TRANSPARENT = 19
@@ -69,9 +70,8 @@ def listener(
 
     Raises SetupError, which names the process that holds the port when it can be found.
     """
-    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
     try:
-        sock = stream_socket(family, transparent=transparent, reuseport=reuseport)
+        sock = stream_socket(family(address), transparent=transparent, reuseport=reuseport)
         try:
             sock.bind((address, port))
             sock.listen(backlog)
@@ -79,7 +79,7 @@ def listener(
             sock.close()
             raise
     except OSError as error:
-        where = f"[{address}]:{port}" if family == _socket.AF_INET6 else f"{address}:{port}"
+        where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         raise _refused(f"listen on {where}", port, error) from error
     return sock
 

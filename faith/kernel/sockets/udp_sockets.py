@@ -12,6 +12,7 @@ from typing import NamedTuple
 from faith.kernel.process.capabilities import refusal
 from faith.kernel.sockets.icmp_sockets import CAPABILITIES as RAW
 from faith.kernel.sockets.tcp_sockets import IP_TRANSPARENT, IPV6_TRANSPARENT
+from faith.translation.address import number, text4
 
 CAPABILITIES = ("CAP_NET_ADMIN", *RAW)
 
@@ -222,8 +223,8 @@ def own_address(to: int) -> int | None:
         sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
         try:
             # connect() of a UDP socket sends nothing
-            sock.connect((_socket.inet_ntoa(to.to_bytes(4, "big")), 1))
-            return int.from_bytes(_socket.inet_aton(sock.getsockname()[0]), "big")
+            sock.connect((text4(to), 1))
+            return number(sock.getsockname()[0])
         finally:
             sock.close()
     except OSError:

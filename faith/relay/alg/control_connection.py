@@ -26,7 +26,7 @@ from faith.relay.alg.data_pinholes import Doorways
 from faith.relay.alg.side import Side
 from faith.relay.alg.timers import Timers
 from faith.relay.tcp.plane import ERR, IN, OUT
-from faith.relay.tcp.routing import number
+from faith.translation.address import number
 from faith.translation.reasons import CLOSED, DEFECT, OUT_OF_STEP
 
 if TYPE_CHECKING:

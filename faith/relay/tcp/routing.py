@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
-
+from faith.translation.address import number, text4, text6
 from faith.translation.reasons import NOT_MAPPED
 from faith.translation.v4_to_v6 import admit_from_v4
 
@@ -96,8 +95,8 @@ class Routing:
 def _inward_route(found: V4ToV6Verdict, mapped: str) -> Route:
     if found.refused:
         return Route(mapped, refused=found.refused)
-    source = None if found.source is None else _text6(found.source)
-    return Route(mapped, _text6(found.server), source, port=found.port)
+    source = None if found.source is None else text6(found.source)
+    return Route(mapped, text6(found.server), source, port=found.port)
 
 
 def route_of(policy: Policy, client: str, mapped: str) -> Route:
@@ -108,19 +107,5 @@ def route_of(policy: Policy, client: str, mapped: str) -> Route:
         return Route(mapped, local=True)
     destination = prefix.unmap(target)
     verdict = policy.admit(number(client), destination, prefix)
-    source = None if verdict.source4 is None else _text(verdict.source4)
-    return Route(mapped, _text(destination), source, verdict.refused)
-
-
-def number(address: str) -> int:
-    """An address, which may name its interface, as a number of its family's width."""
-    family = AF_INET6 if ":" in address else AF_INET
-    return int.from_bytes(inet_pton(family, address.partition("%")[0]), "big")
-
-
-def _text(v4: int) -> str:
-    return inet_ntoa(v4.to_bytes(4, "big"))
-
-
-def _text6(v6: int) -> str:
-    return inet_ntop(AF_INET6, v6.to_bytes(16, "big"))
+    source = None if verdict.source4 is None else text4(verdict.source4)
+    return Route(mapped, text4(destination), source, verdict.refused)
