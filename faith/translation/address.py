@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 
+V4, V6 = AF_INET, AF_INET6
+"""The two families, as sockets number them: the keys of tables of what differs by family."""
+
 IPV4_MAPPED = 0xFFFF << 32
 """The network ::ffff:0:0/96, whose addresses stand for IPv4 ones (RFC 4291 §2.5.5.2)."""
 
@@ -45,7 +48,7 @@ def text(octets: bytes) -> str:
 
 
 def family(address: str) -> int:
-    """Return AF_INET6 for the text of an IPv6 address, else AF_INET; nothing is checked."""
+    """Return the family of an address, V4 or V6, from its text; nothing is checked."""
     return AF_INET6 if ":" in address else AF_INET
 
 

@@ -34,8 +34,9 @@ from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.steering import METHODS, route
 from faith.relay.tcp.admission import MOST, Limits
-from faith.relay.tcp.relay_settings import INWARD_SOURCES
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
+from faith.relay.tcp.relay_settings import V4ToV6Settings
+from faith.relay.tcp.routing import SOURCES
 from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.map_table import Maps
@@ -133,9 +134,11 @@ def read(toml: str, file: str) -> Settings:
             rlogin=union(service.rlogin for service in services),
             proxy_v1=union(service.introduced(V1) for service in services),
             proxy_v2=union(service.introduced(V2) for service in services),
-            inward_ftp=maps.take("ftp", parsed(static_map.ports), usual.inward_ftp),
-            inward_source=maps.take("source", choice(INWARD_SOURCES), usual.inward_source),
-            inward_proxy=maps.take("proxy", choice(VERSIONS), None),
+            v4_to_v6=V4ToV6Settings(
+                ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6.ftp),
+                source=maps.take("source", choice(SOURCES), usual.v4_to_v6.source),
+                proxy=maps.take("proxy", choice(VERSIONS), None),
+            ),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
         dns=_dns(document.table("dns"), static) if "dns" in top else None,

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from faith.translation.address import number
+from faith.translation.directions import V4_TO_V6
 from faith.translation.map import TCP
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ class Unmapped:
 
     def _was_by_a_map(self, session: Session) -> bool:
         control = session.parent or session
-        mapped, now = control.route.mapped, self._relay.policy.maps
-        if ":" not in mapped:
-            asked = number(mapped), TCP, control.mapped_port
+        route, now = control.route, self._relay.policy.maps
+        if route.direction is V4_TO_V6:
+            asked = number(route.mapped), TCP, control.mapped_port
             return self._before.find(*asked) is not None and now.find(*asked) is None
         client = number(control.client_host)
         source = self._before.to_v4(client, TCP)
         if source is None or source == now.to_v4(client, TCP):
             return False
-        return control.route.source is not None and number(control.route.source) == source
+        return route.source is not None and number(route.source) == source
