@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
 
-    from faith.datagram.send import Send
+    from faith.datagram.ping.ping_translation import PingTranslation
     from faith.kernel.netlink.packet_log import PacketLog
     from faith.translation.destination import Policy
 
@@ -103,26 +103,20 @@ class Ping:
     def _read_requests(self) -> None:
         for octets, scope in self._sockets.requests.read(BATCH):
             if octets and octets[0] >> 4 == 6:
-                self._ask_v4(octets, scope)
+                self._ask(self._v6_to_v4, octets, scope)
             else:
-                self._ask_v6(octets)
+                self._ask(self._v4_to_v6, octets, scope)
         self.counters.in_use(len(self.identifiers))
 
-    def _ask_v4(self, octets: bytes, scope: int) -> None:
-        send = self._v6_to_v4.translate_request(octets, scope, self._loop.time())
+    def _ask(self, by: PingTranslation, octets: bytes, scope: int) -> None:
+        send = by.translate_request(octets, scope, self._loop.time())
+        if send is None:
+            return
         try:
-            self._send(send)
+            self._icmp.send(send)
         except OSError as error:
-            if send and not send.v6:
-                self._icmp.attempt(self._v6_to_v4.report_unsent(octets, scope, error))
-
-    def _ask_v6(self, octets: bytes) -> None:
-        send = self._v4_to_v6.translate_request(octets, self._loop.time())
-        try:
-            self._send(send)
-        except OSError as error:
-            if send and send.v6:
-                self._icmp.attempt(self._v4_to_v6.report_unsent(octets, error))
+            if send.v6 == by.far.is_v6:  # and no error for the client
+                self._icmp.attempt(by.report_unsent(octets, scope, error))
 
     def _read_v4(self) -> None:
         for octets in self._icmp.packets_v4():
@@ -131,11 +125,6 @@ class Ping:
     def _read_v6(self) -> None:
         for packet in self._icmp.packets_v6():
             self._icmp.attempt(self._v4_to_v6.translate_reply(packet, self._loop.time()))
-
-    def _send(self, send: Send | None) -> None:
-        """Send a message, if there is one.  Raises OSError."""
-        if send is not None:
-            self._icmp.send(send)
 
 
 class IdentifierHandover:

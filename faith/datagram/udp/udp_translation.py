@@ -1,0 +1,60 @@
+"""Translation of UDP datagrams, the part that both directions share: policy and refusals."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from faith.datagram.report import error_for
+from faith.datagram.udp.message import whole
+from faith.translation.address import number
+
+if TYPE_CHECKING:
+    from faith.datagram.icmp import Error, Family
+    from faith.datagram.pace import Paces
+    from faith.datagram.send import Send
+    from faith.datagram.udp.flows import Flows
+    from faith.datagram.udp.udp_counters import UdpCounters
+    from faith.kernel.sockets.udp_sockets import Arrival
+    from faith.translation.destination import Policy
+
+
+class UdpTranslation(ABC):
+    """The translator of datagrams in one direction.
+
+    *policy* decides; *errors* limits the rate of the gateway's own errors.
+    """
+
+    near: ClassVar[Family]
+    """The clients' family."""
+
+    def __init__(self, policy: Policy, flows: Flows, counters: UdpCounters, errors: Paces) -> None:
+        self._policy = policy
+        self._flows = flows
+        self._counters = counters
+        self._errors = errors
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that decides; another one decides about every flow anew."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        self._forget_decisions()
+
+    @abstractmethod
+    def _forget_decisions(self) -> None:
+        """Forget what the policy has decided."""
+
+    def _refuse(self, why: str, arrival: Arrival, error: Error, now: float) -> Send | None:
+        self._counters.refused(why)
+        return self._error_for(arrival, error, now)
+
+    def _error_for(self, arrival: Arrival, error: Error, now: float) -> Send | None:
+        """Return *error* about *arrival* for its sender; None above the rate limit."""
+        near, client = self.near, number(arrival.sender[0])
+        if self._errors.refuses(near.pacing(client), now):
+            return None
+        return error_for(near, error, whole(near, arrival), client, arrival.scope)
