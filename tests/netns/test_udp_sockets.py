@@ -19,7 +19,6 @@ from faith.kernel.sockets.udp_sockets import (
     arrivals,
     flow_socket,
     header,
-    limit_mtu,
     own_address,
     receive,
     sender,
@@ -146,20 +145,6 @@ class TestSender:
         assert there.recv(10) == b"hello"  # a copy would have come to the raw socket before
         with pytest.raises(BlockingIOError):
             sock.recv(100)
-        sock.close()
-
-    def test_what_an_interface_cannot_carry_goes_in_fragments_of_the_limit(self) -> None:
-        subprocess.run(["ip", "link", "set", "lo", "mtu", "1500"], check=True)
-        there, sock = arrivals(V6), sender(V6)
-        host, port = there.getsockname()[:2]
-        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x86DD)) as wire:
-            wire.settimeout(5)
-            limit_mtu(sock, 1280)
-            how = control(V6, socket.inet_pton(V6, host))
-            sock.sendmsg([header(53, port, 2000), bytes(2000)], how, 0, (host, 0))
-            assert len(wire.recv(1 << 16)) == 1280
-        assert len(arrived(there).payload) == 2000
-        there.close()
         sock.close()
 
 

@@ -53,11 +53,12 @@ class V6ToV4Ends:
 class ReturnPath:
     """The return path from an IPv4 host's endpoint to the client of a flow: sendmsg's arguments."""
 
-    __slots__ = ("control", "peer", "to")
+    __slots__ = ("control", "peer", "source", "to")
 
     def __init__(self, source: tuple[str, int], ends: V6ToV4Ends) -> None:
         self.peer = number(source[0])
-        self.control = control(V6, packed6(ends.prefix.map(self.peer)))
+        self.source = ends.prefix.map(self.peer)
+        self.control = control(V6, packed6(self.source))
         self.to = ends.client[0], 0, 0, ends.client[2]
 
 

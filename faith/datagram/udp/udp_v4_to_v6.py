@@ -14,7 +14,6 @@ from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports
 from faith.datagram.udp.udp_translation import UdpTranslation
 from faith.kernel.sockets.packet_info import control
-from faith.kernel.sockets.udp_sockets import header
 from faith.translation.address import V4, V6, from_packed, number, packed4, packed6, text4, text6
 from faith.translation.reasons import FLOWS, HOPS, NO_PREFIX
 from faith.translation.v4_to_v6 import admit_from_v4
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from faith.datagram.send import Send
     from faith.datagram.udp.flows import Flows, Key
     from faith.datagram.udp.udp_counters import UdpCounters
+    from faith.datagram.udp.v6_sender import V6Sender
     from faith.kernel.sockets.packet_info import Control
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
@@ -83,7 +83,7 @@ class V4ToV6Ends:
 
 
 class UdpV4ToV6(UdpTranslation):
-    """The translator of datagrams from IPv4 to IPv6; sends by raw sockets, one of each family."""
+    """The translator of datagrams from IPv4 to IPv6; sends by the raw socket *v4*, and by *v6*."""
 
     near = icmp.V4
 
@@ -92,7 +92,7 @@ class UdpV4ToV6(UdpTranslation):
         policy: Policy,
         flows: Flows,
         v4: _socket.socket,
-        v6: _socket.socket,
+        v6: V6Sender,
         counters: UdpCounters,
         errors: Paces,
     ) -> None:
@@ -125,9 +125,8 @@ class UdpV4ToV6(UdpTranslation):
         if now >= ends.fresh:
             ends.fresh = now + LOOK
             self._flows.touch(flow, ends.host[0], ends.host[1], now)
-        message = [header(ends.source[1], ends.host[1], len(payload)), payload]
         try:
-            self._v6.sendmsg(message, ends.control, 0, (ends.host_text, 0))
+            self._v6.send(payload, ends.source, ends.host, ends.control, (ends.host_text, 0))
         except OSError as error:
             self._counters.lost()
             no_way = error.errno in NO_WAY

@@ -12,18 +12,18 @@ from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports
 from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6
 from faith.datagram.udp.udp_translation import UdpTranslation
-from faith.kernel.sockets.udp_sockets import flow_socket, header, set_hops
+from faith.kernel.sockets.udp_sockets import flow_socket, set_hops
 from faith.translation.address import from_packed, number, text4
 from faith.translation.reasons import FILTERED, HOPS, NO_SOCKET, OWN, SOURCE_MAPPED
 
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable
 
     from faith.datagram.pace import Paces
     from faith.datagram.send import Send
     from faith.datagram.udp.flows import Flows
     from faith.datagram.udp.udp_counters import UdpCounters
+    from faith.datagram.udp.v6_sender import V6Sender
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
@@ -35,7 +35,7 @@ MOST_RETURN_PATHS = 1 << 16
 
 
 class UdpV6ToV4(UdpTranslation):
-    """The translator of datagrams from IPv6 to IPv4; sends answers by the raw socket *sender*.
+    """The translator of datagrams from IPv6 to IPv4; sends answers by *sender*.
 
     *watch* is called with every new flow, and *forget* with one that has ended, before its socket
     is closed.
@@ -47,7 +47,7 @@ class UdpV6ToV4(UdpTranslation):
         self,
         policy: Policy,
         flows: Flows,
-        sender: _socket.socket,
+        sender: V6Sender,
         counters: UdpCounters,
         errors: Paces,
         watch: Callable[[Flow], None],
@@ -197,9 +197,9 @@ class UdpV6ToV4(UdpTranslation):
         if not self._flows.lets_in(flow, path.peer, now):
             self._counters.refused(FILTERED)
             return
-        message = [header(source[1], ends.client[1], len(payload)), payload]
+        between = (path.source, source[1]), (flow.key[0], ends.client[1])
         try:
-            self._sender.sendmsg(message, path.control, 0, path.to)
+            self._sender.send(payload, *between, path.control, path.to)
         except OSError:
             self._counters.lost()
         else:

@@ -148,9 +148,15 @@ def sender(family: int) -> _socket.socket:
     return sock
 
 
-def limit_mtu(sock: _socket.socket, mtu: int) -> None:
-    """Make an IPv6 `sender` fragment packets above *mtu* octets."""
-    sock.setsockopt(_V6, _IPV6_MTU, mtu)
+def piece_sender() -> _socket.socket:
+    """Return a raw, non-blocking socket that sends IPv6 fragments from any address.
+
+    What it sends begins with a fragment header.  It never receives anything.  Raises SetupError.
+    """
+    sock = raw_socket(_socket.AF_INET6, _socket.IPPROTO_FRAGMENT)
+    _receive_nothing(sock)
+    sock.setsockopt(_V6, _IPV6_FREEBIND, 1)
+    return sock
 
 
 def header(source: int, destination: int, length: int, checksum: int = 0) -> bytes:
