@@ -75,7 +75,7 @@ class Relay:
         self._settings = settings
         self._reserved = settings.reserved
         self._report = report
-        self._local = local
+        self._local = local or _socket.socket.close
         self._routing = Routing(policy, settings.v4_to_v6.source)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
@@ -249,7 +249,7 @@ class Relay:
         if self._steps:
             log.debug("a client from %s for %s port %d: %s", peer[0], mapped, port, route)
         if route.local:
-            self._serve_locally(client)
+            self._local(client)
             return
         if route.refused:
             self.refuse(client, peer, mapped, port, route.refused)
@@ -317,12 +317,6 @@ class Relay:
 
     def _dial_failed(self, session: Session, kind: str) -> None:
         self._plane.end(session, kind, reset=True)
-
-    def _serve_locally(self, client: _socket.socket) -> None:
-        if self._local is None:
-            client.close()
-        else:
-            self._local(client)
 
     # -- ends --------------------------------------------------------------------------------
 

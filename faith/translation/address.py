@@ -12,6 +12,8 @@ from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 
 V4, V6 = AF_INET, AF_INET6
 """The two families, as sockets number them: the keys of tables of what differs by family."""
+ANY = {V4: "0.0.0.0", V6: "::"}
+"""The address to bind to for all of the host's, as text."""
 
 IPV4_MAPPED = 0xFFFF << 32
 """The network ::ffff:0:0/96, whose addresses stand for IPv4 ones (RFC 4291 §2.5.5.2)."""

@@ -32,6 +32,14 @@ NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
 
+QUIET = 15.0
+"""Seconds that a reset waits for `unacknowledged` octets of which none moves.
+
+A peer that reads 10 kB/s may acknowledge every 7 s only: when half its buffer is free.
+"""
+LONGEST = 120.0
+"""Seconds that a reset waits although the peer still reads, a little at a time."""
+
 _LISTENER_OPTIONS = (
     (_socket.SOL_SOCKET, _socket.SO_REUSEADDR),
     (_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY),
