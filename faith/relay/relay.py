@@ -27,7 +27,7 @@ from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.timeouts import Deadlines, Silence
-from faith.translation.address import family, text
+from faith.translation.address import family_of, text
 from faith.translation.directions import V6_TO_V4
 from faith.translation.reasons import KILLED, SHED, STOPPED, TIMEOUT
 
@@ -227,7 +227,7 @@ class Relay:
         return listener in self._listeners or listener in self._data_listeners
 
     def _accepted(self, fd: int, peer: Peer) -> None:
-        client = adopt(fd, family(peer[0]))
+        client = adopt(fd, family_of(peer[0]))
         local = client.getsockname()
         self.connect(client, peer, local[0], local[1])
 

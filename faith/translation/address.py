@@ -49,7 +49,7 @@ def text(octets: bytes) -> str:
     return inet_ntop(AF_INET if len(octets) == 4 else AF_INET6, octets)
 
 
-def family(address: str) -> int:
+def family_of(address: str) -> int:
     """Return the family of an address, V4 or V6, from its text; nothing is checked."""
     return AF_INET6 if ":" in address else AF_INET
 

@@ -16,7 +16,7 @@ import struct
 import sys
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.translation.address import family
+from faith.translation.address import family_of
 
 # linux/in6.h, linux/in.h and linux/netfilter_ipv6/ip6_tables.h; not all in Python 3.11's socket.
 IP_TRANSPARENT = 19
@@ -79,7 +79,7 @@ def listener(
     Raises SetupError, which names the process that holds the port when it can be found.
     """
     try:
-        sock = stream_socket(family(address), transparent=transparent, reuseport=reuseport)
+        sock = stream_socket(family_of(address), transparent=transparent, reuseport=reuseport)
         try:
             sock.bind((address, port))
             sock.listen(backlog)
