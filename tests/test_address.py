@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from faith.translation import address as module
 from faith.translation.address import (
-    family,
+    family_of,
     from_packed,
     number,
     packed,
@@ -44,14 +44,14 @@ def test_every_form_leads_to_every_other(one: IPv4Address | IPv6Address) -> None
 def test_an_ipv4_address(one: IPv4Address) -> None:
     assert packed4(int(one)) == one.packed
     assert text4(int(one)) == text(one.packed) == str(one)
-    assert family(str(one)) == socket.AF_INET
+    assert family_of(str(one)) == socket.AF_INET
 
 
 @given(v6s)
 def test_an_ipv6_address(one: IPv6Address) -> None:
     assert packed6(int(one)) == one.packed
     assert text6(int(one)) == text(one.packed) == str(one)
-    assert family(str(one)) == socket.AF_INET6
+    assert family_of(str(one)) == socket.AF_INET6
 
 
 @given(st.ip_addresses(v=6), st.sampled_from(["eth0", "7", "%", ""]))

@@ -218,12 +218,13 @@ def _subnet(v6: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """One of the two families: *name* is "v4" or "v6", *protocol* the one of its ICMP.
+class IpVersion:
+    """A version of IP as far as ICMP differs by it; *name* is "v4" or "v6".
 
-    *translate* translates an error for the other family, given the quoted packet.  *quoted* is how
-    many octets of a packet fit into an error about it.  *is_host* says whether an address can be a
-    host's own, and *pacing* returns the octets that rate limits know a client by.
+    *protocol* is that of its ICMP.  *translate* translates an error for the other version, given
+    the quoted packet.  *quoted* is how many octets of a packet fit into an error about it.
+    *is_host* says whether an address can be a host's own, and *pacing* returns the octets that rate
+    limits know a client by.
     """
 
     name: str
@@ -244,7 +245,7 @@ class Family:
     pacing: Callable[[int], bytes]
 
 
-V4 = Family(
+V4 = IpVersion(
     name="v4",
     is_v6=False,
     protocol=ICMP,
@@ -262,7 +263,7 @@ V4 = Family(
     is_host=lambda v4: v4 >> 24 != 0 and v4 >> 29 != 7,  # not in 0/8 or 224/3
     pacing=packed4,
 )
-V6 = Family(
+V6 = IpVersion(
     name="v6",
     is_v6=True,
     protocol=ICMPV6,

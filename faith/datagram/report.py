@@ -11,7 +11,7 @@ from faith.datagram.send import Send
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
 
 if TYPE_CHECKING:
-    from faith.datagram.icmp import Error, Family, Message
+    from faith.datagram.icmp import Error, IpVersion, Message
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
 
@@ -22,37 +22,37 @@ NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 """The errors of sending without a route."""
 
 
-def error_for(family: Family, error: Error, octets: bytes, to: int, scope: int = 0) -> Send:
+def error_for(version: IpVersion, error: Error, octets: bytes, to: int, scope: int = 0) -> Send:
     """Return an *error* of the gateway's own about the packet *octets* for its sender *to*.
 
     *scope* is the interface index of a link-local sender.
     """
-    message = icmp.write(icmp.Message(*error, octets[: family.quoted]))
-    return Send(family.is_v6, None, to, message, scope=scope)
+    message = icmp.write(icmp.Message(*error, octets[: version.quoted]))
+    return Send(version.is_v6, None, to, message, scope=scope)
 
 
-def about(family: Family, error: Message, protocol: int) -> Packet | None:
-    """Return the packet that an error of *family* quotes.
+def about(version: IpVersion, error: Message, protocol: int) -> Packet | None:
+    """Return the packet that an error of *version* quotes.
 
     None unless it is of *protocol*, quoted long enough, and no longer than IPv4 allows: it would
     not have come from there.
     """
-    packet = family.read(family.original(error))
+    packet = version.read(version.original(error))
     if packet is None or packet.protocol != protocol or packet.length > MOST_V4:
         return None
     return packet if len(packet.payload) >= LEAST else None
 
 
 def pass_on(
-    family: Family, error: Error, about: Packet, reporter: int | None, hops: int, scope: int = 0
+    version: IpVersion, error: Error, about: Packet, reporter: int | None, hops: int, scope: int = 0
 ) -> Send:
-    """Return an *error* translated into *family* for the sender of *about*.
+    """Return an *error* translated into *version* for the sender of *about*.
 
     It is sent from *reporter*, or from the gateway itself if that is None.  The error arrived with
     *hops* left; *scope* is as in `error_for`.
     """
-    message = icmp.write(icmp.Message(*error, family.write(about)[: family.quoted]))
-    return Send(family.is_v6, reporter, about.source, message, max(hops - 1, 1), scope=scope)
+    message = icmp.write(icmp.Message(*error, version.write(about)[: version.quoted]))
+    return Send(version.is_v6, reporter, about.source, message, max(hops - 1, 1), scope=scope)
 
 
 def reporter_v6(v4: int, prefix: Prefix, policy: Policy) -> int | None:

@@ -27,7 +27,7 @@ from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.timeouts import Deadlines, Silence
-from faith.translation.address import family, text
+from faith.translation.address import family_of, text
 from faith.translation.directions import V6_TO_V4
 from faith.translation.reasons import KILLED, SHED, STOPPED, TIMEOUT
 
@@ -75,7 +75,7 @@ class Relay:
         self._settings = settings
         self._reserved = settings.reserved
         self._report = report
-        self._local = local
+        self._local = local or _socket.socket.close
         self._routing = Routing(policy, settings.v4_to_v6.source)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
@@ -227,7 +227,7 @@ class Relay:
         return listener in self._listeners or listener in self._data_listeners
 
     def _accepted(self, fd: int, peer: Peer) -> None:
-        client = adopt(fd, family(peer[0]))
+        client = adopt(fd, family_of(peer[0]))
         local = client.getsockname()
         self.connect(client, peer, local[0], local[1])
 
@@ -249,7 +249,7 @@ class Relay:
         if self._steps:
             log.debug("a client from %s for %s port %d: %s", peer[0], mapped, port, route)
         if route.local:
-            self._serve_locally(client)
+            self._local(client)
             return
         if route.refused:
             self.refuse(client, peer, mapped, port, route.refused)
@@ -317,12 +317,6 @@ class Relay:
 
     def _dial_failed(self, session: Session, kind: str) -> None:
         self._plane.end(session, kind, reset=True)
-
-    def _serve_locally(self, client: _socket.socket) -> None:
-        if self._local is None:
-            client.close()
-        else:
-            self._local(client)
 
     # -- ends --------------------------------------------------------------------------------
 

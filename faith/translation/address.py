@@ -12,6 +12,8 @@ from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 
 V4, V6 = AF_INET, AF_INET6
 """The two families, as sockets number them: the keys of tables of what differs by family."""
+ANY = {V4: "0.0.0.0", V6: "::"}
+"""The address to bind to for all of the host's, as text."""
 
 IPV4_MAPPED = 0xFFFF << 32
 """The network ::ffff:0:0/96, whose addresses stand for IPv4 ones (RFC 4291 §2.5.5.2)."""
@@ -47,7 +49,7 @@ def text(octets: bytes) -> str:
     return inet_ntop(AF_INET if len(octets) == 4 else AF_INET6, octets)
 
 
-def family(address: str) -> int:
+def family_of(address: str) -> int:
     """Return the family of an address, V4 or V6, from its text; nothing is checked."""
     return AF_INET6 if ":" in address else AF_INET
 

@@ -16,7 +16,7 @@ from faith.datagram.send import Send
 from faith.translation.reasons import BROKEN, HOPS, NO_IDENTIFIER, SOURCE_MAPPED
 
 if TYPE_CHECKING:
-    from faith.datagram.icmp import Error, Family, Message
+    from faith.datagram.icmp import Error, IpVersion, Message
     from faith.datagram.pace import Paces
     from faith.datagram.packet import Packet
     from faith.datagram.ping.identifiers import Domain, Identifiers, Near
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 class PingTranslation(ABC):
     """The translator of pings in one direction; *policy* and *paces* decide about requests."""
 
-    near: ClassVar[Family]
-    """The clients' family."""
-    far: ClassVar[Family]
-    """The hosts' family."""
+    near: ClassVar[IpVersion]
+    """The IP version of the clients."""
+    far: ClassVar[IpVersion]
+    """The IP version of the hosts they ask."""
 
     def __init__(
         self, policy: Policy, identifiers: Identifiers, paces: Paces, counters: PingCounters
@@ -144,14 +144,14 @@ class PingTranslation(ABC):
         return error_for(self.near, error, octets, packet.source, zone_of(packet.source, scope))
 
 
-def _request(family: Family, packet: Packet | None) -> Message | None:
+def _request(version: IpVersion, packet: Packet | None) -> Message | None:
     """Return the valid echo request in *packet*, or None."""
-    if packet is None or packet.protocol != family.protocol or not packet.whole:
+    if packet is None or packet.protocol != version.protocol or not packet.whole:
         return None
     message = icmp.read(packet.payload)
-    if message is None or message.kind != family.echo or message.code:
+    if message is None or message.kind != version.echo or message.code:
         return None
-    if not family.is_host(packet.source) or not holds(packet.payload, icmp.pseudo(packet)):
+    if not version.is_host(packet.source) or not holds(packet.payload, icmp.pseudo(packet)):
         return None
     return message
 

@@ -11,7 +11,7 @@ from faith.kernel.sockets.udp_sockets import header
 from faith.translation.address import from_packed, number
 
 if TYPE_CHECKING:
-    from faith.datagram.icmp import Family
+    from faith.datagram.icmp import IpVersion
     from faith.kernel.sockets.udp_sockets import Arrival
 
 PROTOCOL = "udp"
@@ -56,9 +56,9 @@ def as_sent(inner: Packet, source: tuple[int, int], destination: tuple[int, int]
     return inner._replace(source=source[0], destination=destination[0], payload=payload)
 
 
-def whole(family: Family, arrival: Arrival) -> bytes:
+def whole(version: IpVersion, arrival: Arrival) -> bytes:
     """Rebuild the packet of *arrival*, as far as it is known."""
     (host, port), to = arrival.sender, from_packed(arrival.destination)
     source = number(host)
     octets = b"".join(datagram((source, port), (to, arrival.port), arrival.payload))
-    return family.write(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))
+    return version.write(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))

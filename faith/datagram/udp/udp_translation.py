@@ -10,7 +10,7 @@ from faith.datagram.udp.message import whole
 from faith.translation.address import number
 
 if TYPE_CHECKING:
-    from faith.datagram.icmp import Error, Family
+    from faith.datagram.icmp import Error, IpVersion
     from faith.datagram.pace import Paces
     from faith.datagram.send import Send
     from faith.datagram.udp.flows import Flows
@@ -25,8 +25,8 @@ class UdpTranslation(ABC):
     *policy* decides; *errors* limits the rate of the gateway's own errors.
     """
 
-    near: ClassVar[Family]
-    """The clients' family."""
+    near: ClassVar[IpVersion]
+    """The IP version of the clients."""
 
     def __init__(self, policy: Policy, flows: Flows, counters: UdpCounters, errors: Paces) -> None:
         self._policy = policy

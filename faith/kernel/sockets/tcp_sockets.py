@@ -16,7 +16,7 @@ import struct
 import sys
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.translation.address import family
+from faith.translation.address import family_of
 
 # linux/in6.h, linux/in.h and linux/netfilter_ipv6/ip6_tables.h; not all in Python 3.11's socket.
 IP_TRANSPARENT = 19
@@ -31,6 +31,14 @@ NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+
+QUIET = 15.0
+"""Seconds that a reset waits for `unacknowledged` octets of which none moves.
+
+A peer that reads 10 kB/s may acknowledge every 7 s only: when half its buffer is free.
+"""
+LONGEST = 120.0
+"""Seconds that a reset waits although the peer still reads, a little at a time."""
 
 _LISTENER_OPTIONS = (
     (_socket.SOL_SOCKET, _socket.SO_REUSEADDR),
@@ -71,7 +79,7 @@ def listener(
     Raises SetupError, which names the process that holds the port when it can be found.
     """
     try:
-        sock = stream_socket(family(address), transparent=transparent, reuseport=reuseport)
+        sock = stream_socket(family_of(address), transparent=transparent, reuseport=reuseport)
         try:
             sock.bind((address, port))
             sock.listen(backlog)
