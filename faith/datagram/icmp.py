@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.datagram.checksum import adjusted, checksum, holds, ones_sum, pseudo_v6
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v4, write_v6
-from faith.translation.address import packed4
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,18 +212,14 @@ def _without_extensions(body: bytes, length: int) -> bytes:
     return body[:length] if length >= 128 else body
 
 
-def _subnet(v6: int) -> bytes:
-    return (v6 >> 64).to_bytes(8, "big")
-
-
 @dataclass(frozen=True, slots=True)
 class IpVersion:
     """A version of IP as far as ICMP differs by it; *name* is "v4" or "v6".
 
     *protocol* is that of its ICMP.  *translate* translates an error for the other version, given
     the quoted packet.  *quoted* is how many octets of a packet fit into an error about it.
-    *is_host* says whether an address can be a host's own, and *pacing* returns the octets that rate
-    limits know a client by.
+    *is_host* says whether an address can be a host's own.  *above* is added to an address to have
+    one of 128 bits, different for both versions: IPv4 is at ::ffff:0:0/96.
     """
 
     name: str
@@ -242,7 +237,7 @@ class IpVersion:
     prohibited: Error
     hops_exceeded: Error
     is_host: Callable[[int], bool]
-    pacing: Callable[[int], bytes]
+    above: int
 
 
 V4 = IpVersion(
@@ -261,7 +256,7 @@ V4 = IpVersion(
     prohibited=PROHIBITED_V4,
     hops_exceeded=HOPS_EXCEEDED_V4,
     is_host=lambda v4: v4 >> 24 != 0 and v4 >> 29 != 7,  # not in 0/8 or 224/3
-    pacing=packed4,
+    above=0xFFFF << 32,
 )
 V6 = IpVersion(
     name="v6",
@@ -279,5 +274,5 @@ V6 = IpVersion(
     prohibited=PROHIBITED_V6,
     hops_exceeded=HOPS_EXCEEDED_V6,
     is_host=lambda v6: v6 != 0 and v6 >> 120 != 0xFF,  # not :: and not multicast
-    pacing=_subnet,
+    above=0,
 )

@@ -24,6 +24,7 @@ from faith.errors import FaithError, PermissionNeeded, SetupError
 from faith.kernel.netlink import interfaces, routes
 from faith.translation.address import IPV4_MAPPED
 from faith.translation.networks import Networks
+from faith.translation.shares import CLIENT_LENGTH
 
 if TYPE_CHECKING:
     import socket
@@ -64,6 +65,8 @@ class Settings:
     """So many of them, each for some of the names."""
     pool: tuple[Network, ...] = ()
     pool_file: Path = Path("/var/lib/faith/pool")
+    client_length: int = CLIENT_LENGTH
+    """IPv6 addresses with so many bits in common are one client's."""
 
 
 async def serve(
@@ -148,7 +151,8 @@ class _Service:
         self._retrying: asyncio.TimerHandle | None = None
         self._refreshing = asyncio.Lock()
         self._given: list[Endpoint] = []
-        self.server = Server(self._names(), self._tasks, counters)
+        names = self._names()
+        self.server = Server(names, self._tasks, counters, settings.client_length)
 
     def _names(self) -> Names:
         settings = self._settings

@@ -58,6 +58,12 @@ CONTROL = "/run/faith/control.sock"
 DRAIN_TIMEOUT = 30.0
 MOST_WORKERS = 1024
 
+
+def _keys(settings: type[flows.UdpSettings | PingSettings]) -> list[str]:
+    """Return the keys of a table for these settings; the length of a client is of [limits]."""
+    return [field.name for field in fields(settings) if field.name != "client_length"]
+
+
 _DNS_RULES = ("never", "always", "missing")
 _DNS_LISTS = (
     *("prefix", "listen", "forward", "allow", "client", "map"),
@@ -75,8 +81,8 @@ KEYS = {
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
     "dns": (*_DNS_LISTS, *_DNS_SINGLE),
-    "udp": ("enabled", *(field.name for field in fields(flows.UdpSettings))),
-    "ping": ("enabled", *(field.name for field in fields(PingSettings))),
+    "udp": ("enabled", *_keys(flows.UdpSettings)),
+    "ping": ("enabled", *_keys(PingSettings)),
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
 }
@@ -107,6 +113,8 @@ def read(toml: str, file: str) -> Settings:
     file_of_maps = maps.take("file", path, None)
     static = _maps(document.tables("map"), file_of_maps, prefixes)
     usual = RelaySettings()
+    limits = _limits(document.table("limits"))
+    length = limits.prefix_length
     return Settings(
         services=services,
         via=_via(tables),
@@ -128,7 +136,7 @@ def read(toml: str, file: str) -> Settings:
             idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
             half_closed_timeout=timeouts.take("half_closed", seconds, usual.half_closed_timeout),
             lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
-            limits=_limits(document.table("limits")),
+            limits=limits,
             ftp=union(service.ftp for service in services),
             rsh=union(service.rsh for service in services),
             rlogin=union(service.rlogin for service in services),
@@ -141,9 +149,9 @@ def read(toml: str, file: str) -> Settings:
             ),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
-        dns=_dns(document.table("dns"), static) if "dns" in top else None,
-        ping=_ping(document.table("ping")) if "ping" in top else None,
-        udp=_udp(document.table("udp")) if "udp" in top else None,
+        dns=_dns(document.table("dns"), static, length) if "dns" in top else None,
+        ping=_ping(document.table("ping"), length) if "ping" in top else None,
+        udp=_udp(document.table("udp"), length) if "udp" in top else None,
         dns_workers=document.table("dns").take("workers", whole(1, MOST_WORKERS), 1),
     )
 
@@ -308,7 +316,7 @@ def _recording(table: Table) -> Recording:
     )
 
 
-def _udp(table: Table) -> flows.UdpSettings | None:
+def _udp(table: Table, client_length: int) -> flows.UdpSettings | None:
     usual = flows.UdpSettings()
     limit = whole(0, MOST - 1)
     try:
@@ -320,6 +328,7 @@ def _udp(table: Table) -> flows.UdpSettings | None:
             flows=table.take("flows", limit, usual.flows),
             flows_per_client=table.take("flows_per_client", limit, usual.flows_per_client),
             mtu=table.take("mtu", whole(flows.LEAST_MTU, flows.MOST_MTU), usual.mtu),
+            client_length=client_length,
         )
     except ConfigError as error:
         if error.line is not None:
@@ -333,12 +342,13 @@ def _udp_ports(written: str) -> Ports:
     return Ports.parse(written, socket.getservbyname, "udp")
 
 
-def _ping(table: Table) -> PingSettings | None:
+def _ping(table: Table, client_length: int) -> PingSettings | None:
     usual = PingSettings()
     settings = PingSettings(
         timeout=table.take("timeout", seconds, usual.timeout),
         rate=table.take("rate", number, usual.rate),
         rate_per_client=table.take("rate_per_client", number, usual.rate_per_client),
+        client_length=client_length,
     )
     if settings.timeout < TIMEOUT:
         raise table.fault(f"must be at least {TIMEOUT:g} seconds (RFC 5508 REQ-2)", "timeout")
@@ -352,7 +362,7 @@ def _metrics(written: str) -> tuple[str, int]:
     return endpoint.parse(written, ADMIN_PORT)[:2]
 
 
-def _dns(table: Table, maps: Maps) -> DnsSettings:
+def _dns(table: Table, maps: Maps, client_length: int) -> DnsSettings:
     from faith.dns.dns_arguments import Words  # takes a while, and most do without
 
     words = Words(
@@ -373,7 +383,7 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
         static_map.check_pool(maps, settings.pool)
     except ConfigError as error:
         raise table.fault(error.message, "pool") from None
-    return settings
+    return replace(settings, client_length=client_length)
 
 
 def _more_words(words: Words, key: str) -> Reader[Words]:

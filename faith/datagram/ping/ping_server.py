@@ -12,15 +12,18 @@ from faith.datagram.ping.ping_counters import PingCounters
 from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.raw_icmp import BATCH, RawIcmp
+from faith.translation.shares import CLIENT_LENGTH
 
 if TYPE_CHECKING:
     import _socket
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, TimerHandle
 
     from faith.datagram.ping.ping_translation import PingTranslation
     from faith.kernel.netlink.packet_log import PacketLog
     from faith.translation.destination import Policy
 
+_SWEEP = 1.0
+"""Seconds."""
 MOST_IDENTIFIERS = 1 << 15
 """Half of all identifiers, so that a free one is found soon."""
 
@@ -30,13 +33,14 @@ class PingSettings:
     """Settings of ping: *timeout* is how many seconds an identifier is kept after its last
     request.
 
-    *rate* and *rate_per_client* are requests a second, 0 for no limit; a client is an IPv6 /64 or
-    an IPv4 address.
+    *rate* and *rate_per_client* are requests a second, 0 for no limit.  A client is an IPv4
+    address, or all IPv6 addresses with the first *client_length* bits in common.
     """
 
     timeout: float = TIMEOUT
     rate: float = 1000.0
     rate_per_client: float = 100.0
+    client_length: int = CLIENT_LENGTH
 
 
 class PingSockets(NamedTuple):
@@ -62,11 +66,13 @@ class Ping:
         self._sockets = sockets
         self._icmp = RawIcmp(sockets.v4, sockets.v6)
         self.counters = counters or PingCounters()
-        self._paces = Paces(settings.rate, settings.rate_per_client)
-        self.identifiers = Identifiers(settings.timeout, MOST_IDENTIFIERS)
+        length = settings.client_length
+        self._paces = Paces(settings.rate, settings.rate_per_client, length)
+        self.identifiers = Identifiers(settings.timeout, MOST_IDENTIFIERS, length)
         shared = policy, self.identifiers, self._paces, self.counters
         self._v6_to_v4, self._v4_to_v6 = PingV6ToV4(*shared), PingV4ToV6(*shared)
         self._serving = False
+        self._sweeper: TimerHandle | None = None
         self.handover = IdentifierHandover(self)
         """The identifiers, for another process to continue with."""
 
@@ -83,6 +89,9 @@ class Ping:
     def close(self) -> None:
         """Stop reading."""
         self._serving = False
+        if self._sweeper:
+            self._sweeper.cancel()
+            self._sweeper = None
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
 
@@ -97,8 +106,9 @@ class Ping:
 
     def configure(self, settings: PingSettings) -> None:
         """Apply other *settings* from now on."""
-        self._paces.limit(settings.rate, settings.rate_per_client)
+        self._paces.limit(settings.rate, settings.rate_per_client, settings.client_length)
         self.identifiers.seconds = settings.timeout
+        self.identifiers.length = settings.client_length
 
     def _read_requests(self) -> None:
         for octets, scope in self._sockets.requests.read(BATCH):
@@ -106,7 +116,17 @@ class Ping:
                 self._ask(self._v6_to_v4, octets, scope)
             else:
                 self._ask(self._v4_to_v6, octets, scope)
+        if self._sweeper is None:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Count the identifiers in use, now and once a second until there are none."""
+        if self._sweeper:
+            self._sweeper.cancel()
+        self.identifiers.expire(self._loop.time())
         self.counters.in_use(len(self.identifiers))
+        again = len(self.identifiers) > 0
+        self._sweeper = self._loop.call_later(_SWEEP, self.sweep) if again else None
 
     def _ask(self, by: PingTranslation, octets: bytes, scope: int) -> None:
         send = by.translate_request(octets, scope, self._loop.time())
@@ -146,5 +166,5 @@ class IdentifierHandover:
         """Adopt the identifiers, and start to serve."""
         for identifiers in states:
             self._ping.identifiers.load(identifiers)
-        self._ping.counters.in_use(len(self._ping.identifiers))
         self._ping.serve()
+        self._ping.sweep()

@@ -69,7 +69,7 @@ class PingTranslation(ABC):
         request = _request(near, packet)
         if packet is None or request is None:
             return self._refuse(BROKEN)
-        if why := self._paces.refuses(near.pacing(packet.source), now):
+        if why := self._paces.refuses(near.above | packet.source, now):
             return self._refuse(why)
         found = self._find(packet, scope, request.identifier)
         if found is None:
@@ -81,7 +81,8 @@ class PingTranslation(ABC):
             return self._refuse(refused, self._error_for(packet, octets, scope, near.prohibited))
         if packet.hops <= 1:
             return self._refuse(HOPS, self._error_for(packet, octets, scope, near.hops_exceeded))
-        identifier = self._identifiers.assign(key, host, request.identifier, now, domain)
+        client = near.above | packet.source
+        identifier = self._identifiers.assign(key, client, host, request.identifier, now, domain)
         if identifier is None:  # RFC 5508 REQ-8
             error = self._error_for(packet, octets, scope, near.prohibited)
             return self._refuse(NO_IDENTIFIER, error)

@@ -87,12 +87,12 @@ class FlowHandover:
 
 
 def _common(flow: Flow) -> list[Any]:
-    return [flow.key, flow.owner, flow.due, list(flow.peers.items())]
+    return [flow.key, flow.address, flow.due, list(flow.peers.items())]
 
 
 def _flow(common: list[Any], ends: Any) -> Flow:
-    key, owner, due, peers = common
-    flow = Flow(tuple(key), owner, ends)
+    key, address, due, peers = common
+    flow = Flow(tuple(key), address, ends)
     flow.due = due
     flow.peers = dict(peers)
     return flow

@@ -66,7 +66,8 @@ class Udp:
         self._poll = select.epoll()
         self._by_descriptor: dict[int, Flow] = {}
         self.flows_from_v6, self.flows_from_v4 = Flows(settings), Flows(settings)
-        shared = self.counters, Paces(ERRORS, ERRORS_PER_CLIENT)
+        self._errors = Paces(ERRORS, ERRORS_PER_CLIENT, settings.client_length)
+        shared = self.counters, self._errors
         noticed = self._watch, self._forget
         self._v6 = V6Sender(sockets.send_v6, sockets.pieces_v6, settings.mtu)
         self.v6_to_v4 = UdpV6ToV4(policy, self.flows_from_v6, self._v6, *shared, *noticed)
@@ -109,6 +110,7 @@ class Udp:
     def configure(self, settings: UdpSettings) -> None:
         """Apply other *settings* from now on."""
         self.flows_from_v6.settings = self.flows_from_v4.settings = settings
+        self._errors.limit(ERRORS, ERRORS_PER_CLIENT, settings.client_length)
         self._v6.limit(settings.mtu)
 
     # -- input -------------------------------------------------------------------------------

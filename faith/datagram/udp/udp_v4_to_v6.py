@@ -147,12 +147,13 @@ class UdpV4ToV6(UdpTranslation):
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
-            if why := self._flows.refuses(client):
+            address = self.near.above | client
+            if why := self._no_room(address):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V4, now)
             ends = self._new_ends(*endpoints, verdict.source, host)
             if ends is None:
                 return self._refuse(FLOWS, arrival, icmp.PROHIBITED_V4, now)
-            flow = Flow(key, client, ends)
+            flow = Flow(key, address, ends)
             self._flows.add(flow)
             self._flows.touch(flow, host[0], host[1], now)
             self.settle(flow)

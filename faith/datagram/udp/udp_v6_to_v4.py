@@ -122,8 +122,7 @@ class UdpV6ToV4(UdpTranslation):
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6, now)
-            why = self._flows.refuses(client >> 64)
-            if why:
+            if why := self._no_room(client):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V6, now)
             try:
                 flow = self._open(key, (*arrival.sender, zone), prefix, source)
@@ -144,7 +143,7 @@ class UdpV6ToV4(UdpTranslation):
         self, key: tuple[int, ...], client: tuple[str, int, int], prefix: Prefix, source: int | None
     ) -> Flow:
         sock = flow_socket(None if source is None else text4(source), client[1])
-        flow = Flow(key, key[0] >> 64, V6ToV4Ends(sock, source, client, prefix))
+        flow = Flow(key, key[0], V6ToV4Ends(sock, source, client, prefix))
         try:
             self.settle(flow)
         except OSError:
