@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from bench.table import number, table
 from faith.daemon.config import config
 from faith.daemon.config.policy import PolicyInputs, Rules
-from faith.translation.map import TCP, Map, text4, text6
+from faith.translation.address import text4, text6
+from faith.translation.map import TCP, Map
 
 if TYPE_CHECKING:
     from collections.abc import Callable

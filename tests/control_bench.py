@@ -97,13 +97,12 @@ class Bench:
 
     def new_ftp(self) -> Ftp:
         supervised = Supervised(
-            self._stock(socket.AF_INET6),
-            self._stock(socket.AF_INET),
+            {family: self._stock(family) for family in (socket.AF_INET6, socket.AF_INET)},
             Secured(lambda kind, client, mapped, then: self._answer(then), self.loop.call_later),
             lambda sock, host, then: self._answer(then),
         )
         routing: Any = SimpleNamespace(
-            find=lambda client, mapped: Route(mapped, "127.0.0.1", "127.0.0.1")
+            find=lambda client, mapped, port: Route(mapped, "127.0.0.1", "127.0.0.1")
         )
         self._all.append(Ftp(self.loop, self.plane, routing, supervised, self))
         return self._all[-1]

@@ -222,8 +222,8 @@ def test_what_is_not_given_is_the_default() -> None:
 
 def test_all_about_connections_from_ipv4_arrives() -> None:
     relay = read(f'{MAP}[maps]\nftp = "2121"\nsource = "gateway"\nproxy = "v1"').relay
-    assert relay.inward_ftp == Ports([(2121, 2121)])
-    assert (relay.inward_source, relay.inward_proxy) == ("gateway", "v1")
+    assert relay.v4_to_v6.ftp == Ports([(2121, 2121)])
+    assert (relay.v4_to_v6.source, relay.v4_to_v6.proxy) == ("gateway", "v1")
 
 
 def test_all_about_datagrams_arrives() -> None:

@@ -203,7 +203,7 @@ def test_one_that_is_asked_for_too_late_is_none(
     bench.tell(client, b"EPSV\r\n")
     line(bench, server)
     waiting: list[Any] = []
-    monkeypatch.setattr(bench.ftp._data.stock, "take", waiting.append)
+    monkeypatch.setattr(bench.ftp._data.stocks[socket.AF_INET6], "take", waiting.append)
     bench.tell(server, b"227 (127,0,0,1,200,1)\r\n")
     bench.until(lambda: bool(waiting))
     bench.ftp.end(session, "killed", reset=True)
@@ -227,7 +227,7 @@ SHARED = Maps(
 def test_a_port_that_leads_to_another_server_is_not_used(port: int, own: bool) -> None:
     prefixes = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
     routing = Routing(Policy(prefixes, Networks(32), Access.parse(""), SHARED))
-    nobody: Any = SimpleNamespace(stock=None, stock4=None, secured=None, open_door=None)
+    nobody: Any = SimpleNamespace(stocks={}, secured=None, open_door=None)
     supervised = Supervised(*vars(nobody).values())
     connecting: Any = SimpleNamespace(counters=None)
     loop = asyncio.new_event_loop()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from faith.relay.tcp.relay_settings import CLIENT, INWARD_SOURCES, Settings
+from faith.relay.tcp.relay_settings import Settings, V4ToV6Settings
+from faith.relay.tcp.routing import CLIENT
+from faith.translation.directions import V4_TO_V6, V6_TO_V4
 from faith.translation.ports import ALL_PORTS, Ports
 from faith.translation.proxy import V1, V2
 
@@ -15,7 +17,16 @@ def test_only_rsh_and_rlogin_are_connected_to_from_reserved_ports_unless_all_are
 
 def test_the_version_of_the_proxy_protocol_goes_by_port() -> None:
     settings = Settings(proxy_v1=ONE, proxy_v2=TWO)
-    assert [settings.proxy(port) for port in (80, 443, 445, 446)] == [V1, V2, V2, None]
+    assert [settings.proxy(V6_TO_V4, port) for port in (80, 443, 445, 446)] == [V1, V2, V2, None]
+
+
+def test_from_ipv4_other_settings_apply() -> None:
+    settings = Settings(proxy_v1=ONE, ftp=TWO)
+    assert settings.proxy(V4_TO_V6, 80) is None
+    assert (settings.ftp_ports(V6_TO_V4), settings.ftp_ports(V4_TO_V6)) == (TWO, FTP)
+    settings = Settings(v4_to_v6=V4ToV6Settings(ftp=ONE, proxy=V2))
+    assert [settings.proxy(direction, 80) for direction in (V6_TO_V4, V4_TO_V6)] == [None, V2]
+    assert settings.ftp_ports(V4_TO_V6) == ONE
 
 
 def test_where_we_have_a_say() -> None:
@@ -23,12 +34,11 @@ def test_where_we_have_a_say() -> None:
         ftp=Ports([(2121, 2121)]), rsh=RSH, rlogin=RLOGIN, proxy_v1=ONE, proxy_v2=TWO
     )
     assert settings.spoken_ports == {2121, 514, 80, 443, 444, 445, 21}
-    assert Settings(inward_proxy=V2).spoken_ports == frozenset(ALL_PORTS)
+    assert Settings(v4_to_v6=V4ToV6Settings(proxy=V2)).spoken_ports == frozenset(ALL_PORTS)
 
 
 def test_the_usual_times_are_those_that_rfc_5382_asks_for() -> None:
     settings = Settings()
     assert settings.idle_timeout >= 2 * 3600 + 4 * 60
     assert settings.lifetime == 0
-    assert settings.inward_source == CLIENT
-    assert CLIENT in INWARD_SOURCES
+    assert settings.v4_to_v6.source == CLIENT

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.kernel.sockets.tcp_sockets import unacknowledged
+from faith.kernel.sockets.tcp_sockets import LONGEST, QUIET, unacknowledged
 from faith.relay.tcp import resets as module
-from faith.relay.tcp.resets import INTERVAL, LONGEST, LOOK, QUIET, Resets
+from faith.relay.tcp.resets import INTERVAL, LOOK, Resets
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
 from tests.narrow import in_flight, narrow_pair

@@ -13,6 +13,7 @@ from faith.relay.tcp.relay_counters import BYTES, LAYOUT, OPEN, Counters
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.session_state import MOST_DESCRIPTORS, adopt, freeze, thaw
+from faith.translation.directions import V4_TO_V6
 from tests.test_plane import tcp_pair
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ def test_all_of_it_comes(sides: Sides) -> None:
     close(came)
 
 
-def test_an_older_program_knew_of_no_inward_sessions(sides: Sides) -> None:
+def test_a_field_that_an_older_program_did_not_have_is_as_a_new_sessions(sides: Sides) -> None:
     _, _, session = sides
     state, descriptors = freeze(session)
-    del state["inward"], state["session"]["quiet_since"]
+    del state["session"]["quiet_since"]
     came = thaw(state, iter(descriptors))
-    assert came.route.port == 0
+    assert came.route.direction is V4_TO_V6
     assert came.quiet_since == 100.5, "as a new session's"
     close(came)
 

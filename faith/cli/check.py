@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.config.policy import Rules
 from faith.kernel.netlink import routes
 from faith.relay.tcp.admission import NO_LIMITS
-from faith.translation.map import text4
+from faith.translation.address import text4
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import typer
 from faith.cli import control_client
 from faith.daemon.config import carried, static_map
 from faith.daemon.config.carried import MapFields
-from faith.translation.map import DIRECTIONS, PROTOCOLS, text4, text6
+from faith.translation.address import text4, text6
+from faith.translation.map import DIRECTIONS, PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

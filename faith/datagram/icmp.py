@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from faith.datagram.checksum import adjusted, checksum, holds, ones_sum, pseudo_v6
-from faith.datagram.packet import ICMP, ICMPV6, Packet
+from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v4, write_v6
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ECHO_V4, ECHO_REPLY_V4 = 8, 0
 ECHO_V6, ECHO_REPLY_V6 = 128, 129
@@ -22,6 +26,10 @@ HEADERS_DIFFER_BY = 20
 
 _MESSAGE = struct.Struct("!BBHI")
 HEADER = _MESSAGE.size
+QUOTED_V6 = 1280 - 40 - HEADER
+"""Octets of a packet that fit into an ICMPv6 error about it (RFC 4443 §2.4 c)."""
+QUOTED_V4 = 576 - 20 - HEADER
+"""Octets of a packet that fit into an ICMP error about it (RFC 1812 §4.3.2.3)."""
 
 _FRAGMENTATION_NEEDED, _PROTOCOL_UNREACHABLE = 4, 2
 _NO_ROUTE, _PROHIBITED, _PORT_UNREACHABLE = 0, 1, 4
@@ -106,7 +114,7 @@ def within(packet: Packet | None) -> Message | None:
 
 def echo(kind: int, identifier: int, sequence: int, body: bytes, pseudo: int = 0) -> bytes:
     """Return an echo request or reply; *pseudo* is the sum of ICMPv6's pseudo-header."""
-    return write(Message(kind, 0, identifier << 16 | sequence, body), pseudo)
+    return _octets(kind, 0, identifier << 16 | sequence, body, pseudo)
 
 
 def as_asked(inner: Packet, source: int, destination: int, kind: int, identifier: int) -> Packet:
@@ -121,12 +129,12 @@ def as_asked(inner: Packet, source: int, destination: int, kind: int, identifier
     protocol = ICMP if kind == ECHO_V4 else ICMPV6
     asked = inner._replace(source=source, destination=destination, protocol=protocol)
     old = int.from_bytes(ours[2:4], "big")
-    found = adjusted(old, ones_sum(ours) - old + _pseudo(inner), ones_sum(theirs) + _pseudo(asked))
+    found = adjusted(old, ones_sum(ours) - old + pseudo(inner), ones_sum(theirs) + pseudo(asked))
     return asked._replace(payload=theirs[:2] + found.to_bytes(2, "big") + theirs[4:] + rest)
 
 
-def _pseudo(packet: Packet) -> int:
-    """Return the sum of the pseudo-header, 0 for ICMP, which has none."""
+def pseudo(packet: Packet) -> int:
+    """Return the sum of a packet's pseudo-header, 0 for ICMP, which has none."""
     if packet.protocol == ICMP:
         return 0
     return pseudo_v6(packet.source, packet.destination, packet.length, packet.protocol)
@@ -134,7 +142,10 @@ def _pseudo(packet: Packet) -> int:
 
 def write(message: Message, pseudo: int = 0) -> bytes:
     """Return the octets of *message*, with its checksum."""
-    kind, code, word, body = message
+    return _octets(*message, pseudo)
+
+
+def _octets(kind: int, code: int, word: int, body: bytes, pseudo: int) -> bytes:
     found = checksum(_MESSAGE.pack(kind, code, 0, word) + body, pseudo)
     return _MESSAGE.pack(kind, code, found, word) + body
 
@@ -199,3 +210,69 @@ def original_v6(error: Message) -> bytes:
 
 def _without_extensions(body: bytes, length: int) -> bytes:
     return body[:length] if length >= 128 else body
+
+
+@dataclass(frozen=True, slots=True)
+class IpVersion:
+    """A version of IP as far as ICMP differs by it; *name* is "v4" or "v6".
+
+    *protocol* is that of its ICMP.  *translate* translates an error for the other version, given
+    the quoted packet.  *quoted* is how many octets of a packet fit into an error about it.
+    *is_host* says whether an address can be a host's own.  *above* is added to an address to have
+    one of 128 bits, different for both versions: IPv4 is at ::ffff:0:0/96.
+    """
+
+    name: str
+    is_v6: bool
+    protocol: int
+    echo: int
+    echo_reply: int
+    errors: tuple[int, ...]
+    read: Callable[[bytes], Packet | None]
+    write: Callable[[Packet], bytes]
+    original: Callable[[Message], bytes]
+    translate: Callable[[Message, Packet], Error | None]
+    quoted: int
+    no_route: Error
+    prohibited: Error
+    hops_exceeded: Error
+    is_host: Callable[[int], bool]
+    above: int
+
+
+V4 = IpVersion(
+    name="v4",
+    is_v6=False,
+    protocol=ICMP,
+    echo=ECHO_V4,
+    echo_reply=ECHO_REPLY_V4,
+    errors=ERRORS_V4,
+    read=read_v4,
+    write=write_v4,
+    original=original_v4,
+    translate=lambda error, about: to_v6(error, HEADERS_DIFFER_BY + about.length),
+    quoted=QUOTED_V4,
+    no_route=UNREACHABLE_HOST_V4,
+    prohibited=PROHIBITED_V4,
+    hops_exceeded=HOPS_EXCEEDED_V4,
+    is_host=lambda v4: v4 >> 24 != 0 and v4 >> 29 != 7,  # not in 0/8 or 224/3
+    above=0xFFFF << 32,
+)
+V6 = IpVersion(
+    name="v6",
+    is_v6=True,
+    protocol=ICMPV6,
+    echo=ECHO_V6,
+    echo_reply=ECHO_REPLY_V6,
+    errors=ERRORS_V6,
+    read=read_v6,
+    write=write_v6,
+    original=original_v6,
+    translate=lambda error, about: to_v4(error),
+    quoted=QUOTED_V6,
+    no_route=NO_ROUTE_V6,
+    prohibited=PROHIBITED_V6,
+    hops_exceeded=HOPS_EXCEEDED_V6,
+    is_host=lambda v6: v6 != 0 and v6 >> 120 != 0xFF,  # not :: and not multicast
+    above=0,
+)

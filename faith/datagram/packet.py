@@ -6,6 +6,7 @@ import struct
 from typing import NamedTuple
 
 from faith.datagram.checksum import checksum, holds
+from faith.translation.address import from_packed, packed6
 
 ICMP, UDP, ICMPV6 = 1, 17, 58
 
@@ -79,8 +80,8 @@ def read_v6(octets: bytes) -> Packet | None:
     if start > end:
         return None
     return Packet(
-        int.from_bytes(source, "big"),
-        int.from_bytes(to, "big"),
+        from_packed(source),
+        from_packed(to),
         hops,
         first >> 20 & 0xFF,
         protocol,
@@ -100,6 +101,6 @@ def write_v4(packet: Packet) -> bytes:
 def write_v6(packet: Packet) -> bytes:
     """Return *packet* with an IPv6 header."""
     first = 6 << 28 | packet.traffic_class << 20
-    addresses = packet.source.to_bytes(16, "big"), packet.destination.to_bytes(16, "big")
+    addresses = packed6(packet.source), packed6(packet.destination)
     header = _IPV6.pack(first, packet.length, packet.protocol, packet.hops, *addresses)
     return header + packet.payload

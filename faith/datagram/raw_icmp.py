@@ -9,6 +9,8 @@ import struct
 from typing import TYPE_CHECKING, TypeVar
 
 from faith.datagram.packet import ICMPV6, Packet
+from faith.kernel.sockets.packet_info import control
+from faith.translation.address import V4, V6, from_packed, number, packed4, packed6, text4, text6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,10 +25,8 @@ BATCH = 64
 """Packets read from a socket before others have their turn."""
 _LARGEST = 1 << 16
 _ROOM = 256  # for control messages
-_PKTINFO_V4 = struct.Struct("=iII")  # struct in_pktinfo: interface, our address, unused here
 _PKTINFO_V6 = struct.Struct("=16si")
 _INT = struct.Struct("=i")
-_IP_PKTINFO, _IP_TTL, _IP_TOS = 8, 2, 1
 
 
 class RawIcmp:
@@ -58,13 +58,13 @@ class RawIcmp:
         self._sent(leg, False)
 
     def _send(self, send: Send) -> None:
-        if send.v6:
-            to = _socket.inet_ntop(_socket.AF_INET6, send.to.to_bytes(16, "big"))
-            address = to, 0, 0, send.scope
-            self._v6.sendmsg([send.message], _control_v6(send), 0, address)
+        v6, source, to, message, hops, traffic_class, scope = send
+        if v6:
+            how = control(V6, None if source is None else packed6(source), hops, traffic_class)
+            self._v6.sendmsg([message], how, 0, (text6(to), 0, 0, scope))
         else:
-            to = _socket.inet_ntoa(send.to.to_bytes(4, "big"))
-            self._v4.sendmsg([send.message], _control_v4(send), 0, (to, 0))
+            how = control(V4, None if source is None else packed4(source), hops, traffic_class)
+            self._v4.sendmsg([message], how, 0, (text4(to), 0))
 
     def attempt(self, send: Send | None) -> None:
         """Send a message, if there is one; errors are only logged."""
@@ -102,37 +102,11 @@ def _receive_v6(sock: _socket.socket) -> Packet:
     (hops,) = _INT.unpack(attrs[_socket.IPV6_HOPLIMIT])
     (traffic_class,) = _INT.unpack(attrs[_socket.IPV6_TCLASS])
     return Packet(
-        int.from_bytes(_socket.inet_pton(_socket.AF_INET6, source.partition("%")[0]), "big"),
-        int.from_bytes(destination, "big"),
+        number(source),
+        from_packed(destination),
         hops,
         traffic_class,
         ICMPV6,
         len(payload),
         payload,
     )
-
-
-def _control_v4(send: Send) -> list[tuple[int, int, bytes]]:
-    control = []
-    if send.source is not None:
-        info = _PKTINFO_V4.pack(0, _socket.htonl(send.source), 0)
-        control.append((_socket.IPPROTO_IP, _IP_PKTINFO, info))
-    if send.hops:
-        control.append((_socket.IPPROTO_IP, _IP_TTL, _INT.pack(send.hops)))
-    if send.traffic_class:
-        control.append((_socket.IPPROTO_IP, _IP_TOS, _INT.pack(send.traffic_class)))
-    return control
-
-
-def _control_v6(send: Send) -> list[tuple[int, int, bytes]]:
-    control = []
-    if send.source is not None:
-        info = _PKTINFO_V6.pack(send.source.to_bytes(16, "big"), 0)
-        control.append((_socket.IPPROTO_IPV6, _socket.IPV6_PKTINFO, info))
-    if send.hops:
-        hops = _INT.pack(send.hops)
-        control.append((_socket.IPPROTO_IPV6, _socket.IPV6_HOPLIMIT, hops))
-    if send.traffic_class:
-        tclass = _INT.pack(send.traffic_class)
-        control.append((_socket.IPPROTO_IPV6, _socket.IPV6_TCLASS, tclass))
-    return control

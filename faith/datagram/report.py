@@ -6,19 +6,15 @@ import errno
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.packet import MOST_V4, Packet, read_v4, read_v6, write_v4, write_v6
+from faith.datagram.packet import MOST_V4, Packet
 from faith.datagram.send import Send
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
 
 if TYPE_CHECKING:
-    from faith.datagram.icmp import Error, Message
+    from faith.datagram.icmp import Error, IpVersion, Message
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
 
-QUOTED_V6 = 1280 - 40 - icmp.HEADER
-"""Octets of a packet that fit into an ICMPv6 error about it (RFC 4443 §2.4 c)."""
-QUOTED_V4 = 576 - 20 - icmp.HEADER
-"""Octets of a packet that fit into an ICMP error about it (RFC 1812 §4.3.2.3)."""
 LEAST = 8
 """Octets of a payload that must be quoted (RFC 792): ports, or an identifier, and a checksum."""
 
@@ -26,55 +22,37 @@ NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 """The errors of sending without a route."""
 
 
-# -- errors of the gateway itself ----------------------------------------------------------------
-
-
-def error_for_v6(error: Error, octets: bytes, to: int, scope: int = 0) -> Send:
-    """Return the ICMPv6 *error* about the packet *octets* for its sender *to*.
+def error_for(version: IpVersion, error: Error, octets: bytes, to: int, scope: int = 0) -> Send:
+    """Return an *error* of the gateway's own about the packet *octets* for its sender *to*.
 
     *scope* is the interface index of a link-local sender.
     """
-    message = icmp.write(icmp.Message(*error, octets[:QUOTED_V6]))
-    return Send(True, None, to, message, scope=scope)
+    message = icmp.write(icmp.Message(*error, octets[: version.quoted]))
+    return Send(version.is_v6, None, to, message, scope=scope)
 
 
-def error_for_v4(error: Error, octets: bytes, to: int) -> Send:
-    """Return the ICMP *error* about the packet *octets* for its sender *to*."""
-    return Send(False, None, to, icmp.write(icmp.Message(*error, octets[:QUOTED_V4])))
+def about(version: IpVersion, error: Message, protocol: int) -> Packet | None:
+    """Return the packet that an error of *version* quotes.
 
-
-# -- errors of other hosts -----------------------------------------------------------------------
-
-
-def about_v4(error: Message, protocol: int) -> Packet | None:
-    """Return the packet that an ICMP error quotes, None unless it is of *protocol* and
-    long enough."""
-    return _enough(read_v4(icmp.original_v4(error)), protocol)
-
-
-def about_v6(error: Message, protocol: int) -> Packet | None:
-    """Return the packet that an ICMPv6 error quotes, as `about_v4` does.
-
-    A packet longer than IPv4 allows did not come from IPv4, and is None as well.
+    None unless it is of *protocol*, quoted long enough, and no longer than IPv4 allows: it would
+    not have come from there.
     """
-    found = _enough(read_v6(icmp.original_v6(error)), protocol)
-    return found if found and found.length <= MOST_V4 else None
+    packet = version.read(version.original(error))
+    if packet is None or packet.protocol != protocol or packet.length > MOST_V4:
+        return None
+    return packet if len(packet.payload) >= LEAST else None
 
 
-def pass_on_v6(error: Error, about: Packet, reporter: int | None, hops: int, scope: int) -> Send:
-    """Return a translated *error* for the sender of *about*, from *reporter*, or from the gateway
-    itself.
+def pass_on(
+    version: IpVersion, error: Error, about: Packet, reporter: int | None, hops: int, scope: int = 0
+) -> Send:
+    """Return an *error* translated into *version* for the sender of *about*.
 
-    The error arrived with *hops* left; *scope* is as in `error_for_v6`.
+    It is sent from *reporter*, or from the gateway itself if that is None.  The error arrived with
+    *hops* left; *scope* is as in `error_for`.
     """
-    message = icmp.write(icmp.Message(*error, write_v6(about)[:QUOTED_V6]))
-    return Send(True, reporter, about.source, message, max(hops - 1, 1), scope=scope)
-
-
-def pass_on_v4(error: Error, about: Packet, reporter: int | None, hops: int) -> Send:
-    """Return a translated *error* for the IPv4 sender of *about*, as `pass_on_v6` does."""
-    message = icmp.write(icmp.Message(*error, write_v4(about)[:QUOTED_V4]))
-    return Send(False, reporter, about.source, message, max(hops - 1, 1))
+    message = icmp.write(icmp.Message(*error, version.write(about)[: version.quoted]))
+    return Send(version.is_v6, reporter, about.source, message, max(hops - 1, 1), scope=scope)
 
 
 def reporter_v6(v4: int, prefix: Prefix, policy: Policy) -> int | None:
@@ -86,9 +64,3 @@ def reporter_v6(v4: int, prefix: Prefix, policy: Policy) -> int | None:
     if v4 in policy.own or (prefix.well_known and v4 in NOT_GLOBAL_DESTINATIONS):
         return None
     return prefix.map(v4)
-
-
-def _enough(packet: Packet | None, protocol: int) -> Packet | None:
-    if packet is None or packet.protocol != protocol or len(packet.payload) < LEAST:
-        return None
-    return packet

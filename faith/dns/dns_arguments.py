@@ -10,11 +10,12 @@ import dns.exception
 import dns.name
 
 from faith.dns import endpoint, lease_file
-from faith.dns.options import EXCLUDED, NO_NETWORKS, V4_MAPPED, Options, Rule
+from faith.dns.options import EXCLUDED, NO_NETWORKS, Options, Rule
 from faith.dns.service import Settings
 from faith.dns.upstream_exchange import tls_context
 from faith.errors import ConfigError
 from faith.kernel import text_file
+from faith.translation.address import IPV4_MAPPED
 from faith.translation.destination import SPECIAL_DESTINATIONS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Network = tuple[int, int]
 
 NONE = "none"
-_V4_CLIENTS = (V4_MAPPED, 96)
+_V4_CLIENTS = (IPV4_MAPPED, 96)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,7 @@ def _network(text: str) -> Network:
     except ValueError as error:
         raise ConfigError(f"{text}: {error}") from None
     first, length = int(network.network_address), network.prefixlen
-    return (first, length) if network.version == 6 else (V4_MAPPED | first, 96 + length)
+    return (first, length) if network.version == 6 else (IPV4_MAPPED | first, 96 + length)
 
 
 def _v4_network(text: str) -> Network:

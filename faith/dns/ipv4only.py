@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns import zone
 from faith.dns.wire import AAAA, DS, IN, NOERROR, NXDOMAIN, A
+from faith.translation.address import packed4, packed6
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,8 @@ def answer(question: Question, prefixes: Sequence[Prefix]) -> Answer | None:
     if question.kind == DS:
         return None
     if question.kind == A:
-        return zone.answer(question, [v4.to_bytes(4, "big") for v4 in ADDRESSES], TTL)
+        return zone.answer(question, list(map(packed4, ADDRESSES)), TTL)
     if question.kind == AAAA:
-        mapped = [prefix.map(v4).to_bytes(16, "big") for prefix in prefixes for v4 in ADDRESSES]
+        mapped = [packed6(prefix.map(v4)) for prefix in prefixes for v4 in ADDRESSES]
         return zone.answer(question, mapped, TTL)
     return zone.negative(question, NOERROR, NAME, TTL)

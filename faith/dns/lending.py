@@ -18,6 +18,7 @@ from faith.dns.lease_shares import LeaseShares
 from faith.dns.options import NO_NETWORKS, Rule
 from faith.dns.synthesis import TTL_WITHOUT_SOA, addresses
 from faith.dns.wire import AAAA, ANY, IN, NOERROR, NXDOMAIN, PTR, A
+from faith.translation.address import packed4
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Lending:
             return failure(question)
         self._shares.lent(client, lease)
         limit = TTL_WITHOUT_SOA if no.negative_ttl is None else no.negative_ttl
-        return Answer(objects.lent(reply.message, lease.v4.to_bytes(4, "big"), min(limit, TTL)))
+        return Answer(objects.lent(reply.message, packed4(lease.v4), min(limit, TTL)))
 
     def _is_of_use(self, v6: int) -> bool:
         options = self._options

@@ -18,6 +18,7 @@ import dns.rdatatype
 import dns.rrset
 
 from faith.dns.wire import IN, WireError
+from faith.translation.address import from_packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -76,7 +77,7 @@ def _converted(
 def _mapped(given: dns.rrset.RRset, addresses: Addresses, ttl_limit: int) -> dns.rrset.RRset:
     rrset = dns.rrset.RRset(given.name, dns.rdataclass.IN, _AAAA)
     for rdata in given:
-        for octets in addresses(int.from_bytes(rdata.to_wire() or b"", "big")):
+        for octets in addresses(from_packed(rdata.to_wire() or b"")):
             mapped = dns.rdata.from_wire(dns.rdataclass.IN, _AAAA, octets, 0, len(octets))
             rrset.add(mapped, min(given.ttl, ttl_limit))
     return rrset

@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from faith.translation.address import IPV4_MAPPED, packed6
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS, SPECIAL_DESTINATIONS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
     Network = tuple[int, int]
     """An address with the host bits clear, and a length."""
 
-V4_MAPPED = 0xFFFF << 32
-"""::ffff:0:0/96: clients on IPv4 are numbered there, and no AAAA record is of use there."""
 WELL_KNOWN = Prefix.parse("64:ff9b::/96")
 NO_NETWORKS = Networks(128)
-EXCLUDED = Networks(128, [(V4_MAPPED, 96)])
+EXCLUDED = Networks(128, [(IPV4_MAPPED, 96)])
 """AAAA records that count as absent unless the operator says otherwise (RFC 6147 §5.1.4)."""
 
 
@@ -97,7 +96,7 @@ class Options:
             return ()
         network = self._range_networks.find(v4)
         return tuple(
-            prefix.map(v4).to_bytes(16, "big")
+            packed6(prefix.map(v4))
             for prefix in (self.ranges[network] if network else view.prefixes)
             if not (prefix.well_known and v4 in NOT_GLOBAL_DESTINATIONS)  # RFC 6052 §3.1
         )

@@ -16,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from faith.errors import FaithError
+from faith.translation.address import text4, text6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,7 +47,7 @@ class Lease:
     def line(self, now: float) -> str:
         """The two addresses and the seconds left, no fewer than there are."""
         left = math.ceil(self.left(now) * 1000) / 1000
-        return f"{IPv4Address(self.v4)} {IPv6Address(self.v6)} {left:.3f}"
+        return f"{text4(self.v4)} {text6(self.v6)} {left:.3f}"
 
 
 class Pool:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from faith.dns import local
 from faith.dns.answer import failure
 from faith.dns.cache import is_told
-from faith.dns.options import V4_MAPPED
 from faith.dns.question import EDNS_LIMIT, PLAIN_LIMIT, Rejected, parse
 from faith.dns.wire import (
     BADVERS,
@@ -25,6 +23,7 @@ from faith.dns.wire import (
     WireError,
     question_end,
 )
+from faith.translation.address import number6
 
 if TYPE_CHECKING:
     from faith.dns.answer import Answer
@@ -151,8 +150,7 @@ class Responder:
             self.cache.put(miss.query.question, miss.client.tag, answer, now)
 
     def _client(self, host: str) -> Client:
-        address = ip_address(host.partition("%")[0])
-        number = int(address) | (V4_MAPPED if address.version == 4 else 0)
+        number = number6(host)
         view = self.options.view(number)
         served = self._served is None or number in self._served
         client = Client(view, self.cache.tag(view) if served else _UNSERVED, served=served)

@@ -23,6 +23,7 @@ from faith.dns.wire import (
     name_end,
     pointer,
 )
+from faith.translation.address import from_packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +104,7 @@ class _Rewriting:
         section, start, _, _, ttl, data, end = record
         at = len(octets)
         owner_end = data - _HEAD
-        mapped = addresses(int.from_bytes(message[data:end], "big"))
+        mapped = addresses(from_packed(message[data:end]))
         self._places.append((start, owner_end if mapped else start, at - start))
         ttl = min(ttl, ttl_limit)
         owner = message[start:owner_end]

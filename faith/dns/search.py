@@ -128,36 +128,20 @@ class Single(Search):
         self.conclude(self._make(reply) if self._make else reply)
 
 
-class SynthesisSearch(Search):
-    """A question for AAAA records, and one for A records when these are missing or slow to come.
+class SearchOfTwo(Search):
+    """A question for records of one type, and one for those of the *other*, A or AAAA.
 
-    A failure for no stated reason takes a third, unchecked: if that is answered, then it was DNSSEC
-    that failed, and to go on with A records would be to get round it (RFC 6147 §5.5 item 2).  All
-    three are under way together as soon as they may be needed, so that a name whose AAAA records
-    fail slowly has its A records in time (§5.1.2).
+    The other one is asked when the records are missing or slow to come.
     """
 
-    __slots__ = (
-        "_a_is_asked",
-        "_a_reply",
-        "_began",
-        "_is_judged",
-        "_needs_a",
-        "_reply",
-        "_synthesis",
-    )
+    __slots__ = ("_other", "_other_is_asked", "_other_reply", "_reply")
 
-    def __init__(
-        self, table: LookUps, question: Question, done: Take, synthesis: Synthesis
-    ) -> None:
+    def __init__(self, table: LookUps, question: Question, done: Take, other: int) -> None:
         super().__init__(table, question, done)
-        self._synthesis = synthesis
+        self._other = other
         self._reply: Answer | None = None
-        self._a_reply: Answer | None = None
-        self._a_is_asked = False
-        self._is_judged = False
-        self._needs_a: bool | None = None
-        self._began = table.timers.now()
+        self._other_reply: Answer | None = None
+        self._other_is_asked = False
 
     def begin(self) -> None:
         self.look_up(self.question, self._take)
@@ -166,12 +150,45 @@ class SynthesisSearch(Search):
 
     def _be_impatient(self) -> None:
         self.after(DEADLINE - HEAD_START, self.overdue)
-        self._ask_a()
+        self._ask_other()
 
-    def _ask_a(self) -> None:
-        if not self._a_is_asked:
-            self._a_is_asked = True
-            self.look_up(self.question.of_type(A), self._take_a)
+    def _ask_other(self) -> None:
+        if not self._other_is_asked:
+            self._other_is_asked = True
+            self.look_up(self.question.of_type(self._other), self._take_other)
+
+    def _take(self, reply: Answer) -> None:
+        self._reply = reply
+        self._go_on()
+
+    def _take_other(self, reply: Answer) -> None:
+        self._other_reply = reply
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Conclude if there is all that it takes.  Raises WireError."""
+        raise NotImplementedError
+
+
+class SynthesisSearch(SearchOfTwo):
+    """A question for AAAA records, and one for A records when these are missing or slow to come.
+
+    A failure for no stated reason takes a third, unchecked: if that is answered, then it was DNSSEC
+    that failed, and to go on with A records would be to get round it (RFC 6147 §5.5 item 2).  All
+    three are under way together as soon as they may be needed, so that a name whose AAAA records
+    fail slowly has its A records in time (§5.1.2).
+    """
+
+    __slots__ = ("_began", "_is_judged", "_needs_a", "_synthesis")
+
+    def __init__(
+        self, table: LookUps, question: Question, done: Take, synthesis: Synthesis
+    ) -> None:
+        super().__init__(table, question, done, A)
+        self._synthesis = synthesis
+        self._is_judged = False
+        self._needs_a: bool | None = None
+        self._began = table.timers.now()
 
     def _take(self, reply: Answer) -> None:
         self._reply = reply
@@ -186,7 +203,7 @@ class SynthesisSearch(Search):
         unchecked = Question(question.section, dnssec_ok=question.dnssec_ok, unchecked=True)
         left = LAST_VERDICT - self._age()
         self.after(min(VERDICT, left), self._acquit)
-        self._ask_a()
+        self._ask_other()
         self.look_up(unchecked, self._take_verdict)
 
     def _age(self) -> float:
@@ -208,12 +225,7 @@ class SynthesisSearch(Search):
             self._is_judged = True
             self._go_on()
 
-    def _take_a(self, reply: Answer) -> None:
-        self._a_reply = reply
-        self._go_on()
-
     def _go_on(self) -> None:
-        """Conclude if there is all that it takes."""
         reply = self._reply
         if reply is None or not self._is_judged:
             return
@@ -222,19 +234,19 @@ class SynthesisSearch(Search):
             self._needs_a = synthesis.needs_a(reply)
         if not self._needs_a:
             self.conclude(synthesis.concluded(reply))
-        elif self._a_reply is None:
-            self._ask_a()
+        elif self._other_reply is None:
+            self._ask_other()
         else:
-            answer = synthesis.concluded(reply, self._a_reply)
+            answer = synthesis.concluded(reply, self._other_reply)
             if synthesis.made:
                 self.table.counters.synthesised()
             self.conclude(answer)
 
 
-class LendingSearch(Search):
+class LendingSearch(SearchOfTwo):
     """A question for A records, and one for AAAA records when these are missing or slow to come."""
 
-    __slots__ = ("_aaaa_is_asked", "_aaaa_reply", "_client", "_lending", "_reply")
+    __slots__ = ("_client", "_lending")
 
     def __init__(
         self,
@@ -244,34 +256,9 @@ class LendingSearch(Search):
         lending: Lending,
         client: Hashable,
     ) -> None:
-        super().__init__(table, question, done)
+        super().__init__(table, question, done, AAAA)
         self._lending = lending
         self._client = client
-        self._reply: Answer | None = None
-        self._aaaa_reply: Answer | None = None
-        self._aaaa_is_asked = False
-
-    def begin(self) -> None:
-        self.look_up(self.question, self._take)
-        if not self.is_over and self._reply is None:
-            self.after(HEAD_START, self._be_impatient)
-
-    def _be_impatient(self) -> None:
-        self.after(DEADLINE - HEAD_START, self.overdue)
-        self._ask_aaaa()
-
-    def _ask_aaaa(self) -> None:
-        if not self._aaaa_is_asked:
-            self._aaaa_is_asked = True
-            self.look_up(self.question.of_type(AAAA), self._take_aaaa)
-
-    def _take(self, reply: Answer) -> None:
-        self._reply = reply
-        self._go_on()
-
-    def _take_aaaa(self, reply: Answer) -> None:
-        self._aaaa_reply = reply
-        self._go_on()
 
     def _go_on(self) -> None:
         reply = self._reply
@@ -279,11 +266,11 @@ class LendingSearch(Search):
             return
         if not self._lending.needs_aaaa(reply):
             self.conclude(reply)
-        elif self._aaaa_reply is None:
-            self._ask_aaaa()
+        elif self._other_reply is None:
+            self._ask_other()
         else:
             self.conclude(
                 self._lending.concluded(
-                    self.question, reply, self._aaaa_reply, time.monotonic(), self._client
+                    self.question, reply, self._other_reply, time.monotonic(), self._client
                 )
             )

@@ -8,16 +8,15 @@ import struct
 import time
 from contextlib import suppress
 from functools import lru_cache, partial
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from faith.dns.answer import failure
 from faith.dns.dns_counters import Counters
-from faith.dns.options import V4_MAPPED
 from faith.dns.question import EDNS_LIMIT
 from faith.dns.wire import NOERROR, NXDOMAIN, REFUSED, SERVFAIL
 from faith.kernel.sockets.datagram_batch import Batch, host_text
 from faith.translation import shares
+from faith.translation.address import number6
 from faith.translation.shares import Shares
 
 if TYPE_CHECKING:
@@ -57,10 +56,17 @@ _LENGTH = struct.Struct("!H")
 class Server:
     """Answers by *names*, which may be replaced at any moment; *tasks* run streams, and timers.
 
-    *counters* count.
+    *counters* count.  IPv6 addresses with the first *client_length* bits in common are one client.
     """
 
-    def __init__(self, names: Names, tasks: Tasks, counters: Counters | None = None) -> None:
+    def __init__(
+        self,
+        names: Names,
+        tasks: Tasks,
+        counters: Counters | None = None,
+        client_length: int = shares.CLIENT_LENGTH,
+    ) -> None:
+        self._length = client_length
         self.names = names
         self.counters = counters or Counters()
         self.timers = tasks.timers
@@ -181,7 +187,7 @@ class Server:
         if not self.names.serves(host):
             return None
         now = time.monotonic()
-        client = client_at(host)
+        client = client_at(host, self._length)
         if not self._streams.admits(client):
             self.counters.refused("streams")
             silent = self._streams.displaceable(client, now)
@@ -230,7 +236,7 @@ class Server:
             self.counters.refused("loops")
             send(miss.reply(failure(miss.query.question, REFUSED)))
             return
-        client = client_at(source[0])
+        client = client_at(source[0], self._length)
         errand = Errand(self, miss, send)
         if not self.places.admits(client):
             slow = self.places.displaceable(client, now)
@@ -310,10 +316,12 @@ class Errand:
 
 
 @lru_cache(_CLIENTS)
-def client_at(host: str) -> int:
-    """Return the number of the client at *host*, of either family, as shares know it."""
-    address = ip_address(host.partition("%")[0])
-    return shares.client(int(address) | (V4_MAPPED if address.version == 4 else 0))
+def client_at(host: str, length: int) -> int:
+    """Return the number of the client at *host*, of either family, as shares know it.
+
+    IPv6 addresses with the first *length* bits in common are one client.
+    """
+    return shares.client(number6(host), length)
 
 
 def _send(sock: socket.socket, source: tuple[Any, ...], reply: bytes) -> None:

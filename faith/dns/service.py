@@ -15,14 +15,16 @@ from faith.dns.cache import Cache
 from faith.dns.dns_counters import Counters
 from faith.dns.endpoint import Endpoint
 from faith.dns.name_service import Names
-from faith.dns.options import V4_MAPPED, WELL_KNOWN, Options
+from faith.dns.options import WELL_KNOWN, Options
 from faith.dns.reverse import IP6_ARPA
 from faith.dns.server import Server
 from faith.dns.tasks import Tasks
 from faith.dns.upstream_servers import Servers
 from faith.errors import FaithError, PermissionNeeded, SetupError
 from faith.kernel.netlink import interfaces, routes
+from faith.translation.address import IPV4_MAPPED
 from faith.translation.networks import Networks
+from faith.translation.shares import CLIENT_LENGTH
 
 if TYPE_CHECKING:
     import socket
@@ -63,6 +65,8 @@ class Settings:
     """So many of them, each for some of the names."""
     pool: tuple[Network, ...] = ()
     pool_file: Path = Path("/var/lib/faith/pool")
+    client_length: int = CLIENT_LENGTH
+    """IPv6 addresses with so many bits in common are one client's."""
 
 
 async def serve(
@@ -147,7 +151,8 @@ class _Service:
         self._retrying: asyncio.TimerHandle | None = None
         self._refreshing = asyncio.Lock()
         self._given: list[Endpoint] = []
-        self.server = Server(self._names(), self._tasks, counters)
+        names = self._names()
+        self.server = Server(names, self._tasks, counters, settings.client_length)
 
     def _names(self) -> Names:
         settings = self._settings
@@ -273,4 +278,6 @@ def _connected() -> Iterator[tuple[int, int]]:
     yield _LINK_LOCAL
     for own in interfaces.addresses():
         network, length = int(own.network.network_address), own.network.prefixlen
-        yield (network, length) if own.address.version == 6 else (V4_MAPPED | network, 96 + length)
+        yield (
+            (network, length) if own.address.version == 6 else (IPV4_MAPPED | network, 96 + length)
+        )

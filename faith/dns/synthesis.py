@@ -13,6 +13,7 @@ from faith.dns.answer import FILTERED, SYNTHESISED, Answer
 from faith.dns.options import Rule
 from faith.dns.rewrite import to_aaaa
 from faith.dns.wire import AAAA, ANSWER, ANY, IN, NOERROR, NXDOMAIN, A
+from faith.translation.address import from_packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +120,7 @@ def hides_a(view: View, question: Question) -> bool:
 def addresses(reply: Answer, kind: int) -> list[int]:
     """The addresses in the answer section, of type A or AAAA."""
     return [
-        int.from_bytes(reply.message[record.data : record.end], "big")
+        from_packed(reply.message[record.data : record.end])
         for record in reply.records()
         if record.kind == kind and record.section == ANSWER and record.klass == IN
     ]
@@ -128,8 +129,6 @@ def addresses(reply: Answer, kind: int) -> list[int]:
 def _without(reply: Answer, kind: int, unwanted: Callable[[int], bool]) -> Answer:
     if not any(map(unwanted, addresses(reply, kind))):
         return reply
-    found = Answer(
-        objects.without(reply.message, kind, lambda data: unwanted(int.from_bytes(data, "big")))
-    )
+    found = Answer(objects.without(reply.message, kind, lambda data: unwanted(from_packed(data))))
     found.lifetime = reply.lifetime  # also of a "no" that this makes, and no SOA record is in
     return found

@@ -10,6 +10,7 @@ import _socket
 import errno
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import cookie, original_destination, reset
@@ -23,13 +24,13 @@ from faith.relay.tcp.plane import ERR, HUP, Plane
 from faith.relay.tcp.proxy_header import introduce
 from faith.relay.tcp.record import Record
 from faith.relay.tcp.relay_counters import Counters
-from faith.relay.tcp.relay_settings import CLIENT, GATEWAY
-from faith.relay.tcp.routing import Route, Routing
+from faith.relay.tcp.routing import Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.source_ports import SourcePorts
 from faith.relay.tcp.timeouts import Deadlines, Silence
-from faith.translation import reasons
-from faith.translation.reasons import KILLED, NO_PREFIX, SHED, STOPPED
+from faith.translation.address import family_of, text
+from faith.translation.directions import V6_TO_V4
+from faith.translation.reasons import KILLED, SHED, STOPPED, TIMEOUT
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -78,17 +79,18 @@ class Relay:
         self._reserved = settings.reserved
         self._report = report
         self._begun = begun
-        self._local = local
+        self._local = local or _socket.socket.close
         self.source_ports = SourcePorts()
         """Connects to servers and clients, for all sessions."""
-        self._routing = Routing(policy)
+        self._routing = Routing(policy, settings.v4_to_v6.source)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
         self._shedding = Shedding(loop, self._plane, self._is_ours, self._has_shed)
         self._listeners: list[Listener] = []
         self._data_listeners: list[Listener] = []
         self._steps = log.isEnabledFor(logging.DEBUG)
-        self._dialling = Deadlines(loop, settings.connect_timeout, self._dial_timeout)
+        failed = partial(self._dial_failed, kind=TIMEOUT)
+        self._dialling = Deadlines(loop, settings.connect_timeout, failed)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._silences = [Silence(loop, self._plane, *times, self.counters.moved)]
         self._ftp: Ftp | None = None
@@ -123,6 +125,7 @@ class Relay:
         self._settings = settings
         self._reserved = settings.reserved
         self._spoken_ports = settings.spoken_ports
+        self._routing.set_source(settings.v4_to_v6.source)
         self._dialling.limit(settings.connect_timeout)
         for silence in self._silences:
             silence.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
@@ -230,7 +233,7 @@ class Relay:
         return listener in self._listeners or listener in self._data_listeners
 
     def _accepted(self, fd: int, peer: Peer) -> None:
-        client = adopt(fd, _socket.AF_INET6 if ":" in peer[0] else _socket.AF_INET)
+        client = adopt(fd, family_of(peer[0]))
         local = client.getsockname()
         self.connect(client, peer, local[0], local[1])
 
@@ -241,24 +244,27 @@ class Relay:
         except OSError:  # no rule redirected it: it came to one of the gateway's own addresses
             mapped, port = client.getsockname()[:2]
         else:
-            mapped = _socket.inet_ntop(_socket.AF_INET6, packed)
+            mapped = text(packed)
         self.connect(client, peer, mapped, port)
 
     # -- resolving, judging, dialling --------------------------------------------------------
 
     def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
         """Make a session of *client*, from *peer* and to *port* of *mapped*, if it may be one."""
-        route = self._route(peer[0], mapped, port)
+        route = self._routing.find(peer[0], mapped, port)
         if self._steps:
             log.debug("a client from %s for %s port %d: %s", peer[0], mapped, port, route)
         if route.local:
-            self._serve_locally(client)
+            self._local(client)
             return
         if route.refused:
             self.refuse(client, peer, mapped, port, route.refused)
             return
-        if self._judging is not None and self._exceeds(client, peer, mapped, port):
-            return
+        if self._judging is not None:
+            excess = self._judging.refuses(peer[0], self._loop.time())
+            if excess:
+                self.refuse(client, peer, mapped, port, excess)
+                return
         to = route.port or port
         try:
             server, error = self.source_ports.connect(
@@ -270,26 +276,6 @@ class Relay:
         session = Session(client, server, peer, route, to, self._loop.time())
         session.mapped_port = port
         self.begin(session, session.server, error)
-
-    def _route(self, client: str, mapped: str, port: int) -> Route:
-        """Resolve *mapped*: by the prefixes, or if it is of IPv4 by the maps."""
-        if ":" in mapped:
-            return self._routing.find(client, mapped)
-        route = self._routing.find_inward(client, mapped, port)
-        wanted = self._settings.inward_source
-        if wanted == GATEWAY:
-            return Route(mapped, route.server, None, route.refused, port=route.port)
-        if wanted == CLIENT and not (route.source or route.refused):
-            return Route(mapped, refused=NO_PREFIX)
-        return route
-
-    def _exceeds(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> bool:
-        """Refuse *client* if it exceeds a limit of the admission; return whether it was refused."""
-        assert self._judging
-        excess = self._judging.refuses(peer[0], self._loop.time())
-        if excess:
-            self.refuse(client, peer, mapped, port, excess)
-        return bool(excess)
 
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
         """Have *session*, of which *dialled* connects, with connect(2)'s *error* so far."""
@@ -326,29 +312,19 @@ class Relay:
 
     def _speak(self, session: Session, events: int) -> None:
         """Have *session* served by who knows its protocol, or introduce the client first."""
-        settings = self._settings
-        inward = session.route.port != 0
-        if session.port in settings.rsh and not inward:  # theirs is a second connection
+        settings, direction, port = self._settings, session.route.direction, session.port
+        if port in settings.rsh and direction is V6_TO_V4:  # else no second connection is relayed
             self._rsh.take_over(session)
-        elif self._ftp and session.port in (settings.inward_ftp if inward else settings.ftp):
+        elif self._ftp and port in settings.ftp_ports(direction):
             self._ftp.take_over(session)
         else:
-            version = settings.inward_proxy if inward else settings.proxy(session.port)
+            version = settings.proxy(direction, port)
             if version:
                 introduce(session, version)
             self._plane.start(session.server, events)
 
-    def _dial_timeout(self, session: Session) -> None:
-        self._dial_failed(session, reasons.TIMEOUT)
-
     def _dial_failed(self, session: Session, kind: str) -> None:
         self._plane.end(session, kind, reset=True)
-
-    def _serve_locally(self, client: _socket.socket) -> None:
-        if self._local is None:
-            client.close()
-        else:
-            self._local(client)
 
     # -- ends --------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ through a gateway is refused unless a rule names it.
 
 from __future__ import annotations
 
+from faith.translation.address import number
 from faith.translation.map import TCP
 from faith.translation.map_table import NO_MAPS
 from faith.translation.networks import Networks
@@ -26,12 +27,8 @@ if TYPE_CHECKING:
 
 
 def _networks(*text: str) -> Networks:
-    def number(word: str) -> tuple[int, int]:
-        address, _, length = word.partition("/")
-        octets = [int(octet) for octet in address.split(".")]
-        return int.from_bytes(bytes(octets), "big"), int(length)
-
-    return Networks(32, map(number, text))
+    words = (word.split("/") for word in text)
+    return Networks(32, [(number(address), int(length)) for address, length in words])
 
 
 _SPECIAL = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from faith.errors import ConfigError
+from faith.translation.address import IPV4_MAPPED, text4, text6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ OUT = "out"
 """From IPv6 to IPv4 only."""
 DIRECTIONS = (BOTH, IN, OUT)
 
-_NEVER6 = ((0, 96), (0xFFFF << 32, 96), (0xFE80 << 112, 10), (0xFF << 120, 8))
+_NEVER6 = ((0, 96), (IPV4_MAPPED, 96), (0xFE80 << 112, 10), (0xFF << 120, 8))
 """Addresses without a meaning beyond their link: loopback and IPv4-compatible, IPv4-mapped,
 link-local, multicast."""
 
@@ -161,17 +162,3 @@ def overlap(one: Network, other: Network, bits: int) -> bool:
     """Return whether one of two networks of *bits*-wide addresses contains the other."""
     shift = bits - min(one[1], other[1])
     return one[0] >> shift == other[0] >> shift
-
-
-def text4(network: int, length: int = 32) -> str:
-    """Return an IPv4 network as text, without ``/32``."""
-    from ipaddress import IPv4Address
-
-    return f"{IPv4Address(network)}" if length == 32 else f"{IPv4Address(network)}/{length}"
-
-
-def text6(network: int, length: int = 128) -> str:
-    """Return an IPv6 network as text, without ``/128``."""
-    from ipaddress import IPv6Address
-
-    return f"{IPv6Address(network)}" if length == 128 else f"{IPv6Address(network)}/{length}"

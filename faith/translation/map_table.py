@@ -9,7 +9,8 @@ a port, a network of one family has one counterpart in the other.
 from __future__ import annotations
 
 from faith.errors import ConfigError
-from faith.translation.map import PROTOCOLS, overlap, text4, text6
+from faith.translation.address import text4, text6
+from faith.translation.map import PROTOCOLS, overlap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

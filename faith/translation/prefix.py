@@ -2,12 +2,13 @@
 
 Addresses are integers here (IPv4: 32 bits, IPv6: 128 bits), and text only in :meth:`Prefix.parse`
 and :func:`str`.  There is no dataclass and no enum, and ipaddress is imported only where text is
-read or written: inetd mode imports this module for every connection.
+read: inetd mode imports this module for every connection.
 """
 
 from __future__ import annotations
 
 from faith.errors import ConfigError
+from faith.translation.address import packed6, text6
 from faith.translation.networks import Networks
 
 TYPE_CHECKING = False
@@ -64,7 +65,7 @@ class Prefix:
 
     def _network(self) -> str:
         shift = 128 - self.length
-        return f"{_text(self.address >> shift << shift)}/{self.length}"
+        return text6(self.address >> shift << shift, self.length)
 
     @classmethod
     def parse(cls, text: str, layout: str | None = None) -> Prefix:
@@ -120,7 +121,7 @@ class Prefix:
     @property
     def packed(self) -> bytes:
         """The network address as 16 octets."""
-        return self.address.to_bytes(16, "big")
+        return packed6(self.address)
 
     def __contains__(self, v6: int) -> bool:
         return v6 >> (128 - self.length) == self.address >> (128 - self.length)
@@ -131,7 +132,7 @@ class Prefix:
         return self.address >> shift == other.address >> shift
 
     def __str__(self) -> str:
-        return f"{_text(self.address)}/{self.length}"
+        return text6(self.address, self.length)
 
     def __repr__(self) -> str:
         return f"Prefix.parse({str(self)!r}, {self.layout!r})"
@@ -149,12 +150,6 @@ class Prefix:
 def is_ambiguous(prefix: Prefix) -> bool:
     """Return whether the IPv4 address may sit in two places, by the length: 32, 40, 48, 56, 64."""
     return prefix.length in _AMBIGUOUS
-
-
-def _text(v6: int) -> str:
-    from ipaddress import IPv6Address
-
-    return str(IPv6Address(v6))
 
 
 def _not_ipv6(text: str, address: str) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 
+from faith.translation.address import packed, text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Endpoint = tuple[str, int]
@@ -25,13 +27,12 @@ _PORTS = struct.Struct(">HH")
 
 def header(version: str, client: Endpoint, destination: Endpoint) -> bytes:
     """Return the header for a TCP connection from *client* to *destination*, of one family."""
-    from ipaddress import ip_address  # most connections have no header
-
-    source, target = (ip_address(host.partition("%")[0]) for host, _ in (client, destination))
+    source, target = packed(client[0]), packed(destination[0])
     ports = client[1], destination[1]
+    is_v6 = len(source) == 16
     if version == V1:
-        family = "TCP6" if source.version == 6 else "TCP4"
-        return f"PROXY {family} {source} {target} {ports[0]} {ports[1]}\r\n".encode()
-    addresses = source.packed + target.packed + _PORTS.pack(*ports)
-    family_and_kind = (2 if source.version == 6 else 1) << 4 | _STREAM
+        family = "TCP6" if is_v6 else "TCP4"
+        return f"PROXY {family} {text(source)} {text(target)} {ports[0]} {ports[1]}\r\n".encode()
+    addresses = source + target + _PORTS.pack(*ports)
+    family_and_kind = (2 if is_v6 else 1) << 4 | _STREAM
     return _HEAD.pack(_SIGNATURE, _PROXY, family_and_kind, len(addresses)) + addresses

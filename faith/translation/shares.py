@@ -80,6 +80,10 @@ class Shares:
         found = self._clients.get(client)
         return (found.count if found else 0) < self.limit - self._taken
 
+    def equal_share(self, client: Hashable) -> float:
+        """Return how many places each client would hold, *client* among them, if all held alike."""
+        return self.limit / (len(self._clients) + (client not in self._clients))
+
     def enter(self, client: Hashable, holder: Any, now: float) -> Place:
         """Take a place for *client*, which `admits` must have been asked for."""
         found = self._clients.get(client)

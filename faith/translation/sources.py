@@ -8,6 +8,7 @@ none has to remember it.
 from __future__ import annotations
 
 from faith.errors import ConfigError
+from faith.translation.address import text6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Source:
         for network, length in self.clients:
             if length > client_length:
                 raise ConfigError(
-                    f"{_text6(network, length)} is less than a client, which has"
+                    f"{text6(network)}/{length} is less than a client, which has"
                     f" {client_length} bits; client_length is {length} at least"
                 )
         if one_to_one:
@@ -300,9 +301,3 @@ def _network_range(found: IPv4Interface) -> tuple[int, int]:
     if found.ip != found.network.network_address:
         raise ConfigError(f"{found}: host bits are set; did you mean {found.network}?")
     return int(found.ip), int(found.network.broadcast_address)
-
-
-def _text6(network: int, length: int) -> str:
-    from ipaddress import IPv6Network
-
-    return str(IPv6Network((network, length)))

@@ -8,6 +8,7 @@ the rule that decides names that one mapped address.
 
 from __future__ import annotations
 
+from faith.translation.address import IPV4_MAPPED
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS
 from faith.translation.reasons import DENIED, LOOP, NO_RULE, NOT_MAPPED, OWN
 
@@ -15,8 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix, Prefixes
-
-_IPV4_MAPPED = 0xFFFF << 32
 
 
 class V4ToV6Verdict:
@@ -71,7 +70,7 @@ def _judged(policy: Policy, client: int, mapped: int, server: int, port: int) ->
 def in_rules(client: int) -> int:
     """Return the IPv6 address (128 bits) that rules and limits have for the IPv4
     address *client*."""
-    return _IPV4_MAPPED | client
+    return IPV4_MAPPED | client
 
 
 def standing_for(client: int, prefixes: Prefixes) -> Prefix | None:

@@ -16,6 +16,7 @@ from faith.datagram.udp.flows import Flow, Flows, UdpSettings
 from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
+from faith.datagram.udp.v6_sender import V6Sender
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
@@ -63,8 +64,9 @@ class Home:
         self.reports: FlowReports = Reports(self.ends)
         self.watched: list[Flow] = []
         noticed = self.watched.append, self.watched.remove
-        self.v6_to_v4 = UdpV6ToV4(POLICY, self.flows_from_v6, wire, *shared, *noticed)
-        self.v4_to_v6 = UdpV4ToV6(POLICY, self.flows_from_v4, wire, wire, *shared)
+        v6 = V6Sender(wire, wire, 1280)
+        self.v6_to_v4 = UdpV6ToV4(POLICY, self.flows_from_v6, v6, *shared, *noticed)
+        self.v4_to_v6 = UdpV4ToV6(POLICY, self.flows_from_v4, wire, v6, *shared)
         self.serves = False
         self.handover = FlowHandover(self)
 

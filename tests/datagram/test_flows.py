@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,13 +10,14 @@ from faith.datagram.udp.flows import ENDPOINT, LOOK, Flow, Flows, UdpSettings
 from faith.errors import ConfigError
 from faith.translation.reasons import CLIENT_FLOWS, FLOWS
 
-ALICE, BOB = 1, 2
+ALICE, BOB = 1 << 64, 2 << 64
 DNS, OTHER = 53, 4500
+numbers = itertools.count()
 SERVER, STRANGER = 10, 11
 
 
 def flow_of(flows: Flows, owner: int = ALICE, port: int = OTHER, now: float = 0.0) -> Flow:
-    flow = Flow((owner, len(flows)), owner, None)
+    flow = Flow((owner, next(numbers)), owner, None)
     flows.add(flow)
     flows.touch(flow, SERVER, port, now)
     return flow
@@ -63,6 +66,47 @@ def test_limits_are_of_one_client_and_of_all() -> None:
     assert flows.refuses(BOB) == FLOWS
     flows.expire(300.0 + LOOK)
     assert flows.refuses(ALICE) is None
+
+
+def test_a_crowd_leaves_a_place_for_who_has_none() -> None:
+    """As 32 networks that send one datagram from each of their ports."""
+    flows = Flows(UdpSettings())
+    crowd = [number << 64 for number in range(4, 36)]
+    for one in crowd:
+        while flows.refuses(one) is None or flows.make_room(one):
+            flow_of(flows, one)
+    assert len(flows) == flows.settings.flows
+    assert flows.refuses(BOB) == FLOWS
+    for _ in range(400):
+        ended = flows.make_room(BOB)
+        assert ended
+        assert ended.ended
+        assert ended.address in crowd
+        flow_of(flows, BOB)
+    for one in crowd:  # none of them can take that back
+        for _ in range(100):
+            ended = flows.make_room(one)
+            assert ended is None or ended.address != BOB
+            if ended:
+                flow_of(flows, one)
+    assert sum(flow.address == BOB for flow in flows) == 400
+
+
+def test_where_all_have_the_same_nobody_is_ended() -> None:
+    flows = Flows(UdpSettings(flows=4))
+    for number in range(4):
+        flow_of(flows, number << 64)
+    assert flows.make_room(9 << 64) is None
+    assert flows.refuses(9 << 64) == FLOWS
+
+
+def test_a_client_is_a_network_of_the_configured_length() -> None:
+    flows = Flows(UdpSettings(flows_per_client=2))
+    for host in range(2):
+        flow_of(flows, ALICE | host)
+    assert flows.refuses(ALICE | 7) == CLIENT_FLOWS
+    flows.settings = UdpSettings(flows_per_client=2, client_length=128)
+    assert flows.refuses(ALICE | 7) is None
 
 
 def test_without_limits_there_are_none() -> None:

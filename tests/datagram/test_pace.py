@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from faith.datagram.pace import Paces
 
-ALICE, BOB = b"alice", b"bob"
+ALICE, BOB = 1 << 64, 2 << 64
 
 
-def let_in(paces: Paces, client: bytes, count: int, now: float) -> int:
+def let_in(paces: Paces, client: int, count: int, now: float) -> int:
     """How many of so many that come at once."""
     return sum(paces.refuses(client, now) is None for _ in range(count))
 
@@ -37,3 +37,12 @@ def test_another_limit_goes_for_what_was_there() -> None:
     let_in(paces, ALICE, 50, 0.0)
     paces.limit(0, 10)
     assert let_in(paces, ALICE, 1, 0.0) == 0
+
+
+def test_a_client_is_a_network_of_the_configured_length() -> None:
+    paces = Paces(0, 5)
+    assert let_in(paces, ALICE, 5, 0.0) == 5
+    assert let_in(paces, ALICE | 1, 5, 0.0) == 0
+    apart = Paces(0, 5, 128)
+    assert let_in(apart, ALICE, 5, 0.0) == 5
+    assert let_in(apart, ALICE | 1, 5, 0.0) == 5

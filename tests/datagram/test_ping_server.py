@@ -20,10 +20,13 @@ class Home:
     def serve(self) -> None:
         self.serves = True
 
+    def sweep(self) -> None:
+        self.counters.in_use(len(self.identifiers))
+
 
 def test_what_is_taken_over_is_counted_before_anybody_asks_again() -> None:
     giver, taker = Home(), Home()
-    giver.identifiers.assign((1, 7), 10, 7, 0.0)
+    giver.identifiers.assign((1, 7), 1 << 64, 10, 7, 0.0)
     giving: Any = giver
     taking: Any = taker
     states, descriptors = IdentifierHandover(giving).give(100)

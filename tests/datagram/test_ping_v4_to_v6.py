@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
+from faith.datagram.icmp import QUOTED_V4
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, write_v4, write_v6
 from faith.datagram.ping.identifiers import Identifiers
 from faith.datagram.ping.ping_counters import LAYOUT, REFUSALS, PingCounters
 from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
-from faith.datagram.report import QUOTED_V4
 from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
@@ -62,7 +62,7 @@ class Bench:
         )
 
     def ask(self, packet: bytes, now: float = 0.0) -> Send | None:
-        return self.v4_to_v6.translate_request(packet, now)
+        return self.v4_to_v6.translate_request(packet, 0, now)
 
     def sends(self, packet: bytes, now: float = 0.0) -> Send:
         send = self.ask(packet, now)
@@ -188,7 +188,7 @@ class TestRequests:
         ("number", "what"), [(errno.EHOSTUNREACH, (3, 1)), (errno.EPERM, (3, 13))]
     )
     def test_what_cannot_be_sent_is_told(self, number: int, what: tuple[int, int]) -> None:
-        assert told(Bench().v4_to_v6.report_unsent(request(), OSError(number, ""))) == what
+        assert told(Bench().v4_to_v6.report_unsent(request(), 0, OSError(number, ""))) == what
 
 
 class TestReplies:

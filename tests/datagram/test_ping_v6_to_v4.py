@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from faith.datagram import icmp
 from faith.datagram.checksum import pseudo_v6
+from faith.datagram.icmp import QUOTED_V6
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v6, write_v4, write_v6
 from faith.datagram.ping.identifiers import Identifiers
 from faith.datagram.ping.ping_counters import IDENTIFIERS, LAYOUT, PingCounters
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
-from faith.datagram.report import QUOTED_V6
 from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy

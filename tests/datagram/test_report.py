@@ -16,12 +16,9 @@ from faith.datagram.packet import (
 )
 from faith.datagram.report import (
     LEAST,
-    about_v4,
-    about_v6,
-    error_for_v4,
-    error_for_v6,
-    pass_on_v4,
-    pass_on_v6,
+    about,
+    error_for,
+    pass_on,
     reporter_v6,
 )
 from faith.translation.access import Access
@@ -43,12 +40,12 @@ def body(message: bytes) -> bytes:
 
 def test_an_error_of_our_own_fits_into_the_least_packet_and_quotes_the_beginning() -> None:
     long = write_v6(packet((CLIENT, 7), (MAPPED, 53), b"x" * 4000))
-    told = error_for_v6(icmp.NO_ROUTE_V6, long, number(CLIENT), 3)
+    told = error_for(icmp.V6, icmp.NO_ROUTE_V6, long, number(CLIENT), 3)
     assert (told.v6, told.source, told.to, told.scope) == (True, None, number(CLIENT), 3)
     assert len(told.message) == 1280 - 40
     assert long.startswith(body(told.message))
     long = write_v4(packet((ASKER, 7), (SERVER, 53), b"x" * 4000))
-    told = error_for_v4(icmp.UNREACHABLE_HOST_V4, long, number(ASKER))
+    told = error_for(icmp.V4, icmp.UNREACHABLE_HOST_V4, long, number(ASKER))
     assert (told.v6, told.source, told.to) == (False, None, number(ASKER))
     assert len(told.message) == 576 - 20
     assert long.startswith(body(told.message))
@@ -58,38 +55,38 @@ def test_an_error_of_our_own_fits_into_the_least_packet_and_quotes_the_beginning
 
 
 def test_what_an_error_is_about_is_found_of_its_protocol_only() -> None:
-    about = packet((ASKER, 7), (SERVER, 53))
-    error = icmp.Message(3, 3, 0, write_v4(about))
-    assert about_v4(error, UDP) == about
-    assert about_v4(error, ICMP) is None
-    about = packet((CLIENT, 7), (MAPPED, 53))
-    error = icmp.Message(1, 4, 0, write_v6(about))
-    assert about_v6(error, UDP) == about
-    assert about_v6(error, ICMPV6) is None
+    quoted = packet((ASKER, 7), (SERVER, 53))
+    error = icmp.Message(3, 3, 0, write_v4(quoted))
+    assert about(icmp.V4, error, UDP) == quoted
+    assert about(icmp.V4, error, ICMP) is None
+    quoted = packet((CLIENT, 7), (MAPPED, 53))
+    error = icmp.Message(1, 4, 0, write_v6(quoted))
+    assert about(icmp.V6, error, UDP) == quoted
+    assert about(icmp.V6, error, ICMPV6) is None
 
 
 def test_a_quote_needs_ports_and_checksum() -> None:
     four, six = packet((ASKER, 7), (SERVER, 53)), packet((CLIENT, 7), (MAPPED, 53))
     for octets, found in ((LEAST, True), (LEAST - 1, False)):
         error = icmp.Message(3, 3, 0, write_v4(four)[: 20 + octets])
-        assert (about_v4(error, UDP) is not None) is found
+        assert (about(icmp.V4, error, UDP) is not None) is found
         error = icmp.Message(1, 4, 0, write_v6(six)[: 40 + octets])
-        assert (about_v6(error, UDP) is not None) is found
+        assert (about(icmp.V6, error, UDP) is not None) is found
 
 
 @pytest.mark.parametrize(("length", "fits"), [(MOST_V4, True), (MOST_V4 + 1, False)])
 def test_what_fits_into_no_ipv4_packet_did_not_come_from_there(length: int, fits: bool) -> None:
-    about = packet((CLIENT, 7), (MAPPED, 53))._replace(length=length)
-    assert (about_v6(icmp.Message(1, 4, 0, write_v6(about)), UDP) is not None) is fits
+    quoted = packet((CLIENT, 7), (MAPPED, 53))._replace(length=length)
+    assert (about(icmp.V6, icmp.Message(1, 4, 0, write_v6(quoted)), UDP) is not None) is fits
 
 
 def test_an_error_is_passed_on_to_the_sender_with_one_hop_less() -> None:
     six, four = packet((CLIENT, 7), (MAPPED, 53)), packet((ASKER, 7), (SERVER, 53))
-    told = pass_on_v6(icmp.NO_ROUTE_V6, six, number(MAPPED), 60, 2)
+    told = pass_on(icmp.V6, icmp.NO_ROUTE_V6, six, number(MAPPED), 60, 2)
     assert (told.v6, told.source, told.to) == (True, number(MAPPED), number(CLIENT))
     assert (told.hops, told.scope) == (59, 2)
     assert read_v6(body(told.message)) == six
-    told = pass_on_v4(icmp.UNREACHABLE_HOST_V4, four, None, 60)
+    told = pass_on(icmp.V4, icmp.UNREACHABLE_HOST_V4, four, None, 60)
     assert (told.v6, told.source, told.to, told.hops) == (False, None, number(ASKER), 59)
     assert read_v4(body(told.message)) == four
 
@@ -97,8 +94,8 @@ def test_an_error_is_passed_on_to_the_sender_with_one_hop_less() -> None:
 @pytest.mark.parametrize("hops", [0, 1])
 def test_the_last_hop_is_enough_for_an_error(hops: int) -> None:
     six, four = packet((CLIENT, 7), (MAPPED, 53)), packet((ASKER, 7), (SERVER, 53))
-    assert pass_on_v6(icmp.NO_ROUTE_V6, six, None, hops, 0).hops == 1
-    assert pass_on_v4(icmp.UNREACHABLE_HOST_V4, four, None, hops).hops == 1
+    assert pass_on(icmp.V6, icmp.NO_ROUTE_V6, six, None, hops, 0).hops == 1
+    assert pass_on(icmp.V4, icmp.UNREACHABLE_HOST_V4, four, None, hops).hops == 1
 
 
 def test_who_reports_has_an_address_under_the_prefix_unless_it_may_have_none() -> None:

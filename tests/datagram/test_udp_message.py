@@ -5,9 +5,10 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.packet import UDP, read_v4, read_v6
-from faith.datagram.udp.message import datagram, whole_v4, whole_v6
+from faith.datagram.udp.message import datagram, whole
 from faith.kernel.sockets.udp_sockets import Arrival
 
 HOP = struct.pack("=i", 1)
@@ -34,12 +35,12 @@ def test_what_sums_up_to_nothing_is_sent_as_all_ones() -> None:
 
 def test_packets_are_made_again_for_quotes() -> None:
     arrival = Arrival(b"hello", ("2001:db8::1", 7, 0, 0), SOCKADDR_V6, HOP)
-    packet = read_v6(whole_v6(arrival))
+    packet = read_v6(whole(icmp.V6, arrival))
     assert packet
     assert (packet.hops, packet.protocol, packet.length) == (1, UDP, 13)
     assert packet.payload[:4] == bytes([0, 7, 0, 9])
     arrival = Arrival(b"hello", ("192.0.2.1", 7), SOCKADDR_V4, HOP)
-    packet = read_v4(whole_v4(arrival))
+    packet = read_v4(whole(icmp.V4, arrival))
     assert packet
     assert (packet.source, packet.destination) == (0xC0000201, 0xC0000202)
     assert packet.payload[8:] == b"hello"

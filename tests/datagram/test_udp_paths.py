@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from faith.datagram.udp.flows import Flow
-from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6, text_v4
+from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6
 from faith.translation.prefix import Prefix
 from tests.datagram.wires import Wire, number
 
@@ -68,8 +68,3 @@ def test_a_way_ends_with_its_flow_or_with_its_twin() -> None:
     assert paired.ended
     one.ended = True
     assert alone.ended
-
-
-def test_an_address_is_written_with_its_zeros() -> None:
-    assert text_v4(7) == "0.0.0.7"
-    assert text_v4(number(SOURCE)) == SOURCE

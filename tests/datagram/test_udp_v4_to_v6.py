@@ -10,6 +10,7 @@ from faith.datagram.udp.flows import Flows, UdpSettings
 from faith.datagram.udp.udp_counters import LAYOUT, UdpCounters
 from faith.datagram.udp.udp_server import ERRORS, ERRORS_PER_CLIENT
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
+from faith.datagram.udp.v6_sender import V6Sender
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
@@ -41,7 +42,7 @@ class Bench:
         shared = UdpCounters(self.cells), Paces(ERRORS, ERRORS_PER_CLIENT)
         v4: Any = self.v4
         v6: Any = self.v6
-        self.v4_to_v6 = UdpV4ToV6(policy, self.flows, v4, v6, *shared)
+        self.v4_to_v6 = UdpV4ToV6(policy, self.flows, v4, V6Sender(v6, v6, 1280), *shared)
 
     def ask(self, port: int = PORT, mapped: str = MAPPED, payload: bytes = b"hello") -> Packet:
         """Send as a client; the packet that goes to the host."""

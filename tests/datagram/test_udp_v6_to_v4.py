@@ -17,6 +17,7 @@ from faith.datagram.udp.paths import ForwardPath
 from faith.datagram.udp.udp_counters import LAYOUT, UdpCounters
 from faith.datagram.udp.udp_server import ERRORS, ERRORS_PER_CLIENT
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
+from faith.datagram.udp.v6_sender import V6Sender
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
@@ -59,7 +60,7 @@ class Bench:
         self.v6_to_v4 = UdpV6ToV4(
             self.policy(),
             self.flows,
-            path,
+            V6Sender(path, path, 1280),
             UdpCounters(self.cells),
             Paces(ERRORS, ERRORS_PER_CLIENT),
             self.watched.append,

@@ -11,8 +11,9 @@ import pytest
 
 from faith.dns.dns_arguments import DnsArguments
 from faith.dns.endpoint import Endpoint
-from faith.dns.options import V4_MAPPED, Rule, View
+from faith.dns.options import Rule, View
 from faith.errors import ConfigError
+from faith.translation.address import IPV4_MAPPED
 from faith.translation.prefix import RFC6052, Prefix
 from tests.dns.messages import name
 
@@ -25,7 +26,7 @@ P1, P2 = "2001:db8:ffff::/96", "2001:db8:fffe::/96"
 def number(text: str) -> int:
     """An address as Options has those of clients."""
     address = ip_address(text)
-    return int(address) if address.version == 6 else V4_MAPPED | int(address)
+    return int(address) if address.version == 6 else IPV4_MAPPED | int(address)
 
 
 def test_without_arguments_everything_is_the_systems() -> None:

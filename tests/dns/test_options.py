@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from faith.dns.options import V4_MAPPED, Options, View
+from faith.dns.options import Options, View
+from faith.translation.address import IPV4_MAPPED
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 
@@ -23,7 +24,7 @@ OPTIONS = Options(
         128,
         [
             (int(IPv6Address("2001:db8:7:1::")), 64),
-            (V4_MAPPED | int(IPv4Address("192.0.2.0")), 120),
+            (IPV4_MAPPED | int(IPv4Address("192.0.2.0")), 120),
         ],
     ),
     ranges={(int(IPv4Address("10.0.0.0")), 8): (P3,)},

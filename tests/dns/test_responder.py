@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from faith.dns.answer import Answer, failure
 from faith.dns.cache import RECHECK, STALE_TTL, Cache
-from faith.dns.options import V4_MAPPED, Options, View
+from faith.dns.options import Options, View
 from faith.dns.responder import Miss, Responder
 from faith.dns.stale import AS_IT_CAME, Stale
+from faith.translation.address import IPV4_MAPPED
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.generated import reply_wires
@@ -90,7 +91,7 @@ class TestClients:
             assert not told(found, query_wire("www.example."), client="2001:db8:7::2").answer
 
     def test_clients_see_what_their_network_does(self) -> None:
-        other: dict[tuple[int, int], tuple[Prefix, ...]] = {(V4_MAPPED, 96): ()}
+        other: dict[tuple[int, int], tuple[Prefix, ...]] = {(IPV4_MAPPED, 96): ()}
         found = responder(options=Options(VIEW.prefixes, clients=other))
         learn(found, ANSWER, 0)
         learn(found, failure(question("www.example."), dns.rcode.SERVFAIL), 0, "192.0.2.1")

@@ -175,5 +175,7 @@ class TestTheWay:
     ) -> None:
         for way in ("sk_lookup", "tproxy"):
             monkeypatch.setitem(datagram_steering._STARTS, way, refuse)
-        with pytest.raises(SetupError, match="no method works; try: not here; try: not here"):
+        with pytest.raises(
+            SetupError, match="no method works; sk_lookup: try: not here; tproxy: try"
+        ):
             DatagramSteering(sock, "auto")

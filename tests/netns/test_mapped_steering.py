@@ -46,7 +46,9 @@ def test_every_reason_is_told_when_no_way_is_open(
     without_bpf: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mapped_steering, "_Table", refuse)
-    with pytest.raises(SetupError, match=r"no method works; try: not here; try: not here"):
+    with pytest.raises(
+        SetupError, match=r"no method works; sk_lookup: try: not here; tproxy: try: not here"
+    ):
         mapped_steering.bring_in("auto", 1)
 
 

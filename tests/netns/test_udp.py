@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from faith.lab import ThreeHosts
+    from faith.lab import Host, ThreeHosts
 
 pytestmark = pytest.mark.netns
 led_in_each_way = pytest.mark.parametrize("by", [(), WITHOUT_BPF], ids=["BPF", "nftables"])
@@ -95,6 +95,12 @@ def silent(sock: socket.socket, seconds: float = 0.3) -> bool:
     return not select.select([sock], [], [], seconds)[0]
 
 
+def narrow(host: Host) -> None:
+    """Drop IPv6 packets of more than 1,280 octets on their way to *host*, and tell nobody."""
+    chain = "chain c { type filter hook prerouting priority -450; meta length > 1280 drop; }"
+    host.run(["nft", "-f", "-"], stdin=f"table ip6 narrow {{ {chain}; }}")  # before fragments join
+
+
 class TestToIPv4:
     @led_in_each_way
     def test_an_answer_comes_from_who_was_asked(
@@ -116,6 +122,21 @@ class TestToIPv4:
         client: socket.socket,
         size: int,
     ) -> None:
+        start(BASE + UDP)
+        data = os.urandom(size)
+        assert asked(client, lab.mapped(), data=data) == data
+
+    @pytest.mark.parametrize("size", [1232, 1233, 1400, 1452])
+    def test_answers_pass_a_narrow_link_that_loses_packet_too_big(
+        self,
+        start: Callable[[str], Gateway],
+        lab: ThreeHosts,
+        echo: Echo,
+        client: socket.socket,
+        size: int,
+    ) -> None:
+        """Nothing above ``mtu`` leaves the gateway, whatever its own link could carry."""
+        narrow(lab.client)
         start(BASE + UDP)
         data = os.urandom(size)
         assert asked(client, lab.mapped(), data=data) == data

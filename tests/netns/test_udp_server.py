@@ -16,7 +16,7 @@ from faith.datagram.udp.udp_counters import DATAGRAMS, FLOWS, LAYOUT, REFUSALS, 
 from faith.datagram.udp.udp_server import Udp, UdpSockets
 from faith.kernel.netlink import routes
 from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
-from faith.kernel.sockets.udp_sockets import arrivals, sender
+from faith.kernel.sockets.udp_sockets import arrivals, piece_sender, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.access import Access
 from faith.translation.destination import Policy
@@ -98,6 +98,7 @@ class Bench:
             sender(socket.AF_INET),
             icmpv6_socket(icmp.ERRORS_V6),
             icmp_socket(icmp.ERRORS_V4),
+            piece_sender(),
         )
         self.lead = DatagramSteering(self.sockets.v6, "tproxy")
         self.lead.replace([(PREFIX.address, PREFIX.length)])

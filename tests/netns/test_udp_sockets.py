@@ -13,14 +13,12 @@ import pytest
 from faith.datagram.udp.message import datagram
 from faith.errors import PermissionNeeded
 from faith.kernel.netlink import routes
+from faith.kernel.sockets.packet_info import control
 from faith.kernel.sockets.udp_sockets import (
     Arrival,
     arrivals,
     flow_socket,
-    from_v4,
-    from_v6,
     header,
-    limit_mtu,
     own_address,
     receive,
     sender,
@@ -110,8 +108,8 @@ class TestSender:
         routes.reserve(PREFIX)
         there, sock = arrivals(V6), sender(V6)
         host, port = there.getsockname()[:2]
-        control = from_v6(socket.inet_pton(V6, MAPPED), 9)
-        sock.sendmsg([header(53, port, 5), b"hello"], control, 0, (host, 0))
+        how = control(V6, socket.inet_pton(V6, MAPPED), 9)
+        sock.sendmsg([header(53, port, 5), b"hello"], how, 0, (host, 0))
         found = arrived(there)
         assert (found.sender, found.payload, found.hops) == ((MAPPED, 53), b"hello", 9)
         there.close()
@@ -123,7 +121,7 @@ class TestSender:
         there, sock = arrivals(V4), sender(V4)
         host, port = there.getsockname()
         parts = datagram((number(MAPPED4), 53), (number(host), port), b"hello")
-        sock.sendmsg(parts, from_v4(socket.inet_aton(MAPPED4), 9), 0, (host, 0))
+        sock.sendmsg(parts, control(V4, socket.inet_aton(MAPPED4), 9), 0, (host, 0))
         found = arrived(there)
         assert (found.sender, found.payload, found.hops) == ((MAPPED4, 53), b"hello", 9)
         there.close()
@@ -133,10 +131,9 @@ class TestSender:
     def test_hops_are_the_kernels_choice_unless_said(self, family: int) -> None:
         there, sock = arrivals(family), sender(family)
         host, port = there.getsockname()[:2]
-        source = socket.inet_pton(family, host)
-        control = from_v6(source) if family == V6 else from_v4(source)
+        how = control(family, socket.inet_pton(family, host))
         ends = (number(host), 53), (number(host), port)
-        sock.sendmsg(datagram(*ends, b"hello"), control, 0, (host, 0))
+        sock.sendmsg(datagram(*ends, b"hello"), how, 0, (host, 0))
         assert arrived(there).hops == 64
         there.close()
         sock.close()
@@ -148,20 +145,6 @@ class TestSender:
         assert there.recv(10) == b"hello"  # a copy would have come to the raw socket before
         with pytest.raises(BlockingIOError):
             sock.recv(100)
-        sock.close()
-
-    def test_what_an_interface_cannot_carry_goes_in_fragments_of_the_limit(self) -> None:
-        subprocess.run(["ip", "link", "set", "lo", "mtu", "1500"], check=True)
-        there, sock = arrivals(V6), sender(V6)
-        host, port = there.getsockname()[:2]
-        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x86DD)) as wire:
-            wire.settimeout(5)
-            limit_mtu(sock, 1280)
-            control = from_v6(socket.inet_pton(V6, host))
-            sock.sendmsg([header(53, port, 2000), bytes(2000)], control, 0, (host, 0))
-            assert len(wire.recv(1 << 16)) == 1280
-        assert len(arrived(there).payload) == 2000
-        there.close()
         sock.close()
 
 

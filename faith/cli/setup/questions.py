@@ -23,7 +23,7 @@ from faith.datagram.udp.flows import UdpSettings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
-from faith.translation.map import text4
+from faith.translation.address import text4
 from faith.translation.networks import Networks
 from faith.translation.prefix import LAYOUTS, RFC6052, Prefix, is_ambiguous
 from faith.translation.sources import Addresses, Source

@@ -35,8 +35,9 @@ from faith.errors import ConfigError, SetupError
 from faith.kernel.process.capabilities import default_user
 from faith.kernel.steering import METHODS, route
 from faith.relay.tcp.admission import MOST, Limits
-from faith.relay.tcp.relay_settings import INWARD_SOURCES
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
+from faith.relay.tcp.relay_settings import V4ToV6Settings
+from faith.relay.tcp.routing import SOURCES
 from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.map_table import Maps
@@ -58,6 +59,12 @@ CONTROL = "/run/faith/control.sock"
 DRAIN_TIMEOUT = 30.0
 MOST_WORKERS = 1024
 
+
+def _keys(settings: type[flows.UdpSettings | PingSettings]) -> list[str]:
+    """Return the keys of a table for these settings; the length of a client is of [limits]."""
+    return [field.name for field in fields(settings) if field.name != "client_length"]
+
+
 _DNS_LISTS = (
     *("prefix", "listen", "forward", "allow", "client", "map", "filter_a", "exclude"),
     *("exclude_v4", "never", "always", "missing", "pool", "pool_client"),
@@ -74,8 +81,8 @@ KEYS = {
     "limits": tuple(field.name for field in fields(Limits)),
     "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
     "dns": (*_DNS_LISTS, *_DNS_SINGLE),
-    "udp": ("enabled", *(field.name for field in fields(flows.UdpSettings))),
-    "ping": ("enabled", *(field.name for field in fields(PingSettings))),
+    "udp": ("enabled", *_keys(flows.UdpSettings)),
+    "ping": ("enabled", *_keys(PingSettings)),
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
 }
@@ -104,6 +111,8 @@ def read(toml: str, file: str) -> Settings:
     file_of_maps = maps.take("file", path, None)
     static = _maps(document.tables("map"), file_of_maps, prefixes)
     usual = RelaySettings()
+    limits = _limits(document.table("limits"))
+    length = limits.prefix_length
     return Settings(
         services=services,
         via=_via(tables),
@@ -125,20 +134,22 @@ def read(toml: str, file: str) -> Settings:
             idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
             half_closed_timeout=timeouts.take("half_closed", seconds, usual.half_closed_timeout),
             lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
-            limits=_limits(document.table("limits")),
+            limits=limits,
             ftp=union(service.ftp for service in services),
             rsh=union(service.rsh for service in services),
             rlogin=union(service.rlogin for service in services),
             proxy_v1=union(service.introduced(V1) for service in services),
             proxy_v2=union(service.introduced(V2) for service in services),
-            inward_ftp=maps.take("ftp", parsed(static_map.ports), usual.inward_ftp),
-            inward_source=maps.take("source", choice(INWARD_SOURCES), usual.inward_source),
-            inward_proxy=maps.take("proxy", choice(VERSIONS), None),
+            v4_to_v6=V4ToV6Settings(
+                ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6.ftp),
+                source=maps.take("source", choice(SOURCES), usual.v4_to_v6.source),
+                proxy=maps.take("proxy", choice(VERSIONS), None),
+            ),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
-        dns=_dns(document.table("dns"), static) if "dns" in top else None,
-        ping=_ping(document.table("ping")) if "ping" in top else None,
-        udp=_udp(document.table("udp")) if "udp" in top else None,
+        dns=_dns(document.table("dns"), static, length) if "dns" in top else None,
+        ping=_ping(document.table("ping"), length) if "ping" in top else None,
+        udp=_udp(document.table("udp"), length) if "udp" in top else None,
         dns_workers=document.table("dns").take("workers", whole(1, MOST_WORKERS), 1),
     )
 
@@ -305,7 +316,7 @@ def _recording(table: Table) -> Recording:
     )
 
 
-def _udp(table: Table) -> flows.UdpSettings | None:
+def _udp(table: Table, client_length: int) -> flows.UdpSettings | None:
     usual = flows.UdpSettings()
     limit = whole(0, MOST - 1)
     try:
@@ -317,6 +328,7 @@ def _udp(table: Table) -> flows.UdpSettings | None:
             flows=table.take("flows", limit, usual.flows),
             flows_per_client=table.take("flows_per_client", limit, usual.flows_per_client),
             mtu=table.take("mtu", whole(flows.LEAST_MTU, flows.MOST_MTU), usual.mtu),
+            client_length=client_length,
         )
     except ConfigError as error:
         if error.line is not None:
@@ -330,12 +342,13 @@ def _udp_ports(written: str) -> Ports:
     return Ports.parse(written, socket.getservbyname, "udp")
 
 
-def _ping(table: Table) -> PingSettings | None:
+def _ping(table: Table, client_length: int) -> PingSettings | None:
     usual = PingSettings()
     settings = PingSettings(
         timeout=table.take("timeout", seconds, usual.timeout),
         rate=table.take("rate", number, usual.rate),
         rate_per_client=table.take("rate_per_client", number, usual.rate_per_client),
+        client_length=client_length,
     )
     if settings.timeout < TIMEOUT:
         raise table.fault(f"must be at least {TIMEOUT:g} seconds (RFC 5508 REQ-2)", "timeout")
@@ -349,7 +362,7 @@ def _metrics(written: str) -> tuple[str, int]:
     return endpoint.parse(written, ADMIN_PORT)[:2]
 
 
-def _dns(table: Table, maps: Maps) -> DnsSettings:
+def _dns(table: Table, maps: Maps, client_length: int) -> DnsSettings:
     from faith.dns.dns_arguments import DnsArguments  # takes a while, and most do without
 
     arguments = DnsArguments(
@@ -374,7 +387,7 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
         static_map.check_pool(maps, settings.pool)
     except ConfigError as error:
         raise table.fault(error.message, "pool") from None
-    return settings
+    return replace(settings, client_length=client_length)
 
 
 def _authorities(value: Any) -> Path:

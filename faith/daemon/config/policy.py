@@ -15,8 +15,8 @@ from faith.daemon.config.carried import MapFields
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.access import Access
+from faith.translation.address import text4
 from faith.translation.destination import Policy, no_leases
-from faith.translation.map import text4
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes

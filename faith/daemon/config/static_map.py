@@ -11,7 +11,8 @@ import socket
 from typing import TYPE_CHECKING
 
 from faith.errors import ConfigError
-from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, overlap, text4, text6
+from faith.translation.address import from_packed, text4, text6
+from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, overlap
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def network6(text: str) -> Network:
 def _network(text: str, family: socket.AddressFamily) -> Network:
     address, slash, length = text.partition("/")
     try:
-        number = int.from_bytes(socket.inet_pton(family, address), "big")
+        number = from_packed(socket.inet_pton(family, address))
     except (OSError, ValueError):
         raise ConfigError(_no_address(text, address, family)) from None
     bits = _BITS[family]

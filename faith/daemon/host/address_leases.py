@@ -9,7 +9,8 @@ from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
 from faith.kernel.shared.leases import Leases
-from faith.translation.map import overlap, text4
+from faith.translation.address import text4
+from faith.translation.map import overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 from contextlib import ExitStack, closing
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from faith.daemon.process.channel import InvalidMessage
@@ -16,6 +15,7 @@ from faith.kernel.sockets.tcp_sockets import stream_socket
 from faith.kernel.steering.host_bindings import HostBindings
 from faith.kernel.steering.lookup_program import TCP4, TCP6
 from faith.kernel.steering.pinholes import Pinholes
+from faith.translation.address import number
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefixes
 
@@ -170,8 +170,7 @@ class DataConnections:
         """Return the pair to steer.  Raises InvalidMessage unless a mapped address is in it."""
         _check(message.client, socket.AF_INET6)
         _check(message.mapped, socket.AF_INET6)
-        packed = socket.inet_pton(socket.AF_INET6, message.mapped)
-        if not self._is_mapped(int.from_bytes(packed, "big")):
+        if not self._is_mapped(number(message.mapped)):
             # Sessions outlive a prefix that is not relayed from any more; their data do not.
             raise PermissionError(f"{message.mapped} is under no prefix")
         return message.client, message.mapped
@@ -199,7 +198,7 @@ def _check(address: str, family: int) -> None:
 
 def _ipv4_of(listener: int) -> int:
     with closing(socket.socket(fileno=os.dup(listener))) as sock:
-        return int(IPv4Address(sock.getsockname()[0]))
+        return number(sock.getsockname()[0])
 
 
 def _flow(listener: int) -> Flow:

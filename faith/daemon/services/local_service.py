@@ -12,6 +12,7 @@ from faith.daemon.process.messages import Local
 from faith.kernel.netlink import routes
 from faith.kernel.sockets.tcp_sockets import reset
 from faith.relay.tcp.record import endpoint
+from faith.translation.address import number
 from faith.translation.prefix import Prefixes
 
 if TYPE_CHECKING:
@@ -72,5 +73,4 @@ def _connection(descriptor: int) -> socket.socket:
 
 def _is_mapped(connection: socket.socket) -> bool:
     """Return whether *connection* is to a prefix so new that the worker did not know it yet."""
-    address = socket.inet_pton(socket.AF_INET6, connection.getsockname()[0].partition("%")[0])
-    return Prefixes(routes.reserved()).find(int.from_bytes(address, "big")) is not None
+    return Prefixes(routes.reserved()).find(number(connection.getsockname()[0])) is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from faith.relay.tcp.routing import number
+from faith.translation.address import number
+from faith.translation.directions import V4_TO_V6
 from faith.translation.map import TCP
 from faith.translation.reasons import MAP_GONE, PREFIX_GONE
 
@@ -60,15 +61,15 @@ class Unmapped(_Removal):
         super().__init__(loop, relay)
 
     def _concerns(self, control: Session) -> bool:
-        mapped, now = control.route.mapped, self._relay.policy.maps
-        if ":" not in mapped:
-            asked = number(mapped), TCP, control.mapped_port
+        route, now = control.route, self._relay.policy.maps
+        if route.direction is V4_TO_V6:
+            asked = number(route.mapped), TCP, control.mapped_port
             return self._before.find(*asked) is not None and now.find(*asked) is None
         client = number(control.client_host)
         source = self._before.to_v4(client, TCP)
         if source is None or source == now.to_v4(client, TCP):
             return False
-        return control.route.source is not None and number(control.route.source) == source
+        return route.source is not None and number(route.source) == source
 
 
 class Withdrawn(_Removal):
@@ -85,9 +86,10 @@ class Withdrawn(_Removal):
         super().__init__(loop, relay)
 
     def _concerns(self, control: Session) -> bool:
-        mapped, source = control.route.mapped, control.route.source
-        if ":" in mapped:
-            return self._relay.policy.prefixes.find(number(mapped)) is None
-        if source is None or ":" not in source or self._before.find(number(source)) is None:
+        route, prefixes = control.route, self._relay.policy.prefixes
+        if route.direction is not V4_TO_V6:
+            return prefixes.find(number(route.mapped)) is None
+        source = route.source
+        if source is None or self._before.find(number(source)) is None:
             return False
-        return self._relay.policy.prefixes.find(number(source)) is None
+        return prefixes.find(number(source)) is None

@@ -16,7 +16,7 @@ from faith.datagram import icmp
 from faith.datagram.udp.flows import UdpSettings  # noqa: TC001
 from faith.datagram.udp.udp_server import Udp, UdpSockets
 from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
-from faith.kernel.sockets.udp_sockets import arrivals, sender
+from faith.kernel.sockets.udp_sockets import arrivals, piece_sender, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.networks import Networks
 
@@ -51,6 +51,7 @@ class UdpGear:
                 held(sender(_socket.AF_INET)),
                 held(icmpv6_socket(icmp.ERRORS_V6)),
                 held(icmp_socket(icmp.ERRORS_V4)),
+                held(piece_sender()),
             )
             self._v6 = DatagramSteering(self._sockets.v6, way)
             undo.callback(self._v6.close)

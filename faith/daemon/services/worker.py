@@ -52,8 +52,9 @@ from faith.relay.alg.supervisor_requests import Requests
 from faith.relay.alg.tls_sessions import Secured
 from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
-from faith.relay.tcp.routing import number
+from faith.translation.address import V4, V6, number
 from faith.translation.destination import no_leases
+from faith.translation.directions import V4_TO_V6
 from faith.translation.map_table import NO_MAPS
 
 if TYPE_CHECKING:
@@ -149,10 +150,9 @@ class Worker:
         self._drains = False
         self._room = Room()
         self._records = Records(loop, task.recording, told.record)
-        self._stock = Stock(partial(self._ask_for_sockets, _socket.AF_INET6))
-        self._stock4 = Stock(partial(self._ask_for_sockets, _socket.AF_INET))
+        self._stocks = {one: Stock(partial(self._ask_for_sockets, one)) for one in (V4, V6)}
         if task.relay.ftp:
-            self._stock.fill()
+            self._stocks[V6].fill()
         self._requests = Requests(loop.call_soon)
         secured = Secured(self._ask_for_steering, loop.call_later)
         self._relay = Relay(
@@ -161,7 +161,7 @@ class Worker:
             task.relay,
             self._records,
             self._not_mapped,
-            Supervised(self._stock, self._stock4, secured, self._ask_for_door),
+            Supervised(self._stocks, secured, self._ask_for_door),
             task.counters,
             task.admission,
             self._records.begun,
@@ -204,8 +204,8 @@ class Worker:
 
     def _go_on_alone(self) -> None:
         """The supervisor has died, and the steering with it: let what can end well do so."""
-        self._stock.close()
-        self._stock4.close()
+        for stock in self._stocks.values():
+            stock.close()
         self._requests.give_up()
         if self._redirected:
             log.log(NOTICE, "the supervisor is gone, and the redirection: sessions are reset")
@@ -226,9 +226,9 @@ class Worker:
 
     def _keep_leases(self) -> None:
         """Let the addresses that sessions use keep their meaning."""
-        for mapped in {session.route.mapped for session in self._relay.sessions()}:
-            if ":" not in mapped:
-                self._lent(number(mapped))
+        routes = (session.route for session in self._relay.sessions())
+        for mapped in {route.mapped for route in routes if route.direction is V4_TO_V6}:
+            self._lent(number(mapped))
         self._loop.call_later(GRACE / 4, self._keep_leases)
 
     def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
@@ -238,11 +238,11 @@ class Worker:
         self._records.recording = orders.recording
         self._told.form = orders.log
         if orders.relay.ftp:
-            self._stock.fill()
+            self._stocks[V6].fill()
 
     def _ask_for_sockets(self, family: int, count: int) -> None:
         try:
-            wanted: Literal[2, 10] = 2 if family == _socket.AF_INET else 10
+            wanted: Literal[2, 10] = 2 if family == V4 else 10
             self._channel.send(WantSockets(wanted, count))
         except OSError as error:
             log.error("no sockets for FTP data connections: %s", error.strerror)
@@ -250,8 +250,9 @@ class Worker:
                 self._loop.call_soon(self._take_socket, Sock(family), [])
 
     def _take_socket(self, order: Sock, descriptors: list[int]) -> None:
-        stock = self._stock4 if order.family == _socket.AF_INET else self._stock
-        stock.add(_socket.socket(fileno=descriptors[0]) if descriptors else None)
+        self._stocks[order.family].add(
+            _socket.socket(fileno=descriptors[0]) if descriptors else None
+        )
 
     def _ask_for_steering(
         self, kind: str, client: str, mapped: str, then: Callable[[], None]

@@ -10,8 +10,12 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from faith.translation.shares import CLIENT_LENGTH, Shares, client
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from faith.translation.shares import Place
 
     Near = tuple[int, ...]
     """The client's side of a mapping: address, identifier and whatever else tells it from all
@@ -33,11 +37,15 @@ class IdentifierMapping:
     """A mapping: the *identifier* of *domain* used for *near* until *due*, and the hosts asked with
     it."""
 
-    __slots__ = ("domain", "due", "identifier", "near", "peers")
+    __slots__ = ("address", "domain", "due", "identifier", "near", "peers", "place")
 
-    def __init__(self, near: Near, domain: Domain, identifier: int) -> None:
+    def __init__(
+        self, near: Near, address: int, domain: Domain, identifier: int, place: Place
+    ) -> None:
         self.near = near
+        self.address = address
         self.domain = domain
+        self.place = place
         self.identifier = identifier
         self.due = 0.0
         self.peers: dict[int, float] = {}  # the host asked longest ago comes first
@@ -46,12 +54,14 @@ class IdentifierMapping:
 class Identifiers:
     """The mappings of at most *most* identifiers, each for *seconds* from its last request on.
 
-    All of them together may have asked at most `PEERS` times as many hosts.
+    All of them together may have asked at most `PEERS` times as many hosts.  Clients have shares of
+    them; IPv6 addresses with the first *length* bits in common are one client.
     """
 
-    def __init__(self, seconds: float, most: int) -> None:
+    def __init__(self, seconds: float, most: int, length: int = CLIENT_LENGTH) -> None:
         self.seconds = seconds
-        self.most = most
+        self.length = length
+        self._places = Shares(most)
         self._by_near: dict[Near, IdentifierMapping] = {}  # in the order of expiry
         self._by_identifier: dict[tuple[Domain, int], IdentifierMapping] = {}
         self._asked = 0  # peers of all mappings
@@ -60,18 +70,21 @@ class Identifiers:
         return len(self._by_near)
 
     def assign(
-        self, near: Near, peer: int, wanted: int, now: float, domain: Domain = ()
+        self, near: Near, address: int, peer: int, wanted: int, now: float, domain: Domain = ()
     ) -> int | None:
         """Return the identifier in *domain* for *near*, which asks *peer*; *wanted* itself if it is
         free.
 
-        Returns None when none is left.
+        *address* is the client's, of 128 bits (IPv4 is at ::ffff:0:0/96).  Returns None when none
+        is left, or the client has its share.
         """
         self.expire(now)
         mapping = self._by_near.get(near)
-        if (mapping is None or peer not in mapping.peers) and self._asked >= self.most * PEERS:
+        if (
+            mapping is None or peer not in mapping.peers
+        ) and self._asked >= self._places.limit * PEERS:
             return None
-        mapping = mapping or self._new(near, wanted, domain)
+        mapping = mapping or self._new(near, address, wanted, domain, now)
         if mapping is None:
             return None
         self._by_near.pop(near, None)
@@ -98,16 +111,20 @@ class Identifiers:
         """Remove the mappings that have expired."""
         while self._by_near and (mapping := next(iter(self._by_near.values()))).due <= now:
             del self._by_near[mapping.near], self._by_identifier[mapping.domain, mapping.identifier]
+            self._places.leave(mapping.place)
             self._asked -= len(mapping.peers)
 
-    def _new(self, near: Near, wanted: int, domain: Domain) -> IdentifierMapping | None:
-        if len(self) >= self.most:
+    def _new(
+        self, near: Near, address: int, wanted: int, domain: Domain, now: float
+    ) -> IdentifierMapping | None:
+        who = client(address, self.length)
+        if not self._places.admits(who):
             return None
         for identifier in self._candidates(wanted):
             if (domain, identifier) not in self._by_identifier:
-                mapping = self._by_identifier[domain, identifier] = IdentifierMapping(
-                    near, domain, identifier
-                )
+                place = self._places.enter(who, near, now)
+                mapping = IdentifierMapping(near, address, domain, identifier, place)
+                self._by_identifier[domain, identifier] = mapping
                 return mapping
         return None
 
@@ -123,6 +140,7 @@ class Identifiers:
         return [
             [
                 mapping.near,
+                mapping.address,
                 mapping.domain,
                 mapping.identifier,
                 mapping.due,
@@ -134,12 +152,14 @@ class Identifiers:
     def load(self, dumped: Iterable[Any]) -> None:
         """Add the mappings of another process, with the same clock; those of this process take
         precedence."""
-        for near, domain, identifier, due, peers in dumped:
-            mapping = IdentifierMapping(tuple(near), tuple(domain), identifier)
+        for their_near, address, their_domain, identifier, due, peers in dumped:
+            near, domain = tuple(their_near), tuple(their_domain)
+            if near in self._by_near or (domain, identifier) in self._by_identifier:
+                continue
+            place = self._places.enter(client(address, self.length), near, due)
+            mapping = IdentifierMapping(near, address, domain, identifier, place)
             mapping.due = due
             mapping.peers = dict(peers)
-            place = mapping.domain, identifier
-            if mapping.near not in self._by_near and place not in self._by_identifier:
-                self._by_near[mapping.near] = self._by_identifier[place] = mapping
-                self._asked += len(mapping.peers)
+            self._by_near[near] = self._by_identifier[domain, identifier] = mapping
+            self._asked += len(mapping.peers)
         self._by_near = dict(sorted(self._by_near.items(), key=lambda item: item[1].due))

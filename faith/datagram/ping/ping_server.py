@@ -13,17 +13,20 @@ from faith.datagram.ping.ping_counters import WARNINGS, PingCounters
 from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.raw_icmp import BATCH, RawIcmp
+from faith.translation.shares import CLIENT_LENGTH
 
 if TYPE_CHECKING:
     import _socket
-    from asyncio import AbstractEventLoop
+    from asyncio import AbstractEventLoop, TimerHandle
 
-    from faith.datagram.send import Send
+    from faith.datagram.ping.ping_translation import PingTranslation
     from faith.kernel.netlink.packet_log import PacketLog
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.datagram")
 
+_SWEEP = 1.0
+"""Seconds."""
 MOST_IDENTIFIERS = 1 << 15
 """Half of all identifiers, so that a free one is found soon."""
 
@@ -33,13 +36,14 @@ class PingSettings:
     """Settings of ping: *timeout* is how many seconds an identifier is kept after its last
     request.
 
-    *rate* and *rate_per_client* are requests a second, 0 for no limit; a client is an IPv6 /64 or
-    an IPv4 address.
+    *rate* and *rate_per_client* are requests a second, 0 for no limit.  A client is an IPv4
+    address, or all IPv6 addresses with the first *client_length* bits in common.
     """
 
     timeout: float = TIMEOUT
     rate: float = 1000.0
     rate_per_client: float = 100.0
+    client_length: int = CLIENT_LENGTH
 
 
 class PingSockets(NamedTuple):
@@ -65,11 +69,13 @@ class Ping:
         self._sockets = sockets
         self._icmp = RawIcmp(sockets.v4, sockets.v6, self._sent)
         self.counters = counters or PingCounters()
-        self._paces = Paces(settings.rate, settings.rate_per_client)
-        self.identifiers = Identifiers(settings.timeout, MOST_IDENTIFIERS)
+        length = settings.client_length
+        self._paces = Paces(settings.rate, settings.rate_per_client, length)
+        self.identifiers = Identifiers(settings.timeout, MOST_IDENTIFIERS, length)
         shared = policy, self.identifiers, self._paces, self.counters
         self._v6_to_v4, self._v4_to_v6 = PingV6ToV4(*shared), PingV4ToV6(*shared)
         self._serving = False
+        self._sweeper: TimerHandle | None = None
         self.handover = IdentifierHandover(self)
         """The identifiers, for another process to continue with."""
 
@@ -86,6 +92,9 @@ class Ping:
     def close(self) -> None:
         """Stop reading."""
         self._serving = False
+        if self._sweeper:
+            self._sweeper.cancel()
+            self._sweeper = None
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
 
@@ -103,32 +112,37 @@ class Ping:
 
     def configure(self, settings: PingSettings) -> None:
         """Apply other *settings* from now on."""
-        self._paces.limit(settings.rate, settings.rate_per_client)
+        self._paces.limit(settings.rate, settings.rate_per_client, settings.client_length)
         self.identifiers.seconds = settings.timeout
+        self.identifiers.length = settings.client_length
 
     def _read_requests(self) -> None:
         for octets, scope in self._sockets.requests.read(BATCH):
             if octets and octets[0] >> 4 == 6:
-                self._ask_v4(octets, scope)
+                self._ask(self._v6_to_v4, octets, scope)
             else:
-                self._ask_v6(octets)
+                self._ask(self._v4_to_v6, octets, scope)
+        if self._sweeper is None:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Count the identifiers in use, now and once a second until there are none."""
+        if self._sweeper:
+            self._sweeper.cancel()
+        self.identifiers.expire(self._loop.time())
         self.counters.in_use(len(self.identifiers))
+        again = len(self.identifiers) > 0
+        self._sweeper = self._loop.call_later(_SWEEP, self.sweep) if again else None
 
-    def _ask_v4(self, octets: bytes, scope: int) -> None:
-        send = self._v6_to_v4.translate_request(octets, scope, self._loop.time())
+    def _ask(self, by: PingTranslation, octets: bytes, scope: int) -> None:
+        send = by.translate_request(octets, scope, self._loop.time())
+        if send is None:
+            return
         try:
-            self._send(send)
+            self._icmp.send(send)
         except OSError as error:
-            if send and not send.v6:
-                self._icmp.attempt(self._v6_to_v4.report_unsent(octets, scope, error))
-
-    def _ask_v6(self, octets: bytes) -> None:
-        send = self._v4_to_v6.translate_request(octets, self._loop.time())
-        try:
-            self._send(send)
-        except OSError as error:
-            if send and send.v6:
-                self._icmp.attempt(self._v4_to_v6.report_unsent(octets, error))
+            if send.v6 == by.far.is_v6:  # and no error for the client
+                self._icmp.attempt(by.report_unsent(octets, scope, error))
 
     def _read_v4(self) -> None:
         for octets in self._icmp.packets_v4():
@@ -142,11 +156,6 @@ class Ping:
         """Report a change: a firewall of the gateway that drops what is sent, or no longer."""
         if self.counters.blocked(leg, dropped) and dropped:
             log.warning("%s", WARNINGS[leg])
-
-    def _send(self, send: Send | None) -> None:
-        """Send a message, if there is one.  Raises OSError."""
-        if send is not None:
-            self._icmp.send(send)
 
 
 class IdentifierHandover:
@@ -168,5 +177,5 @@ class IdentifierHandover:
         """Adopt the identifiers, and start to serve."""
         for identifiers in states:
             self._ping.identifiers.load(identifiers)
-        self._ping.counters.in_use(len(self._ping.identifiers))
         self._ping.serve()
+        self._ping.sweep()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.packet import UDP, read_v4
-from faith.datagram.report import about_v4, about_v6, pass_on_v4, pass_on_v6, reporter_v6
+from faith.datagram.report import about, pass_on, reporter_v6
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports
 from faith.datagram.udp.paths import key_v6
 from faith.datagram.udp.udp_v4_to_v6 import key_v4
@@ -28,7 +28,7 @@ def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None
     *flows* are those of IPv6 clients.
     """
     error = icmp.read(packet.payload)
-    answer = about_v6(error, UDP) if error else None
+    answer = about(icmp.V6, error, UDP) if error else None
     prefix = policy.prefixes.find(answer.source) if answer else None
     translated = icmp.to_v4(error) if error else None
     if answer is None or prefix is None or translated is None:
@@ -43,9 +43,9 @@ def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None
     ours = own_address(server) if source is None else source
     if ours is None:
         return None
-    about = as_sent(answer, (server, port), (ours, flow.ends.port))
+    quoted = as_sent(answer, (server, port), (ours, flow.ends.port))
     reporter = source if packet.source == client else policy.maps.to_v4(packet.source, PROTOCOL)
-    return pass_on_v4(translated, about, reporter, packet.hops)
+    return pass_on(icmp.V4, translated, quoted, reporter, packet.hops)
 
 
 def answer_error_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
@@ -55,7 +55,7 @@ def answer_error_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
     """
     packet = read_v4(octets)
     error = icmp.within(packet)
-    answer = about_v4(error, UDP) if error else None
+    answer = about(icmp.V4, error, UDP) if error else None
     if packet is None or error is None or answer is None:
         return None
     port, client_port = ports(answer)
@@ -65,9 +65,9 @@ def answer_error_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
         return None
     flow = flows.find(key_v4(client, mapped, (found.server, found.port), found.source))
     prefix = policy.prefixes.find(found.source)
-    translated = icmp.to_v6(error, icmp.HEADERS_DIFFER_BY + answer.length)
+    translated = icmp.V4.translate(error, answer)
     if flow is None or prefix is None or translated is None:
         return None
-    about = as_sent(answer, flow.ends.host, flow.ends.source)
+    quoted = as_sent(answer, flow.ends.host, flow.ends.source)
     reporter = reporter_v6(packet.source, prefix, policy)
-    return pass_on_v6(translated, about, reporter, packet.hops, 0)
+    return pass_on(icmp.V6, translated, quoted, reporter, packet.hops)

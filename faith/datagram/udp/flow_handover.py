@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.datagram.udp import paths, udp_v4_to_v6, udp_v6_to_v4
 from faith.datagram.udp.flows import Flow
+from faith.translation.directions import V4_TO_V6, V6_TO_V4
 from faith.translation.prefix import Prefix
 from faith.translation.reasons import STOPPED
 
@@ -57,10 +58,10 @@ class FlowHandover:
         states: list[Any] = []
         descriptors: list[int] = []
         for flow in home.flows_from_v6.take(min(room, _LOT)):
-            states.append(["outward", *_v6_state(flow)])
+            states.append([V6_TO_V4.name, *_v6_state(flow)])
             descriptors.append(home.v6_to_v4.release(flow))
         for flow in home.flows_from_v4.take(_LOT - len(states)):
-            states.append(["inward", *_v4_state(flow)])
+            states.append([V4_TO_V6.name, *_v4_state(flow)])
             home.v4_to_v6.end(flow)
         if not states and self._end_left:
             self._end_left = False
@@ -75,7 +76,7 @@ class FlowHandover:
         for kind, *state in states:
             if kind == "end":
                 home.serve()
-            elif kind == "outward":
+            elif kind == V6_TO_V4.name:
                 flow = _v6_flow(_socket.socket(fileno=next(rest)), *state)
                 if home.flows_from_v6.find(flow.key):
                     home.reports.ended(flow, time.monotonic(), STOPPED)
@@ -94,18 +95,16 @@ class FlowHandover:
 
 def _common(flow: Flow) -> list[Any]:
     told = [flow.opened, list(flow.first), flow.sent, flow.received]
-    return [flow.key, flow.owner, flow.due, list(flow.peers.items()), told]
+    return [flow.key, flow.address, flow.due, list(flow.peers.items()), told]
 
 
 def _flow(common: list[Any], ends: Any) -> Flow:
-    key, owner, due, peers, *told = common  # an older program told nothing
-    flow = Flow(tuple(key), owner, ends)
+    key, address, due, peers, told = common
+    flow = Flow(tuple(key), address, ends)
     flow.due = due
     flow.peers = dict(peers)
-    for opened, first, flow.sent, flow.received in told:
-        flow.opened, flow.first = opened, tuple(first)
-    if not told:
-        flow.opened = time.monotonic()
+    flow.opened, first, flow.sent, flow.received = told
+    flow.first = tuple(first)
     return flow
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import _socket
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from faith.datagram.udp.paths import V6ToV4Ends, text_v4
+from faith.datagram.udp.paths import V6ToV4Ends
 from faith.kernel.sockets.udp_sockets import own_address
+from faith.translation.address import text4, text6
 
 if TYPE_CHECKING:
     from faith.datagram.udp.flows import Flow
@@ -64,17 +64,13 @@ def endpoints(flow: Flow) -> Endpoints:
         ours = own_address(server) if ends.source is None else ends.source
         return Endpoints(
             (ends.client[0], ends.client[1]),
-            (_text_v6(ends.prefix.map(server)), port),
-            (text_v4(ours or 0), ends.port),
-            (text_v4(server), port),
+            (text6(ends.prefix.map(server)), port),
+            (text4(ours or 0), ends.port),
+            (text4(server), port),
         )
     return Endpoints(
-        (text_v4(ends.client[0]), ends.client[1]),
-        (text_v4(ends.mapped[0]), ends.mapped[1]),
-        (_text_v6(ends.source[0]), ends.source[1]),
+        (text4(ends.client[0]), ends.client[1]),
+        (text4(ends.mapped[0]), ends.mapped[1]),
+        (text6(ends.source[0]), ends.source[1]),
         (ends.host_text, ends.host[1]),
     )
-
-
-def _text_v6(v6: int) -> str:
-    return _socket.inet_ntop(_socket.AF_INET6, v6.to_bytes(16, "big"))

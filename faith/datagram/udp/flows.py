@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from faith.errors import ConfigError
 from faith.translation.ports import Ports
 from faith.translation.reasons import CLIENT_FLOWS, FLOWS
+from faith.translation.shares import CLIENT_LENGTH, Shares, client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from faith.translation.shares import Place
 
     Key = tuple[int, ...]
     """The numbers that identify a flow."""
@@ -38,6 +42,8 @@ SHORT_PORTS = Ports([(53, 53), (123, 123)])
 
 _MOST_PEERS = 4096  # of one flow; fewer when all flows together have many
 _MOST_PEERS_OF_ALL, _FEW_PEERS = 1 << 20, 32
+_NO_LIMIT = 1 << 40
+_LOOKED_AT = 16
 _order = itertools.count()
 
 
@@ -46,18 +52,19 @@ class UdpSettings:
     """Settings of UDP flows; times in seconds, limits 0 for none.
 
     A flow ends *idle* seconds after the last datagram of its client, or *short* seconds if the
-    client has sent to *short_ports* only, where one answer is all that comes.  A client, for
-    *flows_per_client*, is an IPv6 /64 or an IPv4 address.  *mtu* is the MTU of the IPv6 side in
-    octets.  Raises ConfigError.
+    client has sent to *short_ports* only, where one answer is all that comes.  *mtu* is the MTU of
+    the IPv6 side in octets.  A client is an IPv4 address, or all IPv6 addresses with the first
+    *client_length* bits in common.  Raises ConfigError.
     """
 
     idle: float = 300.0
     short: float = 10.0
     short_ports: Ports = SHORT_PORTS
     filtering: str = ADDRESS
-    flows: int = 32768
+    flows: int = 16384
     flows_per_client: int = 1024
     mtu: int = 1280
+    client_length: int = CLIENT_LENGTH
 
     def __post_init__(self) -> None:
         if self.idle < LEAST_IDLE:
@@ -76,19 +83,23 @@ class Flow:
     """A flow: *key* begins with the client's address, *ends* has the sockets and addresses to send
     by.
 
-    It lasts until *due* at least; *peers* are the hosts the client sent to, and until when they may
-    answer.  *first* is the endpoint that a client of IPv6 first sent to; *sent* and *received* are
-    octets from the client and to it, since it was *opened*.
+    *address* is the client's, of 128 bits (IPv4 is at ::ffff:0:0/96).  It lasts until *due* at
+    least; *peers* are the hosts the client sent to, and until when they may answer.  *first* is the
+    endpoint that a client of IPv6 first sent to; *sent* and *received* are octets from the client
+    and to it, since it was *opened*.
     """
 
     __slots__ = (
-        *("due", "ended", "ends", "first", "key", "opened", "owner", "peers"),
+        *("address", "due", "ended", "ends", "first", "key", "opened", "peers", "place"),
         *("received", "sent"),
     )
 
-    def __init__(self, key: Key, owner: int, ends: Any) -> None:
+    place: Place
+    """Its place among all flows."""
+
+    def __init__(self, key: Key, address: int, ends: Any) -> None:
         self.key = key
-        self.owner = owner
+        self.address = address
         self.ends = ends
         self.due = 0.0
         self.ended = False
@@ -99,12 +110,15 @@ class Flow:
 
 
 class Flows:
-    """The flows of all clients, within the limits of *settings*, which may be replaced."""
+    """The flows of all clients, within the limits of *settings*, which may be replaced.
+
+    Each client has a share of them.
+    """
 
     def __init__(self, settings: UdpSettings) -> None:
-        self.settings = settings
         self._by_key: dict[Key, Flow] = {}
-        self._of_owner: dict[int, int] = {}
+        self._places = Shares(_NO_LIMIT)
+        self.settings = settings
         self._peers = 0  # of all flows
         # Every flow is in here once, by a time before which it does not end.
         self._ends: list[tuple[float, int, Flow]] = []
@@ -119,19 +133,53 @@ class Flows:
         """Return the flow with that key, or None."""
         return self._by_key.get(key)
 
-    def refuses(self, owner: int) -> str | None:
-        """Return why the client *owner* may have no further flow, or None."""
-        settings = self.settings
-        if settings.flows and len(self) >= settings.flows:
+    @property
+    def settings(self) -> UdpSettings:
+        """The settings; others apply to new flows."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: UdpSettings) -> None:
+        self._settings = settings
+        self._places.limit = settings.flows or _NO_LIMIT
+
+    def refuses(self, address: int) -> str | None:
+        """Return why the client at *address*, of 128 bits, may have no further flow, or None."""
+        places, settings = self._places, self._settings
+        if len(places) >= places.limit:
             return FLOWS
+        who = client(address, settings.client_length)
         most = settings.flows_per_client
-        return CLIENT_FLOWS if most and self._of_owner.get(owner, 0) >= most else None
+        if most and places.held(who) >= most:
+            return CLIENT_FLOWS
+        return None if places.admits(who) else CLIENT_FLOWS
+
+    def make_room(self, address: int) -> Flow | None:
+        """End a flow of a client that has more than an equal share, for one at *address*, and
+        return it.
+
+        None for a client that has such a share itself, and where nobody has more.  A few flows are
+        looked at, at random: who has most of the flows has most of these.
+        """
+        places, length = self._places, self._settings.client_length
+        who = client(address, length)
+        equal, own = places.equal_share(who), places.held(who)
+        if not self._ends or own >= min(equal, self._settings.flows_per_client or equal):
+            return None
+        some = (random.choice(self._ends)[2] for _ in range(_LOOKED_AT))
+        held = [(places.held(one.place.client), one) for one in some if not one.ended]
+        most, flow = max(held, key=lambda pair: pair[0], default=(0, None))
+        if flow is None or most <= max(equal, own + 1):
+            return None
+        self._remove(flow)
+        return flow
 
     def add(self, flow: Flow) -> None:
         """Add *flow*, which has a new key, until `expire` ends it."""
         self._by_key[flow.key] = flow
         self._peers += len(flow.peers)
-        self._of_owner[flow.owner] = self._of_owner.get(flow.owner, 0) + 1
+        who = client(flow.address, self._settings.client_length)
+        flow.place = self._places.enter(who, flow, flow.due)
         heapq.heappush(self._ends, (flow.due, next(_order), flow))
 
     def touch(self, flow: Flow, peer: int, port: int, now: float) -> None:
@@ -139,7 +187,7 @@ class Flows:
 
         The caller need not repeat it for `LOOK` seconds.
         """
-        due = now + LOOK + self.settings.lifetime(port)
+        due = now + LOOK + self._settings.lifetime(port)
         if due > flow.due:
             flow.due = due
         self._remember(flow.peers, peer, due)
@@ -160,7 +208,7 @@ class Flows:
 
     def lets_in(self, flow: Flow, peer: int, now: float) -> bool:
         """Return whether *peer* may send to the client of *flow*."""
-        return self.settings.filtering == ENDPOINT or flow.peers.get(peer, now) > now
+        return self._settings.filtering == ENDPOINT or flow.peers.get(peer, now) > now
 
     def expire(self, now: float) -> list[Flow]:
         """End the flows whose time is over, and return them."""
@@ -194,8 +242,4 @@ class Flows:
         flow.ended = True
         del self._by_key[flow.key]
         self._peers -= len(flow.peers)
-        left = self._of_owner[flow.owner] - 1
-        if left:
-            self._of_owner[flow.owner] = left
-        else:
-            del self._of_owner[flow.owner]
+        self._places.leave(flow.place)

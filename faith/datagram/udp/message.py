@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import _socket
+import struct
 from typing import TYPE_CHECKING
 
 from faith.datagram.checksum import adjusted, checksum, ones_sum, pseudo_v6
-from faith.datagram.packet import UDP, Packet, write_v4, write_v6
+from faith.datagram.packet import UDP, Packet
 from faith.kernel.sockets.udp_sockets import header
+from faith.translation.address import from_packed, number
 
 if TYPE_CHECKING:
+    from faith.datagram.icmp import IpVersion
     from faith.kernel.sockets.udp_sockets import Arrival
 
 PROTOCOL = "udp"
 """The protocol's name in static maps."""
 
+_PORTS = struct.Struct("!HH")
 _NONE = 0xFFFF
 """Sent in the place of a checksum of 0, which means that there is none (RFC 768)."""
 
@@ -34,7 +37,8 @@ def datagram(source: tuple[int, int], destination: tuple[int, int], payload: byt
 
 def ports(packet: Packet) -> tuple[int, int]:
     """Return the source and destination port of a datagram, or its beginning, in *packet*."""
-    return int.from_bytes(packet.payload[:2], "big"), int.from_bytes(packet.payload[2:4], "big")
+    source, destination = _PORTS.unpack_from(packet.payload)
+    return source, destination
 
 
 def as_sent(inner: Packet, source: tuple[int, int], destination: tuple[int, int]) -> Packet:
@@ -52,23 +56,9 @@ def as_sent(inner: Packet, source: tuple[int, int], destination: tuple[int, int]
     return inner._replace(source=source[0], destination=destination[0], payload=payload)
 
 
-def whole_v6(arrival: Arrival) -> bytes:
-    """Rebuild the IPv6 packet of *arrival*, as far as it is known."""
-    source, to = _v6(arrival.sender[0]), int.from_bytes(arrival.destination, "big")
-    octets = b"".join(datagram((source, arrival.sender[1]), (to, arrival.port), arrival.payload))
-    return write_v6(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))
-
-
-def whole_v4(arrival: Arrival) -> bytes:
-    """Rebuild the IPv4 packet of *arrival*, as far as it is known."""
-    source, to = _v4(arrival.sender[0]), int.from_bytes(arrival.destination, "big")
-    octets = b"".join(datagram((source, arrival.sender[1]), (to, arrival.port), arrival.payload))
-    return write_v4(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))
-
-
-def _v6(host: str) -> int:
-    return int.from_bytes(_socket.inet_pton(_socket.AF_INET6, host), "big")
-
-
-def _v4(host: str) -> int:
-    return int.from_bytes(_socket.inet_aton(host), "big")
+def whole(version: IpVersion, arrival: Arrival) -> bytes:
+    """Rebuild the packet of *arrival*, as far as it is known."""
+    (host, port), to = arrival.sender, from_packed(arrival.destination)
+    source = number(host)
+    octets = b"".join(datagram((source, port), (to, arrival.port), arrival.payload))
+    return version.write(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import _socket
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets.udp_sockets import from_v6
+from faith.kernel.sockets.packet_info import control
+from faith.translation.address import V6, number, packed6, text4
 
 if TYPE_CHECKING:
+    import _socket
+
     from faith.datagram.udp.flows import Flow, Key
     from faith.translation.prefix import Prefix
 
@@ -51,11 +53,12 @@ class V6ToV4Ends:
 class ReturnPath:
     """The return path from an IPv4 host's endpoint to the client of a flow: sendmsg's arguments."""
 
-    __slots__ = ("control", "peer", "to")
+    __slots__ = ("control", "peer", "source", "to")
 
     def __init__(self, source: tuple[str, int], ends: V6ToV4Ends) -> None:
-        self.peer = int.from_bytes(_socket.inet_aton(source[0]), "big")
-        self.control = from_v6(ends.prefix.map(self.peer).to_bytes(16, "big"))
+        self.peer = number(source[0])
+        self.source = ends.prefix.map(self.peer)
+        self.control = control(V6, packed6(self.source))
         self.to = ends.client[0], 0, 0, ends.client[2]
 
 
@@ -74,15 +77,10 @@ class ForwardPath:
         self.twin = twin
         source, port = flow.ends.source, flow.ends.port
         # As the kernel does: a datagram to the gateway itself comes from the same address.
-        self.seen_as = (to[0] if source is None else text_v4(source)), port
+        self.seen_as = (to[0] if source is None else text4(source)), port
         self.fresh = 0.0  # the flow need not be touched before this time
 
     @property
     def ended(self) -> bool:
         """True if a flow of this path has ended."""
         return self.flow.ended or (self.twin is not None and self.twin.ended)
-
-
-def text_v4(v4: int) -> str:
-    """Return an IPv4 address as text."""
-    return _socket.inet_ntoa(v4.to_bytes(4, "big"))

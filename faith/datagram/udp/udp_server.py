@@ -16,7 +16,8 @@ from faith.datagram.udp.flows import Flows
 from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6, is_gone
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
-from faith.kernel.sockets.udp_sockets import limit_mtu, receive
+from faith.datagram.udp.v6_sender import V6Sender
+from faith.kernel.sockets.udp_sockets import receive
 from faith.translation.reasons import EXPIRED, STOPPED
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class UdpSockets(NamedTuple):
     send_v4: _socket.socket
     icmp_v6: _socket.socket
     icmp_v4: _socket.socket
+    pieces_v6: _socket.socket
 
 
 class Udp:
@@ -68,16 +70,17 @@ class Udp:
         self._poll = select.epoll()
         self._by_descriptor: dict[int, Flow] = {}
         self.flows_from_v6, self.flows_from_v4 = Flows(settings), Flows(settings)
-        shared = self.counters, Paces(ERRORS, ERRORS_PER_CLIENT)
+        self._errors = Paces(ERRORS, ERRORS_PER_CLIENT, settings.client_length)
+        shared = self.counters, self._errors
         self.reports = reports
         noticed = self._watch, self._forget
-        v6, v4 = sockets.send_v6, sockets.send_v4
-        self.v6_to_v4 = UdpV6ToV4(policy, self.flows_from_v6, v6, *shared, *noticed, reports)
-        self.v4_to_v6 = UdpV4ToV6(policy, self.flows_from_v4, v4, v6, *shared, reports)
+        self._v6 = V6Sender(sockets.send_v6, sockets.pieces_v6, settings.mtu)
+        self.v6_to_v4 = UdpV6ToV4(policy, self.flows_from_v6, self._v6, *shared, *noticed, reports)
+        senders = sockets.send_v4, self._v6
+        self.v4_to_v6 = UdpV4ToV6(policy, self.flows_from_v4, *senders, *shared, reports)
         self._sweeper: TimerHandle | None = None
         self.handover = FlowHandover(self)
         """The flows, for the server of another process to continue with."""
-        limit_mtu(sockets.send_v6, settings.mtu)
 
     def serve(self) -> None:
         """Start to read; does nothing if it has started."""
@@ -129,7 +132,8 @@ class Udp:
     def configure(self, settings: UdpSettings) -> None:
         """Apply other *settings* from now on."""
         self.flows_from_v6.settings = self.flows_from_v4.settings = settings
-        limit_mtu(self._sockets.send_v6, settings.mtu)
+        self._errors.limit(ERRORS, ERRORS_PER_CLIENT, settings.client_length)
+        self._v6.limit(settings.mtu)
 
     # -- input -------------------------------------------------------------------------------
 

@@ -3,29 +3,34 @@ addresses."""
 
 from __future__ import annotations
 
-import _socket
 import itertools
 import random
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.packet import UDP
-from faith.datagram.report import NO_WAY, about_v6, error_for_v4, pass_on_v4
+from faith.datagram.report import NO_WAY, about, pass_on
 from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import LOOK, Flow
-from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports, whole_v4
-from faith.kernel.sockets.udp_sockets import from_v4, from_v6, header
+from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports
+from faith.datagram.udp.udp_translation import UdpTranslation
+from faith.kernel.sockets.packet_info import control
+from faith.translation.address import V4, V6, from_packed, number, packed4, packed6, text4, text6
 from faith.translation.reasons import FLOWS, HOPS, NO_PREFIX
 from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
+    import _socket
+
     from faith.datagram.pace import Paces
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
     from faith.datagram.udp.flow_reports import FlowReports
     from faith.datagram.udp.flows import Flows, Key
     from faith.datagram.udp.udp_counters import UdpCounters
-    from faith.kernel.sockets.udp_sockets import Arrival, Control
+    from faith.datagram.udp.v6_sender import V6Sender
+    from faith.kernel.sockets.packet_info import Control
+    from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
 
 _PORTS = range(1024, 1 << 16)
@@ -50,8 +55,8 @@ class V4ToV6Ends:
     """
 
     __slots__ = (
-        *("client", "control", "fresh", "hops_left", "host", "host_text", "judged"),
-        *("mapped", "source", "to"),
+        *("back", "client", "control", "fresh", "hops_left", "host", "host_text"),
+        *("judged", "mapped", "source", "to"),
     )
 
     def __init__(
@@ -65,18 +70,18 @@ class V4ToV6Ends:
         self.mapped = mapped
         self.source = source
         self.host = host
-        self.to = _socket.inet_ntoa(client[0].to_bytes(4, "big")), 0
+        self.to = text4(client[0]), 0
+        self.back = control(V4, packed4(mapped[0]))  # sends answers from the mapped address
         self.control: Control = []  # sends with the hop limit of the last datagram, less one
         self.hops_left = b""
         self.fresh = 0.0  # the flow need not be touched before this time
         self.judged: tuple[object, ...] = ()  # the key of its datagrams among the judged ones
-        self.host_text = _socket.inet_ntop(_socket.AF_INET6, host[0].to_bytes(16, "big"))
+        self.host_text = text6(host[0])
 
     @property
     def reply(self) -> Reply:
         """The identity of an answer."""
-        source = self.source[0].to_bytes(16, "big")
-        return self.host_text, self.host[1], source, self.source[1]
+        return self.host_text, self.host[1], packed6(self.source[0]), self.source[1]
 
 
 def is_gone(flow: Flow, before: Policy, now: Policy) -> bool:
@@ -89,41 +94,28 @@ def is_gone(flow: Flow, before: Policy, now: Policy) -> bool:
     return before.prefixes.find(source) is not None and now.prefixes.find(source) is None
 
 
-class UdpV4ToV6:
-    """The translator of datagrams from IPv4 to IPv6; sends by raw sockets, one of each family.
+class UdpV4ToV6(UdpTranslation):
+    """The translator of datagrams from IPv4 to IPv6; sends by the raw socket *v4*, and by *v6*."""
 
-    *policy* decides; *errors* limits the rate of the gateway's own errors.  *reports* are of what
-    begins and of what is refused.
-    """
+    near = icmp.V4
 
     def __init__(
         self,
         policy: Policy,
         flows: Flows,
         v4: _socket.socket,
-        v6: _socket.socket,
+        v6: V6Sender,
         counters: UdpCounters,
         errors: Paces,
         reports: FlowReports = NO_REPORTS,
     ) -> None:
-        self._policy = policy
-        self._flows = flows
+        super().__init__(policy, flows, counters, errors, reports)
         self._v4 = v4
         self._v6 = v6
-        self._counters = counters
-        self._errors = errors
-        self._reports = reports
         self._judged: dict[tuple[object, ...], Flow] = {}
         self._replies: dict[Reply, Flow] = {}
 
-    @property
-    def policy(self) -> Policy:
-        """The policy that decides; another one decides about every flow anew."""
-        return self._policy
-
-    @policy.setter
-    def policy(self, policy: Policy) -> None:
-        self._policy = policy
+    def _forget_decisions(self) -> None:
         self._judged.clear()
 
     # -- from clients ------------------------------------------------------------------------
@@ -142,13 +134,12 @@ class UdpV4ToV6:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
             ends.hops_left = hops_left
-            ends.control = from_v6(ends.source[0].to_bytes(16, "big"), arrival.hops - 1)
+            ends.control = control(V6, packed6(ends.source[0]), arrival.hops - 1)
         if now >= ends.fresh:
             ends.fresh = now + LOOK
             self._flows.touch(flow, ends.host[0], ends.host[1], now)
-        message = [header(ends.source[1], ends.host[1], len(payload)), payload]
         try:
-            self._v6.sendmsg(message, ends.control, 0, (ends.host_text, 0))
+            self._v6.send(payload, ends.source, ends.host, ends.control, (ends.host_text, 0))
         except OSError as error:
             self._counters.lost()
             no_way = error.errno in NO_WAY
@@ -158,8 +149,7 @@ class UdpV4ToV6:
         return None
 
     def _find(self, arrival: Arrival, now: float) -> Flow | Send | None:
-        client = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
-        mapped = int.from_bytes(arrival.destination, "big")
+        client, mapped = number(arrival.sender[0]), from_packed(arrival.destination)
         verdict = admit_from_v4(self._policy, client, mapped, arrival.port, PROTOCOL)
         refused = verdict.refused or (NO_PREFIX if verdict.source is None else None)
         if refused or verdict.source is None:
@@ -171,12 +161,13 @@ class UdpV4ToV6:
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
-            if why := self._flows.refuses(client):
+            address = self.near.above | client
+            if why := self._no_room(address, now):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V4, now)
             ends = self._new_ends(*endpoints, verdict.source, host)
             if ends is None:
                 return self._refuse(FLOWS, arrival, icmp.PROHIBITED_V4, now)
-            flow = Flow(key, client, ends)
+            flow = Flow(key, address, ends)
             self._flows.add(flow)
             self._flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
@@ -213,18 +204,6 @@ class UdpV4ToV6:
             del self._replies[ends.reply]
         self._judged.pop(ends.judged, None)
 
-    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
-        self._counters.refused(why)
-        self._reports.refused(why, arrival)
-        return self._error_for(arrival, error, now)
-
-    def _error_for(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
-        """Return *error* about *arrival* for its sender; None above the rate limit."""
-        client = _socket.inet_aton(arrival.sender[0])
-        if self._errors.refuses(client, now):
-            return None
-        return error_for_v4(error, whole_v4(arrival), int.from_bytes(client, "big"))
-
     # -- from IPv6 hosts ---------------------------------------------------------------------
 
     def whose(self, arrival: Arrival) -> Flow | None:
@@ -236,9 +215,8 @@ class UdpV4ToV6:
     def send_back(self, flow: Flow, payload: bytes) -> None:
         """Send an answer on to the client of *flow*."""
         ends = flow.ends
-        control = from_v4(ends.mapped[0].to_bytes(4, "big"))
         try:
-            self._v4.sendmsg(datagram(ends.mapped, ends.client, payload), control, 0, ends.to)
+            self._v4.sendmsg(datagram(ends.mapped, ends.client, payload), ends.back, 0, ends.to)
         except OSError:
             self._counters.lost()
         else:
@@ -248,16 +226,15 @@ class UdpV4ToV6:
     def translate_error(self, packet: Packet) -> Send | None:
         """Translate an ICMPv6 error from an IPv6 host, in *packet*, for the client; or None."""
         error = icmp.read(packet.payload)
-        inner = about_v6(error, UDP) if error else None
+        inner = about(icmp.V6, error, UDP) if error else None
         if error is None or inner is None:
             return None
         ours, port = ports(inner)
-        host = _socket.inet_ntop(_socket.AF_INET6, inner.destination.to_bytes(16, "big"))
-        flow = self._replies.get((host, port, inner.source.to_bytes(16, "big"), ours))
+        flow = self._replies.get((text6(inner.destination), port, packed6(inner.source), ours))
         translated = icmp.to_v4(error)
         if flow is None or translated is None:
             return None
         self._counters.error("v6")
-        about = as_sent(inner, flow.ends.client, flow.ends.mapped)
+        quoted = as_sent(inner, flow.ends.client, flow.ends.mapped)
         reporter = self._policy.maps.to_v4(packet.source, PROTOCOL)
-        return pass_on_v4(translated, about, reporter, packet.hops)
+        return pass_on(self.near, translated, quoted, reporter, packet.hops)

@@ -3,17 +3,18 @@ ports."""
 
 from __future__ import annotations
 
-import _socket
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.packet import UDP, read_v4
-from faith.datagram.report import NO_WAY, about_v4, error_for_v6, pass_on_v6, reporter_v6
+from faith.datagram.report import NO_WAY, about, pass_on, reporter_v6
 from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import LOOK, Flow
-from faith.datagram.udp.message import PROTOCOL, as_sent, ports, whole_v6
-from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6, text_v4
-from faith.kernel.sockets.udp_sockets import flow_socket, header, set_hops
+from faith.datagram.udp.message import PROTOCOL, as_sent, ports
+from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6
+from faith.datagram.udp.udp_translation import UdpTranslation
+from faith.kernel.sockets.udp_sockets import flow_socket, set_hops
+from faith.translation.address import from_packed, number, text4
 from faith.translation.reasons import FILTERED, HOPS, NO_SOCKET, OWN, SOURCE_MAPPED
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from faith.datagram.udp.flow_reports import FlowReports
     from faith.datagram.udp.flows import Flows
     from faith.datagram.udp.udp_counters import UdpCounters
+    from faith.datagram.udp.v6_sender import V6Sender
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
     from faith.translation.prefix import Prefix
@@ -34,48 +36,35 @@ MOST_RETURN_PATHS = 1 << 16
 """The most return paths remembered; beyond, all are forgotten at once."""
 
 
-class UdpV6ToV4:
-    """The translator of datagrams from IPv6 to IPv4; sends answers by the raw socket *sender*.
+class UdpV6ToV4(UdpTranslation):
+    """The translator of datagrams from IPv6 to IPv4; sends answers by *sender*.
 
-    *policy* decides; *errors* limits the rate of the gateway's own errors.  *watch* is called with
-    every new flow, and *forget* with one that has ended, before its socket is closed.  *reports*
-    are of what begins and of what is refused.
+    *watch* is called with every new flow, and *forget* with one that has ended, before its socket
+    is closed.
     """
+
+    near = icmp.V6
 
     def __init__(
         self,
         policy: Policy,
         flows: Flows,
-        sender: _socket.socket,
+        sender: V6Sender,
         counters: UdpCounters,
         errors: Paces,
         watch: Callable[[Flow], None],
         forget: Callable[[Flow], None],
         reports: FlowReports = NO_REPORTS,
     ) -> None:
-        self._policy = policy
-        self._flows = flows
+        super().__init__(policy, flows, counters, errors, reports)
         self._sender = sender
-        self._counters = counters
-        self._errors = errors
         self._watch = watch
         self._forget = forget
-        self._reports = reports
         self._paths: dict[tuple[object, ...], ForwardPath] = {}
         self._by_endpoint: dict[tuple[int | None, int], Flow] = {}
         self._return_paths = 0  # of all flows
 
-    @property
-    def policy(self) -> Policy:
-        """The policy that decides; another one decides about every path anew."""
-        return self._policy
-
-    @policy.setter
-    def policy(self, policy: Policy) -> None:
-        self._policy = policy
-        self._forget_paths()
-
-    def _forget_paths(self) -> None:
+    def _forget_decisions(self) -> None:
         for path in self._paths.values():
             path.flow.ends.path_keys.clear()
         self._paths.clear()
@@ -91,7 +80,7 @@ class UdpV6ToV4:
             if not isinstance(found, ForwardPath):
                 return found
             if len(self._paths) >= MOST_FORWARD_PATHS:
-                self._forget_paths()
+                self._forget_decisions()
             path = self._paths[source, original] = found
             path.flow.ends.path_keys.add((source, original))
         ends = path.flow.ends
@@ -118,8 +107,7 @@ class UdpV6ToV4:
 
     def _find(self, arrival: Arrival, now: float) -> ForwardPath | Send | None:
         """Return the forward path of *arrival*, or the error for its client, or None."""
-        client = int.from_bytes(_socket.inet_pton(_socket.AF_INET6, arrival.sender[0]), "big")
-        target = int.from_bytes(arrival.destination, "big")
+        client, target = number(arrival.sender[0]), from_packed(arrival.destination)
         prefix = self._policy.prefixes.find(target)
         if prefix is None:
             return None  # the prefix has just been removed
@@ -139,8 +127,7 @@ class UdpV6ToV4:
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6, now)
-            why = self._flows.refuses(client >> 64)
-            if why:
+            if why := self._no_room(client, now):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V6, now)
             try:
                 flow = self._open(key, (*arrival.sender, zone), prefix, source)
@@ -151,7 +138,7 @@ class UdpV6ToV4:
             flow.first = server, arrival.port
             flow.opened = now
             self._reports.begun(flow, now)
-        return ForwardPath(flow, server, (text_v4(server), arrival.port), twin)
+        return ForwardPath(flow, server, (text4(server), arrival.port), twin)
 
     def _twin(self, server: int, port: int) -> Flow | None:
         """Return the flow whose endpoint on the gateway this is."""
@@ -163,8 +150,8 @@ class UdpV6ToV4:
     def _open(
         self, key: tuple[int, ...], client: tuple[str, int, int], prefix: Prefix, source: int | None
     ) -> Flow:
-        sock = flow_socket(None if source is None else text_v4(source), client[1])
-        flow = Flow(key, key[0] >> 64, V6ToV4Ends(sock, source, client, prefix))
+        sock = flow_socket(None if source is None else text4(source), client[1])
+        flow = Flow(key, key[0], V6ToV4Ends(sock, source, client, prefix))
         try:
             self.settle(flow)
         except OSError:
@@ -197,18 +184,6 @@ class UdpV6ToV4:
         ends.return_paths.clear()  # other flows may have paths to it still
         flow.peers.clear()
 
-    def _refuse(self, why: str, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
-        self._counters.refused(why)
-        self._reports.refused(why, arrival)
-        return self._error_for(arrival, error, now)
-
-    def _error_for(self, arrival: Arrival, error: icmp.Error, now: float) -> Send | None:
-        """Return *error* about *arrival* for its sender; None above the rate limit."""
-        client = _socket.inet_pton(_socket.AF_INET6, arrival.sender[0])
-        if self._errors.refuses(client[:8], now):
-            return None
-        return error_for_v6(error, whole_v6(arrival), int.from_bytes(client, "big"), arrival.scope)
-
     # -- from IPv4 hosts ---------------------------------------------------------------------
 
     def whose(self, arrival: Arrival, now: float) -> Flow | None:
@@ -217,11 +192,10 @@ class UdpV6ToV4:
         It is None as well where the filter refuses the sender: a mapped server may send from the
         port that it serves, and clients reach the server by that port all the same.
         """
-        flow = self._by_endpoint.get((int.from_bytes(arrival.destination, "big"), arrival.port))
+        flow = self._by_endpoint.get((from_packed(arrival.destination), arrival.port))
         if flow is None:
             return None
-        peer = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
-        return flow if self._flows.lets_in(flow, peer, now) else None
+        return flow if self._flows.lets_in(flow, number(arrival.sender[0]), now) else None
 
     def send_back(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
         """Send on to the client of *flow* what arrived from an IPv4 endpoint."""
@@ -230,9 +204,9 @@ class UdpV6ToV4:
         if not self._flows.lets_in(flow, path.peer, now):
             self._counters.refused(FILTERED)
             return
-        message = [header(source[1], ends.client[1], len(payload)), payload]
+        between = (path.source, source[1]), (flow.key[0], ends.client[1])
         try:
-            self._sender.sendmsg(message, path.control, 0, path.to)
+            self._sender.send(payload, *between, path.control, path.to)
         except OSError:
             self._counters.lost()
         else:
@@ -255,17 +229,17 @@ class UdpV6ToV4:
         """Translate an ICMP error from an IPv4 host, in a whole packet, for the client; or None."""
         packet = read_v4(octets)
         error = icmp.within(packet)
-        inner = about_v4(error, UDP) if error else None
+        inner = about(icmp.V4, error, UDP) if error else None
         if packet is None or error is None or inner is None:
             return None
         ours, port = ports(inner)
         flow = self._by_endpoint.get((inner.source, ours)) or self._by_endpoint.get((None, ours))
-        translated = icmp.to_v6(error, icmp.HEADERS_DIFFER_BY + inner.length)
+        translated = icmp.V4.translate(error, inner)
         if flow is None or translated is None or inner.destination not in flow.peers:
             return None
         self._counters.error("v4")
         client, prefix = flow.ends.client, flow.ends.prefix
         server = prefix.map(inner.destination), port
-        about = as_sent(inner, (flow.key[0], client[1]), server)
+        quoted = as_sent(inner, (flow.key[0], client[1]), server)
         reporter = reporter_v6(packet.source, prefix, self._policy)
-        return pass_on_v6(translated, about, reporter, packet.hops, client[2])
+        return pass_on(self.near, translated, quoted, reporter, packet.hops, client[2])

@@ -23,6 +23,7 @@ from faith.kernel.netlink.netlink import (
     setup_error,
 )
 from faith.kernel.netlink.routes import PROTOCOL
+from faith.translation.address import text4
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -105,7 +106,7 @@ def unanswered(networks: Iterable[Network]) -> Iterator[str]:
         if _arp_ignore(name) and any(_holds(subnet, network) for network in some):
             yield (
                 f"{name} answers ARP for its own addresses alone, and not for mapped ones of"
-                f" {rtnetlink.text4(*subnet)}: sysctl net.ipv4.conf.{name}.arp_ignore=0, and"
+                f" {text4(*subnet)}: sysctl net.ipv4.conf.{name}.arp_ignore=0, and"
                 " all.arp_ignore=0"
             )
 

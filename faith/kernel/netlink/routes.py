@@ -22,6 +22,7 @@ from faith.kernel.netlink.netlink import (
     Netlink,
     setup_error,
 )
+from faith.translation.address import IPV4_MAPPED, text6
 from faith.translation.prefix import LOW32, RFC6052, Prefix
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ _HINTS = {
 }
 _NEVER = (
     (0, 127, "the unspecified and the loopback address"),
-    (0xFFFF << 32, 96, "the IPv4-mapped addresses, which no packet may carry"),
+    (IPV4_MAPPED, 96, "the IPv4-mapped addresses, which no packet may carry"),
     (0xFE80 << 112, 10, "the link-local addresses"),
     (0xFF << 120, 8, "the multicast addresses"),
 )
@@ -228,7 +229,7 @@ def _conflicts(
 def _with_address(prefix: Prefix, own: Address, link: Link | None) -> Iterator[str]:
     interface = link.name if link else "an interface"
     if own.address in prefix:
-        yield f"it holds {rtnetlink.address_text(own.address)}, an address of {interface}"
+        yield f"it holds {text6(own.address)}, an address of {interface}"
     elif _holds(own.network, own.length, prefix.address, prefix.length):
         yield f"it lies in {rtnetlink.text(own.network, own.length)}, the subnet of {interface}"
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from _socket import inet_ntoa
 
 from faith.kernel.netlink.netlink import Netlink, attribute, attributes
+from faith.translation.address import from_packed, text6
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Route:
         self.protocol: int = protocol
         self.kind: int = kind
         attrs = dict(attributes(body[_RTMSG.size :]))
-        self.network = int.from_bytes(attrs.get(_RTA_DST, b""), "big")
+        self.network = from_packed(attrs.get(_RTA_DST, b""))
         self.table = _native(attrs, _RTA_TABLE, table)
         self.metric = _native(attrs, _RTA_PRIORITY)
         self.interface = _native(attrs, _RTA_OIF)
@@ -103,11 +103,11 @@ class Address:
         attrs = dict(attributes(body[_IFADDRMSG.size :]))
         # equals the address itself, except on a point-to-point link
         far_end = attrs.get(_IFA_ADDRESS, b"")
-        self.address = int.from_bytes(attrs.get(_IFA_LOCAL, far_end), "big")
+        self.address = from_packed(attrs.get(_IFA_LOCAL, far_end))
         alone = _native(attrs, _IFA_FLAGS, flags) & _IFA_F_NOPREFIXROUTE
         self.length: int = 128 if alone else length
         shift = 128 - self.length
-        self.network = int.from_bytes(far_end, "big") >> shift << shift
+        self.network = from_packed(far_end) >> shift << shift
 
 
 class Link:
@@ -176,7 +176,7 @@ def local_ipv4(netlink: Netlink, protocol: int) -> Iterator[tuple[int, int, int]
             got, length, table, by, kind, *attrs = _LOCAL.unpack_from(body)
             (l1, k1, _, l2, k2, network, l3, k3, metric) = attrs
             if (got, table, by, kind, l1, k1, l2, k2, l3, k3) == usual:
-                yield int.from_bytes(network, "big"), length, metric
+                yield from_packed(network), length, metric
                 continue
         route = Route(body)
         if (body[0], route.table, route.protocol, route.kind) == usual[:4]:
@@ -230,20 +230,8 @@ def is_local(kind: int, body: bytes) -> bool:
 
 
 def text(network: int, length: int) -> str:
-    """Return an IPv6 network as text."""
-    return f"{address_text(network)}/{length}"
-
-
-def text4(network: int, length: int) -> str:
-    """Return an IPv4 network as text."""
-    return f"{inet_ntoa(network.to_bytes(4, 'big'))}/{length}"
-
-
-def address_text(v6: int) -> str:
-    """Return an IPv6 address as text; ipaddress is imported only when it is needed."""
-    from ipaddress import IPv6Address
-
-    return str(IPv6Address(v6))
+    """Return an IPv6 network as text, also ``/128``."""
+    return f"{text6(network)}/{length}"
 
 
 def _native(attrs: dict[int, bytes], kind: int, default: int = 0) -> int:

@@ -12,6 +12,8 @@ import socket
 import sys
 from typing import Any, Literal
 
+from faith.translation.address import text
+
 SIZE = 64
 """Datagrams in a batch."""
 
@@ -160,12 +162,12 @@ def _field(array: Any, field: Any, kind: Literal["I", "Q"]) -> memoryview[int]:
 def host_text(octets: bytes) -> str:
     """Return the address in *octets* as text, of IPv6 with the zone where it has one."""
     if len(octets) == 4:
-        return socket.inet_ntop(socket.AF_INET, octets)
-    text = socket.inet_ntop(socket.AF_INET6, octets[:16])
+        return text(octets)
+    address = text(octets[:16])
     scope = int.from_bytes(octets[16:], _ORDER)
     if not scope:
-        return text
+        return address
     try:
-        return f"{text}%{socket.if_indextoname(scope)}"
+        return f"{address}%{socket.if_indextoname(scope)}"
     except OSError:
-        return f"{text}%{scope}"
+        return f"{address}%{scope}"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from faith.kernel import text_file
+from faith.translation.address import packed
 
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp6
 _TABLES: dict[int, tuple[str, str]] = {
@@ -50,10 +51,8 @@ def _words(address: str) -> set[str]:
     """How /proc/net has *address*, and what is as good: the address of all of its family."""
     if not address:
         return set()
-    host = address.partition("%")[0]
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    packed = socket.inet_pton(family, host)
-    parts = (packed[at : at + 4] for at in range(0, len(packed), 4))
+    octets = packed(address)
+    parts = (octets[at : at + 4] for at in range(0, len(octets), 4))
     text = "".join(f"{int.from_bytes(part, sys.byteorder):08X}" for part in parts)
     return {text, "0" * len(text), "0" * 32}
 

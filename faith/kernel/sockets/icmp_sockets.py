@@ -62,10 +62,16 @@ def copied(sock: _socket.socket) -> _socket.socket:
     return _socket.socket(fileno=os.dup(sock.fileno()))
 
 
-def _raw(family: int, protocol: int) -> _socket.socket:
+def raw_socket(family: int, protocol: int) -> _socket.socket:
+    """Return a raw, non-blocking socket.  Raises SetupError."""
     try:
         sock = _socket.socket(family, _socket.SOCK_RAW | _socket.SOCK_NONBLOCK, protocol)
     except OSError as error:
         raise refusal("open a raw socket", error, *CAPABILITIES) from error
+    return sock
+
+
+def _raw(family: int, protocol: int) -> _socket.socket:
+    sock = raw_socket(family, protocol)
     sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _QUEUE)
     return sock

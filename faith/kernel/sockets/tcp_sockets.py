@@ -16,6 +16,7 @@ import struct
 import sys
 
 from faith.errors import PermissionNeeded, SetupError
+from faith.translation.address import family_of
 
 # linux/in6.h, linux/in.h and linux/netfilter_ipv6/ip6_tables.h; not all in Python 3.11's socket.
 IP_TRANSPARENT = 19
@@ -39,6 +40,14 @@ NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+
+QUIET = 15.0
+"""Seconds that a reset waits for `unacknowledged` octets of which none moves.
+
+A peer that reads 10 kB/s may acknowledge every 7 s only: when half its buffer is free.
+"""
+LONGEST = 120.0
+"""Seconds that a reset waits although the peer still reads, a little at a time."""
 
 _LISTENER_OPTIONS = (
     (_socket.SOL_SOCKET, _socket.SO_REUSEADDR),
@@ -78,9 +87,8 @@ def listener(
 
     Raises SetupError, which names the process that holds the port when it can be found.
     """
-    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
     try:
-        sock = stream_socket(family, transparent=transparent, reuseport=reuseport)
+        sock = stream_socket(family_of(address), transparent=transparent, reuseport=reuseport)
         try:
             sock.bind((address, port))
             sock.listen(backlog)
@@ -88,7 +96,7 @@ def listener(
             sock.close()
             raise
     except OSError as error:
-        where = f"[{address}]:{port}" if family == _socket.AF_INET6 else f"{address}:{port}"
+        where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         raise _refused(f"listen on {where}", port, error) from error
     return sock
 

@@ -11,19 +11,19 @@ from typing import NamedTuple
 
 from faith.kernel.process.capabilities import refusal
 from faith.kernel.sockets.icmp_sockets import CAPABILITIES as RAW
+from faith.kernel.sockets.icmp_sockets import raw_socket
 from faith.kernel.sockets.tcp_sockets import IP_TRANSPARENT, IPV6_TRANSPARENT
+from faith.translation.address import V4, V6, number, text4
 
 CAPABILITIES = ("CAP_NET_ADMIN", *RAW)
 
 # linux/in.h, linux/in6.h, asm-generic/socket.h.
 _IP_TTL, _IP_RECVTTL, _IP_FREEBIND, _IP_RECVORIGDSTADDR = 2, 12, 15, 20
-_IP_MTU_DISCOVER, _DONT_DISCOVER, _IP_PKTINFO = 10, 0, 8
+_IP_MTU_DISCOVER, _DONT_DISCOVER = 10, 0
 _IPV6_MTU, _IPV6_RECVORIGDSTADDR, _IPV6_FREEBIND = 24, 74, 78
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
 _V4, _V6 = _socket.IPPROTO_IP, _socket.IPPROTO_IPV6
 
-_PKTINFO_V4 = struct.Struct("=i4s4s")
-_PKTINFO_V6 = struct.Struct("=16si")
 _INT = struct.Struct("=i")
 _SOCKADDR_V4 = struct.Struct("!2xH4s")
 _SOCKADDR_V6 = struct.Struct("!2xH4x16s")
@@ -33,12 +33,29 @@ _HEADER = struct.Struct("!HHHH")
 HEADER = _HEADER.size
 _CHECKSUM_AT = 6
 
+_ARRIVALS = {
+    V4: ("127.0.0.1", _V4, (IP_TRANSPARENT, _IP_RECVORIGDSTADDR, _IP_RECVTTL)),
+    V6: (
+        "::1",
+        _V6,
+        (
+            _socket.IPV6_V6ONLY,
+            IPV6_TRANSPARENT,
+            _IPV6_RECVORIGDSTADDR,
+            _socket.IPV6_RECVHOPLIMIT,
+        ),
+    ),
+}
+"""Of sockets that receive: the address to bind, and the options to set."""
+_SENDERS = {
+    V4: ((_V4, _IP_MTU_DISCOVER, _DONT_DISCOVER),),
+    V6: ((_V6, _IPV6_FREEBIND, 1), (_V6, _socket.IPV6_CHECKSUM, _CHECKSUM_AT)),
+}
+
 _QUEUE = 1 << 20
 _LARGEST = 1 << 16
 _ROOM = 256
 _TRIES = 4
-
-Control = list[tuple[int, int, bytes]]
 
 
 class Arrival(NamedTuple):
@@ -92,24 +109,14 @@ def arrivals(family: int) -> _socket.socket:
 
     It is bound to the loopback address, on a port of the kernel's choice.  Raises SetupError.
     """
-    with_v6 = family == _socket.AF_INET6
-    options = (
-        (
-            (_V6, _socket.IPV6_V6ONLY),
-            (_V6, IPV6_TRANSPARENT),
-            (_V6, _IPV6_RECVORIGDSTADDR),
-            (_V6, _socket.IPV6_RECVHOPLIMIT),
-        )
-        if with_v6
-        else ((_V4, IP_TRANSPARENT), (_V4, _IP_RECVORIGDSTADDR), (_V4, _IP_RECVTTL))
-    )
+    loopback, level, options = _ARRIVALS[family]
     try:
         sock = _socket.socket(family, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)
         try:
-            for level, option in options:
+            for option in options:
                 sock.setsockopt(level, option, 1)
             _enlarge(sock)
-            sock.bind(("::1" if with_v6 else "127.0.0.1", 0))
+            sock.bind((loopback, 0))
         except BaseException:
             sock.close()
             raise
@@ -134,45 +141,27 @@ def sender(family: int) -> _socket.socket:
 
     It never receives anything; `header` makes its datagrams' headers.  Raises SetupError.
     """
-    try:
-        sock = _socket.socket(family, _socket.SOCK_RAW | _socket.SOCK_NONBLOCK, _socket.IPPROTO_UDP)
-    except OSError as error:
-        raise refusal("open a raw socket for UDP", error, *RAW) from error
+    sock = raw_socket(family, _socket.IPPROTO_UDP)
     _receive_nothing(sock)
-    if family == _socket.AF_INET6:
-        sock.setsockopt(_V6, _IPV6_FREEBIND, 1)
-        sock.setsockopt(_V6, _socket.IPV6_CHECKSUM, _CHECKSUM_AT)
-    else:
-        sock.setsockopt(_V4, _IP_MTU_DISCOVER, _DONT_DISCOVER)
+    for option in _SENDERS[family]:
+        sock.setsockopt(*option)
     return sock
 
 
-def limit_mtu(sock: _socket.socket, mtu: int) -> None:
-    """Make an IPv6 `sender` fragment packets above *mtu* octets."""
-    sock.setsockopt(_V6, _IPV6_MTU, mtu)
+def piece_sender() -> _socket.socket:
+    """Return a raw, non-blocking socket that sends IPv6 fragments from any address.
+
+    What it sends begins with a fragment header.  It never receives anything.  Raises SetupError.
+    """
+    sock = raw_socket(_socket.AF_INET6, _socket.IPPROTO_FRAGMENT)
+    _receive_nothing(sock)
+    sock.setsockopt(_V6, _IPV6_FREEBIND, 1)
+    return sock
 
 
 def header(source: int, destination: int, length: int, checksum: int = 0) -> bytes:
     """Return a UDP header for *length* octets of payload; the kernel fills in IPv6's checksum."""
     return _HEADER.pack(source, destination, _HEADER.size + length, checksum)
-
-
-def from_v6(source: bytes, hops: int = 0) -> Control:
-    """Return the control message to send from *source* (packed IPv6), with *hops* left (0:
-    default)."""
-    control = [(_V6, _socket.IPV6_PKTINFO, _PKTINFO_V6.pack(source, 0))]
-    if hops:
-        control.append((_V6, _socket.IPV6_HOPLIMIT, _INT.pack(hops)))
-    return control
-
-
-def from_v4(source: bytes, hops: int = 0) -> Control:
-    """Return the control message to send from *source* (packed IPv4), with *hops* left (0:
-    default)."""
-    control = [(_V4, _IP_PKTINFO, _PKTINFO_V4.pack(0, source, bytes(4)))]
-    if hops:
-        control.append((_V4, _IP_TTL, _INT.pack(hops)))
-    return control
 
 
 def _receive_nothing(sock: _socket.socket) -> None:
@@ -222,8 +211,8 @@ def own_address(to: int) -> int | None:
         sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
         try:
             # connect() of a UDP socket sends nothing
-            sock.connect((_socket.inet_ntoa(to.to_bytes(4, "big")), 1))
-            return int.from_bytes(_socket.inet_aton(sock.getsockname()[0]), "big")
+            sock.connect((text4(to), 1))
+            return number(sock.getsockname()[0])
         finally:
             sock.close()
     except OSError:

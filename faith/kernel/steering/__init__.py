@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from faith.errors import SetupError
 from faith.kernel.steering import redirect, route, sk_lookup, tproxy
 from faith.kernel.steering.base import Steering
+from faith.kernel.steering.first_fit import first_fit
 from faith.translation.ports import NO_PORTS
 
 if TYPE_CHECKING:
@@ -53,11 +53,12 @@ def bring_in(
     """
     prefixes = tuple(prefixes)
     route.check_number(own)
-    steering = (
-        _first_fit(ports, prefixes, workers)
-        if method == "auto"
-        else _STARTS[method](ports, prefixes, workers)
-    )
+    methods, refused = _STARTS, ""
+    if method == "auto" and len(ports) > _FEW_PORTS:
+        methods = {name: start for name, start in _STARTS.items() if name != "route"}
+        refused = f"route: {len(ports)} ports are more than {_FEW_PORTS}"
+    step = f"steer ports {ports}"
+    _, steering = first_fit(step, method, methods, ports, prefixes, workers, refused=refused)
     if steering.method != "route":
         _listen_too(steering, own)
     return steering
@@ -76,19 +77,6 @@ def taken_over(state: dict[str, Any]) -> Steering:
     Nothing changes in the kernel: what lives by a descriptor has never been without one.
     """
     return _RESUMES[state["way"]](state["listeners"], state["held"])
-
-
-def _first_fit(ports: Ports, prefixes: tuple[Prefix, ...], workers: int) -> Steering:
-    refusals = []
-    for method, start in _STARTS.items():
-        if method == "route" and len(ports) > _FEW_PORTS:
-            refusals.append(f"route: {len(ports)} ports are more than {_FEW_PORTS}")
-            continue
-        try:
-            return start(ports, prefixes, workers)
-        except SetupError as error:
-            refusals.append(f"{method}: {error}")
-    raise SetupError(f"steer ports {ports}", "no method works; " + "; ".join(refusals))
 
 
 def _listen_too(steering: Steering, ports: Ports) -> None:

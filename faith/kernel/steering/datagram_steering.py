@@ -9,10 +9,10 @@ import _socket
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from faith.errors import SetupError
 from faith.kernel.nft.expressions import UDP, accept, daddr4_in, daddr_in, l4proto
 from faith.kernel.nft.expressions import tproxy as to
 from faith.kernel.nft.ruleset import ADDRESS, ADDRESS4, IP, IP6, Chain, Hook, Rule, Set
+from faith.kernel.steering.first_fit import first_fit
 from faith.kernel.steering.lookup import Lookup
 from faith.kernel.steering.owned import MANGLE, OwnedTable
 from faith.translation.ports import ALL_PORTS
@@ -36,7 +36,7 @@ class DatagramSteering:
     """
 
     def __init__(self, sock: _socket.socket, method: str) -> None:
-        self.method, self._by = _start(sock, method)
+        self.method, self._by = first_fit("steer UDP", method, _STARTS, sock)
 
     @classmethod
     def resume(cls, sock: _socket.socket, state: Any) -> Self:
@@ -65,19 +65,6 @@ class DatagramSteering:
     def close(self) -> None:
         """Stop steering; in a forked process, only close the descriptors."""
         self._by.close()
-
-
-def _start(sock: _socket.socket, wanted: str) -> tuple[str, Lookup | _Table]:
-    refusals = []
-    for method, start in _STARTS.items():
-        if wanted == method or wanted not in _STARTS:
-            try:
-                return method, start(sock)
-            except SetupError as error:
-                refusals.append(error)
-    if len(refusals) == 1:
-        raise refusals[0]
-    raise SetupError("steer UDP", f"no method works; {'; '.join(map(str, refusals))}")
 
 
 def _lookup(sock: _socket.socket) -> Lookup:

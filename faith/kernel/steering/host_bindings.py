@@ -11,13 +11,12 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
-from faith.errors import SetupError
 from faith.kernel.steering.base import listen
 from faith.kernel.steering.binding_program import BindingProgram
 from faith.kernel.steering.binding_table import BindingTable
+from faith.kernel.steering.first_fit import first_fit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Self
 
     Pair = tuple[str, str]
@@ -56,7 +55,8 @@ class HostBindings:
         self._held: Counter[int] = Counter()
         with ExitStack() as undo:
             self.listeners = [listen(undo, "::1", 0, 1)[0] for _ in range(workers)]
-            self._steered = _first_fit(self.listeners)
+            self._steered: Steered
+            _, self._steered = first_fit(_STEP, "", _KINDS, self.listeners)
             undo.callback(self._steered.close)
             self._undo = undo.pop_all()
 
@@ -128,16 +128,6 @@ class HostBindings:
     def close(self) -> None:
         """Stop steering; in a forked process, only close the descriptors."""
         self._undo.close()
-
-
-def _first_fit(listeners: Sequence[_socket.socket]) -> Steered:
-    refusals = []
-    for start in _KINDS.values():
-        try:
-            return start(listeners)
-        except SetupError as error:
-            refusals.append(f"{start.method}: {error}")
-    raise SetupError(_STEP, "no method works; " + "; ".join(refusals))
 
 
 def _key(pair: Pair) -> bytes:

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
-from faith.errors import SetupError
 from faith.kernel.nft.expressions import TCP, accept, daddr4_in, l4proto, leave, socket_of_its_own
 from faith.kernel.nft.expressions import tproxy as to
 from faith.kernel.nft.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
 from faith.kernel.steering.base import Steering, listen, resume_groups
+from faith.kernel.steering.first_fit import first_fit
 from faith.kernel.steering.lookup import Lookup
 from faith.kernel.steering.owned import MANGLE, OwnedTable
 from faith.translation.ports import ALL_PORTS
@@ -69,15 +69,7 @@ def bring_in(method: str, workers: int) -> MappedSteering:
     *method* is "sk_lookup", "tproxy", or anything else for the first of them that works.  Raises
     SetupError.
     """
-    if method in _STARTS:
-        return _STARTS[method](workers)
-    refusals = []
-    for start in _STARTS.values():
-        try:
-            return start(workers)
-        except SetupError as error:
-            refusals.append(str(error))
-    raise SetupError("steer mapped networks", "no method works; " + "; ".join(refusals))
+    return first_fit("steer mapped networks", method, _STARTS, workers)[1]
 
 
 def taken_over(state: dict[str, Any]) -> MappedSteering:

@@ -7,9 +7,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from faith import ftp
 from faith.ftp import (
-    V4_TO_V6,
-    V6_TO_V4,
     CloseData,
     GoTransparent,
     Hangup,
@@ -26,7 +25,8 @@ from faith.relay.alg.data_pinholes import Doorways
 from faith.relay.alg.side import Side
 from faith.relay.alg.timers import Timers
 from faith.relay.tcp.plane import ERR, IN, OUT
-from faith.relay.tcp.routing import number
+from faith.translation.address import number
+from faith.translation.directions import V4_TO_V6, V6_TO_V4
 from faith.translation.reasons import CLOSED, DEFECT, OUT_OF_STEP
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ LINGER = 5.0
 """Seconds that both peers have to hang up after we did."""
 PATIENCE = 10.0
 """Seconds of a server's silence until a reply that may have passed is taken to have."""
+
+_TABLES = {V6_TO_V4: ftp.V6_TO_V4, V4_TO_V6: ftp.V4_TO_V6}
 
 _EDGE = 1 << 31  # EPOLLET: a HUP that cannot be acted on yet is then told only once
 
@@ -62,10 +64,9 @@ class Control:
         self._log = ControlLog(session)
         self._client = Side("client", session.client)
         self._server = Side("server", session.server)
-        self._inward = bool(session.route.port)
         self._doorways = Doorways(data, session, self._opened, self._refused, self._log.stranger)
         self._alg = Translator(
-            V4_TO_V6 if self._inward else V6_TO_V4,
+            _TABLES[session.route.direction],
             client=number(session.client_host),
             mapped=number(session.route.mapped),
             source=number(self._doorways.source),
@@ -196,7 +197,7 @@ class Control:
                     self._doorways.close(listener)
                 case GoTransparent():
                     self._secured = True
-                    if not self._inward:  # else every port of the address comes to us anyway
+                    if self.session.route.direction is V6_TO_V4:  # else every port is steered
                         self._steering = True
                         self._data.secured.add(self.session, self._steered)
                 case Hangup():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
+from faith.translation.directions import V6_TO_V4
 from faith.translation.reasons import MAP_GONE, PREFIX_GONE
 
 if TYPE_CHECKING:
@@ -117,9 +118,9 @@ class DataConnections:
     def _judged(self, parent: Session) -> Route:
         """Return the route that a control connection like *parent* would get now."""
         old = parent.route
-        if not old.port:
-            return self._routing.find(parent.client_host, old.mapped)
-        new = self._routing.find_inward(parent.client_host, old.mapped, parent.mapped_port)
+        new = self._routing.find(parent.client_host, old.mapped, parent.mapped_port)
+        if old.direction is V6_TO_V4:
+            return new
         refused = new.refused or (None if new.server == old.server else MAP_GONE)
         return Route(old.mapped, old.server, old.source, refused, port=old.port)
 

@@ -10,6 +10,7 @@ from faith.ftp import OpenActive, OpenPassive
 from faith.kernel.sockets.tcp_sockets import stream_socket
 from faith.relay.alg.pinhole import BACKLOG, Doorway
 from faith.relay.tcp.session_state import adopt
+from faith.translation.directions import V4_TO_V6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Doorways:
         self._opened = opened
         self._refused = refused
         self._stranger = stranger
-        self._inward = bool(session.route.port)
+        self._direction = session.route.direction
         self.source: str = session.server.sock.getsockname()[0]
         """The address by which the server knows us."""
         self._expected: dict[int, _Expected] = {}
@@ -65,11 +66,11 @@ class Doorways:
             # At the server's own port where that can be had: no other session with this server is
             # told that port meanwhile, not even an encrypted one, of whose ports we do not know.
             own = event.same_port or self._data.is_servers_own(self._session, event.port)
-            stock = self._data.stock4 if self._inward else self._data.stock
+            stock = self._data.stocks[self._direction.client]
             at = self._session.route.mapped, event.port if own else 0
             stock.take(partial(self._open, event, at))
         elif self._has_source:
-            stock = self._data.stock if self._inward else self._data.stock4
+            stock = self._data.stocks[self._direction.server]
             stock.take(partial(self._open, event, (self.source, 0)))
         else:
             self._open_at_own_address(event)
@@ -77,7 +78,7 @@ class Doorways:
     @property
     def _has_source(self) -> bool:
         """Return whether the source address that the server sees may be one that is steered."""
-        return self._inward or self._session.route.source is not None
+        return self._direction is V4_TO_V6 or self._session.route.source is not None
 
     def _open_at_own_address(self, event: OpenActive) -> None:
         try:

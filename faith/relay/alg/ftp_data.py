@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.relay.alg.data_connections import DataConnections
 from faith.relay.tcp.resets import Resets
+from faith.translation.directions import V6_TO_V4
 from faith.translation.reasons import NOT_MAPPED
 
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from faith.relay.alg.data_connections import Connecting
     from faith.relay.alg.socket_pool import Stock
@@ -26,13 +27,12 @@ if TYPE_CHECKING:
 class Supervised(NamedTuple):
     """The supervisor's privileged services for FTP.
 
-    *stock* has sockets of IPv6, *stock4* of IPv4.  *open_door* is called with a listener at a
+    *stocks* has transparent sockets of each family.  *open_door* is called with a listener at a
     mapped address, the host that may connect to it whatever other faithds steer, and a callback for
     the moment from which it can.
     """
 
-    stock: Stock
-    stock4: Stock
+    stocks: Mapping[int, Stock]
     secured: Secured
     open_door: OpenDoor
 
@@ -55,7 +55,7 @@ class FtpData:
     ) -> None:
         self.loop = loop
         self.plane = plane
-        self.stock, self.stock4, self.secured, self.open_door = supervised
+        self.stocks, self.secured, self.open_door = supervised
         self.counters = connecting.counters
         self.resets = Resets(loop, reset)
         self._routing = routing
@@ -67,9 +67,9 @@ class FtpData:
         Maps of some ports have several servers share an IPv4 address.
         """
         route = session.route
-        if not route.port:
+        if route.direction is V6_TO_V4:
             return True
-        there = self._routing.find_inward(session.client_host, route.mapped, port)
+        there = self._routing.find(session.client_host, route.mapped, port)
         if there.refused:
             return there.refused == NOT_MAPPED
         return there.server == route.server and there.port == port
@@ -89,5 +89,5 @@ class FtpData:
     def close(self) -> None:
         """Close the sockets that are in stock, and wait for nobody."""
         self.resets.close()
-        self.stock.close()
-        self.stock4.close()
+        for stock in self.stocks.values():
+            stock.close()

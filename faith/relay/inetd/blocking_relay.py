@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from faith.kernel.sockets.tcp_sockets import at_mark, unacknowledged
+from faith.kernel.sockets.tcp_sockets import LONGEST, QUIET, at_mark, unacknowledged
 from faith.relay.tcp.pipes import PIPE_SIZE, PipePool
 from faith.relay.tcp.record import broken
 from faith.translation.reasons import CLOSED, IDLE, IDLE_HALF_CLOSED
@@ -26,8 +26,8 @@ CHUNK = 65536
 """Bytes asked of one recv; a read this long turns the direction to splice."""
 SMALL = 4096
 """A splice shorter than this turns it back."""
-QUIET, LONGEST, INTERVAL = 15.0, 120.0, 0.005
-"""Seconds that a reset waits: while nothing moves, in all, and between looks at what is left."""
+INTERVAL = 0.005
+"""Seconds between looks at what is left, while a reset waits."""
 
 _READABLE = select.POLLIN | select.POLLPRI
 _SPLICE = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK

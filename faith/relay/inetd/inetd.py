@@ -25,6 +25,7 @@ from faith.relay.tcp import dial
 from faith.relay.tcp.record import Record, endpoint
 from faith.relay.tcp.routing import route_of
 from faith.translation.access import Access
+from faith.translation.address import number
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefixes
@@ -181,7 +182,7 @@ def serve(client: _socket.socket, options: Options, log: Syslog) -> int:
     told = endpoint(record.client), endpoint(record.mapped)
     log.debug(f"accepted a client from {told[0]} for {told[1]}")
     prefixes = Prefixes(reserved())
-    if client.family != _socket.AF_INET6 or prefixes.find(_number(mapped)) is None:
+    if client.family != _socket.AF_INET6 or prefixes.find(number(mapped)) is None:
         return _serve_locally(told[0], options.server, log)
     # From here on an end that was not agreed on must not look like one, not even to SIGKILL.
     _abort_on_close(client, True)
@@ -193,10 +194,6 @@ def serve(client: _socket.socket, options: Options, log: Syslog) -> int:
     _relay(client, route, record, options, log)
     log.info(record.text())
     return 0 if record.end == CLOSED else 1
-
-
-def _number(v6: str) -> int:
-    return int.from_bytes(_socket.inet_pton(_socket.AF_INET6, v6.partition("%")[0]), "big")
 
 
 def _access(conf: str) -> Access:
@@ -222,8 +219,8 @@ def _serve_locally(client: str, server: list[str], log: Syslog) -> int:
         return 0
     path = find(server[0])
     log.info(f"executing local {path} for {client}")
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
-        _signal.signal(number, _signal.SIG_DFL)  # Python ignores them, and exec would keep that
+    for signum in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(signum, _signal.SIG_DFL)  # Python ignores them, and exec would keep that
     log.finish()
     try:
         os.execv(path, [path, *server[1:]])

@@ -7,12 +7,12 @@ the last one allowed, so that a limit is overrun by as many as there are workers
 
 from __future__ import annotations
 
-from _socket import AF_INET6, inet_pton
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from faith.errors import ConfigError
 from faith.kernel.shared.shared_memory import SharedMemory
+from faith.translation.address import IPV4_MAPPED, from_packed, packed, packed6
 from faith.translation.reasons import (
     CLIENT,
     CLIENT_RATE,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MOST = 1 << 31
 _WIDTH = 8  # octets of a cell
+_V4_HEAD = packed6(IPV4_MAPPED)[:12]
 REMEMBERED = 8192
 """Clients whose cells are kept at hand; when there are more, all are forgotten at once."""
 
@@ -172,7 +173,7 @@ class Admission:
             if len(self._seats) >= REMEMBERED:
                 self._seats.clear()
             address, length = _known(client, self._length)
-            prefix = int.from_bytes(address, "big") >> (128 - length)
+            prefix = from_packed(address) >> (128 - length)
             own, whole = cells_of(address), cells_of(prefix.to_bytes(17, "big"))
             seat = self._seats[client] = ALL, own, whole, ALL + own + whole
         return seat
@@ -184,8 +185,8 @@ def _known(client: str, length: int) -> tuple[bytes, int]:
     An IPv4 address has a prefix to itself: behind one there are as many as in a subnet of IPv6.
     """
     if ":" in client:
-        return inet_pton(AF_INET6, client.partition("%")[0]), length
-    return inet_pton(AF_INET6, f"::ffff:{client}"), 128
+        return packed(client), length
+    return _V4_HEAD + packed(client), 128
 
 
 def _rules(*rules: tuple[str, float]) -> list[tuple[int, str, float]]:

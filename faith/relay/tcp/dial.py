@@ -13,6 +13,7 @@ from faith.kernel.sockets.tcp_sockets import (
     bind_reserved,
     choose_port_in,
 )
+from faith.translation.address import ANY, V6, family_of
 from faith.translation.reasons import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
 
 TYPE_CHECKING = False
@@ -50,18 +51,18 @@ def connect(
     which the first with a free port is used; without any left the errno is EADDRNOTAVAIL.  Raises
     OSError when there is no descriptor, no memory or no such source address.
     """
-    family, any_address = (_socket.AF_INET6, "::") if ":" in host else (_socket.AF_INET, "0.0.0.0")
+    family = family_of(host)
     sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
     try:
         # Small messages leave at once, and an urgent byte keeps its place in the stream.  What is
         # accepted has these from its listener.
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
-        if family == _socket.AF_INET6:
+        if family == V6:
             # A route brings the answers here; bind(2) would ask for an address of an interface.
             sock.setsockopt(_socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         if reserved_port:
-            bind_reserved(sock, source or any_address)
+            bind_reserved(sock, source or ANY[family])
         elif source:
             # The port is chosen by connect(2), for this server only: 64k to each, not in all.
             sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)

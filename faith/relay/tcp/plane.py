@@ -4,6 +4,9 @@ One edge-triggered epoll set, its descriptor the only reader the event loop know
 by descriptor; no task, future or transport for a session.  Small data is read and written at once,
 by os.read and os.write, which cost less than a socket's methods; a full read turns a direction to
 bulk, which is spliced through a pooled pipe until reads get short.
+
+The module is long, and stays one: what is watched and how one direction is pumped could be two, but
+then every event of every session would go through one more attribute or call.
 """
 
 from __future__ import annotations

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from faith.relay.tcp.admission import NO_LIMITS, Limits
+from faith.relay.tcp.routing import CLIENT
+from faith.translation.directions import V4_TO_V6, V6_TO_V4
 from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
 from faith.translation.proxy import V1, V2
 
-FTP = Ports([(21, 21)])
-CLIENT, GATEWAY, EITHER = INWARD_SOURCES = "client", "gateway", "either"
-"""The source addresses by which IPv6 servers may see clients of IPv4.
+if TYPE_CHECKING:
+    from faith.translation.directions import Direction
 
-An address that stands for the client, without which it is refused; the gateway's own; or that where
-there is none for the client.
-"""
+FTP = Ports([(21, 21)])
+
+
+@dataclass(frozen=True)
+class V4ToV6Settings:
+    """The settings of connections from IPv4 to IPv6.
+
+    *ftp* are the servers' ports of FTP, *source* is one of `faith.relay.tcp.routing.SOURCES`, and
+    *proxy* is the version of the PROXY protocol that servers expect.
+    """
+
+    ftp: Ports = FTP
+    source: str = CLIENT
+    proxy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -25,9 +38,7 @@ class Settings:
     4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  Connections to the ports in *ftp*,
     *rsh* and *rlogin* are served as these protocols require.  *reserved_port* is KAME's ``-p``.
     The PROXY protocol introduces the client to servers at the ports in *proxy_v1* and *proxy_v2*.
-
-    For clients of IPv4, *inward_ftp* are the servers' ports of FTP, *inward_source* is one of
-    `INWARD_SOURCES`, and *inward_proxy* is the version of the PROXY protocol that servers expect.
+    All these ports are those of connections from IPv6 to IPv4; *v4_to_v6* has the others'.
     """
 
     connect_timeout: float = 10.0
@@ -41,9 +52,7 @@ class Settings:
     rlogin: Ports = NO_PORTS
     proxy_v1: Ports = NO_PORTS
     proxy_v2: Ports = NO_PORTS
-    inward_ftp: Ports = FTP
-    inward_source: str = CLIENT
-    inward_proxy: str | None = None
+    v4_to_v6: V4ToV6Settings = V4ToV6Settings()
 
     @property
     def reserved(self) -> Ports:
@@ -56,10 +65,16 @@ class Settings:
 
         Every connection looks here, and ranges of ports are slow to search.
         """
-        if self.inward_proxy:
+        if self.v4_to_v6.proxy:
             return frozenset(ALL_PORTS)
-        return frozenset((*self.ftp, *self.rsh, *self.proxy_v1, *self.proxy_v2, *self.inward_ftp))
+        return frozenset((*self.ftp, *self.rsh, *self.proxy_v1, *self.proxy_v2, *self.v4_to_v6.ftp))
 
-    def proxy(self, port: int) -> str | None:
-        """The version of the PROXY protocol that servers at *port* expect, if any."""
+    def ftp_ports(self, direction: Direction) -> Ports:
+        """Return the servers' ports of FTP."""
+        return self.ftp if direction is V6_TO_V4 else self.v4_to_v6.ftp
+
+    def proxy(self, direction: Direction, port: int) -> str | None:
+        """Return the version of the PROXY protocol that servers at *port* expect, or None."""
+        if direction is V4_TO_V6:
+            return self.v4_to_v6.proxy
         return V2 if port in self.proxy_v2 else V1 if port in self.proxy_v1 else None

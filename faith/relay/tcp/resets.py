@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets.tcp_sockets import unacknowledged
+from faith.kernel.sockets.tcp_sockets import LONGEST, QUIET, unacknowledged
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
     from faith.relay.tcp.session import Leg, Session
 
-QUIET = 15.0
-"""Seconds after which the reset goes out although something is left: nothing has moved since.
-
-A peer that reads 10 kB/s may acknowledge every 7 s only: when half its buffer is free.
-"""
-LONGEST = 120.0
-"""Seconds after which it goes out although the peer still reads, a little at a time."""
 MOST = 1024
 """Resets that wait at a time; for one more, the oldest goes out."""
 INTERVAL = 0.002

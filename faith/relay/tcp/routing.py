@@ -1,10 +1,10 @@
-"""From a connection's two addresses to where it goes, remembered for the next of its kind."""
+"""Routes of connections by their two addresses, remembered for the next of their kind."""
 
 from __future__ import annotations
 
-from _socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
-
-from faith.translation.reasons import NOT_MAPPED
+from faith.translation.address import number, text4, text6
+from faith.translation.directions import direction_to
+from faith.translation.reasons import NO_PREFIX, NOT_MAPPED
 from faith.translation.v4_to_v6 import admit_from_v4
 
 TYPE_CHECKING = False
@@ -16,15 +16,24 @@ REMEMBERED = 8192
 """Routes kept; when there are more, all are forgotten at once."""
 
 
+CLIENT, GATEWAY, EITHER = SOURCES = "client", "gateway", "either"
+"""The source addresses by which IPv6 servers may see clients of IPv4.
+
+An address that stands for the client, without which it is refused; the gateway's own; or that where
+there is none for the client.
+"""
+
+
 class Route:
     """The route of a connection: to *server*, from *source*; or *refused*, the reason why not.
 
-    *mapped* is the address the client asked for.  *local* is True for one of the gateway's own
-    addresses.  Addresses are texts, *source* None for the kernel's choice.  For a client of IPv4 it
-    says the server's *port* too, which is 0 for others: theirs is the one they asked for.
+    *mapped* is the address the client asked for, which tells the `direction`.  *local* is True for
+    one of the gateway's own addresses.  Addresses are texts, *source* None for the kernel's choice.
+    *port* is the server's port from IPv4 to IPv6, and 0 the other way: the one the client asked
+    for.
     """
 
-    __slots__ = ("local", "mapped", "port", "refused", "server", "source")
+    __slots__ = ("direction", "local", "mapped", "port", "refused", "server", "source")
 
     def __init__(
         self,
@@ -37,6 +46,7 @@ class Route:
         port: int = 0,
     ) -> None:
         self.mapped = mapped
+        self.direction = direction_to(mapped)
         self.port = port
         self.server = server
         self.source = source
@@ -50,12 +60,12 @@ class Route:
 
 
 class Routing:
-    """Answers by *policy*, which is a value: a new one makes all answers new."""
+    """Routes by *policy*, with one of `SOURCES` from IPv4 to IPv6; others make all routes new."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._routes: dict[tuple[str, str], Route] = {}
-        self._inward: dict[tuple[str, str, int], Route] = {}
+    def __init__(self, policy: Policy, source: str = CLIENT) -> None:
+        self._routes: dict[tuple[str, str] | tuple[str, str, int], Route] = {}
         self._policy = policy
+        self._source = source
 
     @property
     def policy(self) -> Policy:
@@ -66,61 +76,51 @@ class Routing:
     def policy(self, policy: Policy) -> None:
         self._policy = policy
         self._routes.clear()
-        self._inward.clear()
 
-    def find(self, client: str, mapped: str) -> Route:
-        """The route of a connection from *client* to *mapped*, both IPv6 addresses as text."""
-        key = client, mapped
+    def set_source(self, source: str) -> None:
+        """Have connections from IPv4 to IPv6 made from another one of `SOURCES`."""
+        self._source = source
+        self._routes.clear()
+
+    def find(self, client: str, mapped: str, port: int) -> Route:
+        """Return the route of a connection from *client* to *port* of *mapped*, of one family."""
+        key = (client, mapped) if ":" in mapped else (client, mapped, port)
         route = self._routes.get(key)
         if route is None:
-            if len(self._routes) >= REMEMBERED:
-                self._routes.clear()
-            route = self._routes[key] = route_of(self._policy, client, mapped)
+            route, lasts = self._resolve(client, mapped, port)
+            if lasts:
+                if len(self._routes) >= REMEMBERED:
+                    self._routes.clear()
+                self._routes[key] = route
         return route
 
-    def find_inward(self, client: str, mapped: str, port: int) -> Route:
-        """The route of a connection from *client* to *port* of *mapped*, IPv4 addresses as text."""
-        key = client, mapped, port
-        route = self._inward.get(key)
-        if route is None:
-            found = admit_from_v4(self._policy, number(client), number(mapped), port)
-            route = _inward_route(found, mapped)
-            # An address that nobody was lent may be lent soon.
-            if not found.leased and found.refused != NOT_MAPPED:
-                if len(self._inward) >= REMEMBERED:
-                    self._inward.clear()
-                self._inward[key] = route
-        return route
+    def _resolve(self, client: str, mapped: str, port: int) -> tuple[Route, bool]:
+        """Return a route, and whether it holds until the policy changes."""
+        if ":" in mapped:
+            return route_of(self._policy, client, mapped), True
+        found = admit_from_v4(self._policy, number(client), number(mapped), port)
+        # An address that is leased to nobody may be leased soon.
+        lasts = not found.leased and found.refused != NOT_MAPPED
+        return _route_of_map(found, mapped, self._source), lasts
 
 
-def _inward_route(found: V4ToV6Verdict, mapped: str) -> Route:
+def _route_of_map(found: V4ToV6Verdict, mapped: str, wanted: str) -> Route:
+    """Return the route by a map or a lease, with a source as *wanted*."""
     if found.refused:
         return Route(mapped, refused=found.refused)
-    source = None if found.source is None else _text6(found.source)
-    return Route(mapped, _text6(found.server), source, port=found.port)
+    if wanted == CLIENT and found.source is None:
+        return Route(mapped, refused=NO_PREFIX)
+    source = None if found.source is None or wanted == GATEWAY else text6(found.source)
+    return Route(mapped, text6(found.server), source, port=found.port)
 
 
 def route_of(policy: Policy, client: str, mapped: str) -> Route:
-    """As :meth:`Routing.find`, with nothing remembered."""
+    """Return the route of a connection between two IPv6 addresses by *policy*."""
     target = number(mapped)
     prefix = policy.prefixes.find(target)
     if prefix is None:
         return Route(mapped, local=True)
     destination = prefix.unmap(target)
     verdict = policy.admit(number(client), destination, prefix)
-    source = None if verdict.source4 is None else _text(verdict.source4)
-    return Route(mapped, _text(destination), source, verdict.refused)
-
-
-def number(address: str) -> int:
-    """An address, which may name its interface, as a number of its family's width."""
-    family = AF_INET6 if ":" in address else AF_INET
-    return int.from_bytes(inet_pton(family, address.partition("%")[0]), "big")
-
-
-def _text(v4: int) -> str:
-    return inet_ntoa(v4.to_bytes(4, "big"))
-
-
-def _text6(v6: int) -> str:
-    return inet_ntop(AF_INET6, v6.to_bytes(16, "big"))
+    source = None if verdict.source4 is None else text4(verdict.source4)
+    return Route(mapped, text4(destination), source, verdict.refused)

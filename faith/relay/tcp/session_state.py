@@ -34,8 +34,7 @@ def freeze(session: Session) -> tuple[State, list[int]]:
     legs = session.client, session.server
     state = {
         "session": {name: getattr(session, name) for name in Session.HANDED_OVER},
-        "route": [route.mapped, route.server, route.source],
-        "inward": route.port,
+        "route": [route.mapped, route.server, route.source, route.port],
         "legs": [leg.state() for leg in legs],
     }
     pipes = [descriptor for leg in legs for descriptor in leg.pipe or ()]
@@ -50,7 +49,8 @@ def thaw(state: State, descriptors: Iterator[int]) -> Session:
     client, server = adopt(next(descriptors)), adopt(next(descriptors))
     fields = state["session"]
     peer = fields["client_host"], fields["client_port"], 0, 0
-    route = Route(*state["route"], port=state.get("inward", 0))
+    *addresses, port = state["route"]
+    route = Route(*addresses, port=port)
     session = Session(client, server, peer, route, fields["port"], fields["started"])
     for name in Session.HANDED_OVER:
         setattr(session, name, fields.get(name, getattr(session, name)))
