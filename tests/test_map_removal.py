@@ -102,7 +102,7 @@ def withdrawn(*sessions: Any) -> list[tuple[Any, str]]:
 
 
 def session(mapped: str, source: str | None = None, parent: Any = None) -> Any:
-    return _session("::", SimpleNamespace(mapped=mapped, source=source), 80, parent)
+    return _session("::", Route(mapped, source=source), 80, parent)
 
 
 def test_those_to_a_prefix_that_is_gone_and_their_data_connections() -> None:

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,19 +127,6 @@ def test_flows_go_on_with_their_ports(homes: tuple[Home, Home]) -> None:
     assert not taker.ends
     assert not giver.watched
     assert not len(giver.flows_from_v6) + len(giver.flows_from_v4)
-
-
-def test_flows_of_a_program_without_records_begin_now(homes: tuple[Home, Home]) -> None:
-    giver, taker = homes
-    giver.ask(7000)
-    before = time.monotonic()
-    states, descriptors = giver.handover.give(100)
-    for state in states:
-        del state[1][4]
-    taker.handover.take(json.loads(json.dumps(states)), descriptors)
-    for flow in (*taker.flows_from_v6, *taker.flows_from_v4):
-        assert before <= flow.opened <= time.monotonic()
-        assert flow.sent == 0
 
 
 def test_it_takes_no_further_descriptor(

@@ -77,7 +77,7 @@ def test_a_crowd_leaves_a_place_for_who_has_none() -> None:
             flow_of(flows, one)
     assert len(flows) == flows.settings.flows
     assert flows.refuses(BOB) == FLOWS
-    for _ in range(400):
+    for _ in range(100):
         ended = flows.make_room(BOB)
         assert ended
         assert ended.ended
@@ -89,7 +89,7 @@ def test_a_crowd_leaves_a_place_for_who_has_none() -> None:
             assert ended is None or ended.address != BOB
             if ended:
                 flow_of(flows, one)
-    assert sum(flow.address == BOB for flow in flows) == 400
+    assert sum(flow.address == BOB for flow in flows) == 100
 
 
 def test_where_all_have_the_same_nobody_is_ended() -> None:
