@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from faith.cli import faith, serve
 from faith.translation.ports import Ports
-from tests.units import CONTRIB, INSTANCES, UNITS, command, unescape
+from tests.units import CONTRIB, INSTANCES, UNITS, command, unescape, values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,11 @@ def exposure(need: Need, unit: Path) -> subprocess.CompletedProcess[str]:
     """The judgement of the service; its exit status tells whether it is exposed too much."""
     words = ["--offline=true", f"--threshold={THRESHOLD}", "--no-pager"]
     return run(need("systemd-analyze"), "security", *words, unit)
+
+
+@pytest.mark.parametrize("unit", ["faithd.service", "faithd@.service", "faith-dns.service"])
+def test_a_worker_that_memory_ran_out_for_does_not_end_the_others(unit: str) -> None:
+    assert values(unit, "OOMPolicy") == ["continue"]
 
 
 @each_service

@@ -22,6 +22,7 @@ from faith.dns import dns_counters
 from faith.dns.dns_counters import Counters
 from faith.dns.lease_file import Book
 from faith.errors import ConfigError, FaithError
+from faith.kernel.process import oom_score
 from faith.kernel.shared.leases import Leases
 from faith.kernel.shared.shared_counters import Area
 
@@ -115,6 +116,7 @@ class _Forwarder:
             signal.SIGINT: self._handle_sigterm,
             signal.SIGCHLD: self._handle_sigchld,
         }
+        oom_score.lower_own()
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))

@@ -40,6 +40,7 @@ from faith.daemon.shutdown import Ending
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
 from faith.kernel.netlink import routes
+from faith.kernel.process import oom_score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,6 +115,7 @@ class Supervisor:
             signal.SIGUSR2: self._handle_sigusr2,
             signal.SIGCHLD: self._handle_sigchld,
         }
+        oom_score.lower_own()
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))

@@ -11,15 +11,16 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.process.channel import InvalidMessage, close_all
 from faith.daemon.process.heartbeat import Heartbeats
-from faith.daemon.process.messages import Alive, Failed, Ready, pair
+from faith.daemon.process.messages import LONGEST_REASON, Alive, Failed, Ready, pair
 from faith.daemon.process.peer import Desired, Member
-from faith.errors import SetupError
+from faith.errors import FaithError, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -260,8 +261,11 @@ class Crew:
             self.forsake()
             self._work(number, channel)
             status = 0
-        except Exception:
-            log.exception("this %s failed", self._what)
+        except Exception as error:
+            if not isinstance(error, FaithError):
+                log.exception("this %s failed", self._what)
+            with suppress(OSError):  # the supervisor is gone
+                channel.send(Failed(str(error)[:LONGEST_REASON]))
         finally:
             os._exit(status)
 

@@ -15,10 +15,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Failed, Ready, Stop
+from faith.daemon.process.messages import Ready, Stop
+from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_pool import Crew
-from faith.errors import FaithError, SetupError
-from faith.kernel.process import capabilities, sandbox
+from faith.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,12 +177,7 @@ class Admin:
 
         sock = self._sock.dup()
         self._leave()
-        try:
-            capabilities.drop(self._user)
-            sandbox.confine(connects=False)
-        except (FaithError, OSError) as error:
-            channel.send(Failed(str(error)))
-            return
+        confine_child(self._user, connects=False)
         asyncio.run(_serve(sock, Pages(Exposition(self._area), self._life), channel))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,10 +11,9 @@ import uvloop
 from faith.daemon.config import carried
 from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Failed, Give, Kept, Ready, Serve, Stop, Take
+from faith.daemon.process.messages import Give, Kept, Ready, Serve, Stop, Take
+from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_handover import Giver, Taker
-from faith.errors import FaithError
-from faith.kernel.process import capabilities, sandbox
 from faith.translation.map_table import NO_MAPS
 
 if TYPE_CHECKING:
@@ -74,17 +72,9 @@ class Task:
 def work(task: Task, channel: ProcessChannel) -> None:
     """Serve until the supervisor says otherwise or is gone.
 
-    The process drops its privileges here, for good.  A failure that keeps it from serving is
-    reported to the supervisor.
+    The process drops its privileges here, for good.  Raises FaithError if it cannot serve.
     """
-    try:
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        capabilities.drop(task.user)
-        sandbox.confine(connects=False)
-    except (FaithError, OSError) as error:
-        channel.send(Failed(str(error)))
-        return
+    confine_child(task.user, connects=False)
     loop = uvloop.new_event_loop()
     DatagramProcess(loop, task, channel)
     channel.send(Ready())

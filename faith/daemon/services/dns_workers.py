@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import resource
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Failed, Ready, Stop
+from faith.daemon.process.messages import Ready, Stop
+from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_pool import Crew
 from faith.dns.service import serve
-from faith.errors import FaithError
-from faith.kernel.process import capabilities, sandbox
+from faith.kernel.process import capabilities
 
 if TYPE_CHECKING:
     import socket
@@ -99,15 +98,9 @@ class Answering:
         given = [sock.dup() for sock in self._given]
         counters = self._counters(number)
         self._leave()
-        try:
-            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
-            capabilities.drop(self._user, capabilities.effective() & {BIND})
-            sandbox.confine()
-            gc.set_threshold(COLLECTION)
-            uvloop.run(self._serve(channel, counters, book, given))
-        except (FaithError, OSError) as error:
-            channel.send(Failed(str(error)))
+        confine_child(self._user, capabilities.effective() & {BIND})
+        gc.set_threshold(COLLECTION)
+        uvloop.run(self._serve(channel, counters, book, given))
 
     async def _serve(
         self,

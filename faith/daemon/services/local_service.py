@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.process.channel import InvalidMessage
 from faith.daemon.process.messages import Local
 from faith.kernel.netlink import routes
+from faith.kernel.process import oom_score
 from faith.kernel.sockets.tcp_sockets import reset
 from faith.relay.tcp.record import endpoint
 from faith.translation.prefix import Prefixes
@@ -48,6 +49,7 @@ class LocalService:
             what = server.path
             client = endpoint(connection.getpeername()[:2])
             pid = server.start(connection)
+            oom_score.unprotect(pid)
         except OSError as error:
             log.error("executing local %s: %s", what, error.strerror)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import logging
-import resource
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,6 @@ from faith.daemon.process.child import Child
 from faith.daemon.process.messages import (
     Done,
     Drain,
-    Failed,
     Give,
     Kept,
     Kill,
@@ -39,11 +37,10 @@ from faith.daemon.process.messages import (
     Unsteer,
     WantSockets,
 )
+from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_handover import Giver, Room, Taker
 from faith.daemon.services.map_removal import Unmapped
 from faith.daemon.services.session_dump import Listing
-from faith.errors import FaithError
-from faith.kernel.process import capabilities, sandbox
 from faith.kernel.shared.leases import GRACE
 from faith.kernel.sockets.tcp_sockets import cookie, reset
 from faith.relay.alg.ftp_data import Supervised
@@ -104,14 +101,9 @@ class Task:
 def work(task: Task, channel: ProcessChannel, told: Log) -> None:
     """Serve *task* until the supervisor says otherwise or is gone; *told* gets the records.
 
-    The process drops its privileges here, for good.  What keeps it from serving is told the
-    supervisor.
+    The process drops its privileges here, for good.  Raises FaithError if it cannot serve.
     """
-    try:
-        _prepare(task)
-    except (FaithError, OSError) as error:
-        channel.send(Failed(str(error)))
-        return
+    confine_child(task.user, ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else [])
     loop = uvloop.new_event_loop()
     told.batch(loop)
     worker = Worker(loop, task, channel, told)
@@ -120,14 +112,6 @@ def work(task: Task, channel: ProcessChannel, told: Log) -> None:
     worker.close()
     told.flush()
     loop.close()
-
-
-def _prepare(task: Task) -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else []
-    dropped = capabilities.drop(task.user, keep)
-    log.debug("%r, Landlock %d, up to %d descriptors", dropped, sandbox.confine(), most)
 
 
 class Worker:
