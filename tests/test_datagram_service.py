@@ -15,9 +15,8 @@ class Nobody:
         self.members: list[Any] = []
         self.pids: list[int] = []
         self.descriptors: list[int] = []
-        self.on_failure: Any = None
 
-    def start(self, count: int, on_ready: Any) -> None:
+    def start(self, count: int, on_ready: Any, on_failure: Any) -> None:
         on_ready()
 
     def tell(self, *message: Any) -> None:

@@ -23,6 +23,7 @@ from faith.daemon.process.messages import (
     supervisor_end,
 )
 from faith.daemon.process.peer import Member
+from faith.daemon.process.worker_pool import PoolEvents
 from faith.daemon.upgrade import draining
 from faith.daemon.upgrade.draining import DrainingWorkers
 
@@ -35,10 +36,13 @@ class Upgraded:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.predecessors = DrainingWorkers(self.loop, {})
         self.over: list[int] = []
-        self.predecessors.on_kept = lambda: self.over.append(self.predecessors.kept)
-        self.predecessors.crew.on_gone = lambda: self.over.append(0)
+        self.predecessors = DrainingWorkers(
+            self.loop,
+            {},
+            PoolEvents(empty=lambda: self.over.append(0)),
+            lambda: self.over.append(self.predecessors.kept),
+        )
         near, self.heir_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.heir = Member(0, os.getpid(), supervisor_end(near), 0.0)
         self.heirs = [self.heir]

@@ -19,9 +19,10 @@ from faith.errors import SetupError
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.services.interface import Refuse, Then
 
 SETTINGS = Settings((Service("http", Ports([(80, 80)])),), metrics=("::1", 1))
 OTHERS = replace(SETTINGS, metrics=("::1", 2))
@@ -38,8 +39,8 @@ class Waiting:
         self.held = os.open(os.devnull, os.O_RDONLY)
         self.crew = Crew(loop, self._work, {}, "waiting one")
 
-    def start(self, on_ready: Callable[[], None]) -> None:
-        self.crew.start(1, on_ready)
+    def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
+        self.crew.start(1, on_ready, on_failure)
 
     def stop(self) -> None:
         self.crew.tell(Stop())

@@ -35,6 +35,7 @@ from faith.daemon.process.worker_pool import (
     LONGEST_PAUSE,
     SHORTEST_PAUSE,
     Crew,
+    PoolEvents,
     how_it_ended,
     next_pause,
 )
@@ -56,14 +57,18 @@ class Bridge:
         self.loop = Loop()
         self.heard: list[tuple[int, int]] = []
         self.fails = False
+        self.late: list[int] = []
         self.crew: Crew
 
     def man(self, work: Work, count: int = 2) -> None:
         """Fork the crew, and let the loop stop when all are ready."""
-        self.crew = Crew(self.loop, work, {Killed: self.hear})
-        self.crew.on_gone = self.loop.stop
+        events = PoolEvents(late=self.note_late, empty=self.loop.stop)
+        self.crew = Crew(self.loop, work, {Killed: self.hear}, events=events)
         self.crew.start(count, self.loop.stop)
         self.loop.run()
+
+    def note_late(self) -> None:
+        self.late.append(len(self.crew.late))
 
     def hear(self, member: Member, message: Killed, descriptors: list[int]) -> None:
         if self.fails:
@@ -206,7 +211,7 @@ def test_nobody_is_replaced_after_retirement(bridge: Bridge) -> None:
     bridge.man(obey)
     bridge.crew.retire()
     bridge.crew.tell(Stop())
-    bridge.loop.run()  # on_gone stops it
+    bridge.loop.run()  # which ends as the pool is empty
     assert bridge.crew.pids == []
 
 
@@ -356,15 +361,13 @@ def test_one_that_goes_on_is_not_late_any_more(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hasten(monkeypatch, limit=60)
-    changes: list[int] = []
     bridge.man(obey, 1)
-    bridge.crew.on_late(lambda: changes.append(len(bridge.crew.late)))
     (pid,) = bridge.crew.pids
     os.kill(pid, signal.SIGSTOP)
     bridge.run_until(lambda: bridge.crew.late)
     os.kill(pid, signal.SIGCONT)
     bridge.run_until(lambda: not bridge.crew.late)
-    assert (changes[0], changes[-1]) == (1, 0)
+    assert (bridge.late[0], bridge.late[-1]) == (1, 0)
     assert bridge.crew.pids == [pid]
 
 

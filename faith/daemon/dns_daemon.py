@@ -16,6 +16,7 @@ from faith.daemon.observe.log import NOTICE, Log, open_sink
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
 from faith.daemon.process.systemd import notify, reloading, watchdog_interval
+from faith.daemon.process.worker_pool import PoolEvents
 from faith.daemon.services.admin import Admin
 from faith.daemon.services.dns_workers import Answering
 from faith.dns import dns_counters
@@ -52,8 +53,7 @@ def run(
     cannot start.
     """
     settings = read()
-    told = Log(open_sink(IDENT, foreground=True), IDENT)
-    logging.getLogger().addHandler(told)
+    logging.getLogger().addHandler(Log(open_sink(IDENT, foreground=True), IDENT))
     logging.getLogger("faith").setLevel(logging.INFO)
     if settings.pool and workers > 1:
         raise ConfigError("the leases of a pool have one owner: it takes one worker")
@@ -90,7 +90,7 @@ class _Forwarder:
         self._coming: Answering | None = None
         self._going: list[Answering] = []
         self._ending = False
-        self._is_watched = False
+        self._serves = False
         self._admin = (
             Admin(self._loop, metrics, self._area, self._life, user, self._forsake)
             if metrics
@@ -106,6 +106,12 @@ class _Forwarder:
             self._forsake,
             self._counters,
             self._book,
+            events=PoolEvents(
+                serving=self._changed,
+                late=self._changed,
+                ended=lambda member: self._changed(),
+                empty=self._emptied,
+            ),
         )
 
     def run(self) -> None:
@@ -154,21 +160,24 @@ class _Forwarder:
             crew.kill()
 
     def _changed(self) -> None:
+        if not self._serves:
+            return
         crew = self._answering.crew
         self._life.serving(crew.serving, crew.restarts)
         self._life.late(len(crew.late))
 
+    def _emptied(self) -> None:
+        if self._ending and not self._answering.crew.pids:
+            self._loop.stop()
+
     def _serving(self) -> None:
-        """Have those that serve now watched, and say so."""
+        """Report that all serve."""
         crew = self._answering.crew
-        crew.on_serve = self._changed
-        crew.on_end = lambda member: self._changed()
-        crew.on_late(self._changed)
+        was_serving, self._serves = self._serves, True
         self._changed()
         notify("READY=1")
         log.log(NOTICE, "serving, workers: %s", " ".join(map(str, crew.pids)))
-        if not self._is_watched:
-            self._is_watched = True
+        if not was_serving:
             self._keep_watchdog(watchdog_interval())
 
     def _keep_watchdog(self, interval: float) -> None:
@@ -184,8 +193,7 @@ class _Forwarder:
         reloading()
         try:
             self._coming = self._made(replace(self._read(), shared=True))
-            self._coming.crew.on_failure = self._not_reloaded
-            self._coming.start(self._take)
+            self._coming.start(self._take, self._not_reloaded)
         except FaithError as error:
             self._not_reloaded(error)
 
@@ -213,7 +221,6 @@ class _Forwarder:
         if self._coming:
             self._coming.crew.kill()
             self._coming = None
-        self._answering.crew.on_gone = self._loop.stop
         self._answering.stop()
 
     def _handle_sigchld(self) -> None:

@@ -22,7 +22,7 @@ GRACE = 2.0
 
 
 class Ending:
-    """Ends what a daemon does; its *loop* stops when all is over."""
+    """Ends what a daemon does; its *loop* is stopped some seconds after `hasten`."""
 
     def __init__(
         self,
@@ -39,7 +39,6 @@ class Ending:
         self._condition = condition
         self.has_begun = False
         """True once no new connection is accepted."""
-        relaying.on_end = loop.stop
 
     def begin(self, seconds: float | None) -> None:
         """Take no more connections, and end with the last session, or after *seconds*."""

@@ -34,7 +34,7 @@ from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
 from faith.daemon.reload import Reload, Reloads
 from faith.daemon.services.map_commands import MapCommands
-from faith.daemon.services.relaying import Relaying
+from faith.daemon.services.relaying import Relaying, RelayingEvents
 from faith.daemon.services.service_list import companions
 from faith.daemon.shutdown import Ending
 from faith.daemon.upgrade.upgrades import Upgrades
@@ -69,7 +69,7 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        told: Log,
+        log_handler: Log,
         background: Background,
         reread: Callable[[], Settings],
         legacy: InheritedState | None = None,
@@ -80,27 +80,30 @@ class Supervisor:
         self._settings = settings
         self._reread = reread
         self._legacy = legacy
-        self._log = told
+        self._log = log_handler
         self._background = background
         self._loop = Loop()
         self._places = MetricAreas(settings.workers, legacy["numbers"] if legacy else ())
         self._lent = AddressLeases()
         known = self._places, self._passed, self._lent
-        self._relaying = Relaying(self._loop, settings, *known, self._forsake, told)
+        self._succession = Upgrades(self._loop, legacy, self._left)
         self._companions = companions(self._loop, *known, self._forsake_all)
+        events = RelayingEvents(
+            policy=self._companions.decide_by,
+            handed_over=self._succession.handed_over,
+            ended=self._loop.stop,
+        )
+        self._relaying = Relaying(self._loop, settings, *known, self._forsake, log_handler, events)
         self._reservations = HeldPrefixes()
         others = (self._relaying.inward.look,)
         self._upkeep = Repair(self._loop, self._reservations, self._places.condition, others)
         self._reloads = Reloads(self._reload, self._places.condition, self._tell_systemd)
-        self._succession = Upgrades(self._loop, legacy, self._left)
         self._control: Control | None = None
         condition = self._places.condition
         condition.started(self._succession.started)
         self._ending = Ending(
             self._loop, self._relaying, self._companions, self._succession, condition
         )
-        self._relaying.on_handed_over = self._succession.handed_over
-        self._relaying.on_policy = self._companions.decide_by
 
     def run(self) -> None:
         """Serve until a signal ends it, and undo everything.

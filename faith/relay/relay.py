@@ -51,7 +51,8 @@ class Relay:
 
     *report* gets the record of every connection, *local* the socket of one to the gateway's own
     address, which it then owns; without *local* such a connection is closed.  FTP has to be
-    *supervised*.  *counters* count, and *admission* keeps clients from having too much.
+    *supervised*.  *counters* count, and *admission* keeps clients from having too much.  *idle* is
+    called when the last session has ended and nothing listens any more.
     """
 
     def __init__(
@@ -64,8 +65,11 @@ class Relay:
         supervised: Supervised | None = None,
         counters: Counters | None = None,
         admission: Admission | None = None,
+        *,
+        idle: Callable[[], object] = lambda: None,
     ) -> None:
-        self.on_idle: Callable[[], None] = lambda: None
+        self._idle = idle
+        self._is_giving = False
         self.open_sessions = 0
         self.counters = counters or Counters()
         self._admission = admission
@@ -213,12 +217,12 @@ class Relay:
             self._listeners.remove(listener)
 
     def stop_listening(self) -> None:
-        """Accept no more; sessions go on, and *on_idle* is called when the last has ended."""
+        """Accept no more; sessions go on, and *idle* is called when the last has ended."""
         for listener in self._listeners:
             self._plane.unwatch(listener.sock.fileno())
         self._listeners.clear()
         if not self.open_sessions:
-            self._loop.call_soon(self.on_idle)
+            self._loop.call_soon(self._idled)
 
     def _is_ours(self, listener: Listener) -> bool:
         return listener in self._listeners or listener in self._data_listeners
@@ -372,7 +376,11 @@ class Relay:
         if not self.open_sessions:
             self._plane.rest()
             if not self._listeners:
-                self.on_idle()
+                self._idled()
+
+    def _idled(self) -> None:
+        if not self._is_giving:
+            self._idle()
 
     def close(self) -> None:
         """Reset every session that is left and release everything."""
@@ -394,7 +402,7 @@ class Relay:
 
     def prepare(self) -> None:
         """Begin nothing more, because all sessions are to be handed over."""
-        self.on_idle = lambda: None
+        self._is_giving = True
         self.stop_listening()
         self._rsh.close()
         self._parting = [listener.sock for listener in self._data_listeners]
@@ -409,6 +417,7 @@ class Relay:
 
     def stay(self) -> None:
         """Keep what is left after all; accepting stays as it is."""
+        self._is_giving = False
         for descriptor in self.data_listeners():
             self.listen_for_data(_socket.socket(fileno=descriptor))
 

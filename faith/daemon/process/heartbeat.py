@@ -25,7 +25,8 @@ class Heartbeats:
     """Asks *members*, by their processes, whether they are alive, while there are any.
 
     One that has not applied the newest *desired* state of a topic is sent it again.  *receive* is
-    called with a member, to handle what it has sent, before it is judged.
+    called with a member, to handle what it has sent, before it is judged, and *on_late* when other
+    members than before are late.
     """
 
     def __init__(
@@ -34,9 +35,9 @@ class Heartbeats:
         members: Mapping[int, Member],
         desired: Mapping[str, Desired],
         receive: Callable[[Member], None],
+        on_late: Callable[[], object],
     ) -> None:
-        self.on_late: Callable[[], None] = lambda: None
-        """Called when other members than before are late."""
+        self._on_late = on_late
         self.late: set[int] = set()
         """The processes that are late."""
         self._loop = loop
@@ -59,7 +60,7 @@ class Heartbeats:
         before = self.late
         self.late = {pid for pid, member in self._members.items() if _is_late(member, now)}
         if self.late != before:
-            self.on_late()
+            self._on_late()
 
     def _beat(self) -> None:
         """Judge every member by its answers, and ask again."""

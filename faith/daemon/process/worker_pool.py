@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import Order, ProcessChannel, Report
 
-    Hearing = Callable[[Member, Any, list[int]], None]
+    Handler = Callable[[Member, Any, list[int]], None]
     """Called with a message and its descriptors, which are closed afterwards.
 
     There are none if they were lost for want of room.  Raises InvalidMessage for what no sound
@@ -52,11 +53,32 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal
 """Signals that a terminal or systemd sends to all of us: they are for the supervisor to act on."""
 
 
+def _ignore(*about: object) -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True)
+class PoolEvents:
+    """Callbacks of a pool of workers."""
+
+    serving: Callable[[], object] = _ignore
+    """Called whenever a worker has begun to serve."""
+    late: Callable[[], object] = _ignore
+    """Called when other workers than before are late."""
+    ended: Callable[[Member], object] = _ignore
+    """Called with every worker that has ended, before it is replaced."""
+    empty: Callable[[], object] = _ignore
+    """Called when the last worker has ended after :meth:`Crew.retire`."""
+
+
+NO_EVENTS = PoolEvents()
+
+
 class Crew:
     """Workers, as many as asked for.
 
     *work* is called with a place and a channel in a new process, which ends when it returns;
-    *hearings* are called, by the message's type, with what a worker sends.  *what* they are is said
+    *handlers* are called, by the message's type, with what a worker sends.  *what* they are is said
     in messages.
     """
 
@@ -64,43 +86,47 @@ class Crew:
         self,
         loop: Loop,
         work: Callable[[int, ProcessChannel], None],
-        hearings: Mapping[type[Report], Hearing],
+        handlers: Mapping[type[Report], Handler],
         what: str = "worker",
+        events: PoolEvents = NO_EVENTS,
     ) -> None:
         self.restarts = 0
         """Members that have taken the place of a dead one."""
-        self.on_serve: Callable[[], None] = lambda: None
-        """Called whenever a worker has begun to serve."""
-        self.on_gone: Callable[[], None] = lambda: None
-        """Called when the last worker has ended after :meth:`retire`."""
-        self.on_failure: Callable[[SetupError], None] = _give_up
-        """Called when one fails before all serve, instead of raising that from the loop."""
-        self.on_end: Callable[[Member], None] = lambda member: None
-        """Called with every worker that has ended, before it is replaced."""
         self._loop = loop
         self._work = work
         self._what = what
-        self._hearings: dict[type[Report], Hearing] = {
+        self._events = events
+        self._handlers: dict[type[Report], Handler] = {
             Ready: self._ready,
             Failed: self._failed,
             Alive: self._alive,
-            **hearings,
+            **handlers,
         }
         self._members: dict[int, Member] = {}
         self._pauses: list[float] = []
-        self._on_ready: Callable[[], None] = lambda: None
+        self._on_ready: Callable[[], None] = _ignore
+        self._on_failure: Callable[[SetupError], None] = _give_up
         self._starting = True
         self._retired = False
         self._desired: dict[str, Desired] = {}
-        self._heartbeats = Heartbeats(loop, self._members, self._desired, self._hear_some)
+        self._heartbeats = Heartbeats(
+            loop, self._members, self._desired, self._hear_some, events.late
+        )
 
-    def start(self, count: int, on_ready: Callable[[], None]) -> None:
+    def start(
+        self,
+        count: int,
+        on_ready: Callable[[], None],
+        on_failure: Callable[[SetupError], None] | None = None,
+    ) -> None:
         """Fork *count* workers; *on_ready* is called when all of them serve.
 
-        Raises SetupError, from here or, when one of them fails before that, from the loop.
+        Raises SetupError, from here or, when one of them fails before that, from the loop; in the
+        second case *on_failure* is called instead, if it is given.
         """
         self._pauses = [0.0] * count
         self._on_ready = on_ready
+        self._on_failure = on_failure or _give_up
         for number in range(count):
             try:
                 self._spawn(number)
@@ -134,10 +160,6 @@ class Crew:
         """How many of them serve."""
         return sum(member.ready for member in self._members.values())
 
-    def on_late(self, action: Callable[[], None]) -> None:
-        """Have *action* called when other workers than before are late."""
-        self._heartbeats.on_late = action
-
     @property
     def late(self) -> list[Member]:
         """The workers silent, or behind the desired state, for longer than `heartbeat.LATE`."""
@@ -156,10 +178,6 @@ class Crew:
     def able_in(self, number: int) -> Member | None:
         """Return the worker in place *number* if it serves and is not late, or None."""
         return next((one for one in self.able if one.number == number), None)
-
-    def hear(self, hearings: Mapping[type[Report], Hearing]) -> None:
-        """Have *hearings* called as well."""
-        self._hearings.update(hearings)
 
     def tell(self, order: Order, descriptors: Sequence[int] = ()) -> None:
         """Send *order* to every worker."""
@@ -191,7 +209,7 @@ class Crew:
         """Replace no worker from now on."""
         self._retired = True
         if not self._members:
-            self.on_gone()
+            self._events.empty()
 
     def kill(self) -> None:
         """End the workers at once; they are reaped when this returns."""
@@ -218,11 +236,11 @@ class Crew:
         finally:
             self._let_go(member)
         self._heartbeats.note_late()
-        self.on_end(member)
+        self._events.ended(member)
         if self._retired:
             self.retire()
         elif self._starting:
-            self.on_failure(SetupError(_STEP, how_it_ended(status)))
+            self._on_failure(SetupError(_STEP, how_it_ended(status)))
         else:
             self._mourn(member, how_it_ended(status))
         return True
@@ -324,7 +342,7 @@ class Crew:
         kind = type(message).__name__
         if cut:
             log.error("%s %d: descriptors of %s were lost", self._what, member.number + 1, kind)
-        handler = self._hearings.get(type(message))
+        handler = self._handlers.get(type(message))
         if handler is None:
             self._is_invalid(member, f"{kind} is not for it to send")
             return
@@ -343,7 +361,7 @@ class Crew:
 
     def _ready(self, member: Member, message: Ready, descriptors: list[int]) -> None:
         member.ready = True
-        self.on_serve()
+        self._events.serving()
         if self._starting and all(member.ready for member in self._members.values()):
             self._starting = False
             self._loop.later(0, self._on_ready)  # what fails there is no message's fault
@@ -351,7 +369,7 @@ class Crew:
     def _failed(self, member: Member, message: Failed, descriptors: list[int]) -> None:
         why = printable(message.why)
         if self._starting:
-            self.on_failure(SetupError(_STEP, why))
+            self._on_failure(SetupError(_STEP, why))
             return
         log.error("%s %d: %s", self._what, member.pid, why)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.health import Health
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.services.interface import Refuse, Then
     from faith.kernel.shared.shared_counters import Area
 
 LONGEST = 8192
@@ -141,12 +142,12 @@ class Admin:
         self._sock.setblocking(False)
         self.crew = Crew(loop, self._work, {}, "admin listener")
 
-    def start(self, on_ready: Callable[[], None]) -> None:
+    def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
         """Fork the process; *on_ready* is called when it serves.
 
-        Raises SetupError, from here or from the loop.
+        Raises SetupError, from here or from the loop; *on_failure* is called instead of the latter.
         """
-        self.crew.start(1, on_ready)
+        self.crew.start(1, on_ready, on_failure)
 
     def stop(self) -> None:
         """Have it end, and replace it no more."""

@@ -196,8 +196,7 @@ class Datagrams:
         gear = self._kind.gear(settings)
         post = self._post(gear, wanted)
         self._prepared = wanted, post
-        post.crew.on_failure = on_failure
-        post.crew.start(1, on_ready)
+        post.crew.start(1, on_ready, on_failure)
 
     def take(self) -> None:
         """Go by the settings that were prepared."""

@@ -13,7 +13,7 @@ import uvloop
 from faith.daemon.process.child import Child
 from faith.daemon.process.messages import Ready, Stop
 from faith.daemon.process.preamble import confine_child
-from faith.daemon.process.worker_pool import Crew
+from faith.daemon.process.worker_pool import NO_EVENTS, Crew, PoolEvents
 from faith.dns.service import serve
 from faith.kernel.process import capabilities
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.services.interface import Refuse, Then
     from faith.dns.dns_counters import Counters
     from faith.dns.lease_file import Book
     from faith.dns.service import Settings
@@ -39,7 +40,7 @@ class Answering:
     *counters* gives those of each, by its number; it is called in each of them first, and then
     *leave*, to let go of what is the supervisor's.  *book* has the leases of the settings' pool;
     then there may be one process only.  They answer on the sockets that are *given*, and no others,
-    if there are any.
+    if there are any.  *events* are those of their pool.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Answering:
         counters: Callable[[int], Counters],
         book: Book | None = None,
         given: Sequence[socket.socket] = (),
+        events: PoolEvents = NO_EVENTS,
     ) -> None:
         self._settings = settings
         self._workers = workers
@@ -60,14 +62,14 @@ class Answering:
         self._counters = counters
         self._book = book
         self._given = given
-        self.crew = Crew(loop, self._work, {}, "name server")
+        self.crew = Crew(loop, self._work, {}, "name server", events)
 
-    def start(self, on_ready: Callable[[], None]) -> None:
+    def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
         """Fork them; *on_ready* is called when all of them serve.
 
-        Raises SetupError, from here or from the loop.
+        Raises SetupError, from here or from the loop; *on_failure* is called instead of the latter.
         """
-        self.crew.start(self._workers, on_ready)
+        self.crew.start(self._workers, on_ready, on_failure)
 
     def stop(self) -> None:
         """Order the processes to end, and start no other."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.messages import Report
     from faith.daemon.process.peer import Member
-    from faith.daemon.process.worker_pool import Hearing
+    from faith.daemon.process.worker_pool import Handler
     from faith.kernel.steering.lookup_program import Flow
     from faith.translation.prefix import Prefix
 
@@ -59,7 +59,7 @@ class DataConnections:
         self._pairs: HostBindings | None = None
         self._doors: dict[Flow, Pinholes] = {}
         self._no_doors = False
-        self.hearings: dict[type[Report], Hearing] = {
+        self.handlers: dict[type[Report], Handler] = {
             WantSockets: self._give_sockets,
             OpenPinhole: self._open_door,
             Steer: self._steer,

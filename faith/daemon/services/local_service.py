@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.messages import Report
     from faith.daemon.process.peer import Member
-    from faith.daemon.process.worker_pool import Hearing
+    from faith.daemon.process.worker_pool import Handler
 
 log = logging.getLogger("faith.supervisor")
 
@@ -31,7 +31,7 @@ class LocalService:
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
-        self.hearings: dict[type[Report], Hearing] = {Local: self._serve}
+        self.handlers: dict[type[Report], Handler] = {Local: self._serve}
 
     def _serve(self, member: Member, message: Local, descriptors: list[int]) -> None:
         for descriptor in descriptors:  # or it was lost for want of room

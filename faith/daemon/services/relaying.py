@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process.messages import Drain, Serve, Stop
-from faith.daemon.process.worker_pool import Crew
+from faith.daemon.process.worker_pool import Crew, PoolEvents
 from faith.daemon.services.ftp_data import DataConnections
 from faith.daemon.services.listener_shares import ListenerShares
 from faith.daemon.services.local_service import LocalService
@@ -46,11 +46,27 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.supervisor")
 
 
+@dataclass(frozen=True)
+class RelayingEvents:
+    """Callbacks of relaying."""
+
+    policy: Callable[[PolicyInputs], object]
+    """Called with the inputs of a new policy."""
+    handed_over: Callable[[int], object]
+    """Called when the workers of the predecessor process have handed over.
+
+    The argument is the number of sessions that stay in these workers to their end; 0 when all
+    workers have ended.
+    """
+    ended: Callable[[], object]
+    """Called when the last worker has ended after `Relaying.drain`."""
+
+
 class Relaying:
     """The workers of this process and of the predecessor process, and the policy they relay by.
 
     Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
-    to release what else is the supervisor's; *told* gets its messages.
+    to release what else is the supervisor's; *log_handler* gets its messages.
     """
 
     parts: PolicyInputs
@@ -65,43 +81,46 @@ class Relaying:
         passed: PassedSockets,
         lent: AddressLeases,
         leave: Callable[[], object],
-        told: Log,
+        log_handler: Log,
+        events: RelayingEvents,
     ) -> None:
         self._settings = settings
         self._passed = passed
         self._places = places
         self._lent = lent
         self._leave = leave
-        self._log = told
-        self.on_policy: Callable[[PolicyInputs], None] = lambda parts: None
-        """Called with the inputs of a new policy."""
-        self.on_end: Callable[[], None] = lambda: None
-        """Called when the last worker has ended after `drain`."""
-        self.on_handed_over: Callable[[int], None] = lambda kept: None
-        """Called when the workers of the predecessor process have handed over.
-
-        The argument is the number of sessions that stay in these workers to their end; 0 when all
-        workers have ended.
-        """
+        self._log = log_handler
+        self._events = events
         self._undo = ExitStack()
         self._data = DataConnections(
             settings.workers, lambda: self.parts.prefixes, lambda: self.parts.networks
         )
         self._undo.callback(self._data.close)
-        hearings = {**self._data.hearings, **LocalService(lambda: self._settings).hearings}
-        self.crew = Crew(loop, self._work, hearings)
-        self.crew.on_gone = self._ended
-        self.crew.on_end = self._member_gone
-        self.crew.on_serve = self._workers_changed
+        handlers = {**self._data.handlers, **LocalService(lambda: self._settings).handlers}
+        self.census = Census(loop, lambda: self.crew.members)
+        self.crew = Crew(
+            loop,
+            self._work,
+            {**handlers, **self.census.handlers},
+            events=PoolEvents(
+                serving=self._workers_changed,
+                late=self._late_changed,
+                ended=self._member_gone,
+                empty=self._ended,
+            ),
+        )
         self._shares = ListenerShares(self.crew, settings.workers, self._listeners)
         self.inward = MappedNetworks(settings.via, settings.workers, self._shares.share)
         self._undo.callback(self.inward.close)
-        self.crew.on_late(self._shares.share)
-        self.census = Census(loop, self.crew)
-        self._predecessors = DrainingWorkers(loop, hearings)
-        self._predecessors.crew.on_gone = self._predecessors_gone
-        self._predecessors.on_kept = self._handed_over
-        self._predecessors.crew.on_end = lambda old: places.old_worker_gone(old.number)
+        self._predecessors = DrainingWorkers(
+            loop,
+            handlers,
+            PoolEvents(
+                ended=lambda old: places.old_worker_gone(old.number),
+                empty=self._predecessors_gone,
+            ),
+            self._handed_over,
+        )
         self._undo.callback(self._let_predecessors_end)
         self._tables = Tables(settings.workers)
         self._change_ports: Callable[[], None] = lambda: None
@@ -209,7 +228,7 @@ class Relaying:
         return self._predecessors.hand_over_is_under_way
 
     def drain(self) -> None:
-        """Take no more connections; `on_end` is called after the last session."""
+        """Take no more connections; `RelayingEvents.ended` is called after the last session."""
         self._draining = True
         self._shares.stop()
         # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
@@ -280,7 +299,7 @@ class Relaying:
         if parts == before:
             return
         self.crew.desire(POLICY, cache(parts.dumps), cache(lambda: parts.dumps(before.maps)))
-        self.on_policy(parts)
+        self._events.policy(parts)
         if (parts.maps, parts.own, parts.sources) != (before.maps, before.own, before.sources):
             self.inward.follow(parts.networks, parts.own)
 
@@ -337,6 +356,9 @@ class Relaying:
         self._data.forget(member)
         self.census.gone(member)
 
+    def _late_changed(self) -> None:
+        self._shares.share()
+
     def _workers_changed(self) -> None:
         self._shares.share()
         self._places.condition.serving(self.crew.serving, self.crew.restarts)
@@ -346,7 +368,7 @@ class Relaying:
 
     def _ended(self) -> None:
         if not self._predecessors.crew.pids and not self.crew.pids:
-            self.on_end()
+            self._events.ended()
 
     def _predecessors_gone(self) -> None:
         if self._draining:
@@ -357,14 +379,14 @@ class Relaying:
     def _handed_over(self) -> None:
         if self._hands_over:
             self._hands_over = False
-            self.on_handed_over(self._predecessors.kept)
+            self._events.handed_over(self._predecessors.kept)
 
     def _let_predecessors_end(self) -> None:
         """If this program fails before they have handed over, their sessions may go on."""
         if self._draining:
             self._predecessors.crew.kill()
 
-    # -- told --------------------------------------------------------------------------------
+    # -- status ------------------------------------------------------------------------------
 
     def description(self) -> str:
         """Return, for the log, the services, method of steering, prefixes and worker processes."""

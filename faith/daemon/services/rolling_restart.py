@@ -19,10 +19,10 @@ class Shift(Protocol):
 
     crew: Crew
 
-    def start(self, on_ready: Then) -> None:
+    def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
         """Start the processes; *on_ready* is called when all serve.
 
-        Raises SetupError, from here or from the loop.
+        Raises SetupError, from here or from the loop; *on_failure* is called instead of the latter.
         """
 
     def is_as(self, left: Any) -> bool:
@@ -105,8 +105,7 @@ class Shifts:
         if shift is None:
             on_ready()
         else:
-            shift.crew.on_failure = on_failure
-            shift.start(on_ready)
+            shift.start(on_ready, on_failure)
 
     def take(self) -> None:
         """Have the other one from now on."""

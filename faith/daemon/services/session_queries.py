@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.messages import Order
+    from faith.daemon.process.messages import Order, Report
     from faith.daemon.process.peer import Member
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.process.worker_pool import Handler
 
 PATIENCE = 5.0
 """Seconds the workers have for an answer."""
@@ -31,21 +31,24 @@ class _Question:
 
 
 class Census:
-    """Asks *crew*, and hears its answers.
+    """Asks the *workers* of the moment; `handlers` are for their answers.
 
     A session is called ``WORKER-SERIAL``, the serial in hexadecimal: ``2-1f3``.
     """
 
-    def __init__(self, loop: Loop, crew: Crew) -> None:
+    def __init__(self, loop: Loop, workers: Callable[[], list[Member]]) -> None:
         self._loop = loop
-        self._crew = crew
+        self._workers = workers
         self._numbers = itertools.count()
         self._questions: dict[int, _Question] = {}
-        crew.hear({SessionList: self._take_sessions, Killed: self._take_killed})
+        self.handlers: dict[type[Report], Handler] = {
+            SessionList: self._take_sessions,
+            Killed: self._take_killed,
+        }
 
     def tell(self, request: Request) -> None:
         """Answer *request* by a file of sessions for each worker, JSON lines, as they come."""
-        self._ask(request, self._crew.members, Sessions)
+        self._ask(request, self._workers(), Sessions)
 
     def kill(self, request: Request) -> None:
         """End the session that *request* names, with resets to both sides."""
@@ -55,7 +58,7 @@ class Census:
         except ValueError:
             request.fail("a session is called WORKER-SERIAL, such as 2-1f3")
             return
-        members = [member for member in self._crew.members if member.number == place - 1]
+        members = [member for member in self._workers() if member.number == place - 1]
         self._ask(request, members, lambda number: Kill(number, wanted))
 
     def gone(self, member: Member) -> None:

@@ -98,19 +98,19 @@ class Task:
     serves: bool = True
 
 
-def work(task: Task, channel: ProcessChannel, told: Log) -> None:
-    """Serve *task* until the supervisor says otherwise or is gone; *told* gets the records.
+def work(task: Task, channel: ProcessChannel, log_handler: Log) -> None:
+    """Serve *task* until the supervisor says otherwise or is gone; *log_handler* gets records.
 
     The process drops its privileges here, for good.  Raises FaithError if it cannot serve.
     """
     confine_child(task.user, ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else [])
     loop = uvloop.new_event_loop()
-    told.batch(loop)
-    worker = Worker(loop, task, channel, told)
+    log_handler.batch(loop)
+    worker = Worker(loop, task, channel, log_handler)
     channel.send(Ready())
     loop.run_forever()
     worker.close()
-    told.flush()
+    log_handler.flush()
     loop.close()
 
 
@@ -118,7 +118,7 @@ class Worker:
     """The relay of this process, and the orders it takes."""
 
     def __init__(
-        self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel, told: Log
+        self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel, log_handler: Log
     ) -> None:
         self._loop = loop
         self._channel = channel
@@ -126,13 +126,13 @@ class Worker:
         self._redirected = task.redirected
         self._serves = False
         self._local = task.local
-        self._told = told
+        self._log_handler = log_handler
         self._lent = task.lent
         self._own = {cookie(listener) for listener in task.listeners}
         self._borrowed: dict[bytes, _socket.socket] = {}
         self._drains = False
         self._room = Room()
-        self._records = Records(loop, task.recording, told.record)
+        self._records = Records(loop, task.recording, log_handler.record)
         self._stock = Stock(partial(self._ask_for_sockets, _socket.AF_INET6))
         self._stock4 = Stock(partial(self._ask_for_sockets, _socket.AF_INET))
         if task.relay.ftp:
@@ -148,8 +148,8 @@ class Worker:
             Supervised(self._stock, self._stock4, secured, self._ask_for_door),
             task.counters,
             task.admission,
+            idle=loop.stop,
         )
-        self._relay.on_idle = loop.stop
         self._parts: dict[str, Part] = {"sessions": self._relay.handover}
         if task.serves:
             self._serve()
@@ -217,7 +217,7 @@ class Worker:
         self._relay.settings = orders.relay
         self._local = orders.local
         self._records.recording = orders.recording
-        self._told.form = orders.log
+        self._log_handler.form = orders.log
         if orders.relay.ftp:
             self._stock.fill()
 
@@ -316,7 +316,6 @@ class Worker:
             return
         log.warning("sessions that nobody took go on here")
         self._relay.stay()
-        self._relay.on_idle = self._loop.stop
         self._drain()
         with suppress(OSError):  # the supervisor is gone
             self._channel.send(Kept(self._relay.open_sessions))

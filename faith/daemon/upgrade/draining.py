@@ -19,14 +19,14 @@ from faith.daemon.process.messages import (
     supervisor_end,
 )
 from faith.daemon.process.peer import Member
-from faith.daemon.process.worker_pool import Crew
+from faith.daemon.process.worker_pool import NO_EVENTS, Crew, PoolEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import Report
-    from faith.daemon.process.worker_pool import Hearing
+    from faith.daemon.process.worker_pool import Handler
 
 log = logging.getLogger("faith.supervisor")
 
@@ -41,19 +41,25 @@ PATIENCE = 60.0
 class DrainingWorkers:
     """The old workers, which still are children of this process.
 
-    *handlers* handle their messages.
+    *handlers* handle their messages, *events* are those of their pool, and *kept* is called when
+    all that are left keep their sessions to the end.
     """
 
-    def __init__(self, loop: Loop, handlers: Mapping[type[Report], Hearing]) -> None:
-        self.on_kept: Callable[[], None] = lambda: None
-        """Called when those that are left keep their sessions to the end."""
+    def __init__(
+        self,
+        loop: Loop,
+        handlers: Mapping[type[Report], Handler],
+        events: PoolEvents = NO_EVENTS,
+        kept: Callable[[], object] = lambda: None,
+    ) -> None:
         self._loop = loop
-        ours: dict[type[Report], Hearing] = {
+        self._all_kept = kept
+        ours: dict[type[Report], Handler] = {
             SessionList: _ignore,
             Killed: _ignore,
             Kept: self._kept,
         }
-        self.crew = Crew(loop, _forks_none, {**ours, **handlers}, "old worker")
+        self.crew = Crew(loop, _forks_none, {**ours, **handlers}, "old worker", events)
         self._heir: Callable[[int], Member | None] = lambda number: None
         self._deadline = 0.0
         self._tries: dict[int, int] = {}
@@ -123,7 +129,7 @@ class DrainingWorkers:
         self._keeping[old.pid] = sessions
         log.warning("old worker %d keeps its %d sessions to their end", old.pid, sessions)
         if not self.hand_over_is_under_way:
-            self.on_kept()
+            self._all_kept()
 
 
 def as_left(members: Iterable[Member]) -> list[list[int]]:
