@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.netlink import routes
 from faith.kernel.shared.leases import Leases
 from faith.translation.map import overlap, text4
@@ -76,7 +77,7 @@ class AddressLeases:
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
-        return {"same": self._same, "descriptors": [*self.descriptors()]}
+        return {"same": self._same, "descriptors": [*map(Descriptor, self.descriptors())]}
 
     def descriptors(self) -> Iterator[int]:
         """Return the descriptors in the state."""

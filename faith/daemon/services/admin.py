@@ -18,6 +18,7 @@ from faith.daemon.process.child import Child
 from faith.daemon.process.messages import Failed, Ready, Stop
 from faith.daemon.process.worker_pool import Crew
 from faith.errors import FaithError, SetupError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.process import capabilities, sandbox
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Admin:
 
     def state(self) -> list[Any]:
         """The address and the listener, for the next program."""
-        return [*self._address, self._sock.fileno()]
+        return [*self._address, Descriptor.of(self._sock)]
 
     def descriptors(self) -> list[int]:
         """The listener's."""

@@ -69,7 +69,7 @@ class DataConnections:
     def state(self) -> dict[str, Any]:
         """Return the state from which the next program of this process continues: `resume`."""
         return {
-            "doors": {flow.family: doors.descriptors for flow, doors in self._doors.items()},
+            "doors": {flow.family: doors.state() for flow, doors in self._doors.items()},
             "pairs": self._pairs and self._pairs.state(),
         }
 

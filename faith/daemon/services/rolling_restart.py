@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
+from faith.kernel.descriptor import Descriptor, descriptors
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -133,10 +135,12 @@ class Shifts:
 
     def state(self) -> Any:
         """Return the state of the current shift, and the channels to all processes, for JSON."""
+        shift = self._now and self._now.state()
+        members = [member for crew in self.crews() for member in crew.members]
         return {
-            "shift": self._now and self._now.state(),
-            "held": [*self._now.descriptors()] if self._now else [],
-            "channels": [fd for crew in self.crews() for fd in crew.descriptors],
+            "shift": shift,
+            "held": descriptors(shift),
+            "channels": [Descriptor.of(member.channel) for member in members],
         }
 
     def descriptors(self) -> Iterator[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.families import STATE, add
 from faith.kernel.shared.shared_memory import Mapped
 
@@ -50,7 +51,7 @@ class OldCounters:
 
     def state(self) -> Mapping[str, Any]:
         """Return the state this was made of."""
-        return self._left
+        return {**self._left, "memory": Descriptor(self._left["memory"])}
 
     def descriptors(self) -> Iterator[int]:
         """Return the descriptor in the state."""

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, overload
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE, add
 from faith.kernel.shared.shared_memory import SharedMemory
 
@@ -122,7 +123,7 @@ class Area:
             for family in layout.families
             if family.kind != STATE
         }
-        return {"memory": self._memory.fileno(), "width": self._width, "families": families}
+        return {"memory": Descriptor.of(self._memory), "width": self._width, "families": families}
 
     def descriptors(self) -> Iterator[int]:
         """Return the descriptor in the state."""

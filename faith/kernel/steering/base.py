@@ -6,6 +6,7 @@ import _socket
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import tcp_sockets
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Steering:
         """
         return {
             "way": self.method,
-            "listeners": [[sock.fileno() for sock in row] for row in self._rows()],
+            "listeners": [[Descriptor.of(sock) for sock in row] for row in self._rows()],
             "held": [thing.state() for thing in self._held],
         }
 

@@ -39,13 +39,13 @@ class BindingProgram:
         made = cls.__new__(cls)
         with ExitStack() as undo:
             made._map = undo.enter_context(bpf.Map.resume(state[0]))
-            made._link = undo.enter_context(bpf.Descriptor(state[1]))
+            made._link = undo.enter_context(bpf.Object(state[1]))
             made._undo = undo.pop_all()
         return made
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
-        return self.descriptors
+        return [self._map.state(), self._link.state()]
 
     @property
     def descriptors(self) -> list[int]:

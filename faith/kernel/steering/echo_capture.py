@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.netlink.packet_log import PacketLog
 from faith.kernel.nft.expressions import (
     ECHO_REQUEST,
@@ -127,7 +128,7 @@ class EchoCapture:
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
-        packets = self.packets.fileno(), self.packets.group
+        packets = Descriptor.of(self.packets), self.packets.group
         return [packets, self._v6.state(), self._v4.state()]
 
     def descriptors(self) -> Iterator[int]:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.errors import SetupError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.steering.base import listen
 from faith.kernel.steering.binding_program import BindingProgram
 from faith.kernel.steering.binding_table import BindingTable
@@ -84,7 +85,7 @@ class HostBindings:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return {
             "holders": [[*pair, its] for pair, its in self._holders.items()],
-            "listeners": [listener.fileno() for listener in self.listeners],
+            "listeners": [Descriptor.of(listener) for listener in self.listeners],
             "way": self.method,
             "steered": self._steered.state(),
         }
