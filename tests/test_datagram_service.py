@@ -14,7 +14,6 @@ class Nobody:
     def __init__(self, *about: Any) -> None:
         self.members: list[Any] = []
         self.pids: list[int] = []
-        self.descriptors: list[int] = []
         self.on_failure: Any = None
 
     def start(self, count: int, on_ready: Any) -> None:

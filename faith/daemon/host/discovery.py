@@ -88,10 +88,6 @@ class Announcement:
         """Return the descriptor, for an upgrade."""
         return Descriptor.of(self._socket)
 
-    def descriptors(self) -> tuple[int]:
-        """Return the descriptor, as a tuple."""
-        return (self._socket.fileno(),)
-
     def answer(self) -> None:
         """Answer every waiting connection."""
         with suppress(OSError):  # no connection is waiting, or the client has closed it

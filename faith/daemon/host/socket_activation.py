@@ -97,10 +97,6 @@ class PassedSockets:
             name: [Descriptor.of(sock) for sock in some] for name, some in self._sockets.items()
         }
 
-    def descriptors(self) -> list[int]:
-        """Return the descriptors in the state."""
-        return [sock.fileno() for some in self._sockets.values() for sock in some]
-
     def close_in_child(self) -> None:
         """Close the sockets in a child."""
         for some in self._sockets.values():

@@ -162,10 +162,6 @@ class Admin:
         """The address and the listener, for the next program."""
         return [*self._address, Descriptor.of(self._sock)]
 
-    def descriptors(self) -> list[int]:
-        """The listener's."""
-        return [self._sock.fileno()]
-
     def release(self) -> None:
         """Close the listener, in this process."""
         self._sock.close()

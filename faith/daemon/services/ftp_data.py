@@ -73,11 +73,6 @@ class DataConnections:
             "pairs": self._pairs and self._pairs.state(),
         }
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors in the state."""
-        return [fd for one in (*self._doors.values(), self._pairs) if one for fd in one.descriptors]
-
     def resume(self, state: dict[str, Any]) -> None:
         """Adopt the `state` that the predecessor process left."""
         for flow in (TCP4, TCP6):

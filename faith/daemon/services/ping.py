@@ -13,7 +13,6 @@ from faith.kernel.steering.echo_capture import EchoCapture
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -48,11 +47,6 @@ class PingGear:
     def state(self) -> Any:
         """Return the state from which the next program resumes the gear, fit for JSON."""
         return [self.capture.state(), Descriptor.of(self._v4), Descriptor.of(self._v6)]
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        yield from self.capture.descriptors()
-        yield from (self._v4.fileno(), self._v6.fileno())
 
     def sockets(self) -> PingSockets:
         """Copies of the sockets, for a process that serves."""

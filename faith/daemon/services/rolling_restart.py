@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from faith.kernel.descriptor import Descriptor, descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -35,9 +35,6 @@ class Shift(Protocol):
 
     def state(self) -> Any:
         """Return the state with which the next program makes its shift, fit for JSON."""
-
-    def descriptors(self) -> Iterable[int]:
-        """Return the descriptors in the state."""
 
     def release(self) -> None:
         """Close what this process holds for the shift."""
@@ -142,13 +139,6 @@ class Shifts:
             "held": descriptors(shift),
             "channels": [Descriptor.of(member.channel) for member in members],
         }
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        if self._now:
-            yield from self._now.descriptors()
-        for crew in self.crews():
-            yield from crew.descriptors
 
     def forsake(self) -> None:
         """Close everything, in a process that was forked for another purpose."""

@@ -17,7 +17,6 @@ from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -65,12 +64,6 @@ class UdpGear:
         """Return the state from which the next program resumes the gear, fit for JSON."""
         sockets = [Descriptor.of(sock) for sock in self._sockets]
         return [sockets, self._v6.state(), self._v4.state()]
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        yield from (sock.fileno() for sock in self._sockets)
-        yield from self._v6.descriptors
-        yield from self._v4.descriptors
 
     def sockets(self) -> UdpSockets:
         """Copies of the sockets, for a process that serves."""

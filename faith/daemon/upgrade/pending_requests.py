@@ -41,7 +41,3 @@ class PendingRequests:
     def state(self) -> list[Descriptor]:
         """Return the descriptors, for an upgrade."""
         return [Descriptor.of(channel) for channel in self._channels]
-
-    def descriptors(self) -> list[Descriptor]:
-        """Return the descriptors in the state."""
-        return self.state()

@@ -15,7 +15,7 @@ from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE, add
 from faith.kernel.shared.shared_memory import SharedMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
     from faith.kernel.shared.families import Cells, Family, Layout
@@ -124,10 +124,6 @@ class Area:
             if family.kind != STATE
         }
         return {"memory": Descriptor.of(self._memory), "width": self._width, "families": families}
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptor in the state."""
-        yield self._memory.fileno()
 
     def close_in_child(self) -> None:
         """Close in a child what only the maker needs."""

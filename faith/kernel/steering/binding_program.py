@@ -47,11 +47,6 @@ class BindingProgram:
         """Return the state that an upgrade passes to the successor process."""
         return [self._map.state(), self._link.state()]
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep the program alive."""
-        return [self._map.fileno(), self._link.fileno()]
-
     def _attach(self, undo: ExitStack, listeners: Sequence[_socket.socket]) -> None:
         self._map = undo.enter_context(
             bpf.Map(

@@ -30,7 +30,7 @@ from faith.kernel.steering.owned import CAPABILITIES, MANGLE, OwnedTable
 from faith.translation.ranges import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any, Self
 
     from faith.kernel.nft.ruleset import Range
@@ -130,10 +130,6 @@ class EchoCapture:
         """Return the state that an upgrade passes to the successor process."""
         packets = Descriptor.of(self.packets), self.packets.group
         return [packets, self._v6.state(), self._v4.state()]
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptors in the state."""
-        yield from (self.packets.fileno(), self._v6.fileno(), self._v4.fileno())
 
     def close(self) -> None:
         """Stop; the kernel deletes the tables with the last copy of the descriptors."""

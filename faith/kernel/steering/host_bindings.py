@@ -38,8 +38,6 @@ class Steered(Protocol):
     @classmethod
     def resume(cls, state: Any) -> Self: ...
     def state(self) -> Any: ...
-    @property
-    def descriptors(self) -> list[int]: ...
     def put(self, pair: bytes, listener: int) -> None: ...
     def take(self, pair: bytes) -> None: ...
     def close(self) -> None: ...
@@ -89,12 +87,6 @@ class HostBindings:
             "way": self.method,
             "steered": self._steered.state(),
         }
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors in the state."""
-        listeners = [listener.fileno() for listener in self.listeners]
-        return listeners + self._steered.descriptors
 
     def steer(self, pair: Pair, worker: int) -> None:
         """Steer *pair* to *worker*, unless another worker asked for it before.  Raises OSError."""

@@ -83,11 +83,6 @@ class Lookup:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [self.networks.state(), self.link.state()]
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep the steering alive."""
-        return [self.networks.fileno(), self.link.fileno()]
-
     def replace(self, networks: Iterable[Network], holes: Iterable[Network] = ()) -> None:
         """Steer exactly *networks*, except *holes*.
 

@@ -72,11 +72,6 @@ class Pinholes:
         """Return the state that an upgrade passes to the successor process."""
         return [Descriptor.of(self._listeners), Descriptor.of(self._link)]
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep all of them alive."""
-        return [self._listeners.fileno(), self._link.fileno()]
-
     def open(self, client: str, listener: int, ours: Callable[[int], object]) -> None:
         """Steer connections of *client* to the listener that is open at this descriptor.
 
