@@ -14,7 +14,6 @@ class Nobody:
     def __init__(self, *about: Any) -> None:
         self.members: list[Any] = []
         self.pids: list[int] = []
-        self.descriptors: list[int] = []
 
     def start(self, count: int, on_ready: Any, on_failure: Any) -> None:
         on_ready()

@@ -16,6 +16,7 @@ from faith.daemon.process.worker_pool import Crew
 from faith.daemon.services.interface import Companions
 from faith.daemon.services.rolling_restart import Shifts
 from faith.errors import SetupError
+from faith.kernel.descriptor import Descriptor, descriptors
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
@@ -49,11 +50,8 @@ class Waiting:
     def is_as(self, left: Any) -> bool:
         return left is not None
 
-    def state(self) -> int:
-        return self.held
-
-    def descriptors(self) -> list[int]:
-        return [self.held]
+    def state(self) -> Descriptor:
+        return Descriptor(self.held)
 
     def release(self) -> None:
         if self.held >= 0:
@@ -162,10 +160,10 @@ def test_the_next_program_gets_the_state_and_those_of_before_end_once_it_serves(
     daemon: Daemon,
 ) -> None:
     daemon.start()
-    state, descriptors = daemon.companions.state(), [*daemon.companions.descriptors()]
-    copies = {fd: os.dup(fd) for fd in descriptors}
+    state = daemon.companions.state()
+    copies = {fd: os.dup(fd) for fd in descriptors(state)}
     left = state["one"]
-    assert {left["shift"], *left["held"], *left["channels"]} == {*descriptors}
+    assert {left["shift"], *left["held"], *left["channels"]} == copies.keys()
     held, channels = ([copies[fd] for fd in left[name]] for name in ("held", "channels"))
     after = Daemon()
     after.companions.set_up(

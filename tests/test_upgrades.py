@@ -11,6 +11,7 @@ from faith.daemon.upgrade import upgrades
 from faith.daemon.upgrade.inherited_state import InheritedState
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
+from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,17 +37,13 @@ class Upgrade:
 
 
 class Thing:
-    """Something with a state and a descriptor."""
+    """Something with a state."""
 
-    def __init__(self, state: Any, *descriptors: int) -> None:
+    def __init__(self, state: Any) -> None:
         self._state = state
-        self._descriptors = descriptors
 
     def state(self) -> Any:
         return self._state
-
-    def descriptors(self) -> tuple[int, ...]:
-        return self._descriptors
 
 
 class Asking:
@@ -95,10 +92,11 @@ def test_the_first_program_is_number_one_and_the_next_one_more() -> None:
 
 def test_what_is_left_has_the_state_and_descriptors_of_all() -> None:
     asking = Asking()
-    made = succession(one=Thing([1], 7), other=Thing({"a": 2}, 8, 9))
+    one, other = [1, Descriptor(7)], {"a": 2, "b": [Descriptor(8), Descriptor(9)]}
+    made = succession(one=Thing(one), other=Thing(other))
     made.begin(request(asking))
     values, descriptors = Upgrade.last.leave()
-    assert (values["one"], values["other"]) == ([1], {"a": 2})
+    assert (values["one"], values["other"]) == (one, other)
     assert values["waiting"] == [asking.ours.fileno()]
     assert sorted(descriptors) == sorted([7, 8, 9, asking.ours.fileno()])
     made.close()

@@ -148,10 +148,6 @@ class Reloads:
         """Return whether the next program of this process completes a reload."""
         return self.under_way
 
-    def descriptors(self) -> tuple[int, ...]:
-        """None are in the state."""
-        return ()
-
     def resume(self, under_way: bool) -> None:
         """Record as good the reload for which the predecessor process started this program.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.errors import PermissionNeeded
+from faith.kernel.descriptor import descriptors
 from faith.kernel.sockets.tcp_sockets import listener
 from tests.netns.rights import without_capabilities
 
@@ -89,7 +90,7 @@ class Contract:
     ) -> None:
         first = self.way(listeners)
         first.put(PAIR, 1)
-        copies = {fd: os.dup(fd) for fd in first.descriptors}
+        copies = {fd: os.dup(fd) for fd in descriptors(first.state())}
         state = json.loads(json.dumps(first.state()))
         first.close()
         for fd, copy in copies.items():  # as execve(2) leaves them

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("bpf_allowed")]
 
 
-def load(code: bytes) -> bpf.Descriptor:
+def load(code: bytes) -> bpf.Object:
     return bpf.load(bpf.PROGRAM_SK_LOOKUP, "faith_test", code, bpf.ATTACH_SK_LOOKUP)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.errors import SetupError
+from faith.kernel.descriptor import descriptors
 from faith.kernel.sockets.udp_sockets import arrivals, receive
 from faith.kernel.steering import datagram_steering
 from faith.kernel.steering.datagram_steering import DatagramSteering
@@ -132,7 +133,7 @@ def test_it_lasts_until_it_is_closed(way: str, case: Case, sock: _socket.socket)
 def test_the_next_program_goes_on_with_it(way: str, case: Case, sock: _socket.socket) -> None:
     first = DatagramSteering(sock, way)
     first.replace([case.network])
-    copies = {fd: os.dup(fd) for fd in first.descriptors}
+    copies = {fd: os.dup(fd) for fd in descriptors(first.state())}
     state = json.loads(json.dumps(first.state()))
     first.close()
     for fd, copy in copies.items():  # as execve(2) leaves them

@@ -12,6 +12,7 @@ import pytest
 
 from faith.datagram import icmp
 from faith.datagram.packet import read_v4, read_v6
+from faith.kernel.descriptor import descriptors
 from faith.kernel.netlink import routes
 from faith.kernel.steering.echo_capture import EchoCapture
 from faith.translation.prefix import Prefix
@@ -124,8 +125,8 @@ def test_the_next_program_goes_on_with_it() -> None:
     first = EchoCapture()
     first.set_prefixes([PREFIX])
     first.set_networks([NETWORK])
-    copies = {fd: os.dup(fd) for fd in first.descriptors()}
     state = first.state()
+    copies = {fd: os.dup(fd) for fd in descriptors(state)}
     first.close()
     for fd, copy in copies.items():  # as execve(2) leaves them
         os.dup2(copy, fd)

@@ -182,7 +182,7 @@ def test_it_can_be_resumed_from_its_state(undo: ExitStack, family: int, kind: in
     first = Lookup(sock, ALL_PORTS, [net(STEERED[family])])
     state = first.state()
     again = Lookup.resume(sock, state)
-    assert (again.state(), again.descriptors) == (state, first.descriptors)
+    assert again.state() == state
     again.replace([net(f"{BESIDE[family]}")])
     assert not reaches(sock, MAPPED[family], 80)
     assert reaches(sock, BESIDE[family], 80)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.netlink import routes
 from faith.kernel.shared.leases import Leases
 from faith.translation.map import overlap, text4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from faith.dns.lease_file import Book
     from faith.dns.service import Settings as DnsSettings
@@ -76,12 +77,10 @@ class AddressLeases:
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
-        return {"same": self._same, "descriptors": [*self.descriptors()]}
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptors in the state."""
+        held = []
         if self._leases and self.book:
-            yield from (self._leases.fileno(), self.book.fileno())
+            held = [Descriptor.of(self._leases), Descriptor.of(self.book)]
+        return {"same": self._same, "descriptors": held}
 
     def close(self) -> None:
         """Close the lease file, so that another process may lock it."""

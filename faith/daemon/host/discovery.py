@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.translation.ports import NO_PORTS, Ports
 
 if TYPE_CHECKING:
@@ -83,13 +84,9 @@ class Announcement:
         """Return the descriptor to wait on."""
         return self._socket.fileno()
 
-    def state(self) -> int:
+    def state(self) -> Descriptor:
         """Return the descriptor, for an upgrade."""
-        return self._socket.fileno()
-
-    def descriptors(self) -> tuple[int]:
-        """Return the descriptor, as a tuple."""
-        return (self._socket.fileno(),)
+        return Descriptor.of(self._socket)
 
     def answer(self) -> None:
         """Answer every waiting connection."""

@@ -48,10 +48,6 @@ class HeldPrefixes:
         """Return the prefixes that nobody else had reserved, for an upgrade: address and layout."""
         return [(str(prefix), prefix.layout) for prefix in self.set_up]
 
-    def descriptors(self) -> tuple[()]:
-        """Return no descriptors."""
-        return ()
-
     def release_others(self, left: Iterable[Prefix]) -> None:
         """Release the prefixes that the predecessor process had set up, and this one has not."""
         for prefix in {*left} - {*self.set_up}:

@@ -158,10 +158,6 @@ class MappedNetworks:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return self._steering.state() if self._steering else None
 
-    def descriptors(self) -> list[int]:
-        """Return the descriptors in the state."""
-        return self._steering.descriptors if self._steering else []
-
     def close_in_child(self, worker: int | None) -> list[_socket.socket]:
         """Close in a child everything but the listeners of *worker*, which are returned."""
         self._held = set()

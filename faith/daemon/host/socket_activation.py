@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns.endpoint import Endpoint
 from faith.errors import ConfigError, SetupError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets.tcp_sockets import IPV6_TRANSPARENT
 from faith.translation.ports import Ports
 
@@ -90,13 +91,11 @@ class PassedSockets:
             settings = _FITS[name](settings, sockets)
         return settings
 
-    def state(self) -> dict[str, list[int]]:
+    def state(self) -> dict[str, list[Descriptor]]:
         """Return the descriptors by name, for an upgrade."""
-        return {name: [sock.fileno() for sock in some] for name, some in self._sockets.items()}
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors in the state."""
-        return [sock.fileno() for some in self._sockets.values() for sock in some]
+        return {
+            name: [Descriptor.of(sock) for sock in some] for name, some in self._sockets.items()
+        }
 
     def close_in_child(self) -> None:
         """Close the sockets in a child."""

@@ -108,11 +108,6 @@ class MetricAreas:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [one.state() for one in self._parts()]
 
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptors in the state."""
-        for one in self._parts():
-            yield from one.descriptors()
-
     def close_in_child(self) -> None:
         """Close in a child what only an upgrade needs."""
         for one in self._parts():

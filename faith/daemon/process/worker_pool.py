@@ -151,11 +151,6 @@ class Crew:
         return list(self._members)
 
     @property
-    def descriptors(self) -> list[int]:
-        """The channels to them."""
-        return [member.channel.fileno() for member in self.members]
-
-    @property
     def serving(self) -> int:
         """How many of them serve."""
         return sum(member.ready for member in self._members.values())

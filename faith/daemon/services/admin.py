@@ -19,6 +19,7 @@ from faith.daemon.process.messages import Ready, Stop
 from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_pool import Crew
 from faith.errors import SetupError
+from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,11 +161,7 @@ class Admin:
 
     def state(self) -> list[Any]:
         """The address and the listener, for the next program."""
-        return [*self._address, self._sock.fileno()]
-
-    def descriptors(self) -> list[int]:
-        """The listener's."""
-        return [self._sock.fileno()]
+        return [*self._address, Descriptor.of(self._sock)]
 
     def release(self) -> None:
         """Close the listener, in this process."""

@@ -15,7 +15,7 @@ from faith.errors import FaithError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -34,9 +34,6 @@ class Gear(Protocol):
 
     def state(self) -> Any:
         """Return the state from which the next program resumes the gear, fit for JSON."""
-
-    def descriptors(self) -> Iterable[int]:
-        """Return the descriptors in the state."""
 
     def sockets(self) -> Any:
         """Return copies of the sockets, for a process that serves."""
@@ -238,13 +235,6 @@ class Datagrams:
         if self._now:
             members = members + self._now.crew.members
         return {"gear": self._now and self._now.gear.state(), "workers": as_left(members)}
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        if self._now:
-            yield from self._now.gear.descriptors()
-            yield from self._now.crew.descriptors
-        yield from self._predecessors.crew.descriptors
 
     def forsake(self) -> None:
         """Close everything, in a process that was forked for another purpose."""

@@ -84,10 +84,6 @@ class Answering:
         """Return whether the shift whose `state` is *left* has the same addresses and ports."""
         return left == self.state()
 
-    def descriptors(self) -> tuple[()]:
-        """None."""
-        return ()
-
     def release(self) -> None:
         """Close the sockets that were given, in this process."""
         for sock in self._given:

@@ -69,14 +69,9 @@ class DataConnections:
     def state(self) -> dict[str, Any]:
         """Return the state from which the next program of this process continues: `resume`."""
         return {
-            "doors": {flow.family: doors.descriptors for flow, doors in self._doors.items()},
+            "doors": {flow.family: doors.state() for flow, doors in self._doors.items()},
             "pairs": self._pairs and self._pairs.state(),
         }
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors in the state."""
-        return [fd for one in (*self._doors.values(), self._pairs) if one for fd in one.descriptors]
 
     def resume(self, state: dict[str, Any]) -> None:
         """Adopt the `state` that the predecessor process left."""

@@ -60,9 +60,6 @@ class Companion(Protocol):
     def state(self) -> Any:
         """Return the state from which the next program continues, fit for JSON: `set_up`."""
 
-    def descriptors(self) -> Iterable[int]:
-        """Return the descriptors in the state."""
-
     def forsake(self) -> None:
         """Close everything, in a process that was forked for another purpose."""
 
@@ -131,10 +128,6 @@ class Companions:
     def state(self) -> dict[str, Any]:
         """Return the states by name, from which the next program continues."""
         return {name: companion.state() for name, companion in self._each.items()}
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptors in the state."""
-        return itertools.chain.from_iterable(each.descriptors() for each in self._each.values())
 
     def forsake(self) -> None:
         """Close everything, in a process that was forked for another purpose."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from faith.datagram import icmp
 from faith.datagram.ping.ping_server import Ping, PingSettings, PingSockets
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
 from faith.kernel.steering.echo_capture import EchoCapture
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -46,12 +46,7 @@ class PingGear:
 
     def state(self) -> Any:
         """Return the state from which the next program resumes the gear, fit for JSON."""
-        return [self.capture.state(), self._v4.fileno(), self._v6.fileno()]
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        yield from self.capture.descriptors()
-        yield from (self._v4.fileno(), self._v6.fileno())
+        return [self.capture.state(), Descriptor.of(self._v4), Descriptor.of(self._v6)]
 
     def sockets(self) -> PingSockets:
         """Copies of the sockets, for a process that serves."""

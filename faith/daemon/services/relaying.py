@@ -28,7 +28,7 @@ from faith.relay.tcp.admission import Admission, Tables
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from faith.daemon.config.policy import Rules
     from faith.daemon.config.settings import Settings
@@ -408,14 +408,6 @@ class Relaying:
             "maps": runtime_maps.state(self._settings.maps, self.parts.maps),
             "workers": as_left(self._members()),
         }
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        yield from self.steering.descriptors
-        yield from self._data.descriptors
-        yield from self.inward.descriptors()
-        for member in self._members():
-            yield member.channel.fileno()
 
     def _members(self) -> list[Member]:
         return self._predecessors.crew.members + self.crew.members

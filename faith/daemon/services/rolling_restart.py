@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
+from faith.kernel.descriptor import Descriptor, descriptors
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -33,9 +35,6 @@ class Shift(Protocol):
 
     def state(self) -> Any:
         """Return the state with which the next program makes its shift, fit for JSON."""
-
-    def descriptors(self) -> Iterable[int]:
-        """Return the descriptors in the state."""
 
     def release(self) -> None:
         """Close what this process holds for the shift."""
@@ -132,18 +131,13 @@ class Shifts:
 
     def state(self) -> Any:
         """Return the state of the current shift, and the channels to all processes, for JSON."""
+        shift = self._now and self._now.state()
+        members = [member for crew in self.crews() for member in crew.members]
         return {
-            "shift": self._now and self._now.state(),
-            "held": [*self._now.descriptors()] if self._now else [],
-            "channels": [fd for crew in self.crews() for fd in crew.descriptors],
+            "shift": shift,
+            "held": descriptors(shift),
+            "channels": [Descriptor.of(member.channel) for member in members],
         }
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        if self._now:
-            yield from self._now.descriptors()
-        for crew in self.crews():
-            yield from crew.descriptors
 
     def forsake(self) -> None:
         """Close everything, in a process that was forked for another purpose."""

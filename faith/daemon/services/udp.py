@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from faith.datagram import icmp
 from faith.datagram.udp.flows import UdpSettings
 from faith.datagram.udp.udp_server import Udp, UdpSockets
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
 from faith.kernel.sockets.udp_sockets import arrivals, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
@@ -16,7 +17,6 @@ from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -62,14 +62,8 @@ class UdpGear:
 
     def state(self) -> Any:
         """Return the state from which the next program resumes the gear, fit for JSON."""
-        sockets = [sock.fileno() for sock in self._sockets]
+        sockets = [Descriptor.of(sock) for sock in self._sockets]
         return [sockets, self._v6.state(), self._v4.state()]
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        yield from (sock.fileno() for sock in self._sockets)
-        yield from self._v6.descriptors
-        yield from self._v4.descriptors
 
     def sockets(self) -> UdpSockets:
         """Copies of the sockets, for a process that serves."""

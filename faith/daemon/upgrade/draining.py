@@ -20,6 +20,7 @@ from faith.daemon.process.messages import (
 )
 from faith.daemon.process.peer import Member
 from faith.daemon.process.worker_pool import NO_EVENTS, Crew, PoolEvents
+from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -132,9 +133,9 @@ class DrainingWorkers:
             self._all_kept()
 
 
-def as_left(members: Iterable[Member]) -> list[list[int]]:
+def as_left(members: Iterable[Member]) -> list[tuple[int, int, Descriptor]]:
     """Return *members* for an upgrade, fit for JSON: number, process and descriptor of each."""
-    return [[member.number, member.pid, member.channel.fileno()] for member in members]
+    return [(member.number, member.pid, Descriptor.of(member.channel)) for member in members]
 
 
 def _ignore(member: Member, message: Any, descriptors: list[int]) -> None:

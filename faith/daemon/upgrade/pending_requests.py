@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.process.channel import JsonChannel
+from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,10 +38,6 @@ class PendingRequests:
         for channel in self._channels:
             channel.close()
 
-    def state(self) -> list[int]:
+    def state(self) -> list[Descriptor]:
         """Return the descriptors, for an upgrade."""
-        return [channel.fileno() for channel in self._channels]
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors in the state."""
-        return self.state()
+        return [Descriptor.of(channel) for channel in self._channels]

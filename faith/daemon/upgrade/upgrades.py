@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.upgrade.pending_requests import PendingRequests
 from faith.daemon.upgrade.trial import Upgrade
+from faith.kernel.descriptor import descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
     from faith.daemon.upgrade.inherited_state import InheritedState, Values
     from faith.errors import FaithError
+    from faith.kernel.descriptor import Descriptor
 
     Failed = Callable[[FaithError], None]
 
@@ -28,10 +30,7 @@ class Heritable(Protocol):
     """A thing that an upgrade passes on."""
 
     def state(self) -> Any:
-        """Return its state, fit for JSON."""
-
-    def descriptors(self) -> Iterable[int]:
-        """Return the descriptors in the state."""
+        """Return its state, fit for JSON, with every descriptor in it as a `Descriptor`."""
 
 
 class Upgrades:
@@ -113,8 +112,7 @@ class Upgrades:
         for told in failed:
             told(error)
 
-    def _left(self) -> tuple[Values, list[int]]:
+    def _left(self) -> tuple[Values, list[Descriptor]]:
         things = {"waiting": self._waiting, **self._things()}
         values = {name: thing.state() for name, thing in things.items()}
-        descriptors = [fd for thing in things.values() for fd in thing.descriptors()]
-        return {"programs": self.programs, "started": self.started, **values}, descriptors
+        return {"programs": self.programs, "started": self.started, **values}, descriptors(values)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.families import STATE, add
 from faith.kernel.shared.shared_memory import Mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from faith.kernel.shared.families import Family, Layout
@@ -50,11 +51,7 @@ class OldCounters:
 
     def state(self) -> Mapping[str, Any]:
         """Return the state this was made of."""
-        return self._left
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptor in the state."""
-        yield self._left["memory"]
+        return {**self._left, "memory": Descriptor(self._left["memory"])}
 
     def close_in_child(self) -> None:
         """Close in a child what only an upgrade needs, and only read from now on."""

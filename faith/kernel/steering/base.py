@@ -6,6 +6,7 @@ import _socket
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import tcp_sockets
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ class HeldState(Protocol):
 
     def close(self) -> None:
         """Close the descriptors."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
@@ -97,15 +95,9 @@ class Steering:
         """
         return {
             "way": self.method,
-            "listeners": [[sock.fileno() for sock in row] for row in self._rows()],
+            "listeners": [[Descriptor.of(sock) for sock in row] for row in self._rows()],
             "held": [thing.state() for thing in self._held],
         }
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors in the state."""
-        listeners = [listener.fileno() for listener in chain(*self._groups)]
-        return listeners + [thing.fileno() for thing in self._held]
 
     def listen(self, port: int) -> None:
         """Listen on *port* of the host's own addresses too.  Raises SetupError."""

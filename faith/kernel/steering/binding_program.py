@@ -39,18 +39,13 @@ class BindingProgram:
         made = cls.__new__(cls)
         with ExitStack() as undo:
             made._map = undo.enter_context(bpf.Map.resume(state[0]))
-            made._link = undo.enter_context(bpf.Descriptor(state[1]))
+            made._link = undo.enter_context(bpf.Object(state[1]))
             made._undo = undo.pop_all()
         return made
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
-        return self.descriptors
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep the program alive."""
-        return [self._map.fileno(), self._link.fileno()]
+        return [self._map.state(), self._link.state()]
 
     def _attach(self, undo: ExitStack, listeners: Sequence[_socket.socket]) -> None:
         self._map = undo.enter_context(

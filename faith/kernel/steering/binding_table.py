@@ -71,11 +71,6 @@ class BindingTable(OwnedTable):
         ports = [port.hex() for port in self._ports]
         return [super().state(), ports, [pair.hex() for pair in self._there]]
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptor that keeps the table alive, in a list."""
-        return [self.fileno()]
-
     def put(self, pair: bytes, listener: int) -> None:
         """Steer *pair* to the listener of that index alone.  Raises OSError."""
         again = pair in self._there

@@ -50,11 +50,6 @@ class DatagramSteering:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [self.method, self._by.state()]
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep the steering alive."""
-        return self._by.descriptors
-
     def replace(self, networks: Collection[Network], holes: Collection[Network] = ()) -> None:
         """Steer exactly *networks*, except *holes*.
 
@@ -103,11 +98,6 @@ class _Table(OwnedTable):
         super().__init__(
             "steer UDP by tproxy", [chain], sets=[networks], suffix="-udp", family=family
         )
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptor that keeps the table alive, in a list."""
-        return [self.fileno()]
 
     def replace(self, networks: Collection[Network], holes: Collection[Network] = ()) -> None:
         """As `DatagramSteering.replace`."""

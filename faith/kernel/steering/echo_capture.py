@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.netlink.packet_log import PacketLog
 from faith.kernel.nft.expressions import (
     ECHO_REQUEST,
@@ -29,7 +30,7 @@ from faith.kernel.steering.owned import CAPABILITIES, MANGLE, OwnedTable
 from faith.translation.ranges import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any, Self
 
     from faith.kernel.nft.ruleset import Range
@@ -127,12 +128,8 @@ class EchoCapture:
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
-        packets = self.packets.fileno(), self.packets.group
+        packets = Descriptor.of(self.packets), self.packets.group
         return [packets, self._v6.state(), self._v4.state()]
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptors in the state."""
-        yield from (self.packets.fileno(), self._v6.fileno(), self._v4.fileno())
 
     def close(self) -> None:
         """Stop; the kernel deletes the tables with the last copy of the descriptors."""

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.errors import SetupError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.steering.base import listen
 from faith.kernel.steering.binding_program import BindingProgram
 from faith.kernel.steering.binding_table import BindingTable
@@ -37,8 +38,6 @@ class Steered(Protocol):
     @classmethod
     def resume(cls, state: Any) -> Self: ...
     def state(self) -> Any: ...
-    @property
-    def descriptors(self) -> list[int]: ...
     def put(self, pair: bytes, listener: int) -> None: ...
     def take(self, pair: bytes) -> None: ...
     def close(self) -> None: ...
@@ -84,16 +83,10 @@ class HostBindings:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return {
             "holders": [[*pair, its] for pair, its in self._holders.items()],
-            "listeners": [listener.fileno() for listener in self.listeners],
+            "listeners": [Descriptor.of(listener) for listener in self.listeners],
             "way": self.method,
             "steered": self._steered.state(),
         }
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors in the state."""
-        listeners = [listener.fileno() for listener in self.listeners]
-        return listeners + self._steered.descriptors
 
     def steer(self, pair: Pair, worker: int) -> None:
         """Steer *pair* to *worker*, unless another worker asked for it before.  Raises OSError."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from faith.errors import SetupError
 from faith.kernel.bpf import bpf
 from faith.kernel.bpf.assembler import assemble
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.process import capabilities
 from faith.kernel.steering.lookup_program import BITMAP_SIZE, SLOT, Flow, bitmap, program
 
@@ -74,18 +75,13 @@ class Lookup:
         networks, link = state
         with ExitStack() as undo:
             made.networks = undo.enter_context(NetworkMap.take(flow_of(sock), networks))
-            made.link = undo.enter_context(bpf.Descriptor(link))
+            made.link = undo.enter_context(bpf.Object(link))
             made._undo = undo.pop_all()
         return made
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [self.networks.state(), self.link.state()]
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep the steering alive."""
-        return [self.networks.fileno(), self.link.fileno()]
 
     def replace(self, networks: Iterable[Network], holes: Iterable[Network] = ()) -> None:
         """Steer exactly *networks*, except *holes*.
@@ -143,7 +139,7 @@ class NetworkMap(bpf.Map):
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
         slots = {key.hex(): SLOT.unpack(slot)[0] for key, slot in self._current.items()}
-        return [self.fd, slots]
+        return [Descriptor(self.fd), slots]
 
     def _keys(self, networks: Iterable[Network]) -> Iterator[bytes]:
         pack, octets = self._flow.network_key.pack, self._flow.octets

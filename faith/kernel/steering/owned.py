@@ -7,6 +7,7 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.netlink.netlink import Netlink, setup_error
 from faith.kernel.nft.expressions import daddr_in, dport_in, leave, socket_of_its_own
 from faith.kernel.nft.nftables import Nftables
@@ -88,7 +89,7 @@ class OwnedTable:
     def state(self) -> Any:
         """Return the state that an upgrade passes on: the table belongs to the socket, not the
         process."""
-        return [self.fileno(), self._table.name, self._step, self._table.family]
+        return [Descriptor.of(self), self._table.name, self._step, self._table.family]
 
     def _create(self) -> None:
         try:

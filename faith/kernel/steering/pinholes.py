@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from faith.kernel.bpf import bpf
 from faith.kernel.bpf.assembler import assemble
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.process import capabilities
 from faith.kernel.steering.lookup_program import TCP6, pinhole_program
 
@@ -63,14 +64,13 @@ class Pinholes:
         made._flow = flow
         with ExitStack() as undo:
             made._listeners = undo.enter_context(bpf.Map.resume(listeners))
-            made._link = undo.enter_context(bpf.Descriptor(link))
+            made._link = undo.enter_context(bpf.Object(link))
             made._undo = undo.pop_all()
         return made
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep all of them alive."""
-        return [self._listeners.fileno(), self._link.fileno()]
+    def state(self) -> list[Descriptor]:
+        """Return the state that an upgrade passes to the successor process."""
+        return [Descriptor.of(self._listeners), Descriptor.of(self._link)]
 
     def open(self, client: str, listener: int, ours: Callable[[int], object]) -> None:
         """Steer connections of *client* to the listener that is open at this descriptor.
