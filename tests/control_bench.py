@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from faith.kernel.sockets.tcp_sockets import stream_socket
+from faith.relay.alg.data_connections import DataConnections
 from faith.relay.alg.ftp import Ftp
 from faith.relay.alg.ftp_data import Supervised
 from faith.relay.alg.socket_pool import Stock
@@ -104,7 +105,8 @@ class Bench:
         routing: Any = SimpleNamespace(
             find=lambda client, mapped: Route(mapped, "127.0.0.1", "127.0.0.1")
         )
-        self._all.append(Ftp(self.loop, self.plane, routing, supervised, self))
+        data = DataConnections(self.loop, routing, self.begin, self.refuse)
+        self._all.append(Ftp(self.loop, self.plane, routing, supervised, data, self.counters))
         return self._all[-1]
 
     def _stock(self, family: int) -> Stock:
@@ -124,10 +126,6 @@ class Bench:
     # -- as the relay ------------------------------------------------------------------------
 
     counters = Counters()
-    settings: Any = SimpleNamespace(ftp=())
-
-    def connect(self, client: _socket.socket, peer: Any, mapped: str, port: int) -> None:
-        raise AssertionError("nobody comes by a listener")
 
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
         self.begun.append(session)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.relay.alg.ftp_data import FtpData, Supervised
+from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route, Routing
 from faith.translation.access import Access
 from faith.translation.destination import Policy
@@ -229,9 +230,8 @@ def test_a_port_that_leads_to_another_server_is_not_used(port: int, own: bool) -
     routing = Routing(Policy(prefixes, Networks(32), Access.parse(""), SHARED))
     nobody: Any = SimpleNamespace(stock=None, stock4=None, secured=None, open_door=None)
     supervised = Supervised(*vars(nobody).values())
-    connecting: Any = SimpleNamespace(counters=None)
     loop = asyncio.new_event_loop()
-    data = FtpData(loop, nobody, routing, supervised, connecting, lambda session: None)
+    data = FtpData(loop, nobody, routing, supervised, nobody, Counters(), lambda session: None)
     session: Any = SimpleNamespace(
         client_host=NODE, route=Route(MAPPED, "2001:db8:6::5", port=21), mapped_port=21
     )

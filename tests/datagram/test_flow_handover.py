@@ -41,7 +41,8 @@ class Home:
 
     def __init__(self) -> None:
         self.counters = UdpCounters()
-        self.flows_from_v6, self.flows_from_v4 = Flows(UdpSettings()), Flows(UdpSettings())
+        flows = Flows(UdpSettings()), Flows(UdpSettings())
+        self.flows_from_v6, self.flows_from_v4 = flows
         wire: Any = Wire()
         shared = self.counters, Paces(0, 0)
         self.watched: list[Flow] = []
@@ -49,7 +50,7 @@ class Home:
         self.v6_to_v4 = UdpV6ToV4(POLICY, self.flows_from_v6, wire, *shared, *noticed)
         self.v4_to_v6 = UdpV4ToV6(POLICY, self.flows_from_v4, wire, wire, *shared)
         self.serves = False
-        self.handover = FlowHandover(self)
+        self.handover = FlowHandover(self.v6_to_v4, self.v4_to_v6, self.counters, self.serve)
 
     def serve(self) -> None:
         self.serves = True

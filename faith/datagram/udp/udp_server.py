@@ -70,7 +70,7 @@ class Udp:
         raw = sockets.send_v4, sockets.send_v6
         self.v4_to_v6 = UdpV4ToV6(policy, self.flows_from_v4, *raw, *shared)
         self._sweeper: TimerHandle | None = None
-        self.handover = FlowHandover(self)
+        self.handover = FlowHandover(self.v6_to_v4, self.v4_to_v6, self.counters, self.serve)
         """The flows, for the server of another process to continue with."""
         limit_mtu(sockets.send_v6, settings.mtu)
 

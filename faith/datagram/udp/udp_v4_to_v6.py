@@ -93,7 +93,7 @@ class UdpV4ToV6:
         errors: Paces,
     ) -> None:
         self._policy = policy
-        self._flows = flows
+        self.flows = flows
         self._v4 = v4
         self._v6 = v6
         self._counters = counters
@@ -130,7 +130,7 @@ class UdpV4ToV6:
             ends.control = from_v6(ends.source[0].to_bytes(16, "big"), arrival.hops - 1)
         if now >= ends.fresh:
             ends.fresh = now + LOOK
-            self._flows.touch(flow, ends.host[0], ends.host[1], now)
+            self.flows.touch(flow, ends.host[0], ends.host[1], now)
         message = [header(ends.source[1], ends.host[1], len(payload)), payload]
         try:
             self._v6.sendmsg(message, ends.control, 0, (ends.host_text, 0))
@@ -151,18 +151,18 @@ class UdpV4ToV6:
         endpoints = (client, arrival.sender[1]), (mapped, arrival.port)
         host = verdict.server, verdict.port
         key = key_v4(*endpoints, host, verdict.source)
-        flow = self._flows.find(key)
+        flow = self.flows.find(key)
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
-            if why := self._flows.refuses(client):
+            if why := self.flows.refuses(client):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V4, now)
             ends = self._new_ends(*endpoints, verdict.source, host)
             if ends is None:
                 return self._refuse(FLOWS, arrival, icmp.PROHIBITED_V4, now)
             flow = Flow(key, client, ends)
-            self._flows.add(flow)
-            self._flows.touch(flow, host[0], host[1], now)
+            self.flows.add(flow)
+            self.flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
         if not verdict.leased:  # a lease is looked up for each datagram, which extends it
             self._judged[arrival.source, arrival.original] = flow

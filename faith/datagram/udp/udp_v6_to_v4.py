@@ -50,7 +50,7 @@ class UdpV6ToV4:
         forget: Callable[[Flow], None],
     ) -> None:
         self._policy = policy
-        self._flows = flows
+        self.flows = flows
         self._sender = sender
         self._counters = counters
         self._errors = errors
@@ -97,7 +97,7 @@ class UdpV6ToV4:
             ends.hops_left = hops_left
         if now >= path.fresh:
             path.fresh = now + LOOK
-            self._flows.touch(path.flow, path.server, path.to[1], now)
+            self.flows.touch(path.flow, path.server, path.to[1], now)
         if path.twin:
             self.send_back(path.twin, payload, path.seen_as, now)
             return None
@@ -128,19 +128,19 @@ class UdpV6ToV4:
         source = verdict.source4
         zone = arrival.scope if client >> 118 == 0xFE80 >> 6 else 0
         key = key_v6((client, arrival.sender[1]), zone, prefix, source)
-        flow = self._flows.find(key)
+        flow = self.flows.find(key)
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6, now)
-            why = self._flows.refuses(client >> 64)
+            why = self.flows.refuses(client >> 64)
             if why:
                 return self._refuse(why, arrival, icmp.PROHIBITED_V6, now)
             try:
                 flow = self._open(key, (*arrival.sender, zone), prefix, source)
             except OSError:
                 return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6, now)
-            self._flows.add(flow)
-            self._flows.touch(flow, server, arrival.port, now)
+            self.flows.add(flow)
+            self.flows.touch(flow, server, arrival.port, now)
         return ForwardPath(flow, server, (text_v4(server), arrival.port), twin)
 
     def _twin(self, server: int, port: int) -> Flow | None:
@@ -210,13 +210,13 @@ class UdpV6ToV4:
         if flow is None:
             return None
         peer = int.from_bytes(_socket.inet_aton(arrival.sender[0]), "big")
-        return flow if self._flows.lets_in(flow, peer, now) else None
+        return flow if self.flows.lets_in(flow, peer, now) else None
 
     def send_back(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
         """Send on to the client of *flow* what arrived from an IPv4 endpoint."""
         ends = flow.ends
         path = ends.return_paths.get(source) or self._return_path(flow, source, now)
-        if not self._flows.lets_in(flow, path.peer, now):
+        if not self.flows.lets_in(flow, path.peer, now):
             self._counters.refused(FILTERED)
             return
         message = [header(source[1], ends.client[1], len(payload)), payload]
@@ -230,9 +230,9 @@ class UdpV6ToV4:
     def _return_path(self, flow: Flow, source: tuple[str, int], now: float) -> ReturnPath:
         """Return a new return path, remembered unless the filter refuses *source*."""
         path = ReturnPath(source, flow.ends)
-        if self._flows.lets_in(flow, path.peer, now):
+        if self.flows.lets_in(flow, path.peer, now):
             if self._return_paths >= MOST_RETURN_PATHS:
-                for other in self._flows:
+                for other in self.flows:
                     other.ends.return_paths.clear()
                 self._return_paths = 0
             flow.ends.return_paths[source] = path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from faith.relay.alg.data_connections import DataConnections
 from faith.relay.tcp.resets import Resets
 from faith.translation.reasons import NOT_MAPPED
 
@@ -13,10 +12,11 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
-    from faith.relay.alg.data_connections import Connecting
+    from faith.relay.alg.data_connections import DataConnections
     from faith.relay.alg.socket_pool import Stock
     from faith.relay.alg.tls_sessions import Secured
     from faith.relay.tcp.plane import Plane
+    from faith.relay.tcp.relay_counters import Counters
     from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Session
 
@@ -38,7 +38,7 @@ class Supervised(NamedTuple):
 
 
 class FtpData:
-    """Makes sessions of data connections, and has what it takes to let them in.
+    """Has *data* connections made sessions, and has what it takes to let them in.
 
     *reset* is called with a control connection of which one peer is lost, and the other has
     acknowledged everything; `resets` has been told of it.
@@ -50,16 +50,17 @@ class FtpData:
         plane: Plane,
         routing: Routing,
         supervised: Supervised,
-        connecting: Connecting,
+        data: DataConnections,
+        counters: Counters,
         reset: Callable[[Session], None],
     ) -> None:
         self.loop = loop
         self.plane = plane
         self.stock, self.stock4, self.secured, self.open_door = supervised
-        self.counters = connecting.counters
+        self.counters = counters
         self.resets = Resets(loop, reset)
         self._routing = routing
-        self._data = DataConnections(loop, routing, connecting)
+        self._data = data
 
     def is_servers_own(self, session: Session, port: int) -> bool:
         """Return whether *port* of the mapped address leads to that port of its server, or nowhere.

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import bind_reserved, stream_socket
-from faith.relay.alg.data_connections import DataConnections
 from faith.relay.alg.pinhole import BACKLOG, Doorway
 from faith.relay.tcp.plane import ERR, RDHUP
 from faith.relay.tcp.record import broken
@@ -20,9 +19,8 @@ from faith.translation.rsh_port import RESERVED, stderr_port
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from faith.relay.alg.data_connections import Connecting
+    from faith.relay.alg.data_connections import DataConnections
     from faith.relay.tcp.plane import Plane
-    from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Session
 
 log = logging.getLogger("faith.rsh")
@@ -36,12 +34,10 @@ _FIONREAD = 0x541B
 class Rsh:
     """Has the servers' second connections come here, and go on to the clients."""
 
-    def __init__(
-        self, loop: AbstractEventLoop, plane: Plane, routing: Routing, connecting: Connecting
-    ) -> None:
+    def __init__(self, loop: AbstractEventLoop, plane: Plane, data: DataConnections) -> None:
         self.loop = loop
         self.plane = plane
-        self._data = DataConnections(loop, routing, connecting)
+        self._data = data
         self._openings: dict[Session, _Opening] = {}
         self._doorways: dict[Session, Doorway] = {}
 
