@@ -1,25 +1,35 @@
+"""A service of datagrams, without a process: what it makes, adopts, applies and closes."""
+
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
 
-from faith.daemon.services.datagram_service import Datagrams
+from faith.daemon.services.datagram_service import datagram_service
 from faith.errors import FaithError, SetupError
 
 
 class Nobody:
-    """Stands for a crew without processes."""
+    """Stands for a pool without processes."""
 
     def __init__(self, *about: Any) -> None:
         self.members: list[Any] = []
         self.pids: list[int] = []
+        self.desired: list[str] = []
+        self.told: list[Any] = []
 
     def start(self, count: int, on_ready: Any, on_failure: Any) -> None:
         on_ready()
 
+    def desire(self, topic: str, *state: Any) -> None:
+        self.desired.append(topic)
+
     def tell(self, *message: Any) -> None:
-        """Nobody listens."""
+        self.told += message
+
+    def retire(self) -> None:
+        """Nobody is replaced."""
 
 
 class Kind:
@@ -28,14 +38,57 @@ class Kind:
     name = "test server"
     settings = dict
 
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
     def wanted(self, settings: Any) -> Any:
-        return settings
+        return settings.wanted
 
     def gear(self, settings: Any) -> Any:
+        self.done.append("made")
+        return self
+
+    def resumed(self, state: Any) -> Any:
+        self.done.append(f"adopted {state}")
         return self
 
     def decide_by(self, parts: Any) -> None:
         raise SetupError("steer networks", "there are too many")
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+
+class Wanted:
+    user = "nobody"
+
+    def __init__(self, wanted: Any) -> None:
+        self.wanted = wanted
+
+
+class Policy:
+    maps = None
+    dumps = str
+
+
+OFF, ON = Wanted(None), Wanted("on")
+
+
+@pytest.fixture
+def kind(monkeypatch: pytest.MonkeyPatch) -> Kind:
+    monkeypatch.setattr("faith.daemon.services.datagram_service.Crew", Nobody)
+    return Kind()
+
+
+def service(kind: Kind, settings: Any, inherited: Any = None) -> Any:
+    nothing: Any = None
+    leases: Any = type("Leases", (), {"use": None})
+    given: Any = kind
+    made: Any = datagram_service(nothing, given, leases, lambda: None)
+    made._predecessors = type("Gone", (), {"crew": Nobody(), "adopt": lambda *workers: None})
+    policy: Any = Policy()
+    made.set_up(settings, policy, inherited, on_trial=False)
+    return made
 
 
 def refused(error: FaithError) -> None:
@@ -43,17 +96,33 @@ def refused(error: FaithError) -> None:
 
 
 def test_what_the_kernel_refuses_does_not_end_a_reload_half_way(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kind: Kind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("faith.daemon.services.datagram_service.Crew", Nobody)
-    nothing: Any = None
-    kind: Any = Kind()
-    parts: Any = object()
-    datagrams = Datagrams(nothing, kind, nothing, lambda: None)
-    datagrams.decide_by(parts)
+    datagrams = service(kind, OFF)
     ready: list[None] = []
-    settings: Any = "on"
-    datagrams.prepare(settings, lambda: ready.append(None), refused)
-    datagrams.take()
+    datagrams.prepare(ON, lambda: ready.append(None), refused)
+    datagrams.apply()
     assert ready
     assert "the test server does not follow a change: steer networks" in caplog.text
+
+
+def test_other_settings_need_no_restart(kind: Kind) -> None:
+    datagrams = service(kind, ON)
+    datagrams.prepare(Wanted("on, and more"), lambda: None, refused)
+    datagrams.apply()
+    assert kind.done == ["made"]
+    assert datagrams._now.crew.desired == ["policy", "settings"]
+
+
+def test_what_was_left_is_adopted_and_waits_to_serve(kind: Kind) -> None:
+    datagrams = service(kind, ON, {"group": 7, "workers": []})
+    assert kind.done == ["adopted 7"]
+    for _ in range(2):
+        datagrams._now.serve()
+    assert len(datagrams._now.crew.told) == 1
+
+
+def test_what_was_left_and_is_not_wanted_any_more_is_closed(kind: Kind) -> None:
+    datagrams = service(kind, OFF, {"group": 7, "workers": []})
+    assert kind.done == ["adopted 7", "closed"]
+    assert datagrams.state()["group"] is None

@@ -16,6 +16,7 @@ from faith.daemon.process import heartbeat
 from faith.daemon.process import peer as peer_module
 from faith.daemon.process import worker_pool as crew_module
 from faith.daemon.process.channel import from_memory
+from faith.daemon.process.fork import how_it_ended
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.messages import (
     Alive,
@@ -36,7 +37,6 @@ from faith.daemon.process.worker_pool import (
     SHORTEST_PAUSE,
     Crew,
     PoolEvents,
-    how_it_ended,
     next_pause,
 )
 from faith.errors import SetupError

@@ -201,7 +201,7 @@ class _Forwarder:
         """All of those that come serve; the others may go."""
         assert self._coming
         self._going.append(self._answering)
-        self._answering.stop()
+        self._answering.dismiss()
         self._answering, self._coming = self._coming, None
         log.log(NOTICE, "read again")
         self._serving()
@@ -221,7 +221,7 @@ class _Forwarder:
         if self._coming:
             self._coming.crew.kill()
             self._coming = None
-        self._answering.stop()
+        self._answering.dismiss()
 
     def _handle_sigchld(self) -> None:
         reap(crew.reaped for crew in [*self._crews(), *([self._admin.crew] if self._admin else [])])

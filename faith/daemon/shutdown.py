@@ -9,9 +9,11 @@ from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.loop import Loop
-    from faith.daemon.services.interface import Companions
+    from faith.daemon.services.interface import Service
     from faith.daemon.services.relaying import Relaying
     from faith.daemon.upgrade.upgrades import Upgrades
 
@@ -28,13 +30,13 @@ class Ending:
         self,
         loop: Loop,
         relaying: Relaying,
-        companions: Companions,
+        services: Collection[Service],
         succession: Upgrades,
         condition: RelayHealth,
     ) -> None:
         self._loop = loop
         self._relaying = relaying
-        self._companions = companions
+        self._services = services
         self._succession = succession
         self._condition = condition
         self.has_begun = False
@@ -48,10 +50,10 @@ class Ending:
         systemd.notify("STOPPING=1")
         limit = "all the time they want" if seconds is None else f"{seconds:g} s"
         log.log(NOTICE, "stopping: sessions have %s to end", limit)
-        self._companions.stop()
         if seconds is not None:
             self._loop.later(seconds, self.hasten)
-        self._relaying.drain()
+        for service in self._services:
+            service.drain()
 
     def hasten(self) -> None:
         """Reset the sessions that are left."""

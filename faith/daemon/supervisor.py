@@ -29,13 +29,14 @@ from faith.daemon.observe.metric_areas import MetricAreas
 from faith.daemon.process import systemd
 from faith.daemon.process.control_socket import Control
 from faith.daemon.process.daemonize import pid_file
-from faith.daemon.process.heartbeat import BEAT
 from faith.daemon.process.loop import Loop
-from faith.daemon.process.reaping import reap
 from faith.daemon.reload import Reload, Reloads
+from faith.daemon.services.interface import countdown
+from faith.daemon.services.liveness import Liveness
 from faith.daemon.services.map_commands import MapCommands
 from faith.daemon.services.relaying import Relaying, RelayingEvents
-from faith.daemon.services.service_list import companions
+from faith.daemon.services.running_policy import RunningPolicy
+from faith.daemon.services.service_list import other_services
 from faith.daemon.shutdown import Ending
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
@@ -45,19 +46,16 @@ from faith.kernel.process import oom_score
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.observe.log import Log
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.daemonize import Background
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.services.interface import Service
     from faith.daemon.upgrade.inherited_state import InheritedState
     from faith.daemon.upgrade.upgrades import Failed, Heritable
 
 log = logging.getLogger("faith.supervisor")
-
-APPLIED = 8.0
-"""Seconds to wait for processes to apply what is new: less than its patience."""
-_LOOK = 0.02
 
 
 class Supervisor:
@@ -87,22 +85,29 @@ class Supervisor:
         self._lent = AddressLeases()
         known = self._places, self._passed, self._lent
         self._succession = Upgrades(self._loop, legacy, self._left)
-        self._companions = companions(self._loop, *known, self._forsake_all)
-        events = RelayingEvents(
-            policy=self._companions.decide_by,
-            handed_over=self._succession.handed_over,
-            ended=self._loop.stop,
+        self._relaying = Relaying(
+            self._loop,
+            settings,
+            *known,
+            partial(self._close_in_child, but="relaying"),
+            log_handler,
+            RelayingEvents(handed_over=self._succession.handed_over, ended=self._loop.stop),
         )
-        self._relaying = Relaying(self._loop, settings, *known, self._forsake, log_handler, events)
+        # Relaying is the last: it accepts as soon as it has started, and may refuse a policy.
+        others = other_services(self._loop, *known, self._close_in_child)
+        self._services: dict[str, Service] = {**others, "relaying": self._relaying}
+        self._policy = RunningPolicy(self._apply_policy)
         self._reservations = HeldPrefixes()
-        others = (self._relaying.inward.look,)
-        self._upkeep = Repair(self._loop, self._reservations, self._places.condition, others)
+        self._liveness = Liveness(self._loop, self._services.values(), self._places.condition)
+        self._upkeep = Repair(
+            self._loop, self._reservations, self._places.condition, (self._relaying.inward.look,)
+        )
         self._reloads = Reloads(self._reload, self._places.condition, self._tell_systemd)
         self._control: Control | None = None
         condition = self._places.condition
         condition.started(self._succession.started)
         self._ending = Ending(
-            self._loop, self._relaying, self._companions, self._succession, condition
+            self._loop, self._relaying, self._services.values(), self._succession, condition
         )
 
     def run(self) -> None:
@@ -125,10 +130,10 @@ class Supervisor:
             undo.callback(self._succession.close)
             self._set_up(undo)
             if self._on_trial:
-                self._companions.start(partial(self._relaying.start, self._loop.stop))
+                self._start(self._loop.stop)
                 self._loop.run()
                 return
-            self._companions.start(partial(self._relaying.start, self._serve))
+            self._start(self._serve)
             self._handle_sigchld()  # for children that the predecessor process could no longer reap
             self._loop.run()
         log.log(NOTICE, "stopped")
@@ -151,8 +156,6 @@ class Supervisor:
             refuse_taken_ports(settings, but_of={os.getppid()} if on_trial else set())
         undo.callback(self._lent.close)
         self._lent.set_up(settings.dns, legacy["lent"] if legacy else None)
-        undo.callback(self._companions.close)
-        self._companions.set_up(settings, legacy["companions"] if legacy else {}, on_trial=on_trial)
         undo.callback(self._reservations.close)
         ours = legacy.prefixes("reservations") if legacy else ()
         for prefix in settings.prefixes:
@@ -160,13 +163,24 @@ class Supervisor:
                 self._reservations.hold(prefix, ours=prefix in ours)
         # Watched before they are read, so that no change falls in between.
         self._watch = undo.enter_context(routes.watch())
-        undo.callback(self._relaying.close)
-        self._relaying.set_up(rules, legacy["relaying"] if legacy else None, on_trial=on_trial)
-        self._companions.decide_by(self._relaying.parts)
+        policy = self._policy.gather(
+            settings, rules, self._lent.networks, legacy["policy"] if legacy else None
+        )
+        for name, service in self._services.items():
+            undo.callback(service.close)
+            inherited = legacy.of_service(name) if legacy else None
+            service.set_up(settings, policy, inherited, on_trial=on_trial)
         self._presence = discovery.announce(self._state, legacy["presence"] if legacy else None)
         undo.callback(self._presence.close)
         if not on_trial:
             self._be_found(undo)
+
+    def _start(self, on_ready: Callable[[], None]) -> None:
+        """Start the processes of all services; *on_ready* is called when all serve."""
+        *others, relaying = self._services.values()
+        last = countdown(len(others), partial(relaying.start, on_ready))
+        for service in others:
+            service.start(last)
 
     def _be_found(self, undo: ExitStack) -> None:
         undo.enter_context(pid_file(self._settings.pid_file))
@@ -187,43 +201,25 @@ class Supervisor:
             RuntimeFiles(self._settings).remove_others(self._legacy["files"])
             self._reservations.release_others(self._legacy.prefixes("reservations"))
             self._reloads.resume(self._legacy["reloads"])
-        self._companions.serve()
-        self._relaying.serve()
+        for service in self._services.values():
+            service.serve()
         self._tell_systemd()
-        self._keep_watchdog(systemd.watchdog_interval())
-        self._look_after()
+        self._liveness.start()
         log.log(NOTICE, "serving %s", self._relaying.description())
 
     def _tell_systemd(self) -> None:
         systemd.notify("READY=1", f"STATUS=serving {self._relaying.description()}")
 
-    def _keep_watchdog(self, interval: float) -> None:
-        """Feed systemd's watchdog, unless a process is late."""
-        if interval:
-            late = self._late()
-            if not late:
-                systemd.notify("WATCHDOG=1")
-            self._loop.later(BEAT if late else interval, partial(self._keep_watchdog, interval))
-
-    def _look_after(self) -> None:
-        """Have the health say how many processes are late."""
-        self._places.condition.late(len(self._late()))
-        self._loop.later(BEAT, self._look_after)
-
-    def _late(self) -> list[str]:
-        return [member.name for crew in self._crews() for member in crew.late]
-
-    def _crews(self) -> tuple[Crew, ...]:
-        return (*self._relaying.crews(), *self._companions.crews())
-
     # -- other processes ---------------------------------------------------------------------
 
-    def _forsake(self) -> None:
-        """In a worker, let go of what is the supervisor's or its companions'."""
+    def _close_in_child(self, but: str | None = None) -> None:
+        """In a child, close everything *but* what is a service's."""
         self._background.detach()
         self._places.close_in_child()
         self._passed.close_in_child()
-        self._companions.forsake()
+        for name, service in self._services.items():
+            if name != but:
+                service.close_in_child()
         if self._control:
             self._control.forsake()
         self._succession.close_in_child()
@@ -232,13 +228,8 @@ class Supervisor:
         self._watch.close()
         self._loop.close()
 
-    def _forsake_all(self) -> None:
-        """In a companion, let go of everything."""
-        self._forsake()
-        self._relaying.forsake()
-
     def _handle_sigchld(self) -> None:
-        reap((self._succession.reaped, *(crew.reaped for crew in self._crews())))
+        self._liveness.reap(self._succession.reaped)
 
     # -- changes -----------------------------------------------------------------------------
 
@@ -246,7 +237,16 @@ class Supervisor:
         """Follow prefixes that come and go, and the gateway's own addresses."""
         if self._watch.drain():
             self._upkeep.look()
-            self._relaying.follow()
+            try:
+                self._relaying.inward.look_at_routes()
+                self._policy.follow_kernel()
+            except (FaithError, OSError) as error:
+                log.error("a change of the prefixes is not followed: %s", error)
+
+    def _apply_policy(self, policy: PolicyInputs) -> None:
+        """Have all services apply *policy*.  Raises FaithError."""
+        for service in self._services.values():
+            service.apply_policy(policy)
 
     def _handle_sighup(self) -> None:
         """Read the configuration again; an error leaves everything as it was."""
@@ -264,21 +264,13 @@ class Supervisor:
 
     def _answer_applied(self, request: Request) -> None:
         """Answer *request* when every process has applied what is new, or say which have not."""
-        self._when_applied(lambda behind: request.answer(behind=behind))
-
-    def _when_applied(self, then: Callable[[list[str]], None], patience: float = APPLIED) -> None:
-        """Call *then* when every process has applied what is new, or with those that have not."""
-        behind = [member.name for crew in self._crews() for member in crew.behind]
-        if not behind or patience <= 0:
-            then(behind)
-        else:
-            self._loop.later(_LOOK, partial(self._when_applied, then, patience - _LOOK))
+        self._liveness.when_applied(lambda behind: request.answer(behind=behind))
 
     def _reload(self, request: Request | None) -> Reload:
         return Reload(
             self._settings,
             lambda: self._passed.fit(self._reread()),
-            self._companions,
+            self._services.values(),
             self._reservations,
             self._take,
             partial(self._upgrade, request),
@@ -287,14 +279,17 @@ class Supervisor:
     def _take(self, settings: Settings, rules: Rules) -> None:
         self._settings = settings
         self._log.form = settings.log
-        self._relaying.take(settings, rules)
+        try:
+            self._policy.apply_settings(settings, rules)
+        except (FaithError, OSError) as error:
+            log.error("mapped networks are not those of the maps: %s", error)
 
         def say(behind: list[str]) -> None:
             lag = f"; not applied yet by {', '.join(behind)}" if behind else ""
             count = len(rules.access().rules)
             log.log(NOTICE, "read again; %s: %d rules%s", rules.file, count, lag)
 
-        self._when_applied(say)
+        self._liveness.when_applied(say)
 
     def _handle_sigusr2(self) -> None:
         """Have the program that is on disk now take over."""
@@ -318,8 +313,8 @@ class Supervisor:
         return {
             "numbers": self._places,
             "lent": self._lent,
-            "companions": self._companions,
-            "relaying": self._relaying,
+            "policy": self._policy,
+            **self._services,
             "passed": self._passed,
             "presence": self._presence,
             "reservations": self._reservations,
@@ -338,7 +333,7 @@ class Supervisor:
             "drain": self._answer_drain,
             "upgrade": self._answer_upgrade,
             **MapCommands(
-                lambda: self._settings, self._relaying, lambda: self._reloads.under_way
+                lambda: self._settings, self._policy, lambda: self._reloads.under_way
             ).commands,
         }
 
@@ -350,14 +345,14 @@ class Supervisor:
             via=self._relaying.steering.method,
             workers=len(self._relaying.crew.pids),
             started=self._succession.started,
-            prefixes=[str(prefix) for prefix in self._relaying.parts.prefixes],
+            prefixes=[str(prefix) for prefix in self._policy.inputs.prefixes],
             sets_up=[str(prefix) for prefix in self._reservations.set_up],
             sessions=self._places.open_sessions(),
             draining=self._ending.has_begun,
             control=str(self._settings.control) if self._control else None,
             programs=self._succession.programs,
             failed=self._succession.failures,
-            late=self._late(),
+            late=self._liveness.late,
         )
 
     def _handle_sigusr1(self) -> None:

@@ -6,7 +6,6 @@ applied.  Who lags is sent it again, and who is silent is killed: `faith.daemon.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.process.channel import InvalidMessage, close_all
+from faith.daemon.process.fork import fork, how_it_ended
 from faith.daemon.process.heartbeat import Heartbeats
 from faith.daemon.process.messages import LONGEST_REASON, Alive, Failed, Ready, pair
 from faith.daemon.process.peer import Desired, Member
@@ -49,8 +49,6 @@ Connections of its listeners wait no longer than that, even where no other worke
 """
 
 _STEP = "start a worker"
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""Signals that a terminal or systemd sends to all of us: they are for the supervisor to act on."""
 
 
 def _ignore(*about: object) -> None:
@@ -246,7 +244,7 @@ class Crew:
         applied = {topic: desired.generation for topic, desired in self._desired.items()}
         ours, theirs = pair(applied)
         try:
-            pid = _fork()
+            pid = fork()
         except OSError:
             ours.close()
             theirs.close()
@@ -393,25 +391,3 @@ def next_pause(before: float, lived: float) -> float:
     if lived >= LONGEST_PAUSE:
         return SHORTEST_PAUSE
     return min(2 * before, LONGEST_PAUSE) or SHORTEST_PAUSE
-
-
-def how_it_ended(status: int) -> str:
-    """Return a wait status of waitpid(2) in words: the exit code, or the signal that killed it."""
-    code = os.waitstatus_to_exitcode(status)
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-
-
-def _fork() -> int:
-    """fork(2), with no signal of the parent's ever heard in the child."""
-    gc.freeze()  # what is there now is shared: a collection would write to, and so copy, all of it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        pid = os.fork()
-        if not pid:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for number in _IGNORED:
-                signal.signal(number, signal.SIG_IGN)
-        return pid
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -15,9 +15,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Ready, Stop
+from faith.daemon.process.messages import Ready
 from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_pool import Crew
+from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.errors import SetupError
 from faith.kernel.descriptor import Descriptor
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from faith.daemon.observe.health import Health
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
-    from faith.daemon.services.interface import Refuse, Then
     from faith.kernel.shared.shared_counters import Area
 
 LONGEST = 8192
@@ -114,7 +114,7 @@ def _accepted(lines: list[str]) -> str:
     return ""
 
 
-class Admin:
+class Admin(ProcessGroup):
     """The listener on *address*, and the process that answers there, as *user*.
 
     The process shows the metrics in *area*, and by *life* whether the daemon serves.  *leave* is
@@ -139,25 +139,10 @@ class Admin:
         self._life = life
         self._user = user
         self._leave = leave
-        self._sock = given[0] if given else _inherited(address, left) or _listening(*address)
+        inherited = _inherited(address, left)
+        self._sock = given[0] if given else inherited or _listening(*address)
         self._sock.setblocking(False)
-        self.crew = Crew(loop, self._work, {}, "admin listener")
-
-    def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
-        """Fork the process; *on_ready* is called when it serves.
-
-        Raises SetupError, from here or from the loop; *on_failure* is called instead of the latter.
-        """
-        self.crew.start(1, on_ready, on_failure)
-
-    def stop(self) -> None:
-        """Have it end, and replace it no more."""
-        self.crew.tell(Stop())
-        self.crew.retire()
-
-    def is_as(self, left: list[Any] | None) -> bool:
-        """It is, as it listens already."""
-        return True
+        super().__init__(Crew(loop, self._work, {}, "admin listener"))
 
     def state(self) -> list[Any]:
         """The address and the listener, for the next program."""
@@ -179,11 +164,18 @@ class Admin:
         asyncio.run(_serve(sock, Pages(Exposition(self._area), self._life), channel))
 
 
+def close_inherited(left: list[Any] | None) -> None:
+    """Close the listener in the `state` that the predecessor process *left*, if there is one."""
+    if left:
+        os.close(left[-1])
+
+
 def _inherited(address: tuple[str, int], left: list[Any] | None) -> socket.socket | None:
-    """A copy of the listener that was left, if it is one on *address*."""
+    """Return the listener that was left, if it is one on *address*; else it is closed."""
     if left is None or tuple(left[:-1]) != address:
+        close_inherited(left)
         return None
-    return socket.socket(fileno=os.dup(left[-1]))
+    return socket.socket(fileno=left[-1])
 
 
 def _listening(host: str, port: int) -> socket.socket:

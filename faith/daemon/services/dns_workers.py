@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Ready, Stop
+from faith.daemon.process.messages import Ready
 from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_pool import NO_EVENTS, Crew, PoolEvents
+from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.dns.service import serve
 from faith.kernel.process import capabilities
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
-    from faith.daemon.services.interface import Refuse, Then
     from faith.dns.dns_counters import Counters
     from faith.dns.lease_file import Book
     from faith.dns.service import Settings
@@ -34,7 +34,7 @@ BIND = "CAP_NET_BIND_SERVICE"
 """Kept, for addresses that the host gets later."""
 
 
-class Answering:
+class Answering(ProcessGroup):
     """So many processes that answer by *settings*, as *user*.
 
     *counters* gives those of each, by its number; it is called in each of them first, and then
@@ -56,33 +56,20 @@ class Answering:
         events: PoolEvents = NO_EVENTS,
     ) -> None:
         self._settings = settings
-        self._workers = workers
         self._user = user
         self._leave = leave
         self._counters = counters
         self._book = book
         self._given = given
-        self.crew = Crew(loop, self._work, {}, "name server", events)
-
-    def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
-        """Fork them; *on_ready* is called when all of them serve.
-
-        Raises SetupError, from here or from the loop; *on_failure* is called instead of the latter.
-        """
-        self.crew.start(self._workers, on_ready, on_failure)
-
-    def stop(self) -> None:
-        """Order the processes to end, and start no other."""
-        self.crew.tell(Stop())
-        self.crew.retire()
+        super().__init__(Crew(loop, self._work, {}, "name server", events), workers)
 
     def state(self) -> list[list[Any]]:
-        """Return the addresses and ports that they listen on; the next shift shares the ports."""
+        """Return the addresses and ports that they listen on; the next group shares the ports."""
         return [[*endpoint] for endpoint in self._settings.listen]
 
-    def is_as(self, left: list[list[Any]] | None) -> bool:
-        """Return whether the shift whose `state` is *left* has the same addresses and ports."""
-        return left == self.state()
+    def is_as(self, inherited: Any) -> bool:
+        """Return whether a group whose state is *inherited* has the same addresses and ports."""
+        return bool(inherited == self.state())
 
     def release(self) -> None:
         """Close the sockets that were given, in this process."""

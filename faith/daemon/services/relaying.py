@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import carried, runtime_maps
-from faith.daemon.config.policy import PolicyInputs
+from faith.daemon.config import carried
 from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
@@ -22,7 +21,7 @@ from faith.daemon.services.session_queries import Census
 from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
-from faith.errors import ConfigError, FaithError, SetupError
+from faith.errors import SetupError
 from faith.kernel.steering import bring_in, change_ports, route, taken_over
 from faith.relay.tcp.admission import Admission, Tables
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Iterable
 
-    from faith.daemon.config.policy import Rules
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.address_leases import AddressLeases
     from faith.daemon.host.socket_activation import PassedSockets
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.process.peer import Member
+    from faith.daemon.services.interface import Refuse, Then
     from faith.kernel.steering import Steering
-    from faith.translation.map_table import Maps
     from faith.translation.prefix import Prefix
 
 log = logging.getLogger("faith.supervisor")
@@ -50,8 +49,6 @@ log = logging.getLogger("faith.supervisor")
 class RelayingEvents:
     """Callbacks of relaying."""
 
-    policy: Callable[[PolicyInputs], object]
-    """Called with the inputs of a new policy."""
     handed_over: Callable[[int], object]
     """Called when the workers of the predecessor process have handed over.
 
@@ -63,15 +60,14 @@ class RelayingEvents:
 
 
 class Relaying:
-    """The workers of this process and of the predecessor process, and the policy they relay by.
+    """The workers, also those of the predecessor process, and what leads connections to them.
 
     Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
     to release what else is the supervisor's; *log_handler* gets its messages.
     """
 
-    parts: PolicyInputs
-    """The inputs of the policy of the workers."""
     steering: Steering
+    _policy: PolicyInputs
 
     def __init__(
         self,
@@ -93,7 +89,7 @@ class Relaying:
         self._events = events
         self._undo = ExitStack()
         self._data = DataConnections(
-            settings.workers, lambda: self.parts.prefixes, lambda: self.parts.networks
+            settings.workers, lambda: self._policy.prefixes, lambda: self._policy.networks
         )
         self._undo.callback(self._data.close)
         handlers = {**self._data.handlers, **LocalService(lambda: self._settings).handlers}
@@ -125,42 +121,46 @@ class Relaying:
         self._tables = Tables(settings.workers)
         self._change_ports: Callable[[], None] = lambda: None
         self._serves = True  # else not before all workers are ready to
+        self._prepared: Settings | None = None
         self._draining = False
         self._hands_over = False
 
     # -- from its start to its end -----------------------------------------------------------
 
-    def set_up(self, rules: Rules, left: Any, *, on_trial: bool) -> None:
-        """Steer the connections here, or adopt the `state` that the predecessor process *left*.
+    def set_up(
+        self, settings: Settings, policy: PolicyInputs, inherited: Any, *, on_trial: bool
+    ) -> None:
+        """Steer the connections here, or adopt what the predecessor process left.
 
         Raises SetupError.
         """
-        settings = self._settings
-        if left:
-            demand(left["same"], self._same(left["data"]))
-        if left and not on_trial:
-            self._predecessors.adopt(left["workers"])
-        pool = self._lent.networks
-        self.parts = PolicyInputs.gather(rules, self._maps(left), settings.sources, pool)
-        self.parts.check(self.parts.maps)
-        if not self.parts.prefixes:
+        self._settings = settings
+        self._policy = policy
+        if not policy.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
-        if left:
-            self._serves = False
-            self.steering = self._undo.enter_context(taken_over(left["steering"]))
-            self.steering.deal(settings.workers)
-            self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
-            self._data.resume(left["data"])
-            self.inward.take_over(left["inward"])
+        if inherited:
+            self._adopt(inherited, on_trial=on_trial)
         else:
             self.steering = self._undo.enter_context(self._bring_in())
         if on_trial:
             return
-        if left:
-            self.steering.set_prefixes(self.parts.prefixes)
+        if inherited:
+            self.steering.set_prefixes(policy.prefixes)
         self._steering_changed()
         self.inward.start()
-        self.inward.follow(self.parts.networks, self.parts.own)
+        self.inward.follow(policy.networks, policy.own)
+
+    def _adopt(self, inherited: Any, *, on_trial: bool) -> None:
+        settings = self._settings
+        demand(inherited["same"], self._same(inherited["data"]))
+        if not on_trial:
+            self._predecessors.adopt(inherited["workers"])
+        self._serves = False
+        self.steering = self._undo.enter_context(taken_over(inherited["steering"]))
+        self.steering.deal(settings.workers)
+        self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
+        self._data.resume(inherited["data"])
+        self.inward.take_over(inherited["inward"])
 
     def _bring_in(self) -> Steering:
         settings = self._settings
@@ -170,7 +170,7 @@ class Relaying:
             route.given(given)
             if given
             else bring_in(
-                settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own
+                settings.via, settings.ports, self._policy.prefixes, settings.workers, own=own
             )
         )
         steering.deal(settings.workers)
@@ -183,16 +183,7 @@ class Relaying:
             same["workers, when there has been encrypted FTP"] = str(self._settings.workers)
         return same
 
-    def _maps(self, left: Any) -> Maps:
-        """Return the maps of the settings, with the run-time changes of the predecessor process."""
-        maps = self._settings.maps
-        try:
-            return runtime_maps.resumed(maps, left["maps"]) if left else maps
-        except ConfigError as error:
-            log.warning("changes of the maps that are in no file are over: %s", error)
-            return maps
-
-    def start(self, on_ready: Callable[[], None]) -> None:
+    def start(self, on_ready: Then) -> None:
         """Start the workers; *on_ready* is called when all of them could serve.
 
         Raises SetupError, from here or from the loop.
@@ -202,7 +193,7 @@ class Relaying:
             self._shares.start()
             on_ready()
 
-        self.crew.desire(POLICY, cache(self.parts.dumps))
+        self.crew.desire(POLICY, cache(self._policy.dumps))
         self._desire_settings()
         self.crew.start(self._settings.workers, ready)
 
@@ -253,55 +244,37 @@ class Relaying:
 
     # -- changes -----------------------------------------------------------------------------
 
-    def follow(self) -> None:
-        """Go by the prefixes and the addresses that the kernel has now."""
-        before = self.parts.prefixes
-        try:
-            self.inward.look_at_routes()
-            parts = self.parts
-            self._decide_by(PolicyInputs.gather(parts.rules, parts.maps, parts.sources, parts.pool))
-            if self.parts.prefixes != before:
-                # The workers know them already when the first connection comes.
-                self.steering.set_prefixes(self.parts.prefixes)
-                self._steering_changed()
-                log.log(NOTICE, "prefixes: %s", _listed(self.parts.prefixes))
-        except (FaithError, OSError) as error:
-            log.error("a change of the prefixes is not followed: %s", error)
+    def apply_policy(self, policy: PolicyInputs) -> None:
+        """Have the workers apply *policy*, and steer to them what it says.
 
-    def take(self, settings: Settings, rules: Rules) -> None:
-        """Go by other settings, and other rules."""
-        self._settings = settings
-        for one in set(runtime_maps.added(self.parts.maps)).difference(settings.maps):
-            log.log(NOTICE, "map over, for it is in no file: %s", one)
-        try:
-            self._decide_by(
-                replace(self.parts, rules=rules, maps=settings.maps, sources=settings.sources)
-            )
-        except (FaithError, OSError) as error:
-            log.error("mapped networks are not those of the maps: %s", error)
-        self._desire_settings()
-
-    def map(self, maps: Maps) -> None:
-        """Go by other maps, until other settings come.
-
-        Raises SetupError, and then the old ones stay.
+        Raises FaithError or OSError when the kernel refuses a part; the rest is applied.
         """
-        before = self.parts
+        before, self._policy = self._policy, policy
+        self.crew.desire(POLICY, cache(policy.dumps), cache(lambda: policy.dumps(before.maps)))
+        # The workers know all of it already when the first connection comes.
         try:
-            self._decide_by(replace(before, maps=maps))
-        except FaithError:
-            with suppress(FaithError):
-                self._decide_by(before)
-            raise
+            if policy.prefixes != before.prefixes:
+                self.steering.set_prefixes(policy.prefixes)
+                self._steering_changed()
+                log.log(NOTICE, "prefixes: %s", _listed(policy.prefixes))
+        finally:
+            if _about_networks(policy) != _about_networks(before):
+                self.inward.follow(policy.networks, policy.own)
 
-    def _decide_by(self, parts: PolicyInputs) -> None:
-        before, self.parts = self.parts, parts
-        if parts == before:
-            return
-        self.crew.desire(POLICY, cache(parts.dumps), cache(lambda: parts.dumps(before.maps)))
-        self._events.policy(parts)
-        if (parts.maps, parts.own, parts.sources) != (before.maps, before.own, before.sources):
-            self.inward.follow(parts.networks, parts.own)
+    def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
+        """Prepare new settings, all of which workers can apply."""
+        self._prepared = settings
+        on_ready()
+
+    def apply(self) -> None:
+        """Have the workers apply the settings that were prepared."""
+        if self._prepared:
+            self._settings, self._prepared = self._prepared, None
+            self._desire_settings()
+
+    def drop(self) -> None:
+        """Discard the settings that were prepared."""
+        self._prepared = None
 
     def _desire_settings(self) -> None:
         settings = self._settings
@@ -316,12 +289,16 @@ class Relaying:
 
     # -- the workers -------------------------------------------------------------------------
 
-    def crews(self) -> Iterable[Crew]:
-        """All who may have processes."""
+    def pools(self) -> Iterable[Crew]:
+        """Return the pools of workers, of this process and of the predecessor process."""
         return self.crew, self._predecessors.crew
 
-    def forsake(self, worker: int | None = None) -> list[_socket.socket]:
-        """In another process, let go of everything but a *worker*'s listeners, which it returns."""
+    def close_in_child(self) -> None:
+        """Close everything, in a process that was forked for another purpose."""
+        self._close_but(None)
+
+    def _close_but(self, worker: int | None) -> list[_socket.socket]:
+        """Close everything in a child but the listeners of a *worker*, which it returns."""
         self.crew.forsake()
         self._predecessors.crew.forsake()
         self._data.close()
@@ -335,9 +312,9 @@ class Relaying:
         self._leave()
         settings = self._settings
         task = Task(
-            self.forsake(number),
+            self._close_but(number),
             self.steering.redirected,
-            self.parts,
+            self._policy,
             settings.user,
             settings.relay,
             settings.local_ports,
@@ -364,7 +341,7 @@ class Relaying:
         self._places.condition.serving(self.crew.serving, self.crew.restarts)
 
     def _steering_changed(self) -> None:
-        self._places.condition.steered([self.steering.method], len(self.parts.prefixes))
+        self._places.condition.steered([self.steering.method], len(self._policy.prefixes))
 
     def _ended(self) -> None:
         if not self._predecessors.crew.pids and not self.crew.pids:
@@ -394,7 +371,7 @@ class Relaying:
         served = f"{settings.name} (port {settings.ports}) by {self.steering.method}"
         return (
             f"{served if settings.services else settings.name},"
-            f" prefixes: {_listed(self.parts.prefixes)}, workers:"
+            f" prefixes: {_listed(self._policy.prefixes)}, workers:"
             f" {' '.join(map(str, self.crew.pids))}"
         )
 
@@ -405,12 +382,16 @@ class Relaying:
             "steering": self.steering.state(),
             "data": self._data.state(),
             "inward": self.inward.state(),
-            "maps": runtime_maps.state(self._settings.maps, self.parts.maps),
             "workers": as_left(self._members()),
         }
 
     def _members(self) -> list[Member]:
         return self._predecessors.crew.members + self.crew.members
+
+
+def _about_networks(policy: PolicyInputs) -> tuple[object, ...]:
+    """Return the inputs on which the mapped networks depend."""
+    return policy.maps, policy.own, policy.sources
 
 
 def _listed(prefixes: Iterable[Prefix]) -> str:
