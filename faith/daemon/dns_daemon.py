@@ -62,7 +62,7 @@ def run(
             # In memory too, so that those who come know what those who go have lent meanwhile.
             leases = Leases(settings.pool)
             undo.callback(leases.close)
-            book = Book(settings.pool_file, settings.pool, leases)
+            book = Book.create(settings.pool_file, settings.pool, leases)
             undo.callback(book.close)
         _Forwarder(read, settings, workers, user, book, metrics).run()
 

@@ -74,7 +74,9 @@ class Supervisor:
         legacy: InheritedState | None = None,
         passed: PassedSockets | None = None,
     ) -> None:
-        self._passed = PassedSockets.left(legacy["passed"]) if legacy else passed or PassedSockets()
+        self._passed = (
+            PassedSockets.adopt(legacy["passed"]) if legacy else passed or PassedSockets()
+        )
         settings = self._passed.fit(settings)
         self._settings = settings
         self._reread = reread
@@ -181,7 +183,7 @@ class Supervisor:
         if self._legacy:
             RuntimeFiles(self._settings).remove_others(self._legacy["files"])
             self._reservations.release_others(self._legacy.prefixes("reservations"))
-            self._reloads.resume(self._legacy["reloads"])
+            self._reloads.adopt(self._legacy["reloads"])
         self._companions.serve()
         self._relaying.serve()
         self._tell_systemd()

@@ -74,7 +74,7 @@ class PassedSockets:
         return cls(found)
 
     @classmethod
-    def left(cls, state: Mapping[str, Iterable[int]]) -> PassedSockets:
+    def adopt(cls, state: Mapping[str, Iterable[int]]) -> PassedSockets:
         """Adopt the sockets of a `state` that the predecessor process left."""
         return cls(
             {name: [socket.socket(fileno=fd) for fd in some] for name, some in state.items()}

@@ -65,7 +65,7 @@ class Kind(Protocol):
         Raises SetupError; nothing stays behind then.
         """
 
-    def resumed(self, state: Any) -> Gear:
+    def adopt(self, state: Any) -> Gear:
         """Adopt the gear whose `Gear.state` the predecessor process left."""
 
     def server(self, loop: AbstractEventLoop, policy: Policy, sockets: Any, wanted: Any) -> Server:
@@ -127,7 +127,7 @@ class Datagrams:
         if left and not on_trial:
             self._predecessors.adopt(left["workers"])
         if left and left["gear"]:
-            gear = self._kind.resumed(left["gear"])
+            gear = self._kind.adopt(left["gear"])
             if wanted is None:
                 gear.close()
                 return

@@ -23,7 +23,8 @@ from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError, SetupError
-from faith.kernel.steering import bring_in, change_ports, route, taken_over
+from faith.kernel import steering
+from faith.kernel.steering import change_ports, route
 from faith.relay.tcp.admission import Admission, Tables
 
 if TYPE_CHECKING:
@@ -128,13 +129,13 @@ class Relaying:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
         if left:
             self._serves = False
-            self.steering = self._undo.enter_context(taken_over(left["steering"]))
+            self.steering = self._undo.enter_context(steering.adopt(left["steering"]))
             self.steering.deal(settings.workers)
             self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
-            self._data.resume(left["data"])
-            self.inward.take_over(left["inward"])
+            self._data.adopt(left["data"])
+            self.inward.adopt(left["inward"])
         else:
-            self.steering = self._undo.enter_context(self._bring_in())
+            self.steering = self._undo.enter_context(self._steer())
         if on_trial:
             return
         if left:
@@ -143,19 +144,19 @@ class Relaying:
         self.inward.start()
         self.inward.follow(self.parts.networks, self.parts.own)
 
-    def _bring_in(self) -> Steering:
+    def _steer(self) -> Steering:
         settings = self._settings
         given = self._passed.copies("service")
         own = settings.local_ports
-        steering = (
+        made = (
             route.given(given)
             if given
-            else bring_in(
+            else steering.create(
                 settings.via, settings.ports, self.parts.prefixes, settings.workers, own=own
             )
         )
-        steering.deal(settings.workers)
-        return steering
+        made.deal(settings.workers)
+        return made
 
     def _same(self, data: dict[str, Any]) -> dict[str, str]:
         """Return the settings that no upgrade can change: inherited sockets depend on them."""
@@ -168,7 +169,7 @@ class Relaying:
         """Return the maps of the settings, with the run-time changes of the predecessor process."""
         maps = self._settings.maps
         try:
-            return runtime_maps.resumed(maps, left["maps"]) if left else maps
+            return runtime_maps.adopt(left["maps"], maps) if left else maps
         except ConfigError as error:
             log.warning("changes of the maps that are in no file are over: %s", error)
             return maps

@@ -52,7 +52,7 @@ def icmpv6_socket(kinds: Iterable[int]) -> _socket.socket:
     return sock
 
 
-def resumed(fd: int) -> _socket.socket:
+def adopt(fd: int) -> _socket.socket:
     """Adopt the socket that the predecessor process left open at *fd*."""
     return _socket.socket(fileno=fd)
 

@@ -166,7 +166,7 @@ class Steering:
         self.close()
 
 
-def resume_groups(undo: ExitStack, listeners: list[list[int]]) -> list[list[_socket.socket]]:
+def adopt_groups(undo: ExitStack, listeners: list[list[int]]) -> list[list[_socket.socket]]:
     """Adopt the listeners of a `Steering.state`, in groups; *undo* closes them."""
     groups = [[_socket.socket(fileno=fd) for fd in group] for group in zip(*listeners, strict=True)]
     for listener in chain(*groups):
