@@ -50,7 +50,7 @@ def test_what_the_kernel_refuses_does_not_end_a_reload_half_way(
     nothing: Any = None
     kind: Any = Kind()
     parts: Any = object()
-    datagrams = Datagrams(nothing, kind, nothing, lambda: None)
+    datagrams = Datagrams(nothing, kind, nothing, lambda kept: None)
     datagrams.decide_by(parts)
     ready: list[None] = []
     settings: Any = "on"

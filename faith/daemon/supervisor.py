@@ -39,10 +39,11 @@ from faith.daemon.services.service_list import companions
 from faith.daemon.shutdown import Ending
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
+from faith.kernel.descriptor import close_others
 from faith.kernel.netlink import routes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from faith.daemon.config.settings import Settings
     from faith.daemon.observe.log import Log
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.worker_pool import Crew
     from faith.daemon.upgrade.inherited_state import InheritedState
     from faith.daemon.upgrade.upgrades import Failed, Heritable
+    from faith.kernel.descriptor import Source
 
 log = logging.getLogger("faith.supervisor")
 
@@ -87,8 +89,8 @@ class Supervisor:
         self._places = MetricAreas(settings.workers, legacy["numbers"] if legacy else ())
         self._lent = AddressLeases()
         known = self._places, self._passed, self._lent
-        self._relaying = Relaying(self._loop, settings, *known, self._forsake, told)
-        self._companions = companions(self._loop, *known, self._forsake_all)
+        self._relaying = Relaying(self._loop, settings, *known, self._keep_only, told)
+        self._companions = companions(self._loop, *known, self._keep_only)
         self._reservations = HeldPrefixes()
         others = (self._relaying.inward.look,)
         self._upkeep = Repair(self._loop, self._reservations, self._places.condition, others)
@@ -215,24 +217,12 @@ class Supervisor:
 
     # -- other processes ---------------------------------------------------------------------
 
-    def _forsake(self) -> None:
-        """In a worker, let go of what is the supervisor's or its companions'."""
+    def _keep_only(self, kept: Iterable[Source]) -> None:
+        """In another process: keep *kept* and the log, and write to no memory but its own."""
         self._background.detach()
-        self._places.close_in_child()
-        self._passed.close_in_child()
-        self._companions.forsake()
-        if self._control:
-            self._control.forsake()
-        self._succession.close_in_child()
-        self._lent.close()
-        self._presence.close()
-        self._watch.close()
-        self._loop.close()
-
-    def _forsake_all(self) -> None:
-        """In a companion, let go of everything."""
-        self._forsake()
-        self._relaying.forsake()
+        self._places.only_read()
+        self._relaying.only_read()
+        close_others([self._log, *kept])
 
     def _handle_sigchld(self) -> None:
         reap((self._succession.reaped, *(crew.reaped for crew in self._crews())))

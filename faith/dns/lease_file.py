@@ -74,10 +74,6 @@ class Book:
         """Adopt the lease file that the predecessor process left open at *fd*."""
         return cls(fd, path, networks, leases)
 
-    def copy(self) -> Book:
-        """Return the same file by another descriptor."""
-        return Book(os.dup(self._file), self._path, self._networks, self._leases)
-
     def fileno(self) -> int:
         """The descriptor of the file, which is nobody else's for as long as it is open."""
         return self._file

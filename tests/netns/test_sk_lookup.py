@@ -12,6 +12,7 @@ import pytest
 
 from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.bpf import bpf
+from faith.kernel.descriptor import close_others
 from faith.kernel.process import capabilities
 from faith.kernel.steering import sk_lookup
 from faith.translation.ports import Ports
@@ -198,24 +199,26 @@ def test_a_killed_process_leaves_nothing_steered(fork: Fork, served: Served) -> 
 def test_a_worker_that_outlives_its_parent_steers_nothing(fork: Fork) -> None:
     def body(report: Report) -> None:
         steering = sk_lookup.create(only(80), [PREFIX], 2)
+        ended, end = os.pipe()
         worker = os.fork()
         if worker == 0:
-            (mine,) = steering.after_fork(1)
-            report(("port", mine.getsockname()[1]))
+            close_others(steering.listeners[1])
             signal.pause()
-        report(("worker", worker))
+        os.close(end)
+        assert os.read(ended, 1) == b"", "the worker has closed its copy"
+        report((worker, steering.listeners[1][0].getsockname()[1]))
         signal.pause()
 
     child = fork(body)
-    said = dict((child.report(), child.report()))
+    worker, port = child.report()
     try:
         socket.create_connection((MAPPED, 80), timeout=5).close()
         child.kill()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((MAPPED, 80), timeout=5)
-        socket.create_connection(("::1", said["port"]), timeout=5).close()
+        socket.create_connection(("::1", port), timeout=5).close()
     finally:
-        os.kill(said["worker"], signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
 
 
 def test_prefixes_change_live_and_without_privileges(fork: Fork, served: Served) -> None:

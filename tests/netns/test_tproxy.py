@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.kernel.descriptor import close_others
 from faith.kernel.nft.nftables import Nftables
 from faith.kernel.steering import tproxy
 from faith.lab.topology import GATEWAY_V6
@@ -132,20 +133,18 @@ class TestEnd:
     def test_workers_do_not_keep_the_table_of_a_killed_parent(self, fork: Fork) -> None:
         def serve(report: Callable[[object], None]) -> None:
             with tproxy.create(HTTP, [PREFIX], 1) as steering:
-                report(os.getpid())
+                ended, end = os.pipe()
                 worker = os.fork()
                 if not worker:
-                    steering.after_fork(0)
-                    report("worker")
+                    close_others(steering.listeners[0])
                     signal.pause()
-                    os._exit(0)
-                report(worker)
+                os.close(end)
+                assert os.read(ended, 1) == b"", "the worker has closed its copy"
+                report((os.getpid(), worker))
                 signal.pause()
 
         child = fork(serve)
-        parent = child.report()
-        reports = {child.report(), child.report()}
-        (worker,) = reports - {"worker"}
+        parent, worker = child.report()
         try:
             child.kill()
             with Nftables() as nft:

@@ -152,16 +152,11 @@ class MappedNetworks:
             )
         return bool(gone)
 
-    # -- upgrades and children ---------------------------------------------------------------
+    # -- upgrades ----------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any] | None:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return self._steering.state() if self._steering else None
-
-    def close_in_child(self, worker: int | None) -> list[_socket.socket]:
-        """Close in a child everything but the listeners of *worker*, which are returned."""
-        self._held = set()
-        return self._steering.after_fork(worker) if self._steering else []
 
     def listeners(self, worker: int) -> list[_socket.socket]:
         """Return those of a *worker*, of which there are none before there is a map."""

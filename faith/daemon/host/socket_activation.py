@@ -97,12 +97,6 @@ class PassedSockets:
             name: [Descriptor.of(sock) for sock in some] for name, some in self._sockets.items()
         }
 
-    def close_in_child(self) -> None:
-        """Close the sockets in a child."""
-        for some in self._sockets.values():
-            for sock in some:
-                sock.close()
-
 
 def _hint() -> str:
     return f"FileDescriptorName= of a socket unit is one of {', '.join(_KINDS)}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.services.datagram_process import Server
-    from faith.daemon.services.interface import Refuse, Then
+    from faith.daemon.services.interface import Leave, Refuse, Then
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.supervisor")
@@ -36,7 +36,7 @@ class Gear(Protocol):
         """Return the state from which the next program resumes the gear, fit for JSON."""
 
     def sockets(self) -> Any:
-        """Return copies of the sockets, for a process that serves."""
+        """Return the sockets, in a tuple, for a process that serves."""
 
     def decide_by(self, parts: PolicyInputs) -> None:
         """Steer datagrams to these prefixes and mapped networks here.  Raises SetupError."""
@@ -97,12 +97,10 @@ class Post:
 class Datagrams:
     """The companion that serves *kind* by one process, or by none when nobody wants it.
 
-    *leave* is called in that process, to let go of what is the supervisor's; *lent* is the pool.
+    *leave* is called in that process, with what it keeps of this one's; *lent* is the pool.
     """
 
-    def __init__(
-        self, loop: Loop, kind: Kind, lent: AddressLeases, leave: Callable[[], object]
-    ) -> None:
+    def __init__(self, loop: Loop, kind: Kind, lent: AddressLeases, leave: Leave) -> None:
         self._loop = loop
         self._kind = kind
         self._lent = lent
@@ -237,13 +235,6 @@ class Datagrams:
             members = members + self._now.crew.members
         return {"gear": self._now and self._now.gear.state(), "workers": as_left(members)}
 
-    def forsake(self) -> None:
-        """Close everything, in a process that was forked for another purpose."""
-        for crew in self.crews():
-            crew.forsake()
-        for post in self._posts():
-            post.gear.close()
-
     def _posts(self) -> Iterator[Post]:
         self._leaving = [post for post in self._leaving if post.crew.pids]
         if self._now:
@@ -260,7 +251,7 @@ class Datagrams:
             assert self._parts
             sockets = gear.sockets()
             kind.enter()
-            self._leave()
+            self._leave([channel, *sockets])
 
             def make(loop: AbstractEventLoop, policy: Policy) -> Server:
                 return kind.server(loop, policy, sockets, post.settings)

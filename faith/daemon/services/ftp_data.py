@@ -89,7 +89,7 @@ class DataConnections:
             self._pairs.forget(member.number)
 
     def close(self) -> None:
-        """Undo everything; in a forked process, only let go of it."""
+        """Undo everything."""
         self._undo.close()
 
     def _give_sockets(self, member: Member, message: WantSockets, descriptors: list[int]) -> None:

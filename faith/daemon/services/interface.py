@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.worker_pool import Crew
     from faith.errors import SetupError
+    from faith.kernel.descriptor import Source
 
     Then = Callable[[], None]
+    Leave = Callable[[Iterable[Source]], None]
+    """Called in a process of its own, with what it keeps of the supervisor's descriptors."""
     Refuse = Callable[[SetupError], None]
 
 
@@ -59,9 +62,6 @@ class Companion(Protocol):
 
     def state(self) -> Any:
         """Return the state from which the next program continues, fit for JSON: `set_up`."""
-
-    def forsake(self) -> None:
-        """Close everything, in a process that was forked for another purpose."""
 
     def close(self) -> None:
         """End the processes at once, and close everything."""
@@ -128,11 +128,6 @@ class Companions:
     def state(self) -> dict[str, Any]:
         """Return the states by name, from which the next program continues."""
         return {name: companion.state() for name, companion in self._each.items()}
-
-    def forsake(self) -> None:
-        """Close everything, in a process that was forked for another purpose."""
-        for companion in self._each.values():
-            companion.forsake()
 
     def close(self) -> None:
         """End the processes at once, and close everything."""

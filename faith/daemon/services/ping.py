@@ -9,7 +9,7 @@ from faith.datagram import icmp
 from faith.datagram.ping.ping_server import Ping, PingSettings, PingSockets
 from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import icmp_sockets
-from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket
+from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.steering.echo_capture import EchoCapture
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class PingGear:
         return [self.capture.state(), Descriptor.of(self._v4), Descriptor.of(self._v6)]
 
     def sockets(self) -> PingSockets:
-        """Copies of the sockets, for a process that serves."""
-        return PingSockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
+        """Return the sockets, for a process that serves."""
+        return PingSockets(self.capture.packets, self._v4, self._v6)
 
     def decide_by(self, parts: PolicyInputs) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""

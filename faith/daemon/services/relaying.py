@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.process.peer import Member
+    from faith.daemon.services.interface import Leave
     from faith.kernel.steering import Steering
     from faith.translation.map_table import Maps
     from faith.translation.prefix import Prefix
@@ -51,7 +52,7 @@ class Relaying:
     """The workers of this process and of the predecessor process, and the policy they relay by.
 
     Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
-    to release what else is the supervisor's; *told* gets its messages.
+    with what it keeps of the supervisor's; *told* gets its messages.
     """
 
     parts: PolicyInputs
@@ -65,7 +66,7 @@ class Relaying:
         places: MetricAreas,
         passed: PassedSockets,
         lent: AddressLeases,
-        leave: Callable[[], object],
+        leave: Leave,
         told: Log,
     ) -> None:
         self._settings = settings
@@ -302,22 +303,20 @@ class Relaying:
         """All who may have processes."""
         return self.crew, self._predecessors.crew
 
-    def forsake(self, worker: int | None = None) -> list[_socket.socket]:
-        """In another process, let go of everything but a *worker*'s listeners, which it returns."""
-        self.crew.forsake()
-        self._predecessors.crew.forsake()
-        self._data.close()
-        self._tables.close_in_child()
-        return self.steering.after_fork(worker) + self.inward.close_in_child(worker)
+    def only_read(self) -> None:
+        """In another process: write no table of clients' sessions but that of this worker."""
+        self._tables.enter(None)
 
     def _work(self, number: int, channel: ProcessChannel) -> None:
         """Be a worker, in a process of its own."""
         self._places.enter_worker(number)
         self._tables.enter(number)
-        self._leave()
+        services, mapped = self._listeners(number)
+        listeners = services + mapped
+        self._leave([channel, *listeners])
         settings = self._settings
         task = Task(
-            self.forsake(number),
+            listeners,
             self.steering.redirected,
             self.parts,
             settings.user,

@@ -140,14 +140,6 @@ class Shifts:
             "channels": [Descriptor.of(member.channel) for member in members],
         }
 
-    def forsake(self) -> None:
-        """Close everything, in a process that was forked for another purpose."""
-        for shift in self._shifts():
-            shift.crew.forsake()
-            shift.release()
-        for channel in self._old:
-            os.close(channel)  # or whoever is behind it would never hear that it is over
-
     def close(self) -> None:
         """End all at once."""
         for shift in self._shifts():

@@ -14,7 +14,6 @@ from faith.daemon.services.rolling_restart import Shifts
 from faith.daemon.services.udp import UdpKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from faith.daemon.config.settings import Settings
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
+    from faith.daemon.services.interface import Leave
     from faith.dns.dns_counters import Counters
 
 
@@ -30,7 +30,7 @@ def companions(
     places: MetricAreas,
     passed: PassedSockets,
     lent: AddressLeases,
-    leave: Callable[[], object],
+    leave: Leave,
 ) -> Companions:
     """All of them; each process has its *places*, and calls *leave* first.
 

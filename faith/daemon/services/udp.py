@@ -11,7 +11,7 @@ from faith.datagram.udp.flows import UdpSettings
 from faith.datagram.udp.udp_server import Udp, UdpSockets
 from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import icmp_sockets
-from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket
+from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.sockets.udp_sockets import arrivals, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.networks import Networks
@@ -76,8 +76,8 @@ class UdpGear:
         return [sockets, self._v6.state(), self._v4.state()]
 
     def sockets(self) -> UdpSockets:
-        """Copies of the sockets, for a process that serves."""
-        return UdpSockets(*map(copied, self._sockets))
+        """Return the sockets, for a process that serves."""
+        return self._sockets
 
     def decide_by(self, parts: PolicyInputs) -> None:
         """Lead here what is for all prefixes and mapped networks.  Raises SetupError."""

@@ -87,10 +87,6 @@ class PacketLog:
         """Return the descriptor, which is readable while packets are queued."""
         return self._netlink.fileno()
 
-    def copy(self) -> PacketLog:
-        """Return another reader of the same queue; each packet goes to one of the readers."""
-        return PacketLog(Netlink.adopt(os.dup(self.fileno())), self.group)
-
     def close(self) -> None:
         """Close the descriptor; the group is free when the last copy is closed."""
         self._netlink.close()
