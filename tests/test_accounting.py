@@ -34,7 +34,7 @@ def tables() -> Iterator[Tables]:
     made = Tables(1)
     made.enter(0)
     yield made
-    made.close_in_child()
+    made.enter(None)
 
 
 def accounting(tables: Tables, most: int) -> Accounting:

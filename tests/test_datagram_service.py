@@ -48,7 +48,7 @@ class Kind:
         self.done.append("made")
         return self
 
-    def resumed(self, state: Any) -> Any:
+    def adopt(self, state: Any) -> Any:
         self.done.append(f"adopted {state}")
         return self
 
@@ -84,7 +84,7 @@ def service(kind: Kind, settings: Any, inherited: Any = None) -> Any:
     nothing: Any = None
     leases: Any = type("Leases", (), {"use": None})
     given: Any = kind
-    made: Any = datagram_service(nothing, given, leases, lambda: None)
+    made: Any = datagram_service(nothing, given, leases, lambda kept: None)
     made._predecessors = type("Gone", (), {"crew": Nobody(), "adopt": lambda *workers: None})
     policy: Any = Policy()
     made.set_up(settings, policy, inherited, on_trial=False)

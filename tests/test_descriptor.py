@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 import pytest
 
-from faith.kernel.descriptor import Descriptor, descriptors
+from faith.kernel.descriptor import Descriptor, close_others, descriptors
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +69,39 @@ def test_in_json_it_is_its_number() -> None:
 def test_it_is_the_descriptor_of_its_source() -> None:
     with open(os.devnull) as file:
         assert Descriptor.of(file) == file.fileno()
+
+
+def kept_by_a_child(*kept: socket.socket) -> set[int]:
+    """The descriptors that a child has open which keeps *kept*."""
+    said, say = socket.socketpair()
+    with said, say:
+        pid = os.fork()
+        if not pid:
+            try:
+                close_others([say, *kept])
+                say.sendall(" ".join(os.listdir("/proc/self/fd")).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        found = set(map(int, said.recv(4096).split()))
+        assert say.fileno() in found
+        listing = min(set(range(3, 4096)) - {say.fileno(), *(one.fileno() for one in kept)})
+        return found - {say.fileno(), listing}
+
+
+def test_a_child_keeps_what_it_names_and_the_standard_streams() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert kept_by_a_child(one) == {0, 1, 2, one.fileno()}
+        assert kept_by_a_child() == {0, 1, 2}
+
+
+def test_one_that_is_named_twice_is_no_error() -> None:
+    with socket.socket() as one:
+        assert kept_by_a_child(one, one) == {0, 1, 2, one.fileno()}
+
+
+def test_the_parent_loses_nothing() -> None:
+    before = os.listdir("/proc/self/fd")
+    kept_by_a_child()
+    assert os.listdir("/proc/self/fd") == before

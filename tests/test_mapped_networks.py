@@ -42,7 +42,7 @@ class Kernel:
         ):
             for name in names:
                 monkeypatch.setattr(module, name, getattr(self, name))
-        monkeypatch.setattr(mapped_steering, "bring_in", lambda method, workers: self)
+        monkeypatch.setattr(mapped_steering, "create", lambda method, workers: self)
         monkeypatch.setattr(discovery, "running", lambda: [SimpleNamespace(pid=OURS + 1)])
 
     def held(self) -> dict[int, set[tuple[int, int]]]:

@@ -23,15 +23,17 @@ from faith.dns import dns_counters
 from faith.dns.dns_counters import Counters
 from faith.dns.lease_file import Book
 from faith.errors import ConfigError, FaithError
+from faith.kernel.descriptor import close_others
 from faith.kernel.process import oom_score
 from faith.kernel.shared.leases import Leases
 from faith.kernel.shared.shared_counters import Area
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from faith.daemon.process.worker_pool import Crew
     from faith.dns.service import Settings
+    from faith.kernel.descriptor import Source
 
 IDENT = "faith dns"
 GRACE = 2.0
@@ -53,7 +55,8 @@ def run(
     cannot start.
     """
     settings = read()
-    logging.getLogger().addHandler(Log(open_sink(IDENT, foreground=True), IDENT))
+    log_handler = Log(open_sink(IDENT, foreground=True), IDENT)
+    logging.getLogger().addHandler(log_handler)
     logging.getLogger("faith").setLevel(logging.INFO)
     if settings.pool and workers > 1:
         raise ConfigError("the leases of a pool have one owner: it takes one worker")
@@ -63,9 +66,9 @@ def run(
             # In memory too, so that those who come know what those who go have lent meanwhile.
             leases = Leases(settings.pool)
             undo.callback(leases.close)
-            book = Book(settings.pool_file, settings.pool, leases)
+            book = Book.create(settings.pool_file, settings.pool, leases)
             undo.callback(book.close)
-        _Forwarder(read, settings, workers, user, book, metrics).run()
+        _Forwarder(read, settings, workers, user, book, metrics, log_handler).run()
 
 
 class _Forwarder:
@@ -79,8 +82,10 @@ class _Forwarder:
         user: str,
         book: Book | None,
         metrics: tuple[str, int] | None,
+        log_handler: Log,
     ) -> None:
         self._read = read
+        self._log = log_handler
         self._workers, self._user, self._book = workers, user, book
         self._loop = Loop()
         self._area = Area((dns_counters.LAYOUT, health.COMMON), workers + 1)
@@ -92,7 +97,7 @@ class _Forwarder:
         self._ending = False
         self._serves = False
         self._admin = (
-            Admin(self._loop, metrics, self._area, self._life, user, self._forsake)
+            Admin(self._loop, metrics, self._area, self._life, user, self._keep_only)
             if metrics
             else None
         )
@@ -103,7 +108,7 @@ class _Forwarder:
             settings,
             self._workers,
             self._user,
-            self._forsake,
+            self._keep_only,
             self._counters,
             self._book,
             events=PoolEvents(
@@ -139,15 +144,10 @@ class _Forwarder:
         self._area.enter(number)
         return Counters(self._area.slab(number, dns_counters.LAYOUT))
 
-    def _forsake(self) -> None:
-        """In another process, let go of what is the supervisor's."""
-        self._loop.close()
-        self._area.close_in_child()
-        for crew in self._crews():
-            crew.forsake()
-        if self._admin:
-            self._admin.crew.forsake()
-            self._admin.release()
+    def _keep_only(self, kept: Iterable[Source]) -> None:
+        """In another process: keep *kept* and the log, and write to no memory but its own."""
+        self._area.enter(None)
+        close_others([self._log, *kept])
 
     def _crews(self) -> list[Crew]:
         """Return the crews that may have processes, the serving crew first."""

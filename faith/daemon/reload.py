@@ -153,7 +153,7 @@ class Reloads:
         """Return whether the next program of this process completes a reload."""
         return self.under_way
 
-    def resume(self, under_way: bool) -> None:
+    def adopt(self, under_way: bool) -> None:
         """Record as good the reload for which the predecessor process started this program.
 
         *under_way* is the `state` that it left.

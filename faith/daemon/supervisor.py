@@ -40,11 +40,12 @@ from faith.daemon.services.service_list import other_services
 from faith.daemon.shutdown import Ending
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
+from faith.kernel.descriptor import close_others
 from faith.kernel.netlink import routes
 from faith.kernel.process import oom_score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from faith.daemon.services.interface import Service
     from faith.daemon.upgrade.inherited_state import InheritedState
     from faith.daemon.upgrade.upgrades import Failed, Heritable
+    from faith.kernel.descriptor import Source
 
 log = logging.getLogger("faith.supervisor")
 
@@ -73,7 +75,9 @@ class Supervisor:
         legacy: InheritedState | None = None,
         passed: PassedSockets | None = None,
     ) -> None:
-        self._passed = PassedSockets.left(legacy["passed"]) if legacy else passed or PassedSockets()
+        self._passed = (
+            PassedSockets.adopt(legacy["passed"]) if legacy else passed or PassedSockets()
+        )
         settings = self._passed.fit(settings)
         self._settings = settings
         self._reread = reread
@@ -89,12 +93,12 @@ class Supervisor:
             self._loop,
             settings,
             *known,
-            partial(self._close_in_child, but="relaying"),
+            self._keep_only,
             log_handler,
             RelayingEvents(handed_over=self._succession.handed_over, ended=self._loop.stop),
         )
         # Relaying is the last: it accepts as soon as it has started, and may refuse a policy.
-        others = other_services(self._loop, *known, self._close_in_child)
+        others = other_services(self._loop, *known, self._keep_only)
         self._services: dict[str, Service] = {**others, "relaying": self._relaying}
         self._policy = RunningPolicy(self._apply_policy)
         self._reservations = HeldPrefixes()
@@ -200,7 +204,7 @@ class Supervisor:
         if self._legacy:
             RuntimeFiles(self._settings).remove_others(self._legacy["files"])
             self._reservations.release_others(self._legacy.prefixes("reservations"))
-            self._reloads.resume(self._legacy["reloads"])
+            self._reloads.adopt(self._legacy["reloads"])
         for service in self._services.values():
             service.serve()
         self._tell_systemd()
@@ -212,21 +216,12 @@ class Supervisor:
 
     # -- other processes ---------------------------------------------------------------------
 
-    def _close_in_child(self, but: str | None = None) -> None:
-        """In a child, close everything *but* what is a service's."""
+    def _keep_only(self, kept: Iterable[Source]) -> None:
+        """In another process: keep *kept* and the log, and write to no memory but its own."""
         self._background.detach()
-        self._places.close_in_child()
-        self._passed.close_in_child()
-        for name, service in self._services.items():
-            if name != but:
-                service.close_in_child()
-        if self._control:
-            self._control.forsake()
-        self._succession.close_in_child()
-        self._lent.close()
-        self._presence.close()
-        self._watch.close()
-        self._loop.close()
+        self._places.only_read()
+        self._relaying.only_read()
+        close_others([self._log, *kept])
 
     def _handle_sigchld(self) -> None:
         self._liveness.reap(self._succession.reaped)

@@ -99,7 +99,7 @@ class Bench:
             icmpv6_socket(icmp.ERRORS_V6),
             icmp_socket(icmp.ERRORS_V4),
         )
-        self.lead = DatagramSteering(self.sockets.v6, "tproxy")
+        self.lead = DatagramSteering.create(self.sockets.v6, "tproxy")
         self.lead.replace([(PREFIX.address, PREFIX.length)])
         self.loop = Loop()
         self.cells = [0] * LAYOUT.size

@@ -116,8 +116,8 @@ BREAKS = {
     ),
     "one that knows no such legacy": (
         "daemon/upgrade/inherited_state.py",
-        "VERSION = 4",
         "VERSION = 5",
+        "VERSION = 6",
     ),
     "one that hangs": (
         "daemon/supervisor.py",
@@ -190,7 +190,7 @@ def test_the_command_tells_what_came_of_it(
     with lab.gateway.inside():
         assert main(["upgrade"]) == 0
         assert re.match(rf"upgraded faithd {PORT} \(pid \d+\)\n", capsys.readouterr().out)
-        edit(installed, "daemon/upgrade/inherited_state.py", "VERSION = 4", "VERSION = 5")
+        edit(installed, "daemon/upgrade/inherited_state.py", "VERSION = 5", "VERSION = 6")
         assert main(["upgrade"]) == 1
         assert "was not upgraded" in capsys.readouterr().err
         assert main(["upgrade", "1"]) == 1

@@ -23,7 +23,7 @@ def state(read: Maps, now: Maps) -> Any:
     return gone, [static_map.dumped(one) for one in added(now)]
 
 
-def resumed(read: Maps, state: Any) -> Maps:
+def adopt(state: Any, read: Maps) -> Maps:
     """Return the maps *read* from files with the changes of a `state` applied.
 
     Raises ConfigError for a changed map that contradicts what is in the files now.

@@ -54,11 +54,11 @@ class AddressLeases:
         if left and left["descriptors"]:
             memory, book = left["descriptors"]
             self._leases = Leases(pool, memory)
-            self.book = Book.resume(book, file, pool, self._leases)
+            self.book = Book.adopt(book, file, pool, self._leases)
             return
         leases = Leases(pool)
         try:
-            self.book = Book(file, pool, leases)
+            self.book = Book.create(file, pool, leases)
         except FaithError as error:
             leases.close()
             log.error("no address is lent until faithd is started anew: %s", error)

@@ -48,10 +48,10 @@ class MappedNetworks:
         self._ranges: list[tuple[int, int]] = []  # the ranges under guard at that time
         self._unguarded = False
 
-    def take_over(self, left: dict[str, Any] | None) -> None:
+    def adopt(self, left: dict[str, Any] | None) -> None:
         """Adopt the steering whose `state` the predecessor process has *left*."""
         if left:
-            self._steering = mapped_steering.taken_over(left)
+            self._steering = mapped_steering.adopt(left)
             self._steering.deal(self._workers)
 
     # -- changes of the maps -----------------------------------------------------------------
@@ -95,7 +95,7 @@ class MappedNetworks:
 
     def _steer(self) -> None:
         if self._steering is None:
-            self._steering = mapped_steering.bring_in(self._method, self._workers)
+            self._steering = mapped_steering.create(self._method, self._workers)
             self._arrived()
             log.info("mapped networks are steered by %s", self._steering.method)
         holes = Networks(32, self._networks).holding(self._own)
@@ -152,16 +152,11 @@ class MappedNetworks:
             )
         return bool(gone)
 
-    # -- upgrades and children ---------------------------------------------------------------
+    # -- upgrades ----------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any] | None:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return self._steering.state() if self._steering else None
-
-    def close_in_child(self, worker: int | None) -> list[_socket.socket]:
-        """Close in a child everything but the listeners of *worker*, which are returned."""
-        self._held = set()
-        return self._steering.after_fork(worker) if self._steering else []
 
     def listeners(self, worker: int) -> list[_socket.socket]:
         """Return those of a *worker*, of which there are none before there is a map."""

@@ -74,7 +74,7 @@ class PassedSockets:
         return cls(found)
 
     @classmethod
-    def left(cls, state: Mapping[str, Iterable[int]]) -> PassedSockets:
+    def adopt(cls, state: Mapping[str, Iterable[int]]) -> PassedSockets:
         """Adopt the sockets of a `state` that the predecessor process left."""
         return cls(
             {name: [socket.socket(fileno=fd) for fd in some] for name, some in state.items()}
@@ -96,12 +96,6 @@ class PassedSockets:
         return {
             name: [Descriptor.of(sock) for sock in some] for name, some in self._sockets.items()
         }
-
-    def close_in_child(self) -> None:
-        """Close the sockets in a child."""
-        for some in self._sockets.values():
-            for sock in some:
-                sock.close()
 
 
 def _hint() -> str:

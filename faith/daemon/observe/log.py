@@ -85,6 +85,9 @@ class Sink(Protocol):
     def flush(self) -> None:
         """Write what is buffered."""
 
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
     def close(self) -> None:
         """Close the descriptor."""
 
@@ -139,6 +142,10 @@ class Log(logging.Handler):
     def flush(self) -> None:
         """Write what is buffered."""
         self._sink.flush()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the sink."""
+        return self._sink.fileno()
 
     def close(self) -> None:
         """Write what is buffered, and close the sink."""
@@ -219,6 +226,10 @@ class _Datagrams:
 
     def flush(self) -> None:
         """Do nothing: nothing is buffered."""
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Close the socket."""
@@ -326,6 +337,10 @@ class Stderr:
         lines = f"\n{head}".join(self._lines)
         self._pending += f"{head}{lines}\n".encode()
         self._lines.clear()
+
+    def fileno(self) -> int:
+        """Return the sink's own descriptor."""
+        return self._descriptor
 
     def close(self) -> None:
         """Close the sink's own descriptor."""

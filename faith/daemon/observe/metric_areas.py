@@ -48,7 +48,7 @@ class MetricAreas:
         self.condition = RelayHealth(self.area.slab(self.area.places - 1, health.LAYOUT))
         for old in several:
             self.area.settle(old)
-            old.close_in_child()
+            old.close()
 
     def worker(self, number: int) -> Counters:
         """Return the counters of a worker."""
@@ -85,6 +85,12 @@ class MetricAreas:
         """Become the process that relays UDP."""
         self.area.enter(self._udp)
 
+    def only_read(self) -> None:
+        """Write no slot but the one that was entered, and nothing of the predecessor process."""
+        self.area.enter(None)
+        if self._old is not None:
+            self._old.only_read()
+
     def _name_server(self, number: int) -> int:
         return self._workers + number % NAME_SERVERS
 
@@ -102,16 +108,11 @@ class MetricAreas:
             lost = layout.cells(relay_counters.SESSIONS)[LOST]
             self._old.move(number, layout, layout.start(relay_counters.OPEN), lost)
 
-    # -- upgrades and children ---------------------------------------------------------------
+    # -- upgrades ----------------------------------------------------------------------------
 
     def state(self) -> list[Mapping[str, Any]]:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [one.state() for one in self._parts()]
-
-    def close_in_child(self) -> None:
-        """Close in a child what only an upgrade needs."""
-        for one in self._parts():
-            one.close_in_child()
 
     def _parts(self) -> Iterator[OldCounters | Area]:
         if self._old is not None:

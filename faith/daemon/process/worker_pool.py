@@ -75,7 +75,8 @@ NO_EVENTS = PoolEvents()
 class Crew:
     """Workers, as many as asked for.
 
-    *work* is called with a place and a channel in a new process, which ends when it returns;
+    *work* is called with a place and a channel in a new process, which ends when it returns; it
+    has everything that this process has open, and is to keep what it needs (`close_others`).
     *handlers* are called, by the message's type, with what a worker sends.  *what* they are is said
     in messages.
     """
@@ -212,11 +213,6 @@ class Crew:
             os.waitpid(pid, 0)
             self._let_go(member)
 
-    def forsake(self) -> None:
-        """Let go of the workers in a process that was forked for something else."""
-        for member in self._members.values():
-            member.close()
-
     def reaped(self, pid: int, status: int) -> bool:
         """Take note of a process that ended, as waitpid(2) told; False when it is no worker."""
         member = self._members.pop(pid, None)
@@ -269,7 +265,6 @@ class Crew:
         """Be a worker, and nothing after that."""
         status = 1
         try:
-            self.forsake()
             self._work(number, channel)
             status = 0
         except Exception as error:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.health import Health
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.services.interface import Leave
     from faith.kernel.shared.shared_counters import Area
 
 LONGEST = 8192
@@ -118,7 +119,7 @@ class Admin(ProcessGroup):
     """The listener on *address*, and the process that answers there, as *user*.
 
     The process shows the metrics in *area*, and by *life* whether the daemon serves.  *leave* is
-    called in this process, to release what is the supervisor's.  *left* is the `state` of the
+    called in this process, with what it keeps of the supervisor's.  *left* is the `state` of the
     listener of the predecessor process; the first socket that is *given* is used in any case.
     Raises SetupError.
     """
@@ -130,7 +131,7 @@ class Admin(ProcessGroup):
         area: Area,
         life: Health,
         user: str,
-        leave: Callable[[], object],
+        leave: Leave,
         left: list[Any] | None = None,
         given: Sequence[socket.socket] = (),
     ) -> None:
@@ -158,10 +159,9 @@ class Admin(ProcessGroup):
         # What it imports is for this process only; the next user may not be able to read it.
         from faith.daemon.observe.exposition import Exposition
 
-        sock = self._sock.dup()
-        self._leave()
+        self._leave([channel, self._sock])
         confine_child(self._user, connects=False)
-        asyncio.run(_serve(sock, Pages(Exposition(self._area), self._life), channel))
+        asyncio.run(_serve(self._sock, Pages(Exposition(self._area), self._life), channel))
 
 
 def close_inherited(left: list[Any] | None) -> None:

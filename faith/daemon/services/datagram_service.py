@@ -15,7 +15,6 @@ from faith.errors import FaithError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.services.datagram_process import Server
+    from faith.daemon.services.interface import Leave
     from faith.translation.destination import LeaseLookup, Policy
 
 log = logging.getLogger("faith.supervisor")
@@ -35,7 +35,7 @@ class Gear(Protocol):
         """Return the state from which the next program resumes the gear, fit for JSON."""
 
     def sockets(self) -> Any:
-        """Return copies of the sockets, for a process that serves."""
+        """Return the sockets, in a tuple, for a process that serves."""
 
     def decide_by(self, parts: PolicyInputs) -> None:
         """Steer datagrams to these prefixes and mapped networks here.  Raises SetupError."""
@@ -64,7 +64,7 @@ class Kind(Protocol):
         Raises SetupError; nothing stays behind then.
         """
 
-    def resumed(self, state: Any) -> Gear:
+    def adopt(self, state: Any) -> Gear:
         """Adopt the gear whose `Gear.state` the predecessor process left."""
 
     def server(self, loop: AbstractEventLoop, policy: Policy, sockets: Any, wanted: Any) -> Server:
@@ -74,8 +74,8 @@ class Kind(Protocol):
 class DatagramGroup(ProcessGroup):
     """The process that serves *kind* by *settings*, and its *gear*.
 
-    *leave* is called in that process, to release what is the supervisor's, and *leases* looks up
-    the leases of the pool.  If it *waits*, it reads nothing before `serve`.
+    *leave* is called in that process, with what it keeps of this one's, and *leases* looks up the
+    leases of the pool.  If it *waits*, it reads nothing before `serve`.
     """
 
     hands_over = True
@@ -88,7 +88,7 @@ class DatagramGroup(ProcessGroup):
         settings: Any,
         user: str,
         leases: LeaseLookup,
-        leave: Callable[[], object],
+        leave: Leave,
         *,
         waits: bool = False,
     ) -> None:
@@ -141,7 +141,7 @@ class DatagramGroup(ProcessGroup):
         assert self._policy
         sockets = self._gear.sockets()
         kind.enter()
-        self._leave()
+        self._leave([channel, *sockets])
 
         def make(loop: AbstractEventLoop, policy: Policy) -> Server:
             return kind.server(loop, policy, sockets, settings)
@@ -150,9 +150,7 @@ class DatagramGroup(ProcessGroup):
         work(Task(make, kind.settings, *known, self._user, not self._waits), channel)
 
 
-def datagram_service(
-    loop: Loop, kind: Kind, lent: AddressLeases, leave: Callable[[], object]
-) -> RollingRestart:
+def datagram_service(loop: Loop, kind: Kind, lent: AddressLeases, leave: Leave) -> RollingRestart:
     """Return the service of *kind*; the arguments are those of `DatagramGroup`.
 
     Its settings need no restart: there is a process when they are wanted, and else there is none.
@@ -160,7 +158,7 @@ def datagram_service(
 
     def make(settings: Settings, inherited: Any) -> DatagramGroup | None:
         wanted = kind.wanted(settings)
-        gear = kind.resumed(inherited) if inherited else None
+        gear = kind.adopt(inherited) if inherited else None
         if wanted is None:
             if gear:
                 gear.close()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.services.interface import Leave
     from faith.dns.dns_counters import Counters
     from faith.dns.lease_file import Book
     from faith.dns.service import Settings
@@ -38,9 +39,9 @@ class Answering(ProcessGroup):
     """So many processes that answer by *settings*, as *user*.
 
     *counters* gives those of each, by its number; it is called in each of them first, and then
-    *leave*, to let go of what is the supervisor's.  *book* has the leases of the settings' pool;
-    then there may be one process only.  They answer on the sockets that are *given*, and no others,
-    if there are any.  *events* are those of their pool.
+    *leave*, with what it keeps of the supervisor's.  *book* has the leases of the settings' pool;
+    then there may be one process only.  They answer on the sockets that are *given*, and no
+    others, if there are any.  *events* are those of their pool.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Answering(ProcessGroup):
         settings: Settings,
         workers: int,
         user: str,
-        leave: Callable[[], object],
+        leave: Leave,
         counters: Callable[[int], Counters],
         book: Book | None = None,
         given: Sequence[socket.socket] = (),
@@ -79,21 +80,13 @@ class Answering(ProcessGroup):
     # -- in such a process -------------------------------------------------------------------
 
     def _work(self, number: int, channel: ProcessChannel) -> None:
-        book = self._book.copy() if self._book else None
-        given = [sock.dup() for sock in self._given]
         counters = self._counters(number)
-        self._leave()
+        self._leave([channel, *self._given, *([self._book] if self._book else [])])
         confine_child(self._user, capabilities.effective() & {BIND})
         gc.set_threshold(COLLECTION)
-        uvloop.run(self._serve(channel, counters, book, given))
+        uvloop.run(self._serve(channel, counters))
 
-    async def _serve(
-        self,
-        channel: ProcessChannel,
-        counters: Counters,
-        book: Book | None,
-        given: Sequence[socket.socket],
-    ) -> None:
+    async def _serve(self, channel: ProcessChannel, counters: Counters) -> None:
         """Serve until the supervisor says "stop", its only word, or is gone."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -102,4 +95,4 @@ class Answering(ProcessGroup):
         with suppress(asyncio.CancelledError):
             ready = Ready()
             settings = replace(self._settings, workers=self._workers)
-            await serve(settings, lambda: channel.send(ready), counters, book, given)
+            await serve(settings, lambda: channel.send(ready), counters, self._book, self._given)

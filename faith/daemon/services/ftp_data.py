@@ -67,20 +67,20 @@ class DataConnections:
         }
 
     def state(self) -> dict[str, Any]:
-        """Return the state from which the next program of this process continues: `resume`."""
+        """Return the state from which the next program of this process continues: `adopt`."""
         return {
             "doors": {flow.family: doors.state() for flow, doors in self._doors.items()},
             "pairs": self._pairs and self._pairs.state(),
         }
 
-    def resume(self, state: dict[str, Any]) -> None:
+    def adopt(self, state: dict[str, Any]) -> None:
         """Adopt the `state` that the predecessor process left."""
         for flow in (TCP4, TCP6):
             if left := state["doors"].get(str(int(flow.family))):
-                self._doors[flow] = Pinholes.resume(left, flow)
+                self._doors[flow] = Pinholes.adopt(left, flow)
                 self._undo.callback(self._doors[flow].close)
         if state["pairs"]:
-            self._pairs = HostBindings.resume(state["pairs"])
+            self._pairs = HostBindings.adopt(state["pairs"])
             self._undo.callback(self._pairs.close)
 
     def forget(self, member: Member) -> None:
@@ -89,7 +89,7 @@ class DataConnections:
             self._pairs.forget(member.number)
 
     def close(self) -> None:
-        """Undo everything; in a forked process, only let go of it."""
+        """Undo everything."""
         self._undo.close()
 
     def _give_sockets(self, member: Member, message: WantSockets, descriptors: list[int]) -> None:
@@ -126,7 +126,7 @@ class DataConnections:
         """The doors; None where there can be none, which is told once."""
         if flow not in self._doors and not self._no_doors:
             try:
-                self._doors[flow] = Pinholes(flow)
+                self._doors[flow] = Pinholes.create(flow)
                 self._undo.callback(self._doors[flow].close)
             except SetupError as error:
                 self._no_doors = True
@@ -173,7 +173,7 @@ class DataConnections:
 
     def _steering(self) -> HostBindings:
         if self._pairs is None:
-            self._pairs = HostBindings(self._workers)
+            self._pairs = HostBindings.create(self._workers)
             self._undo.callback(self._pairs.close)
             log.info("data of encrypted FTP is steered by %s", self._pairs.method)
         return self._pairs

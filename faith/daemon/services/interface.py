@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.worker_pool import Crew
     from faith.errors import SetupError
+    from faith.kernel.descriptor import Source
 
     Then = Callable[[], None]
+    Leave = Callable[[Iterable[Source]], None]
+    """Called in a process of its own, with what it keeps of the supervisor's descriptors."""
     Refuse = Callable[[SetupError], None]
 
 
@@ -66,9 +69,6 @@ class Service(Protocol):
 
     def state(self) -> Any:
         """Return the state from which the next program continues, fit for JSON: `set_up`."""
-
-    def close_in_child(self) -> None:
-        """Close everything, in a process that was forked for another purpose."""
 
     def close(self) -> None:
         """End the processes at once, and close everything."""

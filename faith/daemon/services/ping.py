@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from faith.datagram import icmp
 from faith.datagram.ping.ping_server import Ping, PingSettings, PingSockets
 from faith.kernel.descriptor import Descriptor
-from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
+from faith.kernel.sockets import icmp_sockets
+from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.steering.echo_capture import EchoCapture
 
 if TYPE_CHECKING:
+    import _socket
     from asyncio import AbstractEventLoop
 
     from faith.daemon.config.policy import PolicyInputs
@@ -21,36 +23,41 @@ if TYPE_CHECKING:
 
 
 class PingGear:
-    """Raw sockets, and what takes requests away from the kernel.
+    """Raw sockets, and the *capture* of requests, which takes them away from the kernel."""
 
-    Raises SetupError; nothing stays behind then.
-    """
-
-    def __init__(self) -> None:
-        with ExitStack() as undo:
-            self.capture = EchoCapture()
-            undo.callback(self.capture.close)
-            self._v4 = icmp_socket((icmp.ECHO_REPLY_V4, *icmp.ERRORS_V4))
-            undo.callback(self._v4.close)
-            self._v6 = icmpv6_socket((icmp.ECHO_REPLY_V6, *icmp.ERRORS_V6))
-            undo.pop_all()
+    def __init__(self, capture: EchoCapture, v4: _socket.socket, v6: _socket.socket) -> None:
+        self.capture = capture
+        self._v4 = v4
+        self._v6 = v6
 
     @classmethod
-    def resume(cls, state: Any) -> PingGear:
+    def create(cls) -> PingGear:
+        """Open the sockets, and capture nothing yet.
+
+        Raises SetupError; nothing stays behind then.
+        """
+        with ExitStack() as undo:
+            capture = EchoCapture.create()
+            undo.callback(capture.close)
+            v4 = icmp_socket((icmp.ECHO_REPLY_V4, *icmp.ERRORS_V4))
+            undo.callback(v4.close)
+            v6 = icmpv6_socket((icmp.ECHO_REPLY_V6, *icmp.ERRORS_V6))
+            undo.pop_all()
+        return cls(capture, v4, v6)
+
+    @classmethod
+    def adopt(cls, state: Any) -> PingGear:
         """Adopt the gear whose `state` the predecessor process left."""
         capture, v4, v6 = state
-        made = cls.__new__(cls)
-        made.capture = EchoCapture.resume(capture)
-        made._v4, made._v6 = resumed(v4), resumed(v6)
-        return made
+        return cls(EchoCapture.adopt(capture), icmp_sockets.adopt(v4), icmp_sockets.adopt(v6))
 
     def state(self) -> Any:
         """Return the state from which the next program resumes the gear, fit for JSON."""
         return [self.capture.state(), Descriptor.of(self._v4), Descriptor.of(self._v6)]
 
     def sockets(self) -> PingSockets:
-        """Copies of the sockets, for a process that serves."""
-        return PingSockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
+        """Return the sockets, for a process that serves."""
+        return PingSockets(self.capture.packets, self._v4, self._v6)
 
     def decide_by(self, parts: PolicyInputs) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
@@ -83,11 +90,11 @@ class PingKind:
 
     def gear(self, settings: Settings) -> PingGear:
         """New gear.  Raises SetupError."""
-        return PingGear()
+        return PingGear.create()
 
-    def resumed(self, state: Any) -> PingGear:
+    def adopt(self, state: Any) -> PingGear:
         """Adopt the gear whose `state` the predecessor process left."""
-        return PingGear.resume(state)
+        return PingGear.adopt(state)
 
     def server(
         self, loop: AbstractEventLoop, policy: Policy, sockets: PingSockets, wanted: PingSettings

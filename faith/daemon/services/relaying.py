@@ -22,7 +22,8 @@ from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import SetupError
-from faith.kernel.steering import bring_in, change_ports, route, taken_over
+from faith.kernel import steering
+from faith.kernel.steering import change_ports, route
 from faith.relay.tcp.admission import Admission, Tables
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.process.peer import Member
-    from faith.daemon.services.interface import Refuse, Then
+    from faith.daemon.services.interface import Leave, Refuse, Then
     from faith.kernel.steering import Steering
     from faith.translation.prefix import Prefix
 
@@ -63,7 +64,7 @@ class Relaying:
     """The workers, also those of the predecessor process, and what leads connections to them.
 
     Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
-    to release what else is the supervisor's; *log_handler* gets its messages.
+    with what it keeps of the supervisor's; *log_handler* gets its messages.
     """
 
     steering: Steering
@@ -76,7 +77,7 @@ class Relaying:
         places: MetricAreas,
         passed: PassedSockets,
         lent: AddressLeases,
-        leave: Callable[[], object],
+        leave: Leave,
         log_handler: Log,
         events: RelayingEvents,
     ) -> None:
@@ -141,7 +142,7 @@ class Relaying:
         if inherited:
             self._adopt(inherited, on_trial=on_trial)
         else:
-            self.steering = self._undo.enter_context(self._bring_in())
+            self.steering = self._undo.enter_context(self._steer())
         if on_trial:
             return
         if inherited:
@@ -156,25 +157,25 @@ class Relaying:
         if not on_trial:
             self._predecessors.adopt(inherited["workers"])
         self._serves = False
-        self.steering = self._undo.enter_context(taken_over(inherited["steering"]))
+        self.steering = self._undo.enter_context(steering.adopt(inherited["steering"]))
         self.steering.deal(settings.workers)
         self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
-        self._data.resume(inherited["data"])
-        self.inward.take_over(inherited["inward"])
+        self._data.adopt(inherited["data"])
+        self.inward.adopt(inherited["inward"])
 
-    def _bring_in(self) -> Steering:
+    def _steer(self) -> Steering:
         settings = self._settings
         given = self._passed.copies("service")
         own = settings.local_ports
-        steering = (
+        made = (
             route.given(given)
             if given
-            else bring_in(
+            else steering.create(
                 settings.via, settings.ports, self._policy.prefixes, settings.workers, own=own
             )
         )
-        steering.deal(settings.workers)
-        return steering
+        made.deal(settings.workers)
+        return made
 
     def _same(self, data: dict[str, Any]) -> dict[str, str]:
         """Return the settings that no upgrade can change: inherited sockets depend on them."""
@@ -293,26 +294,20 @@ class Relaying:
         """Return the pools of workers, of this process and of the predecessor process."""
         return self.crew, self._predecessors.crew
 
-    def close_in_child(self) -> None:
-        """Close everything, in a process that was forked for another purpose."""
-        self._close_but(None)
-
-    def _close_but(self, worker: int | None) -> list[_socket.socket]:
-        """Close everything in a child but the listeners of a *worker*, which it returns."""
-        self.crew.forsake()
-        self._predecessors.crew.forsake()
-        self._data.close()
-        self._tables.close_in_child()
-        return self.steering.after_fork(worker) + self.inward.close_in_child(worker)
+    def only_read(self) -> None:
+        """In another process: write no table of clients' sessions but that of this worker."""
+        self._tables.enter(None)
 
     def _work(self, number: int, channel: ProcessChannel) -> None:
         """Be a worker, in a process of its own."""
         self._places.enter_worker(number)
         self._tables.enter(number)
-        self._leave()
+        services, mapped = self._listeners(number)
+        listeners = services + mapped
+        self._leave([channel, *listeners])
         settings = self._settings
         task = Task(
-            self._close_but(number),
+            listeners,
             self.steering.redirected,
             self._policy,
             settings.user,

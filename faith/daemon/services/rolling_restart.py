@@ -198,13 +198,6 @@ class RollingRestart:
         members = [member for pool in self.pools() for member in pool.members]
         return {"group": self._now and self._now.state(), "workers": as_left(members)}
 
-    def close_in_child(self) -> None:
-        """Close everything, in a process that was forked for another purpose."""
-        for pool in self.pools():
-            pool.forsake()
-        for group in self._groups():
-            group.release()
-
     def close(self) -> None:
         """End all at once."""
         for pool in self.pools():

@@ -50,7 +50,7 @@ class RunningPolicy:
         self._read_maps = maps = settings.maps
         if inherited:
             try:
-                maps = runtime_maps.resumed(maps, inherited)
+                maps = runtime_maps.adopt(inherited, maps)
             except ConfigError as error:
                 log.warning("changes of the maps that are in no file are over: %s", error)
         self.inputs = PolicyInputs.gather(rules, maps, settings.sources, pool)

@@ -13,7 +13,6 @@ from faith.daemon.services.rolling_restart import RollingRestart
 from faith.daemon.services.udp import UdpKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from faith.daemon.config.settings import Settings
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
-    from faith.daemon.services.interface import Service
+    from faith.daemon.services.interface import Leave, Service
     from faith.dns.dns_counters import Counters
 
 
@@ -30,7 +29,7 @@ def other_services(
     places: MetricAreas,
     passed: PassedSockets,
     lent: AddressLeases,
-    leave: Callable[[], object],
+    leave: Leave,
 ) -> dict[str, Service]:
     """Return them by name; each process has its *places*, and calls *leave* first.
 

@@ -10,7 +10,8 @@ from faith.datagram import icmp
 from faith.datagram.udp.flows import UdpSettings
 from faith.datagram.udp.udp_server import Udp, UdpSockets
 from faith.kernel.descriptor import Descriptor
-from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
+from faith.kernel.sockets import icmp_sockets
+from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.sockets.udp_sockets import arrivals, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.networks import Networks
@@ -25,19 +26,26 @@ if TYPE_CHECKING:
 
 
 class UdpGear:
-    """Sockets, and programs that lead datagrams to them.
+    """Sockets, and the steering of datagrams to them: *v6* and *v4*."""
 
-    *way* is one of `DatagramSteering`.  Raises SetupError; nothing stays behind then.
-    """
+    def __init__(self, sockets: UdpSockets, v6: DatagramSteering, v4: DatagramSteering) -> None:
+        self._sockets = sockets
+        self._v6 = v6
+        self._v4 = v4
 
-    def __init__(self, way: str) -> None:
+    @classmethod
+    def create(cls, way: str) -> UdpGear:
+        """Open the sockets, and steer nothing yet; *way* is one of `DatagramSteering`.
+
+        Raises SetupError; nothing stays behind then.
+        """
         with ExitStack() as undo:
 
             def held(sock: _socket.socket) -> _socket.socket:
                 undo.callback(sock.close)
                 return sock
 
-            self._sockets = UdpSockets(
+            sockets = UdpSockets(
                 held(arrivals(_socket.AF_INET6)),
                 held(arrivals(_socket.AF_INET)),
                 held(sender(_socket.AF_INET6)),
@@ -45,20 +53,22 @@ class UdpGear:
                 held(icmpv6_socket(icmp.ERRORS_V6)),
                 held(icmp_socket(icmp.ERRORS_V4)),
             )
-            self._v6 = DatagramSteering(self._sockets.v6, way)
-            undo.callback(self._v6.close)
-            self._v4 = DatagramSteering(self._sockets.v4, way)
+            v6 = DatagramSteering.create(sockets.v6, way)
+            undo.callback(v6.close)
+            v4 = DatagramSteering.create(sockets.v4, way)
             undo.pop_all()
+        return cls(sockets, v6, v4)
 
     @classmethod
-    def resume(cls, state: Any) -> UdpGear:
+    def adopt(cls, state: Any) -> UdpGear:
         """Adopt the gear whose `state` the predecessor process left."""
-        sockets, v6, v4 = state
-        made = cls.__new__(cls)
-        made._sockets = UdpSockets(*map(resumed, sockets))
-        made._v6 = DatagramSteering.resume(made._sockets.v6, v6)
-        made._v4 = DatagramSteering.resume(made._sockets.v4, v4)
-        return made
+        held, v6, v4 = state
+        sockets = UdpSockets(*map(icmp_sockets.adopt, held))
+        return cls(
+            sockets,
+            DatagramSteering.adopt(v6, sockets.v6),
+            DatagramSteering.adopt(v4, sockets.v4),
+        )
 
     def state(self) -> Any:
         """Return the state from which the next program resumes the gear, fit for JSON."""
@@ -66,8 +76,8 @@ class UdpGear:
         return [sockets, self._v6.state(), self._v4.state()]
 
     def sockets(self) -> UdpSockets:
-        """Copies of the sockets, for a process that serves."""
-        return UdpSockets(*map(copied, self._sockets))
+        """Return the sockets, for a process that serves."""
+        return self._sockets
 
     def decide_by(self, parts: PolicyInputs) -> None:
         """Lead here what is for all prefixes and mapped networks.  Raises SetupError."""
@@ -102,11 +112,11 @@ class UdpKind:
 
     def gear(self, settings: Settings) -> UdpGear:
         """New gear.  Raises SetupError."""
-        return UdpGear(settings.via)
+        return UdpGear.create(settings.via)
 
-    def resumed(self, state: Any) -> UdpGear:
+    def adopt(self, state: Any) -> UdpGear:
         """Adopt the gear whose `state` the predecessor process left."""
-        return UdpGear.resume(state)
+        return UdpGear.adopt(state)
 
     def server(
         self, loop: AbstractEventLoop, policy: Policy, sockets: UdpSockets, wanted: UdpSettings

@@ -33,11 +33,6 @@ class PendingRequests:
             channel.close()
         self._channels.clear()
 
-    def close_in_child(self) -> None:
-        """Close the requests in a child."""
-        for channel in self._channels:
-            channel.close()
-
     def state(self) -> list[Descriptor]:
         """Return the descriptors, for an upgrade."""
         return [Descriptor.of(channel) for channel in self._channels]

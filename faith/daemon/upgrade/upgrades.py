@@ -93,10 +93,6 @@ class Upgrades:
         for begin in later:
             begin()
 
-    def close_in_child(self) -> None:
-        """Close the pending requests in a child."""
-        self._waiting.close_in_child()
-
     def reaped(self, pid: int, status: int) -> bool:
         """Handle the end of a process; return False when it was not on trial."""
         return self._upgrade.reaped(pid, status)

@@ -75,6 +75,11 @@ class Object:
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
+    @classmethod
+    def adopt(cls, state: Any) -> Self:
+        """Adopt the object whose `state` the predecessor process left."""
+        return cls(state)
+
     def fileno(self) -> int:
         """Return the descriptor."""
         return self.fd
@@ -84,8 +89,13 @@ class Object:
         return Descriptor(self.fd)
 
     def close(self) -> None:
-        """Close the descriptor; the kernel frees an object that nothing refers to any more."""
-        os.close(self.fd)
+        """Close the descriptor; the kernel frees an object that nothing refers to any more.
+
+        A second call does nothing.
+        """
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def __enter__(self) -> Self:
         return self
@@ -97,22 +107,16 @@ class Object:
 class Map(Object):
     """A BPF map; keys and values are octets of the sizes it was made with.
 
-    *name* is at most 15 letters, digits or underscores.  The methods and the constructor raise
-    OSError.
+    The methods raise OSError.
     """
 
-    def __init__(
-        self, kind: int, name: str, *, key: int, value: int, entries: int, flags: int = 0
-    ) -> None:
-        attributes = struct.pack("=7I16s", kind, key, value, entries, flags, 0, 0, name.encode())
-        super().__init__(_bpf(_MAP_CREATE, attributes))
-
     @classmethod
-    def resume(cls, fd: int) -> Self:
-        """Adopt the map that the predecessor process left open at *fd*."""
-        made = cls.__new__(cls)
-        made.fd = fd
-        return made
+    def create(
+        cls, kind: int, name: str, *, key: int, value: int, entries: int, flags: int = 0
+    ) -> Self:
+        """Make a map of *kind*; *name* is at most 15 letters, digits or underscores."""
+        attributes = struct.pack("=7I16s", kind, key, value, entries, flags, 0, 0, name.encode())
+        return cls(_bpf(_MAP_CREATE, attributes))
 
     def update(self, key: bytes, value: bytes) -> None:
         """Set *key* to *value*."""

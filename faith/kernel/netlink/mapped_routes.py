@@ -42,7 +42,7 @@ def held() -> dict[int, set[Network]]:
     Needs no privilege.  Raises OSError.
     """
     found: dict[int, set[Network]] = {}
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         for network, length, process in rtnetlink.local_ipv4(netlink, PROTOCOL):
             found.setdefault(process, set()).add((network, length))
     return found
@@ -68,7 +68,7 @@ def _change(kind: int, networks: Collection[Network], process: int, flags: int) 
     }
     bodies = (address.to_bytes(4, "big").join(of_length[length]) for address, length in networks)
     try:
-        with Netlink(NETLINK_ROUTE) as netlink:
+        with Netlink.create(NETLINK_ROUTE) as netlink:
             netlink.requests(kind, bodies, flags, ignored=(errno.ESRCH,))
     except OSError as error:
         raise setup_error(_STEP, error) from error
@@ -80,7 +80,7 @@ def unanswered(networks: Iterable[Network]) -> Iterator[str]:
     One sentence for each interface.  Networks elsewhere are routed to this host and need no ARP.
     """
     some = list(networks)
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         links = rtnetlink.links(netlink)
         routes = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_MAIN)
         subnets = [route for route in routes if route.direct and route.length]

@@ -53,7 +53,7 @@ _GROUPS = 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10
 def reserved() -> list[Prefix]:
     """Return the prefixes reserved on this host, by any process."""
     layouts = {metric: layout for layout, metric in METRICS.items()}
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         found = rtnetlink.routes(netlink, rtnetlink.AF_INET6, rtnetlink.TABLE_LOCAL, PROTOCOL)
         return [Prefix(r.network, r.length, layouts[r.metric]) for r in found if _ours(r)]
 
@@ -63,7 +63,7 @@ def reserve(prefix: Prefix) -> None:
 
     Raises SetupError.
     """
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         try:
             netlink.request(
                 rtnetlink.RTM_NEWROUTE,
@@ -82,7 +82,7 @@ def release(prefix: Prefix) -> bool:
 
     Raises SetupError.
     """
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         try:
             return True in [_delete(netlink, prefix, metric) for metric in METRICS.values()]
         except OSError as error:
@@ -136,7 +136,7 @@ def local_ipv4() -> list[tuple[int, int]]:
 
 
 def _local_table(family: int, *kinds: int) -> list[tuple[int, int]]:
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         found = rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=PROTOCOL)
         return [(route.network, route.length) for route in found if route.kind in kinds]
 
@@ -156,7 +156,7 @@ def _conflicts(prefix: Prefix) -> Iterator[str]:
     for network, length, what in _NEVER:
         if _holds(*own, network, length) or _holds(network, length, *own):
             yield f"it overlaps {rtnetlink.text(network, length)}, {what}"
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         links = rtnetlink.links(netlink)
         for address in rtnetlink.addresses(netlink):
             yield from _with_address(prefix, address, links.get(address.interface))
@@ -199,7 +199,7 @@ def _holds(network: int, length: int, inner: int, inner_length: int) -> bool:
 def forwarding_warnings() -> list[str]:
     """Return what keeps this host from relaying, as far as its addresses and routes show."""
     warnings = []
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         if not any(map(_reachable, rtnetlink.addresses(netlink))):
             warnings.append(
                 "no interface has an IPv6 address beyond its own link: clients cannot reach this"
@@ -225,7 +225,7 @@ class Watch:
     __slots__ = ("_netlink",)
 
     def __init__(self) -> None:
-        self._netlink = Netlink(NETLINK_ROUTE, _GROUPS)
+        self._netlink = Netlink.create(NETLINK_ROUTE, _GROUPS)
 
     def __enter__(self) -> Self:
         return self

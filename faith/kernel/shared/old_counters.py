@@ -53,9 +53,13 @@ class OldCounters:
         """Return the state this was made of."""
         return {**self._left, "memory": Descriptor(self._left["memory"])}
 
-    def close_in_child(self) -> None:
-        """Close in a child what only an upgrade needs, and only read from now on."""
+    def only_read(self) -> None:
+        """In a forked process: write nothing from now on."""
         self._mapping.only_read(self._left["memory"])
+
+    def close(self) -> None:
+        """Close the descriptor; the counters can only be read from now on."""
+        self.only_read()
         os.close(self._left["memory"])
 
 

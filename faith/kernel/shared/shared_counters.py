@@ -124,7 +124,3 @@ class Area:
             if family.kind != STATE
         }
         return {"memory": Descriptor.of(self._memory), "width": self._width, "families": families}
-
-    def close_in_child(self) -> None:
-        """Close in a child what only the maker needs."""
-        self._memory.close_in_child()

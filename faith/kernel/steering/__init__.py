@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["WAYS", "Steering", "bring_in", "change_ports", "taken_over"]
+__all__ = ["METHODS", "Steering", "adopt", "change_ports", "create"]
 
-_STARTS = {
-    "route": route.start,
-    "sk_lookup": sk_lookup.start,
-    "tproxy": tproxy.start,
-    "redirect": redirect.start,
+_CREATE = {
+    "route": route.create,
+    "sk_lookup": sk_lookup.create,
+    "tproxy": tproxy.create,
+    "redirect": redirect.create,
 }
-_RESUMES = {
-    "route": route.resume,
-    "sk_lookup": sk_lookup.resume,
-    "tproxy": tproxy.resume,
-    "redirect": redirect.resume,
+_ADOPT = {
+    "route": route.adopt,
+    "sk_lookup": sk_lookup.adopt,
+    "tproxy": tproxy.adopt,
+    "redirect": redirect.adopt,
 }
-METHODS = tuple(_STARTS)
+METHODS = tuple(_CREATE)
 """Every method, in the order in which "auto" tries them."""
 
 _FEW_PORTS = 16
 """Up to this many, listeners of their own cost less than a program at every lookup of the host."""
 
 
-def bring_in(
+def create(
     method: str,
     ports: Ports,
     prefixes: Iterable[Prefix],
@@ -56,7 +56,7 @@ def bring_in(
     steering = (
         _first_fit(ports, prefixes, workers)
         if method == "auto"
-        else _STARTS[method](ports, prefixes, workers)
+        else _CREATE[method](ports, prefixes, workers)
     )
     if steering.method != "route":
         _listen_too(steering, own)
@@ -70,22 +70,22 @@ def change_ports(steering: Steering, ports: Ports, own: Ports) -> Callable[[], N
     return steering.change_ports(ports, own)
 
 
-def taken_over(state: dict[str, Any]) -> Steering:
+def adopt(state: dict[str, Any]) -> Steering:
     """Adopt the steering that the predecessor process left, from its `Steering.state`.
 
     Nothing changes in the kernel: what lives by a descriptor has never been without one.
     """
-    return _RESUMES[state["way"]](state["listeners"], state["held"])
+    return _ADOPT[state["way"]](state["listeners"], state["held"])
 
 
 def _first_fit(ports: Ports, prefixes: tuple[Prefix, ...], workers: int) -> Steering:
     refusals = []
-    for method, start in _STARTS.items():
+    for method, make in _CREATE.items():
         if method == "route" and len(ports) > _FEW_PORTS:
             refusals.append(f"route: {len(ports)} ports are more than {_FEW_PORTS}")
             continue
         try:
-            return start(ports, prefixes, workers)
+            return make(ports, prefixes, workers)
         except SetupError as error:
             refusals.append(f"{method}: {error}")
     raise SetupError(f"steer ports {ports}", "no method works; " + "; ".join(refusals))

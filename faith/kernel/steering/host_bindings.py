@@ -35,8 +35,6 @@ class Steered(Protocol):
 
     method: str
 
-    @classmethod
-    def resume(cls, state: Any) -> Self: ...
     def state(self) -> Any: ...
     def put(self, pair: bytes, listener: int) -> None: ...
     def take(self, pair: bytes) -> None: ...
@@ -44,40 +42,46 @@ class Steered(Protocol):
 
 
 class HostBindings:
-    """The steering of pairs to the *listeners*, one for each of *workers*; it ends with the
-    process.
+    """The steering of pairs to the *listeners*, one for each worker; it ends with the process.
 
-    *method* is "sk_lookup" or "tproxy".  Raises SetupError when the kernel can do neither.
+    *holders* are the workers that asked for each pair.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._holders: dict[Pair, list[int]] = {}
-        self._held: Counter[int] = Counter()
+    def __init__(
+        self,
+        listeners: Sequence[_socket.socket],
+        steered: Steered,
+        holders: dict[Pair, list[int]],
+    ) -> None:
+        self.listeners = listeners
+        self._steered = steered
+        self._holders = holders
+        self._held = Counter(worker for its in holders.values() for worker in its)
+
+    @classmethod
+    def create(cls, workers: int) -> Self:
+        """Make a listener for each of *workers*, by "sk_lookup" or "tproxy".
+
+        Raises SetupError when the kernel can do neither.
+        """
         with ExitStack() as undo:
-            self.listeners = [listen(undo, "::1", 0, 1)[0] for _ in range(workers)]
-            self._steered = _first_fit(self.listeners)
-            undo.callback(self._steered.close)
-            self._undo = undo.pop_all()
+            listeners = [listen(undo, "::1", 0, 1)[0] for _ in range(workers)]
+            steered = _first_fit(listeners)
+            undo.pop_all()
+        return cls(listeners, steered, {})
+
+    @classmethod
+    def adopt(cls, state: dict[str, Any]) -> Self:
+        """Adopt the bindings whose `state` the predecessor process left."""
+        listeners = [_socket.socket(fileno=fd) for fd in state["listeners"]]
+        steered = _KINDS[state["way"]].adopt(state["steered"])
+        holders = {(client, mapped): its for client, mapped, its in state["holders"]}
+        return cls(listeners, steered, holders)
 
     @property
     def method(self) -> str:
         """The steering method."""
         return self._steered.method
-
-    @classmethod
-    def resume(cls, state: dict[str, Any]) -> Self:
-        """Adopt the bindings whose `state` the predecessor process left."""
-        made = cls.__new__(cls)
-        made._holders = {(client, mapped): its for client, mapped, its in state["holders"]}
-        made._held = Counter(worker for its in made._holders.values() for worker in its)
-        with ExitStack() as undo:
-            made.listeners = [_socket.socket(fileno=fd) for fd in state["listeners"]]
-            for listener in made.listeners:
-                undo.callback(listener.close)
-            made._steered = _KINDS[state["way"]].resume(state["steered"])
-            undo.callback(made._steered.close)
-            made._undo = undo.pop_all()
-        return made
 
     def state(self) -> dict[str, Any]:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
@@ -119,17 +123,19 @@ class HostBindings:
                 self.unsteer(pair, worker)
 
     def close(self) -> None:
-        """Stop steering; in a forked process, only close the descriptors."""
-        self._undo.close()
+        """Stop steering."""
+        self._steered.close()
+        for listener in self.listeners:
+            listener.close()
 
 
 def _first_fit(listeners: Sequence[_socket.socket]) -> Steered:
     refusals = []
-    for start in _KINDS.values():
+    for kind in _KINDS.values():
         try:
-            return start(listeners)
+            return kind.create(listeners)
         except SetupError as error:
-            refusals.append(f"{start.method}: {error}")
+            refusals.append(f"{kind.method}: {error}")
     raise SetupError(_STEP, "no method works; " + "; ".join(refusals))
 
 
