@@ -40,7 +40,7 @@ def lend(lent: AddressLeases, v4: int, v6: int) -> None:
 def test_without_a_pool_there_is_nothing(without: str, tmp_path: Path) -> None:
     lent = AddressLeases()
     lent.set_up(None if without == "dns" else Settings(Options(())), None)
-    assert (lent.book, lent.networks, lent.use(LENT)) == (None, (), None)
+    assert (lent.lease_file, lent.networks, lent.use(LENT)) == (None, (), None)
     assert descriptors(lent.state()) == []
     lent.close()
     assert not list(tmp_path.iterdir())
@@ -63,14 +63,14 @@ def test_the_file_is_one_daemons_until_it_is_closed(
     first, second = AddressLeases(), AddressLeases()
     first.set_up(settings, None)
     second.set_up(settings, None)
-    assert (second.book, second.networks) == (None, ())
+    assert (second.lease_file, second.networks) == (None, ())
     assert "no address is lent until faithd is started anew" in caplog.text
     assert "another process lends by it" in caplog.text
     second.close()
     first.close()
     third = AddressLeases()
     third.set_up(settings, None)
-    assert third.book
+    assert third.lease_file
     third.close()
 
 
@@ -99,7 +99,7 @@ def test_the_next_program_goes_on_with_memory_and_file(settings: Settings) -> No
     first.close()
     another = AddressLeases()
     another.set_up(settings, None)
-    assert another.book is None
+    assert another.lease_file is None
     again.close()
 
 

@@ -228,7 +228,7 @@ SHARED = Maps(
 def test_a_port_that_leads_to_another_server_is_not_used(port: int, own: bool) -> None:
     prefixes = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
     routing = Routing(Policy(prefixes, Networks(32), Access.parse(""), SHARED))
-    nobody: Any = SimpleNamespace(stock=None, stock4=None, secured=None, open_door=None)
+    nobody: Any = SimpleNamespace(stock=None, stock4=None, secured=None, ask_for_pinhole=None)
     supervised = Supervised(*vars(nobody).values())
     loop = asyncio.new_event_loop()
     data = FtpData(loop, nobody, routing, supervised, nobody, Counters(), lambda session: None)

@@ -14,7 +14,7 @@ class Nobody:
     """Stands for a pool without processes."""
 
     def __init__(self, *about: Any) -> None:
-        self.members: list[Any] = []
+        self.workers: list[Any] = []
         self.pids: list[int] = []
         self.desired: list[str] = []
         self.told: list[Any] = []
@@ -32,7 +32,7 @@ class Nobody:
         """Nobody is replaced."""
 
 
-class Kind:
+class Echo:
     """Of datagrams that the kernel does not lead here."""
 
     name = "test server"
@@ -44,7 +44,7 @@ class Kind:
     def wanted(self, settings: Any) -> Any:
         return settings.wanted
 
-    def gear(self, settings: Any) -> Any:
+    def resources(self, settings: Any) -> Any:
         self.done.append("made")
         return self
 
@@ -52,7 +52,7 @@ class Kind:
         self.done.append(f"adopted {state}")
         return self
 
-    def decide_by(self, parts: Any) -> None:
+    def steer(self, policy: Any) -> None:
         raise SetupError("steer networks", "there are too many")
 
     def close(self) -> None:
@@ -75,17 +75,17 @@ OFF, ON = Wanted(None), Wanted("on")
 
 
 @pytest.fixture
-def kind(monkeypatch: pytest.MonkeyPatch) -> Kind:
-    monkeypatch.setattr("faith.daemon.services.datagram_service.Crew", Nobody)
-    return Kind()
+def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
+    monkeypatch.setattr("faith.daemon.services.datagram_service.WorkerPool", Nobody)
+    return Echo()
 
 
-def service(kind: Kind, settings: Any, inherited: Any = None) -> Any:
+def service(echo: Echo, settings: Any, inherited: Any = None) -> Any:
     nothing: Any = None
     leases: Any = type("Leases", (), {"use": None})
-    given: Any = kind
+    given: Any = echo
     made: Any = datagram_service(nothing, given, leases, lambda kept: None)
-    made._predecessors = type("Gone", (), {"crew": Nobody(), "adopt": lambda *workers: None})
+    made._draining = type("Gone", (), {"pool": Nobody(), "adopt": lambda *workers: None})
     policy: Any = Policy()
     made.set_up(settings, policy, inherited, on_trial=False)
     return made
@@ -96,9 +96,9 @@ def refused(error: FaithError) -> None:
 
 
 def test_what_the_kernel_refuses_does_not_end_a_reload_half_way(
-    kind: Kind, caplog: pytest.LogCaptureFixture
+    echo: Echo, caplog: pytest.LogCaptureFixture
 ) -> None:
-    datagrams = service(kind, OFF)
+    datagrams = service(echo, OFF)
     ready: list[None] = []
     datagrams.prepare(ON, lambda: ready.append(None), refused)
     datagrams.apply()
@@ -106,23 +106,23 @@ def test_what_the_kernel_refuses_does_not_end_a_reload_half_way(
     assert "the test server does not follow a change: steer networks" in caplog.text
 
 
-def test_other_settings_need_no_restart(kind: Kind) -> None:
-    datagrams = service(kind, ON)
+def test_other_settings_need_no_restart(echo: Echo) -> None:
+    datagrams = service(echo, ON)
     datagrams.prepare(Wanted("on, and more"), lambda: None, refused)
     datagrams.apply()
-    assert kind.done == ["made"]
-    assert datagrams._now.crew.desired == ["policy", "settings"]
+    assert echo.done == ["made"]
+    assert datagrams._now.pool.desired == ["policy", "settings"]
 
 
-def test_what_was_left_is_adopted_and_waits_to_serve(kind: Kind) -> None:
-    datagrams = service(kind, ON, {"group": 7, "workers": []})
-    assert kind.done == ["adopted 7"]
+def test_what_was_left_is_adopted_and_waits_to_serve(echo: Echo) -> None:
+    datagrams = service(echo, ON, {"group": 7, "workers": []})
+    assert echo.done == ["adopted 7"]
     for _ in range(2):
         datagrams._now.serve()
-    assert len(datagrams._now.crew.told) == 1
+    assert len(datagrams._now.pool.told) == 1
 
 
-def test_what_was_left_and_is_not_wanted_any_more_is_closed(kind: Kind) -> None:
-    datagrams = service(kind, OFF, {"group": 7, "workers": []})
-    assert kind.done == ["adopted 7", "closed"]
+def test_what_was_left_and_is_not_wanted_any_more_is_closed(echo: Echo) -> None:
+    datagrams = service(echo, OFF, {"group": 7, "workers": []})
+    assert echo.done == ["adopted 7", "closed"]
     assert datagrams.state()["group"] is None

@@ -26,7 +26,7 @@ from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Leg, Session
 from faith.relay.tcp.session_state import MOST_DESCRIPTORS
-from faith.relay.tcp.timeouts import Deadlines
+from faith.relay.tcp.timeouts import StageTimeouts
 from tests.narrow import narrow_pair, reset
 from tests.test_plane import PEER, tcp_pair
 
@@ -46,7 +46,7 @@ class Home:
         self.missed: list[Session] = []
         self.sockets: list[socket.socket] = []
         self.plane = Plane(loop, self._dialled, self._ended)
-        self.dialling = Deadlines(loop, 10, self._missed)
+        self.dialling = StageTimeouts(loop, 10, self._missed)
         self.reserve = Reserve()
         self.data_listeners = DataListeners(self.plane, self._listener)
         self.handover = Handover(self.accounting, self.plane, self.dialling, self.data_listeners)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import static_map
-from faith.daemon.services.map_removal import SLICE, Unmapped
+from faith.daemon.services.map_removal import SLICE, MapRemoval
 from faith.translation.map_table import Maps
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def ended(*sessions: Any) -> list[Any]:
     relay = SimpleNamespace(
         sessions=lambda: [*sessions], kill=killed.append, policy=SimpleNamespace(maps=NOW)
     )
-    Unmapped(SimpleNamespace(call_soon=turns.append), relay, BEFORE)  # type: ignore[arg-type]
+    MapRemoval(SimpleNamespace(call_soon=turns.append), relay, BEFORE)  # type: ignore[arg-type]
     while turns:
         turns.popleft()()
     return killed

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from faith.relay.tcp.relay_settings import CLIENT, INWARD_SOURCES, Settings
+from faith.relay.tcp.relay_settings import CLIENT, V4_TO_V6_SOURCES, Settings
 from faith.translation.ports import ALL_PORTS, Ports
 from faith.translation.proxy import V1, V2
 
@@ -23,12 +23,12 @@ def test_where_we_have_a_say() -> None:
         ftp=Ports([(2121, 2121)]), rsh=RSH, rlogin=RLOGIN, proxy_v1=ONE, proxy_v2=TWO
     )
     assert settings.spoken_ports == {2121, 514, 80, 443, 444, 445, 21}
-    assert Settings(inward_proxy=V2).spoken_ports == frozenset(ALL_PORTS)
+    assert Settings(v4_to_v6_proxy=V2).spoken_ports == frozenset(ALL_PORTS)
 
 
 def test_the_usual_times_are_those_that_rfc_5382_asks_for() -> None:
     settings = Settings()
     assert settings.idle_timeout >= 2 * 3600 + 4 * 60
     assert settings.lifetime == 0
-    assert settings.inward_source == CLIENT
-    assert CLIENT in INWARD_SOURCES
+    assert settings.v4_to_v6_source == CLIENT
+    assert CLIENT in V4_TO_V6_SOURCES

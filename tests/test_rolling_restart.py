@@ -13,7 +13,7 @@ from faith.daemon.config.settings import Service, Settings
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.messages import Alive, Failed, Heartbeat, Ready
 from faith.daemon.process.reaping import reap
-from faith.daemon.process.worker_pool import Crew
+from faith.daemon.process.worker_pool import WorkerPool
 from faith.daemon.services.rolling_restart import ProcessGroup, RollingRestart
 from faith.errors import SetupError
 from faith.kernel.descriptor import Descriptor, descriptors
@@ -41,7 +41,7 @@ class Waiting(ProcessGroup):
         self.inherited = inherited
         self.noted: list[tuple[str, object]] = []
         self.held = os.open(os.devnull, os.O_RDONLY)
-        super().__init__(Crew(loop, self._work, {}, "waiting one"))
+        super().__init__(WorkerPool(loop, self._work, {}, "waiting one"))
 
     def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
         self.noted.append(("start", None))
@@ -114,7 +114,7 @@ class Daemon:
     def processes(self) -> int:
         """How many there are, when those that end have ended."""
         for group in self.made[:-1]:
-            for pid in group.crew.pids:
+            for pid in group.pool.pids:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         reap(pool.reaped for pool in self.service.pools())
         return sum(len(pool.pids) for pool in self.service.pools())
@@ -201,7 +201,7 @@ def test_the_next_program_gets_the_state_and_those_of_before_end_once_it_serves(
     daemon: Daemon,
 ) -> None:
     daemon.start()
-    (pid,) = daemon.made[0].crew.pids
+    (pid,) = daemon.made[0].pool.pids
     state = daemon.service.state()
     assert len(descriptors(state)) == 2
     copies = {fd: os.dup(fd) for fd in descriptors(state)}

@@ -37,11 +37,11 @@ def test_what_is_lent_is_not_remembered() -> None:
     lending.leased_host = lent.get
     routes = Routing(lending)
     client, pooled = "192.0.2.9", "198.51.100.7"
-    assert routes.find_inward(client, pooled, 22).server == "::5"
+    assert routes.find_v4_to_v6(client, pooled, 22).server == "::5"
     lent.clear()
-    assert routes.find_inward(client, pooled, 22).refused
+    assert routes.find_v4_to_v6(client, pooled, 22).refused
     lent[int(ip_address(pooled))] = 6
-    assert routes.find_inward(client, pooled, 22).server == "::6"
+    assert routes.find_v4_to_v6(client, pooled, 22).server == "::6"
 
 
 def test_a_mapped_address_leads_to_its_server() -> None:
@@ -85,23 +85,23 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_client_of_ipv4_goes_by_the_maps() -> None:
     routes = Routing(policy())
-    route = routes.find_inward(NODE, MAPPED, 22)
+    route = routes.find_v4_to_v6(NODE, MAPPED, 22)
     assert (route.server, route.port, route.refused) == ("2001:db8:6::9", 22, None)
     assert (route.mapped, route.source) == (MAPPED, "2001:db8:ffff::c000:250")
-    assert routes.find_inward(NODE, MAPPED, 22) is route
-    assert routes.find_inward(NODE, MAPPED, 80).port == 80
+    assert routes.find_v4_to_v6(NODE, MAPPED, 22) is route
+    assert routes.find_v4_to_v6(NODE, MAPPED, 80).port == 80
 
 
 def test_other_maps_forget_the_old_answers() -> None:
     routes = Routing(policy())
-    assert routes.find_inward(NODE, MAPPED, 22).refused is None
+    assert routes.find_v4_to_v6(NODE, MAPPED, 22).refused is None
     routes.policy = policy(maps=NO_MAPS)
-    assert routes.find_inward(NODE, MAPPED, 22).refused == NOT_MAPPED
+    assert routes.find_v4_to_v6(NODE, MAPPED, 22).refused == NOT_MAPPED
 
 
 def test_what_is_remembered_of_ports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "REMEMBERED", 10)
     routes = Routing(policy())
     for port in range(1, 100):
-        routes.find_inward(NODE, MAPPED, port)
-        assert len(routes._inward) <= 10
+        routes.find_v4_to_v6(NODE, MAPPED, port)
+        assert len(routes._v4_to_v6) <= 10

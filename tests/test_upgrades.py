@@ -69,9 +69,9 @@ def _upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrades, "Upgrade", Upgrade)
 
 
-def succession(legacy: InheritedState | None = None, **things: Thing) -> Upgrades:
+def made_of(inherited: InheritedState | None = None, **things: Thing) -> Upgrades:
     loop: Any = None
-    return Upgrades(loop, legacy, lambda: things)
+    return Upgrades(loop, inherited, lambda: things)
 
 
 def request(asking: Asking) -> Any:
@@ -79,12 +79,12 @@ def request(asking: Asking) -> Any:
 
 
 def test_the_first_program_is_number_one_and_the_next_one_more() -> None:
-    first = succession()
+    first = made_of()
     first.serve()
     assert first.programs == 1
     assert time.time() - first.started < 60
     values, _ = Upgrade.last.leave()
-    second = succession(InheritedState(values, on_trial=False))
+    second = made_of(InheritedState(values, on_trial=False))
     assert second.programs == 1  # until it serves
     second.serve()
     assert (second.programs, second.started) == (2, first.started)
@@ -93,7 +93,7 @@ def test_the_first_program_is_number_one_and_the_next_one_more() -> None:
 def test_what_is_left_has_the_state_and_descriptors_of_all() -> None:
     asking = Asking()
     one, other = [1, Descriptor(7)], {"a": 2, "b": [Descriptor(8), Descriptor(9)]}
-    made = succession(one=Thing(one), other=Thing(other))
+    made = made_of(one=Thing(one), other=Thing(other))
     made.begin(request(asking))
     values, descriptors = Upgrade.last.leave()
     assert (values["one"], values["other"]) == (one, other)
@@ -105,7 +105,7 @@ def test_what_is_left_has_the_state_and_descriptors_of_all() -> None:
 
 def test_who_asked_is_answered_when_all_is_handed_over() -> None:
     asking = Asking()
-    made = succession()
+    made = made_of()
     made.begin(request(asking))
     assert Upgrade.last.begun == 1
     made.handed_over()
@@ -115,7 +115,7 @@ def test_who_asked_is_answered_when_all_is_handed_over() -> None:
 def test_who_asked_is_told_why_not_and_so_is_who_wants_to_know() -> None:
     asking = Asking()
     told: list[str] = []
-    made = succession()
+    made = made_of()
     made.begin(request(asking), lambda error: told.append(str(error)))
     Upgrade.last.failed(FaithError("no such key"))
     assert asking.answer == {"error": "not upgraded: no such key"}
@@ -126,7 +126,7 @@ def test_who_asked_is_told_why_not_and_so_is_who_wants_to_know() -> None:
 
 def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
     asking = Asking()
-    made = succession()
+    made = made_of()
     made.begin(request(asking), later=True)
     assert Upgrade.last.begun == 0
     made.handed_over()
@@ -138,6 +138,6 @@ def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
 
 def test_a_program_on_trial_answers_nobody() -> None:
     values = {"programs": 3, "started": 1.5, "waiting": [12345]}
-    made = succession(InheritedState(values, on_trial=True))
+    made = made_of(InheritedState(values, on_trial=True))
     made.handed_over()  # would fail on a descriptor that is not there
     assert (made.programs, made.started) == (3, 1.5)

@@ -18,10 +18,10 @@ from faith.daemon.process.reaping import reap
 from faith.daemon.process.systemd import notify, reloading, watchdog_interval
 from faith.daemon.process.worker_pool import PoolEvents
 from faith.daemon.services.admin import Admin
-from faith.daemon.services.dns_workers import Answering
+from faith.daemon.services.dns_workers import DnsWorkers
 from faith.dns import dns_counters
 from faith.dns.dns_counters import Counters
-from faith.dns.lease_file import Book
+from faith.dns.lease_file import LeaseFile
 from faith.errors import ConfigError, FaithError
 from faith.kernel.descriptor import close_others
 from faith.kernel.process import oom_score
@@ -31,7 +31,7 @@ from faith.kernel.shared.shared_counters import Area
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.process.worker_pool import WorkerPool
     from faith.dns.service import Settings
     from faith.kernel.descriptor import Source
 
@@ -61,17 +61,17 @@ def run(
     if settings.pool and workers > 1:
         raise ConfigError("the leases of a pool have one owner: it takes one worker")
     with ExitStack() as undo:
-        book = None
+        lease_file = None
         if settings.pool:
             # In memory too, so that those who come know what those who go have lent meanwhile.
             leases = Leases(settings.pool)
             undo.callback(leases.close)
-            book = Book.create(settings.pool_file, settings.pool, leases)
-            undo.callback(book.close)
-        _Forwarder(read, settings, workers, user, book, metrics, log_handler).run()
+            lease_file = LeaseFile.create(settings.pool_file, settings.pool, leases)
+            undo.callback(lease_file.close)
+        _DnsDaemon(read, settings, workers, user, lease_file, metrics, log_handler).run()
 
 
-class _Forwarder:
+class _DnsDaemon:
     """The supervisor; on SIGHUP others take the workers' place, and these end when all serve."""
 
     def __init__(
@@ -80,20 +80,20 @@ class _Forwarder:
         settings: Settings,
         workers: int,
         user: str,
-        book: Book | None,
+        lease_file: LeaseFile | None,
         metrics: tuple[str, int] | None,
         log_handler: Log,
     ) -> None:
         self._read = read
         self._log = log_handler
-        self._workers, self._user, self._book = workers, user, book
+        self._workers, self._user, self._lease_file = workers, user, lease_file
         self._loop = Loop()
         self._area = Area((dns_counters.LAYOUT, health.COMMON), workers + 1)
         self._life = Health(self._area.slab(workers, health.COMMON))
         self._life.started(time.time())
         self._answering = self._made(replace(settings, shared=workers > 1))
-        self._coming: Answering | None = None
-        self._going: list[Answering] = []
+        self._coming: DnsWorkers | None = None
+        self._going: list[DnsWorkers] = []
         self._ending = False
         self._serves = False
         self._admin = (
@@ -102,19 +102,19 @@ class _Forwarder:
             else None
         )
 
-    def _made(self, settings: Settings) -> Answering:
-        return Answering(
+    def _made(self, settings: Settings) -> DnsWorkers:
+        return DnsWorkers(
             self._loop,
             settings,
             self._workers,
             self._user,
             self._keep_only,
             self._counters,
-            self._book,
+            self._lease_file,
             events=PoolEvents(
                 serving=self._changed,
                 late=self._changed,
-                ended=lambda member: self._changed(),
+                ended=lambda worker: self._changed(),
                 empty=self._emptied,
             ),
         )
@@ -133,7 +133,7 @@ class _Forwarder:
             undo.enter_context(self._loop.signals(handlers))
             undo.callback(self._kill)
             if self._admin:
-                undo.callback(self._admin.crew.kill)
+                undo.callback(self._admin.pool.kill)
                 self._admin.start(partial(self._answering.start, self._serving))
             else:
                 self._answering.start(self._serving)
@@ -149,40 +149,40 @@ class _Forwarder:
         self._area.enter(None)
         close_others([self._log, *kept])
 
-    def _crews(self) -> list[Crew]:
-        """Return the crews that may have processes, the serving crew first."""
-        self._going = [one for one in self._going if one.crew.pids]
+    def _pools(self) -> list[WorkerPool]:
+        """Return the pools that may have processes, the serving pool first."""
+        self._going = [one for one in self._going if one.pool.pids]
         coming = [self._coming] if self._coming else []
-        return [one.crew for one in (self._answering, *coming, *self._going)]
+        return [one.pool for one in (self._answering, *coming, *self._going)]
 
     def _kill(self) -> None:
-        for crew in self._crews():
-            crew.kill()
+        for pool in self._pools():
+            pool.kill()
 
     def _changed(self) -> None:
         if not self._serves:
             return
-        crew = self._answering.crew
-        self._life.serving(crew.serving, crew.restarts)
-        self._life.late(len(crew.late))
+        pool = self._answering.pool
+        self._life.serving(pool.serving, pool.restarts)
+        self._life.late(len(pool.late))
 
     def _emptied(self) -> None:
-        if self._ending and not self._answering.crew.pids:
+        if self._ending and not self._answering.pool.pids:
             self._loop.stop()
 
     def _serving(self) -> None:
         """Report that all serve."""
-        crew = self._answering.crew
+        pool = self._answering.pool
         was_serving, self._serves = self._serves, True
         self._changed()
         notify("READY=1")
-        log.log(NOTICE, "serving, workers: %s", " ".join(map(str, crew.pids)))
+        log.log(NOTICE, "serving, workers: %s", " ".join(map(str, pool.pids)))
         if not was_serving:
             self._keep_watchdog(watchdog_interval())
 
     def _keep_watchdog(self, interval: float) -> None:
         if interval:
-            if not self._answering.crew.late:
+            if not self._answering.pool.late:
                 notify("WATCHDOG=1")
             self._loop.later(interval, partial(self._keep_watchdog, interval))
 
@@ -208,7 +208,7 @@ class _Forwarder:
 
     def _not_reloaded(self, error: FaithError) -> None:
         if self._coming:
-            self._coming.crew.kill()
+            self._coming.pool.kill()
             self._coming = None
         log.error("not read again: %s", error)
         notify("READY=1")
@@ -219,9 +219,9 @@ class _Forwarder:
         self._life.drain()
         self._loop.later(GRACE, self._loop.stop)
         if self._coming:
-            self._coming.crew.kill()
+            self._coming.pool.kill()
             self._coming = None
         self._answering.dismiss()
 
     def _handle_sigchld(self) -> None:
-        reap(crew.reaped for crew in [*self._crews(), *([self._admin.crew] if self._admin else [])])
+        reap(pool.reaped for pool in [*self._pools(), *([self._admin.pool] if self._admin else [])])

@@ -23,7 +23,7 @@ GRACE = 2.0
 """Seconds a worker has to end once it was told to reset its sessions."""
 
 
-class Ending:
+class Shutdown:
     """Ends what a daemon does; its *loop* is stopped some seconds after `hasten`."""
 
     def __init__(
@@ -31,13 +31,13 @@ class Ending:
         loop: Loop,
         relaying: Relaying,
         services: Collection[Service],
-        succession: Upgrades,
+        upgrades: Upgrades,
         condition: RelayHealth,
     ) -> None:
         self._loop = loop
         self._relaying = relaying
         self._services = services
-        self._succession = succession
+        self._upgrades = upgrades
         self._condition = condition
         self.has_begun = False
         """True once no new connection is accepted."""
@@ -45,7 +45,7 @@ class Ending:
     def begin(self, seconds: float | None) -> None:
         """Take no more connections, and end with the last session, or after *seconds*."""
         self.has_begun = True
-        self._succession.close()
+        self._upgrades.close()
         self._condition.drain()
         systemd.notify("STOPPING=1")
         limit = "all the time they want" if seconds is None else f"{seconds:g} s"

@@ -37,7 +37,7 @@ from faith.daemon.services.map_commands import MapCommands
 from faith.daemon.services.relaying import Relaying, RelayingEvents
 from faith.daemon.services.running_policy import RunningPolicy
 from faith.daemon.services.service_list import other_services
-from faith.daemon.shutdown import Ending
+from faith.daemon.shutdown import Shutdown
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
 from faith.kernel.descriptor import close_others
@@ -63,7 +63,7 @@ log = logging.getLogger("faith.supervisor")
 class Supervisor:
     """One faithd, from its start to its end."""
 
-    _presence: discovery.Announcement
+    _announcement: discovery.Announcement
     _watch: routes.Watch
 
     def __init__(
@@ -72,46 +72,51 @@ class Supervisor:
         log_handler: Log,
         background: Background,
         reread: Callable[[], Settings],
-        legacy: InheritedState | None = None,
+        inherited: InheritedState | None = None,
         passed: PassedSockets | None = None,
     ) -> None:
         self._passed = (
-            PassedSockets.adopt(legacy["passed"]) if legacy else passed or PassedSockets()
+            PassedSockets.adopt(inherited["passed"]) if inherited else passed or PassedSockets()
         )
         settings = self._passed.fit(settings)
         self._settings = settings
         self._reread = reread
-        self._legacy = legacy
+        self._inherited = inherited
         self._log = log_handler
         self._background = background
         self._loop = Loop()
-        self._places = MetricAreas(settings.workers, legacy["numbers"] if legacy else ())
-        self._lent = AddressLeases()
-        known = self._places, self._passed, self._lent
-        self._succession = Upgrades(self._loop, legacy, self._left)
+        self._metric_areas = MetricAreas(
+            settings.workers, inherited["numbers"] if inherited else ()
+        )
+        self._leases = AddressLeases()
+        known = self._metric_areas, self._passed, self._leases
+        self._upgrades = Upgrades(self._loop, inherited, self._left)
         self._relaying = Relaying(
             self._loop,
             settings,
             *known,
             self._keep_only,
             log_handler,
-            RelayingEvents(handed_over=self._succession.handed_over, ended=self._loop.stop),
+            RelayingEvents(handed_over=self._upgrades.handed_over, ended=self._loop.stop),
         )
         # Relaying is the last: it accepts as soon as it has started, and may refuse a policy.
         others = other_services(self._loop, *known, self._keep_only)
         self._services: dict[str, Service] = {**others, "relaying": self._relaying}
         self._policy = RunningPolicy(self._apply_policy)
         self._reservations = HeldPrefixes()
-        self._liveness = Liveness(self._loop, self._services.values(), self._places.condition)
-        self._upkeep = Repair(
-            self._loop, self._reservations, self._places.condition, (self._relaying.inward.look,)
+        self._liveness = Liveness(self._loop, self._services.values(), self._metric_areas.condition)
+        self._repair = Repair(
+            self._loop,
+            self._reservations,
+            self._metric_areas.condition,
+            (self._relaying.mapped_networks.look,),
         )
-        self._reloads = Reloads(self._reload, self._places.condition, self._tell_systemd)
+        self._reloads = Reloads(self._reload, self._metric_areas.condition, self._tell_systemd)
         self._control: Control | None = None
-        condition = self._places.condition
-        condition.started(self._succession.started)
-        self._ending = Ending(
-            self._loop, self._relaying, self._services.values(), self._succession, condition
+        condition = self._metric_areas.condition
+        condition.started(self._upgrades.started)
+        self._shutdown = Shutdown(
+            self._loop, self._relaying, self._services.values(), self._upgrades, condition
         )
 
     def run(self) -> None:
@@ -131,7 +136,7 @@ class Supervisor:
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
-            undo.callback(self._succession.close)
+            undo.callback(self._upgrades.close)
             self._set_up(undo)
             if self._on_trial:
                 self._start(self._loop.stop)
@@ -144,7 +149,7 @@ class Supervisor:
 
     @property
     def _on_trial(self) -> bool:
-        return self._legacy is not None and self._legacy.on_trial
+        return self._inherited is not None and self._inherited.on_trial
 
     # -- start -------------------------------------------------------------------------------
 
@@ -153,29 +158,31 @@ class Supervisor:
 
         State that the predecessor process left is adopted instead.
         """
-        settings, legacy, on_trial = self._settings, self._legacy, self._on_trial
+        settings, inherited, on_trial = self._settings, self._inherited, self._on_trial
         rules = Rules.of(settings)
-        if not legacy or on_trial:  # else that was tried, and it is too late to refuse
+        if not inherited or on_trial:  # else that was tried, and it is too late to refuse
             settings.check_local_servers()
             refuse_taken_ports(settings, but_of={os.getppid()} if on_trial else set())
-        undo.callback(self._lent.close)
-        self._lent.set_up(settings.dns, legacy["lent"] if legacy else None)
+        undo.callback(self._leases.close)
+        self._leases.set_up(settings.dns, inherited["lent"] if inherited else None)
         undo.callback(self._reservations.close)
-        ours = legacy.prefixes("reservations") if legacy else ()
+        ours = inherited.prefixes("reservations") if inherited else ()
         for prefix in settings.prefixes:
             if prefix not in ours or not on_trial:  # else the old program has it
                 self._reservations.hold(prefix, ours=prefix in ours)
         # Watched before they are read, so that no change falls in between.
         self._watch = undo.enter_context(routes.watch())
         policy = self._policy.gather(
-            settings, rules, self._lent.networks, legacy["policy"] if legacy else None
+            settings, rules, self._leases.networks, inherited["policy"] if inherited else None
         )
         for name, service in self._services.items():
             undo.callback(service.close)
-            inherited = legacy.of_service(name) if legacy else None
-            service.set_up(settings, policy, inherited, on_trial=on_trial)
-        self._presence = discovery.announce(self._state, legacy["presence"] if legacy else None)
-        undo.callback(self._presence.close)
+            left = inherited.of_service(name) if inherited else None
+            service.set_up(settings, policy, left, on_trial=on_trial)
+        self._announcement = discovery.announce(
+            self._state, inherited["presence"] if inherited else None
+        )
+        undo.callback(self._announcement.close)
         if not on_trial:
             self._be_found(undo)
 
@@ -192,19 +199,19 @@ class Supervisor:
             given = self._passed.copies("control")
             self._control = Control(self._loop, self._settings.control, self._commands(), given)
             undo.callback(self._control.close)
-        self._upkeep.start()
+        self._repair.start()
         self._loop.watch(self._watch, self._tables_changed)
-        self._loop.watch(self._presence, self._presence.answer)
+        self._loop.watch(self._announcement, self._announcement.answer)
 
     def _serve(self) -> None:
         """Every process is ready."""
         tried_files.forget()
         self._background.served()
-        self._succession.serve()
-        if self._legacy:
-            RuntimeFiles(self._settings).remove_others(self._legacy["files"])
-            self._reservations.release_others(self._legacy.prefixes("reservations"))
-            self._reloads.adopt(self._legacy["reloads"])
+        self._upgrades.serve()
+        if self._inherited:
+            RuntimeFiles(self._settings).remove_others(self._inherited["files"])
+            self._reservations.release_others(self._inherited.prefixes("reservations"))
+            self._reloads.adopt(self._inherited["reloads"])
         for service in self._services.values():
             service.serve()
         self._tell_systemd()
@@ -219,21 +226,21 @@ class Supervisor:
     def _keep_only(self, kept: Iterable[Source]) -> None:
         """In another process: keep *kept* and the log, and write to no memory but its own."""
         self._background.detach()
-        self._places.only_read()
+        self._metric_areas.only_read()
         self._relaying.only_read()
         close_others([self._log, *kept])
 
     def _handle_sigchld(self) -> None:
-        self._liveness.reap(self._succession.reaped)
+        self._liveness.reap(self._upgrades.reaped)
 
     # -- changes -----------------------------------------------------------------------------
 
     def _tables_changed(self) -> None:
         """Follow prefixes that come and go, and the gateway's own addresses."""
         if self._watch.drain():
-            self._upkeep.look()
+            self._repair.look()
             try:
-                self._relaying.inward.look_at_routes()
+                self._relaying.mapped_networks.look_at_routes()
                 self._policy.follow_kernel()
             except (FaithError, OSError) as error:
                 log.error("a change of the prefixes is not followed: %s", error)
@@ -245,11 +252,11 @@ class Supervisor:
 
     def _handle_sighup(self) -> None:
         """Read the configuration again; an error leaves everything as it was."""
-        if not self._ending.has_begun:
+        if not self._shutdown.has_begun:
             self._reloads.start(lambda error: None)
 
     def _answer_reload(self, request: Request) -> None:
-        if self._ending.has_begun:
+        if self._shutdown.has_begun:
             request.fail("it is being stopped")
         else:
             self._reloads.start(
@@ -300,18 +307,18 @@ class Supervisor:
             request.fail(error)
 
     def _upgrade(self, request: Request | None = None, failed: Failed | None = None) -> None:
-        if self._ending.has_begun or not self._relaying.crew.serving:
+        if self._shutdown.has_begun or not self._relaying.pool.serving:
             raise FaithError("nobody serves, or not for long")
-        self._succession.begin(request, failed, later=self._relaying.handing_over)
+        self._upgrades.begin(request, failed, later=self._relaying.handing_over)
 
     def _left(self) -> Mapping[str, Heritable]:
         return {
-            "numbers": self._places,
-            "lent": self._lent,
+            "numbers": self._metric_areas,
+            "lent": self._leases,
             "policy": self._policy,
             **self._services,
             "passed": self._passed,
-            "presence": self._presence,
+            "presence": self._announcement,
             "reservations": self._reservations,
             "files": RuntimeFiles(self._settings),
             "reloads": self._reloads,
@@ -322,8 +329,8 @@ class Supervisor:
     def _commands(self) -> dict[str, Callable[[Request], None]]:
         return {
             "status": lambda request: request.answer(**asdict(self._state())),
-            "sessions": self._relaying.census.tell,
-            "kill": self._relaying.census.kill,
+            "sessions": self._relaying.session_queries.tell,
+            "kill": self._relaying.session_queries.kill,
             "reload": self._answer_reload,
             "drain": self._answer_drain,
             "upgrade": self._answer_upgrade,
@@ -338,36 +345,36 @@ class Supervisor:
             service=self._settings.name,
             ports=str(self._settings.ports),
             via=self._relaying.steering.method,
-            workers=len(self._relaying.crew.pids),
-            started=self._succession.started,
+            workers=len(self._relaying.pool.pids),
+            started=self._upgrades.started,
             prefixes=[str(prefix) for prefix in self._policy.inputs.prefixes],
             sets_up=[str(prefix) for prefix in self._reservations.set_up],
-            sessions=self._places.open_sessions(),
-            draining=self._ending.has_begun,
+            sessions=self._metric_areas.open_sessions(),
+            draining=self._shutdown.has_begun,
             control=str(self._settings.control) if self._control else None,
-            programs=self._succession.programs,
-            failed=self._succession.failures,
+            programs=self._upgrades.programs,
+            failed=self._upgrades.failures,
             late=self._liveness.late,
         )
 
     def _handle_sigusr1(self) -> None:
-        sessions, description = self._places.open_sessions(), self._relaying.description()
+        sessions, description = self._metric_areas.open_sessions(), self._relaying.description()
         log.log(NOTICE, "sessions: %d, %s", sessions, description)
 
     # -- end ---------------------------------------------------------------------------------
 
     def _handle_sigterm(self) -> None:
         """Let the sessions end; asked again, end them."""
-        if self._ending.has_begun:
-            self._ending.hasten()
+        if self._shutdown.has_begun:
+            self._shutdown.hasten()
         else:
-            self._ending.begin(self._settings.drain_timeout)
+            self._shutdown.begin(self._settings.drain_timeout)
 
     def _answer_drain(self, request: Request) -> None:
         """Let the sessions end, in their own time or in that of the configuration."""
-        if self._ending.has_begun:
+        if self._shutdown.has_begun:
             request.fail("it is being stopped already")
             return
         forever = request.words.get("forever")
-        self._ending.begin(None if forever else self._settings.drain_timeout)
-        request.answer(sessions=self._places.open_sessions())
+        self._shutdown.begin(None if forever else self._settings.drain_timeout)
+        request.answer(sessions=self._metric_areas.open_sessions())

@@ -33,7 +33,7 @@ LIMIT = 1 << 16
 _LINE = 80  # octets: two addresses and the seconds, the longest of each, and the end of the line
 
 
-class Book:
+class LeaseFile:
     """The *file*, at *path*, for a pool of *networks*, kept by nobody else as long as it is open.
 
     Processes that are forked off have it too: one of them at a time may lend.  All see in *leases*

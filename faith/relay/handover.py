@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from faith.relay.tcp.accounting import Accounting
     from faith.relay.tcp.plane import Plane
     from faith.relay.tcp.session_state import State
-    from faith.relay.tcp.timeouts import Deadlines
+    from faith.relay.tcp.timeouts import StageTimeouts
 
 DIALLING, FLOWING, CONTROL, LISTENER = "dialling", "flowing", "control", "listener"
 """Stages of a state: of a session, by its holder, or of a listener for data connections."""
@@ -38,7 +38,7 @@ class Handover:
         self,
         accounting: Accounting,
         plane: Plane,
-        dialling: Deadlines,
+        dialling: StageTimeouts,
         data_listeners: DataListeners,
         ftp: Ftp | None = None,
     ) -> None:
@@ -135,8 +135,8 @@ class Handover:
         if state["stage"] == LISTENER:
             return adopt(next(descriptors)), []
         session = thaw(state, descriptors)
-        doorways = state["control"]["doorways"] if state["stage"] == CONTROL else ()
-        return session, [next(descriptors) for _ in doorways]
+        pinholes = state["control"]["doorways"] if state["stage"] == CONTROL else ()
+        return session, [next(descriptors) for _ in pinholes]
 
     def _resume(self, state: State, session: Session, descriptors: list[int]) -> None:
         if "name" in state:

@@ -29,7 +29,7 @@ from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.relay_settings import CLIENT, GATEWAY
 from faith.relay.tcp.routing import Route, Routing
 from faith.relay.tcp.session import Session
-from faith.relay.tcp.timeouts import Deadlines, Silence
+from faith.relay.tcp.timeouts import IdleTimeouts, StageTimeouts
 from faith.translation import reasons
 from faith.translation.reasons import KILLED, NO_PREFIX, SHED, STOPPED
 
@@ -92,15 +92,15 @@ class Relay:
             ),
         )
         self._steps = log.isEnabledFor(logging.DEBUG)
-        self._dialling = Deadlines(loop, settings.connect_timeout, self._dial_timeout)
+        self._dialling = StageTimeouts(loop, settings.connect_timeout, self._dial_timeout)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
-        self._silences = [Silence(loop, self._plane, *times, self._counters.moved)]
+        self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times, self._counters.moved)]
         data = DataConnections(loop, self._routing, self._begin, self._refuse)
         self._ftp: Ftp | None = None
         self._spoken_ports = settings.spoken_ports
         if supervised is not None:
             self._ftp = Ftp(loop, self._plane, self._routing, supervised, data, self._counters)
-            self._silences.append(Silence(loop, self._ftp, *times, self._counters.moved))
+            self._idle_timeouts.append(IdleTimeouts(loop, self._ftp, *times, self._counters.moved))
         self.handover = Handover(
             self._accounting, self._plane, self._dialling, self._data_listeners, self._ftp
         )
@@ -130,8 +130,8 @@ class Relay:
         self._reserved = settings.reserved
         self._spoken_ports = settings.spoken_ports
         self._dialling.limit(settings.connect_timeout)
-        for silence in self._silences:
-            silence.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
+        for timeouts in self._idle_timeouts:
+            timeouts.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
         self._accounting.limit(settings.limits, self.sessions())
 
     @property
@@ -260,8 +260,8 @@ class Relay:
         """Resolve *mapped*: by the prefixes, or if it is of IPv4 by the maps."""
         if ":" in mapped:
             return self._routing.find(client, mapped)
-        route = self._routing.find_inward(client, mapped, port)
-        wanted = self._settings.inward_source
+        route = self._routing.find_v4_to_v6(client, mapped, port)
+        wanted = self._settings.v4_to_v6_source
         if wanted == GATEWAY:
             return Route(mapped, route.server, None, route.refused, port=route.port)
         if wanted == CLIENT and not (route.source or route.refused):
@@ -299,13 +299,13 @@ class Relay:
     def _speak(self, session: Session, events: int) -> None:
         """Have *session* served by who knows its protocol, or introduce the client first."""
         settings = self._settings
-        inward = session.route.port != 0
-        if session.port in settings.rsh and not inward:  # theirs is a second connection
+        v4_to_v6 = session.route.port != 0
+        if session.port in settings.rsh and not v4_to_v6:  # theirs is a second connection
             self._rsh.take_over(session)
-        elif self._ftp and session.port in (settings.inward_ftp if inward else settings.ftp):
+        elif self._ftp and session.port in (settings.v4_to_v6_ftp if v4_to_v6 else settings.ftp):
             self._ftp.take_over(session)
         else:
-            version = settings.inward_proxy if inward else settings.proxy(session.port)
+            version = settings.v4_to_v6_proxy if v4_to_v6 else settings.proxy(session.port)
             if version:
                 introduce(session, version)
             self._plane.start(session.server, events)
@@ -364,8 +364,8 @@ class Relay:
         self._data_listeners.close()
         for session in self._dialling.sessions() + self._plane.sessions():
             self._plane.end(session, STOPPED, reset=True)
-        for silence in self._silences:
-            silence.close()
+        for timeouts in self._idle_timeouts:
+            timeouts.close()
         self._dialling.close()
         self._plane.close()
         self._reserve.close()

@@ -34,7 +34,7 @@ from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.steering import METHODS, route
 from faith.relay.tcp.admission import MOST, Limits
-from faith.relay.tcp.relay_settings import INWARD_SOURCES
+from faith.relay.tcp.relay_settings import V4_TO_V6_SOURCES
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
@@ -133,9 +133,9 @@ def read(toml: str, file: str) -> Settings:
             rlogin=union(service.rlogin for service in services),
             proxy_v1=union(service.introduced(V1) for service in services),
             proxy_v2=union(service.introduced(V2) for service in services),
-            inward_ftp=maps.take("ftp", parsed(static_map.ports), usual.inward_ftp),
-            inward_source=maps.take("source", choice(INWARD_SOURCES), usual.inward_source),
-            inward_proxy=maps.take("proxy", choice(VERSIONS), None),
+            v4_to_v6_ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6_ftp),
+            v4_to_v6_source=maps.take("source", choice(V4_TO_V6_SOURCES), usual.v4_to_v6_source),
+            v4_to_v6_proxy=maps.take("proxy", choice(VERSIONS), None),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
         dns=_dns(document.table("dns"), static) if "dns" in top else None,

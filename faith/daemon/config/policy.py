@@ -101,11 +101,11 @@ class PolicyInputs:
         own6 = tuple(sorted(routes.own_ipv6())) if pool else ()
         return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6)
 
-    def policy(self, lent: LeaseLookup = no_leases) -> Policy:
-        """Return the policy; *lent* looks up the leases of the pool."""
+    def policy(self, leases: LeaseLookup = no_leases) -> Policy:
+        """Return the policy; *leases* looks up the leases of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
         own6 = Networks(128, self.own6)
-        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent, own6)
+        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, leases, own6)
 
     @property
     def networks(self) -> tuple[tuple[int, int], ...]:

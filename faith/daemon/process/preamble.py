@@ -24,9 +24,9 @@ def confine_child(user: str, keep: Iterable[str] = (), *, connects: bool = True)
     Raises FaithError; the process must then end.  `WorkerPool` reports the error to the supervisor.
     """
     try:
-        oom_score.raise_own()
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        oom_score.raise_own()
         dropped = capabilities.drop(user, keep)
         version = sandbox.confine(connects=connects)
     except OSError as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from faith.daemon.process.child import Child
 from faith.daemon.process.messages import Ready
 from faith.daemon.process.preamble import confine_child
-from faith.daemon.process.worker_pool import Crew
+from faith.daemon.process.worker_pool import WorkerPool
 from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.errors import SetupError
 from faith.kernel.descriptor import Descriptor
@@ -143,7 +143,7 @@ class Admin(ProcessGroup):
         inherited = _inherited(address, left)
         self._sock = given[0] if given else inherited or _listening(*address)
         self._sock.setblocking(False)
-        super().__init__(Crew(loop, self._work, {}, "admin listener"))
+        super().__init__(WorkerPool(loop, self._work, {}, "admin listener"))
 
     def state(self) -> list[Any]:
         """The address and the listener, for the next program."""

@@ -63,8 +63,8 @@ class Task:
 
     make: Callable[[AbstractEventLoop, Policy], Server]
     settings: type[Any]
-    parts: PolicyInputs
-    lent: LeaseLookup
+    policy_inputs: PolicyInputs
+    leases: LeaseLookup
     user: str
     serves: bool
 
@@ -88,8 +88,8 @@ class DatagramProcess:
     def __init__(self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel) -> None:
         self._loop = loop
         self._settings = task.settings
-        self._lent = task.lent
-        self._server = task.make(loop, task.parts.policy(task.lent))
+        self._leases = task.leases
+        self._server = task.make(loop, task.policy_inputs.policy(task.leases))
         self._handed_over = {"server": self._server.handover}
         self._later: TimerHandle | None = None
         self._channel = channel
@@ -114,7 +114,7 @@ class DatagramProcess:
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known = self._server.policy.maps if is_change else NO_MAPS
-        self._server.policy = PolicyInputs.loads(text, known).policy(self._lent)
+        self._server.policy = PolicyInputs.loads(text, known).policy(self._leases)
 
     def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         self._server.configure(carried.loads(text, self._settings))

@@ -13,7 +13,7 @@ import uvloop
 from faith.daemon.process.child import Child
 from faith.daemon.process.messages import Ready
 from faith.daemon.process.preamble import confine_child
-from faith.daemon.process.worker_pool import NO_EVENTS, Crew, PoolEvents
+from faith.daemon.process.worker_pool import NO_EVENTS, PoolEvents, WorkerPool
 from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.dns.service import serve
 from faith.kernel.process import capabilities
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.services.interface import Leave
     from faith.dns.dns_counters import Counters
-    from faith.dns.lease_file import Book
+    from faith.dns.lease_file import LeaseFile
     from faith.dns.service import Settings
 
 COLLECTION = 50_000
@@ -35,13 +35,13 @@ BIND = "CAP_NET_BIND_SERVICE"
 """Kept, for addresses that the host gets later."""
 
 
-class Answering(ProcessGroup):
+class DnsWorkers(ProcessGroup):
     """So many processes that answer by *settings*, as *user*.
 
     *counters* gives those of each, by its number; it is called in each of them first, and then
-    *leave*, with what it keeps of the supervisor's.  *book* has the leases of the settings' pool;
-    then there may be one process only.  They answer on the sockets that are *given*, and no
-    others, if there are any.  *events* are those of their pool.
+    *leave*, with what it keeps of the supervisor's.  *lease_file* has the leases of the settings'
+    pool; then there may be one process only.  They answer on the sockets that are *given*, and no
+    others, if there are any.  *events* are those of the pool of processes.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Answering(ProcessGroup):
         user: str,
         leave: Leave,
         counters: Callable[[int], Counters],
-        book: Book | None = None,
+        lease_file: LeaseFile | None = None,
         given: Sequence[socket.socket] = (),
         events: PoolEvents = NO_EVENTS,
     ) -> None:
@@ -60,9 +60,9 @@ class Answering(ProcessGroup):
         self._user = user
         self._leave = leave
         self._counters = counters
-        self._book = book
+        self._lease_file = lease_file
         self._given = given
-        super().__init__(Crew(loop, self._work, {}, "name server", events), workers)
+        super().__init__(WorkerPool(loop, self._work, {}, "name server", events), workers)
 
     def state(self) -> list[list[Any]]:
         """Return the addresses and ports that they listen on; the next group shares the ports."""
@@ -81,7 +81,7 @@ class Answering(ProcessGroup):
 
     def _work(self, number: int, channel: ProcessChannel) -> None:
         counters = self._counters(number)
-        self._leave([channel, *self._given, *([self._book] if self._book else [])])
+        self._leave([channel, *self._given, *([self._lease_file] if self._lease_file else [])])
         confine_child(self._user, capabilities.effective() & {BIND})
         gc.set_threshold(COLLECTION)
         uvloop.run(self._serve(channel, counters))
@@ -95,4 +95,6 @@ class Answering(ProcessGroup):
         with suppress(asyncio.CancelledError):
             ready = Ready()
             settings = replace(self._settings, workers=self._workers)
-            await serve(settings, lambda: channel.send(ready), counters, self._book, self._given)
+            await serve(
+                settings, lambda: channel.send(ready), counters, self._lease_file, self._given
+            )

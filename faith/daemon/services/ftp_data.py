@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.daemon.process.messages import Report
-    from faith.daemon.process.peer import Member
+    from faith.daemon.process.peer import Worker
     from faith.daemon.process.worker_pool import Handler
     from faith.kernel.steering.lookup_program import Flow
     from faith.translation.prefix import Prefix
@@ -57,11 +57,11 @@ class DataConnections:
         self._found = Prefixes(())
         self._undo = ExitStack()
         self._pairs: HostBindings | None = None
-        self._doors: dict[Flow, Pinholes] = {}
-        self._no_doors = False
+        self._pinholes: dict[Flow, Pinholes] = {}
+        self._no_pinholes = False
         self.handlers: dict[type[Report], Handler] = {
             WantSockets: self._give_sockets,
-            OpenPinhole: self._open_door,
+            OpenPinhole: self._open_pinhole,
             Steer: self._steer,
             Unsteer: self._unsteer,
         }
@@ -69,7 +69,7 @@ class DataConnections:
     def state(self) -> dict[str, Any]:
         """Return the state from which the next program of this process continues: `adopt`."""
         return {
-            "doors": {flow.family: doors.state() for flow, doors in self._doors.items()},
+            "doors": {flow.family: pinholes.state() for flow, pinholes in self._pinholes.items()},
             "pairs": self._pairs and self._pairs.state(),
         }
 
@@ -77,22 +77,22 @@ class DataConnections:
         """Adopt the `state` that the predecessor process left."""
         for flow in (TCP4, TCP6):
             if left := state["doors"].get(str(int(flow.family))):
-                self._doors[flow] = Pinholes.adopt(left, flow)
-                self._undo.callback(self._doors[flow].close)
+                self._pinholes[flow] = Pinholes.adopt(left, flow)
+                self._undo.callback(self._pinholes[flow].close)
         if state["pairs"]:
             self._pairs = HostBindings.adopt(state["pairs"])
             self._undo.callback(self._pairs.close)
 
-    def forget(self, member: Member) -> None:
+    def forget(self, worker: Worker) -> None:
         """Undo what was done for a worker that has ended."""
         if self._pairs is not None:
-            self._pairs.forget(member.number)
+            self._pairs.forget(worker.number)
 
     def close(self) -> None:
         """Undo everything."""
         self._undo.close()
 
-    def _give_sockets(self, member: Member, message: WantSockets, descriptors: list[int]) -> None:
+    def _give_sockets(self, worker: Worker, message: WantSockets, descriptors: list[int]) -> None:
         """Transparent sockets, as many as it asks for; it is told of those that cannot be made."""
         family = message.family
         for _ in range(message.count):
@@ -100,14 +100,14 @@ class DataConnections:
                 sock = stream_socket(family, transparent=True)
             except OSError as error:
                 log.error("no socket for FTP data connections: %s", error.strerror)
-                member.send(Sock(family))
+                worker.send(Sock(family))
             else:
                 with closing(sock):
-                    member.send(Sock(family), [sock.fileno()])
+                    worker.send(Sock(family), [sock.fileno()])
 
     # -- in clear ----------------------------------------------------------------------------
 
-    def _open_door(self, member: Member, message: OpenPinhole, descriptors: list[int]) -> None:
+    def _open_pinhole(self, worker: Worker, message: OpenPinhole, descriptors: list[int]) -> None:
         """Have a client reach a worker's listener, whoever steers its port."""
         try:
             for listener in descriptors:
@@ -116,22 +116,22 @@ class DataConnections:
                 ours = self._is_mapped if flow == TCP6 else self._is_mapped_ipv4
                 if flow == TCP4 and not ours(_ipv4_of(listener)):
                     continue  # an address of the gateway's own, where nobody steers
-                if doors := self._opened(flow):
-                    doors.open(message.client, listener, ours)
+                if pinholes := self._opened(flow):
+                    pinholes.open(message.client, listener, ours)
         except OSError as error:
             log.error("a port for FTP data may be another faithd's: %s", error)
-        member.send(Done())
+        worker.send(Done())
 
     def _opened(self, flow: Flow) -> Pinholes | None:
-        """The doors; None where there can be none, which is told once."""
-        if flow not in self._doors and not self._no_doors:
+        """The pinholes; None where there can be none, which is told once."""
+        if flow not in self._pinholes and not self._no_pinholes:
             try:
-                self._doors[flow] = Pinholes.create(flow)
-                self._undo.callback(self._doors[flow].close)
+                self._pinholes[flow] = Pinholes.create(flow)
+                self._undo.callback(self._pinholes[flow].close)
             except SetupError as error:
-                self._no_doors = True
+                self._no_pinholes = True
                 log.info("a port for FTP data may be one that another faithd steers: %s", error)
-        return self._doors.get(flow)
+        return self._pinholes.get(flow)
 
     def _is_mapped_ipv4(self, address: int) -> bool:
         return address in Networks(32, self._networks())
@@ -144,7 +144,7 @@ class DataConnections:
 
     # -- encrypted ---------------------------------------------------------------------------
 
-    def _steer(self, member: Member, message: Steer, descriptors: list[int]) -> None:
+    def _steer(self, worker: Worker, message: Steer, descriptors: list[int]) -> None:
         """Have a client's data connections come to a worker, which is told when they do.
 
         Its listener goes with every answer: who has it already knows it.
@@ -153,13 +153,13 @@ class DataConnections:
         try:
             pair = self._pair(message)
             pairs = self._steering()
-            if pairs.held(member.number) >= MOST_STEERED:
+            if pairs.held(worker.number) >= MOST_STEERED:
                 raise PermissionError(f"more than {MOST_STEERED} pairs of a worker's")
-            pairs.steer(pair, member.number)
-            listener = [pairs.listeners[member.number].fileno()]
+            pairs.steer(pair, worker.number)
+            listener = [pairs.listeners[worker.number].fileno()]
         except (FaithError, OSError) as error:
             log.error("data connections of encrypted FTP will fail: %s", error)
-        member.send(Done(), listener)
+        worker.send(Done(), listener)
 
     def _pair(self, message: Steer) -> tuple[str, str]:
         """Return the pair to steer.  Raises InvalidMessage unless a mapped address is in it."""
@@ -178,10 +178,10 @@ class DataConnections:
             log.info("data of encrypted FTP is steered by %s", self._pairs.method)
         return self._pairs
 
-    def _unsteer(self, member: Member, message: Unsteer, descriptors: list[int]) -> None:
+    def _unsteer(self, worker: Worker, message: Unsteer, descriptors: list[int]) -> None:
         if self._pairs is not None:
-            self._pairs.unsteer((message.client, message.mapped), member.number)
-        member.send(Done())
+            self._pairs.unsteer((message.client, message.mapped), worker.number)
+        worker.send(Done())
 
 
 def _check(address: str, family: int) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.process.worker_pool import WorkerPool
     from faith.errors import SetupError
     from faith.kernel.descriptor import Source
 
@@ -64,7 +64,7 @@ class Service(Protocol):
     def drain(self) -> None:
         """Accept nothing new; the daemon is being stopped."""
 
-    def pools(self) -> Iterable[Crew]:
+    def pools(self) -> Iterable[WorkerPool]:
         """Return all pools that may still have processes."""
 
     def state(self) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.observe.health import Health
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.process.worker_pool import WorkerPool
     from faith.daemon.services.interface import Service
 
 APPLIED = 8.0
@@ -38,11 +38,11 @@ class Liveness:
     @property
     def late(self) -> list[str]:
         """The names of the processes that are late."""
-        return [member.name for pool in self._pools() for member in pool.late]
+        return [worker.name for pool in self._pools() for worker in pool.late]
 
     def when_applied(self, then: Callable[[list[str]], None], patience: float = APPLIED) -> None:
         """Call *then* when every process has applied what is new, or with those that have not."""
-        behind = [member.name for pool in self._pools() for member in pool.behind]
+        behind = [worker.name for pool in self._pools() for worker in pool.behind]
         if not behind or patience <= 0:
             then(behind)
         else:
@@ -52,7 +52,7 @@ class Liveness:
         """Reap the children that have ended; *others* are asked first, as in `reaping.reap`."""
         reap((*others, *(pool.reaped for pool in self._pools())))
 
-    def _pools(self) -> list[Crew]:
+    def _pools(self) -> list[WorkerPool]:
         return [pool for service in self._services for pool in service.pools()]
 
     def _keep_watchdog(self, interval: float) -> None:

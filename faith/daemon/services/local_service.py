@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.messages import Report
-    from faith.daemon.process.peer import Member
+    from faith.daemon.process.peer import Worker
     from faith.daemon.process.worker_pool import Handler
 
 log = logging.getLogger("faith.supervisor")
@@ -33,7 +33,7 @@ class LocalService:
         self._settings = settings
         self.handlers: dict[type[Report], Handler] = {Local: self._serve}
 
-    def _serve(self, member: Member, message: Local, descriptors: list[int]) -> None:
+    def _serve(self, worker: Worker, message: Local, descriptors: list[int]) -> None:
         for descriptor in descriptors:  # or it was lost for want of room
             with _connection(descriptor) as connection:
                 self._start(connection)

@@ -19,7 +19,7 @@ SLICE = 200
 """Sessions a turn of the loop, which others do not notice."""
 
 
-class Unmapped:
+class MapRemoval:
     """Resets the sessions of *relay* that had come by a map *before*, and would not now."""
 
     def __init__(self, loop: AbstractEventLoop, relay: Relay, before: Maps) -> None:

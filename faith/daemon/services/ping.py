@@ -1,4 +1,4 @@
-"""Ping, as a companion of a daemon."""
+"""Ping, as a service of a daemon."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from faith.translation.destination import Policy
 
 
-class PingGear:
+class PingResources:
     """Raw sockets, and the *capture* of requests, which takes them away from the kernel."""
 
     def __init__(self, capture: EchoCapture, v4: _socket.socket, v6: _socket.socket) -> None:
@@ -31,7 +31,7 @@ class PingGear:
         self._v6 = v6
 
     @classmethod
-    def create(cls) -> PingGear:
+    def create(cls) -> PingResources:
         """Open the sockets, and capture nothing yet.
 
         Raises SetupError; nothing stays behind then.
@@ -46,23 +46,23 @@ class PingGear:
         return cls(capture, v4, v6)
 
     @classmethod
-    def adopt(cls, state: Any) -> PingGear:
-        """Adopt the gear whose `state` the predecessor process left."""
+    def adopt(cls, state: Any) -> PingResources:
+        """Adopt the resources whose `state` the predecessor process left."""
         capture, v4, v6 = state
         return cls(EchoCapture.adopt(capture), icmp_sockets.adopt(v4), icmp_sockets.adopt(v6))
 
     def state(self) -> Any:
-        """Return the state from which the next program resumes the gear, fit for JSON."""
+        """Return the state from which the next program resumes the resources, fit for JSON."""
         return [self.capture.state(), Descriptor.of(self._v4), Descriptor.of(self._v6)]
 
     def sockets(self) -> PingSockets:
         """Return the sockets, for a process that serves."""
         return PingSockets(self.capture.packets, self._v4, self._v6)
 
-    def decide_by(self, parts: PolicyInputs) -> None:
+    def steer(self, policy: PolicyInputs) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
-        self.capture.set_prefixes(parts.prefixes)
-        self.capture.set_networks(parts.networks)
+        self.capture.set_prefixes(policy.prefixes)
+        self.capture.set_networks(policy.networks)
 
     def close(self) -> None:
         """Let go of all; the guard refuses pings again with the last copy."""
@@ -71,33 +71,33 @@ class PingGear:
         self._v6.close()
 
 
-class PingKind:
-    """The kind of datagrams that asks whether somebody is there; it counts in its *places*."""
+class PingProtocol:
+    """ICMP echo; its process counts in its *metric_areas*."""
 
     name = "ping server"
     settings = PingSettings
 
-    def __init__(self, places: MetricAreas) -> None:
-        self._places = places
+    def __init__(self, metric_areas: MetricAreas) -> None:
+        self._metric_areas = metric_areas
 
     def enter(self) -> None:
         """In the process: write its numbers, and no others."""
-        self._places.enter_ping()
+        self._metric_areas.enter_ping()
 
     def wanted(self, settings: Settings) -> PingSettings | None:
         """The settings of ``[ping]``."""
         return settings.ping
 
-    def gear(self, settings: Settings) -> PingGear:
-        """New gear.  Raises SetupError."""
-        return PingGear.create()
+    def resources(self, settings: Settings) -> PingResources:
+        """Return new resources.  Raises SetupError."""
+        return PingResources.create()
 
-    def adopt(self, state: Any) -> PingGear:
-        """Adopt the gear whose `state` the predecessor process left."""
-        return PingGear.adopt(state)
+    def adopt(self, state: Any) -> PingResources:
+        """Adopt the resources whose `state` the predecessor process left."""
+        return PingResources.adopt(state)
 
     def server(
         self, loop: AbstractEventLoop, policy: Policy, sockets: PingSockets, wanted: PingSettings
     ) -> Ping:
         """Return the server that answers pings."""
-        return Ping(loop, sockets, policy, wanted, self._places.ping())
+        return Ping(loop, sockets, policy, wanted, self._metric_areas.ping())

@@ -13,11 +13,11 @@ from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process.messages import Drain, Serve, Stop
-from faith.daemon.process.worker_pool import Crew, PoolEvents
+from faith.daemon.process.worker_pool import PoolEvents, WorkerPool
 from faith.daemon.services.ftp_data import DataConnections
 from faith.daemon.services.listener_shares import ListenerShares
 from faith.daemon.services.local_service import LocalService
-from faith.daemon.services.session_queries import Census
+from faith.daemon.services.session_queries import SessionQueries
 from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
-    from faith.daemon.process.peer import Member
+    from faith.daemon.process.peer import Worker
     from faith.daemon.services.interface import Leave, Refuse, Then
     from faith.kernel.steering import Steering
     from faith.translation.prefix import Prefix
@@ -74,17 +74,17 @@ class Relaying:
         self,
         loop: Loop,
         settings: Settings,
-        places: MetricAreas,
+        metric_areas: MetricAreas,
         passed: PassedSockets,
-        lent: AddressLeases,
+        leases: AddressLeases,
         leave: Leave,
         log_handler: Log,
         events: RelayingEvents,
     ) -> None:
         self._settings = settings
         self._passed = passed
-        self._places = places
-        self._lent = lent
+        self._metric_areas = metric_areas
+        self._leases = leases
         self._leave = leave
         self._log = log_handler
         self._events = events
@@ -94,27 +94,27 @@ class Relaying:
         )
         self._undo.callback(self._data.close)
         handlers = {**self._data.handlers, **LocalService(lambda: self._settings).handlers}
-        self.census = Census(loop, lambda: self.crew.members)
-        self.crew = Crew(
+        self.session_queries = SessionQueries(loop, lambda: self.pool.workers)
+        self.pool = WorkerPool(
             loop,
             self._work,
-            {**handlers, **self.census.handlers},
+            {**handlers, **self.session_queries.handlers},
             events=PoolEvents(
                 serving=self._workers_changed,
                 late=self._late_changed,
-                ended=self._member_gone,
+                ended=self._worker_ended,
                 empty=self._ended,
             ),
         )
-        self._shares = ListenerShares(self.crew, settings.workers, self._listeners)
-        self.inward = MappedNetworks(settings.via, settings.workers, self._shares.share)
-        self._undo.callback(self.inward.close)
-        self._predecessors = DrainingWorkers(
+        self._shares = ListenerShares(self.pool, settings.workers, self._listeners)
+        self.mapped_networks = MappedNetworks(settings.via, settings.workers, self._shares.share)
+        self._undo.callback(self.mapped_networks.close)
+        self._draining = DrainingWorkers(
             loop,
             handlers,
             PoolEvents(
-                ended=lambda old: places.old_worker_gone(old.number),
-                empty=self._predecessors_gone,
+                ended=lambda old: metric_areas.old_worker_gone(old.number),
+                empty=self._drained,
             ),
             self._handed_over,
         )
@@ -123,7 +123,7 @@ class Relaying:
         self._change_ports: Callable[[], None] = lambda: None
         self._serves = True  # else not before all workers are ready to
         self._prepared: Settings | None = None
-        self._draining = False
+        self._drains = False
         self._hands_over = False
 
     # -- from its start to its end -----------------------------------------------------------
@@ -148,20 +148,20 @@ class Relaying:
         if inherited:
             self.steering.set_prefixes(policy.prefixes)
         self._steering_changed()
-        self.inward.start()
-        self.inward.follow(policy.networks, policy.own)
+        self.mapped_networks.start()
+        self.mapped_networks.follow(policy.networks, policy.own)
 
     def _adopt(self, inherited: Any, *, on_trial: bool) -> None:
         settings = self._settings
         demand(inherited["same"], self._same(inherited["data"]))
         if not on_trial:
-            self._predecessors.adopt(inherited["workers"])
+            self._draining.adopt(inherited["workers"])
         self._serves = False
         self.steering = self._undo.enter_context(steering.adopt(inherited["steering"]))
         self.steering.deal(settings.workers)
         self._change_ports = change_ports(self.steering, settings.ports, settings.local_ports)
         self._data.adopt(inherited["data"])
-        self.inward.adopt(inherited["inward"])
+        self.mapped_networks.adopt(inherited["inward"])
 
     def _steer(self) -> Steering:
         settings = self._settings
@@ -194,53 +194,53 @@ class Relaying:
             self._shares.start()
             on_ready()
 
-        self.crew.desire(POLICY, cache(self._policy.dumps))
+        self.pool.desire(POLICY, cache(self._policy.dumps))
         self._desire_settings()
-        self.crew.start(self._settings.workers, ready)
+        self.pool.start(self._settings.workers, ready)
 
     def serve(self) -> None:
         """Have the workers serve in place of the predecessor process, whose workers hand over."""
         if self._serves:
             return
         self._serves = True
-        self.crew.tell(Serve())
+        self.pool.tell(Serve())
         try:
             self._change_ports()
         except SetupError as error:
             log.error("the ports stay what they were: %s", error)
         self._hands_over = True
         workers = self._settings.workers
-        self._predecessors.hand_over(lambda number: self.crew.able_in(number % workers))
-        if not self._predecessors.crew.pids:  # they have died meanwhile
+        self._draining.hand_over(lambda number: self.pool.able_in(number % workers))
+        if not self._draining.pool.pids:  # they have died meanwhile
             self._handed_over()
 
     @property
     def handing_over(self) -> bool:
         """Return whether workers of the predecessor process are still to hand over."""
-        return self._predecessors.hand_over_is_under_way
+        return self._draining.hand_over_is_under_way
 
     def drain(self) -> None:
         """Take no more connections; `RelayingEvents.ended` is called after the last session."""
-        self._draining = True
+        self._drains = True
         self._shares.stop()
         # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
         # them stays, established sessions may depend on it.
         for listeners in self.steering.listeners:
             for listener in listeners:
                 listener.close()
-        self.inward.stop_listening()
-        self._predecessors.crew.tell(Drain())
-        self.crew.tell(Drain())
-        self.crew.retire()
+        self.mapped_networks.stop_listening()
+        self._draining.pool.tell(Drain())
+        self.pool.tell(Drain())
+        self.pool.retire()
 
     def reset_sessions(self) -> None:
         """End what sessions there are."""
-        self._predecessors.crew.tell(Stop())
-        self.crew.tell(Stop())
+        self._draining.pool.tell(Stop())
+        self.pool.tell(Stop())
 
     def close(self) -> None:
         """End the workers at once, and take everything back."""
-        self.crew.kill()
+        self.pool.kill()
         self._undo.close()
 
     # -- changes -----------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Relaying:
         Raises FaithError or OSError when the kernel refuses a part; the rest is applied.
         """
         before, self._policy = self._policy, policy
-        self.crew.desire(POLICY, cache(policy.dumps), cache(lambda: policy.dumps(before.maps)))
+        self.pool.desire(POLICY, cache(policy.dumps), cache(lambda: policy.dumps(before.maps)))
         # The workers know all of it already when the first connection comes.
         try:
             if policy.prefixes != before.prefixes:
@@ -260,7 +260,7 @@ class Relaying:
                 log.log(NOTICE, "prefixes: %s", _listed(policy.prefixes))
         finally:
             if _about_networks(policy) != _about_networks(before):
-                self.inward.follow(policy.networks, policy.own)
+                self.mapped_networks.follow(policy.networks, policy.own)
 
     def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
         """Prepare new settings, all of which workers can apply."""
@@ -282,17 +282,17 @@ class Relaying:
         orders = WorkerSettings(
             settings.relay, settings.recording, settings.local_ports, settings.log
         )
-        self.crew.desire(SETTINGS, cache(lambda: carried.dumps(orders)))
+        self.pool.desire(SETTINGS, cache(lambda: carried.dumps(orders)))
 
     def _listeners(self, number: int) -> tuple[list[_socket.socket], list[_socket.socket]]:
         """Return those of a worker: of the services, and of the mapped networks."""
-        return self.steering.listeners[number], self.inward.listeners(number)
+        return self.steering.listeners[number], self.mapped_networks.listeners(number)
 
     # -- the workers -------------------------------------------------------------------------
 
-    def pools(self) -> Iterable[Crew]:
+    def pools(self) -> Iterable[WorkerPool]:
         """Return the pools of workers, of this process and of the predecessor process."""
-        return self.crew, self._predecessors.crew
+        return self.pool, self._draining.pool
 
     def only_read(self) -> None:
         """In another process: write no table of clients' sessions but that of this worker."""
@@ -300,7 +300,7 @@ class Relaying:
 
     def _work(self, number: int, channel: ProcessChannel) -> None:
         """Be a worker, in a process of its own."""
-        self._places.enter_worker(number)
+        self._metric_areas.enter_worker(number)
         self._tables.enter(number)
         services, mapped = self._listeners(number)
         listeners = services + mapped
@@ -313,37 +313,37 @@ class Relaying:
             settings.user,
             settings.relay,
             settings.local_ports,
-            self._places.worker(number),
+            self._metric_areas.worker(number),
             Admission(settings.relay.limits, self._tables, number),
             settings.recording,
-            self._lent.use,
+            self._leases.use,
             self._serves,
         )
         work(task, channel, self._log)
 
-    def _member_gone(self, member: Member) -> None:
-        self._places.worker(member.number).lost()
-        self._tables.clear(member.number)
+    def _worker_ended(self, worker: Worker) -> None:
+        self._metric_areas.worker(worker.number).lost()
+        self._tables.clear(worker.number)
         self._workers_changed()
-        self._data.forget(member)
-        self.census.gone(member)
+        self._data.forget(worker)
+        self.session_queries.gone(worker)
 
     def _late_changed(self) -> None:
         self._shares.share()
 
     def _workers_changed(self) -> None:
         self._shares.share()
-        self._places.condition.serving(self.crew.serving, self.crew.restarts)
+        self._metric_areas.condition.serving(self.pool.serving, self.pool.restarts)
 
     def _steering_changed(self) -> None:
-        self._places.condition.steered([self.steering.method], len(self._policy.prefixes))
+        self._metric_areas.condition.steered([self.steering.method], len(self._policy.prefixes))
 
     def _ended(self) -> None:
-        if not self._predecessors.crew.pids and not self.crew.pids:
+        if not self._draining.pool.pids and not self.pool.pids:
             self._events.ended()
 
-    def _predecessors_gone(self) -> None:
-        if self._draining:
+    def _drained(self) -> None:
+        if self._drains:
             self._ended()
         else:
             self._handed_over()
@@ -351,12 +351,12 @@ class Relaying:
     def _handed_over(self) -> None:
         if self._hands_over:
             self._hands_over = False
-            self._events.handed_over(self._predecessors.kept)
+            self._events.handed_over(self._draining.kept)
 
     def _let_predecessors_end(self) -> None:
         """If this program fails before they have handed over, their sessions may go on."""
-        if self._draining:
-            self._predecessors.crew.kill()
+        if self._drains:
+            self._draining.pool.kill()
 
     # -- status ------------------------------------------------------------------------------
 
@@ -367,7 +367,7 @@ class Relaying:
         return (
             f"{served if settings.services else settings.name},"
             f" prefixes: {_listed(self._policy.prefixes)}, workers:"
-            f" {' '.join(map(str, self.crew.pids))}"
+            f" {' '.join(map(str, self.pool.pids))}"
         )
 
     def state(self) -> dict[str, Any]:
@@ -376,12 +376,12 @@ class Relaying:
             "same": self._same(self._data.state()),
             "steering": self.steering.state(),
             "data": self._data.state(),
-            "inward": self.inward.state(),
-            "workers": as_left(self._members()),
+            "inward": self.mapped_networks.state(),
+            "workers": as_left(self._workers()),
         }
 
-    def _members(self) -> list[Member]:
-        return self._predecessors.crew.members + self.crew.members
+    def _workers(self) -> list[Worker]:
+        return self._draining.pool.workers + self.pool.workers
 
 
 def _about_networks(policy: PolicyInputs) -> tuple[object, ...]:

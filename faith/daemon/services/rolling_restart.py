@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.process.worker_pool import WorkerPool
     from faith.daemon.services.interface import Refuse, Then
 
 
@@ -27,8 +27,8 @@ class ProcessGroup:
     hands_over = False
     """True if processes of the predecessor process hand over to these, instead of ending."""
 
-    def __init__(self, crew: Crew, workers: int = 1) -> None:
-        self.crew = crew
+    def __init__(self, pool: WorkerPool, workers: int = 1) -> None:
+        self.pool = pool
         self._workers = workers
 
     def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
@@ -36,7 +36,7 @@ class ProcessGroup:
 
         Raises SetupError, from here or from the loop; *on_failure* is called instead of the latter.
         """
-        self.crew.start(self._workers, on_ready, on_failure)
+        self.pool.start(self._workers, on_ready, on_failure)
 
     def is_as(self, inherited: Any) -> bool:
         """Return whether it is sure to come up if the group whose `state` is *inherited* did."""
@@ -69,8 +69,8 @@ class ProcessGroup:
     def dismiss(self) -> None:
         """Have the processes end; none is replaced."""
         self.release()
-        self.crew.tell(Stop())
-        self.crew.retire()
+        self.pool.tell(Stop())
+        self.pool.retire()
 
 
 class _Prepared(NamedTuple):
@@ -104,7 +104,7 @@ class RollingRestart:
         self._prepared: _Prepared | None = None
         self._now: ProcessGroup | None = None
         self._leaving: list[ProcessGroup] = []
-        self._predecessors = DrainingWorkers(loop, {})
+        self._draining = DrainingWorkers(loop, {})
         self._on_trial = False
         self._inherited: Any = None
 
@@ -114,7 +114,7 @@ class RollingRestart:
         """Make the first group.  Raises SetupError."""
         self._on_trial = on_trial
         if inherited and not on_trial:
-            self._predecessors.adopt(inherited["workers"])
+            self._draining.adopt(inherited["workers"])
         self._inherited = inherited and inherited["group"]
         self._key_now = self._key(settings)
         self._now = self._make(settings, self._inherited)
@@ -130,9 +130,9 @@ class RollingRestart:
     def serve(self) -> None:
         """Serve in place of the processes of the predecessor process: these hand over, or end."""
         if self._now and self._now.hands_over:
-            self._predecessors.hand_over(self._now.crew.able_in)
+            self._draining.hand_over(self._now.pool.able_in)
         else:
-            self._predecessors.crew.tell(Stop())
+            self._draining.pool.tell(Stop())
         if self._now:
             self._now.serve()
 
@@ -187,16 +187,16 @@ class RollingRestart:
             self._dismiss(self._now)
             self._now = None
 
-    def pools(self) -> Iterator[Crew]:
+    def pools(self) -> Iterator[WorkerPool]:
         """Yield the pools of all groups that may still have processes."""
-        yield self._predecessors.crew
+        yield self._draining.pool
         for group in self._groups():
-            yield group.crew
+            yield group.pool
 
     def state(self) -> Any:
         """Return the state of the group that serves, and all processes, fit for JSON."""
-        members = [member for pool in self.pools() for member in pool.members]
-        return {"group": self._now and self._now.state(), "workers": as_left(members)}
+        workers = [worker for pool in self.pools() for worker in pool.workers]
+        return {"group": self._now and self._now.state(), "workers": as_left(workers)}
 
     def close(self) -> None:
         """End all at once."""
@@ -206,7 +206,7 @@ class RollingRestart:
             group.release()
 
     def _groups(self) -> Iterator[ProcessGroup]:
-        self._leaving = [group for group in self._leaving if group.crew.pids]
+        self._leaving = [group for group in self._leaving if group.pool.pids]
         if self._now:
             yield self._now
         if self._prepared and self._prepared.group:

@@ -1,4 +1,4 @@
-"""UDP, as a companion of a daemon."""
+"""UDP, as a service of a daemon."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from faith.translation.destination import Policy
 
 
-class UdpGear:
+class UdpResources:
     """Sockets, and the steering of datagrams to them: *v6* and *v4*."""
 
     def __init__(self, sockets: UdpSockets, v6: DatagramSteering, v4: DatagramSteering) -> None:
@@ -34,7 +34,7 @@ class UdpGear:
         self._v4 = v4
 
     @classmethod
-    def create(cls, way: str) -> UdpGear:
+    def create(cls, way: str) -> UdpResources:
         """Open the sockets, and steer nothing yet; *way* is one of `DatagramSteering`.
 
         Raises SetupError; nothing stays behind then.
@@ -60,8 +60,8 @@ class UdpGear:
         return cls(sockets, v6, v4)
 
     @classmethod
-    def adopt(cls, state: Any) -> UdpGear:
-        """Adopt the gear whose `state` the predecessor process left."""
+    def adopt(cls, state: Any) -> UdpResources:
+        """Adopt the resources whose `state` the predecessor process left."""
         held, v6, v4 = state
         sockets = UdpSockets(*map(icmp_sockets.adopt, held))
         return cls(
@@ -71,7 +71,7 @@ class UdpGear:
         )
 
     def state(self) -> Any:
-        """Return the state from which the next program resumes the gear, fit for JSON."""
+        """Return the state from which the next program resumes the resources, fit for JSON."""
         sockets = [Descriptor.of(sock) for sock in self._sockets]
         return [sockets, self._v6.state(), self._v4.state()]
 
@@ -79,11 +79,11 @@ class UdpGear:
         """Return the sockets, for a process that serves."""
         return self._sockets
 
-    def decide_by(self, parts: PolicyInputs) -> None:
+    def steer(self, policy: PolicyInputs) -> None:
         """Lead here what is for all prefixes and mapped networks.  Raises SetupError."""
-        self._v6.replace([(prefix.address, prefix.length) for prefix in parts.prefixes])
-        networks = parts.networks
-        self._v4.replace(networks, Networks(32, networks).holding(parts.own))
+        self._v6.replace([(prefix.address, prefix.length) for prefix in policy.prefixes])
+        networks = policy.networks
+        self._v4.replace(networks, Networks(32, networks).holding(policy.own))
 
     def close(self) -> None:
         """Let go of all; with the last copy, the guard refuses UDP again."""
@@ -93,33 +93,33 @@ class UdpGear:
             sock.close()
 
 
-class UdpKind:
-    """The kind of datagrams that flows are made of; it counts in its *places*."""
+class UdpProtocol:
+    """UDP; its process counts in its *metric_areas*."""
 
     name = "UDP server"
     settings = UdpSettings
 
-    def __init__(self, places: MetricAreas) -> None:
-        self._places = places
+    def __init__(self, metric_areas: MetricAreas) -> None:
+        self._metric_areas = metric_areas
 
     def enter(self) -> None:
         """In the process: write its numbers, and no others."""
-        self._places.enter_udp()
+        self._metric_areas.enter_udp()
 
     def wanted(self, settings: Settings) -> UdpSettings | None:
         """The settings of ``[udp]``."""
         return settings.udp
 
-    def gear(self, settings: Settings) -> UdpGear:
-        """New gear.  Raises SetupError."""
-        return UdpGear.create(settings.via)
+    def resources(self, settings: Settings) -> UdpResources:
+        """Return new resources.  Raises SetupError."""
+        return UdpResources.create(settings.via)
 
-    def adopt(self, state: Any) -> UdpGear:
-        """Adopt the gear whose `state` the predecessor process left."""
-        return UdpGear.adopt(state)
+    def adopt(self, state: Any) -> UdpResources:
+        """Adopt the resources whose `state` the predecessor process left."""
+        return UdpResources.adopt(state)
 
     def server(
         self, loop: AbstractEventLoop, policy: Policy, sockets: UdpSockets, wanted: UdpSettings
     ) -> Udp:
         """Return the server that relays UDP."""
-        return Udp(loop, sockets, policy, wanted, self._places.udp())
+        return Udp(loop, sockets, policy, wanted, self._metric_areas.udp())

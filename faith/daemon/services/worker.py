@@ -39,8 +39,8 @@ from faith.daemon.process.messages import (
 )
 from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_handover import Giver, Room, Taker
-from faith.daemon.services.map_removal import Unmapped
-from faith.daemon.services.session_dump import Listing
+from faith.daemon.services.map_removal import MapRemoval
+from faith.daemon.services.session_dump import SessionDump
 from faith.kernel.shared.leases import GRACE
 from faith.kernel.sockets.tcp_sockets import cookie, reset
 from faith.relay.alg.ftp_data import Supervised
@@ -81,20 +81,20 @@ class Task:
     """The task of a worker: its listeners, policy and settings, and the *user* that it runs as.
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
-    mapped address.  *lent* looks up the leases of a pool.  The worker *serves* from its start on,
+    mapped address.  *leases* looks up the leases of a pool.  The worker *serves* from its start on,
     or else once the supervisor orders it to.
     """
 
     listeners: Sequence[_socket.socket]
     redirected: bool
-    parts: PolicyInputs
+    policy_inputs: PolicyInputs
     user: str
     relay: Settings
     local: Ports
     counters: Counters
     admission: Admission
     recording: Recording
-    lent: LeaseLookup = no_leases
+    leases: LeaseLookup = no_leases
     serves: bool = True
 
 
@@ -106,15 +106,15 @@ def work(task: Task, channel: ProcessChannel, log_handler: Log) -> None:
     confine_child(task.user, ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else [])
     loop = uvloop.new_event_loop()
     log_handler.batch(loop)
-    worker = Worker(loop, task, channel, log_handler)
+    process = RelayProcess(loop, task, channel, log_handler)
     channel.send(Ready())
     loop.run_forever()
-    worker.close()
+    process.close()
     log_handler.flush()
     loop.close()
 
 
-class Worker:
+class RelayProcess:
     """The relay of this process, and the orders it takes."""
 
     def __init__(
@@ -127,7 +127,7 @@ class Worker:
         self._serves = False
         self._local = task.local
         self._log_handler = log_handler
-        self._lent = task.lent
+        self._leases = task.leases
         self._own = {cookie(listener) for listener in task.listeners}
         self._borrowed: dict[bytes, _socket.socket] = {}
         self._drains = False
@@ -141,11 +141,11 @@ class Worker:
         secured = Secured(self._ask_for_steering, loop.call_later)
         self._relay = Relay(
             loop,
-            task.parts.policy(task.lent),
+            task.policy_inputs.policy(task.leases),
             task.relay,
             self._records,
             self._not_mapped,
-            Supervised(self._stock, self._stock4, secured, self._ask_for_door),
+            Supervised(self._stock, self._stock4, secured, self._ask_for_pinhole),
             task.counters,
             task.admission,
             idle=loop.stop,
@@ -153,7 +153,7 @@ class Worker:
         self._parts: dict[str, Part] = {"sessions": self._relay.handover}
         if task.serves:
             self._serve()
-        if task.parts.pool:
+        if task.policy_inputs.pool:
             self._keep_leases()
         loop.set_exception_handler(_report)
         self._child = Child(
@@ -199,17 +199,17 @@ class Worker:
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known = self._relay.policy.maps
-        parts = PolicyInputs.loads(text, known if is_change else NO_MAPS)
-        self._relay.policy = parts.policy(self._lent)
-        if parts.maps is not known and parts.maps != known:
-            Unmapped(self._loop, self._relay, known)
-        log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
+        inputs = PolicyInputs.loads(text, known if is_change else NO_MAPS)
+        self._relay.policy = inputs.policy(self._leases)
+        if inputs.maps is not known and inputs.maps != known:
+            MapRemoval(self._loop, self._relay, known)
+        log.debug("new policy: prefixes %r, rules from %s", inputs.prefixes, inputs.rules.file)
 
     def _keep_leases(self) -> None:
         """Let the addresses that sessions use keep their meaning."""
         for mapped in {session.route.mapped for session in self._relay.sessions()}:
             if ":" not in mapped:
-                self._lent(number(mapped))
+                self._leases(number(mapped))
         self._loop.call_later(GRACE / 4, self._keep_leases)
 
     def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
@@ -240,7 +240,7 @@ class Worker:
         asked = Steer(client, mapped) if kind == "steer" else Unsteer(client, mapped)
         self._requests.ask(partial(self._ask, asked), then)
 
-    def _ask_for_door(self, sock: _socket.socket, client: str, then: Callable[[], None]) -> None:
+    def _ask_for_pinhole(self, sock: _socket.socket, client: str, then: Callable[[], None]) -> None:
         def question() -> None:
             gone = sock.fileno() < 0  # while it was another's turn
             self._ask(OpenPinhole(client), [] if gone else [sock.fileno()])
@@ -260,7 +260,7 @@ class Worker:
         self._requests.answered()
 
     def _list_sessions(self, order: Sessions) -> None:
-        Listing(self._loop, self._relay, partial(self._tell_sessions, order.question))
+        SessionDump(self._loop, self._relay, partial(self._tell_sessions, order.question))
 
     def _tell_sessions(self, question: int, file: int) -> None:
         with suppress(OSError):  # whoever asks will ask again

@@ -18,8 +18,8 @@ from faith.daemon.process.messages import (
     Take,
     supervisor_end,
 )
-from faith.daemon.process.peer import Member
-from faith.daemon.process.worker_pool import NO_EVENTS, Crew, PoolEvents
+from faith.daemon.process.peer import Worker
+from faith.daemon.process.worker_pool import NO_EVENTS, PoolEvents, WorkerPool
 from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
@@ -60,16 +60,16 @@ class DrainingWorkers:
             Killed: _ignore,
             Kept: self._kept,
         }
-        self.crew = Crew(loop, _forks_none, {**ours, **handlers}, "old worker", events)
-        self._heir: Callable[[int], Member | None] = lambda number: None
+        self.pool = WorkerPool(loop, _forks_none, {**ours, **handlers}, "old worker", events)
+        self._heir: Callable[[int], Worker | None] = lambda number: None
         self._deadline = 0.0
         self._tries: dict[int, int] = {}
         self._keeping: dict[int, int] = {}
 
     def adopt(self, left: Iterable[Sequence[int]]) -> None:
         """Adopt the workers that :func:`as_left` described."""
-        self.crew.adopt(
-            Member(
+        self.pool.adopt(
+            Worker(
                 number,
                 pid,
                 supervisor_end(socket.socket(fileno=fd)),
@@ -83,25 +83,25 @@ class DrainingWorkers:
     @property
     def hand_over_is_under_way(self) -> bool:
         """Return whether some are still to hand over."""
-        return any(pid not in self._keeping for pid in self.crew.pids)
+        return any(pid not in self._keeping for pid in self.pool.pids)
 
     @property
     def kept(self) -> int:
         """The sessions that could not be handed over, as their workers have said."""
-        return sum(self._keeping.get(pid, 0) for pid in self.crew.pids)
+        return sum(self._keeping.get(pid, 0) for pid in self.pool.pids)
 
-    def hand_over(self, heir: Callable[[int], Member | None]) -> None:
+    def hand_over(self, heir: Callable[[int], Worker | None]) -> None:
         """Have each of them hand over to the *heir* of its number, and end.
 
         Who could not hand over tries again, for the heir may have died, or had no room.
         """
         self._heir = heir
         self._deadline = time.monotonic() + PATIENCE
-        for old in self.crew.members:
+        for old in self.pool.workers:
             self._give(old)
 
-    def _give(self, old: Member) -> None:
-        if old.pid not in self.crew.pids:
+    def _give(self, old: Worker) -> None:
+        if old.pid not in self.pool.pids:
             return
         heir = self._heir(old.number)
         if heir is None:
@@ -118,10 +118,10 @@ class DrainingWorkers:
             heir.send(Take(), [taking.fileno()])
             old.send(Give(), [giving.fileno()])
 
-    def _kept(self, old: Member, message: Kept, descriptors: list[int]) -> None:
+    def _kept(self, old: Worker, message: Kept, descriptors: list[int]) -> None:
         self._try_again(old, message.sessions)
 
-    def _try_again(self, old: Member, sessions: int, *, failed: bool = True) -> None:
+    def _try_again(self, old: Worker, sessions: int, *, failed: bool = True) -> None:
         tries = self._tries[old.pid] = self._tries.get(old.pid, 0) + failed
         if tries < MOST_TRIES and time.monotonic() < self._deadline:
             self._loop.later(RETRY, partial(self._give, old))
@@ -133,12 +133,12 @@ class DrainingWorkers:
             self._all_kept()
 
 
-def as_left(members: Iterable[Member]) -> list[tuple[int, int, Descriptor]]:
-    """Return *members* for an upgrade, fit for JSON: number, process and descriptor of each."""
-    return [(member.number, member.pid, Descriptor.of(member.channel)) for member in members]
+def as_left(workers: Iterable[Worker]) -> list[tuple[int, int, Descriptor]]:
+    """Return *workers* for an upgrade, fit for JSON: number, process and descriptor of each."""
+    return [(worker.number, worker.pid, Descriptor.of(worker.channel)) for worker in workers]
 
 
-def _ignore(member: Member, message: Any, descriptors: list[int]) -> None:
+def _ignore(worker: Worker, message: Any, descriptors: list[int]) -> None:
     """Ignore an answer to a question of the predecessor process."""
 
 

@@ -106,7 +106,7 @@ class DataConnections:
         old = parent.route
         if not old.port:
             return self._routing.find(parent.client_host, old.mapped)
-        new = self._routing.find_inward(parent.client_host, old.mapped, parent.mapped_port)
+        new = self._routing.find_v4_to_v6(parent.client_host, old.mapped, parent.mapped_port)
         refused = new.refused or (None if new.server == old.server else MAP_GONE)
         return Route(old.mapped, old.server, old.source, refused, port=old.port)
 

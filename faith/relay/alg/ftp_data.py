@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Session
 
-    OpenDoor = Callable[[_socket.socket, str, Callable[[], None]], None]
+    AskForPinhole = Callable[[_socket.socket, str, Callable[[], None]], None]
 
 
 class Supervised(NamedTuple):
     """The supervisor's privileged services for FTP.
 
-    *stock* has sockets of IPv6, *stock4* of IPv4.  *open_door* is called with a listener at a
+    *stock* has sockets of IPv6, *stock4* of IPv4.  *ask_for_pinhole* is called with a listener at a
     mapped address, the host that may connect to it whatever other faithds steer, and a callback for
     the moment from which it can.
     """
@@ -34,7 +34,7 @@ class Supervised(NamedTuple):
     stock: Stock
     stock4: Stock
     secured: Secured
-    open_door: OpenDoor
+    ask_for_pinhole: AskForPinhole
 
 
 class FtpData:
@@ -56,7 +56,7 @@ class FtpData:
     ) -> None:
         self.loop = loop
         self.plane = plane
-        self.stock, self.stock4, self.secured, self.open_door = supervised
+        self.stock, self.stock4, self.secured, self.ask_for_pinhole = supervised
         self.counters = counters
         self.resets = Resets(loop, reset)
         self._routing = routing
@@ -70,7 +70,7 @@ class FtpData:
         route = session.route
         if not route.port:
             return True
-        there = self._routing.find_inward(session.client_host, route.mapped, port)
+        there = self._routing.find_v4_to_v6(session.client_host, route.mapped, port)
         if there.refused:
             return there.refused == NOT_MAPPED
         return there.server == route.server and there.port == port

@@ -9,7 +9,7 @@ from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
 from faith.translation.proxy import V1, V2
 
 FTP = Ports([(21, 21)])
-CLIENT, GATEWAY, EITHER = INWARD_SOURCES = "client", "gateway", "either"
+CLIENT, GATEWAY, EITHER = V4_TO_V6_SOURCES = "client", "gateway", "either"
 """The source addresses by which IPv6 servers may see clients of IPv4.
 
 An address that stands for the client, without which it is refused; the gateway's own; or that where
@@ -26,8 +26,9 @@ class Settings:
     *rsh* and *rlogin* are served as these protocols require.  *reserved_port* is KAME's ``-p``.
     The PROXY protocol introduces the client to servers at the ports in *proxy_v1* and *proxy_v2*.
 
-    For clients of IPv4, *inward_ftp* are the servers' ports of FTP, *inward_source* is one of
-    `INWARD_SOURCES`, and *inward_proxy* is the version of the PROXY protocol that servers expect.
+    For clients of IPv4, *v4_to_v6_ftp* are the servers' ports of FTP, *v4_to_v6_source* is one of
+    `V4_TO_V6_SOURCES`, and *v4_to_v6_proxy* is the version of the PROXY protocol that servers
+    expect.
     """
 
     connect_timeout: float = 10.0
@@ -41,9 +42,9 @@ class Settings:
     rlogin: Ports = NO_PORTS
     proxy_v1: Ports = NO_PORTS
     proxy_v2: Ports = NO_PORTS
-    inward_ftp: Ports = FTP
-    inward_source: str = CLIENT
-    inward_proxy: str | None = None
+    v4_to_v6_ftp: Ports = FTP
+    v4_to_v6_source: str = CLIENT
+    v4_to_v6_proxy: str | None = None
 
     @property
     def reserved(self) -> Ports:
@@ -56,9 +57,9 @@ class Settings:
 
         Every connection looks here, and ranges of ports are slow to search.
         """
-        if self.inward_proxy:
+        if self.v4_to_v6_proxy:
             return frozenset(ALL_PORTS)
-        return frozenset((*self.ftp, *self.rsh, *self.proxy_v1, *self.proxy_v2, *self.inward_ftp))
+        return frozenset((*self.ftp, *self.rsh, *self.proxy_v1, *self.proxy_v2, *self.v4_to_v6_ftp))
 
     def proxy(self, port: int) -> str | None:
         """The version of the PROXY protocol that servers at *port* expect, if any."""

@@ -54,7 +54,7 @@ class Routing:
 
     def __init__(self, policy: Policy) -> None:
         self._routes: dict[tuple[str, str], Route] = {}
-        self._inward: dict[tuple[str, str, int], Route] = {}
+        self._v4_to_v6: dict[tuple[str, str, int], Route] = {}
         self._policy = policy
 
     @property
@@ -66,7 +66,7 @@ class Routing:
     def policy(self, policy: Policy) -> None:
         self._policy = policy
         self._routes.clear()
-        self._inward.clear()
+        self._v4_to_v6.clear()
 
     def find(self, client: str, mapped: str) -> Route:
         """The route of a connection from *client* to *mapped*, both IPv6 addresses as text."""
@@ -78,22 +78,22 @@ class Routing:
             route = self._routes[key] = route_of(self._policy, client, mapped)
         return route
 
-    def find_inward(self, client: str, mapped: str, port: int) -> Route:
+    def find_v4_to_v6(self, client: str, mapped: str, port: int) -> Route:
         """The route of a connection from *client* to *port* of *mapped*, IPv4 addresses as text."""
         key = client, mapped, port
-        route = self._inward.get(key)
+        route = self._v4_to_v6.get(key)
         if route is None:
             found = admit_from_v4(self._policy, number(client), number(mapped), port)
-            route = _inward_route(found, mapped)
+            route = _v4_to_v6_route(found, mapped)
             # An address that nobody was lent may be lent soon.
             if not found.leased and found.refused != NOT_MAPPED:
-                if len(self._inward) >= REMEMBERED:
-                    self._inward.clear()
-                self._inward[key] = route
+                if len(self._v4_to_v6) >= REMEMBERED:
+                    self._v4_to_v6.clear()
+                self._v4_to_v6[key] = route
         return route
 
 
-def _inward_route(found: V4ToV6Verdict, mapped: str) -> Route:
+def _v4_to_v6_route(found: V4ToV6Verdict, mapped: str) -> Route:
     if found.refused:
         return Route(mapped, refused=found.refused)
     source = None if found.source is None else _text6(found.source)
