@@ -62,7 +62,7 @@ def run(
         book = None
         if settings.pool:
             # In memory too, so that those who come know what those who go have lent meanwhile.
-            leases = Leases(settings.pool)
+            leases = Leases.create(settings.pool)
             undo.callback(leases.close)
             book = Book.create(settings.pool_file, settings.pool, leases)
             undo.callback(book.close)

@@ -162,7 +162,11 @@ class Supervisor:
         undo.callback(self._relaying.close)
         self._relaying.set_up(rules, legacy["relaying"] if legacy else None, on_trial=on_trial)
         self._companions.decide_by(self._relaying.parts)
-        self._presence = discovery.announce(self._state, legacy["presence"] if legacy else None)
+        self._presence = (
+            discovery.Announcement.adopt(legacy["presence"], self._state)
+            if legacy
+            else discovery.Announcement.create(self._state)
+        )
         undo.callback(self._presence.close)
         if not on_trial:
             self._be_found(undo)
