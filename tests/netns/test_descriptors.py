@@ -20,6 +20,7 @@ import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX
+from tests.dns.program import FaithDns
 from tests.faithd import WITHOUT_BPF
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway
@@ -126,10 +127,10 @@ def words(kinds: Counter[str]) -> str:
     return " ".join(sorted(kinds.elements()))
 
 
-def children(gateway: Gateway) -> list[tuple[str, str]]:
+def children(daemon: Gateway | FaithDns) -> list[tuple[str, str]]:
     """What each child shares with its supervisor, and what it has opened for itself."""
-    theirs, found = Open(gateway.process.pid), []
-    for pid in gateway.workers:
+    theirs, found = Open(daemon.process.pid), []
+    for pid in daemon.workers:
         with contextlib.suppress(FileNotFoundError):  # it has ended
             ours = Open(pid)
             own = Counter({k: n for k, n in ours.without(theirs).items() if k not in _OWN})
@@ -185,3 +186,18 @@ def test_the_next_program_has_all_that_it_does_not_open_anew(gateway: Gateway) -
         numbers = Counter({"faith-numbers": 1})  # two of them: its own, and the predecessor's
         assert before.without(after) == (ANEW + numbers if program > 2 else ANEW)
         assert after.without(before) == ANEW + numbers
+
+
+def test_so_has_a_child_of_faith_dns(lab: ThreeHosts, tmp_path: Path) -> None:
+    pool = "--pool", "198.51.100.0/29", "--pool-file", str(tmp_path / "pool")
+    words = "--forward", CLIENT, "--metrics", "[::1]:9064", *pool
+    daemon = FaithDns(lab.gateway, tmp_path / "log", *words)
+    for pid in daemon.workers:
+        os.kill(pid, signal.SIGKILL)
+    daemon.wait_said("another takes its place", 2)
+    expected = [SHARED["name server"], SHARED["admin listener"]]
+    with contextlib.suppress(TimeoutError):  # the difference says more
+        wait_until(lambda: [some for some, _ in children(daemon)] == expected, 5, "two children")
+    assert [some for some, _ in children(daemon)] == expected
+    daemon.process.terminate()
+    assert daemon.process.wait(5) == 0
