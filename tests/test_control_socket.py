@@ -179,7 +179,7 @@ def test_a_request_can_be_taken_and_answered_when_its_time_is_over(
     daemon.turn(0.1)
     with pytest.raises(BlockingIOError):
         channel.receive()
-    after = PendingRequests([os.dup(fd) for fd in before.state()])
+    after = PendingRequests.adopt([os.dup(fd) for fd in before.state()])
     before._channels[0].close()  # as execve(2) leaves it: the copy is all there is
     after.answer(programs=2)
     assert channel.receive() == Received({"programs": 2}, [])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running, announce, running
+from faith.daemon.host.discovery import Announcement, Running, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 STATE = Running(1, "test", "23", "route", 2, 1.5, ["2001:db8:ffff::/96"], [])
 ANNOUNCE = """
 import select, sys
-from faith.daemon.host.discovery import Running, announce
+from faith.daemon.host.discovery import Running, Announcement
 state = Running(1, "test", "23", "route", 2, 1.5, ["2001:db8:ffff::/96"], [])
-announcement = announce(lambda: state)
+announcement = Announcement.create(lambda: state)
 print("ready", flush=True)
 while sys.stdin not in select.select([announcement, sys.stdin], [], [])[0]:
     if sys.argv[1] == "answer":
@@ -77,7 +77,7 @@ def test_is_gone_with_its_process(another: Another) -> None:
 
 
 def test_does_not_find_itself() -> None:
-    announcement = announce(lambda: STATE)
+    announcement = Announcement.create(lambda: STATE)
     assert found() == []
     announcement.close()
 
@@ -106,7 +106,7 @@ def test_a_process_of_another_pid_namespace_is_known_by_its_own_number() -> None
 
 
 def test_two_processes_of_the_same_number_can_share_a_network() -> None:
-    both = [announce(lambda: STATE), announce(lambda: STATE)]
+    both = [Announcement.create(lambda: STATE), Announcement.create(lambda: STATE)]
     names = set()
     for announcement in both:
         with socket.socket(fileno=os.dup(announcement.fileno())) as sock:

@@ -64,7 +64,7 @@ def run(
         lease_file = None
         if settings.pool:
             # In memory too, so that those who come know what those who go have lent meanwhile.
-            leases = Leases(settings.pool)
+            leases = Leases.create(settings.pool)
             undo.callback(leases.close)
             lease_file = LeaseFile.create(settings.pool_file, settings.pool, leases)
             undo.callback(lease_file.close)

@@ -179,8 +179,10 @@ class Supervisor:
             undo.callback(service.close)
             left = inherited.of_service(name) if inherited else None
             service.set_up(settings, policy, left, on_trial=on_trial)
-        self._announcement = discovery.announce(
-            self._state, inherited["presence"] if inherited else None
+        self._announcement = (
+            discovery.Announcement.adopt(inherited["presence"], self._state)
+            if inherited
+            else discovery.Announcement.create(self._state)
         )
         undo.callback(self._announcement.close)
         if not on_trial:

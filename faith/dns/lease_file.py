@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns.pool import FORM, Pool, hosts
 from faith.errors import ConfigError, FaithError, SetupError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.leases import NOTHING
 
 if TYPE_CHECKING:
@@ -69,10 +70,14 @@ class LeaseFile:
 
     @classmethod
     def adopt(
-        cls, fd: int, path: Path, networks: Sequence[Network], leases: Leases | None = None
+        cls, state: int, path: Path, networks: Sequence[Network], leases: Leases | None = None
     ) -> Self:
-        """Adopt the lease file that the predecessor process left open at *fd*."""
-        return cls(fd, path, networks, leases)
+        """Adopt the lease file whose `state` the predecessor process left."""
+        return cls(state, path, networks, leases)
+
+    def state(self) -> Descriptor:
+        """Return the descriptor of the file, for an upgrade."""
+        return Descriptor(self._file)
 
     def fileno(self) -> int:
         """The descriptor of the file, which is nobody else's for as long as it is open."""

@@ -145,7 +145,7 @@ class TestDamage:
         lease_file.save(pool, now=1000)
         lease_file.close()
         assert lines(path)[1] == "198.18.0.1 2001:db8::1 -820.000"
-        leases = Leases(NETWORKS)
+        leases = Leases.create(NETWORKS)
         again = LeaseFile.create(path, NETWORKS, leases).pool(now=5)
         found = again.find(FIRST)
         assert found

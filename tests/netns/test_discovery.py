@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.host.discovery import Running, announce, running
+from faith.daemon.host.discovery import Announcement, Running, running
 
 if TYPE_CHECKING:
     from tests.netns.conftest import Fork, Report
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("private_network")]
 
 def serve(report: Report, user: int) -> None:
     os.setresuid(user, user, user)
-    announcement = announce(lambda: Running(1, "telnet", "23", "route", 1, 0.0, [], []))
+    announcement = Announcement.create(lambda: Running(1, "telnet", "23", "route", 1, 0.0, [], []))
     report("ready")
     while True:
         select.select([announcement], [], [])

@@ -89,7 +89,7 @@ class Bench:
 
     def __init__(self) -> None:
         for address in (f"{SERVER}/32", f"{CLIENT}/128"):
-            subprocess.run(["ip", "address", "add", address, "dev", "lo"], check=True)
+            subprocess.run(["ip", "address", "add", address, "dev", "lo", "nodad"], check=True)
         routes.reserve(PREFIX)
         self.sockets = UdpSockets(
             arrivals(socket.AF_INET6),

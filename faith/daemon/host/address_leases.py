@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError
-from faith.kernel.descriptor import Descriptor
 from faith.kernel.netlink import routes
 from faith.kernel.shared.leases import Leases
 from faith.translation.map import overlap, text4
@@ -53,10 +52,10 @@ class AddressLeases:
             _check(pool)
         if left and left["descriptors"]:
             memory, lease_file = left["descriptors"]
-            self._leases = Leases(pool, memory)
+            self._leases = Leases.adopt(memory, pool)
             self.lease_file = LeaseFile.adopt(lease_file, file, pool, self._leases)
             return
-        leases = Leases(pool)
+        leases = Leases.create(pool)
         try:
             self.lease_file = LeaseFile.create(file, pool, leases)
         except FaithError as error:
@@ -79,7 +78,7 @@ class AddressLeases:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         held = []
         if self._leases and self.lease_file:
-            held = [Descriptor.of(self._leases), Descriptor.of(self.lease_file)]
+            held = [self._leases.state(), self.lease_file.state()]
         return {"same": self._same, "descriptors": held}
 
     def close(self) -> None:

@@ -63,22 +63,28 @@ class Running:
 
 
 class Announcement:
-    """The socket by which a daemon is discovered; it answers with what *state* returns.
+    """The socket by which a daemon is discovered; it answers with what *running* returns.
 
-    Wait until ``fileno()`` is readable, then call ``answer()``.  *descriptor* is the socket of the
-    predecessor process.
+    Wait until ``fileno()`` is readable, then call ``answer()``.
     """
 
-    def __init__(self, state: Callable[[], Running], descriptor: int | None = None) -> None:
-        self._state = state
-        if descriptor is not None:
-            self._socket = socket.socket(fileno=descriptor)
-            self._socket.setblocking(False)
-            return
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setblocking(False)
-        self._socket.bind(_free_name())
-        self._socket.listen()
+    def __init__(self, sock: socket.socket, running: Callable[[], Running]) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._running = running
+
+    @classmethod
+    def create(cls, running: Callable[[], Running]) -> Announcement:
+        """Listen on a name of this process."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.bind(_free_name())
+        sock.listen()
+        return cls(sock, running)
+
+    @classmethod
+    def adopt(cls, state: int, running: Callable[[], Running]) -> Announcement:
+        """Adopt the socket whose `state` the predecessor process left."""
+        return cls(socket.socket(fileno=state), running)
 
     def fileno(self) -> int:
         """Return the descriptor to wait on."""
@@ -95,16 +101,11 @@ class Announcement:
                 asking, _ = self._socket.accept()
                 with asking, suppress(OSError):
                     asking.setblocking(False)
-                    asking.send(json.dumps(asdict(self._state())).encode())
+                    asking.send(json.dumps(asdict(self._running())).encode())
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-
-def announce(state: Callable[[], Running], descriptor: int | None = None) -> Announcement:
-    """Make the daemon discoverable by :func:`running`; see :class:`Announcement`."""
-    return Announcement(state, descriptor)
 
 
 def _free_name() -> str:

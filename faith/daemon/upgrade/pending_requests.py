@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 
 class PendingRequests:
-    """The pending requests, with the descriptors *left* by the predecessor process."""
+    """The pending requests, by the *channels* of those who wait for an answer."""
 
-    def __init__(self, left: Iterable[int] = ()) -> None:
-        self._channels = [JsonChannel(socket.socket(fileno=fd)) for fd in left]
+    def __init__(self, channels: Iterable[JsonChannel] = ()) -> None:
+        self._channels = list(channels)
+
+    @classmethod
+    def adopt(cls, state: Iterable[int]) -> PendingRequests:
+        """Adopt the requests whose `state` the predecessor process left."""
+        return cls(JsonChannel(socket.socket(fileno=fd)) for fd in state)
 
     def add(self, request: Request) -> None:
         """Add *request*, to be answered when the upgrade has ended."""

@@ -48,7 +48,7 @@ class Upgrades:
     ) -> None:
         self._upgrade = Upgrade(loop, self._left, self._stay)
         self._things = things
-        self._waiting = PendingRequests(
+        self._waiting = PendingRequests.adopt(
             inherited["waiting"] if inherited and not inherited.on_trial else ()
         )
         self._failed: list[Failed] = []

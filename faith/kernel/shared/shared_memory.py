@@ -95,8 +95,8 @@ class SharedMemory:
     def enter(self, number: int | None) -> None:
         """In a forked process: write part *number* from now on, or none, and read the others.
 
-        A program that writes elsewhere is killed by the kernel (SIGSEGV), once the descriptor is
-        closed.  A second call changes nothing.
+        A program that writes elsewhere is killed by the kernel (SIGSEGV).  The descriptor, by which
+        it could be mapped anew, is still to be closed.  A second call changes nothing.
         """
         if not self._entered:
             self._entered = True
