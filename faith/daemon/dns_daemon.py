@@ -19,6 +19,7 @@ from faith.daemon.process.systemd import notify, reloading, watchdog_interval
 from faith.daemon.process.worker_pool import PoolEvents
 from faith.daemon.services.admin import Admin
 from faith.daemon.services.dns_workers import DnsWorkers
+from faith.daemon.services.rolling_restart import RollingRestart
 from faith.dns import dns_counters
 from faith.dns.dns_counters import Counters
 from faith.dns.lease_file import LeaseFile
@@ -31,7 +32,6 @@ from faith.kernel.shared.shared_counters import Area
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from faith.daemon.process.worker_pool import WorkerPool
     from faith.dns.service import Settings
     from faith.kernel.descriptor import Source
 
@@ -91,10 +91,11 @@ class _DnsDaemon:
         self._area = Area((dns_counters.LAYOUT, health.COMMON), workers + 1)
         self._life = Health(self._area.slab(workers, health.COMMON))
         self._life.started(time.time())
-        self._answering = self._made(replace(settings, shared=workers > 1))
-        self._coming: DnsWorkers | None = None
-        self._going: list[DnsWorkers] = []
-        self._ending = False
+        self._settings = settings
+        # Whatever there is to read anew, others answer by it.
+        self._names = RollingRestart(self._loop, self._made, lambda settings: object())
+        self._is_reloading = False
+        self._is_ending = False
         self._serves = False
         self._admin = (
             Admin(self._loop, metrics, self._area, self._life, user, self._keep_only)
@@ -102,7 +103,7 @@ class _DnsDaemon:
             else None
         )
 
-    def _made(self, settings: Settings) -> DnsWorkers:
+    def _made(self, settings: Settings, inherited: None) -> DnsWorkers:
         return DnsWorkers(
             self._loop,
             settings,
@@ -131,12 +132,13 @@ class _DnsDaemon:
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
-            undo.callback(self._kill)
+            undo.callback(self._names.close)
+            self._names.set_up(replace(self._settings, shared=self._workers > 1))
             if self._admin:
                 undo.callback(self._admin.pool.kill)
-                self._admin.start(partial(self._answering.start, self._serving))
+                self._admin.start(partial(self._names.start, self._serving))
             else:
-                self._answering.start(self._serving)
+                self._names.start(self._serving)
             self._loop.run()
 
     def _counters(self, number: int) -> Counters:
@@ -149,79 +151,68 @@ class _DnsDaemon:
         self._area.enter(None)
         close_others([self._log, *kept])
 
-    def _pools(self) -> list[WorkerPool]:
-        """Return the pools that may have processes, the serving pool first."""
-        self._going = [one for one in self._going if one.pool.pids]
-        coming = [self._coming] if self._coming else []
-        return [one.pool for one in (self._answering, *coming, *self._going)]
-
-    def _kill(self) -> None:
-        for pool in self._pools():
-            pool.kill()
-
     def _changed(self) -> None:
-        if not self._serves:
-            return
-        pool = self._answering.pool
-        self._life.serving(pool.serving, pool.restarts)
-        self._life.late(len(pool.late))
+        group = self._names.group
+        if self._serves and group:
+            self._life.serving(group.pool.serving, group.pool.restarts)
+            self._life.late(len(group.pool.late))
 
     def _emptied(self) -> None:
-        if self._ending and not self._answering.pool.pids:
+        if self._is_ending and not any(pool.pids for pool in self._names.pools()):
             self._loop.stop()
 
     def _serving(self) -> None:
         """Report that all serve."""
-        pool = self._answering.pool
+        assert self._names.group
         was_serving, self._serves = self._serves, True
         self._changed()
         notify("READY=1")
-        log.log(NOTICE, "serving, workers: %s", " ".join(map(str, pool.pids)))
+        pids = self._names.group.pool.pids
+        log.log(NOTICE, "serving, workers: %s", " ".join(map(str, pids)))
         if not was_serving:
             self._keep_watchdog(watchdog_interval())
 
     def _keep_watchdog(self, interval: float) -> None:
         if interval:
-            if not self._answering.pool.late:
+            if not (self._names.group and self._names.group.pool.late):
                 notify("WATCHDOG=1")
             self._loop.later(interval, partial(self._keep_watchdog, interval))
 
     def _handle_sighup(self) -> None:
         """Start workers that go by what there is to read now, beside those that serve."""
-        if self._ending or self._coming:
+        if self._is_ending or self._is_reloading:
             return
         reloading()
+        self._is_reloading = True
         try:
-            self._coming = self._made(replace(self._read(), shared=True))
-            self._coming.start(self._take, self._not_reloaded)
+            settings = replace(self._read(), shared=True)
+            self._names.prepare(settings, self._reloaded, self._not_reloaded)
         except FaithError as error:
             self._not_reloaded(error)
 
-    def _take(self) -> None:
-        """All of those that come serve; the others may go."""
-        assert self._coming
-        self._going.append(self._answering)
-        self._answering.dismiss()
-        self._answering, self._coming = self._coming, None
-        log.log(NOTICE, "read again")
-        self._serving()
+    def _reloaded(self) -> None:
+        """All new workers serve; the others may go."""
+        if self._is_reloading:
+            self._is_reloading = False
+            self._names.apply()
+            log.log(NOTICE, "read again")
+            self._serving()
 
     def _not_reloaded(self, error: FaithError) -> None:
-        if self._coming:
-            self._coming.pool.kill()
-            self._coming = None
-        log.error("not read again: %s", error)
-        notify("READY=1")
+        if self._is_reloading:
+            self._is_reloading = False
+            self._names.drop()
+            log.error("not read again: %s", error)
+            notify("READY=1")
 
     def _handle_sigterm(self) -> None:
         notify("STOPPING=1")
-        self._ending = True
+        self._is_ending = True
+        self._is_reloading = False
         self._life.drain()
         self._loop.later(GRACE, self._loop.stop)
-        if self._coming:
-            self._coming.pool.kill()
-            self._coming = None
-        self._answering.dismiss()
+        self._names.drain()
 
     def _handle_sigchld(self) -> None:
-        reap(pool.reaped for pool in [*self._pools(), *([self._admin.pool] if self._admin else [])])
+        admin = [self._admin.pool] if self._admin else []
+        reap(pool.reaped for pool in (*self._names.pools(), *admin))

@@ -152,7 +152,7 @@ class DatagramGroup(ProcessGroup):
 
 def datagram_service(
     loop: Loop, protocol: TranslatedProtocol, leases: AddressLeases, leave: Leave
-) -> RollingRestart:
+) -> RollingRestart[Settings]:
     """Return the service of *protocol*; the arguments are those of `DatagramGroup`.
 
     Its settings need no restart: there is a process when they are wanted, and else there is none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from faith.daemon.process.messages import Stop
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from faith.daemon.config.policy import PolicyInputs
-    from faith.daemon.config.settings import Settings
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.worker_pool import WorkerPool
     from faith.daemon.services.interface import Refuse, Then
+
+S = TypeVar("S")
+"""The settings that groups are made of."""
 
 
 class ProcessGroup:
@@ -54,7 +56,7 @@ class ProcessGroup:
         """Have the processes apply *policy*; called before the start as well."""
         return
 
-    def apply_settings(self, settings: Settings) -> None:
+    def apply_settings(self, settings: Any) -> None:
         """Have the processes apply *settings*, which need no restart."""
         return
 
@@ -74,12 +76,12 @@ class ProcessGroup:
 
 
 class _Prepared(NamedTuple):
-    settings: Settings
+    settings: Any
     restarts: bool
     group: ProcessGroup | None
 
 
-class RollingRestart:
+class RollingRestart(Generic[S]):
     """A service of one process group after another.
 
     *make* returns a group for some settings, or None when they ask for none.  It is also called
@@ -91,8 +93,8 @@ class RollingRestart:
     def __init__(
         self,
         loop: Loop,
-        make: Callable[[Settings, Any], ProcessGroup | None],
-        key: Callable[[Settings], object],
+        make: Callable[[S, Any], ProcessGroup | None],
+        key: Callable[[S], object],
         *,
         to_the_end: bool = False,
     ) -> None:
@@ -100,7 +102,7 @@ class RollingRestart:
         self._key = key
         self._to_the_end = to_the_end
         self._key_now: object = None
-        self._policy: PolicyInputs
+        self._policy: PolicyInputs | None = None
         self._prepared: _Prepared | None = None
         self._now: ProcessGroup | None = None
         self._leaving: list[ProcessGroup] = []
@@ -109,7 +111,12 @@ class RollingRestart:
         self._inherited: Any = None
 
     def set_up(
-        self, settings: Settings, policy: PolicyInputs, inherited: Any, *, on_trial: bool
+        self,
+        settings: S,
+        policy: PolicyInputs | None = None,
+        inherited: Any = None,
+        *,
+        on_trial: bool = False,
     ) -> None:
         """Make the first group.  Raises SetupError."""
         self._on_trial = on_trial
@@ -118,7 +125,13 @@ class RollingRestart:
         self._inherited = inherited and inherited["group"]
         self._key_now = self._key(settings)
         self._now = self._make(settings, self._inherited)
-        self.apply_policy(policy)
+        if policy is not None:
+            self.apply_policy(policy)
+
+    @property
+    def group(self) -> ProcessGroup | None:
+        """The group that serves."""
+        return self._now
 
     def start(self, on_ready: Then) -> None:
         """Start the group; on trial only if it might not come up."""
@@ -146,7 +159,7 @@ class RollingRestart:
         for group in self._groups():
             group.apply_policy(policy)
 
-    def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
+    def prepare(self, settings: S, on_ready: Then, on_failure: Refuse) -> None:
         """Start another group beside the one that serves, if it has to be another."""
         if self._key(settings) == self._key_now:
             self._prepared = _Prepared(settings, False, None)
@@ -157,7 +170,8 @@ class RollingRestart:
         if group is None:
             on_ready()
         else:
-            group.apply_policy(self._policy)
+            if self._policy is not None:
+                group.apply_policy(self._policy)
             group.start(on_ready, on_failure)
 
     def apply(self) -> None:
@@ -169,7 +183,7 @@ class RollingRestart:
         if restarts:
             self._dismiss(self._now)
             self._now, self._key_now = group, self._key(settings)
-            if group:
+            if group and self._policy is not None:
                 group.steer(self._policy)
         elif self._now:
             self._now.apply_settings(settings)
