@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -53,9 +54,15 @@ class Asking:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours: Channel[Any, Any] = Channel(ours)
         self.theirs: Channel[Any, Any] = Channel(theirs)
+        self.taken = False
 
     def take(self) -> Channel[Any, Any]:
+        self.taken = True
         return self.ours
+
+    @property
+    def answered(self) -> bool:
+        return bool(select.select([self.theirs], [], [], 0)[0])
 
     @property
     def answer(self) -> Any:
@@ -129,11 +136,32 @@ def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
     made = made_of()
     made.begin(request(asking), later=True)
     assert Upgrade.last.begun == 0
+    assert asking.taken, "its connection would be closed before the hand-over is"
     made.handed_over()
     assert Upgrade.last.begun == 1
+    assert not asking.answered
     made.handed_over()
     assert Upgrade.last.begun == 1
     assert asking.answer == {"programs": 1, "kept": 0}
+
+
+def test_one_that_is_for_later_is_answered_when_the_daemon_stops() -> None:
+    asking = Asking()
+    made = made_of()
+    made.begin(request(asking), later=True)
+    made.close()
+    assert asking.answer == {"error": "it is being stopped"}
+
+
+def test_one_that_is_for_later_and_fails_is_told() -> None:
+    asking = Asking()
+    told: list[str] = []
+    made = made_of()
+    made.begin(request(asking), lambda error: told.append(str(error)), later=True)
+    made.handed_over()
+    Upgrade.last.failed(FaithError("no such key"))
+    assert asking.answer == {"error": "not upgraded: no such key"}
+    assert told == ["no such key"]
 
 
 def test_a_program_on_trial_answers_nobody() -> None:

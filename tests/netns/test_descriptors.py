@@ -169,9 +169,9 @@ def test_a_child_has_what_is_its_own_of_the_supervisors(gateway: Gateway) -> Non
         client.connect(str(gateway.control))
         for pid in gateway.workers:
             os.kill(pid, signal.SIGKILL)
-        gateway.wait_said("another takes its place", len(SHARED))
+        gateway.wait_said("another takes its place", len(SHARED), 15)
         with contextlib.suppress(TimeoutError):  # the difference says more
-            wait_until(lambda: children(gateway) == EXPECTED, 5, "every child in its place")
+            wait_until(lambda: children(gateway) == EXPECTED, 15, "every child in its place")
         assert children(gateway) == EXPECTED
 
 
@@ -181,7 +181,7 @@ def test_the_next_program_has_all_that_it_does_not_open_anew(gateway: Gateway) -
         before = Open(gateway.process.pid)
         gateway.signal(signal.SIGUSR2)
         gateway.wait_said(f"upgraded to program {program}", seconds=30)
-        wait_until(lambda: len(gateway.workers) == len(SHARED), 10, "the old processes gone")
+        wait_until(lambda: len(gateway.workers) == len(SHARED), 15, "the old processes gone")
         after = Open(gateway.process.pid)
         numbers = Counter({"faith-numbers": 1})  # two of them: its own, and the predecessor's
         assert before.without(after) == (ANEW + numbers if program > 2 else ANEW)
@@ -197,7 +197,7 @@ def test_so_has_a_child_of_faith_dns(lab: ThreeHosts, tmp_path: Path) -> None:
     daemon.wait_said("another takes its place", 2)
     expected = [SHARED["name server"], SHARED["admin listener"]]
     with contextlib.suppress(TimeoutError):  # the difference says more
-        wait_until(lambda: [some for some, _ in children(daemon)] == expected, 5, "two children")
+        wait_until(lambda: [some for some, _ in children(daemon)] == expected, 15, "two children")
     assert [some for some, _ in children(daemon)] == expected
     daemon.process.terminate()
     assert daemon.process.wait(5) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.daemon.observe.log import NOTICE
@@ -52,7 +51,8 @@ class Upgrades:
             inherited["waiting"] if inherited and not inherited.on_trial else ()
         )
         self._failed: list[Failed] = []
-        self._later: list[Callable[[], None]] = []
+        self._later = PendingRequests()
+        self._begin_later: list[Failed | None] = []
         self._is_next = inherited is not None
         self.programs: int = inherited["programs"] if inherited else 1
         """How many programs have served, this one included."""
@@ -75,11 +75,11 @@ class Upgrades:
 
         *request* is answered when it has ended, well or not; *failed* is called if it fails.
         """
+        if request:  # now: a connection of the control socket does not wait for long
+            (self._later if later else self._waiting).add(request)
         if later:
-            self._later.append(partial(self.begin, request, failed))
+            self._begin_later.append(failed)
             return
-        if request:
-            self._waiting.add(request)
         if failed:
             self._failed.append(failed)
         self._upgrade.begin()
@@ -89,9 +89,10 @@ class Upgrades:
         what = f"{kept} sessions end in old workers" if kept else "everything is handed over"
         log.log(NOTICE, "upgraded to program %d: %s", self.programs, what)
         self._waiting.answer(programs=self.programs, kept=kept)
-        later, self._later = self._later, []
-        for begin in later:
-            begin()
+        self._waiting, self._later = self._later, self._waiting
+        later, self._begin_later = self._begin_later, []
+        for failed in later:
+            self.begin(failed=failed)
 
     def reaped(self, pid: int, status: int) -> bool:
         """Handle the end of a process; return False when it was not on trial."""
@@ -100,7 +101,8 @@ class Upgrades:
     def close(self) -> None:
         """Cancel any trial, and refuse the pending requests."""
         self._upgrade.close()
-        self._waiting.answer(error="it is being stopped")
+        for requests in (self._waiting, self._later):
+            requests.answer(error="it is being stopped")
 
     def _stay(self, error: FaithError) -> None:
         self._waiting.answer(error=f"not upgraded: {error}")
