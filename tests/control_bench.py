@@ -14,8 +14,8 @@ from faith.kernel.sockets.tcp_sockets import stream_socket
 from faith.relay.alg.data_connections import DataConnections
 from faith.relay.alg.ftp import Ftp
 from faith.relay.alg.ftp_data import Supervised
-from faith.relay.alg.socket_pool import Stock
-from faith.relay.alg.tls_sessions import Secured
+from faith.relay.alg.socket_pool import SocketPool
+from faith.relay.alg.tls_sessions import TlsSessions
 from faith.relay.tcp.plane import Plane
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route
@@ -99,7 +99,9 @@ class Bench:
         supervised = Supervised(
             self._stock(socket.AF_INET6),
             self._stock(socket.AF_INET),
-            Secured(lambda kind, client, mapped, then: self._answer(then), self.loop.call_later),
+            TlsSessions(
+                lambda kind, client, mapped, then: self._answer(then), self.loop.call_later
+            ),
             lambda sock, host, then: self._answer(then),
         )
         routing: Any = SimpleNamespace(
@@ -109,12 +111,12 @@ class Bench:
         self._all.append(Ftp(self.loop, self.plane, routing, supervised, data, self.counters))
         return self._all[-1]
 
-    def _stock(self, family: int) -> Stock:
+    def _stock(self, family: int) -> SocketPool:
         def give(count: int) -> None:
             for _ in range(count):
                 self._answer(lambda: stock.add(stream_socket(family)))
 
-        stock = Stock(give)
+        stock = SocketPool(give)
         return stock
 
     def _answer(self, then: Callable[[], None]) -> None:

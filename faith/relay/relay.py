@@ -21,7 +21,7 @@ from faith.relay.handover import Handover
 from faith.relay.tcp import dial
 from faith.relay.tcp.accounting import Accounting
 from faith.relay.tcp.listener import Listener, Reserve, adopt
-from faith.relay.tcp.overload import Shedding
+from faith.relay.tcp.overload import Overload
 from faith.relay.tcp.plane import ERR, HUP, Plane
 from faith.relay.tcp.proxy_header import introduce
 from faith.relay.tcp.record import Record
@@ -83,7 +83,7 @@ class Relay:
         self._routing = Routing(policy)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
-        self._shedding = Shedding(loop, self._plane, self._is_ours, self._has_shed)
+        self._shedding = Overload(loop, self._plane, self._is_ours, self._has_shed)
         self._listeners: list[Listener] = []
         self._data_listeners = DataListeners(
             self._plane,

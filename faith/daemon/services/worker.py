@@ -44,9 +44,9 @@ from faith.daemon.services.session_dump import SessionDump
 from faith.kernel.shared.leases import GRACE
 from faith.kernel.sockets.tcp_sockets import cookie, reset
 from faith.relay.alg.ftp_data import Supervised
-from faith.relay.alg.socket_pool import Stock
-from faith.relay.alg.supervisor_requests import Requests
-from faith.relay.alg.tls_sessions import Secured
+from faith.relay.alg.socket_pool import SocketPool
+from faith.relay.alg.supervisor_requests import SupervisorRequests
+from faith.relay.alg.tls_sessions import TlsSessions
 from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
 from faith.relay.tcp.routing import number
@@ -133,12 +133,12 @@ class RelayProcess:
         self._drains = False
         self._room = Room()
         self._records = Records(loop, task.recording, log_handler.record)
-        self._stock = Stock(partial(self._ask_for_sockets, _socket.AF_INET6))
-        self._stock4 = Stock(partial(self._ask_for_sockets, _socket.AF_INET))
+        self._stock = SocketPool(partial(self._ask_for_sockets, _socket.AF_INET6))
+        self._stock4 = SocketPool(partial(self._ask_for_sockets, _socket.AF_INET))
         if task.relay.ftp:
             self._stock.fill()
-        self._requests = Requests(loop.call_soon)
-        secured = Secured(self._ask_for_steering, loop.call_later)
+        self._requests = SupervisorRequests(loop.call_soon)
+        secured = TlsSessions(self._ask_for_steering, loop.call_later)
         self._relay = Relay(
             loop,
             task.policy_inputs.policy(task.leases),

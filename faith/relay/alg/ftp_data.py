@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faith.relay.alg.data_connections import DataConnections
-    from faith.relay.alg.socket_pool import Stock
-    from faith.relay.alg.tls_sessions import Secured
+    from faith.relay.alg.socket_pool import SocketPool
+    from faith.relay.alg.tls_sessions import TlsSessions
     from faith.relay.tcp.plane import Plane
     from faith.relay.tcp.relay_counters import Counters
     from faith.relay.tcp.routing import Routing
@@ -31,9 +31,9 @@ class Supervised(NamedTuple):
     the moment from which it can.
     """
 
-    stock: Stock
-    stock4: Stock
-    secured: Secured
+    stock: SocketPool
+    stock4: SocketPool
+    secured: TlsSessions
     ask_for_pinhole: AskForPinhole
 
 
