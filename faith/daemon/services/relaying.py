@@ -17,11 +17,12 @@ from faith.daemon.process.worker_pool import PoolEvents, WorkerPool
 from faith.daemon.services.ftp_data import DataConnections
 from faith.daemon.services.listener_shares import ListenerShares
 from faith.daemon.services.local_service import LocalService
+from faith.daemon.services.prefix_steering import PrefixSteering
 from faith.daemon.services.session_queries import SessionQueries
 from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
-from faith.errors import SetupError
+from faith.errors import FaithError, SetupError
 from faith.kernel import steering
 from faith.kernel.steering import change_ports, route
 from faith.relay.tcp.admission import Admission, Tables
@@ -106,6 +107,7 @@ class Relaying:
                 empty=self._ended,
             ),
         )
+        self._prefix_steering = PrefixSteering(loop, self.pool, self._steer_to)
         self._shares = ListenerShares(self.pool, settings.workers, self._listeners)
         self.mapped_networks = MappedNetworks(settings.via, settings.workers, self._shares.share)
         self._undo.callback(self.mapped_networks.close)
@@ -248,19 +250,24 @@ class Relaying:
     def apply_policy(self, policy: PolicyInputs) -> None:
         """Have the workers apply *policy*, and steer to them what it says.
 
-        Raises FaithError or OSError when the kernel refuses a part; the rest is applied.
+        New prefixes are steered as soon as the workers know them.  Raises FaithError or OSError
+        when the kernel refuses other networks; the rest is applied.
         """
         before, self._policy = self._policy, policy
         self.pool.desire(POLICY, cache(policy.dumps), cache(lambda: policy.dumps(before.maps)))
-        # The workers know all of it already when the first connection comes.
+        if policy.prefixes != before.prefixes:
+            self._prefix_steering.follow(policy.prefixes)
+        if _about_networks(policy) != _about_networks(before):
+            self.mapped_networks.follow(policy.networks, policy.own)
+
+    def _steer_to(self, prefixes: tuple[Prefix, ...]) -> None:
         try:
-            if policy.prefixes != before.prefixes:
-                self.steering.set_prefixes(policy.prefixes)
-                self._steering_changed()
-                log.log(NOTICE, "prefixes: %s", _listed(policy.prefixes))
-        finally:
-            if _about_networks(policy) != _about_networks(before):
-                self.mapped_networks.follow(policy.networks, policy.own)
+            self.steering.set_prefixes(prefixes)
+        except (FaithError, OSError) as error:
+            log.error("a change of the prefixes is not followed: %s", error)
+            return
+        self._steering_changed()
+        log.log(NOTICE, "prefixes: %s", _listed(prefixes))
 
     def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
         """Prepare new settings, all of which workers can apply."""
