@@ -11,10 +11,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from faith.kernel.sockets.tcp_sockets import stream_socket
+from faith.relay.alg.data_connections import DataConnections
 from faith.relay.alg.ftp import Ftp
 from faith.relay.alg.ftp_data import Supervised
-from faith.relay.alg.socket_pool import Stock
-from faith.relay.alg.tls_sessions import Secured
+from faith.relay.alg.socket_pool import SocketPool
+from faith.relay.alg.tls_sessions import TlsSessions
 from faith.relay.tcp.plane import Plane
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route
@@ -98,21 +99,24 @@ class Bench:
     def new_ftp(self) -> Ftp:
         supervised = Supervised(
             {family: self._stock(family) for family in (socket.AF_INET6, socket.AF_INET)},
-            Secured(lambda kind, client, mapped, then: self._answer(then), self.loop.call_later),
+            TlsSessions(
+                lambda kind, client, mapped, then: self._answer(then), self.loop.call_later
+            ),
             lambda sock, host, then: self._answer(then),
         )
         routing: Any = SimpleNamespace(
             find=lambda client, mapped, port: Route(mapped, "127.0.0.1", "127.0.0.1")
         )
-        self._all.append(Ftp(self.loop, self.plane, routing, supervised, self))
+        data = DataConnections(self.loop, routing, self.source_ports, self.begin, self.refuse)
+        self._all.append(Ftp(self.loop, self.plane, routing, supervised, data, self.counters))
         return self._all[-1]
 
-    def _stock(self, family: int) -> Stock:
+    def _stock(self, family: int) -> SocketPool:
         def give(count: int) -> None:
             for _ in range(count):
                 self._answer(lambda: stock.add(stream_socket(family)))
 
-        stock = Stock(give)
+        stock = SocketPool(give)
         return stock
 
     def _answer(self, then: Callable[[], None]) -> None:
@@ -125,10 +129,6 @@ class Bench:
 
     counters = Counters()
     source_ports = SourcePorts()
-    settings: Any = SimpleNamespace(ftp=())
-
-    def connect(self, client: _socket.socket, peer: Any, mapped: str, port: int) -> None:
-        raise AssertionError("nobody comes by a listener")
 
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
         self.begun.append(session)

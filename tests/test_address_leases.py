@@ -12,6 +12,7 @@ from faith.daemon.host.address_leases import AddressLeases
 from faith.dns.options import Options
 from faith.dns.service import Settings
 from faith.errors import ConfigError, SetupError
+from faith.kernel.descriptor import descriptors
 from faith.kernel.netlink import routes
 from tests.datagram.wires import number
 
@@ -39,8 +40,8 @@ def lend(lent: AddressLeases, v4: int, v6: int) -> None:
 def test_without_a_pool_there_is_nothing(without: str, tmp_path: Path) -> None:
     lent = AddressLeases()
     lent.set_up(None if without == "dns" else Settings(Options(())), None)
-    assert (lent.book, lent.networks, lent.use(LENT)) == (None, (), None)
-    assert [*lent.descriptors()] == []
+    assert (lent.lease_file, lent.networks, lent.use(LENT)) == (None, (), None)
+    assert descriptors(lent.state()) == []
     lent.close()
     assert not list(tmp_path.iterdir())
 
@@ -62,14 +63,14 @@ def test_the_file_is_one_daemons_until_it_is_closed(
     first, second = AddressLeases(), AddressLeases()
     first.set_up(settings, None)
     second.set_up(settings, None)
-    assert (second.book, second.networks) == (None, ())
+    assert (second.lease_file, second.networks) == (None, ())
     assert "no address is lent until faithd is started anew" in caplog.text
     assert "another process lends by it" in caplog.text
     second.close()
     first.close()
     third = AddressLeases()
     third.set_up(settings, None)
-    assert third.book
+    assert third.lease_file
     third.close()
 
 
@@ -89,7 +90,7 @@ def test_the_next_program_goes_on_with_memory_and_file(settings: Settings) -> No
     first.set_up(settings, None)
     lend(first, LENT, HOST)
     left = json.loads(json.dumps(first.state()))
-    assert sorted(first.descriptors()) == sorted(left["descriptors"])
+    assert descriptors(first.state()) == left["descriptors"]
     left["descriptors"] = [os.dup(fd) for fd in left["descriptors"]]
     again.set_up(settings, left)
     assert again.use(LENT) == HOST
@@ -98,7 +99,7 @@ def test_the_next_program_goes_on_with_memory_and_file(settings: Settings) -> No
     first.close()
     another = AddressLeases()
     another.set_up(settings, None)
-    assert another.book is None
+    assert another.lease_file is None
     again.close()
 
 

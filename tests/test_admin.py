@@ -169,5 +169,5 @@ def test_an_address_that_is_taken_is_refused_by_name() -> None:
         port = other.getsockname()[1]
         loop = Loop()
         with pytest.raises(SetupError, match=f"listen on 127.0.0.1 port {port}: Address already"):
-            Admin(loop, ("127.0.0.1", port), AREA, pages()[1], "nobody", lambda: None)
+            Admin(loop, ("127.0.0.1", port), AREA, pages()[1], "nobody", lambda kept: None)
         loop.close()

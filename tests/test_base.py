@@ -12,22 +12,6 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 
-class HeldState:
-    """Something whose descriptor keeps kernel state alive."""
-
-    def __init__(self) -> None:
-        self.closed = 0
-
-    def close(self) -> None:
-        self.closed += 1
-
-    def state(self) -> int:
-        return 7
-
-    def fileno(self) -> int:
-        return 7
-
-
 def group(workers: int) -> list[socket.socket]:
     return [socket.socket() for _ in range(workers)]
 
@@ -58,21 +42,6 @@ def test_every_worker_has_a_listener_of_every_group() -> None:
     assert steering.listeners == [[web[0], telnet[0]], [web[1], telnet[1]]]
     for sock in (*web, *telnet):
         sock.close()
-
-
-def test_a_forked_worker_keeps_its_listeners_and_undoes_nothing() -> None:
-    undone: list[str] = []
-    undo = ExitStack()
-    undo.callback(undone.append, "everything")
-    held = HeldState()
-    sockets = group(3)
-    steering = Steering("tproxy", [sockets], undo, held=[held])
-    assert steering.after_fork(1) == [sockets[1]]
-    steering.close()
-    assert undone == []
-    assert held.closed == 1
-    assert [sock.fileno() >= 0 for sock in sockets] == [False, True, False]
-    sockets[1].close()
 
 
 def test_prefixes_go_to_the_way_that_wants_them() -> None:

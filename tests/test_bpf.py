@@ -53,7 +53,7 @@ def test_many_keys_are_set_at_once_where_that_is_possible(
     monkeypatch: pytest.MonkeyPatch, error: int | None, one_by_one: int
 ) -> None:
     kernel = Kernel(monkeypatch, error)
-    some = bpf.Map.resume(3)
+    some = bpf.Map.adopt(3)
     some.update_all({b"key1": b"val1", b"key2": b"val2"})
     assert kernel.calls == [bpf._MAP_UPDATE_BATCH] + [bpf._MAP_UPDATE] * one_by_one
     some.update_all({})
@@ -63,4 +63,4 @@ def test_many_keys_are_set_at_once_where_that_is_possible(
 def test_an_error_that_means_something_else_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     Kernel(monkeypatch, errno.ENOSPC)
     with pytest.raises(OSError, match="no"):
-        bpf.Map.resume(3).update_all({b"key": b"value"})
+        bpf.Map.adopt(3).update_all({b"key": b"value"})

@@ -169,18 +169,18 @@ def test_a_file_is_not_taken_away(tmp_path: Path) -> None:
 def test_a_request_can_be_taken_and_answered_when_its_time_is_over(
     daemon: Daemon, connect: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_socket, "PATIENCE", 0.05)
+    monkeypatch.setattr(control_socket, "PATIENCE", 0.5)
     channel = JsonChannel(connect)
     channel.send({"command": "later"})
     daemon.turn(0.02)
     (request,) = daemon.kept
     before = PendingRequests()
     before.add(request)
-    daemon.turn(0.1)
+    daemon.turn(0.6)
     with pytest.raises(BlockingIOError):
         channel.receive()
-    after = PendingRequests([os.dup(fd) for fd in before.state()])
-    before.close_in_child()
+    after = PendingRequests.adopt([os.dup(fd) for fd in before.state()])
+    before._channels[0].close()  # as execve(2) leaves it: the copy is all there is
     after.answer(programs=2)
     assert channel.receive() == Received({"programs": 2}, [])
     assert channel.receive() is None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.relay.alg.ftp_data import FtpData, Supervised
+from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route, Routing
 from faith.translation.access import Access
 from faith.translation.destination import Policy
@@ -203,7 +204,7 @@ def test_one_that_is_asked_for_too_late_is_none(
     bench.tell(client, b"EPSV\r\n")
     line(bench, server)
     waiting: list[Any] = []
-    monkeypatch.setattr(bench.ftp._data.stocks[socket.AF_INET6], "take", waiting.append)
+    monkeypatch.setattr(bench.ftp._data.pools[socket.AF_INET6], "take", waiting.append)
     bench.tell(server, b"227 (127,0,0,1,200,1)\r\n")
     bench.until(lambda: bool(waiting))
     bench.ftp.end(session, "killed", reset=True)
@@ -227,11 +228,10 @@ SHARED = Maps(
 def test_a_port_that_leads_to_another_server_is_not_used(port: int, own: bool) -> None:
     prefixes = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
     routing = Routing(Policy(prefixes, Networks(32), Access.parse(""), SHARED))
-    nobody: Any = SimpleNamespace(stocks={}, secured=None, open_door=None)
+    nobody: Any = SimpleNamespace(pools={}, secured=None, ask_for_pinhole=None)
     supervised = Supervised(*vars(nobody).values())
-    connecting: Any = SimpleNamespace(counters=None)
     loop = asyncio.new_event_loop()
-    data = FtpData(loop, nobody, routing, supervised, connecting, lambda session: None)
+    data = FtpData(loop, nobody, routing, supervised, nobody, Counters(), lambda session: None)
     session: Any = SimpleNamespace(
         client_host=NODE, route=Route(MAPPED, "2001:db8:6::5", port=21), mapped_port=21
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running, announce, running
+from faith.daemon.host.discovery import Announcement, Running, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,10 @@ ANNOUNCE = """
 import select, sys
 from pathlib import Path
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running, announce
+from faith.daemon.host.discovery import Running, Announcement
 discovery.DIRECTORY = Path(sys.argv[2])
 state = Running(1, "test", "23", "route", 2, 1.5, ["2001:db8:ffff::/96"], [])
-announcement = announce(lambda: state)
+announcement = Announcement.create(lambda: state)
 print("ready", flush=True)
 while sys.stdin not in select.select([announcement, sys.stdin], [], [])[0]:
     if sys.argv[1] == "answer":
@@ -100,7 +100,7 @@ def test_is_gone_with_its_process(another: Another) -> None:
 
 
 def test_does_not_find_itself() -> None:
-    announcement = announce(lambda: STATE)
+    announcement = Announcement.create(lambda: STATE)
     assert found() == []
     announcement.close()
 
@@ -155,7 +155,7 @@ def test_a_process_of_another_pid_namespace_is_known_by_its_own_number() -> None
 
 
 def test_two_processes_of_the_same_number_can_share_a_network() -> None:
-    both = [announce(lambda: STATE), announce(lambda: STATE)]
+    both = [Announcement.create(lambda: STATE), Announcement.create(lambda: STATE)]
     paths = {announcement.state() for announcement in both}
     for announcement in both:
         announcement.close()
@@ -163,7 +163,7 @@ def test_two_processes_of_the_same_number_can_share_a_network() -> None:
 
 
 def test_nothing_is_left_of_one_that_was_closed(directory: Path) -> None:
-    announce(lambda: STATE).close()
+    Announcement.create(lambda: STATE).close()
     assert list(directory.iterdir()) == []
 
 
@@ -171,18 +171,19 @@ def test_what_a_killed_one_left_goes_when_the_next_starts(directory: Path) -> No
     killed = Another("answer")
     killed.kill()
     (left,) = directory.iterdir()
-    announcement = announce(lambda: STATE)
+    announcement = Announcement.create(lambda: STATE)
     assert not left.exists()
     announcement.close()
 
 
 def test_a_copy_removes_nothing(directory: Path) -> None:
     """One of a process on trial, whose daemon goes on."""
-    announcement = announce(lambda: STATE)
+    announcement = Announcement.create(lambda: STATE)
     state = announcement.state()
     assert state
     path, descriptor, owner = state
-    announce(lambda: STATE, (path, os.dup(descriptor), owner + 1)).close()
+    left = path, os.dup(descriptor), owner + 1
+    Announcement.adopt(left, lambda: STATE).close()
     assert Path(path).exists()
     announcement.close()
 
@@ -192,14 +193,14 @@ def test_where_it_cannot_listen_the_daemon_runs_and_says_so(
 ) -> None:
     directory.rmdir()
     directory.write_text("no directory")
-    announcement = announce(lambda: STATE)
+    announcement = Announcement.create(lambda: STATE)
     assert announcement.state() is None
     assert f"cannot find this one: {directory}: File exists" in caplog.text
     announcement.close()
 
 
 def test_a_client_that_is_gone_keeps_nobody_from_being_answered() -> None:
-    announcement = announce(lambda: STATE)
+    announcement = Announcement.create(lambda: STATE)
     state = announcement.state()
     assert state
     clients = []
@@ -216,7 +217,7 @@ def test_a_client_that_is_gone_keeps_nobody_from_being_answered() -> None:
 
 
 def test_a_turn_answers_a_few_and_the_rest_is_for_the_next() -> None:
-    announcement = announce(lambda: STATE)
+    announcement = Announcement.create(lambda: STATE)
     state = announcement.state()
     assert state
     clients = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(20)]

@@ -22,7 +22,8 @@ from faith.daemon.process.messages import (
     Stop,
     supervisor_end,
 )
-from faith.daemon.process.peer import Member
+from faith.daemon.process.peer import Worker
+from faith.daemon.process.worker_pool import PoolEvents
 from faith.daemon.upgrade import draining
 from faith.daemon.upgrade.draining import DrainingWorkers
 
@@ -35,15 +36,18 @@ class Upgraded:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.predecessors = DrainingWorkers(self.loop, {})
         self.over: list[int] = []
-        self.predecessors.on_kept = lambda: self.over.append(self.predecessors.kept)
-        self.predecessors.crew.on_gone = lambda: self.over.append(0)
+        self.predecessors = DrainingWorkers(
+            self.loop,
+            {},
+            PoolEvents(empty=lambda: self.over.append(0)),
+            lambda: self.over.append(self.predecessors.kept),
+        )
         near, self.heir_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.heir = Member(0, os.getpid(), supervisor_end(near), 0.0)
+        self.heir = Worker(0, os.getpid(), supervisor_end(near), 0.0)
         self.heirs = [self.heir]
 
-    def find(self, number: int) -> Member | None:
+    def find(self, number: int) -> Worker | None:
         return self.heirs[number] if self.heirs else None
 
     def old(self, failures: int) -> int:
@@ -59,9 +63,9 @@ class Upgraded:
         return pid
 
     def reap(self) -> None:
-        while self.predecessors.crew.pids:
+        while self.predecessors.pool.pids:
             pid, status = os.waitpid(-1, os.WNOHANG)
-            if not pid or not self.predecessors.crew.reaped(pid, status):
+            if not pid or not self.predecessors.pool.reaped(pid, status):
                 return
 
     def run_until(self, predicate: Callable[[], object]) -> None:
@@ -94,7 +98,7 @@ def upgraded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upgraded]:
     made = Upgraded()
     with made.loop.signals({signal.SIGCHLD: made.reap}):
         yield made
-        made.predecessors.crew.kill()
+        made.predecessors.pool.kill()
     made.heir.close()
     made.heir_end.close()
     made.loop.close()
@@ -116,7 +120,7 @@ def test_who_never_can_keeps_its_sessions_and_the_upgrade_is_over(
     upgraded.run_until(lambda: upgraded.over)
     assert upgraded.over == [3]
     assert not upgraded.predecessors.hand_over_is_under_way
-    assert upgraded.predecessors.crew.pids == [pid]
+    assert upgraded.predecessors.pool.pids == [pid]
     assert f"old worker {pid} keeps its 3 sessions to their end" in caplog.text
 
 

@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
+from faith.kernel.sockets.tcp_sockets import cookie
+from faith.relay.alg.data_listeners import DataListeners
 from faith.relay.handover import Handover
 from faith.relay.tcp import plane as plane_module
+from faith.relay.tcp.accounting import Accounting
+from faith.relay.tcp.listener import Listener, Reserve
 from faith.relay.tcp.plane import IN, Plane
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Leg, Session
 from faith.relay.tcp.session_state import MOST_DESCRIPTORS
-from faith.relay.tcp.timeouts import Deadlines
+from faith.relay.tcp.timeouts import StageTimeouts
 from tests.narrow import narrow_pair, reset
 from tests.test_plane import PEER, tcp_pair
 
@@ -36,15 +40,16 @@ class Home:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.open_sessions = 0
         self.counters = Counters()
+        self.accounting = Accounting(self.counters)
         self.ended: list[Session] = []
-        self.listening: list[_socket.socket] = []
         self.missed: list[Session] = []
         self.sockets: list[socket.socket] = []
         self.plane = Plane(loop, self._dialled, self._ended)
-        self.dialling = Deadlines(loop, 10, self._missed)
-        self.handover = Handover(self, self.plane, self.dialling)
+        self.dialling = StageTimeouts(loop, 10, self._missed)
+        self.reserve = Reserve()
+        self.data_listeners = DataListeners(self.plane, self._listener)
+        self.handover = Handover(self.accounting, self.plane, self.dialling, self.data_listeners)
 
     def begin(
         self, pair: Callable[[], tuple[socket.socket, socket.socket]] = tcp_pair
@@ -54,7 +59,7 @@ class Home:
         server, server_leg = pair()
         self.sockets += [client, server]
         session = Session(client_leg, server_leg, PEER, Route("::"), 1, self.loop.time())
-        self.settle(session)
+        self.accounting.begun(session)
         self.dialling.add(session, session.started)
         self.plane.dial(session.server)
         return client, server, session
@@ -68,20 +73,12 @@ class Home:
         self.plane.start(session.server, IN)
         return client, server, session
 
-    def settle(self, session: Session) -> None:
-        self.open_sessions += 1
-        self.counters.opened()
+    @property
+    def open_sessions(self) -> int:
+        return self.accounting.open_sessions
 
-    def forsake(self, session: Session) -> None:
-        self.open_sessions -= 1
-        self.counters.handed_over(session)
-
-    def data_listeners(self) -> list[int]:
-        listening, self.listening = self.listening, []
-        return [sock.detach() for sock in listening]
-
-    def listen_for_data(self, sock: _socket.socket) -> None:
-        self.listening.append(sock)
+    def _listener(self, sock: _socket.socket) -> Listener:
+        return Listener(sock, lambda fd, peer: os.close(fd), lambda *about: None, self.reserve)
 
     def _dialled(self, leg: Leg, mask: int) -> None:
         self.dialling.remove(leg.session)
@@ -92,8 +89,7 @@ class Home:
         self.plane.end(session, "timeout", reset=True)
 
     def _ended(self, session: Session) -> None:
-        self.open_sessions -= 1
-        self.counters.ended(session)
+        self.accounting.ended(session)
         self.ended.append(session)
 
     def close(self) -> None:
@@ -101,7 +97,9 @@ class Home:
             self.plane.end(session, "test over", reset=True)
         self.dialling.close()
         self.plane.close()
-        for sock in (*self.sockets, *self.listening):
+        self.data_listeners.close()
+        self.reserve.close()
+        for sock in self.sockets:
             sock.close()
 
 
@@ -369,7 +367,8 @@ def test_the_other_program_knows_the_stages_by_these_names(homes: tuple[Home, Ho
     assert one.handover.left
     one.begin()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        one.listen_for_data(socket.socket(fileno=os.dup(listener.fileno())))
+        one.data_listeners.add(listener.dup())
+    one.data_listeners.pause()
     stages = []
     for _ in range(2):
         states, descriptors = one.handover.give(253)
@@ -397,9 +396,16 @@ def test_listeners_come_last(homes: tuple[Home, Home]) -> None:
     one, other = homes
     one.start()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        one.listen_for_data(socket.socket(fileno=os.dup(listener.fileno())))
-    assert (move(one, other), len(other.listening)) == (1, 0)
-    assert (move(one, other), len(other.listening)) == (1, 1)
+        one.data_listeners.add(listener.dup())
+        one.data_listeners.pause()
+        assert move(one, other) == 1
+        other.data_listeners.pause()
+        assert other.data_listeners.release() == []
+        assert move(one, other) == 1
+        other.data_listeners.pause()
+        (descriptor,) = other.data_listeners.release()
+        with socket.socket(fileno=descriptor) as taken:
+            assert cookie(taken) == cookie(listener)
     assert move(one, other) == 0
 
 

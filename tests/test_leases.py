@@ -15,14 +15,14 @@ SERVER, OTHER = 0x20010DB8 << 96 | 80, 0x20010DB8 << 96 | 81
 
 
 def test_nothing_is_lent_at_first() -> None:
-    leases = Leases(NETWORKS)
+    leases = Leases.create(NETWORKS)
     for v4 in (*ADDRESSES, ADDRESSES[0] - 1, ADDRESSES[-1] + 1):
         assert leases.look(v4) == (0, 0.0)
         assert leases.use(v4) is None
 
 
 def test_what_one_process_lends_another_finds() -> None:
-    leases = Leases(NETWORKS)
+    leases = Leases.create(NETWORKS)
     pid = os.fork()
     if pid == 0:
         leases.put(ADDRESSES[1], SERVER, 100.0)
@@ -33,15 +33,15 @@ def test_what_one_process_lends_another_finds() -> None:
 
 
 def test_the_memory_can_be_left_to_another_program() -> None:
-    leases = Leases(NETWORKS)
+    leases = Leases.create(NETWORKS)
     leases.put(ADDRESSES[-1], SERVER, 100.0)
-    other = Leases(NETWORKS, os.dup(leases.fileno()))
+    other = Leases.adopt(os.dup(leases.state()), NETWORKS)
     leases.close()
     assert other.look(ADDRESSES[-1]) == (SERVER, 100.0)
 
 
 def test_who_uses_it_keeps_its_meaning() -> None:
-    leases = Leases(NETWORKS)
+    leases = Leases.create(NETWORKS)
     leases.put(ADDRESSES[1], SERVER, 0.0)
     leases.use(ADDRESSES[1])
     _, until = leases.look(ADDRESSES[1])
@@ -49,7 +49,7 @@ def test_who_uses_it_keeps_its_meaning() -> None:
 
 
 def test_it_never_gets_shorter_but_with_another_meaning() -> None:
-    leases = Leases(NETWORKS)
+    leases = Leases.create(NETWORKS)
     leases.put(ADDRESSES[1], SERVER, 100.0)
     leases.put(ADDRESSES[1], SERVER, 50.0)
     assert leases.look(ADDRESSES[1]) == (SERVER, 100.0)
@@ -58,7 +58,7 @@ def test_it_never_gets_shorter_but_with_another_meaning() -> None:
 
 
 def test_a_lease_may_have_ended_before_the_clock_began() -> None:
-    leases = Leases(NETWORKS)
+    leases = Leases.create(NETWORKS)
     leases.put(ADDRESSES[1], SERVER, -300.0)
     assert leases.look(ADDRESSES[1]) == (SERVER, 0.0)
     leases.put(ADDRESSES[1], SERVER, -200.0)
@@ -67,7 +67,7 @@ def test_a_lease_may_have_ended_before_the_clock_began() -> None:
 
 @given(st.dictionaries(st.sampled_from(ADDRESSES), st.integers(1, (1 << 128) - 1)))
 def test_each_address_has_its_own_meaning(lent: dict[int, int]) -> None:
-    leases = Leases(NETWORKS)
+    leases = Leases.create(NETWORKS)
     for v4, v6 in lent.items():
         leases.put(v4, v6, 1.0)
     for v4 in ADDRESSES:
@@ -75,7 +75,7 @@ def test_each_address_has_its_own_meaning(lent: dict[int, int]) -> None:
 
 
 def test_a_lender_that_died_while_it_wrote_blocks_no_address() -> None:
-    leases = Leases(NETWORKS)
+    leases = Leases.create(NETWORKS)
     leases.put(ADDRESSES[0], SERVER, 100.0)
     with mmap.mmap(leases.fileno(), 0) as memory:
         memory[0] += 1  # how often it was written, in the middle of writing

@@ -41,6 +41,15 @@ def modules(pattern: str) -> list[str]:
     return [name.removesuffix(".__init__") for name in names]
 
 
+def test_inetd_mode_does_without_what_is_for_processes_of_a_daemon() -> None:
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import faith.relay.inetd.inetd"
+    script += "; print(*sys.modules)"
+    python = [sys.executable, "-I", "-S", "-c", script, str(ROOT)]
+    found = subprocess.run(python, check=True, capture_output=True, text=True).stdout.split()
+    assert "faith.relay.inetd.inetd" in found
+    assert not [name for name in found if name.startswith(("faith.daemon", "faith.kernel.process"))]
+
+
 @pytest.mark.parametrize("module", [name for pattern in LIGHT for name in modules(pattern)])
 def test_imports_nothing_slow(module: str) -> None:
     python = [sys.executable, "-I", "-S", "-c", IMPORT, str(ROOT), module]

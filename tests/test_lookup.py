@@ -5,18 +5,17 @@ import socket
 import pytest
 
 from faith.errors import SetupError
+from faith.kernel.bpf import bpf
 from faith.kernel.steering import lookup
 from faith.kernel.steering.lookup import NetworkMap, flow_of
 from faith.kernel.steering.lookup_program import TCP4, TCP6, UDP4, UDP6
 
 
-class Nothing(NetworkMap):
-    """The networks of a program without a kernel."""
+class Nothing(bpf.Map):
+    """A map without a kernel."""
 
     def __init__(self) -> None:
-        self.fd = -1
-        self._flow = TCP4
-        self._current = {}
+        super().__init__(-1)
         self.changes: list[tuple[str, bytes]] = []
 
     def update_all(self, values: dict[bytes, bytes]) -> None:
@@ -27,12 +26,21 @@ class Nothing(NetworkMap):
         self.changes.append(("remove", key))
 
 
+class Known(NetworkMap):
+    """The networks of a program without a kernel."""
+
+    def __init__(self) -> None:
+        nothing = Nothing()
+        super().__init__(TCP4, nothing, {})
+        self.changes = nothing.changes
+
+
 def networks(*numbers: int) -> list[tuple[int, int]]:
     return [(0xC6336400 | number, 32) for number in numbers]
 
 
 def test_a_change_adds_what_is_new_before_it_takes_what_is_old() -> None:
-    known = Nothing()
+    known = Known()
     known.replace(networks(1, 2))
     known.changes.clear()
     known.replace(networks(2, 3))
@@ -41,7 +49,7 @@ def test_a_change_adds_what_is_new_before_it_takes_what_is_old() -> None:
 
 
 def test_a_hole_comes_and_goes_without_what_is_around_it() -> None:
-    known = Nothing()
+    known = Known()
     around = [(0xC6336400, 24)]
     known.replace(around, networks(1))
     assert sorted(change for change, _ in known.changes) == ["add", "hole"]
@@ -56,16 +64,16 @@ def test_a_hole_comes_and_goes_without_what_is_around_it() -> None:
 
 def test_too_many_networks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "MOST_NETWORKS", 3)
-    known = Nothing()
+    known = Known()
     with pytest.raises(SetupError, match="4 are more than 3"):
         known.replace(networks(1, 2, 3, 4))
     assert not known.changes
 
 
 def test_its_state_makes_another_like_it() -> None:
-    known = Nothing()
+    known = Known()
     known.replace([(0xC6336400, 24)], networks(1))
-    assert NetworkMap.take(TCP4, known.state()).state() == known.state()
+    assert NetworkMap.adopt(known.state(), TCP4).state() == known.state()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,17 @@ def test_a_source_forgotten_in_the_same_turn_is_left_alone(loop: Loop) -> None:
             sock.close()
 
 
+def test_what_is_not_watched_or_closed_can_be_forgotten(loop: Loop) -> None:
+    never, closed = socket.socketpair()
+    loop.watch(closed, loop.stop)
+    closed.close()
+    loop.forget(closed)
+    loop.forget(closed)
+    loop.forget(never)
+    never.close()
+    loop.forget(never)
+
+
 def test_timers_come_in_the_order_of_their_time(loop: Loop) -> None:
     order: list[str] = []
     loop.later(0.02, loop.stop)

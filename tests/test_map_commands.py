@@ -28,22 +28,22 @@ class Asked:
         maps = Maps(
             [*static_map.parse(LINES, str(file)), *static_map.parse("198.51.100.9 2001:db8::9")]
         )
-        self.relaying = SimpleNamespace(
-            parts=PolicyInputs(Rules("", ""), (), (), maps), map=self._map
+        self.policy = SimpleNamespace(
+            inputs=PolicyInputs(Rules("", ""), (), (), maps), apply_maps=self._apply
         )
         settings = SimpleNamespace(maps_file=file)
         self.commands = MapCommands(
             lambda: settings,  # type: ignore[arg-type, return-value]
-            self.relaying,  # type: ignore[arg-type]
+            self.policy,  # type: ignore[arg-type]
             lambda: reread,
         ).commands
 
-    def _map(self, maps: Maps) -> None:
-        self.relaying.parts = PolicyInputs(Rules("", ""), (), (), maps)
+    def _apply(self, maps: Maps) -> None:
+        self.policy.inputs = PolicyInputs(Rules("", ""), (), (), maps)
 
     @property
     def maps(self) -> list[str]:
-        return [*map(str, self.relaying.parts.maps)]
+        return [*map(str, self.policy.inputs.maps)]
 
     def __call__(self, command: str, **words: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -121,7 +121,7 @@ def test_what_cannot_be_saved_is_not_done(tmp_path: Path) -> None:
     def fails(maps: Maps) -> None:
         raise ConfigError("the kernel would not")
 
-    asked.relaying.map = fails
+    asked.policy.apply_maps = fails
     said = asked("map", v4="198.51.100.7", v6="2001:db8::7", save=True)
     assert said == {"error": "the kernel would not"}
     assert (asked.maps, file.read_text()) == (before, LINES)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import static_map
-from faith.daemon.services.map_removal import SLICE, Unmapped, Withdrawn
+from faith.daemon.services.map_removal import SLICE, MapRemoval, PrefixRemoval
 from faith.relay.tcp.routing import Route
 from faith.translation.map_table import Maps
 from faith.translation.prefix import Prefix, Prefixes
@@ -53,7 +53,7 @@ def ended(*sessions: Any) -> list[Any]:
         kill=lambda session, why: killed.append(session),
         policy=SimpleNamespace(maps=NOW),
     )
-    Unmapped(SimpleNamespace(call_soon=turns.append), relay, BEFORE)  # type: ignore[arg-type]
+    MapRemoval(SimpleNamespace(call_soon=turns.append), relay, BEFORE)  # type: ignore[arg-type]
     while turns:
         turns.popleft()()
     return killed
@@ -95,7 +95,7 @@ def withdrawn(*sessions: Any) -> list[tuple[Any, str]]:
         policy=SimpleNamespace(prefixes=Prefixes([two])),
     )
     loop = SimpleNamespace(call_soon=turns.append)
-    Withdrawn(loop, relay, Prefixes([one, two]))  # type: ignore[arg-type]
+    PrefixRemoval(loop, relay, Prefixes([one, two]))  # type: ignore[arg-type]
     while turns:
         turns.popleft()()
     return killed

@@ -41,7 +41,7 @@ class Kernel:
         for name in ("change", "is_intact", "generation", "fits"):
             its = getattr(self, name)
             monkeypatch.setattr(Guard, name, lambda _, *args, its=its: its(*args))
-        monkeypatch.setattr(mapped_steering, "bring_in", lambda method, workers: self)
+        monkeypatch.setattr(mapped_steering, "create", lambda method, workers: self)
         monkeypatch.setattr(discovery, "running", lambda: [SimpleNamespace(pid=OURS + 1)])
 
     def held(self) -> dict[int, set[tuple[int, int]]]:

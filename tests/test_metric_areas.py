@@ -14,6 +14,7 @@ from faith.daemon.observe.datagram_sinks import Syslog
 from faith.daemon.observe.log import Log
 from faith.daemon.observe.metric_areas import MetricAreas
 from faith.dns import dns_counters
+from faith.kernel.descriptor import descriptors
 from faith.relay.tcp import relay_counters
 from faith.translation import reasons
 
@@ -128,7 +129,7 @@ def test_three_programs_count_together() -> None:
     use(third, 0)
     assert totals(third) == {"closed": 12, "queries": 3}
     assert third.open_sessions() == 2
-    assert len(third.state()) == len(list(third.descriptors())) == 2
+    assert len(third.state()) == len(descriptors(third.state())) == 2
 
 
 def test_sessions_that_died_with_a_worker_of_before_are_counted() -> None:

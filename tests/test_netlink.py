@@ -43,7 +43,7 @@ def test_flags_of_the_type_are_no_part_of_it() -> None:
 
 def test_a_refusal_has_its_number_and_the_kernels_words() -> None:
     wanted = struct.pack("=BxHiII", 0, 0, NO_INTERFACE, 0, 0xFF)  # a change mask is not for reading
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         with pytest.raises(OSError, match=r"Invalid argument: .*get link") as refused:
             netlink.request(rtnetlink.RTM_GETLINK, wanted)
         assert refused.value.errno == errno.EINVAL
@@ -53,12 +53,12 @@ def test_a_refusal_has_its_number_and_the_kernels_words() -> None:
 
 def test_a_refusal_without_words_of_its_own() -> None:
     wanted = struct.pack("=BxHiII", 0, 0, NO_INTERFACE, 0, 0)
-    with Netlink(NETLINK_ROUTE) as netlink, pytest.raises(OSError, match=r"No such device$"):
+    with Netlink.create(NETLINK_ROUTE) as netlink, pytest.raises(OSError, match=r"No such device$"):
         netlink.request(rtnetlink.RTM_GETLINK, wanted)
 
 
 def test_a_dump_can_be_refused_too() -> None:
-    with Netlink(NETLINK_ROUTE) as netlink, pytest.raises(OSError, match="Invalid argument"):
+    with Netlink.create(NETLINK_ROUTE) as netlink, pytest.raises(OSError, match="Invalid argument"):
         netlink.dump(rtnetlink.RTM_GETROUTE, struct.pack("=BBBBBBBBI", 2, 1, 0, 0, 0, 0, 0, 0, 0))
 
 

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from faith.kernel.descriptor import descriptors
 from faith.kernel.shared.families import GAUGE, HISTOGRAM, STATE, Family, Layout
 from faith.kernel.shared.old_counters import OldCounters
 from faith.kernel.shared.shared_counters import Area
@@ -76,7 +77,7 @@ def test_what_the_dead_had_is_counted_otherwise() -> None:
 
 
 def test_nobody_can_take_the_memory_from_under_the_others() -> None:
-    (descriptor,) = Area([OLD], 1).descriptors()
+    (descriptor,) = descriptors(Area([OLD], 1).state())
     with pytest.raises(PermissionError):
         os.ftruncate(descriptor, 0)
     with mmap.mmap(descriptor, 0) as memory:

@@ -14,7 +14,7 @@ import uvloop
 
 from faith.relay.tcp import overload
 from faith.relay.tcp.listener import Listener, Reserve
-from faith.relay.tcp.overload import Shedding
+from faith.relay.tcp.overload import Overload
 from faith.relay.tcp.plane import Plane
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Worker:
         self.listens = True
         self.shed = 0
         self.accepted: list[int] = []
-        self.shedding = Shedding(self.loop, self.plane, lambda _: self.listens, self._shed)
+        self.shedding = Overload(self.loop, self.plane, lambda _: self.listens, self._shed)
         self.reserve = Reserve()
         self.sock = Full(_socket.AF_INET6, _socket.SOCK_STREAM)
         self.sock.bind(("::1", 0))

@@ -60,8 +60,8 @@ def test_who_has_gone_keeps_nobody_from_the_answer() -> None:
 def test_the_next_program_answers_who_asked_this_one() -> None:
     before, asking = PendingRequests(), Asking()
     wait(before, asking)
-    after = PendingRequests([os.dup(fd) for fd in before.descriptors()])
-    before.close_in_child()
+    after = PendingRequests.adopt([os.dup(fd) for fd in before.state()])
+    asking.ours.close()  # as execve(2) leaves it: the copy is all there is
     with pytest.raises(BlockingIOError):
         asking.answer()
     after.answer(programs=2)

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from faith.relay.alg import pinhole
-from faith.relay.alg.pinhole import Doorway
+from faith.relay.alg.pinhole import Pinhole
 from faith.relay.tcp.plane import Plane
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ HERE = "127.0.0.1"
 
 
 class Hall:
-    """A doorway, and who came."""
+    """A pinhole, and who came."""
 
     def __init__(self, host: str = HERE, ports: range = range(65536)) -> None:
         self.loop = uvloop.new_event_loop()
@@ -32,7 +32,7 @@ class Hall:
         listening = _socket.socket(fileno=sock.detach())
         self.came: list[int] = []
         self.strangers: list[str] = []
-        self.doorway = Doorway(
+        self.pinhole = Pinhole(
             self.loop, self.plane, listening, host, self._came, self.strangers.append, ports=ports
         )
 
@@ -42,7 +42,7 @@ class Hall:
 
     def knock(self, host: str = HERE) -> int:
         """Connect, and return from which port, after everybody has had their turn."""
-        with socket.create_connection((HERE, self.doorway.port), 5, (host, 0)) as visitor:
+        with socket.create_connection((HERE, self.pinhole.port), 5, (host, 0)) as visitor:
             port: int = visitor.getsockname()[1]
             self.wait(0.05)
             return port
@@ -51,7 +51,7 @@ class Hall:
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
     def close(self) -> None:
-        self.doorway.close()
+        self.pinhole.close()
         self.plane.close()
         self.loop.close()
 
@@ -92,12 +92,12 @@ def test_few_of_many_strangers_are_reported() -> None:
 
 @pytest.mark.parametrize("strangers", [0, 2])
 def test_who_has_come_by_the_time_it_closes_is_let_in(hall: Hall, strangers: int) -> None:
-    address = HERE, hall.doorway.port
+    address = HERE, hall.pinhole.port
     before = [
         socket.create_connection(address, 5, (f"127.0.0.{9 + n}", 0)) for n in range(strangers)
     ]
     with socket.create_connection(address, 5) as visitor:
-        hall.doorway.close()
+        hall.pinhole.close()
         assert hall.came == [visitor.getsockname()[1]]
         with pytest.raises(ConnectionRefusedError):
             hall.knock()
@@ -112,13 +112,13 @@ def test_who_comes_when_there_are_no_descriptors_waits(hall: Hall, given_up: boo
     async def come() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
         await asyncio.sleep(0.05)
-        assert hall.doorway.is_open
+        assert hall.pinhole.is_open
         if given_up:
-            hall.doorway.close()
+            hall.pinhole.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         await asyncio.sleep(2 * pinhole.REST)
 
-    with socket.create_connection((HERE, hall.doorway.port), 5) as visitor:
+    with socket.create_connection((HERE, hall.pinhole.port), 5) as visitor:
         try:
             hall.loop.run_until_complete(come())
         finally:

@@ -44,7 +44,7 @@ class Kernel:
         loop = Loop()
         self.set_up = [PREFIX]
         reservations: Any = SimpleNamespace(set_up=self.set_up, users=frozenset([0]))
-        self.upkeep = Repair(loop, reservations, RelayHealth(self.cells))
+        self.repair = Repair(loop, reservations, RelayHealth(self.cells))
         loop.close()
 
     def reserve(self, *prefixes: Prefix, owner: int) -> None:
@@ -87,37 +87,37 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def test_what_is_there_is_left_alone(kernel: Kernel) -> None:
-    kernel.upkeep.look()
+    kernel.repair.look()
     assert kernel.repairs == [0, 0]
 
 
 def test_a_route_is_put_back(kernel: Kernel) -> None:
     kernel.routes.clear()
-    kernel.upkeep.look()
+    kernel.repair.look()
     assert kernel.routes == [PREFIX]
     assert kernel.repairs == [1, 0]
 
 
 def test_a_guard_is_put_back_with_its_open_ports(kernel: Kernel) -> None:
-    kernel.upkeep.look()
+    kernel.repair.look()
     kernel.guard = GuardState()
-    kernel.upkeep.look()
+    kernel.repair.look()
     assert kernel.guard == GUARD
     assert kernel.repairs == [1, 0]
 
 
 def test_a_guard_that_cannot_be_put_right_is_not_tried_for_ever(kernel: Kernel) -> None:
-    kernel.upkeep.look()
+    kernel.repair.look()
     kernel.guards = False
     kernel.guard = GuardState()
     for _ in range(5):
-        kernel.upkeep.look()
+        kernel.repair.look()
     assert kernel.repairs == [1, 0]
 
 
 def test_nothing_is_put_back_that_never_was(kernel: Kernel) -> None:
     kernel.guard = GuardState()
-    kernel.upkeep.look()
+    kernel.repair.look()
     assert kernel.guard == GuardState()
 
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_done_is_said_once(kernel: Kernel, caplog: pytest.LogCapt
     kernel.guard = SetupError("guard", "not permitted")
     with caplog.at_level(logging.ERROR):
         for _ in range(5):
-            kernel.upkeep.look()
+            kernel.repair.look()
     assert len(caplog.records) == 1
     assert kernel.repairs == [0, 1]
 
@@ -134,14 +134,14 @@ def test_what_cannot_be_done_keeps_nothing_else_from_being_done(
     kernel: Kernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = Prefix.parse("2001:db8:eeee::/96")
-    kernel.upkeep.look()
+    kernel.repair.look()
     kernel.refused = {PREFIX}
     kernel.set_up.append(other)
     kernel.routes.clear()
     kernel.guard = GuardState()
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            kernel.upkeep.look()
+            kernel.repair.look()
     assert kernel.routes == [other]
     assert kernel.guard == GUARD
     assert len(caplog.records) == 1
@@ -149,30 +149,30 @@ def test_what_cannot_be_done_keeps_nothing_else_from_being_done(
 
 def test_without_nftables_there_is_nothing_to_keep(kernel: Kernel) -> None:
     kernel.guard = NoNftables("guard", "there is no nftables")
-    kernel.upkeep.look()
+    kernel.repair.look()
     assert kernel.repairs == [0, 0]
 
 
 def test_what_has_not_changed_is_not_read_again(kernel: Kernel) -> None:
-    kernel.upkeep.look()
+    kernel.repair.look()
     reads = kernel.reads
     for _ in range(3):
-        kernel.upkeep._look()
+        kernel.repair._look()
     assert kernel.reads == reads
     kernel.changes += 1
-    kernel.upkeep._look()
+    kernel.repair._look()
     assert kernel.reads == reads + 1
 
 
 def test_chains_that_translate_are_told_and_kept_off_once(
     kernel: Kernel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kernel.upkeep.look()
+    kernel.repair.look()
     docker = Translator("ip6", "docker", "pre", -100)
     kernel.guard = replace(GUARD, translators=(docker,))
     with caplog.at_level(logging.INFO):
         for _ in range(3):
-            kernel.upkeep.look()
+            kernel.repair.look()
     assert kernel.inspect().passed_by == ()
     assert [record.message for record in caplog.records] == [
         f"other programs translate addresses ({docker}): the guard keeps the prefixes from that"

@@ -1,4 +1,4 @@
-"""Shifts: who serves by some settings, until others do by others."""
+"""Rolling restarts: who serves by some settings, until others do by others."""
 
 from __future__ import annotations
 
@@ -8,56 +8,67 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.daemon.config.settings import Service, Settings
 from faith.daemon.process.loop import Loop
-from faith.daemon.process.messages import Alive, Failed, Heartbeat, Ready, Stop
+from faith.daemon.process.messages import Alive, Failed, Heartbeat, Ready
 from faith.daemon.process.reaping import reap
-from faith.daemon.process.worker_pool import Crew
-from faith.daemon.services.interface import Companions
-from faith.daemon.services.rolling_restart import Shifts
+from faith.daemon.process.worker_pool import WorkerPool
+from faith.daemon.services.rolling_restart import ProcessGroup, RollingRestart
 from faith.errors import SetupError
+from faith.kernel.descriptor import Descriptor, descriptors
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.services.interface import Refuse, Then
 
 SETTINGS = Settings((Service("http", Ports([(80, 80)])),), metrics=("::1", 1))
 OTHERS = replace(SETTINGS, metrics=("::1", 2))
 BAD = replace(SETTINGS, metrics=("::1", 666))
 NONE = replace(SETTINGS, metrics=None)
+LOG = replace(SETTINGS, log="json")
+POLICY, NEXT = (PolicyInputs(Rules(text, ""), (), ()) for text in ("", "one more"))
 
 
-class Waiting:
-    """A shift of one process, which waits for the end."""
+class Waiting(ProcessGroup):
+    """A group of one process, which waits for the end; it notes what is applied."""
 
-    def __init__(self, loop: Loop, settings: Settings, left: Any) -> None:
+    def __init__(self, loop: Loop, settings: Settings, inherited: Any) -> None:
         self.settings = settings
-        self.left = left
+        self.inherited = inherited
+        self.noted: list[tuple[str, object]] = []
         self.held = os.open(os.devnull, os.O_RDONLY)
-        self.crew = Crew(loop, self._work, {}, "waiting one")
+        super().__init__(WorkerPool(loop, self._work, {}, "waiting one"))
 
-    def start(self, on_ready: Callable[[], None]) -> None:
-        self.crew.start(1, on_ready)
+    def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
+        self.noted.append(("start", None))
+        super().start(on_ready, on_failure)
 
-    def stop(self) -> None:
-        self.crew.tell(Stop())
-        self.crew.retire()
+    def is_as(self, inherited: Any) -> bool:
+        return inherited is not None
 
-    def is_as(self, left: Any) -> bool:
-        return left is not None
-
-    def state(self) -> int:
-        return self.held
-
-    def descriptors(self) -> list[int]:
-        return [self.held]
+    def state(self) -> Descriptor:
+        return Descriptor(self.held)
 
     def release(self) -> None:
         if self.held >= 0:
             os.close(self.held)
             self.held = -1
+
+    def serve(self) -> None:
+        self.noted.append(("serve", None))
+
+    def steer(self, policy: PolicyInputs) -> None:
+        self.noted.append(("steer", policy))
+
+    def apply_policy(self, policy: PolicyInputs) -> None:
+        self.noted.append(("policy", policy))
+
+    def apply_settings(self, settings: Settings) -> None:
+        self.noted.append(("settings", settings))
 
     def _work(self, number: int, channel: ProcessChannel) -> None:
         if self.settings is BAD:
@@ -70,23 +81,24 @@ class Waiting:
 
 
 class Daemon:
-    """A loop, and the shifts of one companion in it."""
+    """A loop, and the groups of one service in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_the_end: bool = False) -> None:
         self.loop = Loop()
         self.made: list[Waiting] = []
-        self.shifts = Shifts(self.make, lambda settings: settings.metrics)
-        self.companions = Companions({"one": self.shifts, "another": Shifts(_nobody, id)})
+        self.service = RollingRestart(
+            self.loop, self.make, lambda settings: settings.metrics, to_the_end=to_the_end
+        )
 
-    def make(self, settings: Settings, left: Any) -> Waiting | None:
+    def make(self, settings: Settings, inherited: Any) -> Waiting | None:
         if settings.metrics is None:
             return None
-        self.made.append(Waiting(self.loop, settings, left))
+        self.made.append(Waiting(self.loop, settings, inherited))
         return self.made[-1]
 
     def start(self, settings: Settings = SETTINGS) -> None:
-        self.companions.set_up(settings, {}, on_trial=False)
-        self.companions.start(self.loop.stop)
+        self.service.set_up(settings, POLICY, None, on_trial=False)
+        self.service.start(self.loop.stop)
         self.loop.run()
 
     def prepare(self, settings: Settings) -> None:
@@ -94,92 +106,122 @@ class Daemon:
             raise error
 
         ready: list[bool] = []
-        self.companions.prepare(settings, lambda: ready.append(True), fail)
+        self.service.prepare(settings, lambda: ready.append(True), fail)
         while not ready:
             self.loop.later(0.01, self.loop.stop)
             self.loop.run()
 
     def processes(self) -> int:
         """How many there are, when those that end have ended."""
-        for shift in self.made[:-1]:
-            for pid in shift.crew.pids:
+        for group in self.made[:-1]:
+            for pid in group.pool.pids:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        reap(crew.reaped for crew in self.companions.crews())
-        return sum(len(crew.pids) for crew in self.companions.crews())
+        reap(pool.reaped for pool in self.service.pools())
+        return sum(len(pool.pids) for pool in self.service.pools())
 
-
-def _nobody(settings: Settings, left: Any) -> None:
-    """Nothing is asked for."""
+    def close(self) -> None:
+        self.service.close()
+        self.loop.close()
 
 
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
     made = Daemon()
     yield made
-    made.companions.close()
-    made.loop.close()
+    made.close()
 
 
 def test_others_take_the_place_of_the_first_and_these_end(daemon: Daemon) -> None:
     daemon.start()
     daemon.prepare(OTHERS)
-    assert sum(len(crew.pids) for crew in daemon.companions.crews()) == 2
-    daemon.companions.take()
+    assert sum(len(pool.pids) for pool in daemon.service.pools()) == 2
+    daemon.service.apply()
     assert daemon.processes() == 1
-    assert [shift.held >= 0 for shift in daemon.made] == [False, True]
+    assert [group.held >= 0 for group in daemon.made] == [False, True]
 
 
-def test_for_the_same_nobody_is_replaced(daemon: Daemon) -> None:
+def test_for_an_equal_key_nobody_is_replaced_but_told(daemon: Daemon) -> None:
     daemon.start()
-    daemon.prepare(replace(SETTINGS, log="json"))
-    daemon.companions.take()
+    daemon.prepare(LOG)
+    daemon.service.apply()
+    daemon.service.apply()
     assert len(daemon.made) == 1
     assert daemon.processes() == 1
+    assert daemon.made[0].noted[-1] == ("settings", LOG)
 
 
 def test_who_is_not_wanted_any_more_ends(daemon: Daemon) -> None:
     daemon.start()
     daemon.prepare(NONE)
-    daemon.companions.take()
+    daemon.service.apply()
     daemon.made.append(daemon.made[0])
     assert daemon.processes() == 0
+    daemon.service.apply_policy(NEXT)
 
 
 def test_who_fails_changes_nothing(daemon: Daemon) -> None:
     daemon.start()
     with pytest.raises(SetupError, match="it is bad"):
         daemon.prepare(BAD)
-    daemon.companions.drop()
+    daemon.service.drop()
     daemon.made.reverse()  # it is the first that goes on
     assert daemon.processes() == 1
-    daemon.prepare(replace(SETTINGS, log="json"))
-    daemon.companions.take()
+    daemon.prepare(LOG)
+    daemon.service.apply()
     assert len(daemon.made) == 2
+
+
+def test_the_policy_is_known_before_a_start_and_steered_to_who_serves_only(
+    daemon: Daemon,
+) -> None:
+    daemon.start()
+    assert daemon.made[0].noted == [("steer", POLICY), ("policy", POLICY), ("start", None)]
+    daemon.prepare(OTHERS)
+    daemon.service.apply_policy(NEXT)
+    assert daemon.made[1].noted == [("policy", POLICY), ("start", None), ("policy", NEXT)]
+    assert daemon.made[0].noted[-2:] == [("steer", NEXT), ("policy", NEXT)]
+    daemon.service.apply()
+    assert daemon.made[1].noted[-1] == ("steer", NEXT)
+
+
+@pytest.mark.parametrize("to_the_end", [True, False])
+def test_a_daemon_that_drains_keeps_who_serves_to_the_end(to_the_end: bool) -> None:
+    daemon = Daemon(to_the_end=to_the_end)
+    daemon.start()
+    daemon.prepare(OTHERS)
+    daemon.service.drain()
+    kept, dropped = daemon.made
+    assert (kept.held >= 0, dropped.held >= 0) == (to_the_end, False)
+    daemon.made = [dropped, kept] if to_the_end else [kept, dropped, dropped]
+    assert daemon.processes() == to_the_end
+    daemon.close()
 
 
 def test_the_next_program_gets_the_state_and_those_of_before_end_once_it_serves(
     daemon: Daemon,
 ) -> None:
     daemon.start()
-    state, descriptors = daemon.companions.state(), [*daemon.companions.descriptors()]
-    copies = {fd: os.dup(fd) for fd in descriptors}
-    left = state["one"]
-    assert {left["shift"], *left["held"], *left["channels"]} == {*descriptors}
-    held, channels = ([copies[fd] for fd in left[name]] for name in ("held", "channels"))
+    (pid,) = daemon.made[0].pool.pids
+    state = daemon.service.state()
+    assert len(descriptors(state)) == 2
+    copies = {fd: os.dup(fd) for fd in descriptors(state)}
+    workers = [(number, pid, copies[fd]) for number, pid, fd in state["workers"]]
+    inherited: dict[str, Any] = {"group": copies[state["group"]], "workers": workers}
+    trial = Daemon()
+    trial.service.set_up(SETTINGS, POLICY, inherited, on_trial=True)
+    assert trial.made[0].inherited == inherited["group"]
+    trial.service.start(trial.loop.stop)
+    assert trial.made[0].noted == [], "on trial, nobody answers beside those who do"
+    trial.close()
     after = Daemon()
-    after.companions.set_up(
-        SETTINGS,
-        {"one": {"shift": copies[left["shift"]], "held": held, "channels": channels}},
-        on_trial=True,
-    )
-    assert after.made[0].left == held[0]
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(held[0])
-    after.companions.start(after.loop.stop)
-    assert not after.made[0].crew.pids, "on trial, nobody answers beside those who do"
-    os.fstat(channels[0])
-    after.companions.serve()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(channels[0])
-    after.companions.close()
-    after.loop.close()
+    after.service.set_up(SETTINGS, POLICY, inherited, on_trial=False)
+    after.service.start(after.loop.stop)
+    after.loop.run()
+    assert os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+    after.service.serve()
+    _, status = os.waitpid(pid, 0)
+    for pool in (*daemon.service.pools(), *after.service.pools()):
+        pool.reaped(pid, status)
+    assert after.made[0].noted[-1] == ("serve", None)
+    os.close(inherited["group"])
+    after.close()

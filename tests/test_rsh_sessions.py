@@ -24,7 +24,7 @@ def test_a_client_has_to_say_something(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[Session] = []
     plane = Plane(loop, lambda leg, events: None, ended.append)
     nobody: Any = None  # there is no second connection
-    relay = Rsh(loop, plane, nobody, nobody)
+    relay = Rsh(loop, plane, nobody)
     (client, ours), (server, its) = socket.socketpair(), socket.socketpair()
     for sock in (client, server):
         sock.setblocking(False)

@@ -23,17 +23,17 @@ def left() -> str:
 
 
 def test_the_next_program_has_them_too() -> None:
-    resumed = runtime_maps.resumed(BEFORE, left())
+    resumed = runtime_maps.adopt(left(), BEFORE)
     assert resumed == NOW
     assert [*map(str, runtime_maps.added(resumed))] == [THREE]
 
 
 def test_what_is_saved_by_then_is_as_it_is_read() -> None:
-    after = runtime_maps.resumed(read(THREE, TWO), left())
+    after = runtime_maps.adopt(left(), read(THREE, TWO))
     assert [*map(str, after)] == [THREE, TWO]
     assert not runtime_maps.added(after)
 
 
 def test_what_contradicts_the_files_of_now() -> None:
     with pytest.raises(ConfigError, match="already"):
-        runtime_maps.resumed(read("198.51.100.3 2001:db8::9"), left())
+        runtime_maps.adopt(left(), read("198.51.100.3 2001:db8::9"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.kernel.descriptor import close_others
 from faith.kernel.shared.leases import Leases
 from faith.kernel.shared.shared_memory import SharedMemory, sealed
 
@@ -69,7 +70,7 @@ def test_who_has_no_part_reads(memory: SharedMemory) -> None:
     memory.part(2)[0] = 5
 
     def read() -> None:
-        memory.close_in_child()
+        memory.enter(None)
         assert memory.part(2)[0] == 5
         memory.part(2)[0] = 6
 
@@ -81,7 +82,7 @@ def test_it_cannot_be_made_writable_again(memory: SharedMemory) -> None:
     def attack() -> None:
         memory.enter(1)
         before = os.fstat(memory.fileno())
-        memory.close_in_child()
+        close_others([])
         assert not any(os.path.samestat(before, one) for one in open_files())
         address = ctypes.addressof(ctypes.c_char.from_buffer(memory.part(0)))
         libc = ctypes.CDLL(None, use_errno=True)
@@ -93,7 +94,7 @@ def test_it_cannot_be_made_writable_again(memory: SharedMemory) -> None:
 
 
 def test_nobody_makes_it_smaller_or_larger() -> None:
-    for descriptor in (sealed("test", 4096), Leases([(0xC6336400, 24)]).fileno()):
+    for descriptor in (sealed("test", 4096), Leases.create([(0xC6336400, 24)]).fileno()):
         size = os.fstat(descriptor).st_size
         for other in (0, size - 1, size + 1):
             with pytest.raises(PermissionError):

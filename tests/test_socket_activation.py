@@ -29,11 +29,12 @@ FIND = """
 import os
 from faith.daemon.host.socket_activation import PassedSockets
 from faith.errors import FaithError
+from faith.kernel.descriptor import descriptors
 os.environ["LISTEN_PID"] = os.environ["LISTEN_PID"] or str(os.getpid())
 try:
     found = PassedSockets.found()
     print({name: len(some) for name, some in found.state().items()},
-          any(map(os.get_inheritable, found.descriptors())),
+          any(map(os.get_inheritable, descriptors(found.state()))),
           [name for name in os.environ if name.startswith("LISTEN")])
 except FaithError as error:
     print(error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.relay.alg.socket_pool import MOST_ASKED, SIZE, Stock
+from faith.relay.alg.socket_pool import MOST_ASKED, SIZE, SocketPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Maker:
     def __init__(self) -> None:
         self.asked: list[int] = []
         self.used: list[_socket.socket | None] = []
-        self.stock = Stock(self.asked.append)
+        self.stock = SocketPool(self.asked.append)
 
     def deliver(self, count: int) -> None:
         for _ in range(count):

@@ -42,7 +42,7 @@ def refuses(reason: str) -> Start:
 def methods(monkeypatch: pytest.MonkeyPatch) -> dict[str, Start]:
     """The methods, all of which work; tests make some fail."""
     methods = {method: opens(method) for method in steering.METHODS}
-    monkeypatch.setattr(steering, "_STARTS", methods)
+    monkeypatch.setattr(steering, "_CREATE", methods)
     return methods
 
 
@@ -66,30 +66,30 @@ def test_auto_takes_the_first_method_that_works(
 ) -> None:
     for method in closed:
         methods[method] = refuses("closed")
-    assert steering.bring_in("auto", ports, [], 1).method == taken
+    assert steering.create("auto", ports, [], 1).method == taken
 
 
 def test_when_no_method_works_every_reason_is_reported(methods: dict[str, Start]) -> None:
     for method in methods:
         methods[method] = refuses(f"no {method} here")
     with pytest.raises(SetupError) as caught:
-        steering.bring_in("auto", FEW, [], 1)
+        steering.create("auto", FEW, [], 1)
     assert all(f"{method}: try: no {method} here" in str(caught.value) for method in methods)
     with pytest.raises(SetupError, match="route: 17 ports are more than 16; sk_lookup: try"):
-        steering.bring_in("auto", MANY, [], 1)
+        steering.create("auto", MANY, [], 1)
 
 
 def test_a_method_that_was_asked_for_is_the_only_one_tried(methods: dict[str, Start]) -> None:
     methods["tproxy"] = refuses("closed")
     with pytest.raises(SetupError, match="try: closed"):
-        steering.bring_in("tproxy", FEW, [], 1)
-    assert steering.bring_in("redirect", FEW, [], 1).method == "redirect"
+        steering.create("tproxy", FEW, [], 1)
+    assert steering.create("redirect", FEW, [], 1).method == "redirect"
 
 
 @pytest.mark.usefixtures("methods")
 def test_own_addresses_on_too_many_ports_are_refused_before_anything_is_done() -> None:
     with pytest.raises(SetupError, match="65 ports would take as many sockets"):
-        steering.bring_in("sk_lookup", Ports([(1, 65)]), [], 1, own=Ports([(1, 65)]))
+        steering.create("sk_lookup", Ports([(1, 65)]), [], 1, own=Ports([(1, 65)]))
 
 
 def test_an_own_port_that_is_taken_undoes_the_rest(
@@ -103,5 +103,5 @@ def test_an_own_port_that_is_taken_undoes_the_rest(
 
     monkeypatch.setattr(Steering, "listen", taken)
     with pytest.raises(SetupError, match=r"\[::\]:80: the port is taken"):
-        steering.bring_in("sk_lookup", FEW, [], 1, own=FEW)
+        steering.create("sk_lookup", FEW, [], 1, own=FEW)
     assert undone == ["sk_lookup"]

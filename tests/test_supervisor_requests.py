@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from faith.relay.alg.supervisor_requests import MOST, Requests
+from faith.relay.alg.supervisor_requests import MOST, SupervisorRequests
 
 
 class Asker:
     def __init__(self) -> None:
         self.asked: list[int] = []
         self.done: list[int] = []
-        self.requests = Requests(lambda action: action())
+        self.requests = SupervisorRequests(lambda action: action())
 
     def ask(self, number: int) -> None:
         self.requests.ask(partial(self.asked.append, number), partial(self.done.append, number))

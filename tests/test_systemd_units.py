@@ -65,6 +65,11 @@ def exposure(need: Need, unit: Path) -> subprocess.CompletedProcess[str]:
     return run(need("systemd-analyze"), "security", *words, unit)
 
 
+@pytest.mark.parametrize("unit", ["faithd.service", "faithd@.service", "faith-dns.service"])
+def test_a_worker_that_memory_ran_out_for_does_not_end_the_others(unit: str) -> None:
+    assert values(unit, "OOMPolicy") == ["continue"]
+
+
 @each_service
 def test_a_service_is_confined(unit: Path, need: Need) -> None:
     done = exposure(need, unit)

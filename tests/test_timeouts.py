@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.relay.tcp import timeouts
-from faith.relay.tcp.timeouts import Deadlines, Silence
+from faith.relay.tcp.timeouts import IdleTimeouts, StageTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def clock() -> Any:
 
 def test_deadlines_are_missed_in_order_and_on_time(clock: Any) -> None:
     missed: list[str] = []
-    deadlines: Any = Deadlines(clock, 10, missed.append)  # type: ignore[arg-type]
+    deadlines: Any = StageTimeouts(clock, 10, missed.append)  # type: ignore[arg-type]
     deadlines.add("one", clock.now)
     clock.turn(4)
     deadlines.add("two", clock.now)
@@ -69,7 +69,7 @@ def test_after_a_stall_what_has_come_meanwhile_is_seen_before_a_deadline_is_miss
     clock: Any,
 ) -> None:
     missed: list[str] = []
-    deadlines: Any = Deadlines(clock, 10, missed.append)  # type: ignore[arg-type]
+    deadlines: Any = StageTimeouts(clock, 10, missed.append)  # type: ignore[arg-type]
     deadlines.add("connected meanwhile", clock.now)
     deadlines.add("dead", clock.now)
     clock.now += 3600  # the machine was suspended
@@ -92,7 +92,7 @@ def test_thousands_that_are_adopted_are_put_in_order_once(
 
     monkeypatch.setattr(timeouts, "sorted", count, raising=False)
     missed: list[Any] = []
-    deadlines: Any = Deadlines(clock, 10, missed.append)
+    deadlines: Any = StageTimeouts(clock, 10, missed.append)
     for number in range(1000):
         deadlines.adopt(Started(clock.now - number % 7))
     clock.turn(20)
@@ -103,7 +103,7 @@ def test_thousands_that_are_adopted_are_put_in_order_once(
 
 def test_no_deadline_at_zero(clock: Any) -> None:
     missed: list[str] = []
-    deadlines: Any = Deadlines(clock, 0, missed.append)  # type: ignore[arg-type]
+    deadlines: Any = StageTimeouts(clock, 0, missed.append)  # type: ignore[arg-type]
     deadlines.add("one", clock.now)
     clock.turn(1e6)
     assert missed == []
@@ -154,7 +154,7 @@ class Sessions:
 def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
     moving: list[Any] = []
     plane: Any = Sessions(2)
-    Silence(clock, plane, idle=80, half_closed=0, lifetime=0, moving=moving.append)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=moving.append)
     for _ in range(79):
         clock.turn(1)
         plane.all[1].client.moved += 1
@@ -169,7 +169,7 @@ def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
 
 def test_a_stall_is_no_silence(clock: Any) -> None:
     plane: Any = Sessions(1)
-    Silence(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
     clock.turn(70)
     clock.now += 7200
     clock.turn(0)
@@ -183,7 +183,7 @@ def test_data_are_not_silent_while_their_parent_is_not(clock: Any) -> None:
     parent, data = plane.all
     data.parent, parent.data = parent, 1
     parent.moved = (0, 0)
-    Silence(clock, plane, idle=80, half_closed=0, lifetime=0, moving=print)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=print)
     for _ in range(100):
         clock.turn(1)
         parent.moved = (0, parent.moved[1] + 1)
@@ -194,7 +194,7 @@ def test_data_are_not_silent_while_their_parent_is_not(clock: Any) -> None:
 
 def test_half_closing_starts_its_own_limit(clock: Any) -> None:
     plane: Any = Sessions(1)
-    Silence(clock, plane, idle=0, half_closed=16, lifetime=0, moving=lambda session: None)
+    IdleTimeouts(clock, plane, idle=0, half_closed=16, lifetime=0, moving=lambda session: None)
     clock.turn(1000)
     plane.all[0].server.done = True
     clock.turn(16)
@@ -205,7 +205,7 @@ def test_half_closing_starts_its_own_limit(clock: Any) -> None:
 
 def test_a_life_has_an_end_whatever_moves(clock: Any) -> None:
     plane: Any = Sessions(2)
-    Silence(clock, plane, idle=0, half_closed=0, lifetime=80, moving=lambda session: None)
+    IdleTimeouts(clock, plane, idle=0, half_closed=0, lifetime=80, moving=lambda session: None)
     plane.all[1].started = 150.0
     for _ in range(92):
         clock.turn(1)
@@ -215,7 +215,7 @@ def test_a_life_has_an_end_whatever_moves(clock: Any) -> None:
 
 def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
     plane: Any = Sessions(1)
-    Silence(clock, plane, idle=0, half_closed=0, lifetime=0, moving=lambda session: None)
+    IdleTimeouts(clock, plane, idle=0, half_closed=0, lifetime=0, moving=lambda session: None)
     clock.turn(59)
     assert plane.all[0].options == []
     clock.turn(1000)
@@ -225,8 +225,8 @@ def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
 
 def test_closing_stops_the_clocks() -> None:
     loop = asyncio.new_event_loop()
-    silence = Silence(loop, Sessions(0), 1, 1, 0, lambda session: None)
-    deadlines = Deadlines(loop, 1, lambda session: None)
+    silence = IdleTimeouts(loop, Sessions(0), 1, 1, 0, lambda session: None)
+    deadlines = StageTimeouts(loop, 1, lambda session: None)
     silence.close()
     deadlines.close()
     loop.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from faith.relay.alg.tls_sessions import Secured
+from faith.relay.alg.tls_sessions import TlsSessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ class Supervisor:
         self.asked: list[tuple[str, str, str]] = []
         self.waiting: list[Callable[[], None]] = []
         self.later: list[Callable[[], None]] = []
-        self.secured = Secured(self.ask, lambda seconds, then: self.later.append(then))
+        self.secured = TlsSessions(self.ask, lambda seconds, then: self.later.append(then))
 
     def ask(self, kind: str, client: str, mapped: str, then: Callable[[], None]) -> None:
         self.asked.append((kind, client, mapped))

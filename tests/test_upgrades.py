@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from faith.daemon.upgrade import upgrades
 from faith.daemon.upgrade.inherited_state import InheritedState
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
+from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,17 +38,13 @@ class Upgrade:
 
 
 class Thing:
-    """Something with a state and a descriptor."""
+    """Something with a state."""
 
-    def __init__(self, state: Any, *descriptors: int) -> None:
+    def __init__(self, state: Any) -> None:
         self._state = state
-        self._descriptors = descriptors
 
     def state(self) -> Any:
         return self._state
-
-    def descriptors(self) -> tuple[int, ...]:
-        return self._descriptors
 
 
 class Asking:
@@ -56,9 +54,15 @@ class Asking:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.ours: Channel[Any, Any] = Channel(ours)
         self.theirs: Channel[Any, Any] = Channel(theirs)
+        self.taken = False
 
     def take(self) -> Channel[Any, Any]:
+        self.taken = True
         return self.ours
+
+    @property
+    def answered(self) -> bool:
+        return bool(select.select([self.theirs], [], [], 0)[0])
 
     @property
     def answer(self) -> Any:
@@ -72,9 +76,9 @@ def _upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upgrades, "Upgrade", Upgrade)
 
 
-def succession(legacy: InheritedState | None = None, **things: Thing) -> Upgrades:
+def made_of(inherited: InheritedState | None = None, **things: Thing) -> Upgrades:
     loop: Any = None
-    return Upgrades(loop, legacy, lambda: things)
+    return Upgrades(loop, inherited, lambda: things)
 
 
 def request(asking: Asking) -> Any:
@@ -82,12 +86,12 @@ def request(asking: Asking) -> Any:
 
 
 def test_the_first_program_is_number_one_and_the_next_one_more() -> None:
-    first = succession()
+    first = made_of()
     first.serve()
     assert first.programs == 1
     assert time.time() - first.started < 60
     values, _ = Upgrade.last.leave()
-    second = succession(InheritedState(values, on_trial=False))
+    second = made_of(InheritedState(values, on_trial=False))
     assert second.programs == 1  # until it serves
     second.serve()
     assert (second.programs, second.started) == (2, first.started)
@@ -95,10 +99,11 @@ def test_the_first_program_is_number_one_and_the_next_one_more() -> None:
 
 def test_what_is_left_has_the_state_and_descriptors_of_all() -> None:
     asking = Asking()
-    made = succession(one=Thing([1], 7), other=Thing({"a": 2}, 8, 9))
+    one, other = [1, Descriptor(7)], {"a": 2, "b": [Descriptor(8), Descriptor(9)]}
+    made = made_of(one=Thing(one), other=Thing(other))
     made.begin(request(asking))
     values, descriptors = Upgrade.last.leave()
-    assert (values["one"], values["other"]) == ([1], {"a": 2})
+    assert (values["one"], values["other"]) == (one, other)
     assert values["waiting"] == [asking.ours.fileno()]
     assert sorted(descriptors) == sorted([7, 8, 9, asking.ours.fileno()])
     made.close()
@@ -107,7 +112,7 @@ def test_what_is_left_has_the_state_and_descriptors_of_all() -> None:
 
 def test_who_asked_is_answered_when_all_is_handed_over() -> None:
     asking = Asking()
-    made = succession()
+    made = made_of()
     made.begin(request(asking))
     assert Upgrade.last.begun == 1
     made.handed_over()
@@ -117,7 +122,7 @@ def test_who_asked_is_answered_when_all_is_handed_over() -> None:
 def test_who_asked_is_told_why_not_and_so_is_who_wants_to_know() -> None:
     asking = Asking()
     told: list[str] = []
-    made = succession()
+    made = made_of()
     made.begin(request(asking), lambda error: told.append(str(error)))
     Upgrade.last.failed(FaithError("no such key"))
     assert asking.answer == {"error": "not upgraded: no such key"}
@@ -128,18 +133,39 @@ def test_who_asked_is_told_why_not_and_so_is_who_wants_to_know() -> None:
 
 def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
     asking = Asking()
-    made = succession()
+    made = made_of()
     made.begin(request(asking), later=True)
     assert Upgrade.last.begun == 0
+    assert asking.taken, "its connection would be closed before the hand-over is"
     made.handed_over()
     assert Upgrade.last.begun == 1
+    assert not asking.answered
     made.handed_over()
     assert Upgrade.last.begun == 1
     assert asking.answer == {"programs": 1, "kept": 0}
 
 
+def test_one_that_is_for_later_is_answered_when_the_daemon_stops() -> None:
+    asking = Asking()
+    made = made_of()
+    made.begin(request(asking), later=True)
+    made.close()
+    assert asking.answer == {"error": "it is being stopped"}
+
+
+def test_one_that_is_for_later_and_fails_is_told() -> None:
+    asking = Asking()
+    told: list[str] = []
+    made = made_of()
+    made.begin(request(asking), lambda error: told.append(str(error)), later=True)
+    made.handed_over()
+    Upgrade.last.failed(FaithError("no such key"))
+    assert asking.answer == {"error": "not upgraded: no such key"}
+    assert told == ["no such key"]
+
+
 def test_a_program_on_trial_answers_nobody() -> None:
     values = {"programs": 3, "started": 1.5, "waiting": [12345]}
-    made = succession(InheritedState(values, on_trial=True))
+    made = made_of(InheritedState(values, on_trial=True))
     made.handed_over()  # would fail on a descriptor that is not there
     assert (made.programs, made.started) == (3, 1.5)

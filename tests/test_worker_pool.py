@@ -1,4 +1,4 @@
-"""The crew: workers forked, replaced when they die, told what to do."""
+"""The pool: workers forked, replaced when they die, told what to do."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 from faith.daemon.process import heartbeat
 from faith.daemon.process import peer as peer_module
-from faith.daemon.process import worker_pool as crew_module
+from faith.daemon.process import worker_pool as pool_module
 from faith.daemon.process.channel import from_memory
+from faith.daemon.process.fork import how_it_ended
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.messages import (
     Alive,
@@ -30,12 +31,12 @@ from faith.daemon.process.messages import (
     Stop,
     pair,
 )
-from faith.daemon.process.peer import Member
+from faith.daemon.process.peer import Worker
 from faith.daemon.process.worker_pool import (
     LONGEST_PAUSE,
     SHORTEST_PAUSE,
-    Crew,
-    how_it_ended,
+    PoolEvents,
+    WorkerPool,
     next_pause,
 )
 from faith.errors import SetupError
@@ -50,25 +51,29 @@ if TYPE_CHECKING:
 
 
 class Bridge:
-    """A loop with a crew in it, and what the workers said."""
+    """A loop with a pool in it, and what the workers said."""
 
     def __init__(self) -> None:
         self.loop = Loop()
         self.heard: list[tuple[int, int]] = []
         self.fails = False
-        self.crew: Crew
+        self.late: list[int] = []
+        self.pool: WorkerPool
 
     def man(self, work: Work, count: int = 2) -> None:
-        """Fork the crew, and let the loop stop when all are ready."""
-        self.crew = Crew(self.loop, work, {Killed: self.hear})
-        self.crew.on_gone = self.loop.stop
-        self.crew.start(count, self.loop.stop)
+        """Fork the pool, and let the loop stop when all are ready."""
+        events = PoolEvents(late=self.note_late, empty=self.loop.stop)
+        self.pool = WorkerPool(self.loop, work, {Killed: self.hear}, events=events)
+        self.pool.start(count, self.loop.stop)
         self.loop.run()
 
-    def hear(self, member: Member, message: Killed, descriptors: list[int]) -> None:
+    def note_late(self) -> None:
+        self.late.append(len(self.pool.late))
+
+    def hear(self, worker: Worker, message: Killed, descriptors: list[int]) -> None:
         if self.fails:
             raise KeyError("a defect of the supervisor's")
-        self.heard.append((member.number, message.question))
+        self.heard.append((worker.number, message.question))
         self.loop.stop()
 
     def reap(self) -> None:
@@ -79,7 +84,7 @@ class Bridge:
                 return
             if not pid:
                 return
-            self.crew.reaped(pid, status)
+            self.pool.reaped(pid, status)
 
     def run_until(self, predicate: Callable[[], object], seconds: float = 5) -> None:
         deadline = time.monotonic() + seconds
@@ -94,7 +99,7 @@ def bridge() -> Iterator[Bridge]:
     bridge = Bridge()
     with bridge.loop.signals({signal.SIGCHLD: bridge.reap}):
         yield bridge
-        bridge.crew.kill()
+        bridge.pool.kill()
     bridge.loop.close()
 
 
@@ -126,7 +131,7 @@ def sleep(number: int, channel: ProcessChannel) -> None:
 
 def test_every_worker_hears_what_is_told(bridge: Bridge) -> None:
     bridge.man(obey)
-    bridge.crew.tell(Kill(7, 0))
+    bridge.pool.tell(Kill(7, 0))
     bridge.run_until(lambda: len(bridge.heard) == 2)
     assert sorted(bridge.heard) == [(0, 7), (1, 7)]
 
@@ -134,12 +139,12 @@ def test_every_worker_hears_what_is_told(bridge: Bridge) -> None:
 def test_a_dead_worker_is_replaced_later_and_later(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(crew_module, "SHORTEST_PAUSE", 0.02)
+    monkeypatch.setattr(pool_module, "SHORTEST_PAUSE", 0.02)
     bridge.man(obey, 1)
     for _ in range(3):
-        (old,) = bridge.crew.pids
+        (old,) = bridge.pool.pids
         os.kill(old, signal.SIGKILL)
-        bridge.run_until(lambda old=old: bridge.crew.pids not in ([], [old]))  # type: ignore[misc]
+        bridge.run_until(lambda old=old: bridge.pool.pids not in ([], [old]))  # type: ignore[misc]
     pauses = [record.message.rpartition(" in ")[2] for record in caplog.records]
     assert pauses == ["0.02 s", "0.04 s", "0.08 s"]
     assert "was killed by SIGKILL; another takes its place" in caplog.text
@@ -173,13 +178,13 @@ def test_the_reason_is_told_when_the_death_is_noticed_first(bridge: Bridge) -> N
     def fail(number: int, channel: ProcessChannel) -> None:
         channel.send(Failed("no such user"))
 
-    bridge.crew = Crew(bridge.loop, fail, {})
-    bridge.crew.start(1, bridge.loop.stop)
-    (pid,) = bridge.crew.pids
+    bridge.pool = WorkerPool(bridge.loop, fail, {})
+    bridge.pool.start(1, bridge.loop.stop)
+    (pid,) = bridge.pool.pids
     _, status = os.waitpid(pid, 0)
     with pytest.raises(SetupError, match="no such user"):
-        bridge.crew.reaped(pid, status)
-    assert bridge.crew.pids == []
+        bridge.pool.reaped(pid, status)
+    assert bridge.pool.pids == []
 
 
 def test_a_worker_that_dies_at_the_start_fails_the_start(bridge: Bridge) -> None:
@@ -197,41 +202,41 @@ def test_last_words_are_heard(bridge: Bridge) -> None:
         channel.send(Killed(1, True))
 
     bridge.man(speak_and_die, 1)
-    bridge.crew.retire()
-    bridge.crew.tell(Drain())
-    bridge.run_until(lambda: bridge.heard and not bridge.crew.pids)
+    bridge.pool.retire()
+    bridge.pool.tell(Drain())
+    bridge.run_until(lambda: bridge.heard and not bridge.pool.pids)
 
 
 def test_nobody_is_replaced_after_retirement(bridge: Bridge) -> None:
     bridge.man(obey)
-    bridge.crew.retire()
-    bridge.crew.tell(Stop())
-    bridge.loop.run()  # on_gone stops it
-    assert bridge.crew.pids == []
+    bridge.pool.retire()
+    bridge.pool.tell(Stop())
+    bridge.loop.run()  # which ends as the pool is empty
+    assert bridge.pool.pids == []
 
 
 def test_a_full_channel_is_not_fatal_but_too_many_orders_are(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     bridge.man(sleep, 1)
-    bridge.crew.retire()
-    (member,) = bridge.crew.members
-    fill(member)
-    member.send(Drain())
+    bridge.pool.retire()
+    (worker,) = bridge.pool.workers
+    fill(worker)
+    worker.send(Drain())
     assert "control channel" not in caplog.text
     for _ in range(peer_module.MOST_WAITING):
-        member.send(Drain())
+        worker.send(Drain())
     assert "worker 1" in caplog.text
     assert "its control channel is full; killing it" in caplog.text
     bridge.loop.run()
-    assert bridge.crew.pids == []
+    assert bridge.pool.pids == []
 
 
-def fill(member: Member) -> None:
-    """Have the kernel queue as much for *member* as it does."""
+def fill(worker: Worker) -> None:
+    """Have the kernel queue as much for *worker* as it does."""
     with contextlib.suppress(BlockingIOError):
         while True:
-            member.channel.send(Drain())
+            worker.channel.send(Drain())
 
 
 def test_the_newest_state_comes_when_there_is_room(bridge: Bridge) -> None:
@@ -243,13 +248,13 @@ def test_the_newest_state_comes_when_there_is_room(bridge: Bridge) -> None:
         obey(number, channel)
 
     bridge.man(halt_and_obey, 1)
-    (member,) = bridge.crew.members
-    os.waitid(os.P_PID, member.pid, os.WSTOPPED | os.WNOWAIT)
-    fill(member)
+    (worker,) = bridge.pool.workers
+    os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
+    fill(worker)
     for number in range(1, 100):
-        bridge.crew.desire("one", lambda number=number: str(number))  # type: ignore[misc]
-    os.kill(member.pid, signal.SIGCONT)
-    bridge.run_until(lambda: member.applied.get("one") == 99)
+        bridge.pool.desire("one", lambda number=number: str(number))  # type: ignore[misc]
+    os.kill(worker.pid, signal.SIGCONT)
+    bridge.run_until(lambda: worker.applied.get("one") == 99)
     assert bridge.heard == [(0, 99)]
 
 
@@ -267,13 +272,13 @@ def test_a_change_is_sent_and_the_whole_to_who_lags(bridge: Bridge) -> None:
             channel.send(Alive(channel.applied))
 
     bridge.man(forget_one, 1)
-    (member,) = bridge.crew.members
-    bridge.crew.desire("one", lambda: "1")
-    bridge.run_until(lambda: member.applied.get("one") == 1)
-    bridge.crew.desire("one", lambda: "2", lambda: "12")
-    bridge.run_until(lambda: member.applied.get("one") == 2)
-    bridge.crew.desire("one", lambda: "3", lambda: "23")
-    bridge.run_until(lambda: member.applied.get("one") == 3)
+    (worker,) = bridge.pool.workers
+    bridge.pool.desire("one", lambda: "1")
+    bridge.run_until(lambda: worker.applied.get("one") == 1)
+    bridge.pool.desire("one", lambda: "2", lambda: "12")
+    bridge.run_until(lambda: worker.applied.get("one") == 2)
+    bridge.pool.desire("one", lambda: "3", lambda: "23")
+    bridge.run_until(lambda: worker.applied.get("one") == 3)
     assert bridge.heard == [(0, 1), (0, 2), (0, 23)]
 
 
@@ -290,48 +295,48 @@ def test_the_first_state_that_is_lost_is_sent_again_whole(bridge: Bridge) -> Non
             channel.send(Alive(channel.applied))
 
     bridge.man(forget_the_first, 1)
-    (member,) = bridge.crew.members
-    bridge.crew.desire("one", lambda: "1", lambda: "01")
-    bridge.run_until(lambda: member.applied.get("one") == 1)
+    (worker,) = bridge.pool.workers
+    bridge.pool.desire("one", lambda: "1", lambda: "01")
+    bridge.run_until(lambda: worker.applied.get("one") == 1)
     assert bridge.heard == [(0, 1)]
 
 
 def test_one_that_gets_on_does_not_lag_however_many_states_come() -> None:
     near, far = pair()
-    member = Member(0, os.getpid(), near, 0.0)
-    member.behind = 1.0
-    member.answered(Alive({"one": 7}), 50.0)
-    assert member.lag(51.0) == 1.0
-    member.answered(Alive({"one": 7}), 60.0)
-    assert member.lag(61.0) == 11.0, "it has applied nothing more"
-    member.close()
+    worker = Worker(0, os.getpid(), near, 0.0)
+    worker.behind = 1.0
+    worker.answered(Alive({"one": 7}), 50.0)
+    assert worker.lag(51.0) == 1.0
+    worker.answered(Alive({"one": 7}), 60.0)
+    assert worker.lag(61.0) == 11.0, "it has applied nothing more"
+    worker.close()
     far.close()
 
 
 def test_who_is_forked_begins_with_the_newest_state(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew_module, "SHORTEST_PAUSE", 0.02)
+    monkeypatch.setattr(pool_module, "SHORTEST_PAUSE", 0.02)
     bridge.man(obey, 1)
-    bridge.crew.desire("one", lambda: "1")
-    (old,) = bridge.crew.pids
+    bridge.pool.desire("one", lambda: "1")
+    (old,) = bridge.pool.pids
     os.kill(old, signal.SIGKILL)
-    bridge.run_until(lambda: bridge.crew.serving and bridge.crew.pids != [old])
-    bridge.run_until(lambda: bridge.crew.members[0].applied == {"one": 1})
+    bridge.run_until(lambda: bridge.pool.serving and bridge.pool.pids != [old])
+    bridge.run_until(lambda: bridge.pool.workers[0].applied == {"one": 1})
     assert bridge.heard in ([], [(0, 1)]), "the new one was told nothing"
 
 
 def test_one_that_died_with_unread_messages_stops_nobody(bridge: Bridge) -> None:
     """Its channel gives ECONNRESET, while the others are told."""
     bridge.man(obey, 3)
-    bridge.crew.retire()
-    first, *others = bridge.crew.members
+    bridge.pool.retire()
+    first, *others = bridge.pool.workers
     os.kill(first.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, first.pid, os.WSTOPPED)
     first.send(Drain())  # which it will not read
     os.kill(first.pid, signal.SIGKILL)
     os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
-    bridge.crew.desire("one", lambda: "1")
+    bridge.pool.desire("one", lambda: "1")
     bridge.run_until(lambda: all(other.applied == {"one": 1} for other in others))
     assert sorted(bridge.heard) == [(1, 1), (2, 1)]
 
@@ -341,31 +346,29 @@ def test_one_that_hangs_is_late_then_killed_and_replaced(
 ) -> None:
     hasten(monkeypatch)
     bridge.man(obey, 2)
-    first, second = bridge.crew.members
+    first, second = bridge.pool.workers
     os.kill(first.pid, signal.SIGSTOP)
-    bridge.run_until(lambda: bridge.crew.late == [first])
-    assert bridge.crew.able == [second]
-    bridge.run_until(lambda: first.pid not in bridge.crew.pids)
+    bridge.run_until(lambda: bridge.pool.late == [first])
+    assert bridge.pool.able == [second]
+    bridge.run_until(lambda: first.pid not in bridge.pool.pids)
     assert f"worker 1 (pid {first.pid}): no heartbeat for 1.5 s; killing it" in caplog.text
-    bridge.run_until(lambda: len(bridge.crew.able) == 2)
-    assert second in bridge.crew.able
-    assert bridge.crew.restarts == 1
+    bridge.run_until(lambda: len(bridge.pool.able) == 2)
+    assert second in bridge.pool.able
+    assert bridge.pool.restarts == 1
 
 
 def test_one_that_goes_on_is_not_late_any_more(
     bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hasten(monkeypatch, limit=60)
-    changes: list[int] = []
     bridge.man(obey, 1)
-    bridge.crew.on_late(lambda: changes.append(len(bridge.crew.late)))
-    (pid,) = bridge.crew.pids
+    (pid,) = bridge.pool.pids
     os.kill(pid, signal.SIGSTOP)
-    bridge.run_until(lambda: bridge.crew.late)
+    bridge.run_until(lambda: bridge.pool.late)
     os.kill(pid, signal.SIGCONT)
-    bridge.run_until(lambda: not bridge.crew.late)
-    assert (changes[0], changes[-1]) == (1, 0)
-    assert bridge.crew.pids == [pid]
+    bridge.run_until(lambda: not bridge.pool.late)
+    assert (bridge.late[0], bridge.late[-1]) == (1, 0)
+    assert bridge.pool.pids == [pid]
 
 
 def test_one_that_does_not_apply_what_binds_it_is_killed(
@@ -378,12 +381,12 @@ def test_one_that_does_not_apply_what_binds_it_is_killed(
 
     hasten(monkeypatch)
     bridge.man(ignore, 1)
-    bridge.crew.retire()
-    bridge.crew.desire("free", lambda: "1", binding=False)
-    (member,) = bridge.crew.members
-    bridge.run_until(lambda: "free" in member.sent)
-    assert member.behind is None
-    bridge.crew.desire("one", lambda: "1")
+    bridge.pool.retire()
+    bridge.pool.desire("free", lambda: "1", binding=False)
+    (worker,) = bridge.pool.workers
+    bridge.run_until(lambda: "free" in worker.sent)
+    assert worker.behind is None
+    bridge.pool.desire("one", lambda: "1")
     bridge.loop.run()
     assert "the newest rules or settings are not applied after 1.5 s; killing it" in caplog.text
 
@@ -393,15 +396,15 @@ def test_nobody_is_blamed_when_the_supervisor_was_halted(
 ) -> None:
     hasten(monkeypatch)
     bridge.man(obey, 1)
-    (pid,) = bridge.crew.pids
+    (pid,) = bridge.pool.pids
     os.kill(pid, signal.SIGSTOP)
-    (member,) = bridge.crew.members
-    bridge.run_until(lambda: member.asked is not None)
+    (worker,) = bridge.pool.workers
+    bridge.run_until(lambda: worker.asked is not None)
     time.sleep(1.7)  # time: all of us stand still, as by a freezer
     os.kill(pid, signal.SIGCONT)
-    bridge.run_until(lambda: member.asked is None)
-    assert bridge.crew.pids == [pid]
-    assert bridge.crew.late == []
+    bridge.run_until(lambda: worker.asked is None)
+    assert bridge.pool.pids == [pid]
+    assert bridge.pool.late == []
 
 
 def hasten(monkeypatch: pytest.MonkeyPatch, limit: float = 1.5) -> None:
@@ -412,7 +415,7 @@ def hasten(monkeypatch: pytest.MonkeyPatch, limit: float = 1.5) -> None:
         "LIMIT": limit,
     }.items():
         monkeypatch.setattr(heartbeat, name, seconds)
-    monkeypatch.setattr(crew_module, "SHORTEST_PAUSE", 0.02)
+    monkeypatch.setattr(pool_module, "SHORTEST_PAUSE", 0.02)
 
 
 @pytest.mark.parametrize(
@@ -436,12 +439,12 @@ def test_one_that_sends_an_invalid_message_is_killed(
         time.sleep(60)  # time: until it is killed
 
     bridge.man(babble, 1)
-    bridge.crew.retire()
+    bridge.pool.retire()
     bridge.loop.run()
     assert "worker 1 (pid" in caplog.text
     assert "sent an invalid message" in caplog.text
     assert "; killing it" in caplog.text
-    assert bridge.crew.pids == []
+    assert bridge.pool.pids == []
 
 
 def test_what_a_worker_may_not_send_is_invalid(
@@ -453,7 +456,7 @@ def test_what_a_worker_may_not_send_is_invalid(
         time.sleep(60)  # time: until it is killed
 
     bridge.man(steer, 1)
-    bridge.crew.retire()
+    bridge.pool.retire()
     bridge.loop.run()
     assert "Steer is not for it to send" in caplog.text
 
@@ -462,15 +465,15 @@ def test_an_error_of_a_handler_kills_nobody(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:
     bridge.man(obey, 1)
-    pids = bridge.crew.pids
+    pids = bridge.pool.pids
     bridge.fails = True
-    bridge.crew.tell(Kill(1, 0))
+    bridge.pool.tell(Kill(1, 0))
     bridge.run_until(lambda: "a defect of this program" in caplog.text)
     assert "KeyError" in caplog.text
     bridge.fails = False
-    bridge.crew.tell(Kill(2, 0))
+    bridge.pool.tell(Kill(2, 0))
     bridge.run_until(lambda: bridge.heard == [(0, 2)])
-    assert bridge.crew.pids == pids
+    assert bridge.pool.pids == pids
 
 
 def test_what_a_worker_says_reaches_no_terminal_as_a_command(
@@ -487,16 +490,16 @@ def test_what_a_worker_says_reaches_no_terminal_as_a_command(
 
 def test_workers_ignore_what_is_for_the_supervisor(bridge: Bridge) -> None:
     bridge.man(obey)
-    for pid in bridge.crew.pids:
+    for pid in bridge.pool.pids:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
             os.kill(pid, number)
-    bridge.crew.tell(Kill(7, 0))
+    bridge.pool.tell(Kill(7, 0))
     bridge.run_until(lambda: len(bridge.heard) == 2)
 
 
 def test_another_child_is_nobody(bridge: Bridge) -> None:
     bridge.man(obey, 1)
-    assert not bridge.crew.reaped(1, 0)
+    assert not bridge.pool.reaped(1, 0)
 
 
 @pytest.mark.parametrize(

@@ -16,21 +16,24 @@ from faith.daemon.observe.log import NOTICE, Log, count_in, open_sink
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
 from faith.daemon.process.systemd import notify, reloading, watchdog_interval
+from faith.daemon.process.worker_pool import PoolEvents
 from faith.daemon.services.admin import Admin
-from faith.daemon.services.dns_workers import Answering
+from faith.daemon.services.dns_workers import DnsWorkers
+from faith.daemon.services.rolling_restart import RollingRestart
 from faith.dns import dns_counters
 from faith.dns.dns_counters import Counters
-from faith.dns.lease_file import Book
+from faith.dns.lease_file import LeaseFile
 from faith.errors import ConfigError, FaithError
-from faith.kernel.process import capabilities
+from faith.kernel.descriptor import close_others
+from faith.kernel.process import capabilities, oom_score
 from faith.kernel.shared.leases import Leases
 from faith.kernel.shared.shared_counters import Area
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from faith.daemon.process.worker_pool import Crew
     from faith.dns.service import Settings
+    from faith.kernel.descriptor import Source
 
 IDENT = "faith dns"
 KEPT = (
@@ -57,23 +60,23 @@ def run(
     cannot start.
     """
     settings = read()
-    told = Log(open_sink(IDENT, foreground=True), IDENT)
-    logging.getLogger().addHandler(told)
+    log_handler = Log(open_sink(IDENT, foreground=True), IDENT)
+    logging.getLogger().addHandler(log_handler)
     logging.getLogger("faith").setLevel(logging.INFO)
     if settings.pool and workers > 1:
         raise ConfigError("the leases of a pool have one owner: it takes one worker")
     with ExitStack() as undo:
-        book = None
+        lease_file = None
         if settings.pool:
             # In memory too, so that those who come know what those who go have lent meanwhile.
-            leases = Leases(settings.pool)
+            leases = Leases.create(settings.pool)
             undo.callback(leases.close)
-            book = Book(settings.pool_file, settings.pool, leases)
-            undo.callback(book.close)
-        _Forwarder(read, settings, workers, user, book, metrics).run()
+            lease_file = LeaseFile.create(settings.pool_file, settings.pool, leases)
+            undo.callback(lease_file.close)
+        _DnsDaemon(read, settings, workers, user, lease_file, metrics, log_handler).run()
 
 
-class _Forwarder:
+class _DnsDaemon:
     """The supervisor; on SIGHUP others take the workers' place, and these end when all serve."""
 
     def __init__(
@@ -82,37 +85,46 @@ class _Forwarder:
         settings: Settings,
         workers: int,
         user: str,
-        book: Book | None,
+        lease_file: LeaseFile | None,
         metrics: tuple[str, int] | None,
+        log_handler: Log,
     ) -> None:
         self._read = read
-        self._workers, self._user, self._book = workers, user, book
+        self._log = log_handler
+        self._workers, self._user, self._lease_file = workers, user, lease_file
         self._loop = Loop()
         layouts = dns_counters.LAYOUT, health.COMMON, log_counters.LAYOUT
         self._area = Area(layouts, workers + 1)
         count_in(self._area.slab(workers, log_counters.LAYOUT))
         self._life = Health(self._area.slab(workers, health.COMMON))
         self._life.started(time.time())
-        self._answering = self._made(replace(settings, shared=workers > 1))
-        self._coming: Answering | None = None
-        self._going: list[Answering] = []
-        self._ending = False
-        self._is_watched = False
+        self._settings = settings
+        # Whatever there is to read anew, others answer by it.
+        self._names = RollingRestart(self._loop, self._made, lambda settings: object())
+        self._is_reloading = False
+        self._is_ending = False
+        self._serves = False
         self._admin = (
-            Admin(self._loop, metrics, self._area, self._life, user, self._forsake)
+            Admin(self._loop, metrics, self._area, self._life, user, self._keep_only)
             if metrics
             else None
         )
 
-    def _made(self, settings: Settings) -> Answering:
-        return Answering(
+    def _made(self, settings: Settings, inherited: None) -> DnsWorkers:
+        return DnsWorkers(
             self._loop,
             settings,
             self._workers,
             self._user,
-            self._forsake,
+            self._keep_only,
             self._counters,
-            self._book,
+            self._lease_file,
+            events=PoolEvents(
+                serving=self._changed,
+                late=self._changed,
+                ended=lambda worker: self._changed(),
+                empty=self._emptied,
+            ),
         )
 
     def run(self) -> None:
@@ -123,15 +135,17 @@ class _Forwarder:
             signal.SIGINT: self._handle_sigterm,
             signal.SIGCHLD: self._handle_sigchld,
         }
+        oom_score.lower_own()
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
-            undo.callback(self._kill)
+            undo.callback(self._names.close)
+            self._names.set_up(replace(self._settings, shared=self._workers > 1))
             if self._admin:
-                undo.callback(self._admin.crew.kill)
-                self._admin.start(partial(self._answering.start, self._serving))
+                undo.callback(self._admin.pool.kill)
+                self._admin.start(partial(self._names.start, self._serving))
             else:
-                self._answering.start(self._serving)
+                self._names.start(self._serving)
             self._loop.run()
 
     def _counters(self, number: int) -> Counters:
@@ -140,89 +154,74 @@ class _Forwarder:
         count_in(self._area.slab(number, log_counters.LAYOUT))
         return Counters(self._area.slab(number, dns_counters.LAYOUT))
 
-    def _forsake(self) -> None:
-        """In another process, let go of what is the supervisor's."""
-        self._loop.close()
-        self._area.close_in_child()
-        for crew in self._crews():
-            crew.forsake()
-        if self._admin:
-            self._admin.crew.forsake()
-            self._admin.release()
-
-    def _crews(self) -> list[Crew]:
-        """Return the crews that may have processes, the serving crew first."""
-        self._going = [one for one in self._going if one.crew.pids]
-        coming = [self._coming] if self._coming else []
-        return [one.crew for one in (self._answering, *coming, *self._going)]
-
-    def _kill(self) -> None:
-        for crew in self._crews():
-            crew.kill()
+    def _keep_only(self, kept: Iterable[Source]) -> None:
+        """In another process: keep *kept* and the log, and write to no memory but its own."""
+        self._area.enter(None)
+        close_others([self._log, *kept])
 
     def _changed(self) -> None:
-        crew = self._answering.crew
-        self._life.serving(crew.serving, crew.restarts)
-        self._life.late(len(crew.late))
+        group = self._names.group
+        if self._serves and group:
+            self._life.serving(group.pool.serving, group.pool.restarts)
+            self._life.late(len(group.pool.late))
+
+    def _emptied(self) -> None:
+        if self._is_ending and not any(pool.pids for pool in self._names.pools()):
+            self._loop.stop()
 
     def _serving(self) -> None:
-        """Have those that serve now watched, and say so."""
+        """Report that all serve."""
         capabilities.reduce(KEPT)
-        crew = self._answering.crew
-        crew.on_serve = self._changed
-        crew.on_end = lambda member: self._changed()
-        crew.on_late(self._changed)
+        assert self._names.group
+        was_serving, self._serves = self._serves, True
         self._changed()
         notify("READY=1")
-        log.log(NOTICE, "serving, workers: %s", " ".join(map(str, crew.pids)))
-        if not self._is_watched:
-            self._is_watched = True
+        pids = self._names.group.pool.pids
+        log.log(NOTICE, "serving, workers: %s", " ".join(map(str, pids)))
+        if not was_serving:
             self._keep_watchdog(watchdog_interval())
 
     def _keep_watchdog(self, interval: float) -> None:
         if interval:
-            if not self._answering.crew.late:
+            if not (self._names.group and self._names.group.pool.late):
                 notify("WATCHDOG=1")
             self._loop.later(interval, partial(self._keep_watchdog, interval))
 
     def _handle_sighup(self) -> None:
         """Start workers that go by what there is to read now, beside those that serve."""
-        if self._ending or self._coming:
+        if self._is_ending or self._is_reloading:
             return
         reloading()
+        self._is_reloading = True
         try:
-            self._coming = self._made(replace(self._read(), shared=True))
-            self._coming.crew.on_failure = self._not_reloaded
-            self._coming.start(self._take)
+            settings = replace(self._read(), shared=True)
+            self._names.prepare(settings, self._reloaded, self._not_reloaded)
         except FaithError as error:
             self._not_reloaded(error)
 
-    def _take(self) -> None:
-        """All of those that come serve; the others may go."""
-        assert self._coming
-        self._going.append(self._answering)
-        self._answering.stop()
-        self._answering, self._coming = self._coming, None
-        log.log(NOTICE, "read again")
-        self._serving()
+    def _reloaded(self) -> None:
+        """All new workers serve; the others may go."""
+        if self._is_reloading:
+            self._is_reloading = False
+            self._names.apply()
+            log.log(NOTICE, "read again")
+            self._serving()
 
     def _not_reloaded(self, error: FaithError) -> None:
-        if self._coming:
-            self._coming.crew.kill()
-            self._coming = None
-        log.error("not read again: %s", error)
-        notify("READY=1")
+        if self._is_reloading:
+            self._is_reloading = False
+            self._names.drop()
+            log.error("not read again: %s", error)
+            notify("READY=1")
 
     def _handle_sigterm(self) -> None:
         notify("STOPPING=1")
-        self._ending = True
+        self._is_ending = True
+        self._is_reloading = False
         self._life.drain()
         self._loop.later(GRACE, self._loop.stop)
-        if self._coming:
-            self._coming.crew.kill()
-            self._coming = None
-        self._answering.crew.on_gone = self._loop.stop
-        self._answering.stop()
+        self._names.drain()
 
     def _handle_sigchld(self) -> None:
-        reap(crew.reaped for crew in [*self._crews(), *([self._admin.crew] if self._admin else [])])
+        admin = [self._admin.pool] if self._admin else []
+        reap(pool.reaped for pool in (*self._names.pools(), *admin))

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
+from faith.daemon.services.interface import countdown
 from faith.errors import ConfigError, FaithError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.held_prefixes import HeldPrefixes
     from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.control_socket import Request
-    from faith.daemon.services.interface import Companions
+    from faith.daemon.services.interface import Service
 
     Take = Callable[[Settings, Rules], None]
     Ended = Callable[[FaithError | None], None]
@@ -48,7 +49,7 @@ _BY_UPGRADE: dict[str, Callable[[Settings], object]] = {
 class Reload:
     """Turns *current* settings into those that *reread* returns.
 
-    What can fail is done before anything is taken: *companions* get ready and *reservations* are
+    What can fail is done before anything is applied: *services* prepare and *reservations* are
     made.  Then *take* is called with the settings and their rules.  For what processes go by from
     their start *upgrade* is called instead: a program that starts with these settings takes over,
     if it comes up, and else what it was given is called.
@@ -58,14 +59,14 @@ class Reload:
         self,
         current: Settings,
         reread: Callable[[], Settings],
-        companions: Companions,
+        services: Collection[Service],
         reservations: HeldPrefixes,
         take: Take,
         upgrade: Callable[[Failed], None],
     ) -> None:
         self._current = current
         self._reread = reread
-        self._companions = companions
+        self._services = services
         self._reservations = reservations
         self._take = take
         self._upgrade = upgrade
@@ -87,7 +88,8 @@ class Reload:
                 self._fail(error)
                 return
             self._over = True
-            self._companions.take()
+            for service in self._services:
+                service.apply()
             self._take(settings, rules)
             ended(None)
 
@@ -102,7 +104,9 @@ class Reload:
                 log.log(NOTICE, "%s: another program takes over to change that", ", ".join(keys))
                 self._upgrade(self._fail)
             else:
-                self._companions.prepare(settings, ready, self._fail)
+                last = countdown(len(self._services), ready)
+                for service in self._services:
+                    service.prepare(settings, last, self._fail)
         except FaithError as error:
             self._fail(error)
 
@@ -118,7 +122,8 @@ class Reload:
     def _fail(self, error: FaithError) -> None:
         if not self._over:
             self._over = True
-            self._companions.drop()
+            for service in self._services:
+                service.drop()
             self._ended(error)
 
 
@@ -148,11 +153,7 @@ class Reloads:
         """Return whether the next program of this process completes a reload."""
         return self.under_way
 
-    def descriptors(self) -> tuple[int, ...]:
-        """None are in the state."""
-        return ()
-
-    def resume(self, under_way: bool) -> None:
+    def adopt(self, under_way: bool) -> None:
         """Record as good the reload for which the predecessor process started this program.
 
         *under_way* is the `state` that it left.

@@ -9,9 +9,11 @@ from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.loop import Loop
-    from faith.daemon.services.interface import Companions
+    from faith.daemon.services.interface import Service
     from faith.daemon.services.relaying import Relaying
     from faith.daemon.upgrade.upgrades import Upgrades
 
@@ -21,38 +23,37 @@ GRACE = 2.0
 """Seconds a worker has to end once it was told to reset its sessions."""
 
 
-class Ending:
-    """Ends what a daemon does; its *loop* stops when all is over."""
+class Shutdown:
+    """Ends what a daemon does; its *loop* is stopped some seconds after `hasten`."""
 
     def __init__(
         self,
         loop: Loop,
         relaying: Relaying,
-        companions: Companions,
-        succession: Upgrades,
+        services: Collection[Service],
+        upgrades: Upgrades,
         condition: RelayHealth,
     ) -> None:
         self._loop = loop
         self._relaying = relaying
-        self._companions = companions
-        self._succession = succession
+        self._services = services
+        self._upgrades = upgrades
         self._condition = condition
         self.has_begun = False
         """True once no new connection is accepted."""
-        relaying.on_end = loop.stop
 
     def begin(self, seconds: float | None) -> None:
         """Take no more connections, and end with the last session, or after *seconds*."""
         self.has_begun = True
-        self._succession.close()
+        self._upgrades.close()
         self._condition.drain()
         systemd.notify("STOPPING=1")
         limit = "all the time they want" if seconds is None else f"{seconds:g} s"
         log.log(NOTICE, "stopping: sessions have %s to end", limit)
-        self._companions.stop()
         if seconds is not None:
             self._loop.later(seconds, self.hasten)
-        self._relaying.drain()
+        for service in self._services:
+            service.drain()
 
     def hasten(self) -> None:
         """Reset the sessions that are left."""

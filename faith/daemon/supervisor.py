@@ -29,85 +29,103 @@ from faith.daemon.observe.metric_areas import MetricAreas
 from faith.daemon.process import systemd
 from faith.daemon.process.control_socket import Control
 from faith.daemon.process.daemonize import pid_file
-from faith.daemon.process.heartbeat import BEAT
 from faith.daemon.process.loop import Loop
-from faith.daemon.process.reaping import reap
 from faith.daemon.reload import Reload, Reloads
+from faith.daemon.services.interface import countdown
+from faith.daemon.services.liveness import Liveness
 from faith.daemon.services.map_commands import MapCommands
-from faith.daemon.services.relaying import Relaying
-from faith.daemon.services.service_list import companions
-from faith.daemon.shutdown import Ending
+from faith.daemon.services.relaying import Relaying, RelayingEvents
+from faith.daemon.services.running_policy import RunningPolicy
+from faith.daemon.services.service_list import other_services
+from faith.daemon.shutdown import Shutdown
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
+from faith.kernel.descriptor import close_others
 from faith.kernel.netlink import routes
-from faith.kernel.process import capabilities
+from faith.kernel.process import capabilities, oom_score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.observe.log import Log
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.daemonize import Background
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.services.interface import Service
     from faith.daemon.upgrade.inherited_state import InheritedState
     from faith.daemon.upgrade.upgrades import Failed, Heritable
+    from faith.kernel.descriptor import Source
 
 log = logging.getLogger("faith.supervisor")
 
-APPLIED = 8.0
-"""Seconds to wait for processes to apply what is new: less than its patience."""
 KEPT = (
     *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_BPF"),
     *("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"),  # for its processes
     *("CAP_DAC_OVERRIDE", "CAP_CHOWN"),  # files of other users, which root names
 )
 """The capabilities that a supervisor keeps once it serves, of those it has."""
-_LOOK = 0.02
 
 
 class Supervisor:
     """One faithd, from its start to its end."""
 
-    _presence: discovery.Announcement
+    _announcement: discovery.Announcement
     _watch: routes.Watch
 
     def __init__(
         self,
         settings: Settings,
-        told: Log,
+        log_handler: Log,
         background: Background,
         reread: Callable[[], Settings],
-        legacy: InheritedState | None = None,
+        inherited: InheritedState | None = None,
         passed: PassedSockets | None = None,
     ) -> None:
-        self._passed = PassedSockets.left(legacy["passed"]) if legacy else passed or PassedSockets()
+        self._passed = (
+            PassedSockets.adopt(inherited["passed"]) if inherited else passed or PassedSockets()
+        )
         settings = self._passed.fit(settings)
         self._settings = settings
         self._reread = reread
-        self._legacy = legacy
-        self._log = told
+        self._inherited = inherited
+        self._log = log_handler
         self._background = background
         self._loop = Loop()
-        told.retry_by(self._loop.later)
-        self._places = MetricAreas(settings.workers, legacy["numbers"] if legacy else ())
-        self._lent = AddressLeases()
-        known = self._places, self._passed, self._lent
-        self._relaying = Relaying(self._loop, settings, *known, self._forsake, told)
-        self._companions = companions(self._loop, *known, self._forsake_all)
-        self._reservations = HeldPrefixes([capabilities.user_number(settings.user)])
-        others = (self._relaying.inward.look,)
-        self._upkeep = Repair(self._loop, self._reservations, self._places.condition, others)
-        self._reloads = Reloads(self._reload, self._places.condition, self._tell_systemd)
-        self._succession = Upgrades(self._loop, legacy, self._left)
-        self._control: Control | None = None
-        condition = self._places.condition
-        condition.started(self._succession.started)
-        self._ending = Ending(
-            self._loop, self._relaying, self._companions, self._succession, condition
+        log_handler.retry_by(self._loop.later)
+        self._metric_areas = MetricAreas(
+            settings.workers, inherited["numbers"] if inherited else ()
         )
-        self._relaying.on_handed_over = self._succession.handed_over
-        self._relaying.on_policy = self._companions.decide_by
+        self._leases = AddressLeases()
+        known = self._metric_areas, self._passed, self._leases
+        self._upgrades = Upgrades(self._loop, inherited, self._left)
+        self._relaying = Relaying(
+            self._loop,
+            settings,
+            *known,
+            self._keep_only,
+            log_handler,
+            RelayingEvents(handed_over=self._upgrades.handed_over, ended=self._loop.stop),
+        )
+        # Relaying is the last: it accepts as soon as it has started, and may refuse a policy.
+        others = other_services(self._loop, *known, self._keep_only)
+        self._services: dict[str, Service] = {**others, "relaying": self._relaying}
+        self._policy = RunningPolicy(self._apply_policy, self._relaying.mapped_networks.probe)
+        self._reservations = HeldPrefixes([capabilities.user_number(settings.user)])
+        self._liveness = Liveness(self._loop, self._services.values(), self._metric_areas.condition)
+        self._repair = Repair(
+            self._loop,
+            self._reservations,
+            self._metric_areas.condition,
+            (self._relaying.mapped_networks.look,),
+        )
+        self._reloads = Reloads(self._reload, self._metric_areas.condition, self._tell_systemd)
+        self._control: Control | None = None
+        condition = self._metric_areas.condition
+        condition.started(self._upgrades.started)
+        self._shutdown = Shutdown(
+            self._loop, self._relaying, self._services.values(), self._upgrades, condition
+        )
 
     def run(self) -> None:
         """Serve until a signal ends it, and undo everything.
@@ -122,23 +140,24 @@ class Supervisor:
             signal.SIGUSR2: self._handle_sigusr2,
             signal.SIGCHLD: self._handle_sigchld,
         }
+        oom_score.lower_own()
         with ExitStack() as undo:
             undo.callback(self._loop.close)
             undo.enter_context(self._loop.signals(handlers))
-            undo.callback(self._succession.close)
+            undo.callback(self._upgrades.close)
             self._set_up(undo)
             if self._on_trial:
-                self._companions.start(partial(self._relaying.start, self._loop.stop))
+                self._start(self._loop.stop)
                 self._loop.run()
                 return
-            self._companions.start(partial(self._relaying.start, self._serve))
+            self._start(self._serve)
             self._handle_sigchld()  # for children that the predecessor process could no longer reap
             self._loop.run()
         log.log(NOTICE, "stopped")
 
     @property
     def _on_trial(self) -> bool:
-        return self._legacy is not None and self._legacy.on_trial
+        return self._inherited is not None and self._inherited.on_trial
 
     # -- start -------------------------------------------------------------------------------
 
@@ -147,32 +166,45 @@ class Supervisor:
 
         State that the predecessor process left is adopted instead.
         """
-        settings, legacy, on_trial = self._settings, self._legacy, self._on_trial
+        settings, inherited, on_trial = self._settings, self._inherited, self._on_trial
         rules = Rules.of(settings)
-        if not legacy or on_trial:  # else that was tried, and it is too late to refuse
+        if not inherited or on_trial:  # else that was tried, and it is too late to refuse
             settings.check_local_servers()
             if capabilities.lacks_kill(settings.user):
                 log.warning("CAP_KILL is missing: processes of %s cannot be ended", settings.user)
             refuse_taken_ports(settings, but_of={os.getppid()} if on_trial else set())
-        undo.callback(self._lent.close)
-        self._lent.set_up(settings.dns, legacy["lent"] if legacy else None)
-        undo.callback(self._companions.close)
-        self._companions.set_up(settings, legacy["companions"] if legacy else {}, on_trial=on_trial)
+        undo.callback(self._leases.close)
+        self._leases.set_up(settings.dns, inherited["lent"] if inherited else None)
         undo.callback(self._reservations.close)
-        ours = legacy.prefixes("reservations") if legacy else ()
+        ours = inherited.prefixes("reservations") if inherited else ()
         if on_trial:  # the old program has what is ours
             self._reservations.change(one for one in settings.prefixes if one not in set(ours))
         else:
             self._reservations.start(settings.prefixes, ours)
         # Watched before they are read, so that no change falls in between.
         self._watch = undo.enter_context(routes.watch())
-        undo.callback(self._relaying.close)
-        self._relaying.set_up(rules, legacy["relaying"] if legacy else None, on_trial=on_trial)
-        self._companions.decide_by(self._relaying.parts)
-        self._presence = discovery.announce(self._state, legacy["presence"] if legacy else None)
-        undo.callback(self._presence.close)
+        policy = self._policy.gather(
+            settings, rules, self._leases.networks, inherited["policy"] if inherited else None
+        )
+        for name, service in self._services.items():
+            undo.callback(service.close)
+            left = inherited.of_service(name) if inherited else None
+            service.set_up(settings, policy, left, on_trial=on_trial)
+        self._announcement = (
+            discovery.Announcement.adopt(inherited["presence"], self._state)
+            if inherited
+            else discovery.Announcement.create(self._state)
+        )
+        undo.callback(self._announcement.close)
         if not on_trial:
             self._be_found(undo)
+
+    def _start(self, on_ready: Callable[[], None]) -> None:
+        """Start the processes of all services; *on_ready* is called when all serve."""
+        *others, relaying = self._services.values()
+        last = countdown(len(others), partial(relaying.start, on_ready))
+        for service in others:
+            service.start(last)
 
     def _be_found(self, undo: ExitStack) -> None:
         undo.enter_context(pid_file(self._settings.pid_file))
@@ -180,90 +212,66 @@ class Supervisor:
             given = self._passed.copies("control")
             self._control = Control(self._loop, self._settings.control, self._commands(), given)
             undo.callback(self._control.close)
-        undo.callback(self._upkeep.close_in_child)
-        self._upkeep.start()
+        undo.callback(self._repair.close)
+        self._repair.start()
         self._loop.watch(self._watch, self._tables_changed)
-        self._presence.serve(self._loop)
+        self._announcement.serve(self._loop)
 
     def _serve(self) -> None:
         """Every process is ready."""
         tried_files.forget()
         self._background.served()
-        self._succession.serve()
-        if self._legacy:
-            RuntimeFiles(self._settings).remove_others(self._legacy["files"])
-            self._reservations.release_others(self._legacy.prefixes("reservations"))
-            self._reloads.resume(self._legacy["reloads"])
-        self._companions.serve()
-        self._relaying.serve()
+        self._upgrades.serve()
+        if self._inherited:
+            RuntimeFiles(self._settings).remove_others(self._inherited["files"])
+            self._reservations.release_others(self._inherited.prefixes("reservations"))
+            self._reloads.adopt(self._inherited["reloads"])
+        for service in self._services.values():
+            service.serve()
         self._tell_systemd()
-        self._keep_watchdog(systemd.watchdog_interval())
-        self._look_after()
+        self._liveness.start()
         capabilities.reduce(KEPT)
         log.log(NOTICE, "serving %s", self._relaying.description())
 
     def _tell_systemd(self) -> None:
         systemd.notify("READY=1", f"STATUS=serving {self._relaying.description()}")
 
-    def _keep_watchdog(self, interval: float) -> None:
-        """Feed systemd's watchdog, unless a process is late."""
-        if interval:
-            late = self._late()
-            if not late:
-                systemd.notify("WATCHDOG=1")
-            self._loop.later(BEAT if late else interval, partial(self._keep_watchdog, interval))
-
-    def _look_after(self) -> None:
-        """Have the health say how many processes are late."""
-        self._places.condition.late(len(self._late()))
-        self._loop.later(BEAT, self._look_after)
-
-    def _late(self) -> list[str]:
-        return [member.name for crew in self._crews() for member in crew.late]
-
-    def _crews(self) -> tuple[Crew, ...]:
-        return (*self._relaying.crews(), *self._companions.crews())
-
     # -- other processes ---------------------------------------------------------------------
 
-    def _forsake(self) -> None:
-        """In a worker, let go of what is the supervisor's or its companions'."""
+    def _keep_only(self, kept: Iterable[Source]) -> None:
+        """In another process: keep *kept* and the log, and write to no memory but its own."""
         self._background.detach()
-        self._places.close_in_child()
-        self._passed.close_in_child()
-        self._companions.forsake()
-        if self._control:
-            self._control.forsake()
-        self._succession.close_in_child()
-        self._lent.close()
-        self._presence.close_in_child()
-        self._watch.close()
-        self._upkeep.close_in_child()
-        self._loop.close()
-
-    def _forsake_all(self) -> None:
-        """In a companion, let go of everything."""
-        self._forsake()
-        self._relaying.forsake()
+        self._metric_areas.only_read()
+        self._relaying.only_read()
+        close_others([self._log, *kept])
 
     def _handle_sigchld(self) -> None:
-        reap((self._succession.reaped, *(crew.reaped for crew in self._crews())))
+        self._liveness.reap(self._upgrades.reaped)
 
     # -- changes -----------------------------------------------------------------------------
 
     def _tables_changed(self) -> None:
         """Follow prefixes that come and go, and the gateway's own addresses."""
         if self._watch.drain():
-            self._upkeep.look()
-            self._relaying.follow()
+            self._repair.look()
+            try:
+                self._relaying.mapped_networks.look_at_routes()
+                self._policy.follow_kernel()
+            except (FaithError, OSError) as error:
+                log.error("a change of the prefixes is not followed: %s", error)
+
+    def _apply_policy(self, policy: PolicyInputs) -> None:
+        """Have all services apply *policy*.  Raises FaithError."""
+        for service in self._services.values():
+            service.apply_policy(policy)
 
     def _handle_sighup(self) -> None:
         """Read the configuration again; an error leaves everything as it was."""
-        if not self._ending.has_begun:
+        if not self._shutdown.has_begun:
             self._reloads.start(lambda error: None)
 
     def _answer_reload(self, request: Request) -> None:
-        if self._ending.has_begun:
+        if self._shutdown.has_begun:
             request.fail("it is being stopped")
         else:
             self._reloads.start(
@@ -273,21 +281,13 @@ class Supervisor:
 
     def _answer_applied(self, request: Request) -> None:
         """Answer *request* when every process has applied what is new, or say which have not."""
-        self._when_applied(lambda behind: request.answer(behind=behind))
-
-    def _when_applied(self, then: Callable[[list[str]], None], patience: float = APPLIED) -> None:
-        """Call *then* when every process has applied what is new, or with those that have not."""
-        behind = [member.name for crew in self._crews() for member in crew.behind]
-        if not behind or patience <= 0:
-            then(behind)
-        else:
-            self._loop.later(_LOOK, partial(self._when_applied, then, patience - _LOOK))
+        self._liveness.when_applied(lambda behind: request.answer(behind=behind))
 
     def _reload(self, request: Request | None) -> Reload:
         return Reload(
             self._settings,
             lambda: self._passed.fit(self._reread()),
-            self._companions,
+            self._services.values(),
             self._reservations,
             self._take,
             partial(self._upgrade, request),
@@ -296,14 +296,17 @@ class Supervisor:
     def _take(self, settings: Settings, rules: Rules) -> None:
         self._settings = settings
         self._log.form = settings.log
-        self._relaying.take(settings, rules)
+        try:
+            self._policy.apply_settings(settings, rules)
+        except (FaithError, OSError) as error:
+            log.error("mapped networks are not those of the maps: %s", error)
 
         def say(behind: list[str]) -> None:
             lag = f"; not applied yet by {', '.join(behind)}" if behind else ""
             count = len(rules.access().rules)
             log.log(NOTICE, "read again; %s: %d rules%s", rules.file, count, lag)
 
-        self._when_applied(say)
+        self._liveness.when_applied(say)
 
     def _handle_sigusr2(self) -> None:
         """Have the program that is on disk now take over."""
@@ -319,18 +322,18 @@ class Supervisor:
             request.fail(error)
 
     def _upgrade(self, request: Request | None = None, failed: Failed | None = None) -> None:
-        if self._ending.has_begun or not self._relaying.crew.serving:
+        if self._shutdown.has_begun or not self._relaying.pool.serving:
             raise FaithError("nobody serves, or not for long")
-        self._succession.begin(request, failed, later=self._relaying.handing_over)
+        self._upgrades.begin(request, failed, later=self._relaying.handing_over)
 
     def _left(self) -> Mapping[str, Heritable]:
         return {
-            "numbers": self._places,
-            "lent": self._lent,
-            "companions": self._companions,
-            "relaying": self._relaying,
+            "numbers": self._metric_areas,
+            "lent": self._leases,
+            "policy": self._policy,
+            **self._services,
             "passed": self._passed,
-            "presence": self._presence,
+            "presence": self._announcement,
             "reservations": self._reservations,
             "files": RuntimeFiles(self._settings),
             "reloads": self._reloads,
@@ -341,13 +344,13 @@ class Supervisor:
     def _commands(self) -> dict[str, Callable[[Request], None]]:
         return {
             "status": lambda request: request.answer(**asdict(self._state())),
-            "sessions": self._relaying.census.tell,
-            "kill": self._relaying.census.kill,
+            "sessions": self._relaying.session_queries.tell,
+            "kill": self._relaying.session_queries.kill,
             "reload": self._answer_reload,
             "drain": self._answer_drain,
             "upgrade": self._answer_upgrade,
             **MapCommands(
-                lambda: self._settings, self._relaying, lambda: self._reloads.under_way
+                lambda: self._settings, self._policy, lambda: self._reloads.under_way
             ).commands,
         }
 
@@ -357,39 +360,39 @@ class Supervisor:
             service=self._settings.name,
             ports=str(self._settings.ports),
             via=self._relaying.steering.method,
-            workers=len(self._relaying.crew.pids),
-            started=self._succession.started,
-            prefixes=[str(prefix) for prefix in self._relaying.parts.prefixes],
+            workers=len(self._relaying.pool.pids),
+            started=self._upgrades.started,
+            prefixes=[str(prefix) for prefix in self._policy.inputs.prefixes],
             sets_up=[str(prefix) for prefix in self._reservations.set_up],
-            sessions=self._places.open_sessions(),
-            draining=self._ending.has_begun,
+            sessions=self._metric_areas.open_sessions(),
+            draining=self._shutdown.has_begun,
             control=str(self._settings.control) if self._control else None,
-            programs=self._succession.programs,
-            failed=self._succession.failures,
-            late=self._late(),
-            absent=self._relaying.parts.absent,
-            log_lines_lost=self._places.lost_log_lines(),
-            warnings=self._places.warnings() + self._relaying.conflicts.warnings(),
+            programs=self._upgrades.programs,
+            failed=self._upgrades.failures,
+            late=self._liveness.late,
+            absent=self._policy.inputs.absent,
+            log_lines_lost=self._metric_areas.lost_log_lines(),
+            warnings=self._metric_areas.warnings() + self._relaying.conflicts.warnings(),
         )
 
     def _handle_sigusr1(self) -> None:
-        sessions, description = self._places.open_sessions(), self._relaying.description()
+        sessions, description = self._metric_areas.open_sessions(), self._relaying.description()
         log.log(NOTICE, "sessions: %d, %s", sessions, description)
 
     # -- end ---------------------------------------------------------------------------------
 
     def _handle_sigterm(self) -> None:
         """Let the sessions end; asked again, end them."""
-        if self._ending.has_begun:
-            self._ending.hasten()
+        if self._shutdown.has_begun:
+            self._shutdown.hasten()
         else:
-            self._ending.begin(self._settings.drain_timeout)
+            self._shutdown.begin(self._settings.drain_timeout)
 
     def _answer_drain(self, request: Request) -> None:
         """Let the sessions end, in their own time or in that of the configuration."""
-        if self._ending.has_begun:
+        if self._shutdown.has_begun:
             request.fail("it is being stopped already")
             return
         forever = request.words.get("forever")
-        self._ending.begin(None if forever else self._settings.drain_timeout)
-        request.answer(sessions=self._places.open_sessions())
+        self._shutdown.begin(None if forever else self._settings.drain_timeout)
+        request.answer(sessions=self._metric_areas.open_sessions())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns.pool import FORM, Pool, hosts
 from faith.errors import ConfigError, FaithError, SetupError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.leases import NOTHING
 
 if TYPE_CHECKING:
@@ -33,67 +34,54 @@ LIMIT = 1 << 16
 _LINE = 80  # octets: two addresses and the seconds, the longest of each, and the end of the line
 
 
-class Book:
-    """The file *path* for a pool of *networks*, kept by nobody else as long as it is open.
+class LeaseFile:
+    """The *file*, at *path*, for a pool of *networks*, kept by nobody else as long as it is open.
 
     Processes that are forked off have it too: one of them at a time may lend.  All see in *leases*
-    what is lent, if there are any.  Lines that cannot be read are left out, and the log says so.
-    Raises SetupError, with the file as it was, and ConfigError when something else is in it.
+    what is lent, if there are any.
     """
 
     def __init__(
-        self, path: Path, networks: Sequence[Network], leases: Leases | None = None
+        self, file: int, path: Path, networks: Sequence[Network], leases: Leases | None = None
     ) -> None:
-        self._have(path, networks, leases)
-        with _told(f"open {path}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._opened()
-        try:
-            with _told(f"write {path}"):
-                self._lay_out()
-        except BaseException:
-            self.close()
-            raise
-
-    @classmethod
-    def resume(
-        cls, fd: int, path: Path, networks: Sequence[Network], leases: Leases | None = None
-    ) -> Self:
-        """Adopt the lease file that the predecessor process left open at *fd*."""
-        made = cls.__new__(cls)
-        made._have(path, networks, leases)
-        made._file = fd
-        return made
-
-    def _have(self, path: Path, networks: Sequence[Network], leases: Leases | None) -> None:
+        self._file = file
+        self._path = path
         self._networks = networks
         self._spans = [hosts(*network) for network in networks]
-        self._path = path
         self._leases = leases
 
-    def copy(self) -> Book:
-        """The same file by another descriptor."""
-        return self.resume(os.dup(self._file), self._path, self._networks, self._leases)
+    @classmethod
+    def create(cls, path: Path, networks: Sequence[Network], leases: Leases | None = None) -> Self:
+        """Open the file, with a line for every address, and the leases that are in it already.
+
+        Lines that cannot be read are left out, and the log says so.  Raises SetupError, with the
+        file as it was, and ConfigError when something else is in it.
+        """
+        with _told(f"open {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = cls(_opened(path), path, networks, leases)
+        try:
+            with _told(f"write {path}"):
+                made._lay_out()
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    @classmethod
+    def adopt(
+        cls, state: int, path: Path, networks: Sequence[Network], leases: Leases | None = None
+    ) -> Self:
+        """Adopt the lease file whose `state` the predecessor process left."""
+        return cls(state, path, networks, leases)
+
+    def state(self) -> Descriptor:
+        """Return the descriptor of the file, for an upgrade."""
+        return Descriptor(self._file)
 
     def fileno(self) -> int:
         """The descriptor of the file, which is nobody else's for as long as it is open."""
         return self._file
-
-    def _opened(self) -> int:
-        """The file, which is at *path* and nobody else's."""
-        while True:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(file), os.stat(self._path)):
-                    return file
-            except BlockingIOError:
-                os.close(file)
-                raise SetupError(f"open {self._path}", "another process lends by it") from None
-            except BaseException:
-                os.close(file)
-                raise
-            os.close(file)  # its owner has put another in its place meanwhile
 
     def _lay_out(self) -> None:
         """Give every address its line, with the lease that it has had, in a new file if need be."""
@@ -173,6 +161,23 @@ class Book:
                 return before + span.index(v4)
             before += len(span)
         raise LookupError(v4)
+
+
+def _opened(path: Path) -> int:
+    """Open the file at *path*, which is then nobody else's.  Raises SetupError and OSError."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        except BlockingIOError:
+            os.close(file)
+            raise SetupError(f"open {path}", "another process lends by it") from None
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # its owner has put another in its place meanwhile
 
 
 def _write_whole(file: int, octets: bytes, place: int) -> None:

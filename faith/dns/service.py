@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator
 
-    from faith.dns.lease_file import Book
+    from faith.dns.lease_file import LeaseFile
     from faith.dns.pool import Network, Pool
 
 RETRY = 3.0
@@ -73,16 +73,16 @@ async def serve(
     settings: Settings,
     ready: Callable[[], object],
     counters: Counters | None = None,
-    book: Book | None = None,
+    lease_file: LeaseFile | None = None,
     given: Iterable[socket.socket] = (),
 ) -> None:
     """Serve until cancelled; *ready* is called once that has begun, and *counters* count.
 
-    *book* has the addresses to lend, which no other process may.  On the sockets that are *given*
-    it listens, if there are any, and on no others.  Raises ConfigError and SetupError.
+    *lease_file* has the addresses to lend, which no other process may.  On the sockets that are
+    *given* it listens, if there are any, and on no others.  Raises ConfigError and SetupError.
     """
     async with AsyncExitStack() as undo:
-        pool = _pool(book, undo) if book else None
+        pool = _pool(lease_file, undo) if lease_file else None
         tasks = Tasks()
         counters = counters or Counters()
         servers = Servers(
@@ -110,17 +110,17 @@ async def serve(
             await service.server.finish()
 
 
-def _pool(book: Book, undo: AsyncExitStack) -> Pool | None:
-    """Return the pool of *book*, which *undo* saves; None, with a message, if it is broken."""
+def _pool(lease_file: LeaseFile, undo: AsyncExitStack) -> Pool | None:
+    """Return the pool of *lease_file*, which *undo* saves; None, logged, if it is broken."""
     try:
-        pool = book.pool(time.monotonic())
+        pool = lease_file.pool(time.monotonic())
     except (FaithError, OSError) as error:
         log.error("nothing is lent: %s", error)
         return None
 
     def save() -> None:
         try:
-            book.save(pool, time.monotonic())
+            lease_file.save(pool, time.monotonic())
         except OSError as error:
             log.error("the leases of the pool are not written down: %s", error.strerror)
 

@@ -7,7 +7,7 @@ meanwhile.  What another relay has not taken can be taken back.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.session_state import MOST_DESCRIPTORS, adopt, freeze, thaw
@@ -16,40 +16,34 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Iterator
 
+    from faith.relay.alg.data_listeners import DataListeners
     from faith.relay.alg.ftp import Ftp
+    from faith.relay.tcp.accounting import Accounting
     from faith.relay.tcp.plane import Plane
     from faith.relay.tcp.session_state import State
-    from faith.relay.tcp.timeouts import Deadlines
+    from faith.relay.tcp.timeouts import StageTimeouts
 
 DIALLING, FLOWING, CONTROL, LISTENER = "dialling", "flowing", "control", "listener"
 """Stages of a state: of a session, by its holder, or of a listener for data connections."""
 
 
-class Home(Protocol):
-    """The relay whose sessions they are, or will be."""
-
-    open_sessions: int
-
-    def settle(self, session: Session) -> None:
-        """Count a session that has come."""
-
-    def forsake(self, session: Session) -> None:
-        """Count one no longer that goes."""
-
-    def listen_for_data(self, sock: _socket.socket) -> None:
-        """Accept from *sock* the data connections of encrypted FTP sessions."""
-
-    def data_listeners(self) -> list[int]:
-        """Let go of those listeners; their descriptors."""
-
-
 class Handover:
-    """Takes sessions out of *home* (`give`), or into it (`take`)."""
+    """Takes sessions out of a relay (`give`), or into it (`take`).
+
+    They are on *plane*, *dialling*, or control connections of *ftp*, and *accounting* counts them;
+    the *data_listeners* go with them.
+    """
 
     def __init__(
-        self, home: Home, plane: Plane, dialling: Deadlines, ftp: Ftp | None = None
+        self,
+        accounting: Accounting,
+        plane: Plane,
+        dialling: StageTimeouts,
+        data_listeners: DataListeners,
+        ftp: Ftp | None = None,
     ) -> None:
-        self._home = home
+        self._accounting = accounting
+        self._data_listeners = data_listeners
         self._plane = plane
         self._dialling = dialling
         self._ftp = ftp
@@ -60,14 +54,14 @@ class Handover:
     @property
     def left(self) -> bool:
         """Return whether sessions are left to give, even if none can be given at this moment."""
-        return self._home.open_sessions > 0
+        return self._accounting.open_sessions > 0
 
     def give(self, room: int) -> tuple[list[State], list[int]]:
         """Some sessions: states fit for JSON, and at most *room* descriptors, now the caller's.
 
-        Nothing, while `Home.open_sessions` is not 0, means that those which are left wait for an
-        answer of the supervisor's.  Listeners for data connections are the last to come: whom they
-        let in belongs to a session.
+        Nothing, while `Accounting.open_sessions` is not 0, means that those which are left wait for
+        an answer of the supervisor's.  Listeners for data connections are the last to come: whom
+        they let in belongs to a session.
         """
         states: list[State] = []
         descriptors: list[int] = []
@@ -77,8 +71,8 @@ class Handover:
             state, its = self._release(session, stage)
             states.append(state)
             descriptors += its
-        if not states and not self._home.open_sessions:
-            descriptors = self._home.data_listeners()
+        if not states and not self._accounting.open_sessions:
+            descriptors = self._data_listeners.release()
             states = [{"stage": LISTENER} for _ in descriptors]
         return states, descriptors
 
@@ -96,7 +90,7 @@ class Handover:
             if isinstance(it, Session):
                 self._resume(state, it, further)
             else:
-                self._home.listen_for_data(it)
+                self._data_listeners.add(it)
 
     # -- giving ------------------------------------------------------------------------------
 
@@ -114,7 +108,6 @@ class Handover:
         ]
 
     def _release(self, session: Session, stage: str) -> tuple[State, list[int]]:
-        home = self._home
         more: State = {"stage": stage}
         its: list[int] = []
         if self._ftp:
@@ -125,7 +118,7 @@ class Handover:
         elif stage == DIALLING:
             self._dialling.remove(session)
         self._plane.hand_over(session)
-        home.forsake(session)
+        self._accounting.handed_over(session)
         if session.data:
             more["name"] = self._names[session] = f"{self._own_name}.{len(self._names)}"
         if session.parent is not None:
@@ -142,18 +135,17 @@ class Handover:
         if state["stage"] == LISTENER:
             return adopt(next(descriptors)), []
         session = thaw(state, descriptors)
-        doorways = state["control"]["doorways"] if state["stage"] == CONTROL else ()
-        return session, [next(descriptors) for _ in doorways]
+        pinholes = state["control"]["doorways"] if state["stage"] == CONTROL else ()
+        return session, [next(descriptors) for _ in pinholes]
 
     def _resume(self, state: State, session: Session, descriptors: list[int]) -> None:
-        home = self._home
         if "name" in state:
             self._parents[state["name"]] = session
         if "parent" in state:
             # An orphan is its own parent: it belongs to nobody, and is no control connection.
             session.parent = self._parents.get(state["parent"], session)
             session.parent.data += 1
-        home.settle(session)
+        self._accounting.adopted(session)
         if self._ftp and state["secured"]:
             self._ftp.secured.take(session)
         if state["stage"] == CONTROL:

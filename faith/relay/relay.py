@@ -13,13 +13,16 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets.tcp_sockets import cookie, original_destination, reset
+from faith.kernel.sockets.tcp_sockets import original_destination, reset
+from faith.relay.alg.data_connections import DataConnections
+from faith.relay.alg.data_listeners import DataListeners
 from faith.relay.alg.ftp import Ftp
 from faith.relay.alg.rsh import Rsh
 from faith.relay.handover import Handover
 from faith.relay.tcp import dial
+from faith.relay.tcp.accounting import Accounting
 from faith.relay.tcp.listener import Listener, Reserve, adopt
-from faith.relay.tcp.overload import Shedding
+from faith.relay.tcp.overload import Overload
 from faith.relay.tcp.plane import ERR, HUP, Plane
 from faith.relay.tcp.proxy_header import introduce
 from faith.relay.tcp.record import Record
@@ -27,7 +30,7 @@ from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.source_ports import SourcePorts
-from faith.relay.tcp.timeouts import Deadlines, Silence
+from faith.relay.tcp.timeouts import IdleTimeouts, StageTimeouts
 from faith.translation.address import family_of, text
 from faith.translation.directions import V6_TO_V4
 from faith.translation.reasons import KILLED, SHED, STOPPED, TIMEOUT
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from faith.relay.alg.ftp_data import Supervised
-    from faith.relay.tcp.admission import Admission, Limits
+    from faith.relay.tcp.admission import Admission
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.relay_settings import Settings
     from faith.relay.tcp.session import Leg
@@ -54,7 +57,8 @@ class Relay:
     *report* gets the record of every connection, *begun* every session whose server has just been
     dialled, *local* the socket of a connection to the gateway's own address, which it then owns;
     without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count, and
-    *admission* keeps clients from having too much.
+    *admission* keeps clients from having too much.  *idle* is called when the last session has
+    ended and nothing listens any more.
     """
 
     def __init__(
@@ -67,41 +71,48 @@ class Relay:
         supervised: Supervised | None = None,
         counters: Counters | None = None,
         admission: Admission | None = None,
+        *,
         begun: Callable[[Session], object] | None = None,
+        idle: Callable[[], object] = lambda: None,
     ) -> None:
-        self.on_idle: Callable[[], None] = lambda: None
-        self.open_sessions = 0
-        self.counters = counters or Counters()
-        self._admission = admission
-        self._judging = admission if admission and admission.limited else None
+        self._idle = idle
+        self._is_giving = False
+        self._counters = counters or Counters()
+        self._accounting = Accounting(self._counters, admission)
         self._loop = loop
         self._settings = settings
         self._reserved = settings.reserved
         self._report = report
         self._begun = begun
         self._local = local or _socket.socket.close
-        self.source_ports = SourcePorts()
-        """Connects to servers and clients, for all sessions."""
+        self._source_ports = SourcePorts()
         self._routing = Routing(policy, settings.v4_to_v6.source)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
-        self._shedding = Shedding(loop, self._plane, self._is_ours, self._has_shed)
+        self._shedding = Overload(loop, self._plane, self._is_ours, self._has_shed)
         self._listeners: list[Listener] = []
-        self._data_listeners: list[Listener] = []
+        self._data_listeners = DataListeners(
+            self._plane,
+            lambda sock: Listener(
+                sock, self._data_accepted, self._shedding.exhausted, self._reserve
+            ),
+        )
         self._steps = log.isEnabledFor(logging.DEBUG)
         failed = partial(self._dial_failed, kind=TIMEOUT)
-        self._dialling = Deadlines(loop, settings.connect_timeout, failed)
+        self._dialling = StageTimeouts(loop, settings.connect_timeout, failed)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
-        self._silences = [Silence(loop, self._plane, *times, self.counters.moved)]
+        self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times, self._counters.moved)]
+        data = DataConnections(loop, self._routing, self._source_ports, self._begin, self._refuse)
         self._ftp: Ftp | None = None
         self._spoken_ports = settings.spoken_ports
         if supervised is not None:
-            self._ftp = Ftp(loop, self._plane, self._routing, supervised, self)
-            self._silences.append(Silence(loop, self._ftp, *times, self.counters.moved))
-        self._parting: list[_socket.socket] = []
-        self.handover = Handover(self, self._plane, self._dialling, self._ftp)
+            self._ftp = Ftp(loop, self._plane, self._routing, supervised, data, self._counters)
+            self._idle_timeouts.append(IdleTimeouts(loop, self._ftp, *times, self._counters.moved))
+        self.handover = Handover(
+            self._accounting, self._plane, self._dialling, self._data_listeners, self._ftp
+        )
         """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
-        self._rsh = Rsh(loop, self._plane, self._routing, self)
+        self._rsh = Rsh(loop, self._plane, data)
 
     @property
     def policy(self) -> Policy:
@@ -127,39 +138,14 @@ class Relay:
         self._spoken_ports = settings.spoken_ports
         self._routing.set_source(settings.v4_to_v6.source)
         self._dialling.limit(settings.connect_timeout)
-        for silence in self._silences:
-            silence.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
-        self.limit(settings.limits)
+        for timeouts in self._idle_timeouts:
+            timeouts.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
+        self._accounting.limit(settings.limits, self.sessions())
 
-    def limit(self, limits: Limits) -> None:
-        """Admit new connections by *limits*; sessions that are there count, and stay."""
-        if self._admission is None:
-            return
-        self._admission.limit(limits)
-        self._judging = self._admission if self._admission.limited else None
-        if self._judging is None:
-            return
-        for session in self.sessions():
-            if session.seat is None and session.parent is None:
-                session.seat = self._judging.keep(session.client_host)
-
-    def settle(self, session: Session) -> None:
-        """Count a session that has come from another relay."""
-        self.open_sessions += 1
-        self.counters.opened()
-        if self._judging is not None and session.parent is None:
-            session.seat = self._judging.keep(session.client_host)
-
-    def forsake(self, session: Session) -> None:
-        """Count one no longer that goes to another relay."""
-        self.open_sessions -= 1
-        self.counters.handed_over(session)
-        self._vacate(session)
-
-    def _vacate(self, session: Session) -> None:
-        if session.seat is not None and self._admission is not None:
-            self._admission.leave(session.seat)
-            session.seat = None
+    @property
+    def open_sessions(self) -> int:
+        """Return the number of sessions that have not ended here, dialling ones included."""
+        return self._accounting.open_sessions
 
     # -- sessions ----------------------------------------------------------------------------
 
@@ -206,13 +192,7 @@ class Relay:
 
         It is closed if that is done already by another descriptor.
         """
-        assert self._ftp
-        if any(cookie(sock) == cookie(there.sock) for there in self._data_listeners):
-            sock.close()
-            return
-        listener = Listener(sock, self._ftp.accepted, self._shedding.exhausted, self._reserve)
-        self._data_listeners.append(listener)
-        self._plane.watch(sock.fileno(), listener)
+        self._data_listeners.add(sock)
 
     def leave(self, listeners: Iterable[_socket.socket]) -> None:
         """Accept no more from these *listeners*, which stay the caller's."""
@@ -222,12 +202,12 @@ class Relay:
             self._listeners.remove(listener)
 
     def stop_listening(self) -> None:
-        """Accept no more; sessions go on, and *on_idle* is called when the last has ended."""
+        """Accept no more; sessions go on, and *idle* is called when the last has ended."""
         for listener in self._listeners:
             self._plane.unwatch(listener.sock.fileno())
         self._listeners.clear()
         if not self.open_sessions:
-            self._loop.call_soon(self.on_idle)
+            self._loop.call_soon(self._idled)
 
     def _is_ours(self, listener: Listener) -> bool:
         return listener in self._listeners or listener in self._data_listeners
@@ -235,7 +215,7 @@ class Relay:
     def _accepted(self, fd: int, peer: Peer) -> None:
         client = adopt(fd, family_of(peer[0]))
         local = client.getsockname()
-        self.connect(client, peer, local[0], local[1])
+        self._connect(client, peer, local[0], local[1])
 
     def _accepted_redirected(self, fd: int, peer: Peer) -> None:
         client = adopt(fd)
@@ -245,11 +225,20 @@ class Relay:
             mapped, port = client.getsockname()[:2]
         else:
             mapped = text(packed)
-        self.connect(client, peer, mapped, port)
+        self._connect(client, peer, mapped, port)
+
+    def _data_accepted(self, fd: int, peer: Peer) -> None:
+        client = adopt(fd)
+        mapped, port = client.getsockname()[:2]
+        if port in self._settings.ftp:  # the kernel steers all ports of the address here
+            self._connect(client, peer, mapped, port)
+        else:
+            assert self._ftp
+            self._ftp.accepted(client, peer, mapped, port)
 
     # -- resolving, judging, dialling --------------------------------------------------------
 
-    def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
+    def _connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
         """Make a session of *client*, from *peer* and to *port* of *mapped*, if it may be one."""
         route = self._routing.find(peer[0], mapped, port)
         if self._steps:
@@ -258,31 +247,26 @@ class Relay:
             self._local(client)
             return
         if route.refused:
-            self.refuse(client, peer, mapped, port, route.refused)
+            self._refuse(client, peer, mapped, port, route.refused)
             return
-        if self._judging is not None:
-            excess = self._judging.refuses(peer[0], self._loop.time())
-            if excess:
-                self.refuse(client, peer, mapped, port, excess)
-                return
+        if excess := self._accounting.excess(peer[0], self._loop.time()):
+            self._refuse(client, peer, mapped, port, excess)
+            return
         to = route.port or port
         try:
-            server, error = self.source_ports.connect(
+            server, error = self._source_ports.connect(
                 route.server, to, route.source, reserved_port=to in self._reserved
             )
         except OSError as failure:
-            self.refuse(client, peer, mapped, port, failure)
+            self._refuse(client, peer, mapped, port, failure)
             return
         session = Session(client, server, peer, route, to, self._loop.time())
         session.mapped_port = port
-        self.begin(session, session.server, error)
+        self._begin(session, session.server, error)
 
-    def begin(self, session: Session, dialled: Leg, error: int) -> None:
+    def _begin(self, session: Session, dialled: Leg, error: int) -> None:
         """Have *session*, of which *dialled* connects, with connect(2)'s *error* so far."""
-        if self._judging is not None and session.parent is None:
-            session.seat = self._judging.take(session.client_host, session.started)
-        self.open_sessions += 1
-        self.counters.opened()
+        self._accounting.begun(session)
         if self._begun is not None:
             self._begun(session)
         if error not in (0, errno.EINPROGRESS):
@@ -302,7 +286,7 @@ class Relay:
         if error and not leg.error:
             self._dial_failed(session, _failure(leg, error))
         else:
-            self.counters.dialled(self._loop.time() - session.started)
+            self._counters.dialled(self._loop.time() - session.started)
             if self._steps:
                 log.debug("connected to %s for %s", session.route.server, session.client_host)
             if session.port in self._spoken_ports and session.parent is None:
@@ -328,25 +312,22 @@ class Relay:
 
     # -- ends --------------------------------------------------------------------------------
 
-    def refuse(
+    def _refuse(
         self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str | OSError
     ) -> None:
         """Reset *client*, of which no session comes, and report it."""
         reset(client)
         if isinstance(why, OSError):
             why = self._shedding.why(why)
-        self.counters.refused(why)
+        self._counters.refused(why)
         self._report(Record(peer[:2], (mapped, port), why, time.time()))
 
     def _has_shed(self) -> None:
-        self.counters.refused(SHED)
+        self._counters.refused(SHED)
 
     def _ended(self, session: Session) -> None:
         self._report(session.record(self._loop.time()))
-        self.open_sessions -= 1
-        self.counters.ended(session)
-        if session.seat is not None:
-            self._vacate(session)
+        self._accounting.ended(session)
         if session.parent is not None:
             session.parent.data -= 1
         else:
@@ -356,7 +337,11 @@ class Relay:
         if not self.open_sessions:
             self._plane.rest()
             if not self._listeners:
-                self.on_idle()
+                self._idled()
+
+    def _idled(self) -> None:
+        if not self._is_giving:
+            self._idle()
 
     def close(self) -> None:
         """Reset every session that is left and release everything."""
@@ -364,12 +349,11 @@ class Relay:
         if self._ftp:
             self._ftp.close()
         self._rsh.close()
-        for listener in self._data_listeners:
-            self._plane.retire(listener.sock)
+        self._data_listeners.close()
         for session in self._dialling.sessions() + self._plane.sessions():
             self._plane.end(session, STOPPED, reset=True)
-        for silence in self._silences:
-            silence.close()
+        for timeouts in self._idle_timeouts:
+            timeouts.close()
         self._dialling.close()
         self._plane.close()
         self._reserve.close()
@@ -378,23 +362,15 @@ class Relay:
 
     def prepare(self) -> None:
         """Begin nothing more, because all sessions are to be handed over."""
-        self.on_idle = lambda: None
+        self._is_giving = True
         self.stop_listening()
         self._rsh.close()
-        self._parting = [listener.sock for listener in self._data_listeners]
-        self._data_listeners.clear()
-        for sock in self._parting:
-            self._plane.unwatch(sock.fileno())
-
-    def data_listeners(self) -> list[int]:
-        """Let go of the listeners for data connections: their descriptors, now the caller's."""
-        parting, self._parting = self._parting, []
-        return [sock.detach() for sock in parting]
+        self._data_listeners.pause()
 
     def stay(self) -> None:
         """Keep what is left after all; accepting stays as it is."""
-        for descriptor in self.data_listeners():
-            self.listen_for_data(_socket.socket(fileno=descriptor))
+        self._is_giving = False
+        self._data_listeners.resume()
 
 
 def _failure(leg: Leg, error: int) -> str:

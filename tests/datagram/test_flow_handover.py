@@ -56,7 +56,8 @@ class Home:
 
     def __init__(self) -> None:
         self.counters = UdpCounters()
-        self.flows_from_v6, self.flows_from_v4 = Flows(UdpSettings()), Flows(UdpSettings())
+        flows = Flows(UdpSettings()), Flows(UdpSettings())
+        self.flows_from_v6, self.flows_from_v4 = flows
         wire: Any = Wire()
         shared = self.counters, Paces(0, 0)
         self.ends: list[tuple[Flow, str]] = []
@@ -67,7 +68,9 @@ class Home:
         self.v6_to_v4 = UdpV6ToV4(POLICY, self.flows_from_v6, v6, *shared, *noticed)
         self.v4_to_v6 = UdpV4ToV6(POLICY, self.flows_from_v4, wire, v6, *shared)
         self.serves = False
-        self.handover = FlowHandover(self)
+        self.handover = FlowHandover(
+            self.v6_to_v4, self.v4_to_v6, self.counters, self.reports, self.serve
+        )
 
     def serve(self) -> None:
         self.serves = True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.dns.lease_file import Book
+from faith.dns.lease_file import LeaseFile
 from faith.dns.pool import FORM, GRACE
 from faith.errors import ConfigError, SetupError
 from faith.kernel.shared.leases import Leases
@@ -36,7 +36,7 @@ def lines(path: Path) -> list[str]:
 
 
 def test_a_lease_is_in_the_file_before_anybody_is_told(path: Path) -> None:
-    pool = Book(path, NETWORKS).pool(now=1000)
+    pool = LeaseFile.create(path, NETWORKS).pool(now=1000)
     assert lines(path) == [FORM]
     pool.lend(SERVERS[0], 60, now=1000)
     assert lines(path) == [FORM, "198.18.0.1 2001:db8::1 180.000"]
@@ -50,7 +50,7 @@ def test_a_lease_is_in_the_file_before_anybody_is_told(path: Path) -> None:
 
 
 def test_the_file_does_not_grow(path: Path) -> None:
-    pool = Book(path, NETWORKS).pool(now=0)
+    pool = LeaseFile.create(path, NETWORKS).pool(now=0)
     size = path.stat().st_size
     for server in SERVERS[:SIZE]:
         assert pool.lend(server, 60, now=0)
@@ -61,10 +61,10 @@ def test_the_file_does_not_grow(path: Path) -> None:
 
 
 def test_who_is_killed_leaves_every_lease(path: Path) -> None:
-    book = Book(path, NETWORKS)
-    pool = book.pool(now=0)
+    lease_file = LeaseFile.create(path, NETWORKS)
+    pool = lease_file.pool(now=0)
     lent = {server: pool.lend(server, 60, now=0) for server in SERVERS[:SIZE]}
-    again = book.pool(now=5000)
+    again = lease_file.pool(now=5000)
     for server, lease in lent.items():
         assert lease
         found = again.find(lease.v4)
@@ -75,13 +75,13 @@ def test_who_is_killed_leaves_every_lease(path: Path) -> None:
 
 
 def test_who_ends_leaves_the_time_that_is_left(path: Path) -> None:
-    book = Book(path, NETWORKS)
-    pool = book.pool(now=0)
+    lease_file = LeaseFile.create(path, NETWORKS)
+    pool = lease_file.pool(now=0)
     for server in SERVERS[:SIZE]:
         pool.lend(server, 60, now=server - SERVERS[0])
-    book.save(pool, now=100)
-    book.close()
-    again = Book(path, NETWORKS).pool(now=0)
+    lease_file.save(pool, now=100)
+    lease_file.close()
+    again = LeaseFile.create(path, NETWORKS).pool(now=0)
     assert again.lend(SERVERS[SIZE], 60, now=60 + GRACE - 101) is None
     lease = again.lend(SERVERS[SIZE], 60, now=60 + GRACE - 100)
     assert lease
@@ -89,12 +89,12 @@ def test_who_ends_leaves_the_time_that_is_left(path: Path) -> None:
 
 
 def test_other_networks_take_over_what_they_share(path: Path) -> None:
-    book = Book(path, NETWORKS)
-    pool = book.pool(now=0)
+    lease_file = LeaseFile.create(path, NETWORKS)
+    pool = lease_file.pool(now=0)
     for server in SERVERS[:SIZE]:
         pool.lend(server, 60, now=0)
-    book.close()
-    Book(path, NETWORKS[1:])
+    lease_file.close()
+    LeaseFile.create(path, NETWORKS[1:])
     assert lines(path) == [
         FORM,
         "198.18.1.1 2001:db8::7 180.000",
@@ -103,24 +103,24 @@ def test_other_networks_take_over_what_they_share(path: Path) -> None:
 
 
 def test_there_is_one_owner(path: Path) -> None:
-    book = Book(path, NETWORKS)
+    lease_file = LeaseFile.create(path, NETWORKS)
     with pytest.raises(SetupError, match="another process lends by it"):
-        Book(path, NETWORKS)
-    book.close()
-    Book(path, NETWORKS)
+        LeaseFile.create(path, NETWORKS)
+    lease_file.close()
+    LeaseFile.create(path, NETWORKS)
 
 
 def test_a_file_of_something_else_is_left_alone(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("root:x:0:0\n")
     with pytest.raises(ConfigError, match=r"pool: leases begin with 'root:x:0:0'"):
-        Book(path, NETWORKS)
+        LeaseFile.create(path, NETWORKS)
     assert path.read_text() == "root:x:0:0\n"
 
 
 def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="Is a directory"):
-        Book(tmp_path, NETWORKS)
+        LeaseFile.create(tmp_path, NETWORKS)
     assert os.listdir(tmp_path) == []
 
 
@@ -139,14 +139,14 @@ class TestDamage:
     """What happened to the file is no reason to keep anybody from being served."""
 
     def test_a_lease_that_has_ended_is_one_at_the_next_start_too(self, path: Path) -> None:
-        book = Book(path, NETWORKS)
-        pool = book.pool(now=0)
+        lease_file = LeaseFile.create(path, NETWORKS)
+        pool = lease_file.pool(now=0)
         pool.lend(SERVERS[0], 60, now=0)
-        book.save(pool, now=1000)
-        book.close()
+        lease_file.save(pool, now=1000)
+        lease_file.close()
         assert lines(path)[1] == "198.18.0.1 2001:db8::1 -820.000"
-        leases = Leases(NETWORKS)
-        again = Book(path, NETWORKS, leases).pool(now=5)
+        leases = Leases.create(NETWORKS)
+        again = LeaseFile.create(path, NETWORKS, leases).pool(now=5)
         found = again.find(FIRST)
         assert found
         assert (found.v6, leases.look(FIRST)) == (SERVERS[0], (SERVERS[0], 0.0))
@@ -164,13 +164,13 @@ class TestDamage:
     def test_what_can_be_read_counts(
         self, damage: Callable[[bytes], bytes], path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        pool = Book(path, NETWORKS[1:]).pool(now=0)
+        pool = LeaseFile.create(path, NETWORKS[1:]).pool(now=0)
         for server in SERVERS[:2]:
             pool.lend(server, 60, now=0)
         text = path.read_bytes()
         other = path.with_name("other")
         other.write_bytes(damage(text))
-        found = Book(other, NETWORKS[1:]).pool(now=0)
+        found = LeaseFile.create(other, NETWORKS[1:]).pool(now=0)
         assert f"{other}: " in caplog.text
         assert "cannot be read and are left out, of which the first is line 2: " in caplog.text
         assert {lease.v6 for lease in found} <= set(SERVERS[:2])
@@ -181,28 +181,28 @@ class TestDamage:
     def test_a_file_that_was_never_written_is_a_new_one(self, text: bytes, path: Path) -> None:
         path.parent.mkdir()
         path.write_bytes(text)
-        assert list(Book(path, NETWORKS).pool(now=0)) == []
+        assert list(LeaseFile.create(path, NETWORKS).pool(now=0)) == []
         assert lines(path) == [FORM]
 
     def test_a_full_disk_leaves_the_file_as_it_was(self, path: Path) -> None:
-        book = Book(path, NETWORKS[1:])
-        book.pool(now=0).lend(SERVERS[0], 60, now=0)
-        book.close()
+        lease_file = LeaseFile.create(path, NETWORKS[1:])
+        lease_file.pool(now=0).lend(SERVERS[0], 60, now=0)
+        lease_file.close()
         before = path.read_bytes()
         with full_disk(300), pytest.raises(SetupError, match=f"write {path}: "):
-            Book(path, NETWORKS)
+            LeaseFile.create(path, NETWORKS)
         assert path.read_bytes() == before
         assert os.listdir(path.parent) == [path.name]
-        Book(path, NETWORKS)
+        LeaseFile.create(path, NETWORKS)
 
     def test_a_full_disk_is_no_matter_where_there_is_nothing_to_write(self, path: Path) -> None:
-        Book(path, NETWORKS).close()
+        LeaseFile.create(path, NETWORKS).close()
         with full_disk(0):
-            Book(path, NETWORKS)
+            LeaseFile.create(path, NETWORKS)
 
     def test_what_cannot_be_written_is_not_lent(self, path: Path) -> None:
-        book = Book(path, NETWORKS)
-        pool = book.pool(now=0)
+        lease_file = LeaseFile.create(path, NETWORKS)
+        pool = lease_file.pool(now=0)
         with full_disk(100), pytest.raises(OSError, match="No space left"):
             pool.lend(SERVERS[0], 60, now=0)
         assert pool.lend(SERVERS[0], 60, now=0)

@@ -26,7 +26,7 @@ SOA = "2.0.192.in-addr.arpa. 300 IN SOA ns.example. host.example. 1 3600 1200 60
 
 
 def ptr_name(v6: int) -> str:
-    return dns.reversename.from_address(str(IPv6Address(v6))).to_text()
+    return f"{IPv6Address(v6).reverse_pointer}."
 
 
 def asked(v4: int = V4, prefix: Prefix = PREFIX) -> Reverse:

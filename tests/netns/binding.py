@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.errors import PermissionNeeded
+from faith.kernel.descriptor import descriptors
 from faith.kernel.sockets.tcp_sockets import listener
 from tests.netns.rights import without_capabilities
 
@@ -47,7 +48,7 @@ class Contract:
     @pytest.fixture
     def made(self, listeners: list[_socket.socket]) -> Iterator[Any]:
         """One, closed again."""
-        made = self.way(listeners)
+        made = self.way.create(listeners)
         yield made
         made.close()
 
@@ -87,15 +88,15 @@ class Contract:
     def test_it_goes_on_in_the_next_program_and_ends_when_closed(
         self, listeners: list[_socket.socket], comes_to: ComesTo
     ) -> None:
-        first = self.way(listeners)
+        first = self.way.create(listeners)
         first.put(PAIR, 1)
-        copies = {fd: os.dup(fd) for fd in first.descriptors}
+        copies = {fd: os.dup(fd) for fd in descriptors(first.state())}
         state = json.loads(json.dumps(first.state()))
         first.close()
         for fd, copy in copies.items():  # as execve(2) leaves them
             os.dup2(copy, fd)
             os.close(copy)
-        again = self.way.resume(state)
+        again = self.way.adopt(state)
         try:
             assert comes_to(MAPPED) == 1
             again.put(PAIR, 0)
@@ -109,5 +110,5 @@ class Contract:
     ) -> None:
         before = os.listdir("/proc/self/fd")
         with pytest.raises(PermissionNeeded, match=self.right):
-            without_capabilities(lambda: self.way(listeners))
+            without_capabilities(lambda: self.way.create(listeners))
         assert os.listdir("/proc/self/fd") == before

@@ -56,7 +56,7 @@ def private_network() -> Iterator[None]:
 def bpf_allowed() -> None:
     """Skip the test where not even root may use BPF: in a user namespace."""
     try:
-        bpf.Map(bpf.MAP_ARRAY, "test", key=4, value=4, entries=1).close()
+        bpf.Map.create(bpf.MAP_ARRAY, "test", key=4, value=4, entries=1).close()
     except PermissionError:
         _do_without("the kernel grants no BPF here")
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("bpf_allowed")]
 
 
-def load(code: bytes) -> bpf.Descriptor:
+def load(code: bytes) -> bpf.Object:
     return bpf.load(bpf.PROGRAM_SK_LOOKUP, "faith_test", code, bpf.ATTACH_SK_LOOKUP)
 
 
 def test_a_map_takes_and_loses_keys_and_says_when_it_is_full() -> None:
-    with bpf.Map(
+    with bpf.Map.create(
         bpf.MAP_LPM_TRIE, "faith_test", key=8, value=4, entries=1, flags=bpf.NO_PREALLOC
     ) as trie:
         first, second = b"\x08\0\0\0\x0a\0\0\0", b"\x08\0\0\0\x0b\0\0\0"
@@ -57,7 +57,7 @@ def test_without_rights_the_missing_capability_can_be_named(fork: Fork) -> None:
     def body(report: Report) -> None:
         capabilities.drop("nobody", keep=["CAP_NET_ADMIN"])
         try:
-            bpf.Map(bpf.MAP_LPM_TRIE, "faith_test", key=8, value=4, entries=1, flags=1)
+            bpf.Map.create(bpf.MAP_LPM_TRIE, "faith_test", key=8, value=4, entries=1, flags=1)
         except OSError as error:
             raise capabilities.refusal("try", error, "CAP_BPF", "CAP_NET_ADMIN") from None
 

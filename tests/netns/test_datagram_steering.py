@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.errors import SetupError
+from faith.kernel.descriptor import descriptors
 from faith.kernel.sockets.udp_sockets import arrivals, receive
 from faith.kernel.steering import datagram_steering
 from faith.kernel.steering.datagram_steering import DatagramSteering
@@ -98,7 +99,7 @@ def arrives(sock: _socket.socket, case: Case, address: str, port: int = 53) -> b
 def test_every_port_of_the_networks_and_nothing_else(
     way: str, case: Case, sock: _socket.socket
 ) -> None:
-    lead = DatagramSteering(sock, way)
+    lead = DatagramSteering.create(sock, way)
     assert lead.method == way
     assert not arrives(sock, case, case.inside)
     lead.replace([case.network])
@@ -110,7 +111,7 @@ def test_every_port_of_the_networks_and_nothing_else(
 
 
 def test_a_hole_is_left_to_the_host(way: str, case: Case, sock: _socket.socket) -> None:
-    lead = DatagramSteering(sock, way)
+    lead = DatagramSteering.create(sock, way)
     bits = 128 if case is V6 else 32
     lead.replace([case.network], [(number(case.hole), bits)])
     assert arrives(sock, case, case.inside)
@@ -122,7 +123,7 @@ def test_a_hole_is_left_to_the_host(way: str, case: Case, sock: _socket.socket) 
 
 def test_it_lasts_until_it_is_closed(way: str, case: Case, sock: _socket.socket) -> None:
     before = os.listdir("/proc/self/fd")
-    lead = DatagramSteering(sock, way)
+    lead = DatagramSteering.create(sock, way)
     lead.replace([case.network])
     lead.close()
     assert not arrives(sock, case, case.inside)
@@ -130,15 +131,15 @@ def test_it_lasts_until_it_is_closed(way: str, case: Case, sock: _socket.socket)
 
 
 def test_the_next_program_goes_on_with_it(way: str, case: Case, sock: _socket.socket) -> None:
-    first = DatagramSteering(sock, way)
+    first = DatagramSteering.create(sock, way)
     first.replace([case.network])
-    copies = {fd: os.dup(fd) for fd in first.descriptors}
+    copies = {fd: os.dup(fd) for fd in descriptors(first.state())}
     state = json.loads(json.dumps(first.state()))
     first.close()
     for fd, copy in copies.items():  # as execve(2) leaves them
         os.dup2(copy, fd)
         os.close(copy)
-    again = DatagramSteering.resume(sock, state)
+    again = DatagramSteering.adopt(state, sock)
     assert again.method == way
     assert arrives(sock, case, case.inside)
     again.replace([])
@@ -158,24 +159,24 @@ class TestTheWay:
     def test_for_want_of_bpf_it_is_tproxy(
         self, sock: _socket.socket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(datagram_steering._STARTS, "sk_lookup", refuse)
-        lead = DatagramSteering(sock, "auto")
+        monkeypatch.setitem(datagram_steering._METHODS, "sk_lookup", refuse)
+        lead = DatagramSteering.create(sock, "auto")
         assert lead.method == "tproxy"
         lead.close()
 
     def test_one_that_was_asked_for_is_the_only_one_tried(
         self, sock: _socket.socket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(datagram_steering._STARTS, "tproxy", refuse)
+        monkeypatch.setitem(datagram_steering._METHODS, "tproxy", refuse)
         with pytest.raises(SetupError, match=r"^try: not here$"):
-            DatagramSteering(sock, "tproxy")
+            DatagramSteering.create(sock, "tproxy")
 
     def test_every_reason_is_told_when_none_is_open(
         self, sock: _socket.socket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for way in ("sk_lookup", "tproxy"):
-            monkeypatch.setitem(datagram_steering._STARTS, way, refuse)
+            monkeypatch.setitem(datagram_steering._METHODS, way, refuse)
         with pytest.raises(
             SetupError, match="no method works; sk_lookup: try: not here; tproxy: try"
         ):
-            DatagramSteering(sock, "auto")
+            DatagramSteering.create(sock, "auto")

@@ -387,7 +387,7 @@ HOSTILE = {
     ),
     "counters at their end": (
         (
-            "c = self._relay.counters._cells;"
+            "c = self._relay._counters._cells;"
             "c[:] = memoryview(array.array('q', [(1 << 63) - 1] * len(c)));"
             "os._exit(1)"
         ),
@@ -402,7 +402,7 @@ HOSTILE = {
         "sent an invalid message (not a file of",
     ),
     "a counter of another process": (
-        "memoryview(self._relay.counters._cells.obj).cast('B')[mmap.PAGESIZE] = 7",
+        "memoryview(self._relay._counters._cells.obj).cast('B')[mmap.PAGESIZE] = 7",
         "was killed by SIGSEGV",
     ),
 }

@@ -15,7 +15,7 @@ import pytest
 
 from faith.cli.faith import main
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running, announce, running
+from faith.daemon.host.discovery import Announcement, Running, running
 from faith.lab.topology import PREFIX
 from tests.faithd import Faithd
 from tests.netns.service import PORT
@@ -37,7 +37,7 @@ def become_nobody() -> None:
 
 
 def serve(report: Report) -> None:
-    announcement = announce(lambda: Running(1, "telnet", "23", "route", 1, 0.0, [], []))
+    announcement = Announcement.create(lambda: Running(1, "telnet", "23", "route", 1, 0.0, [], []))
     report("ready")
     while True:
         select.select([announcement], [], [])

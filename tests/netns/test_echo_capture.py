@@ -12,6 +12,7 @@ import pytest
 
 from faith.datagram import icmp
 from faith.datagram.packet import read_v4, read_v6
+from faith.kernel.descriptor import descriptors
 from faith.kernel.netlink import routes
 from faith.kernel.steering.echo_capture import EchoCapture
 from faith.translation.prefix import Prefix
@@ -39,7 +40,7 @@ def local(private_network: None) -> None:
 
 @pytest.fixture
 def capture() -> Iterator[EchoCapture]:
-    made = EchoCapture()
+    made = EchoCapture.create()
     yield made
     made.close()
 
@@ -111,7 +112,7 @@ def test_fragments_are_put_together_first(capture: EchoCapture) -> None:
 
 def test_when_it_is_closed_the_kernel_answers_again() -> None:
     before = os.listdir("/proc/self/fd")
-    capture = EchoCapture()
+    capture = EchoCapture.create()
     capture.set_prefixes([PREFIX])
     capture.set_networks([NETWORK])
     capture.close()
@@ -121,16 +122,16 @@ def test_when_it_is_closed_the_kernel_answers_again() -> None:
 
 
 def test_the_next_program_goes_on_with_it() -> None:
-    first = EchoCapture()
+    first = EchoCapture.create()
     first.set_prefixes([PREFIX])
     first.set_networks([NETWORK])
-    copies = {fd: os.dup(fd) for fd in first.descriptors()}
     state = first.state()
+    copies = {fd: os.dup(fd) for fd in descriptors(state)}
     first.close()
     for fd, copy in copies.items():  # as execve(2) leaves them
         os.dup2(copy, fd)
         os.close(copy)
-    again = EchoCapture.resume(state)
+    again = EchoCapture.adopt(state)
     assert not ask(MAPPED)
     assert not ask(MAPPED4)
     assert len(taken(again)) == 2

@@ -19,10 +19,12 @@ import pytest
 from faith.daemon.host import discovery
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
+from faith.kernel.process import capabilities, oom_score
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX, SERVER
 from faith.translation.prefix import Prefix
 from tests.faithd import ENVIRONMENT, FAITHD
+from tests.netns.gateway import Gateway
 from tests.netns.service import PORT, answers, connect, refuses, relays
 
 if TYPE_CHECKING:
@@ -85,6 +87,33 @@ def dig_black_hole(lab: ThreeHosts) -> None:
     device = json.loads(lab.gateway.run(["ip", "-j", "route", "get", SERVER]).stdout)[0]["dev"]
     neighbour = [BLACK_HOLE, "lladdr", "02:00:00:00:00:63", "nud", "permanent", "dev", device]
     lab.gateway.run(["ip", "neigh", "replace", *neighbour])
+
+
+# -- memory --------------------------------------------------------------------------------------
+
+
+def adjustment(pid: int | str) -> int:
+    """The OOM score adjustment of a process."""
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
+@pytest.mark.usefixtures("real_root")
+def test_the_kernel_ends_workers_before_the_supervisor(lab: ThreeHosts, tmp_path: Path) -> None:
+    inherited = adjustment("self")
+    gateway = Gateway(
+        lab,
+        tmp_path,
+        f'workers = 2\n[metrics]\nlisten = "::1"\n[[prefix]]\naddress = "{PREFIX}"\n'
+        f'[[service]]\nports = "{PORT}"\n[udp]\n[ping]\n[dns]\nlisten = ["::1:5353"]\n',
+    )
+    try:
+        assert len(gateway.workers) == 6
+        assert {adjustment(pid) for pid in gateway.workers} == {inherited + oom_score.CHILD}
+        may_lower = "CAP_SYS_RESOURCE" in capabilities.effective()
+        lowered = oom_score.SUPERVISOR if may_lower and not inherited else inherited
+        assert adjustment(gateway.process.pid) == lowered
+    finally:
+        gateway.stop()
 
 
 # -- clients -------------------------------------------------------------------------------------

@@ -46,11 +46,11 @@ def pairs(
     if request.param == "sk_lookup":
         request.getfixturevalue("bpf_allowed")
     else:
-        monkeypatch.setattr(BindingProgram, "__init__", refuse)
+        monkeypatch.setattr(BindingProgram, "create", refuse)
     with lab.gateway.inside():
         routes.reserve(Prefix.parse(lab.prefix))
         guard.install([Prefix.parse(lab.prefix)])
-        made = HostBindings(2)
+        made = HostBindings.create(2)
         assert made.method == request.param
         yield made
         made.close()
@@ -125,9 +125,9 @@ def test_a_listener_at_the_very_address_is_left_its_connections(
 
 def test_both_refusals_are_reported(lab: ThreeHosts, monkeypatch: pytest.MonkeyPatch) -> None:
     for method in (BindingProgram, BindingTable):
-        monkeypatch.setattr(method, "__init__", refuse)
+        monkeypatch.setattr(method, "create", refuse)
     with (
         lab.gateway.inside(),
         pytest.raises(SetupError, match=r"no method works; sk_lookup: .*; tproxy: try: not here"),
     ):
-        HostBindings(1)
+        HostBindings.create(1)

@@ -13,7 +13,8 @@ import pytest
 from faith.datagram import icmp
 from faith.errors import PermissionNeeded
 from faith.kernel.netlink import routes
-from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
+from faith.kernel.sockets import icmp_sockets
+from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.translation.prefix import Prefix
 from tests.netns.rights import without_capabilities
 
@@ -98,14 +99,13 @@ def test_without_the_right_it_is_named(make: object) -> None:
         without_capabilities(lambda: make([0]))
 
 
-def test_a_copy_and_a_resumed_one_are_the_same_socket() -> None:
+def test_an_adopted_one_is_the_same_socket() -> None:
     sock = icmp_socket([icmp.ECHO_REPLY_V4])
-    copy, again = copied(sock), resumed(os.dup(sock.fileno()))
+    again = icmp_sockets.adopt(os.dup(sock.fileno()))
     sock.close()
     send(False, icmp.echo(icmp.ECHO_V4, 1, 1, b""))
-    assert kinds(copy, v6=False) == [icmp.ECHO_REPLY_V4]
+    assert kinds(again, v6=False) == [icmp.ECHO_REPLY_V4]
     with pytest.raises(BlockingIOError) as none_left:
         again.recv(2048)
     assert none_left.value.errno == errno.EAGAIN
-    copy.close()
     again.close()

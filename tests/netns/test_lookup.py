@@ -98,7 +98,7 @@ def test_networks_and_ports_come_to_the_socket_and_nothing_beside_them(
     undo: ExitStack, family: int, kind: int
 ) -> None:
     sock = bound(undo, family, kind)
-    with Lookup(sock, Ports([(7, 8), (32768, 65535)]), [net(STEERED[family])]) as _:
+    with Lookup.create(sock, Ports([(7, 8), (32768, 65535)]), [net(STEERED[family])]) as _:
         for port, steered in ((6, 0), (7, 1), (8, 1), (9, 0), (32767, 0), (32768, 1), (65535, 1)):
             assert reaches(sock, MAPPED[family], port) == steered
         assert not reaches(sock, BESIDE[family], 7)
@@ -113,7 +113,7 @@ def test_a_hole_in_a_network_is_the_hosts_own(undo: ExitStack, family: int, kind
     own, steered = MAPPED[family], net(STEERED[family])
     hole = net(f"{own}/{32 if family == socket.AF_INET else 128}")
     other = str(ipaddress.ip_address(own) + 1)
-    with Lookup(sock, ALL_PORTS, [steered], [hole]) as lookup:
+    with Lookup.create(sock, ALL_PORTS, [steered], [hole]) as lookup:
         assert not reaches(sock, own, 80)
         assert reaches(sock, other, 80)
         lookup.replace([steered])
@@ -132,7 +132,7 @@ def test_one_protocol_leaves_the_other_alone(undo: ExitStack, family: int, kind:
     bystander.bind(("", 4000))
     if other_kind == socket.SOCK_STREAM:
         bystander.listen()
-    with Lookup(sock, ALL_PORTS, [net(STEERED[family])]):
+    with Lookup.create(sock, ALL_PORTS, [net(STEERED[family])]):
         assert reaches(sock, MAPPED[family], 4000)
         assert reaches(bystander, MAPPED[family], 4000)
 
@@ -144,7 +144,7 @@ def test_the_kernel_goes_on_to_choose_among_a_group(
 ) -> None:
     group = [bound(undo, family, kind, shared=True) for _ in range(2)]
     came: Counter[int] = Counter()
-    with Lookup(group[0], ALL_PORTS, [net(STEERED[family])]), ExitStack() as clients:
+    with Lookup.create(group[0], ALL_PORTS, [net(STEERED[family])]), ExitStack() as clients:
         for port in range(2000, 2040):
             client = clients.enter_context(socket.socket(family, kind))
             client.connect((MAPPED[family], port))
@@ -161,7 +161,7 @@ def test_the_kernel_goes_on_to_choose_among_a_group(
 @families
 def test_a_connected_udp_socket_keeps_what_is_its_own(undo: ExitStack, family: int) -> None:
     sock = bound(undo, family, socket.SOCK_DGRAM)
-    with Lookup(sock, ALL_PORTS, [net(STEERED[family])]):
+    with Lookup.create(sock, ALL_PORTS, [net(STEERED[family])]):
         client = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
         client.bind((OWN[family], 0))
         flow = undo.enter_context(socket.socket(family, socket.SOCK_DGRAM))
@@ -179,10 +179,10 @@ def test_a_connected_udp_socket_keeps_what_is_its_own(undo: ExitStack, family: i
 @kinds
 def test_it_can_be_resumed_from_its_state(undo: ExitStack, family: int, kind: int) -> None:
     sock = bound(undo, family, kind)
-    first = Lookup(sock, ALL_PORTS, [net(STEERED[family])])
+    first = Lookup.create(sock, ALL_PORTS, [net(STEERED[family])])
     state = first.state()
-    again = Lookup.resume(sock, state)
-    assert (again.state(), again.descriptors) == (state, first.descriptors)
+    again = Lookup.adopt(state, sock)
+    assert again.state() == state
     again.replace([net(f"{BESIDE[family]}")])
     assert not reaches(sock, MAPPED[family], 80)
     assert reaches(sock, BESIDE[family], 80)
@@ -197,7 +197,7 @@ def test_it_goes_with_its_process(undo: ExitStack, fork: Fork) -> None:
     def body(report: Report) -> object:
         with ExitStack() as mine:
             sock = bound(mine, socket.AF_INET, socket.SOCK_DGRAM)
-            lookup = Lookup(sock, ALL_PORTS, [net(NETWORK)])
+            lookup = Lookup.create(sock, ALL_PORTS, [net(NETWORK)])
             report("ready")
             signal.pause()
             return lookup
@@ -213,7 +213,7 @@ def test_a_hundred_thousand_networks_fit(undo: ExitStack) -> None:
     sock = bound(undo, socket.AF_INET, socket.SOCK_STREAM)
     base = int(ipaddress.ip_address("198.51.0.0"))
     scattered = [(10 << 24 | 2 * number, 32) for number in range(100_000)]
-    with Lookup(sock, ALL_PORTS, [*scattered, (base, 32)]) as lookup:
+    with Lookup.create(sock, ALL_PORTS, [*scattered, (base, 32)]) as lookup:
         assert reaches(sock, "198.51.0.0", 80)
         lookup.replace(scattered)
         assert not reaches(sock, "198.51.0.0", 80)
@@ -228,7 +228,7 @@ def test_the_declared_capabilities_are_enough_and_each_is_needed(
     def body(report: Report) -> object:
         capabilities.drop("nobody", keep=set(CAPABILITIES) - {missing})
         try:
-            Lookup(sock, ALL_PORTS, []).close()
+            Lookup.create(sock, ALL_PORTS, []).close()
         except PermissionNeeded as error:
             return error.capabilities
         return ("",)
@@ -239,5 +239,5 @@ def test_the_declared_capabilities_are_enough_and_each_is_needed(
 def test_close_gives_everything_back(undo: ExitStack) -> None:
     sock = bound(undo, socket.AF_INET, socket.SOCK_STREAM)
     before = os.listdir("/proc/self/fd")
-    Lookup(sock, ALL_PORTS, [net(NETWORK)]).close()
+    Lookup.create(sock, ALL_PORTS, [net(NETWORK)]).close()
     assert os.listdir("/proc/self/fd") == before

@@ -310,7 +310,7 @@ class TestSteering:
     def test_every_port_of_what_is_mapped_arrives(
         self, way: str, guarded: Host, node: Host
     ) -> None:
-        with guarded.inside(), mapped_steering.bring_in(way, 2) as steering:
+        with guarded.inside(), mapped_steering.create(way, 2) as steering:
             assert not reaches(node, MAPPED, 22)
             steering.steer([NET], [])
             for port in (1, 22, 80, 65535):
@@ -325,7 +325,7 @@ class TestSteering:
         self, way: str, guarded: Host, node: Host
     ) -> None:
         own = int(ipaddress.ip_address(GATEWAY_V4)), 32
-        with guarded.inside(), mapped_steering.bring_in(way, 1) as steering, server(guarded):
+        with guarded.inside(), mapped_steering.create(way, 1) as steering, server(guarded):
             steering.steer([(own[0] & ~127, 25)], [own])
             assert reaches(node, GATEWAY_V4, BYSTANDER)
             assert self.accepts(steering) is None
@@ -336,13 +336,13 @@ class TestSteering:
         self, way: str, guarded: Host, node: Host, fork: Fork
     ) -> None:
         def another(report: Report) -> object:
-            again = mapped_steering.taken_over(first.state())
-            report((again.state(), again.descriptors) == (first.state(), first.descriptors))
+            again = mapped_steering.adopt(first.state())
+            report(again.state() == first.state())
             report(self.accepts(again))
             again.steer([], [])
             return "done"
 
-        with guarded.inside(), mapped_steering.bring_in(way, 2) as first:
+        with guarded.inside(), mapped_steering.create(way, 2) as first:
             first.steer([NET], [])
             child = fork(another)
             assert child.report()
@@ -354,5 +354,5 @@ class TestSteering:
     def test_close_leaves_nothing(self, way: str, guarded: Host) -> None:
         with guarded.inside():
             before = os.listdir("/proc/self/fd")
-            mapped_steering.bring_in(way, 2).close()
+            mapped_steering.create(way, 2).close()
             assert os.listdir("/proc/self/fd") == before

@@ -13,7 +13,7 @@ from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.nft.expressions import accept, daddr_in, dport_in
 from faith.kernel.nft.nftables import Nftables
 from faith.kernel.nft.ruleset import Chain, Hook, Rule
-from faith.kernel.steering.owned import SteeringTable
+from faith.kernel.steering.owned import SteeringTable, steering_table
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 from tests.netns.rights import without_capabilities
@@ -33,7 +33,7 @@ CHAINS = (Chain("steer", (RULE,), Hook("filter", "prerouting", -150)),)
 
 
 def make() -> SteeringTable:
-    return SteeringTable("tproxy", PORTS, [PREFIX], CHAINS)
+    return steering_table("tproxy", PORTS, [PREFIX], CHAINS)
 
 
 def exists(pid: int) -> bool:

@@ -37,7 +37,7 @@ def logging(to: PacketLog) -> Iterator[None]:
 
 @pytest.fixture
 def packets() -> Iterator[PacketLog]:
-    made = PacketLog()
+    made = PacketLog.create()
     yield made
     made.close()
 
@@ -79,7 +79,7 @@ def test_it_reads_as_many_as_are_asked_for_and_does_not_wait(packets: PacketLog)
 
 
 def test_each_has_a_group_that_nobody_else_has(packets: PacketLog) -> None:
-    other = PacketLog()
+    other = PacketLog.create()
     assert other.group != packets.group
     with logging(other):
         send(b"1")
@@ -89,23 +89,23 @@ def test_each_has_a_group_that_nobody_else_has(packets: PacketLog) -> None:
 
 
 def test_a_group_is_free_again_with_the_last_copy(packets: PacketLog) -> None:
-    one = PacketLog()
-    copy = one.copy()
+    one = PacketLog.create()
+    copy = PacketLog.adopt([os.dup(one.fileno()), one.group])
     one.close()
-    other = PacketLog()
+    other = PacketLog.create()
     assert other.group != copy.group
     with logging(copy):
         send(b"1")
         assert payloads(copy) == [b"1"]
     copy.close()
-    again = PacketLog()
+    again = PacketLog.create()
     assert again.group == copy.group
     again.close()
     other.close()
 
 
 def test_it_goes_on_from_its_descriptor_and_group(packets: PacketLog) -> None:
-    again = PacketLog.resume(os.dup(packets.fileno()), packets.group)
+    again = PacketLog.adopt([os.dup(packets.fileno()), packets.group])
     with logging(again):
         send(b"1")
         assert payloads(again) == [b"1"]
@@ -115,5 +115,5 @@ def test_it_goes_on_from_its_descriptor_and_group(packets: PacketLog) -> None:
 def test_the_missing_right_is_named_and_nothing_stays_open() -> None:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(PermissionNeeded, match="CAP_NET_ADMIN"):
-        without_capabilities(PacketLog)
+        without_capabilities(PacketLog.create)
     assert os.listdir("/proc/self/fd") == before

@@ -58,10 +58,10 @@ def test_it_comes_before_a_range_for_its_client_alone(
     lab: ThreeHosts, prefix: Prefix, ours: _socket.socket, pinholes_come_first: bool
 ) -> None:
     where = ours.getsockname()[:2]
-    pinholes = Pinholes() if pinholes_come_first else None
-    with sk_lookup.start(ALL, [prefix], 1) as others:
+    pinholes = Pinholes.create() if pinholes_come_first else None
+    with sk_lookup.create(ALL, [prefix], 1) as others:
         ((theirs,),) = others.listeners
-        pinholes = pinholes or Pinholes()
+        pinholes = pinholes or Pinholes.create()
         lab.client.call(socket.create_connection, where, 5).close()
         assert (accepts(ours), accepts(theirs)) == (False, True)
         pinholes.open(CLIENT, ours.fileno(), prefix.__contains__)
@@ -78,7 +78,7 @@ def test_it_comes_before_a_range_for_its_client_alone(
 def test_none_is_opened_where_it_would_be_in_somebodys_way(
     prefix: Prefix, ours: _socket.socket
 ) -> None:
-    pinholes = Pinholes()
+    pinholes = Pinholes.create()
     with pytest.raises(PermissionError, match="no pinhole may be at"):
         pinholes.open(CLIENT, ours.fileno(), Prefix.parse("2001:db8:fffe::/96").__contains__)
     low = listener(MAPPED, 1023, transparent=True)

@@ -36,7 +36,7 @@ def destination(accepted: socket.socket) -> tuple[str, int]:
 def test_connections_arrive_with_the_original_destination(
     port: int, from_client: Arrive, arrive: Arrive
 ) -> None:
-    with redirect.start(ALL, [PREFIX], 1) as steering:
+    with redirect.create(ALL, [PREFIX], 1) as steering:
         assert steering.redirected
         for connect in (from_client, arrive):
             _, accepted = connect(everyone(steering), MAPPED, port)
@@ -46,7 +46,7 @@ def test_connections_arrive_with_the_original_destination(
 @pytest.mark.usefixtures("on_gateway")
 def test_another_daemon_keeps_its_own_traffic(from_client: Arrive) -> None:
     with socket.create_server(("::", 80), family=socket.AF_INET6) as other:
-        with redirect.start(HTTP, [PREFIX], 1) as steering:
+        with redirect.create(HTTP, [PREFIX], 1) as steering:
             for who, address in enumerate((GATEWAY_V6, MAPPED)):
                 reached, accepted = from_client([other, *everyone(steering)], address, 80)
                 accepted.close()
@@ -57,7 +57,7 @@ def test_another_daemon_keeps_its_own_traffic(from_client: Arrive) -> None:
 
 @pytest.mark.usefixtures("on_gateway")
 def test_the_listeners_own_port_is_refused_under_the_prefix(from_client: Arrive) -> None:
-    with redirect.start(HTTP, [PREFIX], 1) as steering:
+    with redirect.create(HTTP, [PREFIX], 1) as steering:
         port = everyone(steering)[0].getsockname()[1]
         with pytest.raises(ConnectionRefusedError):
             from_client(everyone(steering), MAPPED, port)
@@ -68,7 +68,7 @@ def test_the_listeners_own_port_is_refused_under_the_prefix(from_client: Arrive)
 
 @pytest.mark.usefixtures("on_gateway")
 def test_prefixes_come_and_go(from_client: Arrive) -> None:
-    with redirect.start(HTTP, [PREFIX], 1) as steering:
+    with redirect.create(HTTP, [PREFIX], 1) as steering:
         steering.set_prefixes([OTHER])
         with pytest.raises(ConnectionRefusedError):
             from_client(everyone(steering), MAPPED, 80)
@@ -85,7 +85,7 @@ def test_a_link_with_nothing_but_link_local_addresses(network: Network, arrive: 
     with gateway.inside():
         routes.reserve(PREFIX)
         guard.install([PREFIX])
-        steering = redirect.start(HTTP, [PREFIX], 1)
+        steering = redirect.create(HTTP, [PREFIX], 1)
     with steering, client.inside():
         _, accepted = arrive(everyone(steering), MAPPED, 80)
         assert destination(accepted) == (MAPPED, 80)
@@ -94,7 +94,7 @@ def test_a_link_with_nothing_but_link_local_addresses(network: Network, arrive: 
 @pytest.mark.usefixtures("on_gateway")
 def test_nothing_stays() -> None:
     before = os.listdir("/proc/self/fd")
-    with redirect.start(HTTP, [PREFIX], 2):
+    with redirect.create(HTTP, [PREFIX], 2):
         pass
     assert os.listdir("/proc/self/fd") == before
     with Nftables() as nft:
@@ -103,7 +103,7 @@ def test_nothing_stays() -> None:
 
 @pytest.mark.usefixtures("on_gateway")
 def test_the_text_is_what_nft_lists(lab: ThreeHosts, need: Callable[[str], str]) -> None:
-    with redirect.start(HTTP, [PREFIX], 1) as steering:
+    with redirect.create(HTTP, [PREFIX], 1) as steering:
         port = everyone(steering)[0].getsockname()[1]
         table = f"faith-{os.getpid()}"
         listed = lab.gateway.run([need("nft"), "list", "table", "ip6", table]).stdout

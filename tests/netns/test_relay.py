@@ -52,6 +52,7 @@ class Running:
         self._settings = settings
         self._gateway = gateway
         self._ready = threading.Event()
+        self.idle = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         assert self._ready.wait(10)
@@ -63,7 +64,12 @@ class Running:
                 routes.reserve(prefix)
             self.own = Networks(32, routes.own_ipv4())
             self.relay = Relay(
-                self.loop, self.policy(), self._settings, self.records.append, self.local.append
+                self.loop,
+                self.policy(),
+                self._settings,
+                self.records.append,
+                self.local.append,
+                idle=self.idle.set,
             )
             self.listeners = [listener("::", PORT, transparent=True)]
             self.relay.listen(self.listeners)
@@ -325,9 +331,8 @@ def test_a_half_closed_session_has_its_own_limit(
 
 def test_stopping_drains_then_resets(lab: ThreeHosts, server: Server, start: Start) -> None:
     running = start()
-    idle = threading.Event()
+    idle = running.idle
     with connect(lab) as client, server.accept() as peer:
-        running.do(setattr, running.relay, "on_idle", idle.set)
         running.do(running.relay.stop_listening)
         client.sendall(b"goes on")
         assert peer.recv(20) == b"goes on"

@@ -23,7 +23,7 @@ MAPPED = "2001:db8:ffff::c633:6402"
 
 def test_every_port_of_a_local_prefix_arrives_with_its_destination(arrive: Arrive) -> None:
     subprocess.run(["ip", "route", "add", "local", "2001:db8:ffff::/96", "dev", "lo"], check=True)
-    with route.start(PORTS, [], 2) as steering:
+    with route.create(PORTS, [], 2) as steering:
         assert [len(listeners) for listeners in steering.listeners] == [2, 2]
         everyone = [sock for listeners in steering.listeners for sock in listeners]
         for port in PORTS:
@@ -40,7 +40,7 @@ def test_a_port_that_is_taken_is_named_and_the_others_are_let_go() -> None:
     before = os.listdir("/proc/self/fd")
     with socket.create_server(("::", 80), family=socket.AF_INET6):
         with pytest.raises(SetupError, match=rf"\[::\]:80: .*\(pid {os.getpid()}\)"):
-            route.start(PORTS, [], 1)
+            route.create(PORTS, [], 1)
         socket.create_server(("::", 23), family=socket.AF_INET6).close()
     assert os.listdir("/proc/self/fd") == before
 
@@ -50,7 +50,7 @@ def test_the_declared_capabilities_are_enough_and_each_is_needed(fork: Fork, mis
     def body(report: Report) -> object:
         capabilities.drop("nobody", keep=set(route.CAPABILITIES) - {missing})
         try:
-            route.start(PORTS, [], 1).close()
+            route.create(PORTS, [], 1).close()
         except PermissionNeeded as error:
             return error.capabilities
         return ("",)

@@ -31,13 +31,13 @@ def ip(network: Network, need: Callable[[str], str]) -> Iterator[Callable[[str],
 
 
 def own(address: str) -> rtnetlink.Address:
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         found = {a.address: a for a in rtnetlink.addresses(netlink)}
     return found[int(IPv6Address(address))]
 
 
 def routes(table: int, family: int = rtnetlink.AF_INET6) -> dict[str, rtnetlink.Route]:
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         found = list(rtnetlink.routes(netlink, family, table))
     return {rtnetlink.text(route.network, route.length): route for route in found}
 
@@ -53,7 +53,7 @@ def test_a_default_route_on_the_link(ip: Callable[[str], str]) -> None:
     ip("-6 route add default dev to-peer")
     route = routes(rtnetlink.TABLE_MAIN)["::/0"]
     assert route.direct
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         link = rtnetlink.links(netlink)[route.interface]
     assert (link.name, link.neighbours) == ("to-peer", True)
 
@@ -70,7 +70,7 @@ def test_a_table_nothing_was_put_into(ip: Callable[[str], str]) -> None:
 
 
 def test_loopback_has_no_neighbours(ip: Callable[[str], str]) -> None:
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         assert not rtnetlink.links(netlink)[rtnetlink.LOOPBACK].neighbours
     assert ip("link show lo").startswith(f"{rtnetlink.LOOPBACK}: lo:")
 
@@ -96,7 +96,7 @@ def test_an_address_without_a_subnet(ip: Callable[[str], str]) -> None:
 
 @pytest.mark.usefixtures("ip")
 def test_the_way_to_an_address() -> None:
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         near = rtnetlink.route_to(netlink, rtnetlink.AF_INET, int(IPv4Address("192.0.2.80")))
         assert near.kind == rtnetlink.UNICAST
         self = rtnetlink.route_to(netlink, rtnetlink.AF_INET6, int(IPv6Address(GATEWAY)))

@@ -58,7 +58,7 @@ def destination(steered: steering.Steering, accepted: socket.socket) -> tuple[st
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_method_keeps_the_contract(arrive: Arrive, method: str, workers: int) -> None:
     before = os.listdir("/proc/self/fd")
-    with steering.bring_in(method, HTTP, [PREFIX], workers) as steered:
+    with steering.create(method, HTTP, [PREFIX], workers) as steered:
         assert steered.method == method
         assert len(steered.listeners) == workers
         everyone = [sock for listeners in steered.listeners for sock in listeners]
@@ -74,14 +74,14 @@ def test_every_method_keeps_the_contract(arrive: Arrive, method: str, workers: i
 def test_own_addresses_arrive_in_every_way_when_a_local_server_is_there(
     arrive: Arrive, method: str
 ) -> None:
-    with steering.bring_in(method, HTTP, [PREFIX], 1, own=HTTP) as steered:
+    with steering.create(method, HTTP, [PREFIX], 1, own=HTTP) as steered:
         for address in (MAPPED, OWN):
             _, accepted = arrive(steered.listeners[0], address, 80)
             assert destination(steered, accepted) == (address, 80)
 
 
 def test_auto_listens_by_itself_on_few_ports_that_are_free() -> None:
-    with steering.bring_in("auto", HTTP, [PREFIX], 1) as steered:
+    with steering.create("auto", HTTP, [PREFIX], 1) as steered:
         assert steered.method == "route"
 
 
@@ -89,7 +89,7 @@ def test_auto_listens_by_itself_on_few_ports_that_are_free() -> None:
 def test_auto_passes_by_a_port_that_another_server_has(arrive: Arrive) -> None:
     with (
         socket.create_server(("::", 80), family=socket.AF_INET6) as other,
-        steering.bring_in("auto", HTTP, [PREFIX], 1) as steered,
+        steering.create("auto", HTTP, [PREFIX], 1) as steered,
     ):
         assert steered.method == "sk_lookup"
         for who, address in enumerate((OWN, MAPPED)):
@@ -104,12 +104,12 @@ def test_a_local_server_on_a_port_that_is_taken_is_an_error_naming_it(asked: str
         socket.create_server(("::", 80), family=socket.AF_INET6),
         pytest.raises(SetupError, match=r"listen on \[::\]:80: the port is taken by .*\(pid"),
     ):
-        steering.bring_in(asked, HTTP, [PREFIX], 1, own=HTTP)
+        steering.create(asked, HTTP, [PREFIX], 1, own=HTTP)
 
 
 @by_bpf
 def test_auto_steers_many_ports_and_listens_on_them_for_local_servers(arrive: Arrive) -> None:
-    with steering.bring_in("auto", RANGE, [PREFIX], 2, own=RANGE) as steered:
+    with steering.create("auto", RANGE, [PREFIX], 2, own=RANGE) as steered:
         assert steered.method == "sk_lookup"
         assert [len(listeners) for listeners in steered.listeners] == [1 + len(RANGE)] * 2
         everyone = [sock for listeners in steered.listeners for sock in listeners]
@@ -122,8 +122,8 @@ def test_without_bpf_auto_goes_on_to_tproxy(monkeypatch: pytest.MonkeyPatch) -> 
     def denied(*arguments: object, **options: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(bpf, "Map", denied)
-    with steering.bring_in("auto", RANGE, [PREFIX], 1) as steered:
+    monkeypatch.setattr(bpf.Map, "create", denied)
+    with steering.create("auto", RANGE, [PREFIX], 1) as steered:
         assert steered.method == "tproxy"
 
 
@@ -131,12 +131,12 @@ def test_the_successor_takes_it_over_without_a_gap(arrive: Arrive, fork: Fork, m
     """The child stands for it: what it has open is what this process had."""
     other = Prefix.parse("2001:db8:fffe::/96")
     subprocess.run(["ip", "route", "add", "local", str(other), "dev", "lo"], check=True)
-    steered = steering.bring_in(method, HTTP, [PREFIX], 2, own=HTTP)
+    steered = steering.create(method, HTTP, [PREFIX], 2, own=HTTP)
     state = json.loads(json.dumps(steered.state()))
     go_on, tell = os.pipe()
 
     def go_on_with_it(report: Callable[[object], None]) -> object:
-        taken = steering.taken_over(state)
+        taken = steering.adopt(state)
         report("taken")
         assert os.read(go_on, 1)
         everyone = [sock for listeners in taken.listeners for sock in listeners]

@@ -89,7 +89,7 @@ class Bench:
 
     def __init__(self) -> None:
         for address in (f"{SERVER}/32", f"{CLIENT}/128"):
-            subprocess.run(["ip", "address", "add", address, "dev", "lo"], check=True)
+            subprocess.run(["ip", "address", "add", address, "dev", "lo", "nodad"], check=True)
         routes.reserve(PREFIX)
         self.sockets = UdpSockets(
             arrivals(socket.AF_INET6),
@@ -100,7 +100,7 @@ class Bench:
             icmp_socket(icmp.ERRORS_V4),
             piece_sender(),
         )
-        self.lead = DatagramSteering(self.sockets.v6, "tproxy")
+        self.lead = DatagramSteering.create(self.sockets.v6, "tproxy")
         self.lead.replace([(PREFIX.address, PREFIX.length)])
         self.loop = Loop()
         self.cells = [0] * LAYOUT.size

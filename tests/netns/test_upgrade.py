@@ -108,9 +108,13 @@ def test_a_session_outlives_its_program_twice(
 
 
 BREAKS = {
-    "not even Python": ("daemon/services/worker.py", "import resource\n", "import resource\n?\n"),
+    "not even Python": ("daemon/services/worker.py", "import uvloop\n", "import uvloop\n?\n"),
     "an error at its start": ("daemon/supervisor.py", "def _set_up(", "def _set_up_no("),
-    "workers that fail": ("daemon/services/worker.py", "    _, most =", "    1 / 0\n    _, most ="),
+    "workers that fail": (
+        "daemon/process/preamble.py",
+        "        _, most =",
+        "        1 / 0\n        _, most =",
+    ),
     "one that knows no such legacy": (
         "daemon/upgrade/inherited_state.py",
         f"VERSION = {VERSION}",

@@ -37,7 +37,7 @@ class Host:
     @classmethod
     def look(cls) -> Host:
         """Return the facts about this host now.  Raises OSError."""
-        with Netlink(NETLINK_ROUTE) as netlink:
+        with Netlink.create(NETLINK_ROUTE) as netlink:
             links = rtnetlink.links(netlink)
             main = list(rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_MAIN))
         names = {index: link.name for index, link in links.items() if index != rtnetlink.LOOPBACK}

@@ -98,12 +98,12 @@ class PolicyInputs:
         own6 = tuple(sorted(routes.own_ipv6()))
         return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6)
 
-    def policy(self, lent: LeaseLookup = no_leases) -> Policy:
-        """Return the policy; *lent* looks up the leases of the pool."""
+    def policy(self, leases: LeaseLookup = no_leases) -> Policy:
+        """Return the policy; *leases* looks up the leases of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
         own6 = Networks(128, self.own6)
         sources = self.sources.on(own)
-        return Policy(Prefixes(self.prefixes), own, access, self.maps, sources, lent, own6)
+        return Policy(Prefixes(self.prefixes), own, access, self.maps, sources, leases, own6)
 
     @property
     def absent(self) -> list[str]:

@@ -24,7 +24,7 @@ def state(read: Maps, now: Maps) -> str:
     return carried.dumps((gone, [MapFields.of(one) for one in added(now)]))
 
 
-def resumed(read: Maps, state: str) -> Maps:
+def adopt(state: str, read: Maps) -> Maps:
     """Return the maps *read* from files with the changes of a `state` applied.
 
     Raises ConfigError for a changed map that contradicts what is in the files now.

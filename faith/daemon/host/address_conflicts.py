@@ -140,8 +140,8 @@ class AddressConflicts:
             if claim.address in self._networks
         ]
 
-    def close_in_child(self) -> None:
-        """Close the descriptor, in a child or at the end."""
+    def close(self) -> None:
+        """Close the descriptor."""
         if self._socket:
             self._socket.close()
             self._socket = None
@@ -149,5 +149,5 @@ class AddressConflicts:
 
 def _own_link_addresses() -> set[bytes]:
     """Return those of this host's interfaces, several of which may be on one link."""
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         return {link.address for link in rtnetlink.links(netlink).values()}

@@ -13,9 +13,9 @@ from faith.translation.address import text4
 from faith.translation.map import overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from faith.dns.lease_file import Book
+    from faith.dns.lease_file import LeaseFile
     from faith.dns.service import Settings as DnsSettings
 
     Network = tuple[int, int]
@@ -28,7 +28,7 @@ class AddressLeases:
     """The leases of the pool, if there is one."""
 
     def __init__(self) -> None:
-        self.book: Book | None = None
+        self.lease_file: LeaseFile | None = None
         """The lease file, for the name server, which makes the leases."""
         self._leases: Leases | None = None
         self._same: dict[str, str] = {}
@@ -47,18 +47,18 @@ class AddressLeases:
             demand(left["same"], self._same)
         if file is None:
             return
-        from faith.dns.lease_file import Book  # most do without
+        from faith.dns.lease_file import LeaseFile  # most do without
 
         if not left:
             _check(pool)
         if left and left["descriptors"]:
-            memory, book = left["descriptors"]
-            self._leases = Leases(pool, memory)
-            self.book = Book.resume(book, file, pool, self._leases)
+            memory, lease_file = left["descriptors"]
+            self._leases = Leases.adopt(memory, pool)
+            self.lease_file = LeaseFile.adopt(lease_file, file, pool, self._leases)
             return
-        leases = Leases(pool)
+        leases = Leases.create(pool)
         try:
-            self.book = Book(file, pool, leases)
+            self.lease_file = LeaseFile.create(file, pool, leases)
         except FaithError as error:
             leases.close()
             log.error("no address is lent until faithd is started anew: %s", error)
@@ -77,18 +77,16 @@ class AddressLeases:
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
-        return {"same": self._same, "descriptors": [*self.descriptors()]}
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptors in the state."""
-        if self._leases and self.book:
-            yield from (self._leases.fileno(), self.book.fileno())
+        held = []
+        if self._leases and self.lease_file:
+            held = [self._leases.state(), self.lease_file.state()]
+        return {"same": self._same, "descriptors": held}
 
     def close(self) -> None:
         """Close the lease file, so that another process may lock it."""
-        if self._leases and self.book:
+        if self._leases and self.lease_file:
             self._leases.close()
-            self.book.close()
+            self.lease_file.close()
 
 
 def _check(pool: Iterable[Network]) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.daemon.process.channel import JsonChannel, from_memory, in_memory
+from faith.kernel.descriptor import Descriptor
 from faith.translation.ports import NO_PORTS, Ports
 
 if TYPE_CHECKING:
@@ -98,26 +99,27 @@ class Peer(NamedTuple):
 
 
 class Announcement:
-    """The socket by which a daemon is discovered; it answers with what *state* returns.
+    """The socket by which a daemon is discovered; it answers with what *running* returns.
 
-    *left* is the `state` that the predecessor process has left.  Where the directory cannot be
-    written to, a warning says so, and the daemon runs undiscovered.
+    *path* is its name, which the process *owner* made.  Without a *sock* the daemon runs
+    undiscovered.
     """
 
     def __init__(
-        self, state: Callable[[], Running], left: tuple[str, int, int] | None = None
+        self, sock: socket.socket | None, path: Path, owner: int, running: Callable[[], Running]
     ) -> None:
-        self._state = state
-        self._owner = os.getpid()
-        self._path: Path | None = None
-        self._socket: socket.socket | None = None
-        if left:
-            path, descriptor, self._owner = left
-            self._path, self._socket = Path(path), socket.socket(fileno=descriptor)
-            return
+        self._socket = sock
+        self._path = path
+        self._owner = owner
+        self._running = running
+
+    @classmethod
+    def create(cls, running: Callable[[], Running]) -> Announcement:
+        """Listen on a new name; a warning says so where the directory cannot be written to."""
+        sock, path = None, DIRECTORY
         try:
             _remove_dead()
-            self._path, self._socket = _listening()
+            path, sock = _listening()
         except OSError as error:
             log.warning(
                 "faith status and other faithds cannot find this one: %s: %s;"
@@ -126,6 +128,17 @@ class Announcement:
                 error.strerror,
                 DIRECTORY,
             )
+        return cls(sock, path, os.getpid(), running)
+
+    @classmethod
+    def adopt(
+        cls, state: tuple[str, int, int] | None, running: Callable[[], Running]
+    ) -> Announcement:
+        """Adopt the socket whose `state` the predecessor process left, if it had one."""
+        if state is None:
+            return cls.create(running)
+        path, descriptor, owner = state
+        return cls(socket.socket(fileno=descriptor), Path(path), owner, running)
 
     def serve(self, loop: Loop) -> None:
         """Have *loop* answer."""
@@ -136,7 +149,7 @@ class Announcement:
         """Answer the connections that wait, some in each turn; it never waits for a client."""
         if self._socket is None:
             return
-        with in_memory(json.dumps(asdict(self._state()))) as file, suppress(BlockingIOError):
+        with in_memory(json.dumps(asdict(self._running()))) as file, suppress(BlockingIOError):
             for _ in range(_AT_ONCE):
                 asking, _ = self._socket.accept()
                 with asking, suppress(OSError):  # the client has closed it
@@ -146,32 +159,20 @@ class Announcement:
         """Return the descriptor to wait on, -1 if the daemon is not discoverable."""
         return self._socket.fileno() if self._socket else -1
 
-    def state(self) -> tuple[str, int, int] | None:
+    def state(self) -> tuple[str, Descriptor, int] | None:
         """Return the path, the descriptor and the process, for an upgrade."""
-        return (str(self._path), self._socket.fileno(), self._owner) if self._socket else None
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors in the state."""
-        return [self._socket.fileno()] if self._socket else []
-
-    def close_in_child(self) -> None:
-        """Close this process's copy of the socket."""
-        if self._socket:
-            self._socket.close()
+        if self._socket is None:
+            return None
+        return str(self._path), Descriptor.of(self._socket), self._owner
 
     def close(self) -> None:
         """Close the socket and remove it, unless this is a copy, in a process on trial."""
-        if self._path and self._owner == os.getpid():
+        if self._socket is None:
+            return
+        if self._owner == os.getpid():
             with suppress(OSError):
                 self._path.unlink()
-        self.close_in_child()
-
-
-def announce(
-    state: Callable[[], Running], left: tuple[str, int, int] | None = None
-) -> Announcement:
-    """Make the daemon discoverable by :func:`running`; see :class:`Announcement`."""
-    return Announcement(state, left)
+        self._socket.close()
 
 
 def running() -> list[Running]:

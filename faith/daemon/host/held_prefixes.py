@@ -47,10 +47,6 @@ class HeldPrefixes:
         """Return the prefixes that this daemon has reserved, for an upgrade: address and layout."""
         return [(str(prefix), prefix.layout) for prefix in self.set_up]
 
-    def descriptors(self) -> tuple[()]:
-        """Return no descriptors."""
-        return ()
-
     def release_others(self, left: Iterable[Prefix]) -> None:
         """Release the prefixes that the predecessor process had set up, and this one has not."""
         release([*{*left} - {*self.set_up}])

@@ -58,10 +58,10 @@ class MappedNetworks:
         self._ranges: list[tuple[int, int]] = []  # the ranges under guard at that time
         self._unguarded = False
 
-    def take_over(self, left: dict[str, Any] | None) -> None:
+    def adopt(self, left: dict[str, Any] | None) -> None:
         """Adopt the steering whose `state` the predecessor process has *left*."""
         if left:
-            self._steering = mapped_steering.taken_over(left)
+            self._steering = mapped_steering.adopt(left)
             self._steering.deal(self._workers)
 
     # -- changes of the maps -----------------------------------------------------------------
@@ -80,25 +80,21 @@ class MappedNetworks:
             mapped_routes.release(there[process], process)
             self._guard(())
 
-    def follow(
-        self, networks: Iterable[Network], own: Iterable[Network], *, probed: bool = False
-    ) -> None:
+    def probe(self, networks: Iterable[Network]) -> None:
+        """Raise SetupError when another host answers for an address of *networks* that is new."""
+        if self._conflicts:
+            self._conflicts.check(set(networks) - self._held)
+
+    def follow(self, networks: Iterable[Network], own: Iterable[Network]) -> None:
         """Answer for exactly *networks*; addresses of the gateway's *own* keep their meaning.
 
-        New ones are *probed* first: another host that answers for one is an error.  Raises
-        SetupError, and then some of the new networks may be in place.
+        Raises SetupError, and then some of the new networks may be in place.
         """
         before, self._networks, self._own = self._networks, tuple(networks), tuple(own)
         wanted = set(self._networks)
         if not wanted and not self._held:
             return
         new, gone = wanted - self._held, self._held - wanted
-        if probed and self._conflicts:
-            try:
-                self._conflicts.check(new)
-            except SetupError:
-                self._networks = before
-                raise
         self._guard(new)
         mapped_routes.hold(new, os.getpid())
         self._held |= new
@@ -116,7 +112,7 @@ class MappedNetworks:
 
     def _steer(self) -> None:
         if self._steering is None:
-            self._steering = mapped_steering.bring_in(self._method, self._workers)
+            self._steering = mapped_steering.create(self._method, self._workers)
             self._arrived()
             log.info("mapped networks are steered by %s", self._steering.method)
         holes = Networks(32, self._networks).holding(self._own)
@@ -177,20 +173,11 @@ class MappedNetworks:
             )
         return bool(gone)
 
-    # -- upgrades and children ---------------------------------------------------------------
+    # -- upgrades ----------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any] | None:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return self._steering.state() if self._steering else None
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors in the state."""
-        return self._steering.descriptors if self._steering else []
-
-    def close_in_child(self, worker: int | None) -> list[_socket.socket]:
-        """Close in a child everything but the listeners of *worker*, which are returned."""
-        self._held = set()
-        return self._steering.after_fork(worker) if self._steering else []
 
     def listeners(self, worker: int) -> list[_socket.socket]:
         """Return those of a *worker*, of which there are none before there is a map."""

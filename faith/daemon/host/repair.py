@@ -63,8 +63,8 @@ class Repair:
             self._loop.watch(self._watch, self._rules_changed)
         self._again()
 
-    def close_in_child(self) -> None:
-        """Close the descriptor, in a child or at the end."""
+    def close(self) -> None:
+        """Close the descriptor."""
         if self._watch:
             self._watch.close()
 

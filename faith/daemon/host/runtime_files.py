@@ -25,7 +25,3 @@ class RuntimeFiles:
     def state(self) -> list[str]:
         """Return the paths, for an upgrade."""
         return sorted(self._paths)
-
-    def descriptors(self) -> tuple[()]:
-        """Return no descriptors."""
-        return ()

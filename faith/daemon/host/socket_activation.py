@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns.endpoint import Endpoint
 from faith.errors import ConfigError, SetupError
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets.tcp_sockets import IPV6_TRANSPARENT
 from faith.translation.ports import Ports
 
@@ -73,7 +74,7 @@ class PassedSockets:
         return cls(found)
 
     @classmethod
-    def left(cls, state: Mapping[str, Iterable[int]]) -> PassedSockets:
+    def adopt(cls, state: Mapping[str, Iterable[int]]) -> PassedSockets:
         """Adopt the sockets of a `state` that the predecessor process left."""
         return cls(
             {name: [socket.socket(fileno=fd) for fd in some] for name, some in state.items()}
@@ -90,19 +91,11 @@ class PassedSockets:
             settings = _FITS[name](settings, sockets)
         return settings
 
-    def state(self) -> dict[str, list[int]]:
+    def state(self) -> dict[str, list[Descriptor]]:
         """Return the descriptors by name, for an upgrade."""
-        return {name: [sock.fileno() for sock in some] for name, some in self._sockets.items()}
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors in the state."""
-        return [sock.fileno() for some in self._sockets.values() for sock in some]
-
-    def close_in_child(self) -> None:
-        """Close the sockets in a child."""
-        for some in self._sockets.values():
-            for sock in some:
-                sock.close()
+        return {
+            name: [Descriptor.of(sock) for sock in some] for name, some in self._sockets.items()
+        }
 
 
 def _hint() -> str:

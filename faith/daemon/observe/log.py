@@ -190,6 +190,10 @@ class Log(logging.Handler):
             self.sum_up()
             self._lose(self._sink.finish(FINISH))
 
+    def fileno(self) -> int:
+        """Return the descriptor of the sink."""
+        return self._sink.fileno()
+
     def close(self) -> None:
         """Write what waits as :meth:`flush` does, and close the sink."""
         super().close()

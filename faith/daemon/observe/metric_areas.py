@@ -50,7 +50,7 @@ class MetricAreas:
         self.condition = RelayHealth(self.area.slab(self.area.places - 1, health.LAYOUT))
         for old in several:
             self.area.settle(old)
-            old.close_in_child()
+            old.close()
         self._count_lines(self.area.places - 1)
 
     def worker(self, number: int) -> Counters:
@@ -96,6 +96,12 @@ class MetricAreas:
         """Count the log lines of this process in its slot."""
         count_in(self.area.slab(place, log_counters.LAYOUT))
 
+    def only_read(self) -> None:
+        """Write no slot but the one that was entered, and nothing of the predecessor process."""
+        self.area.enter(None)
+        if self._old is not None:
+            self._old.only_read()
+
     def _name_server(self, number: int) -> int:
         return self._workers + number % NAME_SERVERS
 
@@ -127,21 +133,11 @@ class MetricAreas:
             layout = log_counters.LAYOUT
             self._old.move(number, layout, log_counters.WAITING, log_counters.LOST)
 
-    # -- upgrades and children ---------------------------------------------------------------
+    # -- upgrades ----------------------------------------------------------------------------
 
     def state(self) -> list[Mapping[str, Any]]:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [one.state() for one in self._parts()]
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptors in the state."""
-        for one in self._parts():
-            yield from one.descriptors()
-
-    def close_in_child(self) -> None:
-        """Close in a child what only an upgrade needs."""
-        for one in self._parts():
-            one.close_in_child()
 
     def _parts(self) -> Iterator[OldCounters | Area]:
         if self._old is not None:

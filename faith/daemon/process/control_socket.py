@@ -105,12 +105,6 @@ class Control:
         self._loop.forget(self._socket)
         self._socket.close()
 
-    def forsake(self) -> None:
-        """Let go of it, in a process that was forked for something else."""
-        for channel in self._clients:
-            channel.close()
-        self._socket.close()
-
     def _accept(self) -> None:
         with suppress(OSError):  # it has left again, or there is no descriptor for it
             sock, _ = self._socket.accept()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.peer import Desired, Member
+    from faith.daemon.process.peer import Desired, Worker
 
 BEAT = 1.0
 """Seconds between two heartbeats."""
@@ -22,25 +22,26 @@ START_LIMIT = 30.0
 
 
 class Heartbeats:
-    """Asks *members*, by their processes, whether they are alive, while there are any.
+    """Asks *workers*, by their processes, whether they are alive, while there are any.
 
     One that has not applied the newest *desired* state of a topic is sent it again.  *receive* is
-    called with a member, to handle what it has sent, before it is judged.
+    called with a worker, to handle what it has sent, before it is judged, and *on_late* when other
+    workers than before are late.
     """
 
     def __init__(
         self,
         loop: Loop,
-        members: Mapping[int, Member],
+        workers: Mapping[int, Worker],
         desired: Mapping[str, Desired],
-        receive: Callable[[Member], None],
+        receive: Callable[[Worker], None],
+        on_late: Callable[[], object],
     ) -> None:
-        self.on_late: Callable[[], None] = lambda: None
-        """Called when other members than before are late."""
+        self._on_late = on_late
         self.late: set[int] = set()
         """The processes that are late."""
         self._loop = loop
-        self._members = members
+        self._workers = workers
         self._desired = desired
         self._receive = receive
         self._last = 0.0
@@ -57,43 +58,43 @@ class Heartbeats:
         """Look who is late now."""
         now = time.monotonic()
         before = self.late
-        self.late = {pid for pid, member in self._members.items() if _is_late(member, now)}
+        self.late = {pid for pid, worker in self._workers.items() if _is_late(worker, now)}
         if self.late != before:
-            self.on_late()
+            self._on_late()
 
     def _beat(self) -> None:
-        """Judge every member by its answers, and ask again."""
-        self._running = bool(self._members)
+        """Judge every worker by its answers, and ask again."""
+        self._running = bool(self._workers)
         if not self._running:
             return
         self._loop.later(BEAT, self._beat)
         now = time.monotonic()
         halted = now - self._last > LATE  # this process was, or the machine: nobody could answer
         self._last = now
-        for member in list(self._members.values()):
-            self._receive(member)
+        for worker in list(self._workers.values()):
+            self._receive(worker)
             if halted:
-                member.asked = member.behind = None
-            _judge(member, now)
-            member.send_waiting()
-            self._bring_up_to_date(member, now)
-            member.beat(now)
+                worker.asked = worker.behind = None
+            _judge(worker, now)
+            worker.send_waiting()
+            self._bring_up_to_date(worker, now)
+            worker.beat(now)
         self.note_late()
 
-    def _bring_up_to_date(self, member: Member, now: float) -> None:
+    def _bring_up_to_date(self, worker: Worker, now: float) -> None:
         for topic, desired in self._desired.items():
-            if member.applied.get(topic, 0) != desired.generation and not member.killed:
-                member.bring(topic, desired, now)
+            if worker.applied.get(topic, 0) != desired.generation and not worker.killed:
+                worker.bring(topic, desired, now)
 
 
-def _judge(member: Member, now: float) -> None:
-    limit = LIMIT if member.ready else START_LIMIT
-    if member.silence(now) >= limit:
-        member.kill(f"no heartbeat for {limit:g} s")
-    elif member.lag(now) >= limit:
-        member.kill(f"the newest rules or settings are not applied after {limit:g} s")
+def _judge(worker: Worker, now: float) -> None:
+    limit = LIMIT if worker.ready else START_LIMIT
+    if worker.silence(now) >= limit:
+        worker.kill(f"no heartbeat for {limit:g} s")
+    elif worker.lag(now) >= limit:
+        worker.kill(f"the newest rules or settings are not applied after {limit:g} s")
 
 
-def _is_late(member: Member, now: float) -> bool:
-    limit = LATE if member.ready else LIMIT
-    return member.killed or max(member.silence(now), member.lag(now)) >= limit
+def _is_late(worker: Worker, now: float) -> bool:
+    limit = LATE if worker.ready else LIMIT
+    return worker.killed or max(worker.silence(now), worker.lag(now)) >= limit

@@ -8,7 +8,7 @@ import os
 import selectors
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,8 +44,8 @@ class Loop:
         self._selector.register(source, selectors.EVENT_READ, ready)
 
     def forget(self, source: Source) -> None:
-        """Watch *source* no more; a no-op when it is not watched."""
-        if source in self._selector.get_map():
+        """Watch *source* no more; a no-op when it is not watched, or closed."""
+        with suppress(KeyError, ValueError):
             self._selector.unregister(source)
 
     def later(self, seconds: float, action: Action) -> Callable[[], None]:

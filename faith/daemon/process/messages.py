@@ -23,7 +23,9 @@ Family = Literal[2, 10]
 Few = Annotated[int, Meta(ge=1, le=MOST_SOCKETS)]
 Address = Annotated[str, Meta(min_length=2, max_length=64)]
 """An IPv4 or IPv6 address as text."""
-Reason = Annotated[str, Meta(max_length=2000)]
+LONGEST_REASON = 2000
+"""Characters of a reason."""
+Reason = Annotated[str, Meta(max_length=LONGEST_REASON)]
 
 
 class Message(Struct, tag_field="kind", tag=str.lower, forbid_unknown_fields=True):

@@ -41,7 +41,7 @@ class Desired:
 
 
 @dataclass(eq=False)
-class Member:
+class Worker:
     """A living process; *number* is its place, which a replacement takes over.
 
     *what* it is is said in messages.

@@ -6,7 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from faith.daemon.process.worker_pool import how_it_ended
+from faith.daemon.process.fork import how_it_ended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -15,10 +15,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Failed, Ready, Stop
-from faith.daemon.process.worker_pool import Crew
-from faith.errors import FaithError, SetupError
-from faith.kernel.process import capabilities, sandbox
+from faith.daemon.process.messages import Ready
+from faith.daemon.process.preamble import confine_child
+from faith.daemon.process.worker_pool import WorkerPool
+from faith.daemon.services.rolling_restart import ProcessGroup
+from faith.errors import SetupError
+from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.health import Health
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.services.interface import Leave
     from faith.kernel.shared.shared_counters import Area
 
 LONGEST = 8192
@@ -112,11 +115,11 @@ def _accepted(lines: list[str]) -> str:
     return ""
 
 
-class Admin:
+class Admin(ProcessGroup):
     """The listener on *address*, and the process that answers there, as *user*.
 
     The process shows the metrics in *area*, and by *life* whether the daemon serves.  *leave* is
-    called in this process, to release what is the supervisor's.  *left* is the `state` of the
+    called in this process, with what it keeps of the supervisor's.  *left* is the `state` of the
     listener of the predecessor process; the first socket that is *given* is used in any case.
     Raises SetupError.
     """
@@ -128,7 +131,7 @@ class Admin:
         area: Area,
         life: Health,
         user: str,
-        leave: Callable[[], object],
+        leave: Leave,
         left: list[Any] | None = None,
         given: Sequence[socket.socket] = (),
     ) -> None:
@@ -137,33 +140,14 @@ class Admin:
         self._life = life
         self._user = user
         self._leave = leave
-        self._sock = given[0] if given else _inherited(address, left) or _listening(*address)
+        inherited = _inherited(address, left)
+        self._sock = given[0] if given else inherited or _listening(*address)
         self._sock.setblocking(False)
-        self.crew = Crew(loop, self._work, {}, "admin listener")
-
-    def start(self, on_ready: Callable[[], None]) -> None:
-        """Fork the process; *on_ready* is called when it serves.
-
-        Raises SetupError, from here or from the loop.
-        """
-        self.crew.start(1, on_ready)
-
-    def stop(self) -> None:
-        """Have it end, and replace it no more."""
-        self.crew.tell(Stop())
-        self.crew.retire()
-
-    def is_as(self, left: list[Any] | None) -> bool:
-        """It is, as it listens already."""
-        return True
+        super().__init__(WorkerPool(loop, self._work, {}, "admin listener"))
 
     def state(self) -> list[Any]:
         """The address and the listener, for the next program."""
-        return [*self._address, self._sock.fileno()]
-
-    def descriptors(self) -> list[int]:
-        """The listener's."""
-        return [self._sock.fileno()]
+        return [*self._address, Descriptor.of(self._sock)]
 
     def release(self) -> None:
         """Close the listener, in this process."""
@@ -175,22 +159,23 @@ class Admin:
         # What it imports is for this process only; the next user may not be able to read it.
         from faith.daemon.observe.exposition import Exposition
 
-        sock = self._sock.dup()
-        self._leave()
-        try:
-            capabilities.drop(self._user)
-            sandbox.confine(connects=False)
-        except (FaithError, OSError) as error:
-            channel.send(Failed(str(error)))
-            return
-        asyncio.run(_serve(sock, Pages(Exposition(self._area), self._life), channel))
+        self._leave([channel, self._sock])
+        confine_child(self._user, connects=False)
+        asyncio.run(_serve(self._sock, Pages(Exposition(self._area), self._life), channel))
+
+
+def close_inherited(left: list[Any] | None) -> None:
+    """Close the listener in the `state` that the predecessor process *left*, if there is one."""
+    if left:
+        os.close(left[-1])
 
 
 def _inherited(address: tuple[str, int], left: list[Any] | None) -> socket.socket | None:
-    """A copy of the listener that was left, if it is one on *address*."""
+    """Return the listener that was left, if it is one on *address*; else it is closed."""
     if left is None or tuple(left[:-1]) != address:
+        close_inherited(left)
         return None
-    return socket.socket(fileno=os.dup(left[-1]))
+    return socket.socket(fileno=left[-1])
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import resource
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,10 +11,9 @@ import uvloop
 from faith.daemon.config import carried
 from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Failed, Give, Kept, Ready, Serve, Stop, Take
+from faith.daemon.process.messages import Give, Kept, Ready, Serve, Stop, Take
+from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_handover import Giver, Taker
-from faith.errors import FaithError
-from faith.kernel.process import capabilities, sandbox
 from faith.translation.map_table import NO_MAPS
 
 if TYPE_CHECKING:
@@ -68,8 +66,8 @@ class Task:
 
     make: Callable[[AbstractEventLoop, Policy], Server]
     settings: type[Any]
-    parts: PolicyInputs
-    lent: LeaseLookup
+    policy_inputs: PolicyInputs
+    leases: LeaseLookup
     user: str
     serves: bool
 
@@ -77,17 +75,9 @@ class Task:
 def work(task: Task, channel: ProcessChannel) -> None:
     """Serve until the supervisor says otherwise or is gone.
 
-    The process drops its privileges here, for good.  A failure that keeps it from serving is
-    reported to the supervisor.
+    The process drops its privileges here, for good.  Raises FaithError if it cannot serve.
     """
-    try:
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        capabilities.drop(task.user)
-        sandbox.confine(connects=False)
-    except (FaithError, OSError) as error:
-        channel.send(Failed(str(error)))
-        return
+    confine_child(task.user, connects=False)
     loop = uvloop.new_event_loop()
     process = DatagramProcess(loop, task, channel)
     channel.send(Ready())
@@ -102,8 +92,8 @@ class DatagramProcess:
     def __init__(self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel) -> None:
         self._loop = loop
         self._settings = task.settings
-        self._lent = task.lent
-        self._server = task.make(loop, task.parts.policy(task.lent))
+        self._leases = task.leases
+        self._server = task.make(loop, task.policy_inputs.policy(task.leases))
         self._handed_over = {"server": self._server.handover}
         self._later: TimerHandle | None = None
         self._channel = channel
@@ -132,7 +122,7 @@ class DatagramProcess:
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known = self._server.policy.maps if is_change else NO_MAPS
-        self._server.policy = PolicyInputs.loads(text, known).policy(self._lent)
+        self._server.policy = PolicyInputs.loads(text, known).policy(self._leases)
 
     def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         self._server.configure(carried.loads(text, self._settings))

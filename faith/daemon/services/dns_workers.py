@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import resource
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Failed, Ready, Stop
-from faith.daemon.process.worker_pool import Crew
+from faith.daemon.process.messages import Ready
+from faith.daemon.process.preamble import confine_child
+from faith.daemon.process.worker_pool import NO_EVENTS, PoolEvents, WorkerPool
+from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.dns.service import serve
-from faith.errors import FaithError
-from faith.kernel.process import capabilities, sandbox
+from faith.kernel.process import capabilities
 
 if TYPE_CHECKING:
     import socket
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.services.interface import Leave
     from faith.dns.dns_counters import Counters
-    from faith.dns.lease_file import Book
+    from faith.dns.lease_file import LeaseFile
     from faith.dns.service import Settings
 
 COLLECTION = 50_000
@@ -34,13 +35,13 @@ BIND = "CAP_NET_BIND_SERVICE"
 """Kept, for addresses that the host gets later."""
 
 
-class Answering:
+class DnsWorkers(ProcessGroup):
     """So many processes that answer by *settings*, as *user*.
 
     *counters* gives those of each, by its number; it is called in each of them first, and then
-    *leave*, to let go of what is the supervisor's.  *book* has the leases of the settings' pool;
-    then there may be one process only.  They answer on the sockets that are *given*, and no others,
-    if there are any.
+    *leave*, with what it keeps of the supervisor's.  *lease_file* has the leases of the settings'
+    pool; then there may be one process only.  They answer on the sockets that are *given*, and no
+    others, if there are any.  *events* are those of the pool of processes.
     """
 
     def __init__(
@@ -49,43 +50,27 @@ class Answering:
         settings: Settings,
         workers: int,
         user: str,
-        leave: Callable[[], object],
+        leave: Leave,
         counters: Callable[[int], Counters],
-        book: Book | None = None,
+        lease_file: LeaseFile | None = None,
         given: Sequence[socket.socket] = (),
+        events: PoolEvents = NO_EVENTS,
     ) -> None:
         self._settings = settings
-        self._workers = workers
         self._user = user
         self._leave = leave
         self._counters = counters
-        self._book = book
+        self._lease_file = lease_file
         self._given = given
-        self.crew = Crew(loop, self._work, {}, "name server")
-
-    def start(self, on_ready: Callable[[], None]) -> None:
-        """Fork them; *on_ready* is called when all of them serve.
-
-        Raises SetupError, from here or from the loop.
-        """
-        self.crew.start(self._workers, on_ready)
-
-    def stop(self) -> None:
-        """Order the processes to end, and start no other."""
-        self.crew.tell(Stop())
-        self.crew.retire()
+        super().__init__(WorkerPool(loop, self._work, {}, "name server", events), workers)
 
     def state(self) -> list[list[Any]]:
-        """Return the addresses and ports that they listen on; the next shift shares the ports."""
+        """Return the addresses and ports that they listen on; the next group shares the ports."""
         return [[*endpoint] for endpoint in self._settings.listen]
 
-    def is_as(self, left: list[list[Any]] | None) -> bool:
-        """Return whether the shift whose `state` is *left* has the same addresses and ports."""
-        return left == self.state()
-
-    def descriptors(self) -> tuple[()]:
-        """None."""
-        return ()
+    def is_as(self, inherited: Any) -> bool:
+        """Return whether a group whose state is *inherited* has the same addresses and ports."""
+        return bool(inherited == self.state())
 
     def release(self) -> None:
         """Close the sockets that were given, in this process."""
@@ -95,27 +80,13 @@ class Answering:
     # -- in such a process -------------------------------------------------------------------
 
     def _work(self, number: int, channel: ProcessChannel) -> None:
-        book = self._book.copy() if self._book else None
-        given = [sock.dup() for sock in self._given]
         counters = self._counters(number)
-        self._leave()
-        try:
-            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket for each question
-            capabilities.drop(self._user, capabilities.effective() & {BIND})
-            sandbox.confine()
-            gc.set_threshold(COLLECTION)
-            uvloop.run(self._serve(channel, counters, book, given))
-        except (FaithError, OSError) as error:
-            channel.send(Failed(str(error)))
+        self._leave([channel, *self._given, *([self._lease_file] if self._lease_file else [])])
+        confine_child(self._user, capabilities.effective() & {BIND})
+        gc.set_threshold(COLLECTION)
+        uvloop.run(self._serve(channel, counters))
 
-    async def _serve(
-        self,
-        channel: ProcessChannel,
-        counters: Counters,
-        book: Book | None,
-        given: Sequence[socket.socket],
-    ) -> None:
+    async def _serve(self, channel: ProcessChannel, counters: Counters) -> None:
         """Serve until the supervisor says "stop", its only word, or is gone."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -124,4 +95,6 @@ class Answering:
         with suppress(asyncio.CancelledError):
             ready = Ready()
             settings = replace(self._settings, workers=self._workers)
-            await serve(settings, lambda: channel.send(ready), counters, book, given)
+            await serve(
+                settings, lambda: channel.send(ready), counters, self._lease_file, self._given
+            )

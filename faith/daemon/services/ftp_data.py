@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from faith.daemon.process.messages import Report
-    from faith.daemon.process.peer import Member
-    from faith.daemon.process.worker_pool import Hearing
+    from faith.daemon.process.peer import Worker
+    from faith.daemon.process.worker_pool import Handler
     from faith.kernel.steering.lookup_program import Flow
     from faith.translation.prefix import Prefix
 
@@ -57,47 +57,42 @@ class DataConnections:
         self._found = Prefixes(())
         self._undo = ExitStack()
         self._pairs: HostBindings | None = None
-        self._doors: dict[Flow, Pinholes] = {}
-        self._no_doors = False
-        self.hearings: dict[type[Report], Hearing] = {
+        self._pinholes: dict[Flow, Pinholes] = {}
+        self._no_pinholes = False
+        self.handlers: dict[type[Report], Handler] = {
             WantSockets: self._give_sockets,
-            OpenPinhole: self._open_door,
+            OpenPinhole: self._open_pinhole,
             Steer: self._steer,
             Unsteer: self._unsteer,
         }
 
     def state(self) -> dict[str, Any]:
-        """Return the state from which the next program of this process continues: `resume`."""
+        """Return the state from which the next program of this process continues: `adopt`."""
         return {
-            "doors": {flow.family: doors.descriptors for flow, doors in self._doors.items()},
+            "doors": {flow.family: pinholes.state() for flow, pinholes in self._pinholes.items()},
             "pairs": self._pairs and self._pairs.state(),
         }
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors in the state."""
-        return [fd for one in (*self._doors.values(), self._pairs) if one for fd in one.descriptors]
-
-    def resume(self, state: dict[str, Any]) -> None:
+    def adopt(self, state: dict[str, Any]) -> None:
         """Adopt the `state` that the predecessor process left."""
         for flow in (TCP4, TCP6):
             if left := state["doors"].get(str(int(flow.family))):
-                self._doors[flow] = Pinholes.resume(left, flow)
-                self._undo.callback(self._doors[flow].close)
+                self._pinholes[flow] = Pinholes.adopt(left, flow)
+                self._undo.callback(self._pinholes[flow].close)
         if state["pairs"]:
-            self._pairs = HostBindings.resume(state["pairs"])
+            self._pairs = HostBindings.adopt(state["pairs"])
             self._undo.callback(self._pairs.close)
 
-    def forget(self, member: Member) -> None:
+    def forget(self, worker: Worker) -> None:
         """Undo what was done for a worker that has ended."""
         if self._pairs is not None:
-            self._pairs.forget(member.number)
+            self._pairs.forget(worker.number)
 
     def close(self) -> None:
-        """Undo everything; in a forked process, only let go of it."""
+        """Undo everything."""
         self._undo.close()
 
-    def _give_sockets(self, member: Member, message: WantSockets, descriptors: list[int]) -> None:
+    def _give_sockets(self, worker: Worker, message: WantSockets, descriptors: list[int]) -> None:
         """Transparent sockets, as many as it asks for; it is told of those that cannot be made."""
         family = message.family
         for _ in range(message.count):
@@ -105,14 +100,14 @@ class DataConnections:
                 sock = stream_socket(family, transparent=True)
             except OSError as error:
                 log.error("no socket for FTP data connections: %s", error.strerror)
-                member.send(Sock(family))
+                worker.send(Sock(family))
             else:
                 with closing(sock):
-                    member.send(Sock(family), [sock.fileno()])
+                    worker.send(Sock(family), [sock.fileno()])
 
     # -- in clear ----------------------------------------------------------------------------
 
-    def _open_door(self, member: Member, message: OpenPinhole, descriptors: list[int]) -> None:
+    def _open_pinhole(self, worker: Worker, message: OpenPinhole, descriptors: list[int]) -> None:
         """Have a client reach a worker's listener, whoever steers its port."""
         try:
             for listener in descriptors:
@@ -121,22 +116,22 @@ class DataConnections:
                 ours = self._is_mapped if flow == TCP6 else self._is_mapped_ipv4
                 if flow == TCP4 and not ours(_ipv4_of(listener)):
                     continue  # an address of the gateway's own, where nobody steers
-                if doors := self._opened(flow):
-                    doors.open(message.client, listener, ours)
+                if pinholes := self._opened(flow):
+                    pinholes.open(message.client, listener, ours)
         except OSError as error:
             log.error("a port for FTP data may be another faithd's: %s", error)
-        member.send(Done())
+        worker.send(Done())
 
     def _opened(self, flow: Flow) -> Pinholes | None:
-        """The doors; None where there can be none, which is told once."""
-        if flow not in self._doors and not self._no_doors:
+        """The pinholes; None where there can be none, which is told once."""
+        if flow not in self._pinholes and not self._no_pinholes:
             try:
-                self._doors[flow] = Pinholes(flow)
-                self._undo.callback(self._doors[flow].close)
+                self._pinholes[flow] = Pinholes.create(flow)
+                self._undo.callback(self._pinholes[flow].close)
             except SetupError as error:
-                self._no_doors = True
+                self._no_pinholes = True
                 log.info("a port for FTP data may be one that another faithd steers: %s", error)
-        return self._doors.get(flow)
+        return self._pinholes.get(flow)
 
     def _is_mapped_ipv4(self, address: int) -> bool:
         return address in Networks(32, self._networks())
@@ -149,7 +144,7 @@ class DataConnections:
 
     # -- encrypted ---------------------------------------------------------------------------
 
-    def _steer(self, member: Member, message: Steer, descriptors: list[int]) -> None:
+    def _steer(self, worker: Worker, message: Steer, descriptors: list[int]) -> None:
         """Have a client's data connections come to a worker, which is told when they do.
 
         Its listener goes with every answer: who has it already knows it.
@@ -158,13 +153,13 @@ class DataConnections:
         try:
             pair = self._pair(message)
             pairs = self._steering()
-            if pairs.held(member.number) >= MOST_STEERED:
+            if pairs.held(worker.number) >= MOST_STEERED:
                 raise PermissionError(f"more than {MOST_STEERED} pairs of a worker's")
-            pairs.steer(pair, member.number)
-            listener = [pairs.listeners[member.number].fileno()]
+            pairs.steer(pair, worker.number)
+            listener = [pairs.listeners[worker.number].fileno()]
         except (FaithError, OSError) as error:
             log.error("data connections of encrypted FTP will fail: %s", error)
-        member.send(Done(), listener)
+        worker.send(Done(), listener)
 
     def _pair(self, message: Steer) -> tuple[str, str]:
         """Return the pair to steer.  Raises InvalidMessage unless a mapped address is in it."""
@@ -177,15 +172,15 @@ class DataConnections:
 
     def _steering(self) -> HostBindings:
         if self._pairs is None:
-            self._pairs = HostBindings(self._workers)
+            self._pairs = HostBindings.create(self._workers)
             self._undo.callback(self._pairs.close)
             log.info("data of encrypted FTP is steered by %s", self._pairs.method)
         return self._pairs
 
-    def _unsteer(self, member: Member, message: Unsteer, descriptors: list[int]) -> None:
+    def _unsteer(self, worker: Worker, message: Unsteer, descriptors: list[int]) -> None:
         if self._pairs is not None:
-            self._pairs.unsteer((message.client, message.mapped), member.number)
-        member.send(Done())
+            self._pairs.unsteer((message.client, message.mapped), worker.number)
+        worker.send(Done())
 
 
 def _check(address: str, family: int) -> None:

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.process.worker_pool import WorkerPool
 
 
 class ListenerShares:
-    """Gives each of *workers* in *crew* what it serves beside what it was forked with.
+    """Gives each of *workers* in *pool* what it serves beside what it was forked with.
 
     *listeners* returns those of a number: of the services, and of the mapped networks.  The latter
     may be newer than a worker, which is given its own, too.
@@ -23,11 +23,11 @@ class ListenerShares:
 
     def __init__(
         self,
-        crew: Crew,
+        pool: WorkerPool,
         workers: int,
         listeners: Callable[[int], tuple[list[_socket.socket], list[_socket.socket]]],
     ) -> None:
-        self._crew = crew
+        self._pool = pool
         self._workers = workers
         self._listeners = listeners
         self._borrowed: dict[int, list[int]] = {}
@@ -46,12 +46,12 @@ class ListenerShares:
         """Deal the listeners of workers that are absent among those that are able."""
         if not self._runs:
             return
-        able = self._crew.able
+        able = self._pool.able
         absent = set(range(self._workers)).difference(one.number for one in able)
-        self._borrowed = {member.number: [] for member in able}
+        self._borrowed = {worker.number: [] for worker in able}
         for turn, number in enumerate(sorted(absent) if able else ()):
             self._borrowed[able[turn % len(able)].number].append(number)
-        self._crew.desire(LISTENERS, descriptors=self._descriptors, binding=False)
+        self._pool.desire(LISTENERS, descriptors=self._descriptors, binding=False)
 
     def _descriptors(self, number: int) -> list[int]:
         if not self._runs:

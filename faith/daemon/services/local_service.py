@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.process.channel import InvalidMessage
 from faith.daemon.process.messages import Local
 from faith.kernel.netlink import routes
+from faith.kernel.process import oom_score
 from faith.kernel.sockets.tcp_sockets import reset
 from faith.relay.tcp.record import endpoint
 from faith.translation.address import number
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.messages import Report
-    from faith.daemon.process.peer import Member
-    from faith.daemon.process.worker_pool import Hearing
+    from faith.daemon.process.peer import Worker
+    from faith.daemon.process.worker_pool import Handler
 
 log = logging.getLogger("faith.supervisor")
 
@@ -31,9 +32,9 @@ class LocalService:
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
-        self.hearings: dict[type[Report], Hearing] = {Local: self._serve}
+        self.handlers: dict[type[Report], Handler] = {Local: self._serve}
 
-    def _serve(self, member: Member, message: Local, descriptors: list[int]) -> None:
+    def _serve(self, worker: Worker, message: Local, descriptors: list[int]) -> None:
         for descriptor in descriptors:  # or it was lost for want of room
             with _connection(descriptor) as connection:
                 self._start(connection)
@@ -49,6 +50,7 @@ class LocalService:
             what = server.path
             client = endpoint(connection.getpeername()[:2])
             pid = server.start(connection)
+            oom_score.unprotect(pid)
         except OSError as error:
             log.error("executing local %s: %s", what, error.strerror)
         else:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.channel import Message
     from faith.daemon.process.control_socket import Request
-    from faith.daemon.services.relaying import Relaying
+    from faith.daemon.services.running_policy import RunningPolicy
     from faith.translation.map import Map
     from faith.translation.map_table import Maps
 
@@ -35,16 +35,16 @@ SHOWN = 8
 
 
 class MapCommands:
-    """The commands on the maps by which *relaying* goes; *settings* are those in force.
+    """The commands on the maps of *policy*; *settings* are those in force.
 
     While the files are *reread*, which may take a while, nothing can be changed: it would be lost.
     """
 
     def __init__(
-        self, settings: Callable[[], Settings], relaying: Relaying, reread: Callable[[], bool]
+        self, settings: Callable[[], Settings], policy: RunningPolicy, reread: Callable[[], bool]
     ) -> None:
         self._settings = settings
-        self._relaying = relaying
+        self._policy = policy
         self._reread = reread
 
     @property
@@ -58,7 +58,7 @@ class MapCommands:
 
     def tell(self, request: Request) -> None:
         """Answer *request* by a file with a line of JSON for each map, and the file it is in."""
-        maps = self._relaying.parts.maps
+        maps = self._policy.inputs.maps
         lines = (carried.dumps(MapFields.of(one, one.file)) for one in maps)
         with in_memory("\n".join(lines)) as descriptor:
             request.tell({}, [descriptor])
@@ -79,23 +79,23 @@ class MapCommands:
     def _add(self, words: _Words) -> tuple[Map, Path | None]:
         file = self._file() if words.save else None
         one = static_map.of_words(words.v4, words.v6, words.options, str(file) if file else None)
-        parts = self._relaying.parts
-        unsaved = [other for other in parts.maps if file and not other.file and other == one]
-        maps = parts.maps.changed(unsaved, [one])
-        parts.check([one])
+        inputs = self._policy.inputs
+        unsaved = [other for other in inputs.maps if file and not other.file and other == one]
+        maps = inputs.maps.changed(unsaved, [one])
+        inputs.check([one])
         with _saved(file, map_file.more, one):
-            self._relaying.map(maps)
+            self._policy.apply_maps(maps)
         log.log(NOTICE, "map added: %s, in %s", one, file or "no file")
         return one, file
 
     def _delete(self, words: _Words) -> tuple[Map, Path | None]:
-        maps = self._relaying.parts.maps
+        maps = self._policy.inputs.maps
         one = words.only(maps)
         file = self._file() if words.save and one.file else None
         if file and one.file != str(file):
             raise ConfigError(f"{one} is in {one.file}; delete it there")
         with _saved(file, map_file.less, one):
-            self._relaying.map(maps.changed([one], []))
+            self._policy.apply_maps(maps.changed([one], []))
         left = Path(one.file) if one.file and not file else None
         log.log(NOTICE, "map deleted: %s, still in %s", one, left or "no file")
         return one, left

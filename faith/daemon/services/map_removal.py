@@ -51,7 +51,7 @@ class _Removal:
         raise NotImplementedError
 
 
-class Unmapped(_Removal):
+class MapRemoval(_Removal):
     """Resets the sessions of *relay* that had come by a map *before*, and would not now."""
 
     reason = MAP_GONE
@@ -72,7 +72,7 @@ class Unmapped(_Removal):
         return route.source is not None and number(route.source) == source
 
 
-class Withdrawn(_Removal):
+class PrefixRemoval(_Removal):
     """Resets the sessions of *relay* with an end in a prefix that is there no more.
 
     That is the address that an IPv6 client asked for, or the one that stands for an IPv4 client,

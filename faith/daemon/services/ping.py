@@ -1,4 +1,4 @@
-"""Ping, as a companion of a daemon."""
+"""Ping, as a service of a daemon."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from faith.datagram import icmp
 from faith.datagram.ping.ping_server import Ping, PingSettings, PingSockets
-from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
+from faith.kernel.descriptor import Descriptor
+from faith.kernel.sockets import icmp_sockets
+from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.steering.echo_capture import EchoCapture
 
 if TYPE_CHECKING:
+    import _socket
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -20,47 +22,47 @@ if TYPE_CHECKING:
     from faith.translation.destination import Policy
 
 
-class PingGear:
-    """Raw sockets, and what takes requests away from the kernel.
+class PingResources:
+    """Raw sockets, and the *capture* of requests, which takes them away from the kernel."""
 
-    Raises SetupError; nothing stays behind then.
-    """
-
-    def __init__(self) -> None:
-        with ExitStack() as undo:
-            self.capture = EchoCapture()
-            undo.callback(self.capture.close)
-            self._v4 = icmp_socket((icmp.ECHO_REPLY_V4, *icmp.ERRORS_V4))
-            undo.callback(self._v4.close)
-            self._v6 = icmpv6_socket((icmp.ECHO_REPLY_V6, *icmp.ERRORS_V6))
-            undo.pop_all()
+    def __init__(self, capture: EchoCapture, v4: _socket.socket, v6: _socket.socket) -> None:
+        self.capture = capture
+        self._v4 = v4
+        self._v6 = v6
 
     @classmethod
-    def resume(cls, state: Any) -> PingGear:
-        """Adopt the gear whose `state` the predecessor process left."""
+    def create(cls) -> PingResources:
+        """Open the sockets, and capture nothing yet.
+
+        Raises SetupError; nothing stays behind then.
+        """
+        with ExitStack() as undo:
+            capture = EchoCapture.create()
+            undo.callback(capture.close)
+            v4 = icmp_socket((icmp.ECHO_REPLY_V4, *icmp.ERRORS_V4))
+            undo.callback(v4.close)
+            v6 = icmpv6_socket((icmp.ECHO_REPLY_V6, *icmp.ERRORS_V6))
+            undo.pop_all()
+        return cls(capture, v4, v6)
+
+    @classmethod
+    def adopt(cls, state: Any) -> PingResources:
+        """Adopt the resources whose `state` the predecessor process left."""
         capture, v4, v6 = state
-        made = cls.__new__(cls)
-        made.capture = EchoCapture.resume(capture)
-        made._v4, made._v6 = resumed(v4), resumed(v6)
-        return made
+        return cls(EchoCapture.adopt(capture), icmp_sockets.adopt(v4), icmp_sockets.adopt(v6))
 
     def state(self) -> Any:
-        """Return the state from which the next program resumes the gear, fit for JSON."""
-        return [self.capture.state(), self._v4.fileno(), self._v6.fileno()]
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        yield from self.capture.descriptors()
-        yield from (self._v4.fileno(), self._v6.fileno())
+        """Return the state from which the next program resumes the resources, fit for JSON."""
+        return [self.capture.state(), Descriptor.of(self._v4), Descriptor.of(self._v6)]
 
     def sockets(self) -> PingSockets:
-        """Copies of the sockets, for a process that serves."""
-        return PingSockets(self.capture.packets.copy(), *map(copied, (self._v4, self._v6)))
+        """Return the sockets, for a process that serves."""
+        return PingSockets(self.capture.packets, self._v4, self._v6)
 
-    def decide_by(self, parts: PolicyInputs) -> None:
+    def steer(self, policy: PolicyInputs) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
-        self.capture.set_prefixes(parts.prefixes)
-        self.capture.set_networks(parts.networks)
+        self.capture.set_prefixes(policy.prefixes)
+        self.capture.set_networks(policy.networks)
 
     def close(self) -> None:
         """Let go of all; the guard refuses pings again with the last copy."""
@@ -69,33 +71,33 @@ class PingGear:
         self._v6.close()
 
 
-class PingKind:
-    """The kind of datagrams that asks whether somebody is there; it counts in its *places*."""
+class PingProtocol:
+    """ICMP echo; its process counts in its *metric_areas*."""
 
     name = "ping server"
     settings = PingSettings
 
-    def __init__(self, places: MetricAreas) -> None:
-        self._places = places
+    def __init__(self, metric_areas: MetricAreas) -> None:
+        self._metric_areas = metric_areas
 
     def enter(self) -> None:
         """In the process: write its numbers, and no others."""
-        self._places.enter_ping()
+        self._metric_areas.enter_ping()
 
     def wanted(self, settings: Settings) -> PingSettings | None:
         """The settings of ``[ping]``."""
         return settings.ping
 
-    def gear(self, settings: Settings) -> PingGear:
-        """New gear.  Raises SetupError."""
-        return PingGear()
+    def resources(self, settings: Settings) -> PingResources:
+        """Return new resources.  Raises SetupError."""
+        return PingResources.create()
 
-    def resumed(self, state: Any) -> PingGear:
-        """Adopt the gear whose `state` the predecessor process left."""
-        return PingGear.resume(state)
+    def adopt(self, state: Any) -> PingResources:
+        """Adopt the resources whose `state` the predecessor process left."""
+        return PingResources.adopt(state)
 
     def server(
         self, loop: AbstractEventLoop, policy: Policy, sockets: PingSockets, wanted: PingSettings
     ) -> Ping:
         """Return the server that answers pings."""
-        return Ping(loop, sockets, policy, wanted, self._places.ping())
+        return Ping(loop, sockets, policy, wanted, self._metric_areas.ping())

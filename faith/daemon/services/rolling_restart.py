@@ -1,175 +1,233 @@
-"""Shifts of processes that keep the settings of their start: new settings take a new shift."""
+"""The rolling restart: processes that need a new start get successors, and end when these serve."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+
+from faith.daemon.process.messages import Stop
+from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from faith.daemon.config.policy import PolicyInputs
-    from faith.daemon.config.settings import Settings
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.process.loop import Loop
+    from faith.daemon.process.worker_pool import WorkerPool
     from faith.daemon.services.interface import Refuse, Then
 
+S = TypeVar("S")
+"""The settings that groups are made of."""
 
-class Shift(Protocol):
-    """Some processes that serve by some settings, and what the supervisor holds for them."""
 
-    crew: Crew
+class ProcessGroup:
+    """Processes that were started by the same settings, and what the supervisor holds for them.
 
-    def start(self, on_ready: Then) -> None:
-        """Start the processes; *on_ready* is called when all serve.
+    The methods are those of processes that keep the settings of their start, that no policy
+    concerns, and for which nothing is held.
+    """
 
-        Raises SetupError, from here or from the loop.
+    hands_over = False
+    """True if processes of the predecessor process hand over to these, instead of ending."""
+
+    def __init__(self, pool: WorkerPool, workers: int = 1) -> None:
+        self.pool = pool
+        self._workers = workers
+
+    def start(self, on_ready: Then, on_failure: Refuse | None = None) -> None:
+        """Fork the processes; *on_ready* is called when all serve.
+
+        Raises SetupError, from here or from the loop; *on_failure* is called instead of the latter.
         """
+        self.pool.start(self._workers, on_ready, on_failure)
 
-    def is_as(self, left: Any) -> bool:
-        """Return whether this shift is sure to come up if the shift whose `state` is *left* did."""
+    def is_as(self, inherited: Any) -> bool:
+        """Return whether it is sure to come up if the group whose `state` is *inherited* did."""
+        return True
 
-    def stop(self) -> None:
-        """Have the processes end; none is replaced."""
+    def serve(self) -> None:
+        """Have the processes serve, where they wait for the end of the predecessor process."""
+        return
+
+    def steer(self, policy: PolicyInputs) -> None:
+        """Steer to the processes what *policy* says; the group is the one that serves."""
+        return
+
+    def apply_policy(self, policy: PolicyInputs) -> None:
+        """Have the processes apply *policy*; called before the start as well."""
+        return
+
+    def apply_settings(self, settings: Any) -> None:
+        """Have the processes apply *settings*, which need no restart."""
+        return
 
     def state(self) -> Any:
-        """Return the state with which the next program makes its shift, fit for JSON."""
-
-    def descriptors(self) -> Iterable[int]:
-        """Return the descriptors in the state."""
+        """Return the state with which the next program makes its group, fit for JSON."""
+        raise NotImplementedError
 
     def release(self) -> None:
-        """Close what this process holds for the shift."""
+        """Close what this process holds for the group; a no-op the second time."""
+        return
+
+    def dismiss(self) -> None:
+        """Have the processes end; none is replaced."""
+        self.release()
+        self.pool.tell(Stop())
+        self.pool.retire()
 
 
-class Shifts:
-    """A companion of one shift after another.
+class _Prepared(NamedTuple):
+    settings: Any
+    restarts: bool
+    group: ProcessGroup | None
 
-    *make* returns a shift for some settings, or None when they ask for none.  It is also called
-    with the `state` of the shift of the predecessor process, or None, and copies the descriptors in
-    this state.  A shift is replaced when *by* returns another value for new settings.  It serves
-    *to_the_end* of a daemon that drains, or else until the daemon stops accepting connections.
+
+class RollingRestart(Generic[S]):
+    """A service of one process group after another.
+
+    *make* returns a group for some settings, or None when they ask for none.  It is also called
+    with the `state` of the group of the predecessor process, or None, and owns the descriptors in
+    it.  Settings with an equal *key* need no restart.  It serves *to_the_end* of a daemon that
+    drains, or else until the daemon stops accepting connections.
     """
 
     def __init__(
         self,
-        make: Callable[[Settings, Any], Shift | None],
-        by: Callable[[Settings], object],
+        loop: Loop,
+        make: Callable[[S, Any], ProcessGroup | None],
+        key: Callable[[S], object],
         *,
         to_the_end: bool = False,
     ) -> None:
         self._make = make
-        self._by = by
+        self._key = key
         self._to_the_end = to_the_end
-        self._going_by: object = None
-        self._prepared: tuple[object, Shift | None] | None = None
-        self._now: Shift | None = None
-        self._leaving: list[Shift] = []
-        self._old: list[int] = []
+        self._key_now: object = None
+        self._policy: PolicyInputs | None = None
+        self._prepared: _Prepared | None = None
+        self._now: ProcessGroup | None = None
+        self._leaving: list[ProcessGroup] = []
+        self._draining = DrainingWorkers(loop, {})
         self._on_trial = False
-        self._left: Any = None
+        self._inherited: Any = None
 
-    def set_up(self, settings: Settings, left: Any, *, on_trial: bool) -> None:
-        """Make the first shift.  Raises SetupError."""
+    def set_up(
+        self,
+        settings: S,
+        policy: PolicyInputs | None = None,
+        inherited: Any = None,
+        *,
+        on_trial: bool = False,
+    ) -> None:
+        """Make the first group.  Raises SetupError."""
         self._on_trial = on_trial
-        self._old = left["channels"] if left else []
-        self._going_by = self._by(settings)
-        self._left = left and left["shift"]
-        self._now = self._make(settings, self._left)
-        for descriptor in left["held"] if left else ():
-            os.close(descriptor)
+        if inherited and not on_trial:
+            self._draining.adopt(inherited["workers"])
+        self._inherited = inherited and inherited["group"]
+        self._key_now = self._key(settings)
+        self._now = self._make(settings, self._inherited)
+        if policy is not None:
+            self.apply_policy(policy)
+
+    @property
+    def group(self) -> ProcessGroup | None:
+        """The group that serves."""
+        return self._now
 
     def start(self, on_ready: Then) -> None:
-        """Start it; on trial only if it might not come up."""
-        if self._now is None or (self._on_trial and self._now.is_as(self._left)):
+        """Start the group; on trial only if it might not come up."""
+        if self._now is None or (self._on_trial and self._now.is_as(self._inherited)):
             on_ready()
         else:
             self._now.start(on_ready)
 
     def serve(self) -> None:
-        """Have the processes of the predecessor process end."""
-        for channel in self._old:
-            os.close(channel)  # a sign for who is behind it
-        self._old = []
+        """Serve in place of the processes of the predecessor process: these hand over, or end."""
+        if self._now and self._now.hands_over:
+            self._draining.hand_over(self._now.pool.able_in)
+        else:
+            self._draining.pool.tell(Stop())
+        if self._now:
+            self._now.serve()
 
-    def decide_by(self, parts: PolicyInputs) -> None:
-        """No policy is of interest."""
+    def apply_policy(self, policy: PolicyInputs) -> None:
+        """Apply another policy."""
+        self._policy = policy
+        if self._on_trial:
+            return
+        if self._now:
+            self._now.steer(policy)
+        for group in self._groups():
+            group.apply_policy(policy)
 
-    def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
-        """Start another shift beside the one that serves, if it has to be another."""
-        by = self._by(settings)
-        if by == self._going_by:
+    def prepare(self, settings: S, on_ready: Then, on_failure: Refuse) -> None:
+        """Start another group beside the one that serves, if it has to be another."""
+        if self._key(settings) == self._key_now:
+            self._prepared = _Prepared(settings, False, None)
             on_ready()
             return
-        shift = self._make(settings, None)
-        self._prepared = by, shift
-        if shift is None:
+        group = self._make(settings, None)
+        self._prepared = _Prepared(settings, True, group)
+        if group is None:
             on_ready()
         else:
-            shift.crew.on_failure = on_failure
-            shift.start(on_ready)
+            if self._policy is not None:
+                group.apply_policy(self._policy)
+            group.start(on_ready, on_failure)
 
-    def take(self) -> None:
-        """Have the other one from now on."""
-        if self._prepared:
+    def apply(self) -> None:
+        """Have the new group serve instead of the other, or this one by the new settings."""
+        if self._prepared is None:
+            return
+        settings, restarts, group = self._prepared
+        self._prepared = None
+        if restarts:
             self._dismiss(self._now)
-            self._going_by, self._now = self._prepared
-            self._prepared = None
+            self._now, self._key_now = group, self._key(settings)
+            if group and self._policy is not None:
+                group.steer(self._policy)
+        elif self._now:
+            self._now.apply_settings(settings)
 
     def drop(self) -> None:
-        """Go on with the one that serves."""
+        """Go on with the group that serves."""
         if self._prepared:
-            self._dismiss(self._prepared[1])
+            self._dismiss(self._prepared.group)
             self._prepared = None
 
-    def stop(self) -> None:
+    def drain(self) -> None:
         """Serve no more, unless it is to the end."""
         self.drop()
-        if self._now and not self._to_the_end:
-            self._now.stop()
+        if not self._to_the_end:
+            self._dismiss(self._now)
+            self._now = None
 
-    def crews(self) -> Iterator[Crew]:
-        """Return the crews of all shifts that may still have processes."""
-        return (shift.crew for shift in self._shifts())
+    def pools(self) -> Iterator[WorkerPool]:
+        """Yield the pools of all groups that may still have processes."""
+        yield self._draining.pool
+        for group in self._groups():
+            yield group.pool
 
     def state(self) -> Any:
-        """Return the state of the current shift, and the channels to all processes, for JSON."""
-        return {
-            "shift": self._now and self._now.state(),
-            "held": [*self._now.descriptors()] if self._now else [],
-            "channels": [fd for crew in self.crews() for fd in crew.descriptors],
-        }
-
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        if self._now:
-            yield from self._now.descriptors()
-        for crew in self.crews():
-            yield from crew.descriptors
-
-    def forsake(self) -> None:
-        """Close everything, in a process that was forked for another purpose."""
-        for shift in self._shifts():
-            shift.crew.forsake()
-            shift.release()
-        for channel in self._old:
-            os.close(channel)  # or whoever is behind it would never hear that it is over
+        """Return the state of the group that serves, and all processes, fit for JSON."""
+        workers = [worker for pool in self.pools() for worker in pool.workers]
+        return {"group": self._now and self._now.state(), "workers": as_left(workers)}
 
     def close(self) -> None:
         """End all at once."""
-        for shift in self._shifts():
-            shift.crew.kill()
-            shift.release()
+        for pool in self.pools():
+            pool.kill()
+        for group in self._groups():
+            group.release()
 
-    def _shifts(self) -> Iterator[Shift]:
-        self._leaving = [shift for shift in self._leaving if shift.crew.pids]
+    def _groups(self) -> Iterator[ProcessGroup]:
+        self._leaving = [group for group in self._leaving if group.pool.pids]
         if self._now:
             yield self._now
-        if self._prepared and self._prepared[1]:
-            yield self._prepared[1]
+        if self._prepared and self._prepared.group:
+            yield self._prepared.group
         yield from self._leaving
 
-    def _dismiss(self, shift: Shift | None) -> None:
-        if shift:
-            shift.stop()
-            shift.release()
-            self._leaving.append(shift)
+    def _dismiss(self, group: ProcessGroup | None) -> None:
+        if group:
+            group.dismiss()
+            self._leaving.append(group)

@@ -1,20 +1,18 @@
-"""Every companion of a daemon, and what each goes by."""
+"""The services of a daemon beside relaying, and the settings that each uses."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from faith.daemon.services.admin import Admin
-from faith.daemon.services.datagram_service import Datagrams
-from faith.daemon.services.dns_workers import Answering
-from faith.daemon.services.interface import Companions
-from faith.daemon.services.ping import PingKind
-from faith.daemon.services.rolling_restart import Shifts
-from faith.daemon.services.udp import UdpKind
+from faith.daemon.services.admin import Admin, close_inherited
+from faith.daemon.services.datagram_service import datagram_service
+from faith.daemon.services.dns_workers import DnsWorkers
+from faith.daemon.services.ping import PingProtocol
+from faith.daemon.services.rolling_restart import RollingRestart
+from faith.daemon.services.udp import UdpProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from faith.daemon.config.settings import Settings
@@ -22,44 +20,46 @@ if TYPE_CHECKING:
     from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
+    from faith.daemon.services.interface import Leave, Service
     from faith.dns.dns_counters import Counters
 
 
-def companions(
+def other_services(
     loop: Loop,
-    places: MetricAreas,
+    metric_areas: MetricAreas,
     passed: PassedSockets,
-    lent: AddressLeases,
-    leave: Callable[[], object],
-) -> Companions:
-    """All of them; each process has its *places*, and calls *leave* first.
+    leases: AddressLeases,
+    leave: Leave,
+) -> dict[str, Service]:
+    """Return them by name; each process has its *metric_areas*, and calls *leave* first.
 
-    They serve on sockets that were *passed*, where there are some for them.  *lent* is the pool.
+    They serve on sockets that were *passed*, where there are some for them.  *leases* is the pool.
     """
 
     def admin(settings: Settings, left: Any) -> Admin | None:
         if settings.metrics is None:
+            close_inherited(left)
             return None
-        area, life, given = places.area, places.condition, passed.copies("metrics")
+        area, life, given = metric_areas.area, metric_areas.condition, passed.copies("metrics")
         return Admin(loop, settings.metrics, area, life, settings.user, leave, left, given)
 
-    def names(settings: Settings, left: Any) -> Answering | None:
+    def names(settings: Settings, left: Any) -> DnsWorkers | None:
         if settings.dns is None:
             return None
         dns, workers = replace(settings.dns, shared=True), settings.dns_workers
-        given, book = passed.copies("dns"), lent.book
+        given, lease_file = passed.copies("dns"), leases.lease_file
 
         def counters(number: int) -> Counters:
-            places.enter_name_server(number)
-            return places.name_server(number)
+            metric_areas.enter_name_server(number)
+            return metric_areas.name_server(number)
 
-        return Answering(loop, dns, workers, settings.user, leave, counters, book, given=given)
+        return DnsWorkers(
+            loop, dns, workers, settings.user, leave, counters, lease_file, given=given
+        )
 
-    return Companions(
-        {
-            "admin": Shifts(admin, lambda settings: settings.metrics, to_the_end=True),
-            "ping": Datagrams(loop, PingKind(places), lent, leave),
-            "udp": Datagrams(loop, UdpKind(places), lent, leave),
-            "names": Shifts(names, lambda settings: (settings.dns, settings.dns_workers)),
-        }
-    )
+    return {
+        "admin": RollingRestart(loop, admin, lambda settings: settings.metrics, to_the_end=True),
+        "ping": datagram_service(loop, PingProtocol(metric_areas), leases, leave),
+        "udp": datagram_service(loop, UdpProtocol(metric_areas), leases, leave),
+        "names": RollingRestart(loop, names, lambda settings: (settings.dns, settings.dns_workers)),
+    }

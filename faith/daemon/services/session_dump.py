@@ -17,7 +17,7 @@ SLICE = 200
 """Sessions a turn: about 2 ms, which others do not notice."""
 
 
-class Listing:
+class SessionDump:
     """Writes the sessions of *relay* to a file in memory, as JSON lines.
 
     *done* is called with its descriptor, which is closed afterwards.

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.messages import Order
-    from faith.daemon.process.peer import Member
-    from faith.daemon.process.worker_pool import Crew
+    from faith.daemon.process.messages import Order, Report
+    from faith.daemon.process.peer import Worker
+    from faith.daemon.process.worker_pool import Handler
 
 PATIENCE = 5.0
 """Seconds the workers have for an answer."""
@@ -30,22 +30,25 @@ class _Question:
     """Processes that have not answered yet."""
 
 
-class Census:
-    """Asks *crew*, and hears its answers.
+class SessionQueries:
+    """Asks the *workers* of the moment; `handlers` are for their answers.
 
     A session is called ``WORKER-SERIAL``, the serial in hexadecimal: ``2-1f3``.
     """
 
-    def __init__(self, loop: Loop, crew: Crew) -> None:
+    def __init__(self, loop: Loop, workers: Callable[[], list[Worker]]) -> None:
         self._loop = loop
-        self._crew = crew
+        self._workers = workers
         self._numbers = itertools.count()
         self._questions: dict[int, _Question] = {}
-        crew.hear({SessionList: self._take_sessions, Killed: self._take_killed})
+        self.handlers: dict[type[Report], Handler] = {
+            SessionList: self._take_sessions,
+            Killed: self._take_killed,
+        }
 
     def tell(self, request: Request) -> None:
         """Answer *request* by a file of sessions for each worker, JSON lines, as they come."""
-        self._ask(request, self._crew.members, Sessions)
+        self._ask(request, self._workers(), Sessions)
 
     def kill(self, request: Request) -> None:
         """End the session that *request* names, with resets to both sides."""
@@ -55,46 +58,46 @@ class Census:
         except ValueError:
             request.fail("a session is called WORKER-SERIAL, such as 2-1f3")
             return
-        members = [member for member in self._crew.members if member.number == place - 1]
-        self._ask(request, members, lambda number: Kill(number, wanted))
+        workers = [worker for worker in self._workers() if worker.number == place - 1]
+        self._ask(request, workers, lambda number: Kill(number, wanted))
 
-    def gone(self, member: Member) -> None:
-        """*member* has ended: it answers nothing any more."""
+    def gone(self, worker: Worker) -> None:
+        """*worker* has ended: it answers nothing any more."""
         for number in list(self._questions):
-            self._answered(number, member)
+            self._answered(number, worker)
 
-    def _take_sessions(self, member: Member, message: SessionList, descriptors: list[int]) -> None:
-        question = self._asked(message.question, member)
+    def _take_sessions(self, worker: Worker, message: SessionList, descriptors: list[int]) -> None:
+        question = self._asked(message.question, worker)
         if not question or not descriptors:  # else it was lost: the worker "does not answer"
             return
         check_file(descriptors[0])
-        question.request.tell({"worker": member.number + 1}, descriptors)
-        self._answered(message.question, member)
+        question.request.tell({"worker": worker.number + 1}, descriptors)
+        self._answered(message.question, worker)
 
-    def _take_killed(self, member: Member, message: Killed, descriptors: list[int]) -> None:
-        question = self._asked(message.question, member)
+    def _take_killed(self, worker: Worker, message: Killed, descriptors: list[int]) -> None:
+        question = self._asked(message.question, worker)
         if question and message.found and question.request.words["command"] == "kill":
             question.request.answer(killed=question.request.words["session"])
-        self._answered(message.question, member)
+        self._answered(message.question, worker)
 
-    def _asked(self, number: int, member: Member) -> _Question | None:
-        """The question, if it is one that *member* has yet to answer."""
+    def _asked(self, number: int, worker: Worker) -> _Question | None:
+        """The question, if it is one that *worker* has yet to answer."""
         question = self._questions.get(number)
-        return question if question and member.pid in question.asked else None
+        return question if question and worker.pid in question.asked else None
 
-    def _ask(self, request: Request, members: list[Member], order: Callable[[int], Order]) -> None:
+    def _ask(self, request: Request, workers: list[Worker], order: Callable[[int], Order]) -> None:
         number = next(self._numbers)
-        self._questions[number] = _Question(request, {member.pid for member in members})
-        for member in members:
-            member.send(order(number))
+        self._questions[number] = _Question(request, {worker.pid for worker in workers})
+        for worker in workers:
+            worker.send(order(number))
         self._loop.later(PATIENCE, partial(self._end, number))
-        if not members:
+        if not workers:
             self._end(number)
 
-    def _answered(self, number: int, member: Member) -> None:
+    def _answered(self, number: int, worker: Worker) -> None:
         question = self._questions.get(number)
         if question:
-            question.asked.discard(member.pid)
+            question.asked.discard(worker.pid)
             if not question.asked:
                 self._end(number)
 

@@ -1,4 +1,4 @@
-"""UDP, as a companion of a daemon."""
+"""UDP, as a service of a daemon."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from faith.datagram import icmp
 # msgspec looks the annotation up when it decodes.
 from faith.datagram.udp.flows import UdpSettings  # noqa: TC001
 from faith.datagram.udp.udp_server import Udp, UdpSockets
-from faith.kernel.sockets.icmp_sockets import copied, icmp_socket, icmpv6_socket, resumed
+from faith.kernel.descriptor import Descriptor
+from faith.kernel.sockets import icmp_sockets
+from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.sockets.udp_sockets import arrivals, piece_sender, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterator
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
@@ -31,20 +32,27 @@ if TYPE_CHECKING:
     from faith.translation.destination import Policy
 
 
-class UdpGear:
-    """Sockets, and programs that lead datagrams to them.
+class UdpResources:
+    """Sockets, and the steering of datagrams to them: *v6* and *v4*."""
 
-    *way* is one of `DatagramSteering`.  Raises SetupError; nothing stays behind then.
-    """
+    def __init__(self, sockets: UdpSockets, v6: DatagramSteering, v4: DatagramSteering) -> None:
+        self._sockets = sockets
+        self._v6 = v6
+        self._v4 = v4
 
-    def __init__(self, way: str) -> None:
+    @classmethod
+    def create(cls, way: str) -> UdpResources:
+        """Open the sockets, and steer nothing yet; *way* is one of `DatagramSteering`.
+
+        Raises SetupError; nothing stays behind then.
+        """
         with ExitStack() as undo:
 
             def held(sock: _socket.socket) -> _socket.socket:
                 undo.callback(sock.close)
                 return sock
 
-            self._sockets = UdpSockets(
+            sockets = UdpSockets(
                 held(arrivals(_socket.AF_INET6)),
                 held(arrivals(_socket.AF_INET)),
                 held(sender(_socket.AF_INET6)),
@@ -53,41 +61,37 @@ class UdpGear:
                 held(icmp_socket(icmp.ERRORS_V4)),
                 held(piece_sender()),
             )
-            self._v6 = DatagramSteering(self._sockets.v6, way)
-            undo.callback(self._v6.close)
-            self._v4 = DatagramSteering(self._sockets.v4, way)
+            v6 = DatagramSteering.create(sockets.v6, way)
+            undo.callback(v6.close)
+            v4 = DatagramSteering.create(sockets.v4, way)
             undo.pop_all()
+        return cls(sockets, v6, v4)
 
     @classmethod
-    def resume(cls, state: Any) -> UdpGear:
-        """Adopt the gear whose `state` the predecessor process left."""
-        sockets, v6, v4 = state
-        made = cls.__new__(cls)
-        made._sockets = UdpSockets(*map(resumed, sockets))
-        made._v6 = DatagramSteering.resume(made._sockets.v6, v6)
-        made._v4 = DatagramSteering.resume(made._sockets.v4, v4)
-        return made
+    def adopt(cls, state: Any) -> UdpResources:
+        """Adopt the resources whose `state` the predecessor process left."""
+        held, v6, v4 = state
+        sockets = UdpSockets(*map(icmp_sockets.adopt, held))
+        return cls(
+            sockets,
+            DatagramSteering.adopt(v6, sockets.v6),
+            DatagramSteering.adopt(v4, sockets.v4),
+        )
 
     def state(self) -> Any:
-        """Return the state from which the next program resumes the gear, fit for JSON."""
-        sockets = [sock.fileno() for sock in self._sockets]
+        """Return the state from which the next program resumes the resources, fit for JSON."""
+        sockets = [Descriptor.of(sock) for sock in self._sockets]
         return [sockets, self._v6.state(), self._v4.state()]
 
-    def descriptors(self) -> Iterator[int]:
-        """Yield the descriptors in the state."""
-        yield from (sock.fileno() for sock in self._sockets)
-        yield from self._v6.descriptors
-        yield from self._v4.descriptors
-
     def sockets(self) -> UdpSockets:
-        """Copies of the sockets, for a process that serves."""
-        return UdpSockets(*map(copied, self._sockets))
+        """Return the sockets, for a process that serves."""
+        return self._sockets
 
-    def decide_by(self, parts: PolicyInputs) -> None:
+    def steer(self, policy: PolicyInputs) -> None:
         """Lead here what is for all prefixes and mapped networks.  Raises SetupError."""
-        self._v6.replace([(prefix.address, prefix.length) for prefix in parts.prefixes])
-        networks = parts.networks
-        self._v4.replace(networks, Networks(32, networks).holding(parts.own))
+        self._v6.replace([(prefix.address, prefix.length) for prefix in policy.prefixes])
+        networks = policy.networks
+        self._v4.replace(networks, Networks(32, networks).holding(policy.own))
 
     def close(self) -> None:
         """Let go of all; with the last copy, the guard refuses UDP again."""
@@ -152,18 +156,18 @@ class RecordedUdp:
         self._records.sum_up()
 
 
-class UdpKind:
-    """The kind of datagrams that flows are made of; it counts in its *places*."""
+class UdpProtocol:
+    """UDP; its process counts in its *metric_areas*."""
 
     name = "UDP server"
     settings = RecordedUdpSettings
 
-    def __init__(self, places: MetricAreas) -> None:
-        self._places = places
+    def __init__(self, metric_areas: MetricAreas) -> None:
+        self._metric_areas = metric_areas
 
     def enter(self) -> None:
         """In the process: write its numbers, and no others."""
-        self._places.enter_udp()
+        self._metric_areas.enter_udp()
 
     def wanted(self, settings: Settings) -> RecordedUdpSettings | None:
         """The settings of ``[udp]``, and of ``[log]``."""
@@ -171,13 +175,13 @@ class UdpKind:
             return None
         return RecordedUdpSettings(settings.udp, settings.recording, settings.log)
 
-    def gear(self, settings: Settings) -> UdpGear:
-        """New gear.  Raises SetupError."""
-        return UdpGear(settings.via)
+    def resources(self, settings: Settings) -> UdpResources:
+        """Return new resources.  Raises SetupError."""
+        return UdpResources.create(settings.via)
 
-    def resumed(self, state: Any) -> UdpGear:
-        """Adopt the gear whose `state` the predecessor process left."""
-        return UdpGear.resume(state)
+    def adopt(self, state: Any) -> UdpResources:
+        """Adopt the resources whose `state` the predecessor process left."""
+        return UdpResources.adopt(state)
 
     def server(
         self,
@@ -187,4 +191,4 @@ class UdpKind:
         wanted: RecordedUdpSettings,
     ) -> RecordedUdp:
         """Return the server that relays UDP."""
-        return RecordedUdp(loop, policy, sockets, wanted, self._places.udp())
+        return RecordedUdp(loop, policy, sockets, wanted, self._metric_areas.udp())

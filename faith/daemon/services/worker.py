@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _socket
 import logging
-import resource
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,6 @@ from faith.daemon.process.child import Child
 from faith.daemon.process.messages import (
     Done,
     Drain,
-    Failed,
     Give,
     Kept,
     Kill,
@@ -39,17 +37,21 @@ from faith.daemon.process.messages import (
     Unsteer,
     WantSockets,
 )
+from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_handover import Giver, Room, Taker
-from faith.daemon.services.map_removal import ADOPTED_AFTER, GONE_AFTER, Unmapped, Withdrawn
-from faith.daemon.services.session_dump import Listing
-from faith.errors import FaithError
-from faith.kernel.process import capabilities, sandbox
+from faith.daemon.services.map_removal import (
+    ADOPTED_AFTER,
+    GONE_AFTER,
+    MapRemoval,
+    PrefixRemoval,
+)
+from faith.daemon.services.session_dump import SessionDump
 from faith.kernel.shared.leases import GRACE
 from faith.kernel.sockets.tcp_sockets import cookie, reset
 from faith.relay.alg.ftp_data import Supervised
-from faith.relay.alg.socket_pool import Stock
-from faith.relay.alg.supervisor_requests import Requests
-from faith.relay.alg.tls_sessions import Secured
+from faith.relay.alg.socket_pool import SocketPool
+from faith.relay.alg.supervisor_requests import SupervisorRequests
+from faith.relay.alg.tls_sessions import TlsSessions
 from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
 from faith.translation.address import V4, V6, number
@@ -85,57 +87,44 @@ class Task:
     """The task of a worker: its listeners, policy and settings, and the *user* that it runs as.
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
-    mapped address.  *lent* looks up the leases of a pool.  The worker *serves* from its start on,
+    mapped address.  *leases* looks up the leases of a pool.  The worker *serves* from its start on,
     or else once the supervisor orders it to.
     """
 
     listeners: Sequence[_socket.socket]
     redirected: bool
-    parts: PolicyInputs
+    policy_inputs: PolicyInputs
     user: str
     relay: Settings
     local: Ports
     counters: Counters
     admission: Admission
     recording: Recording
-    lent: LeaseLookup = no_leases
+    leases: LeaseLookup = no_leases
     serves: bool = True
 
 
-def work(task: Task, channel: ProcessChannel, told: Log) -> None:
-    """Serve *task* until the supervisor says otherwise or is gone; *told* gets the records.
+def work(task: Task, channel: ProcessChannel, log_handler: Log) -> None:
+    """Serve *task* until the supervisor says otherwise or is gone; *log_handler* gets records.
 
-    The process drops its privileges here, for good.  What keeps it from serving is told the
-    supervisor.
+    The process drops its privileges here, for good.  Raises FaithError if it cannot serve.
     """
-    try:
-        _prepare(task)
-    except (FaithError, OSError) as error:
-        channel.send(Failed(str(error)))
-        return
+    confine_child(task.user, ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else [])
     loop = uvloop.new_event_loop()
-    told.batch(loop)
-    worker = Worker(loop, task, channel, told)
+    log_handler.batch(loop)
+    process = RelayProcess(loop, task, channel, log_handler)
     channel.send(Ready())
     loop.run_forever()
-    worker.close()
-    told.flush()
+    process.close()
+    log_handler.flush()
     loop.close()
 
 
-def _prepare(task: Task) -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    keep = ["CAP_NET_BIND_SERVICE"] if task.relay.reserved else []
-    dropped = capabilities.drop(task.user, keep)
-    log.debug("%r, Landlock %d, up to %d descriptors", dropped, sandbox.confine(), most)
-
-
-class Worker:
+class RelayProcess:
     """The relay of this process, and the orders it takes."""
 
     def __init__(
-        self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel, told: Log
+        self, loop: AbstractEventLoop, task: Task, channel: ProcessChannel, log_handler: Log
     ) -> None:
         self._loop = loop
         self._channel = channel
@@ -143,34 +132,34 @@ class Worker:
         self._redirected = task.redirected
         self._serves = False
         self._local = task.local
-        self._told = told
-        self._lent = task.lent
+        self._log_handler = log_handler
+        self._leases = task.leases
         self._own = {cookie(listener) for listener in task.listeners}
         self._borrowed: dict[bytes, _socket.socket] = {}
         self._drains = False
         self._room = Room()
-        self._records = Records(loop, task.recording, told.record)
-        self._stocks = {one: Stock(partial(self._ask_for_sockets, one)) for one in (V4, V6)}
+        self._records = Records(loop, task.recording, log_handler.record)
+        self._pools = {one: SocketPool(partial(self._ask_for_sockets, one)) for one in (V4, V6)}
         if task.relay.ftp:
-            self._stocks[V6].fill()
-        self._requests = Requests(loop.call_soon)
-        secured = Secured(self._ask_for_steering, loop.call_later)
+            self._pools[V6].fill()
+        self._requests = SupervisorRequests(loop.call_soon)
+        secured = TlsSessions(self._ask_for_steering, loop.call_later)
         self._relay = Relay(
             loop,
-            task.parts.policy(task.lent),
+            task.policy_inputs.policy(task.leases),
             task.relay,
             self._records,
             self._not_mapped,
-            Supervised(self._stocks, secured, self._ask_for_door),
+            Supervised(self._pools, secured, self._ask_for_pinhole),
             task.counters,
             task.admission,
-            self._records.begun,
+            begun=self._records.begun,
+            idle=loop.stop,
         )
-        self._relay.on_idle = loop.stop
         self._parts: dict[str, Part] = {"sessions": self._relay.handover}
         if task.serves:
             self._serve()
-        if task.parts.pool:
+        if task.policy_inputs.pool:
             self._keep_leases()
         loop.set_exception_handler(_report)
         self._child = Child(
@@ -204,8 +193,8 @@ class Worker:
 
     def _go_on_alone(self) -> None:
         """The supervisor has died, and the steering with it: let what can end well do so."""
-        for stock in self._stocks.values():
-            stock.close()
+        for pool in self._pools.values():
+            pool.close()
         self._requests.give_up()
         if self._redirected:
             log.log(NOTICE, "the supervisor is gone, and the redirection: sessions are reset")
@@ -216,19 +205,19 @@ class Worker:
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known, prefixes = self._relay.policy.maps, self._relay.policy.prefixes
-        parts = PolicyInputs.loads(text, known if is_change else NO_MAPS)
-        self._relay.policy = parts.policy(self._lent)
-        if parts.maps is not known and parts.maps != known:
-            Unmapped(self._loop, self._relay, known)
-        if {*prefixes} - {*parts.prefixes}:
-            self._loop.call_later(GONE_AFTER, Withdrawn, self._loop, self._relay, prefixes)
-        log.debug("new policy: prefixes %r, rules from %s", parts.prefixes, parts.rules.file)
+        inputs = PolicyInputs.loads(text, known if is_change else NO_MAPS)
+        self._relay.policy = inputs.policy(self._leases)
+        if inputs.maps is not known and inputs.maps != known:
+            MapRemoval(self._loop, self._relay, known)
+        if {*prefixes} - {*inputs.prefixes}:
+            self._loop.call_later(GONE_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)
+        log.debug("new policy: prefixes %r, rules from %s", inputs.prefixes, inputs.rules.file)
 
     def _keep_leases(self) -> None:
         """Let the addresses that sessions use keep their meaning."""
         routes = (session.route for session in self._relay.sessions())
         for mapped in {route.mapped for route in routes if route.direction is V4_TO_V6}:
-            self._lent(number(mapped))
+            self._leases(number(mapped))
         self._loop.call_later(GRACE / 4, self._keep_leases)
 
     def _apply_settings(self, text: str, is_change: bool, descriptors: list[int]) -> None:
@@ -236,9 +225,9 @@ class Worker:
         self._relay.settings = orders.relay
         self._local = orders.local
         self._records.recording = orders.recording
-        self._told.form = orders.log
+        self._log_handler.form = orders.log
         if orders.relay.ftp:
-            self._stocks[V6].fill()
+            self._pools[V6].fill()
 
     def _ask_for_sockets(self, family: int, count: int) -> None:
         try:
@@ -250,7 +239,7 @@ class Worker:
                 self._loop.call_soon(self._take_socket, Sock(family), [])
 
     def _take_socket(self, order: Sock, descriptors: list[int]) -> None:
-        self._stocks[order.family].add(
+        self._pools[order.family].add(
             _socket.socket(fileno=descriptors[0]) if descriptors else None
         )
 
@@ -260,7 +249,7 @@ class Worker:
         asked = Steer(client, mapped) if kind == "steer" else Unsteer(client, mapped)
         self._requests.ask(partial(self._ask, asked), then)
 
-    def _ask_for_door(self, sock: _socket.socket, client: str, then: Callable[[], None]) -> None:
+    def _ask_for_pinhole(self, sock: _socket.socket, client: str, then: Callable[[], None]) -> None:
         def question() -> None:
             gone = sock.fileno() < 0  # while it was another's turn
             self._ask(OpenPinhole(client), [] if gone else [sock.fileno()])
@@ -280,7 +269,7 @@ class Worker:
         self._requests.answered()
 
     def _list_sessions(self, order: Sessions) -> None:
-        Listing(self._loop, self._relay, partial(self._tell_sessions, order.question))
+        SessionDump(self._loop, self._relay, partial(self._tell_sessions, order.question))
 
     def _tell_sessions(self, question: int, file: int) -> None:
         with suppress(OSError):  # whoever asks will ask again
@@ -336,7 +325,6 @@ class Worker:
             return
         log.warning("sessions that nobody took go on here")
         self._relay.stay()
-        self._relay.on_idle = self._loop.stop
         self._drain()
         with suppress(OSError):  # the supervisor is gone
             self._channel.send(Kept(self._relay.open_sessions))
@@ -347,7 +335,7 @@ class Worker:
             Taker(self._loop, descriptor, self._parts, self._loop.stop, self._room)
         # What comes may be by a prefix that the new program does not have.
         prefixes = self._relay.policy.prefixes
-        self._loop.call_later(ADOPTED_AFTER, Withdrawn, self._loop, self._relay, prefixes)
+        self._loop.call_later(ADOPTED_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)
 
     def _drain(self) -> None:
         self._drains = True

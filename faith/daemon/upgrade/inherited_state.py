@@ -69,6 +69,10 @@ class InheritedState:
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
+    def of_service(self, name: str) -> Any:
+        """Return the state of a service; None if the predecessor process had no such service."""
+        return self._values.get(name)
+
     def prefixes(self, name: str) -> set[Prefix]:
         """Return the prefixes that are stored as text and layout."""
         return {Prefix.parse(*prefix) for prefix in self._values[name]}

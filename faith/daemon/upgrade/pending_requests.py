@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.process.channel import JsonChannel
+from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
 
 
 class PendingRequests:
-    """The pending requests, with the descriptors *left* by the predecessor process."""
+    """The pending requests, by the *channels* of those who wait for an answer."""
 
-    def __init__(self, left: Iterable[int] = ()) -> None:
-        self._channels = [JsonChannel(socket.socket(fileno=fd)) for fd in left]
+    def __init__(self, channels: Iterable[JsonChannel] = ()) -> None:
+        self._channels = list(channels)
+
+    @classmethod
+    def adopt(cls, state: Iterable[int]) -> PendingRequests:
+        """Adopt the requests whose `state` the predecessor process left."""
+        return cls(JsonChannel(socket.socket(fileno=fd)) for fd in state)
 
     def add(self, request: Request) -> None:
         """Add *request*, to be answered when the upgrade has ended."""
@@ -32,15 +38,6 @@ class PendingRequests:
             channel.close()
         self._channels.clear()
 
-    def close_in_child(self) -> None:
-        """Close the requests in a child."""
-        for channel in self._channels:
-            channel.close()
-
-    def state(self) -> list[int]:
+    def state(self) -> list[Descriptor]:
         """Return the descriptors, for an upgrade."""
-        return [channel.fileno() for channel in self._channels]
-
-    def descriptors(self) -> list[int]:
-        """Return the descriptors in the state."""
-        return self.state()
+        return [Descriptor.of(channel) for channel in self._channels]

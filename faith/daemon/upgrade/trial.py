@@ -15,7 +15,7 @@ import faith
 from faith.daemon.observe import log as log_output
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
-from faith.daemon.process.worker_pool import how_it_ended
+from faith.daemon.process.fork import how_it_ended
 from faith.daemon.upgrade.bytecode import drop_stale
 from faith.daemon.upgrade.inherited_state import left
 from faith.errors import FaithError

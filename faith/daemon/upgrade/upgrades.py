@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.upgrade.pending_requests import PendingRequests
 from faith.daemon.upgrade.trial import Upgrade
+from faith.kernel.descriptor import descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
     from faith.daemon.upgrade.inherited_state import InheritedState, Values
     from faith.errors import FaithError
+    from faith.kernel.descriptor import Descriptor
 
     Failed = Callable[[FaithError], None]
 
@@ -28,10 +29,7 @@ class Heritable(Protocol):
     """A thing that an upgrade passes on."""
 
     def state(self) -> Any:
-        """Return its state, fit for JSON."""
-
-    def descriptors(self) -> Iterable[int]:
-        """Return the descriptors in the state."""
+        """Return its state, fit for JSON, with every descriptor in it as a `Descriptor`."""
 
 
 class Upgrades:
@@ -49,11 +47,12 @@ class Upgrades:
     ) -> None:
         self._upgrade = Upgrade(loop, self._left, self._stay)
         self._things = things
-        self._waiting = PendingRequests(
+        self._waiting = PendingRequests.adopt(
             inherited["waiting"] if inherited and not inherited.on_trial else ()
         )
         self._failed: list[Failed] = []
-        self._later: list[Callable[[], None]] = []
+        self._later = PendingRequests()
+        self._begin_later: list[Failed | None] = []
         self._is_next = inherited is not None
         self.programs: int = inherited["programs"] if inherited else 1
         """How many programs have served, this one included."""
@@ -76,11 +75,11 @@ class Upgrades:
 
         *request* is answered when it has ended, well or not; *failed* is called if it fails.
         """
+        if request:  # now: a connection of the control socket does not wait for long
+            (self._later if later else self._waiting).add(request)
         if later:
-            self._later.append(partial(self.begin, request, failed))
+            self._begin_later.append(failed)
             return
-        if request:
-            self._waiting.add(request)
         if failed:
             self._failed.append(failed)
         self._upgrade.begin()
@@ -90,13 +89,10 @@ class Upgrades:
         what = f"{kept} sessions end in old workers" if kept else "everything is handed over"
         log.log(NOTICE, "upgraded to program %d: %s", self.programs, what)
         self._waiting.answer(programs=self.programs, kept=kept)
-        later, self._later = self._later, []
-        for begin in later:
-            begin()
-
-    def close_in_child(self) -> None:
-        """Close the pending requests in a child."""
-        self._waiting.close_in_child()
+        self._waiting, self._later = self._later, self._waiting
+        later, self._begin_later = self._begin_later, []
+        for failed in later:
+            self.begin(failed=failed)
 
     def reaped(self, pid: int, status: int) -> bool:
         """Handle the end of a process; return False when it was not on trial."""
@@ -105,7 +101,8 @@ class Upgrades:
     def close(self) -> None:
         """Cancel any trial, and refuse the pending requests."""
         self._upgrade.close()
-        self._waiting.answer(error="it is being stopped")
+        for requests in (self._waiting, self._later):
+            requests.answer(error="it is being stopped")
 
     def _stay(self, error: FaithError) -> None:
         self._waiting.answer(error=f"not upgraded: {error}")
@@ -113,8 +110,7 @@ class Upgrades:
         for told in failed:
             told(error)
 
-    def _left(self) -> tuple[Values, list[int]]:
+    def _left(self) -> tuple[Values, list[Descriptor]]:
         things = {"waiting": self._waiting, **self._things()}
         values = {name: thing.state() for name, thing in things.items()}
-        descriptors = [fd for thing in things.values() for fd in thing.descriptors()]
-        return {"programs": self.programs, "started": self.started, **values}, descriptors
+        return {"programs": self.programs, "started": self.started, **values}, descriptors(values)

@@ -4,93 +4,90 @@ from __future__ import annotations
 
 import _socket
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from faith.datagram.udp import paths, udp_v4_to_v6, udp_v6_to_v4
+from faith.datagram.udp import paths, udp_v4_to_v6
 from faith.datagram.udp.flows import Flow
 from faith.translation.directions import V4_TO_V6, V6_TO_V4
 from faith.translation.prefix import Prefix
 from faith.translation.reasons import STOPPED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from faith.datagram.udp.flow_reports import FlowReports
-    from faith.datagram.udp.flows import Flows
     from faith.datagram.udp.udp_counters import UdpCounters
+    from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
+    from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 
 _LOT = 200
 """The most flows of a lot, even without descriptors."""
 
 
-class Home(Protocol):
-    """The UDP server that gives or takes the flows."""
-
-    counters: UdpCounters
-    v6_to_v4: udp_v6_to_v4.UdpV6ToV4
-    v4_to_v6: udp_v4_to_v6.UdpV4ToV6
-    flows_from_v6: Flows
-    flows_from_v4: Flows
-    reports: FlowReports
-
-    def serve(self) -> None:
-        """Start to read."""
-
-
 class FlowHandover:
-    """Gives the flows of *home*, which has stopped reading, or takes them for it.
+    """Gives the flows of a server, which has stopped reading, or takes them for it.
 
-    The taker starts to read after the last lot.  Times need no conversion: the clock is the
-    kernel's monotonic one.
+    The taker starts to read after the last lot, by *serve*.  Times need no conversion: the clock is
+    the kernel's monotonic one.
     """
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(
+        self,
+        v6_to_v4: UdpV6ToV4,
+        v4_to_v6: UdpV4ToV6,
+        counters: UdpCounters,
+        reports: FlowReports,
+        serve: Callable[[], None],
+    ) -> None:
+        self._v6_to_v4 = v6_to_v4
+        self._v4_to_v6 = v4_to_v6
+        self._counters = counters
+        self._reports = reports
+        self._serve = serve
         self._end_left = True
 
     @property
     def left(self) -> bool:
         """True if there is more to give."""
-        home = self._home
-        return self._end_left or bool(len(home.flows_from_v6) + len(home.flows_from_v4))
+        return self._end_left or bool(len(self._v6_to_v4.flows) + len(self._v4_to_v6.flows))
 
     def give(self, room: int) -> tuple[list[Any], list[int]]:
         """Return a lot of flows, with their sockets; an empty last lot marks the end."""
-        home = self._home
         states: list[Any] = []
         descriptors: list[int] = []
-        for flow in home.flows_from_v6.take(min(room, _LOT)):
+        for flow in self._v6_to_v4.flows.take(min(room, _LOT)):
             states.append([V6_TO_V4.name, *_v6_state(flow)])
-            descriptors.append(home.v6_to_v4.release(flow))
-        for flow in home.flows_from_v4.take(_LOT - len(states)):
+            descriptors.append(self._v6_to_v4.release(flow))
+        for flow in self._v4_to_v6.flows.take(_LOT - len(states)):
             states.append([V4_TO_V6.name, *_v4_state(flow)])
-            home.v4_to_v6.end(flow)
+            self._v4_to_v6.end(flow)
         if not states and self._end_left:
             self._end_left = False
-            home.counters.flows(0)
+            self._counters.flows(0)
             states.append(["end"])
         return states, descriptors
 
     def take(self, states: list[Any], descriptors: list[int]) -> None:
         """Adopt a lot of flows, except where the client has a flow here already."""
-        home = self._home
         rest = iter(descriptors)
         for kind, *state in states:
             if kind == "end":
-                home.serve()
+                self._serve()
             elif kind == V6_TO_V4.name:
                 flow = _v6_flow(_socket.socket(fileno=next(rest)), *state)
-                if home.flows_from_v6.find(flow.key):
-                    home.reports.ended(flow, time.monotonic(), STOPPED)
+                if self._v6_to_v4.flows.find(flow.key):
+                    self._reports.ended(flow, time.monotonic(), STOPPED)
                     flow.ends.sock.close()
                 else:
-                    home.flows_from_v6.add(flow)
-                    home.v6_to_v4.settle(flow)
+                    self._v6_to_v4.flows.add(flow)
+                    self._v6_to_v4.settle(flow)
             else:
                 flow = _v4_flow(*state)
-                if home.flows_from_v4.find(flow.key):
-                    home.reports.ended(flow, time.monotonic(), STOPPED)
+                if self._v4_to_v6.flows.find(flow.key):
+                    self._reports.ended(flow, time.monotonic(), STOPPED)
                 else:
-                    home.flows_from_v4.add(flow)
-                    home.v4_to_v6.settle(flow)
+                    self._v4_to_v6.flows.add(flow)
+                    self._v4_to_v6.settle(flow)
 
 
 def _common(flow: Flow) -> list[Any]:

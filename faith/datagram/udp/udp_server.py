@@ -14,11 +14,11 @@ from faith.datagram.udp.flow_handover import FlowHandover
 from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import Flows
 from faith.datagram.udp.udp_counters import UdpCounters
-from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6, is_gone
+from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6, why_gone
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.datagram.udp.v6_sender import V6Sender
 from faith.kernel.sockets.udp_sockets import receive
-from faith.translation.reasons import EXPIRED, STOPPED
+from faith.translation.reasons import EXPIRED, MAP_GONE, PREFIX_GONE, STOPPED
 
 if TYPE_CHECKING:
     import _socket
@@ -72,14 +72,16 @@ class Udp:
         self.flows_from_v6, self.flows_from_v4 = Flows(settings), Flows(settings)
         self._errors = Paces(ERRORS, ERRORS_PER_CLIENT, settings.client_length)
         shared = self.counters, self._errors
-        self.reports = reports
+        self._reports = reports
         noticed = self._watch, self._forget
         self._v6 = V6Sender(sockets.send_v6, sockets.pieces_v6, settings.mtu)
         self.v6_to_v4 = UdpV6ToV4(policy, self.flows_from_v6, self._v6, *shared, *noticed, reports)
         senders = sockets.send_v4, self._v6
         self.v4_to_v6 = UdpV4ToV6(policy, self.flows_from_v4, *senders, *shared, reports)
         self._sweeper: TimerHandle | None = None
-        self.handover = FlowHandover(self)
+        self.handover = FlowHandover(
+            self.v6_to_v4, self.v4_to_v6, self.counters, reports, self.serve
+        )
         """The flows, for the server of another process to continue with."""
 
     def serve(self) -> None:
@@ -107,7 +109,7 @@ class Udp:
         """Report the flows that are left as stopped: their process ends."""
         now = self._loop.time()
         for flow in (*self.flows_from_v6, *self.flows_from_v4):
-            self.reports.ended(flow, now, STOPPED)
+            self._reports.ended(flow, now, STOPPED)
 
     @property
     def policy(self) -> Policy:
@@ -124,9 +126,12 @@ class Udp:
         if before.prefixes != policy.prefixes:
             prefixes = {*policy.prefixes}
             for flow in self.flows_from_v6.end(lambda flow: flow.ends.prefix not in prefixes):
+                self._reports.ended(flow, self._loop.time(), PREFIX_GONE)
                 self.v6_to_v4.end(flow)
         if before.prefixes != policy.prefixes or before.maps is not policy.maps:
-            for flow in self.flows_from_v4.end(lambda flow: is_gone(flow, before, policy)):
+            gone = partial(why_gone, before=before, now=policy)
+            for flow in self.flows_from_v4.end(lambda flow: gone(flow) is not None):
+                self._reports.ended(flow, self._loop.time(), gone(flow) or MAP_GONE)
                 self.v4_to_v6.end(flow)
 
     def configure(self, settings: UdpSettings) -> None:
@@ -198,10 +203,10 @@ class Udp:
     def _sweep(self) -> None:
         now = self._loop.time()
         for flow in self.flows_from_v6.expire(now):
-            self.reports.ended(flow, now, EXPIRED)
+            self._reports.ended(flow, now, EXPIRED)
             self.v6_to_v4.end(flow)
         for flow in self.flows_from_v4.expire(now):
-            self.reports.ended(flow, now, EXPIRED)
+            self._reports.ended(flow, now, EXPIRED)
             self.v4_to_v6.end(flow)
         self.counters.flows(len(self.flows_from_v6) + len(self.flows_from_v4))
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

@@ -42,7 +42,7 @@ class UdpTranslation(ABC):
     ) -> None:
         self._policy = policy
         self._reports = reports
-        self._flows = flows
+        self.flows = flows
         self._counters = counters
         self._errors = errors
 
@@ -69,8 +69,8 @@ class UdpTranslation(ABC):
 
         Where others have more than their share, one of their flows ends for it.
         """
-        why = self._flows.refuses(address)
-        if why and (ended := self._flows.make_room(address)):
+        why = self.flows.refuses(address)
+        if why and (ended := self.flows.make_room(address)):
             self._counters.refused(CLIENT_FLOWS)
             self._reports.ended(ended, now, CLIENT_FLOWS)
             self.end(ended)

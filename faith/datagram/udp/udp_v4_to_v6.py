@@ -16,7 +16,7 @@ from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports
 from faith.datagram.udp.udp_translation import UdpTranslation
 from faith.kernel.sockets.packet_info import control
 from faith.translation.address import V4, V6, from_packed, number, packed4, packed6, text4, text6
-from faith.translation.reasons import FLOWS, HOPS, NO_PREFIX
+from faith.translation.reasons import FLOWS, HOPS, MAP_GONE, NO_PREFIX, PREFIX_GONE
 from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
@@ -84,14 +84,15 @@ class V4ToV6Ends:
         return self.host_text, self.host[1], packed6(self.source[0]), self.source[1]
 
 
-def is_gone(flow: Flow, before: Policy, now: Policy) -> bool:
-    """Return whether *flow* goes by a map or a prefix that the policy *before* had, and *now* has
-    not."""
+def why_gone(flow: Flow, before: Policy, now: Policy) -> str | None:
+    """Return the reason why *flow* ends if it goes by a map or a prefix that the policy *before*
+    had, and *now* has not."""
     (mapped, port), (source, _) = flow.ends.mapped, flow.ends.source
     asked = mapped, PROTOCOL, port
     if before.maps.find(*asked) is not None and now.maps.find(*asked) is None:
-        return True
-    return before.prefixes.find(source) is not None and now.prefixes.find(source) is None
+        return MAP_GONE
+    gone = before.prefixes.find(source) is not None and now.prefixes.find(source) is None
+    return PREFIX_GONE if gone else None
 
 
 class UdpV4ToV6(UdpTranslation):
@@ -137,7 +138,7 @@ class UdpV4ToV6(UdpTranslation):
             ends.control = control(V6, packed6(ends.source[0]), arrival.hops - 1)
         if now >= ends.fresh:
             ends.fresh = now + LOOK
-            self._flows.touch(flow, ends.host[0], ends.host[1], now)
+            self.flows.touch(flow, ends.host[0], ends.host[1], now)
         try:
             self._v6.send(payload, ends.source, ends.host, ends.control, (ends.host_text, 0))
         except OSError as error:
@@ -157,7 +158,7 @@ class UdpV4ToV6(UdpTranslation):
         endpoints = (client, arrival.sender[1]), (mapped, arrival.port)
         host = verdict.server, verdict.port
         key = key_v4(*endpoints, host, verdict.source)
-        flow = self._flows.find(key)
+        flow = self.flows.find(key)
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
@@ -168,8 +169,8 @@ class UdpV4ToV6(UdpTranslation):
             if ends is None:
                 return self._refuse(FLOWS, arrival, icmp.PROHIBITED_V4, now)
             flow = Flow(key, address, ends)
-            self._flows.add(flow)
-            self._flows.touch(flow, host[0], host[1], now)
+            self.flows.add(flow)
+            self.flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
             flow.opened = now
             self._reports.begun(flow, now)

@@ -91,7 +91,7 @@ class UdpV6ToV4(UdpTranslation):
             ends.hops_left = hops_left
         if now >= path.fresh:
             path.fresh = now + LOOK
-            self._flows.touch(path.flow, path.server, path.to[1], now)
+            self.flows.touch(path.flow, path.server, path.to[1], now)
         path.flow.sent += len(payload)
         if path.twin:
             self.send_back(path.twin, payload, path.seen_as, now)
@@ -123,7 +123,7 @@ class UdpV6ToV4(UdpTranslation):
         source = verdict.source4
         zone = arrival.scope if client >> 118 == 0xFE80 >> 6 else 0
         key = key_v6((client, arrival.sender[1]), zone, prefix, source)
-        flow = self._flows.find(key)
+        flow = self.flows.find(key)
         if flow is None:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6, now)
@@ -133,8 +133,8 @@ class UdpV6ToV4(UdpTranslation):
                 flow = self._open(key, (*arrival.sender, zone), prefix, source)
             except OSError:
                 return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6, now)
-            self._flows.add(flow)
-            self._flows.touch(flow, server, arrival.port, now)
+            self.flows.add(flow)
+            self.flows.touch(flow, server, arrival.port, now)
             flow.first = server, arrival.port
             flow.opened = now
             self._reports.begun(flow, now)
@@ -195,13 +195,13 @@ class UdpV6ToV4(UdpTranslation):
         flow = self._by_endpoint.get((from_packed(arrival.destination), arrival.port))
         if flow is None:
             return None
-        return flow if self._flows.lets_in(flow, number(arrival.sender[0]), now) else None
+        return flow if self.flows.lets_in(flow, number(arrival.sender[0]), now) else None
 
     def send_back(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
         """Send on to the client of *flow* what arrived from an IPv4 endpoint."""
         ends = flow.ends
         path = ends.return_paths.get(source) or self._return_path(flow, source, now)
-        if not self._flows.lets_in(flow, path.peer, now):
+        if not self.flows.lets_in(flow, path.peer, now):
             self._counters.refused(FILTERED)
             return
         between = (path.source, source[1]), (flow.key[0], ends.client[1])
@@ -216,9 +216,9 @@ class UdpV6ToV4(UdpTranslation):
     def _return_path(self, flow: Flow, source: tuple[str, int], now: float) -> ReturnPath:
         """Return a new return path, remembered unless the filter refuses *source*."""
         path = ReturnPath(source, flow.ends)
-        if self._flows.lets_in(flow, path.peer, now):
+        if self.flows.lets_in(flow, path.peer, now):
             if self._return_paths >= MOST_RETURN_PATHS:
-                for other in self._flows:
+                for other in self.flows:
                     other.ends.return_paths.clear()
                 self._return_paths = 0
             flow.ends.return_paths[source] = path

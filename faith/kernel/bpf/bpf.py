@@ -13,6 +13,8 @@ import struct
 from functools import cache
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
+
 if TYPE_CHECKING:
     from typing import Any, Self
 
@@ -67,11 +69,16 @@ def syscall_number(machine: str, bits: int) -> int:
     return number
 
 
-class Descriptor:
-    """A descriptor of a BPF object, closed by `close` or at the end of a ``with`` block."""
+class Object:
+    """A BPF object by its descriptor, closed by `close` or at the end of a ``with`` block."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+
+    @classmethod
+    def adopt(cls, state: Any) -> Self:
+        """Adopt the object whose `state` the predecessor process left."""
+        return cls(state)
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -79,11 +86,16 @@ class Descriptor:
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
-        return self.fd
+        return Descriptor(self.fd)
 
     def close(self) -> None:
-        """Close the descriptor; the kernel frees an object that nothing refers to any more."""
-        os.close(self.fd)
+        """Close the descriptor; the kernel frees an object that nothing refers to any more.
+
+        A second call does nothing.
+        """
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
     def __enter__(self) -> Self:
         return self
@@ -92,25 +104,19 @@ class Descriptor:
         self.close()
 
 
-class Map(Descriptor):
+class Map(Object):
     """A BPF map; keys and values are octets of the sizes it was made with.
 
-    *name* is at most 15 letters, digits or underscores.  The methods and the constructor raise
-    OSError.
+    The methods raise OSError.
     """
 
-    def __init__(
-        self, kind: int, name: str, *, key: int, value: int, entries: int, flags: int = 0
-    ) -> None:
-        attributes = struct.pack("=7I16s", kind, key, value, entries, flags, 0, 0, name.encode())
-        super().__init__(_bpf(_MAP_CREATE, attributes))
-
     @classmethod
-    def resume(cls, fd: int) -> Self:
-        """Adopt the map that the predecessor process left open at *fd*."""
-        made = cls.__new__(cls)
-        made.fd = fd
-        return made
+    def create(
+        cls, kind: int, name: str, *, key: int, value: int, entries: int, flags: int = 0
+    ) -> Self:
+        """Make a map of *kind*; *name* is at most 15 letters, digits or underscores."""
+        attributes = struct.pack("=7I16s", kind, key, value, entries, flags, 0, 0, name.encode())
+        return cls(_bpf(_MAP_CREATE, attributes))
 
     def update(self, key: bytes, value: bytes) -> None:
         """Set *key* to *value*."""
@@ -139,7 +145,7 @@ class Map(Descriptor):
         _bpf(_MAP_DELETE, struct.pack("=I4xQQQ", self.fd, _address(key), 0, 0))
 
 
-def load(kind: int, name: str, code: bytes, attach: int) -> Descriptor:
+def load(kind: int, name: str, code: bytes, attach: int) -> Object:
     """Load the program *code*, for the attach type *attach*.
 
     Raises VerifierError when the verifier refuses it, and OSError when the kernel refuses it
@@ -162,7 +168,7 @@ def load(kind: int, name: str, code: bytes, attach: int) -> Descriptor:
 
 def _load(
     kind: int, name: str, code: bytes, attach: int, log: ctypes.Array[ctypes.c_char] | None
-) -> Descriptor:
+) -> Object:
     level, size, where = (1, len(log), ctypes.addressof(log)) if log else (0, 0, 0)
     attributes = struct.pack(
         "=IIQQIIQII16sII",
@@ -179,19 +185,19 @@ def _load(
         0,
         attach,
     )
-    return Descriptor(_bpf(_PROG_LOAD, attributes))
+    return Object(_bpf(_PROG_LOAD, attributes))
 
 
-def link(program: Descriptor, target: int, attach: int) -> Descriptor:
+def link(program: Object, target: int, attach: int) -> Object:
     """Attach *program* to *target*, the descriptor of a network namespace.
 
     It stays attached until the last descriptor of the link is closed.  Raises OSError.
     """
     attributes = struct.pack("=4I", program.fd, target, attach, 0)
-    return Descriptor(_bpf(_LINK_CREATE, attributes))
+    return Object(_bpf(_LINK_CREATE, attributes))
 
 
-def at_socket_lookup(name: str, code: bytes) -> Descriptor:
+def at_socket_lookup(name: str, code: bytes) -> Object:
     """Load the program *code* and attach it to this thread's network namespace.
 
     Returns the link: the program stays attached until its last descriptor is closed.  Raises the
@@ -204,7 +210,7 @@ def at_socket_lookup(name: str, code: bytes) -> Descriptor:
         return link(loaded, namespace.fileno(), ATTACH_SK_LOOKUP)
 
 
-def change_at_socket_lookup(attached: Descriptor, name: str, code: bytes) -> None:
+def change_at_socket_lookup(attached: Object, name: str, code: bytes) -> None:
     """Replace the program behind the link *attached* by the program *code*, atomically.
 
     Raises the errors of `load`, and OSError.

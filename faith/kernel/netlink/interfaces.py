@@ -53,7 +53,7 @@ class OwnAddress:
 def addresses() -> list[OwnAddress]:
     """Return all addresses of all interfaces, loopback included."""
     found = []
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         for family in (AF_INET, AF_INET6):
             bodies = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(family, 0, 0, 0, 0))
             found += [OwnAddress(body) for body in bodies if body[0] == family]

@@ -44,7 +44,7 @@ def held() -> dict[int, set[Network]]:
     Needs no privilege.  Raises OSError.
     """
     found: dict[int, set[Network]] = {}
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         for network, length, process in rtnetlink.local_ipv4(netlink, PROTOCOL):
             found.setdefault(process, set()).add((network, length))
     return found
@@ -70,7 +70,7 @@ def _change(kind: int, networks: Collection[Network], process: int, flags: int) 
     }
     bodies = (address.to_bytes(4, "big").join(of_length[length]) for address, length in networks)
     try:
-        with Netlink(NETLINK_ROUTE) as netlink:
+        with Netlink.create(NETLINK_ROUTE) as netlink:
             netlink.requests(kind, bodies, flags, ignored=(errno.ESRCH,))
     except OSError as error:
         raise setup_error(_STEP, error) from error
@@ -87,7 +87,7 @@ def on_link(networks: Iterable[Network]) -> Iterator[tuple[str, Network]]:
 
 def _subnets() -> Iterator[tuple[Network, str]]:
     """Return the IPv4 subnets on links where hosts are found by ARP, and their interfaces."""
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         links = rtnetlink.links(netlink)
         routes = list(rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_MAIN))
     for route in routes:

@@ -77,29 +77,32 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 class Netlink:
     """A netlink socket, closed on exec and at the end of its ``with`` block.
 
-    *groups* is a mask of multicast groups to join.  Every refusal of the kernel is an OSError with
-    its errno, and with the text of its extended acknowledgement where there is one.
+    Every refusal of the kernel is an OSError with its errno, and with the text of its extended
+    acknowledgement where there is one.
     """
 
     __slots__ = ("_sequence", "_socket")
 
-    @classmethod
-    def resume(cls, fd: int) -> Self:
-        """Adopt the socket that the predecessor process left open at *fd*."""
-        made = cls.__new__(cls)
-        made._sequence = 0
-        made._socket = _socket.socket(fileno=fd)
-        return made
-
-    def __init__(self, protocol: int, groups: int = 0) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         self._sequence = 0
-        self._socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, protocol)
+        self._socket = sock
+
+    @classmethod
+    def create(cls, protocol: int, groups: int = 0) -> Self:
+        """Open a socket of *protocol* that joins the multicast groups in the mask *groups*."""
+        sock = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW, protocol)
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
             try:
-                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+                sock.setsockopt(_SOL_NETLINK, option, 1)
             except OSError:  # older than Linux 4.20: plainer errors, unfiltered dumps
                 continue
-        self._socket.bind((0, groups))
+        sock.bind((0, groups))
+        return cls(sock)
+
+    @classmethod
+    def adopt(cls, fd: int) -> Self:
+        """Adopt the socket that the predecessor process left open at *fd*."""
+        return cls(_socket.socket(fileno=fd))
 
     def __enter__(self) -> Self:
         return self

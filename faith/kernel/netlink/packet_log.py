@@ -13,6 +13,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.netlink.netlink import (
     NETLINK_NETFILTER,
     Netlink,
@@ -24,7 +25,7 @@ from faith.kernel.netlink.netlink import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Self
+    from typing import Any, Self
 
 _CONFIG = 4 << 8 | 1  # NFNL_SUBSYS_ULOG, NFULNL_MSG_CONFIG
 _PACKET = 4 << 8 | 0
@@ -48,42 +49,43 @@ _STEP = "log packets"
 
 
 class PacketLog:
-    """The packets of a *group* of its own.  Raises SetupError.
+    """The packets of a *group* that *netlink* is bound to.
 
-    Construction needs CAP_NET_ADMIN; reading needs nothing.
+    Creation needs CAP_NET_ADMIN; reading needs nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, netlink: Netlink, group: int) -> None:
+        self._netlink = netlink
+        self.group = group
+        self._buffer = bytearray(_MESSAGE)
+
+    @classmethod
+    def create(cls) -> Self:
+        """Bind a socket to a group of its own.  Raises SetupError."""
         try:
-            netlink = Netlink(NETLINK_NETFILTER)
+            netlink = Netlink.create(NETLINK_NETFILTER)
         except OSError as error:
             raise setup_error(_STEP, error) from error
         try:
-            self._have(netlink, _bind(netlink))
+            return cls(netlink, _bind(netlink))
         except OSError as error:
             netlink.close()
             hint = "the kernel must have nfnetlink_log"
             raise setup_error(_STEP, error, hint) from error
 
     @classmethod
-    def resume(cls, fd: int, group: int) -> Self:
-        """Adopt the socket that the predecessor process left open at *fd*."""
-        made = cls.__new__(cls)
-        made._have(Netlink.resume(fd), group)
-        return made
+    def adopt(cls, state: Any) -> Self:
+        """Adopt the socket whose `state` the predecessor process left."""
+        fd, group = state
+        return cls(Netlink.adopt(fd), group)
 
-    def _have(self, netlink: Netlink, group: int) -> None:
-        self._netlink = netlink
-        self.group = group
-        self._buffer = bytearray(_MESSAGE)
+    def state(self) -> Any:
+        """Return the state that an upgrade passes to the successor process."""
+        return [Descriptor.of(self), self.group]
 
     def fileno(self) -> int:
         """Return the descriptor, which is readable while packets are queued."""
         return self._netlink.fileno()
-
-    def copy(self) -> PacketLog:
-        """Return another reader of the same queue; each packet goes to one of the readers."""
-        return self.resume(os.dup(self.fileno()), self.group)
 
     def close(self) -> None:
         """Close the descriptor; the group is free when the last copy is closed."""

@@ -60,7 +60,7 @@ _GROUPS = 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10
 def owners() -> dict[Prefix, int]:
     """Return the prefixes reserved on this host, each with `PROTOCOL` or `OF_DAEMONS`."""
     layouts = {metric: layout for layout, metric in METRICS.items()}
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         return {
             Prefix(route.network, route.length, layouts[route.metric]): owner
             for owner in _OURS
@@ -81,7 +81,7 @@ def reserve(*prefixes: Prefix, owner: int = PROTOCOL) -> None:
     all that can be reserved are.
     """
     try:
-        with Netlink(NETLINK_ROUTE) as netlink:
+        with Netlink.create(NETLINK_ROUTE) as netlink:
             there = owners()
             new = [_anyip(prefix, METRICS[prefix.layout], owner) for prefix in prefixes]
             netlink.requests(rtnetlink.RTM_NEWROUTE, new, NLM_F_CREATE | NLM_F_REPLACE)
@@ -101,7 +101,7 @@ def release(*prefixes: Prefix, owner: int | None = None) -> bool:
     either = {layout for prefix in prefixes for layout in (prefix, _other_layout(prefix)) if layout}
     found = [one for one in there if one in either]
     try:
-        with Netlink(NETLINK_ROUTE) as netlink:
+        with Netlink.create(NETLINK_ROUTE) as netlink:
             _delete(netlink, found)
     except OSError as error:
         raise setup_error(_step("release", prefixes), error) from error
@@ -163,7 +163,7 @@ def own_ipv6() -> list[tuple[int, int]]:
 
 
 def _own(family: int) -> list[tuple[int, int]]:
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         found = [
             route
             for route in rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=_OURS)
@@ -179,7 +179,7 @@ def _own(family: int) -> list[tuple[int, int]]:
 
 def local_ipv4() -> list[tuple[int, int]]:
     """Return the ``(network, length)`` pairs of IPv4 addresses that this host can connect from."""
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, but=_OURS)
         return [(route.network, route.length) for route in found if route.kind == rtnetlink.LOCAL]
 
@@ -199,7 +199,7 @@ def conflicts_of(prefixes: Iterable[Prefix]) -> Iterator[tuple[Prefix, str]]:
 
     The kernel's tables are read once for all of them; see `conflicts`.
     """
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         links = rtnetlink.links(netlink)
         addresses = rtnetlink.addresses(netlink)
         others = [
@@ -258,7 +258,7 @@ def _holds(network: int, length: int, inner: int, inner_length: int) -> bool:
 def forwarding_warnings() -> list[str]:
     """Return what keeps this host from relaying, as far as its addresses and routes show."""
     warnings = []
-    with Netlink(NETLINK_ROUTE) as netlink:
+    with Netlink.create(NETLINK_ROUTE) as netlink:
         if not any(map(_reachable, rtnetlink.addresses(netlink))):
             warnings.append(
                 "no interface has an IPv6 address beyond its own link: clients cannot reach this"
@@ -284,7 +284,7 @@ class Watch:
     __slots__ = ("_netlink",)
 
     def __init__(self) -> None:
-        self._netlink = Netlink(NETLINK_ROUTE, _GROUPS)
+        self._netlink = Netlink.create(NETLINK_ROUTE, _GROUPS)
 
     def __enter__(self) -> Self:
         return self

@@ -82,7 +82,7 @@ class Nftables:
     """The nftables of this network namespace, for one *family* of tables."""
 
     def __init__(self, netlink: Netlink | None = None, family: str = IP6) -> None:
-        self._netlink = netlink or Netlink(NETLINK_NETFILTER)
+        self._netlink = netlink or Netlink.create(NETLINK_NETFILTER)
         self._header = bytes([_FAMILIES[family], 0, 0, 0])
 
     def __enter__(self) -> Self:

@@ -76,7 +76,7 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self._netlink = Netlink(NETLINK_NETFILTER, _NOTIFICATIONS)
+        self._netlink = Netlink.create(NETLINK_NETFILTER, _NOTIFICATIONS)
 
     def fileno(self) -> int:
         return self._netlink.fileno()

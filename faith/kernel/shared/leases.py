@@ -13,10 +13,12 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.shared_memory import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     Network = tuple[int, int]
     """An IPv4 address and a prefix length."""
@@ -35,23 +37,37 @@ _OCTETS = 8 * _WORDS
 
 
 class Leases:
-    """The leases of the addresses of *networks*, in new memory or in that behind *descriptor*.
+    """The leases of the addresses of *networks*, in the memory behind *descriptor*.
 
     Times are seconds of the monotonic clock.
     """
 
-    def __init__(self, networks: Iterable[Network], descriptor: int | None = None) -> None:
-        self.networks = tuple(networks)
+    def __init__(self, descriptor: int, networks: tuple[Network, ...]) -> None:
+        self.networks = networks
         self._starts: list[tuple[int, int, int]] = []
         size = 0
-        for first, length in self.networks:
+        for first, length in networks:
             count = 1 << 32 - length
             self._starts.append((first, first + count, size))
             size += count
-        if descriptor is None:
-            descriptor = sealed("faith-leases", size * _OCTETS)
         self._descriptor = descriptor
         self._words = memoryview(mmap.mmap(descriptor, size * _OCTETS)).cast("Q")
+
+    @classmethod
+    def create(cls, networks: Iterable[Network]) -> Self:
+        """Make new memory, in which no address is leased."""
+        networks = tuple(networks)
+        addresses = sum(1 << 32 - length for _, length in networks)
+        return cls(sealed("faith-leases", addresses * _OCTETS), networks)
+
+    @classmethod
+    def adopt(cls, state: int, networks: Iterable[Network]) -> Self:
+        """Adopt the memory whose `state` the predecessor process left."""
+        return cls(state, tuple(networks))
+
+    def state(self) -> Descriptor:
+        """Return the descriptor of the memory, for an upgrade."""
+        return Descriptor(self._descriptor)
 
     def fileno(self) -> int:
         """Return the descriptor of the memory."""

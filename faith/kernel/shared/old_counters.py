@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.families import STATE, add
 from faith.kernel.shared.shared_memory import Mapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from faith.kernel.shared.families import Family, Layout
@@ -50,15 +51,15 @@ class OldCounters:
 
     def state(self) -> Mapping[str, Any]:
         """Return the state this was made of."""
-        return self._left
+        return {**self._left, "memory": Descriptor(self._left["memory"])}
 
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptor in the state."""
-        yield self._left["memory"]
-
-    def close_in_child(self) -> None:
-        """Close in a child what only an upgrade needs, and only read from now on."""
+    def only_read(self) -> None:
+        """In a forked process: write nothing from now on."""
         self._mapping.only_read(self._left["memory"])
+
+    def close(self) -> None:
+        """Close the descriptor; the counters can only be read from now on."""
+        self.only_read()
         os.close(self._left["memory"])
 
 

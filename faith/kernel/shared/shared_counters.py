@@ -10,11 +10,12 @@ from bisect import bisect_left
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, overload
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE, add
 from faith.kernel.shared.shared_memory import SharedMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any
 
     from faith.kernel.shared.families import Cells, Family, Layout
@@ -122,12 +123,4 @@ class Area:
             for family in layout.families
             if family.kind != STATE
         }
-        return {"memory": self._memory.fileno(), "width": self._width, "families": families}
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptor in the state."""
-        yield self._memory.fileno()
-
-    def close_in_child(self) -> None:
-        """Close in a child what only the maker needs."""
-        self._memory.close_in_child()
+        return {"memory": Descriptor.of(self._memory), "width": self._width, "families": families}

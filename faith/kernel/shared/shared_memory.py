@@ -95,18 +95,14 @@ class SharedMemory:
     def enter(self, number: int | None) -> None:
         """In a forked process: write part *number* from now on, or none, and read the others.
 
-        A program that writes elsewhere is killed by the kernel (SIGSEGV).
+        A program that writes elsewhere is killed by the kernel (SIGSEGV).  The descriptor, by which
+        it could be mapped anew, is still to be closed.  A second call changes nothing.
         """
         if not self._entered:
             self._entered = True
             start = 0 if number is None else number * self.stride
             end = 0 if number is None else start + self.stride
             self._mapping.only_read(self._file, start, end)
-
-    def close_in_child(self) -> None:
-        """In a forked process: close the descriptor, and write nothing if it has no part."""
-        self.enter(None)
-        os.close(self._file)
 
 
 def _map(address: int | None, octets: int, protection: int, descriptor: int, offset: int) -> int:

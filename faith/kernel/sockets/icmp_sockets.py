@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _socket
-import os
 import struct
 from typing import TYPE_CHECKING
 
@@ -52,14 +51,9 @@ def icmpv6_socket(kinds: Iterable[int]) -> _socket.socket:
     return sock
 
 
-def resumed(fd: int) -> _socket.socket:
+def adopt(fd: int) -> _socket.socket:
     """Adopt the socket that the predecessor process left open at *fd*."""
     return _socket.socket(fileno=fd)
-
-
-def copied(sock: _socket.socket) -> _socket.socket:
-    """Return the same socket with a duplicated descriptor."""
-    return _socket.socket(fileno=os.dup(sock.fileno()))
 
 
 def raw_socket(family: int, protocol: int) -> _socket.socket:

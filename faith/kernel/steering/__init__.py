@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["WAYS", "Steering", "bring_in", "change_ports", "taken_over"]
+__all__ = ["METHODS", "Steering", "adopt", "change_ports", "create"]
 
-_STARTS = {
-    "route": route.start,
-    "sk_lookup": sk_lookup.start,
-    "tproxy": tproxy.start,
-    "redirect": redirect.start,
+_CREATE = {
+    "route": route.create,
+    "sk_lookup": sk_lookup.create,
+    "tproxy": tproxy.create,
+    "redirect": redirect.create,
 }
-_RESUMES = {
-    "route": route.resume,
-    "sk_lookup": sk_lookup.resume,
-    "tproxy": tproxy.resume,
-    "redirect": redirect.resume,
+_ADOPT = {
+    "route": route.adopt,
+    "sk_lookup": sk_lookup.adopt,
+    "tproxy": tproxy.adopt,
+    "redirect": redirect.adopt,
 }
-METHODS = tuple(_STARTS)
+METHODS = tuple(_CREATE)
 """Every method, in the order in which "auto" tries them."""
 
 _FEW_PORTS = 16
 """Up to this many, listeners of their own cost less than a program at every lookup of the host."""
 
 
-def bring_in(
+def create(
     method: str,
     ports: Ports,
     prefixes: Iterable[Prefix],
@@ -53,9 +53,9 @@ def bring_in(
     """
     prefixes = tuple(prefixes)
     route.check_number(own)
-    methods, refused = _STARTS, ""
+    methods, refused = _CREATE, ""
     if method == "auto" and len(ports) > _FEW_PORTS:
-        methods = {name: start for name, start in _STARTS.items() if name != "route"}
+        methods = {name: make for name, make in _CREATE.items() if name != "route"}
         refused = f"route: {len(ports)} ports are more than {_FEW_PORTS}"
     step = f"steer ports {ports}"
     _, steering = first_fit(step, method, methods, ports, prefixes, workers, refused=refused)
@@ -71,12 +71,12 @@ def change_ports(steering: Steering, ports: Ports, own: Ports) -> Callable[[], N
     return steering.change_ports(ports, own)
 
 
-def taken_over(state: dict[str, Any]) -> Steering:
+def adopt(state: dict[str, Any]) -> Steering:
     """Adopt the steering that the predecessor process left, from its `Steering.state`.
 
     Nothing changes in the kernel: what lives by a descriptor has never been without one.
     """
-    return _RESUMES[state["way"]](state["listeners"], state["held"])
+    return _ADOPT[state["way"]](state["listeners"], state["held"])
 
 
 def _listen_too(steering: Steering, ports: Ports) -> None:

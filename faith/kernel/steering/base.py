@@ -6,6 +6,7 @@ import _socket
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import tcp_sockets
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
 class HeldState(Protocol):
     """A holder of descriptors, and of the kernel state that lives by them."""
-
-    def close(self) -> None:
-        """Close the descriptors."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
@@ -97,15 +92,9 @@ class Steering:
         """
         return {
             "way": self.method,
-            "listeners": [[sock.fileno() for sock in row] for row in self._rows()],
+            "listeners": [[Descriptor.of(sock) for sock in row] for row in self._rows()],
             "held": [thing.state() for thing in self._held],
         }
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors in the state."""
-        listeners = [listener.fileno() for listener in chain(*self._groups)]
-        return listeners + [thing.fileno() for thing in self._held]
 
     def listen(self, port: int) -> None:
         """Listen on *port* of the host's own addresses too.  Raises SetupError."""
@@ -138,22 +127,6 @@ class Steering:
 
         return change
 
-    def after_fork(self, worker: int | None) -> list[_socket.socket]:
-        """Keep, in a forked *worker* (counted from 0), its listeners, which are returned, and
-        nothing else.
-
-        None is a process that is no worker, and keeps none.  Everything else is closed here, so
-        that the kernel drops it when the parent dies; nothing is undone, not even by `close`.
-        """
-        self._undo.pop_all()
-        for thing in self._held:
-            thing.close()
-        kept = [] if worker is None else self.listeners[worker]
-        for listener in chain(*self._groups, *self._leaving):
-            if listener not in kept:
-                listener.close()
-        return kept
-
     def close(self) -> None:
         """Undo everything, in reverse order; a second call does nothing."""
         self._undo.close()
@@ -174,7 +147,7 @@ class Steering:
         self.close()
 
 
-def resume_groups(undo: ExitStack, listeners: list[list[int]]) -> list[list[_socket.socket]]:
+def adopt_groups(undo: ExitStack, listeners: list[list[int]]) -> list[list[_socket.socket]]:
     """Adopt the listeners of a `Steering.state`, in groups; *undo* closes them."""
     groups = [[_socket.socket(fileno=fd) for fd in group] for group in zip(*listeners, strict=True)]
     for listener in chain(*groups):

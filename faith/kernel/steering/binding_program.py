@@ -21,54 +21,31 @@ MOST_BINDINGS = 65536
 
 
 class BindingProgram:
-    """A BPF program that hands a pair's connections to one of *listeners*.  Raises SetupError."""
+    """A BPF program behind a *link* that hands connections of the pairs in a *map* to listeners."""
 
     method = "sk_lookup"
 
-    def __init__(self, listeners: Sequence[_socket.socket]) -> None:
-        with ExitStack() as undo:
-            try:
-                self._attach(undo, listeners)
-            except OSError as error:
-                raise capabilities.refusal("load a BPF program", error, *CAPABILITIES) from error
-            self._undo = undo.pop_all()
+    def __init__(self, map_: bpf.Map, link: bpf.Object) -> None:
+        self._map = map_
+        self._link = link
 
     @classmethod
-    def resume(cls, state: Any) -> Self:
+    def create(cls, listeners: Sequence[_socket.socket]) -> Self:
+        """Attach the program, which hands a pair to one of *listeners*.  Raises SetupError."""
+        try:
+            return cls(*_attached(listeners))
+        except OSError as error:
+            raise capabilities.refusal("load a BPF program", error, *CAPABILITIES) from error
+
+    @classmethod
+    def adopt(cls, state: Any) -> Self:
         """Adopt the program whose `state` the predecessor process left."""
-        made = cls.__new__(cls)
-        with ExitStack() as undo:
-            made._map = undo.enter_context(bpf.Map.resume(state[0]))
-            made._link = undo.enter_context(bpf.Descriptor(state[1]))
-            made._undo = undo.pop_all()
-        return made
+        pairs, link = state
+        return cls(bpf.Map.adopt(pairs), bpf.Object.adopt(link))
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
-        return self.descriptors
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep the program alive."""
-        return [self._map.fileno(), self._link.fileno()]
-
-    def _attach(self, undo: ExitStack, listeners: Sequence[_socket.socket]) -> None:
-        self._map = undo.enter_context(
-            bpf.Map(
-                bpf.MAP_HASH,
-                "faith_bindings",
-                key=PAIR_SIZE,
-                value=SLOT.size,
-                entries=MOST_BINDINGS,
-            )
-        )
-        with bpf.Map(
-            bpf.MAP_SOCKMAP, "faith_data", key=SLOT.size, value=8, entries=len(listeners)
-        ) as slots:
-            for number, listener in enumerate(listeners):
-                slots.update(SLOT.pack(number), struct.pack("=Q", listener.fileno()))
-            code = assemble(binding_program(self._map.fd, slots.fd))
-            self._link = undo.enter_context(bpf.at_socket_lookup("faith_bindings", code))
+        return [self._map.state(), self._link.state()]
 
     def put(self, pair: bytes, listener: int) -> None:
         """Steer *pair* to the listener of that index alone.  Raises OSError."""
@@ -79,5 +56,29 @@ class BindingProgram:
         self._map.delete(pair)
 
     def close(self) -> None:
-        """Stop steering; in a forked process, only close the descriptors."""
-        self._undo.close()
+        """Stop steering."""
+        self._link.close()
+        self._map.close()
+
+
+def _attached(listeners: Sequence[_socket.socket]) -> tuple[bpf.Map, bpf.Object]:
+    """Return the map of the pairs, and the link of the program.  Raises OSError."""
+    with ExitStack() as undo:
+        pairs = undo.enter_context(
+            bpf.Map.create(
+                bpf.MAP_HASH,
+                "faith_bindings",
+                key=PAIR_SIZE,
+                value=SLOT.size,
+                entries=MOST_BINDINGS,
+            )
+        )
+        with bpf.Map.create(
+            bpf.MAP_SOCKMAP, "faith_data", key=SLOT.size, value=8, entries=len(listeners)
+        ) as slots:
+            for number, listener in enumerate(listeners):
+                slots.update(SLOT.pack(number), struct.pack("=Q", listener.fileno()))
+            code = assemble(binding_program(pairs.fd, slots.fd))
+            link = bpf.at_socket_lookup("faith_bindings", code)
+        undo.pop_all()
+    return pairs, link

@@ -42,47 +42,59 @@ _RULES = (
 )
 
 
-class BindingTable(OwnedTable):
-    """An nftables table that hands a pair's connections to one of *listeners*, on ``[::1]``.
+class _Table(OwnedTable):
+    def put(self, pair: bytes, port: bytes, *, again: bool) -> None:
+        self._nft.put(self._table.name, _PAIRS, pair, port, again=again)
 
-    Connections that a transparent socket bound to their very address waits for are left to it.
-    Raises SetupError.
+    def take(self, pair: bytes) -> None:
+        self._nft.take(self._table.name, _PAIRS, pair)
+
+
+class BindingTable:
+    """An nftables *table* that hands a pair's connections to a listener, on one of *ports*.
+
+    The pairs *there* are in the table.  Connections that a transparent socket bound to their very
+    address waits for are left to it.
     """
 
     method = "tproxy"
 
-    def __init__(self, listeners: Sequence[_socket.socket]) -> None:
-        chain = Chain("steer", _RULES, Hook("filter", "prerouting", _AFTER_MANGLE))
-        super().__init__("steer by tproxy", [chain], maps=[_PAIRS], suffix="-data")
-        self._ports = [listener.getsockname()[1].to_bytes(2, "big") for listener in listeners]
-        self._there: set[bytes] = set()
+    def __init__(self, table: _Table, ports: Sequence[bytes], there: set[bytes]) -> None:
+        self._table = table
+        self._ports = ports
+        self._there = there
 
     @classmethod
-    def resume(cls, state: Any) -> Self:
+    def create(cls, listeners: Sequence[_socket.socket]) -> Self:
+        """Make an empty table that leads to *listeners*, on ``[::1]``.  Raises SetupError."""
+        chain = Chain("steer", _RULES, Hook("filter", "prerouting", _AFTER_MANGLE))
+        table = _Table.create("steer by tproxy", [chain], maps=[_PAIRS], suffix="-data")
+        ports = [listener.getsockname()[1].to_bytes(2, "big") for listener in listeners]
+        return cls(table, ports, set())
+
+    @classmethod
+    def adopt(cls, state: Any) -> Self:
         """Adopt the table whose `state` the predecessor process left."""
-        owned, ports, there = state
-        made = super().resume(owned)
-        made._ports = list(map(bytes.fromhex, ports))
-        made._there = set(map(bytes.fromhex, there))
-        return made
+        table, ports, there = state
+        ports, there = list(map(bytes.fromhex, ports)), set(map(bytes.fromhex, there))
+        return cls(_Table.adopt(table), ports, there)
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
         ports = [port.hex() for port in self._ports]
-        return [super().state(), ports, [pair.hex() for pair in self._there]]
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptor that keeps the table alive, in a list."""
-        return [self.fileno()]
+        return [self._table.state(), ports, [pair.hex() for pair in self._there]]
 
     def put(self, pair: bytes, listener: int) -> None:
         """Steer *pair* to the listener of that index alone.  Raises OSError."""
         again = pair in self._there
-        self._nft.put(self._table.name, _PAIRS, pair, self._ports[listener], again=again)
+        self._table.put(pair, self._ports[listener], again=again)
         self._there.add(pair)
 
     def take(self, pair: bytes) -> None:
         """Stop steering *pair*.  Raises OSError, with ENOENT when it was not steered."""
-        self._nft.take(self._table.name, _PAIRS, pair)
+        self._table.take(pair)
         self._there.discard(pair)
+
+    def close(self) -> None:
+        """Stop steering: the kernel deletes the table with the last copy of its descriptor."""
+        self._table.close()

@@ -29,31 +29,34 @@ _NETWORKS = {IP: Set("networks", ADDRESS4), IP6: Set("networks", ADDRESS)}
 
 
 class DatagramSteering:
-    """The steering of datagrams for the networks of `replace` to *sock*, of `udp_sockets.arrivals`.
+    """The steering of datagrams for the networks of `replace`, *by* a program or a table.
 
-    *method* is "sk_lookup", "tproxy", or anything else for the first of them that works.  It lasts
-    until `close`, or until the last copy of its descriptors is closed.  Raises SetupError.
+    It lasts until `close`, or until the last copy of its descriptors is closed.
     """
 
-    def __init__(self, sock: _socket.socket, method: str) -> None:
-        self.method, self._by = first_fit("steer UDP", method, _STARTS, sock)
+    def __init__(self, method: str, by: Lookup | _Table) -> None:
+        self.method = method
+        self._by = by
 
     @classmethod
-    def resume(cls, sock: _socket.socket, state: Any) -> Self:
+    def create(cls, sock: _socket.socket, method: str) -> Self:
+        """Steer nothing yet to *sock*, of `udp_sockets.arrivals`.
+
+        *method* is "sk_lookup", "tproxy", or anything else for the first of them that works.
+        Raises SetupError.
+        """
+        return cls(*first_fit("steer UDP", method, _METHODS, sock))
+
+    @classmethod
+    def adopt(cls, state: Any, sock: _socket.socket) -> Self:
         """Adopt the steering to the same socket whose `state` the predecessor process left."""
-        made = cls.__new__(cls)
-        made.method, held = state
-        made._by = _Table.resume(held) if made.method == "tproxy" else Lookup.resume(sock, held)
-        return made
+        method, held = state
+        by = _Table.adopt(held) if method == "tproxy" else Lookup.adopt(held, sock)
+        return cls(method, by)
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [self.method, self._by.state()]
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep the steering alive."""
-        return self._by.descriptors
 
     def replace(self, networks: Collection[Network], holes: Collection[Network] = ()) -> None:
         """Steer exactly *networks*, except *holes*.
@@ -63,49 +66,44 @@ class DatagramSteering:
         self._by.replace(networks, holes)
 
     def close(self) -> None:
-        """Stop steering; in a forked process, only close the descriptors."""
+        """Stop steering."""
         self._by.close()
 
 
 def _lookup(sock: _socket.socket) -> Lookup:
-    return Lookup(sock, ALL_PORTS, ())
+    return Lookup.create(sock, ALL_PORTS, ())
 
 
 class _Table(OwnedTable):
-    """A table ``faith-<pid>-udp`` that hands datagrams to *sock*."""
-
-    def __init__(self, sock: _socket.socket) -> None:
-        host, port = sock.getsockname()[:2]
-        family, prefix, matched, where = (
-            (IP6, "ip6", daddr_in, f"[{host}]")
-            if sock.family == _socket.AF_INET6
-            else (IP, "ip", daddr4_in, host)
-        )
-        networks = _NETWORKS[family]
-        rule = Rule(
-            f"{prefix} daddr @{networks.name} meta l4proto udp tproxy to {where}:{port} accept",
-            matched(networks.name) + l4proto(UDP) + to(ip_address(host).packed, port) + accept(),
-        )
-        chain = Chain("steer", (rule,), Hook("filter", "prerouting", MANGLE))
-        super().__init__(
-            "steer UDP by tproxy", [chain], sets=[networks], suffix="-udp", family=family
-        )
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptor that keeps the table alive, in a list."""
-        return [self.fileno()]
+    """A table ``faith-<pid>-udp`` that hands datagrams to a socket."""
 
     def replace(self, networks: Collection[Network], holes: Collection[Network] = ()) -> None:
         """As `DatagramSteering.replace`."""
         some = _NETWORKS[self._table.family]
         bits = 8 * some.kind.octets
-        with self._explained():
-            wanted = without(ranges(networks, bits), ranges(holes, bits))
-            self._nft.refill(self._table.name, some.of(wanted))
+        self.refill(some.of(without(ranges(networks, bits), ranges(holes, bits))))
 
 
-_STARTS: dict[str, Callable[[_socket.socket], Lookup | _Table]] = {
+def _table(sock: _socket.socket) -> _Table:
+    """Make a table that hands datagrams to *sock*.  Raises SetupError."""
+    host, port = sock.getsockname()[:2]
+    family, prefix, matched, where = (
+        (IP6, "ip6", daddr_in, f"[{host}]")
+        if sock.family == _socket.AF_INET6
+        else (IP, "ip", daddr4_in, host)
+    )
+    networks = _NETWORKS[family]
+    rule = Rule(
+        f"{prefix} daddr @{networks.name} meta l4proto udp tproxy to {where}:{port} accept",
+        matched(networks.name) + l4proto(UDP) + to(ip_address(host).packed, port) + accept(),
+    )
+    chain = Chain("steer", (rule,), Hook("filter", "prerouting", MANGLE))
+    return _Table.create(
+        "steer UDP by tproxy", [chain], sets=[networks], suffix="-udp", family=family
+    )
+
+
+_METHODS: dict[str, Callable[[_socket.socket], Lookup | _Table]] = {
     "sk_lookup": _lookup,
-    "tproxy": _Table,
+    "tproxy": _table,
 }

@@ -29,7 +29,7 @@ from faith.kernel.steering.owned import CAPABILITIES, MANGLE, OwnedTable
 from faith.translation.ranges import ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any, Self
 
     from faith.kernel.nft.ruleset import Range
@@ -57,32 +57,24 @@ _WHOLE = Rule(
 
 
 class _Table6(OwnedTable):
-    def __init__(self, group: int) -> None:
-        rule = Rule(
-            f"ip6 daddr @prefixes icmpv6 type echo-request {_hand_over_text(group)}",
-            daddr_in("prefixes") + icmpv6_type(ECHO_REQUEST) + log(group, _AT_ONCE) + drop(),
-        )
-        chains = (
-            Chain("ping", (rule,), _HOOK),
-            Chain("whole", (_WHOLE,), Hook("filter", "prerouting", MANGLE)),
-        )
-        sets = [Set.of_prefixes("prefixes", ())]
-        super().__init__(_STEP, chains, sets=sets, suffix=_SUFFIX)
-
     def fill(self, prefixes: Iterable[Prefix]) -> None:
-        with self._explained():
-            self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
+        self.refill(Set.of_prefixes("prefixes", prefixes))
+
+
+def _table6(group: int) -> _Table6:
+    rule = Rule(
+        f"ip6 daddr @prefixes icmpv6 type echo-request {_hand_over_text(group)}",
+        daddr_in("prefixes") + icmpv6_type(ECHO_REQUEST) + log(group, _AT_ONCE) + drop(),
+    )
+    chains = (
+        Chain("ping", (rule,), _HOOK),
+        Chain("whole", (_WHOLE,), Hook("filter", "prerouting", MANGLE)),
+    )
+    sets = [Set.of_prefixes("prefixes", ())]
+    return _Table6.create(_STEP, chains, sets=sets, suffix=_SUFFIX)
 
 
 class _Table4(OwnedTable):
-    def __init__(self, group: int) -> None:
-        rule = Rule(
-            f"ip daddr @networks icmp type echo-request {_hand_over_text(group)}",
-            daddr4_in("networks") + icmp_type(ECHO_REQUEST4) + log(group, _AT_ONCE) + drop(),
-        )
-        chain = Chain("ping", (rule,), _HOOK)
-        super().__init__(_STEP, [chain], sets=[_NETWORKS], suffix=_SUFFIX, family=IP)
-
     def fill(self, wanted: Iterable[Range]) -> None:
         with self._explained():
             there, here = set(self._nft.ranges(self._table.name, _NETWORKS)), set(wanted)
@@ -91,31 +83,43 @@ class _Table4(OwnedTable):
                 self._nft.change(self._table.name, _NETWORKS, added, removed)
 
 
-class EchoCapture:
-    """The capture of echo requests to the prefixes and networks set, which `packets` delivers.
+def _table4(group: int) -> _Table4:
+    rule = Rule(
+        f"ip daddr @networks icmp type echo-request {_hand_over_text(group)}",
+        daddr4_in("networks") + icmp_type(ECHO_REQUEST4) + log(group, _AT_ONCE) + drop(),
+    )
+    chain = Chain("ping", (rule,), _HOOK)
+    return _Table4.create(_STEP, [chain], sets=[_NETWORKS], suffix=_SUFFIX, family=IP)
 
-    The reader of `packets` has to answer them.  Raises SetupError.
+
+class EchoCapture:
+    """The capture of echo requests by the tables *v6* and *v4*, which *packets* delivers.
+
+    The reader of *packets* has to answer them.
     """
 
-    packets: PacketLog
-
-    def __init__(self) -> None:
-        with ExitStack() as undo:
-            self.packets = PacketLog()
-            undo.callback(self.packets.close)
-            self._v6 = _Table6(self.packets.group)
-            undo.callback(self._v6.close)
-            self._v4 = _Table4(self.packets.group)
-            undo.pop_all()
+    def __init__(self, packets: PacketLog, v6: _Table6, v4: _Table4) -> None:
+        self.packets = packets
+        self._v6 = v6
+        self._v4 = v4
 
     @classmethod
-    def resume(cls, state: Any) -> Self:
+    def create(cls) -> Self:
+        """Make the tables, which capture nothing yet.  Raises SetupError."""
+        with ExitStack() as undo:
+            packets = PacketLog.create()
+            undo.callback(packets.close)
+            v6 = _table6(packets.group)
+            undo.callback(v6.close)
+            v4 = _table4(packets.group)
+            undo.pop_all()
+        return cls(packets, v6, v4)
+
+    @classmethod
+    def adopt(cls, state: Any) -> Self:
         """Adopt the capture whose `state` the predecessor process left."""
         packets, v6, v4 = state
-        made = cls.__new__(cls)
-        made.packets = PacketLog.resume(*packets)
-        made._v6, made._v4 = _Table6.resume(v6), _Table4.resume(v4)
-        return made
+        return cls(PacketLog.adopt(packets), _Table6.adopt(v6), _Table4.adopt(v4))
 
     def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
         """Capture the requests to exactly these prefixes.  Raises SetupError."""
@@ -127,12 +131,7 @@ class EchoCapture:
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
-        packets = self.packets.fileno(), self.packets.group
-        return [packets, self._v6.state(), self._v4.state()]
-
-    def descriptors(self) -> Iterator[int]:
-        """Return the descriptors in the state."""
-        yield from (self.packets.fileno(), self._v6.fileno(), self._v4.fileno())
+        return [self.packets.state(), self._v6.state(), self._v4.state()]
 
     def close(self) -> None:
         """Stop; the kernel deletes the tables with the last copy of the descriptors."""

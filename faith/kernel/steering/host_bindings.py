@@ -11,12 +11,14 @@ from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.steering.base import listen
 from faith.kernel.steering.binding_program import BindingProgram
 from faith.kernel.steering.binding_table import BindingTable
 from faith.kernel.steering.first_fit import first_fit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     Pair = tuple[str, str]
@@ -33,67 +35,65 @@ class Steered(Protocol):
 
     method: str
 
-    @classmethod
-    def resume(cls, state: Any) -> Self: ...
     def state(self) -> Any: ...
-    @property
-    def descriptors(self) -> list[int]: ...
     def put(self, pair: bytes, listener: int) -> None: ...
     def take(self, pair: bytes) -> None: ...
     def close(self) -> None: ...
 
 
 class HostBindings:
-    """The steering of pairs to the *listeners*, one for each of *workers*; it ends with the
-    process.
+    """The steering of pairs to the *listeners*, one for each worker; it ends with the process.
 
-    *method* is "sk_lookup" or "tproxy".  Raises SetupError when the kernel can do neither.
+    *holders* are the workers that asked for each pair.
     """
 
-    def __init__(self, workers: int) -> None:
-        self._holders: dict[Pair, list[int]] = {}
-        self._held: Counter[int] = Counter()
+    def __init__(
+        self,
+        listeners: Sequence[_socket.socket],
+        steered: Steered,
+        holders: dict[Pair, list[int]],
+    ) -> None:
+        self.listeners = listeners
+        self._steered = steered
+        self._holders = holders
+        self._held = Counter(worker for its in holders.values() for worker in its)
+
+    @classmethod
+    def create(cls, workers: int) -> Self:
+        """Make a listener for each of *workers*, by "sk_lookup" or "tproxy".
+
+        Raises SetupError when the kernel can do neither.
+        """
         with ExitStack() as undo:
-            self.listeners = [listen(undo, "::1", 0, 1)[0] for _ in range(workers)]
-            self._steered: Steered
-            _, self._steered = first_fit(_STEP, "", _KINDS, self.listeners)
-            undo.callback(self._steered.close)
-            self._undo = undo.pop_all()
+            listeners = [listen(undo, "::1", 0, 1)[0] for _ in range(workers)]
+            makers: dict[str, Callable[..., Steered]] = {
+                name: kind.create for name, kind in _KINDS.items()
+            }
+            _, steered = first_fit(_STEP, "", makers, listeners)
+            undo.pop_all()
+        return cls(listeners, steered, {})
+
+    @classmethod
+    def adopt(cls, state: dict[str, Any]) -> Self:
+        """Adopt the bindings whose `state` the predecessor process left."""
+        listeners = [_socket.socket(fileno=fd) for fd in state["listeners"]]
+        steered = _KINDS[state["way"]].adopt(state["steered"])
+        holders = {(client, mapped): its for client, mapped, its in state["holders"]}
+        return cls(listeners, steered, holders)
 
     @property
     def method(self) -> str:
         """The steering method."""
         return self._steered.method
 
-    @classmethod
-    def resume(cls, state: dict[str, Any]) -> Self:
-        """Adopt the bindings whose `state` the predecessor process left."""
-        made = cls.__new__(cls)
-        made._holders = {(client, mapped): its for client, mapped, its in state["holders"]}
-        made._held = Counter(worker for its in made._holders.values() for worker in its)
-        with ExitStack() as undo:
-            made.listeners = [_socket.socket(fileno=fd) for fd in state["listeners"]]
-            for listener in made.listeners:
-                undo.callback(listener.close)
-            made._steered = _KINDS[state["way"]].resume(state["steered"])
-            undo.callback(made._steered.close)
-            made._undo = undo.pop_all()
-        return made
-
     def state(self) -> dict[str, Any]:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return {
             "holders": [[*pair, its] for pair, its in self._holders.items()],
-            "listeners": [listener.fileno() for listener in self.listeners],
+            "listeners": [Descriptor.of(listener) for listener in self.listeners],
             "way": self.method,
             "steered": self._steered.state(),
         }
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors in the state."""
-        listeners = [listener.fileno() for listener in self.listeners]
-        return listeners + self._steered.descriptors
 
     def steer(self, pair: Pair, worker: int) -> None:
         """Steer *pair* to *worker*, unless another worker asked for it before.  Raises OSError."""
@@ -126,8 +126,10 @@ class HostBindings:
                 self.unsteer(pair, worker)
 
     def close(self) -> None:
-        """Stop steering; in a forked process, only close the descriptors."""
-        self._undo.close()
+        """Stop steering."""
+        self._steered.close()
+        for listener in self.listeners:
+            listener.close()
 
 
 def _key(pair: Pair) -> bytes:

@@ -44,48 +44,47 @@ _NOBODYS = SLOT.pack(1)  # the slot has no socket: the kernel goes on as if ther
 
 
 class Lookup:
-    """The steering of *ports* of *networks*, except *holes*, to *sock*.
+    """The steering to *sock* of the *networks* in a map, by the program behind a *link*.
 
-    Family and protocol are those of the socket, which is bound, and listening if it is a TCP
-    socket.  It lasts until `close`, or until the last copy of its descriptors is closed.  Raises
-    PermissionNeeded, and SetupError when the kernel (before Linux 5.9) cannot do it.
+    Family and protocol are those of the socket.  It lasts until `close`, or until the last copy of
+    its descriptors is closed.
     """
 
-    def __init__(
-        self,
+    def __init__(self, sock: _socket.socket, networks: NetworkMap, link: bpf.Object) -> None:
+        self._sock = sock
+        self.networks = networks
+        self.link = link
+
+    @classmethod
+    def create(
+        cls,
         sock: _socket.socket,
         ports: Ports,
         networks: Iterable[Network],
         holes: Iterable[Network] = (),
-    ) -> None:
-        self._sock = sock
+    ) -> Self:
+        """Steer *ports* of *networks*, except *holes*, to *sock*.
+
+        The socket is bound, and listening if it is a TCP socket.  Raises PermissionNeeded, and
+        SetupError when the kernel (before Linux 5.9) cannot do it.
+        """
         with ExitStack() as undo, explained("bring in the sk_lookup program"):
-            self.networks = undo.enter_context(NetworkMap(flow_of(sock)))
-            self.networks.replace(networks, holes)
-            with _program(sock, self.networks, ports) as code:
-                self.link = undo.enter_context(bpf.at_socket_lookup(_NAME, code))
-            self._undo = undo.pop_all()
+            known = undo.enter_context(NetworkMap.create(flow_of(sock)))
+            known.replace(networks, holes)
+            with _program(sock, known, ports) as code:
+                link = bpf.at_socket_lookup(_NAME, code)
+            undo.pop_all()
+        return cls(sock, known, link)
 
     @classmethod
-    def resume(cls, sock: _socket.socket, state: Any) -> Self:
+    def adopt(cls, state: Any, sock: _socket.socket) -> Self:
         """Adopt the steering to the same socket whose `state` the predecessor process left."""
-        made = cls.__new__(cls)
-        made._sock = sock
         networks, link = state
-        with ExitStack() as undo:
-            made.networks = undo.enter_context(NetworkMap.take(flow_of(sock), networks))
-            made.link = undo.enter_context(bpf.Descriptor(link))
-            made._undo = undo.pop_all()
-        return made
+        return cls(sock, NetworkMap.adopt(networks, flow_of(sock)), bpf.Object.adopt(link))
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         return [self.networks.state(), self.link.state()]
-
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep the steering alive."""
-        return [self.networks.fileno(), self.link.fileno()]
 
     def replace(self, networks: Iterable[Network], holes: Iterable[Network] = ()) -> None:
         """Steer exactly *networks*, except *holes*.
@@ -103,8 +102,9 @@ class Lookup:
             bpf.change_at_socket_lookup(self.link, _NAME, code)
 
     def close(self) -> None:
-        """Stop steering; in a forked process, only close the descriptors."""
-        self._undo.close()
+        """Stop steering."""
+        self.link.close()
+        self.networks.close()
 
     def __enter__(self) -> Self:
         return self
@@ -113,14 +113,21 @@ class Lookup:
         self.close()
 
 
-class NetworkMap(bpf.Map):
+class NetworkMap:
     """The networks that a program for *flow* matches; the longest that contains an address decides.
 
-    A match of a hole leaves the packet to the kernel.
+    A match of a hole leaves the packet to the kernel.  The *map* has the *current* entries.
     """
 
-    def __init__(self, flow: Flow) -> None:
-        super().__init__(
+    def __init__(self, flow: Flow, map_: bpf.Map, current: dict[bytes, bytes]) -> None:
+        self._flow = flow
+        self._map = map_
+        self._current = current
+
+    @classmethod
+    def create(cls, flow: Flow) -> Self:
+        """Make an empty map.  Raises OSError."""
+        made = bpf.Map.create(
             bpf.MAP_LPM_TRIE,
             "faith_networks",
             key=flow.network_key.size,
@@ -128,22 +135,34 @@ class NetworkMap(bpf.Map):
             entries=2 * MOST_NETWORKS,  # a change adds everything new before it removes the old
             flags=bpf.NO_PREALLOC,
         )
-        self._flow = flow
-        self._current: dict[bytes, bytes] = {}
+        return cls(flow, made, {})
 
     @classmethod
-    def take(cls, flow: Flow, state: Any) -> Self:
+    def adopt(cls, state: Any, flow: Flow) -> Self:
         """Adopt the map whose `state` the predecessor process left."""
-        fd, current = state
-        made = cls.resume(fd)
-        made._flow = flow
-        made._current = {bytes.fromhex(key): SLOT.pack(slot) for key, slot in current.items()}
-        return made
+        held, slots = state
+        current = {bytes.fromhex(key): SLOT.pack(slot) for key, slot in slots.items()}
+        return cls(flow, bpf.Map.adopt(held), current)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor of the map."""
+        return self._map.fd
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process."""
         slots = {key.hex(): SLOT.unpack(slot)[0] for key, slot in self._current.items()}
-        return [self.fd, slots]
+        return [self._map.state(), slots]
+
+    def close(self) -> None:
+        """Close the map."""
+        self._map.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
     def _keys(self, networks: Iterable[Network]) -> Iterator[bytes]:
         pack, octets = self._flow.network_key.pack, self._flow.octets
@@ -156,10 +175,10 @@ class NetworkMap(bpf.Map):
         if len(wanted) > MOST_NETWORKS:
             raise SetupError("steer networks", f"{len(wanted)} are more than {MOST_NETWORKS}")
         with explained("steer networks"):
-            self.update_all(dict(wanted.items() - self._current.items()))
+            self._map.update_all(dict(wanted.items() - self._current.items()))
             self._current |= wanted
             for key in self._current.keys() - wanted.keys():
-                self.delete(key)
+                self._map.delete(key)
                 del self._current[key]
 
 
@@ -169,13 +188,15 @@ def flow_of(sock: _socket.socket) -> Flow:
 
 
 @contextmanager
-def _program(sock: _socket.socket, networks: bpf.Map, ports: Ports) -> Iterator[bytes]:
+def _program(sock: _socket.socket, networks: NetworkMap, ports: Ports) -> Iterator[bytes]:
     """Make the program for *sock*; once loaded, it keeps the maps that this block has open."""
     with (
-        bpf.Map(
+        bpf.Map.create(
             bpf.MAP_ARRAY, "faith_ports", key=SLOT.size, value=BITMAP_SIZE, entries=1
         ) as port_set,
-        bpf.Map(bpf.MAP_SOCKMAP, "faith_sockets", key=SLOT.size, value=8, entries=1) as sockets,
+        bpf.Map.create(
+            bpf.MAP_SOCKMAP, "faith_sockets", key=SLOT.size, value=8, entries=1
+        ) as sockets,
     ):
         port_set.update(_OURS, bitmap(ports))
         sockets.update(_OURS, struct.pack("=Q", sock.fileno()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from faith.kernel.nft.expressions import TCP, accept, daddr4_in, l4proto, leave, socket_of_its_own
 from faith.kernel.nft.expressions import tproxy as to
 from faith.kernel.nft.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
-from faith.kernel.steering.base import Steering, listen, resume_groups
+from faith.kernel.steering.base import Steering, adopt_groups, listen
 from faith.kernel.steering.first_fit import first_fit
 from faith.kernel.steering.lookup import Lookup
 from faith.kernel.steering.owned import MANGLE, OwnedTable
@@ -63,32 +63,32 @@ class MappedSteering(Steering):
         self._steer(networks, holes)
 
 
-def bring_in(method: str, workers: int) -> MappedSteering:
+def create(method: str, workers: int) -> MappedSteering:
     """Make listeners for each of *workers*, to which nothing is steered yet.
 
     *method* is "sk_lookup", "tproxy", or anything else for the first of them that works.  Raises
     SetupError.
     """
-    return first_fit("steer mapped networks", method, _STARTS, workers)[1]
+    return first_fit("steer mapped networks", method, _CREATE, workers)[1]
 
 
-def taken_over(state: dict[str, Any]) -> MappedSteering:
+def adopt(state: dict[str, Any]) -> MappedSteering:
     """Adopt the steering that the predecessor process left, from its `state`."""
     with ExitStack() as undo:
-        (group,) = resume_groups(undo, state["listeners"])
-        return _RESUMES[state["way"]](undo, group, state["held"])
+        (group,) = adopt_groups(undo, state["listeners"])
+        return _ADOPT[state["way"]](undo, group, state["held"])
 
 
-def _start_lookup(workers: int) -> MappedSteering:
+def _create_lookup(workers: int) -> MappedSteering:
     with ExitStack() as undo:
         group = listen(undo, _ADDRESS, 0, workers)
-        return _by_lookup(undo, group, Lookup(group[0], ALL_PORTS, ()))
+        return _by_lookup(undo, group, Lookup.create(group[0], ALL_PORTS, ()))
 
 
-def _resume_lookup(
+def _adopt_lookup(
     undo: ExitStack, group: Sequence[_socket.socket], held: list[Any]
 ) -> MappedSteering:
-    return _by_lookup(undo, group, Lookup.resume(group[0], held))
+    return _by_lookup(undo, group, Lookup.adopt(held, group[0]))
 
 
 def _by_lookup(undo: ExitStack, group: Sequence[_socket.socket], lookup: Lookup) -> MappedSteering:
@@ -98,33 +98,33 @@ def _by_lookup(undo: ExitStack, group: Sequence[_socket.socket], lookup: Lookup)
 
 
 class _Table(OwnedTable):
-    """A table ``ip faith-<pid>`` that hands connections to the listeners on *port*."""
-
-    def __init__(self, port: int) -> None:
-        rule = Rule(
-            f"{_STEERED} tproxy to {_ADDRESS}:{port} accept",
-            _STEERED_EXPRESSIONS + to(IPv4Address(_ADDRESS).packed, port) + accept(),
-        )
-        chain = Chain("steer", (_PINHOLES, rule), Hook("filter", "prerouting", MANGLE))
-        super().__init__("steer by tproxy", [chain], sets=[_NETWORKS], family=IP)
+    """A table ``ip faith-<pid>`` that hands connections to listeners."""
 
     def steer(self, networks: Collection[Network], holes: Collection[Network]) -> None:
         """Hand over connections to *networks* except *holes*.  Raises SetupError."""
-        wanted = without(ranges(networks, 32), ranges(holes, 32))
-        with self._explained():
-            self._nft.refill(self._table.name, _NETWORKS.of(wanted))
+        self.refill(_NETWORKS.of(without(ranges(networks, 32), ranges(holes, 32))))
 
 
-def _start_tproxy(workers: int) -> MappedSteering:
+def _table(port: int) -> _Table:
+    """Make a table that hands connections to the listeners on *port*.  Raises SetupError."""
+    rule = Rule(
+        f"{_STEERED} tproxy to {_ADDRESS}:{port} accept",
+        _STEERED_EXPRESSIONS + to(IPv4Address(_ADDRESS).packed, port) + accept(),
+    )
+    chain = Chain("steer", (_PINHOLES, rule), Hook("filter", "prerouting", MANGLE))
+    return _Table.create("steer by tproxy", [chain], sets=[_NETWORKS], family=IP)
+
+
+def _create_tproxy(workers: int) -> MappedSteering:
     with ExitStack() as undo:
         group = listen(undo, _ADDRESS, 0, workers)
-        return _by_tproxy(undo, group, _Table(group[0].getsockname()[1]))
+        return _by_tproxy(undo, group, _table(group[0].getsockname()[1]))
 
 
-def _resume_tproxy(
+def _adopt_tproxy(
     undo: ExitStack, group: Sequence[_socket.socket], held: list[Any]
 ) -> MappedSteering:
-    return _by_tproxy(undo, group, _Table.resume(held[0]))
+    return _by_tproxy(undo, group, _Table.adopt(held[0]))
 
 
 def _by_tproxy(undo: ExitStack, group: Sequence[_socket.socket], table: _Table) -> MappedSteering:
@@ -132,5 +132,5 @@ def _by_tproxy(undo: ExitStack, group: Sequence[_socket.socket], table: _Table) 
     return MappedSteering("tproxy", group, undo.pop_all(), [table], table.steer)
 
 
-_STARTS = {"sk_lookup": _start_lookup, "tproxy": _start_tproxy}
-_RESUMES = {"sk_lookup": _resume_lookup, "tproxy": _resume_tproxy}
+_CREATE = {"sk_lookup": _create_lookup, "tproxy": _create_tproxy}
+_ADOPT = {"sk_lookup": _adopt_lookup, "tproxy": _adopt_tproxy}

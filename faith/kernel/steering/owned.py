@@ -7,15 +7,17 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from faith.kernel.descriptor import Descriptor
 from faith.kernel.netlink.netlink import Netlink, setup_error
 from faith.kernel.nft.expressions import daddr_in, dport_in, leave, socket_of_its_own
 from faith.kernel.nft.nftables import Nftables
 from faith.kernel.nft.ruleset import IP6, Rule, Set, Table
-from faith.kernel.steering.base import Steering, resume_groups
+from faith.kernel.steering.base import Steering, adopt_groups
 
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any, Self
 
     from faith.kernel.nft.ruleset import Chain, Map
@@ -45,15 +47,21 @@ PINHOLES = Rule(
 
 
 class OwnedTable:
-    """A table ``faith-<pid>`` of *family*, with a *suffix*, made for *step*.
+    """A *table* that belongs to the socket of *nft*, made for *step*.
 
     It lasts until `close`, or until the last process that inherited the descriptor is gone: a
     forked worker closes its copy.  ``nft flush ruleset`` leaves it alone, and nobody else can
-    change it.  Raises SetupError.
+    change it.
     """
 
-    def __init__(
-        self,
+    def __init__(self, step: str, table: Table, nft: Nftables) -> None:
+        self._step = step
+        self._table = table
+        self._nft = nft
+
+    @classmethod
+    def create(
+        cls,
         step: str,
         chains: Iterable[Chain],
         *,
@@ -61,25 +69,23 @@ class OwnedTable:
         maps: Iterable[Map] = (),
         suffix: str = "",
         family: str = IP6,
-    ) -> None:
-        self._step = step
+    ) -> Self:
+        """Make a table ``faith-<pid>`` of *family*, with a *suffix*.  Raises SetupError."""
         name = f"faith-{os.getpid()}{suffix}"
-        self._table = Table(name, tuple(sets), tuple(chains), tuple(maps), family)
-        with ExitStack() as undo, self._explained():
-            self._nft = Nftables(family=family)
-            undo.callback(self._nft.close)
-            self._create()
+        table = Table(name, tuple(sets), tuple(chains), tuple(maps), family)
+        with ExitStack() as undo, _explained(step):
+            nft = Nftables(family=family)
+            undo.callback(nft.close)
+            _create(nft, table)
             undo.pop_all()
+        return cls(step, table, nft)
 
     @classmethod
-    def resume(cls, state: Any) -> Self:
+    def adopt(cls, state: Any) -> Self:
         """Adopt the table whose `state` the predecessor process left."""
-        fd, name, step, *family = state
-        made = cls.__new__(cls)
-        made._step = step
-        made._table = Table(name, (), (), (), *family)
-        made._nft = Nftables(Netlink.resume(fd), *family)
-        return made
+        fd, name, step, family = state
+        table = Table(name, (), (), (), family)
+        return cls(step, table, Nftables(Netlink.adopt(fd), family))
 
     def fileno(self) -> int:
         """Return the descriptor that keeps the table alive."""
@@ -88,56 +94,62 @@ class OwnedTable:
     def state(self) -> Any:
         """Return the state that an upgrade passes on: the table belongs to the socket, not the
         process."""
-        return [self.fileno(), self._table.name, self._step, self._table.family]
+        return [Descriptor.of(self), self._table.name, self._step, self._table.family]
 
-    def _create(self) -> None:
-        try:
-            self._nft.create(self._table)
-        except PermissionError:
-            if not self._nft.exists(self._table.name):
-                raise
-            raise FileExistsError(
-                errno.EEXIST,
-                f"the table {self._table.family} {self._table.name} belongs to another process",
-            ) from None
+    def refill(self, elements: Set) -> None:
+        """Replace the elements of a set, in one step.
+
+        Needs CAP_NET_ADMIN still; raises SetupError, and then the old ones stay.
+        """
+        with self._explained():
+            self._nft.refill(self._table.name, elements)
 
     def close(self) -> None:
         """Close the descriptor; the kernel deletes the table with the last copy."""
         self._nft.close()
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Translate an OSError of the kernel into a SetupError."""
-        try:
-            yield
-        except OSError as error:
-            raise setup_error(self._step, error, _HINTS.get(error.errno or 0, "")) from error
+    def _explained(self) -> AbstractContextManager[None]:
+        return _explained(self._step)
+
+
+def _create(nft: Nftables, table: Table) -> None:
+    try:
+        nft.create(table)
+    except PermissionError:
+        if not nft.exists(table.name):
+            raise
+        raise FileExistsError(
+            errno.EEXIST, f"the table {table.family} {table.name} belongs to another process"
+        ) from None
+
+
+@contextmanager
+def _explained(step: str) -> Iterator[None]:
+    """Translate an OSError of the kernel into the SetupError of *step*."""
+    try:
+        yield
+    except OSError as error:
+        raise setup_error(step, error, _HINTS.get(error.errno or 0, "")) from error
 
 
 class SteeringTable(OwnedTable):
-    """The table of a steering method, with the sets ``prefixes`` and ``ports`` for its chains.
-
-    `PINHOLES` comes first in a chain.
-    """
-
-    def __init__(
-        self, method: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
-    ) -> None:
-        sets = Set.of_prefixes("prefixes", prefixes), Set.of_ports("ports", ports)
-        super().__init__(f"steer by {method}", chains, sets=sets)
+    """The table of a steering method, with the sets ``prefixes`` and ``ports`` for its chains."""
 
     def set_prefixes(self, prefixes: Iterable[Prefix]) -> None:
-        """Steer exactly *prefixes*, in one step.
-
-        Needs CAP_NET_ADMIN still; raises SetupError, and then the old ones stay.
-        """
-        with self._explained():
-            self._nft.refill(self._table.name, Set.of_prefixes("prefixes", prefixes))
+        """Steer exactly *prefixes*: `refill`."""
+        self.refill(Set.of_prefixes("prefixes", prefixes))
 
     def set_ports(self, ports: Ports) -> None:
-        """Steer exactly *ports*, in one step; otherwise as `set_prefixes`."""
-        with self._explained():
-            self._nft.refill(self._table.name, Set.of_ports("ports", ports))
+        """Steer exactly *ports*: `refill`."""
+        self.refill(Set.of_ports("ports", ports))
+
+
+def steering_table(
+    method: str, ports: Ports, prefixes: Iterable[Prefix], chains: Iterable[Chain]
+) -> SteeringTable:
+    """Make the table of *method*; `PINHOLES` comes first in a chain.  Raises SetupError."""
+    sets = Set.of_prefixes("prefixes", prefixes), Set.of_ports("ports", ports)
+    return SteeringTable.create(f"steer by {method}", chains, sets=sets)
 
 
 def steered(
@@ -161,11 +173,11 @@ def steered(
     )
 
 
-def resume_steering(
+def adopt_steering(
     method: str, listeners: list[list[int]], held: list[Any], *, redirected: bool = False
 ) -> Steering:
     """Adopt what `steered` made in the predecessor process, from its `Steering.state`."""
     with ExitStack() as undo:
-        groups = resume_groups(undo, listeners)
-        table = SteeringTable.resume(held[0])
+        groups = adopt_groups(undo, listeners)
+        table = SteeringTable.adopt(held[0])
         return steered(method, undo, groups, table, redirected=redirected)

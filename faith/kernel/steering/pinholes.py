@@ -18,8 +18,8 @@ from faith.kernel.process import capabilities
 from faith.kernel.steering.lookup_program import TCP6, pinhole_program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Self
+    from collections.abc import Callable
+    from typing import Any, Self
 
     from faith.kernel.steering.lookup_program import Flow
 
@@ -30,47 +30,34 @@ _LOWEST_PORT = 1024
 
 
 class Pinholes:
-    """The pinholes of one *flow*; each ends with its listener, all of them with the process.
+    """The pinholes of one *flow*: a map of *listeners*, and the *link* of its program.
 
-    Raises SetupError when the kernel cannot do it.
+    Each ends with its listener, all of them with the process.
     """
 
-    def __init__(self, flow: Flow = TCP6) -> None:
+    def __init__(self, flow: Flow, listeners: bpf.Map, link: bpf.Object) -> None:
         self._flow = flow
-        with ExitStack() as undo:
-            try:
-                self._listeners = undo.enter_context(
-                    bpf.Map(
-                        bpf.MAP_SOCKHASH,
-                        "faith_pinholes",
-                        key=flow.pinhole_key.size,
-                        value=8,
-                        entries=MOST_PINHOLES,
-                    )
-                )
-                code = assemble(pinhole_program(flow, self._listeners.fd))
-                self._link = undo.enter_context(bpf.at_socket_lookup("faith_pinholes", code))
-            except OSError as error:
-                step = "open pinholes for FTP data"
-                raise capabilities.refusal(step, error, *CAPABILITIES) from error
-            self._undo = undo.pop_all()
+        self._listeners = listeners
+        self._link = link
 
     @classmethod
-    def resume(cls, descriptors: Iterable[int], flow: Flow = TCP6) -> Self:
-        """Adopt the pinholes whose `descriptors` the predecessor process left; they stay open."""
-        listeners, link = descriptors
-        made = cls.__new__(cls)
-        made._flow = flow
-        with ExitStack() as undo:
-            made._listeners = undo.enter_context(bpf.Map.resume(listeners))
-            made._link = undo.enter_context(bpf.Descriptor(link))
-            made._undo = undo.pop_all()
-        return made
+    def create(cls, flow: Flow = TCP6) -> Self:
+        """Attach the program, with no pinhole yet.  Raises SetupError if the kernel cannot."""
+        try:
+            return cls(flow, *_attached(flow))
+        except OSError as error:
+            step = "open pinholes for FTP data"
+            raise capabilities.refusal(step, error, *CAPABILITIES) from error
 
-    @property
-    def descriptors(self) -> list[int]:
-        """The descriptors that keep all of them alive."""
-        return [self._listeners.fileno(), self._link.fileno()]
+    @classmethod
+    def adopt(cls, state: Any, flow: Flow = TCP6) -> Self:
+        """Adopt the pinholes whose `state` the predecessor process left; they stay open."""
+        listeners, link = state
+        return cls(flow, bpf.Map.adopt(listeners), bpf.Object.adopt(link))
+
+    def state(self) -> Any:
+        """Return the state that an upgrade passes to the successor process."""
+        return [self._listeners.state(), self._link.state()]
 
     def open(self, client: str, listener: int, ours: Callable[[int], object]) -> None:
         """Steer connections of *client* to the listener that is open at this descriptor.
@@ -87,5 +74,24 @@ class Pinholes:
         self._listeners.update(key, struct.pack("=Q", listener))
 
     def close(self) -> None:
-        """Close all pinholes; in a forked process, only close the descriptors."""
-        self._undo.close()
+        """Close all pinholes."""
+        self._link.close()
+        self._listeners.close()
+
+
+def _attached(flow: Flow) -> tuple[bpf.Map, bpf.Object]:
+    """Return the map of the listeners, and the link of the program.  Raises OSError."""
+    with ExitStack() as undo:
+        listeners = undo.enter_context(
+            bpf.Map.create(
+                bpf.MAP_SOCKHASH,
+                "faith_pinholes",
+                key=flow.pinhole_key.size,
+                value=8,
+                entries=MOST_PINHOLES,
+            )
+        )
+        code = assemble(pinhole_program(flow, listeners.fd))
+        link = bpf.at_socket_lookup("faith_pinholes", code)
+        undo.pop_all()
+    return listeners, link

@@ -18,9 +18,9 @@ from faith.kernel.steering.owned import (
     PINHOLES,
     STEERED,
     STEERED_EXPRESSIONS,
-    SteeringTable,
-    resume_steering,
+    adopt_steering,
     steered,
+    steering_table,
 )
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["CAPABILITIES", "resume", "start"]
+__all__ = ["CAPABILITIES", "adopt", "create"]
 
 _FIRST = PRIORITY - 1  # before the guard, which leaves nothing to translate to those after it
 
 
-def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+def create(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     """Steer *ports* of *prefixes* to a listener for each worker.
 
     The host's own connections to them are steered too.  Raises SetupError.
@@ -46,13 +46,13 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
             Chain("arriving", (PINHOLES, rule), Hook("nat", "prerouting", _FIRST)),
             Chain("own", (rule,), Hook("nat", "output", _FIRST)),
         ]
-        table = SteeringTable("redirect", ports, prefixes, chains)
+        table = steering_table("redirect", ports, prefixes, chains)
         return steered("redirect", undo, [group], table, redirected=True)
 
 
-def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
-    return resume_steering("redirect", listeners, held, redirected=True)
+def adopt(listeners: list[list[int]], held: list[Any]) -> Steering:
+    """Adopt what `create` made in the predecessor process, from its `Steering.state`."""
+    return adopt_steering("redirect", listeners, held, redirected=True)
 
 
 def _rule(port: int) -> Rule:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from faith.errors import SetupError
 from faith.kernel.sockets import tcp_sockets
-from faith.kernel.steering.base import Steering, listen, resume_groups
+from faith.kernel.steering.base import Steering, adopt_groups, listen
 
 if TYPE_CHECKING:
     import _socket
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from faith.translation.prefix import Prefix
 
 CAPABILITIES = ("CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE")
-"""The capabilities that `start` needs: for IPV6_TRANSPARENT, and for ports below 1024."""
+"""The capabilities that `create` needs: for IPV6_TRANSPARENT, and for ports below 1024."""
 
 MOST_PORTS = 64
 """Every port is a socket in every worker; beyond this many the other methods cost less."""
 
 
-def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+def create(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     """Listen on *ports* of every address, whatever the prefixes are: the routes steer.
 
     Raises SetupError when a port is taken, or when there are more than `MOST_PORTS`.
@@ -39,7 +39,7 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
 
 
 def given(listeners: Iterable[_socket.socket]) -> Steering:
-    """Return the steering of `start` for listeners made elsewhere, one for each port."""
+    """Return the steering of `create` for listeners made elsewhere, one for each port."""
     with ExitStack() as undo:
         groups = []
         for listener in listeners:
@@ -49,10 +49,10 @@ def given(listeners: Iterable[_socket.socket]) -> Steering:
         return Steering("route", groups, undo.pop_all())
 
 
-def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
+def adopt(listeners: list[list[int]], held: list[Any]) -> Steering:
+    """Adopt what `create` made in the predecessor process, from its `Steering.state`."""
     with ExitStack() as undo:
-        groups = resume_groups(undo, listeners)
+        groups = adopt_groups(undo, listeners)
         return Steering("route", groups, undo.pop_all())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from faith.kernel.steering.base import Steering, listen, resume_groups
+from faith.kernel.steering.base import Steering, adopt_groups, listen
 from faith.kernel.steering.lookup import CAPABILITIES, Lookup
 
 if TYPE_CHECKING:
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["CAPABILITIES", "resume", "start"]
+__all__ = ["CAPABILITIES", "adopt", "create"]
 
 
-def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+def create(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     """Steer *ports* of *prefixes* to a listener on ``[::1]``, or a group of them.
 
     The kernel chooses the port of the listeners and spreads connections among the workers. Raises
@@ -26,15 +26,15 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     """
     with ExitStack() as undo:
         group = listen(undo, "::1", 0, workers)
-        lookup = Lookup(group[0], ports, _networks(prefixes))
+        lookup = Lookup.create(group[0], ports, _networks(prefixes))
         return _steering(undo, [group], lookup)
 
 
-def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
+def adopt(listeners: list[list[int]], held: list[Any]) -> Steering:
+    """Adopt what `create` made in the predecessor process, from its `Steering.state`."""
     with ExitStack() as undo:
-        groups = resume_groups(undo, listeners)
-        return _steering(undo, groups, Lookup.resume(groups[0][0], held))
+        groups = adopt_groups(undo, listeners)
+        return _steering(undo, groups, Lookup.adopt(held, groups[0][0]))
 
 
 def _steering(

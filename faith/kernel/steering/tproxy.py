@@ -22,9 +22,9 @@ from faith.kernel.steering.owned import (
     PINHOLES,
     STEERED,
     STEERED_EXPRESSIONS,
-    SteeringTable,
-    resume_steering,
+    adopt_steering,
     steered,
+    steering_table,
 )
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from faith.translation.ports import Ports
     from faith.translation.prefix import Prefix
 
-__all__ = ["CAPABILITIES", "resume", "start"]
+__all__ = ["CAPABILITIES", "adopt", "create"]
 
 _ADDRESS = "::1"
 
 
-def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
+def create(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
     """Steer *ports* of *prefixes* to a listener for each worker.
 
     Raises SetupError.
@@ -47,13 +47,13 @@ def start(ports: Ports, prefixes: Iterable[Prefix], workers: int) -> Steering:
         group = listen(undo, _ADDRESS, 0, workers)
         rule = _rule(group[0].getsockname()[1])
         chain = Chain("steer", (PINHOLES, rule), Hook("filter", "prerouting", MANGLE))
-        table = SteeringTable("tproxy", ports, prefixes, [chain])
+        table = steering_table("tproxy", ports, prefixes, [chain])
         return steered("tproxy", undo, [group], table)
 
 
-def resume(listeners: list[list[int]], held: list[Any]) -> Steering:
-    """Adopt what `start` made in the predecessor process, from its `Steering.state`."""
-    return resume_steering("tproxy", listeners, held)
+def adopt(listeners: list[list[int]], held: list[Any]) -> Steering:
+    """Adopt what `create` made in the predecessor process, from its `Steering.state`."""
+    return adopt_steering("tproxy", listeners, held)
 
 
 def _rule(port: int) -> Rule:

@@ -21,7 +21,7 @@ from faith.ftp import (
 )
 from faith.kernel.sockets.tcp_sockets import unread
 from faith.relay.alg.control_log import ControlLog
-from faith.relay.alg.data_pinholes import Doorways
+from faith.relay.alg.data_pinholes import DataPinholes
 from faith.relay.alg.side import Side
 from faith.relay.alg.timers import Timers
 from faith.relay.tcp.plane import ERR, IN, OUT
@@ -64,12 +64,14 @@ class Control:
         self._log = ControlLog(session)
         self._client = Side("client", session.client)
         self._server = Side("server", session.server)
-        self._doorways = Doorways(data, session, self._opened, self._refused, self._log.stranger)
+        self._pinholes = DataPinholes(
+            data, session, self._opened, self._refused, self._log.stranger
+        )
         self._alg = Translator(
             _TABLES[session.route.direction],
             client=number(session.client_host),
             mapped=number(session.route.mapped),
-            source=number(self._doorways.source),
+            source=number(self._pinholes.source),
         )
         self._secured = False
         self._steering = False
@@ -97,7 +99,7 @@ class Control:
     def _let_go(self) -> None:
         for side, _ in self._both():
             self._plane.unwatch(side.leg.fd)
-        self._doorways.close_all()
+        self._pinholes.close_all()
         self._timers.cancel_all()
         self._data.resets.discard(self.session)
         self._forget(self.session)
@@ -111,11 +113,11 @@ class Control:
 
     def hand_over(self) -> tuple[dict[str, Any], list[int]]:
         """Let go of the session: what `resume` goes on from, and the descriptors that go along."""
-        doorways, descriptors = self._doorways.hand_over()
+        pinholes, descriptors = self._pinholes.hand_over()
         state = {
             "alg": self._alg.state(),
             "outboxes": [side.outbox.state() for side, _ in self._both()],
-            "doorways": doorways,
+            "doorways": pinholes,
             "secured": self._secured,
             "hanging_up": bool(self._leaving),
             "leaving": self._leaving,
@@ -129,7 +131,7 @@ class Control:
         self._alg.restore(state["alg"])
         for (side, _), waiting in zip(self._both(), state["outboxes"], strict=True):
             side.outbox.restore(waiting)
-        self._doorways.resume(state["doorways"], descriptors)
+        self._pinholes.resume(state["doorways"], descriptors)
         self._secured = state["secured"]
         self._leaving = state.get("leaving", OUT_OF_STEP if state["hanging_up"] else "")
         self._watch_legs()
@@ -192,9 +194,9 @@ class Control:
                 case ToServer(data, urgent):
                     self._server.put(data, urgent=urgent)
                 case OpenPassive() | OpenActive():
-                    self._doorways.open(event)
+                    self._pinholes.open(event)
                 case CloseData(listener):
-                    self._doorways.close(listener)
+                    self._pinholes.close(listener)
                 case GoTransparent():
                     self._secured = True
                     if self.session.route.direction is V6_TO_V4:  # else every port is steered

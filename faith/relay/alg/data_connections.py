@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
@@ -12,44 +12,38 @@ from faith.translation.reasons import MAP_GONE, PREFIX_GONE
 if TYPE_CHECKING:
     import _socket
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
     from faith.relay.tcp.listener import Peer
-    from faith.relay.tcp.relay_counters import Counters
-    from faith.relay.tcp.relay_settings import Settings
     from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Leg
     from faith.relay.tcp.source_ports import SourcePorts
 
-
-class Connecting(Protocol):
-    """The relay's services for every session, data connections included."""
-
-    counters: Counters
-    source_ports: SourcePorts
-
-    @property
-    def settings(self) -> Settings:
-        """Return the operator's settings that are in force now."""
-
-    def connect(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
-        """Serve *client*, which is no data connection."""
-
-    def begin(self, session: Session, dialled: Leg, error: int) -> None:
-        """Have *session*, of which *dialled* connects with that errno so far."""
-
-    def refuse(
-        self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str | OSError
-    ) -> None:
-        """Reset a connection that is to become no session, and report it."""
+    Begin = Callable[[Session, Leg, int], None]
+    Refuse = Callable[[_socket.socket, Peer, str, int, str | OSError], None]
 
 
 class DataConnections:
-    """Makes sessions of connections that a *parent* has led here; each is judged when it comes."""
+    """Makes sessions of connections that a *parent* has led here; each is judged when it comes.
 
-    def __init__(self, loop: AbstractEventLoop, routing: Routing, connecting: Connecting) -> None:
+    *source_ports* connects; *begin* is called with a session, its leg that connects, and the errno
+    of connect(2); *refuse* with a connection, its peer, address and port, and the reason why it
+    becomes no session.
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        routing: Routing,
+        source_ports: SourcePorts,
+        begin: Begin,
+        refuse: Refuse,
+    ) -> None:
         self._loop = loop
+        self._source_ports = source_ports
         self._routing = routing
-        self._connecting = connecting
+        self._begin_session = begin
+        self.refuse = refuse
 
     def passive(
         self, parent: Session, client: _socket.socket, client_port: int, at: int, to: int
@@ -62,12 +56,12 @@ class DataConnections:
         mapped = parent.route.mapped
         route = self._route(parent)
         if route.refused:
-            self._connecting.refuse(client, peer, mapped, at, route.refused)
+            self.refuse(client, peer, mapped, at, route.refused)
             return False
         try:
-            server, error = self._connecting.source_ports.connect(route.server, to, route.source)
+            server, error = self._source_ports.connect(route.server, to, route.source)
         except OSError as failure:
-            self._connecting.refuse(client, peer, mapped, at, failure)
+            self.refuse(client, peer, mapped, at, failure)
             return False
         session = Session(client, server, peer, route, to, self._loop.time())
         session.mapped_port = at
@@ -91,14 +85,14 @@ class DataConnections:
         mapped = parent.route.mapped
         route = self._route(parent)
         if route.refused:
-            self._connecting.refuse(server, peer, mapped, server_port, route.refused)
+            self.refuse(server, peer, mapped, server_port, route.refused)
             return False
         try:
-            client, error = self._connecting.source_ports.connect(
+            client, error = self._source_ports.connect(
                 parent.client_host, to, mapped, reserved_port=reserved_port
             )
         except OSError as failure:
-            self._connecting.refuse(server, peer, mapped, server_port, failure)
+            self.refuse(server, peer, mapped, server_port, failure)
             return False
         session = Session(client, server, peer, route, server_port, self._loop.time())
         session.mapped_port = client.getsockname()[1]
@@ -127,4 +121,4 @@ class DataConnections:
     def _begin(self, parent: Session, session: Session, dialled: Leg, error: int) -> None:
         session.parent = parent
         parent.data += 1
-        self._connecting.begin(session, dialled, error)
+        self._begin_session(session, dialled, error)

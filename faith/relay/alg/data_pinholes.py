@@ -1,4 +1,4 @@
-"""The doorways of one FTP control connection, through which its data connections come."""
+"""The pinholes of one FTP control connection, through which its data connections come."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.ftp import OpenActive, OpenPassive
 from faith.kernel.sockets.tcp_sockets import stream_socket
-from faith.relay.alg.pinhole import BACKLOG, Doorway
+from faith.relay.alg.pinhole import BACKLOG, Pinhole
 from faith.relay.tcp.session_state import adopt
 from faith.translation.directions import V4_TO_V6
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from faith.relay.alg.ftp_data import FtpData
     from faith.relay.tcp.session import Session
 
-_LOWEST_PORT = 1024  # below, a door may not be opened
+_LOWEST_PORT = 1024  # below, no pinhole may be opened
 
 
 class _Expected(NamedTuple):
@@ -28,14 +28,14 @@ class _Expected(NamedTuple):
     It is connected *to* that port of the other's.
     """
 
-    doorway: Doorway
+    pinhole: Pinhole
     passive: bool
     to: int
     at: int
 
 
-class Doorways:
-    """Opens and closes doorways, by the numbers that the translator gives their listeners.
+class DataPinholes:
+    """Opens and closes pinholes, by the numbers that the translator gives their listeners.
 
     For each that is to be opened, one of two is called, sooner or later: *opened* with the port
     where it is, *refused* with why there is none.  *stranger* is called with the host of somebody
@@ -66,12 +66,12 @@ class Doorways:
             # At the server's own port where that can be had: no other session with this server is
             # told that port meanwhile, not even an encrypted one, of whose ports we do not know.
             own = event.same_port or self._data.is_servers_own(self._session, event.port)
-            stock = self._data.stocks[self._direction.client]
+            pool = self._data.pools[self._direction.client]
             at = self._session.route.mapped, event.port if own else 0
-            stock.take(partial(self._open, event, at))
+            pool.take(partial(self._open, event, at))
         elif self._has_source:
-            stock = self._data.stocks[self._direction.server]
-            stock.take(partial(self._open, event, (self.source, 0)))
+            pool = self._data.pools[self._direction.server]
+            pool.take(partial(self._open, event, (self.source, 0)))
         else:
             self._open_at_own_address(event)
 
@@ -105,7 +105,7 @@ class Doorways:
             passive = isinstance(event, OpenPassive)
             opened = partial(self._opened, sock.getsockname()[1])
             if passive or self.source == self._session.route.source:
-                self._data.open_door(sock, self._host(passive=passive), opened)
+                self._data.ask_for_pinhole(sock, self._host(passive=passive), opened)
             else:  # an address of the gateway's own, where nobody steers
                 opened()
 
@@ -138,8 +138,8 @@ class Doorways:
         data = self._data
         host = self._host(passive=passive)
         came = partial(self._client_came if passive else self._server_came, to, at)
-        doorway = Doorway(data.loop, data.plane, sock, host, came, self._stranger, until)
-        self._expected[listener] = _Expected(doorway, passive, to, at)
+        pinhole = Pinhole(data.loop, data.plane, sock, host, came, self._stranger, until)
+        self._expected[listener] = _Expected(pinhole, passive, to, at)
 
     def _host(self, *, passive: bool) -> str:
         """Return the address of the expected peer: the client if *passive*, else the server."""
@@ -155,7 +155,7 @@ class Doorways:
         """Let in nobody any more at that one."""
         expected = self._expected.pop(listener, None)
         if expected is not None:
-            expected.doorway.close()
+            expected.pinhole.close()
 
     def close_all(self) -> None:
         """Let in nobody any more."""
@@ -166,9 +166,9 @@ class Doorways:
 
     def hand_over(self) -> tuple[list[Any], list[int]]:
         """Let go of those that are open: what `resume` goes on from, and their descriptors."""
-        still = [(number, one) for number, one in self._expected.items() if one.doorway.is_open]
-        state = [(number, one.passive, one.to, one.at, one.doorway.until) for number, one in still]
-        descriptors = [one.doorway.hand_over() for _, one in still]
+        still = [(number, one) for number, one in self._expected.items() if one.pinhole.is_open]
+        state = [(number, one.passive, one.to, one.at, one.pinhole.until) for number, one in still]
+        descriptors = [one.pinhole.hand_over() for _, one in still]
         self._expected.clear()
         return state, descriptors
 
@@ -178,7 +178,7 @@ class Doorways:
             sock = adopt(next(descriptors))
             self._expect(listener, sock, to, at, passive=passive, until=until)
             if passive or self._has_source:
-                self._data.open_door(sock, self._host(passive=passive), lambda: None)
+                self._data.ask_for_pinhole(sock, self._host(passive=passive), lambda: None)
 
 
 def _bind(sock: _socket.socket, address: tuple[str, int], *, any_port: bool) -> None:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from faith.relay.alg.control_connection import Control
 from faith.relay.alg.ftp_data import FtpData
-from faith.relay.tcp.listener import adopt
 from faith.translation.reasons import NOT_EXPECTED, STOPPED
 
 if TYPE_CHECKING:
+    import _socket
     from asyncio import AbstractEventLoop
     from collections.abc import Iterator
     from typing import Any
 
-    from faith.relay.alg.data_connections import Connecting
+    from faith.relay.alg.data_connections import DataConnections
     from faith.relay.alg.ftp_data import Supervised
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.plane import Plane
+    from faith.relay.tcp.relay_counters import Counters
     from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Session
 
@@ -31,11 +32,12 @@ class Ftp:
         plane: Plane,
         routing: Routing,
         supervised: Supervised,
-        connecting: Connecting,
+        data: DataConnections,
+        counters: Counters,
     ) -> None:
         self.secured = supervised.secured
-        self._connecting = connecting
-        self._data = FtpData(loop, plane, routing, supervised, connecting, self._reset)
+        self._refuse = data.refuse
+        self._data = FtpData(loop, plane, routing, supervised, data, counters, self._reset)
         self._controls: dict[Session, Control] = {}
 
     def _control(self, session: Session) -> Control:
@@ -81,14 +83,10 @@ class Ftp:
         for session in self.sessions():
             self.end(session, STOPPED, reset=True)
 
-    def accepted(self, fd: int, peer: Peer) -> None:
-        """Somebody has come as whoever may, with an encrypted control connection."""
-        client = adopt(fd)
-        mapped, port = client.getsockname()[:2]
+    def accepted(self, client: _socket.socket, peer: Peer, mapped: str, port: int) -> None:
+        """Serve *client* if its host has an encrypted control connection, or refuse it."""
         parent = self.secured.find(peer[0], mapped)
-        if port in self._connecting.settings.ftp:
-            self._connecting.connect(client, peer, mapped, port)
-        elif parent is None:
-            self._connecting.refuse(client, peer, mapped, port, NOT_EXPECTED)
+        if parent is None:
+            self._refuse(client, peer, mapped, port, NOT_EXPECTED)
         else:
             self._data.passive(parent, client, peer[1], port, port)

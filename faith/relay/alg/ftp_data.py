@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from faith.relay.alg.data_connections import DataConnections
 from faith.relay.tcp.resets import Resets
 from faith.translation.directions import V6_TO_V4
 from faith.translation.reasons import NOT_MAPPED
@@ -14,31 +13,32 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Mapping
 
-    from faith.relay.alg.data_connections import Connecting
-    from faith.relay.alg.socket_pool import Stock
-    from faith.relay.alg.tls_sessions import Secured
+    from faith.relay.alg.data_connections import DataConnections
+    from faith.relay.alg.socket_pool import SocketPool
+    from faith.relay.alg.tls_sessions import TlsSessions
     from faith.relay.tcp.plane import Plane
+    from faith.relay.tcp.relay_counters import Counters
     from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Session
 
-    OpenDoor = Callable[[_socket.socket, str, Callable[[], None]], None]
+    AskForPinhole = Callable[[_socket.socket, str, Callable[[], None]], None]
 
 
 class Supervised(NamedTuple):
     """The supervisor's privileged services for FTP.
 
-    *stocks* has transparent sockets of each family.  *open_door* is called with a listener at a
-    mapped address, the host that may connect to it whatever other faithds steer, and a callback for
-    the moment from which it can.
+    *pools* has transparent sockets of each family.  *ask_for_pinhole* is called with a listener at
+    a mapped address, the host that may connect to it whatever other faithds steer, and a callback
+    for the moment from which it can.
     """
 
-    stocks: Mapping[int, Stock]
-    secured: Secured
-    open_door: OpenDoor
+    pools: Mapping[int, SocketPool]
+    secured: TlsSessions
+    ask_for_pinhole: AskForPinhole
 
 
 class FtpData:
-    """Makes sessions of data connections, and has what it takes to let them in.
+    """Has *data* connections made sessions, and has what it takes to let them in.
 
     *reset* is called with a control connection of which one peer is lost, and the other has
     acknowledged everything; `resets` has been told of it.
@@ -50,16 +50,17 @@ class FtpData:
         plane: Plane,
         routing: Routing,
         supervised: Supervised,
-        connecting: Connecting,
+        data: DataConnections,
+        counters: Counters,
         reset: Callable[[Session], None],
     ) -> None:
         self.loop = loop
         self.plane = plane
-        self.stocks, self.secured, self.open_door = supervised
-        self.counters = connecting.counters
+        self.pools, self.secured, self.ask_for_pinhole = supervised
+        self.counters = counters
         self.resets = Resets(loop, reset)
         self._routing = routing
-        self._data = DataConnections(loop, routing, connecting)
+        self._data = data
 
     def is_servers_own(self, session: Session, port: int) -> bool:
         """Return whether *port* of the mapped address leads to that port of its server, or nowhere.
@@ -87,7 +88,7 @@ class FtpData:
             self.counters.ftp("active")
 
     def close(self) -> None:
-        """Close the sockets that are in stock, and wait for nobody."""
+        """Close the sockets in the pools, and wait for nobody."""
         self.resets.close()
-        for stock in self.stocks.values():
-            stock.close()
+        for pool in self.pools.values():
+            pool.close()

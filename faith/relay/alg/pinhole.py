@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 OPEN_FOR = 60.0
 """Seconds that it waits; RFC 6384 §12 wants no less than 30."""
 BACKLOG = 8
-"""Connections that may wait at a doorway: one is wanted, strangers may be in front of it."""
+"""Connections that may wait at a pinhole: one is wanted, strangers may be in front of it."""
 REST = 0.1
 """Seconds until it looks again who is there, when there was no room for somebody."""
 MOST_STRANGERS = 4
 """Hosts that are reported."""
 
 
-class Doorway:
+class Pinhole:
     """Lets in one connection, of *host* and one of *ports*, and closes; whoever else is reset.
 
     *sock* listens, without blocking.  *came* is called with the connection and its port,

@@ -10,8 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import bind_reserved, stream_socket
-from faith.relay.alg.data_connections import DataConnections
-from faith.relay.alg.pinhole import BACKLOG, Doorway
+from faith.relay.alg.pinhole import BACKLOG, Pinhole
 from faith.relay.tcp.plane import ERR, RDHUP
 from faith.relay.tcp.record import broken
 from faith.translation.reasons import BAD_STDERR_PORT, NO_STDERR_PORT, STOPPED
@@ -20,9 +19,8 @@ from faith.translation.rsh_port import RESERVED, stderr_port
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from faith.relay.alg.data_connections import Connecting
+    from faith.relay.alg.data_connections import DataConnections
     from faith.relay.tcp.plane import Plane
-    from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Session
 
 log = logging.getLogger("faith.rsh")
@@ -36,14 +34,12 @@ _FIONREAD = 0x541B
 class Rsh:
     """Has the servers' second connections come here, and go on to the clients."""
 
-    def __init__(
-        self, loop: AbstractEventLoop, plane: Plane, routing: Routing, connecting: Connecting
-    ) -> None:
+    def __init__(self, loop: AbstractEventLoop, plane: Plane, data: DataConnections) -> None:
         self.loop = loop
         self.plane = plane
-        self._data = DataConnections(loop, routing, connecting)
+        self._data = data
         self._openings: dict[Session, _Opening] = {}
-        self._doorways: dict[Session, Doorway] = {}
+        self._pinholes: dict[Session, Pinhole] = {}
 
     def take_over(self, session: Session) -> None:
         """Serve *session*, whose server has just been connected."""
@@ -54,17 +50,17 @@ class Rsh:
         opening = self._openings.pop(session, None)
         if opening is not None:
             opening.close()
-        doorway = self._doorways.pop(session, None)
-        if doorway is not None:
-            doorway.close()
+        pinhole = self._pinholes.pop(session, None)
+        if pinhole is not None:
+            pinhole.close()
 
     def close(self) -> None:
         """Reset what has only begun, and let no more second connections in."""
         for session in list(self._openings):
             self.end(session, STOPPED)
-        for doorway in self._doorways.values():
-            doorway.close()
-        self._doorways.clear()
+        for pinhole in self._pinholes.values():
+            pinhole.close()
+        self._pinholes.clear()
 
     def end(self, session: Session, how: str) -> None:
         """Reset *session*, of which the port is not known yet."""
@@ -96,7 +92,7 @@ class Rsh:
         except OSError:
             sock.close()
             raise
-        self._doorways[session] = Doorway(
+        self._pinholes[session] = Pinhole(
             self.loop,
             self.plane,
             sock,

@@ -18,7 +18,7 @@ MOST_ASKED = 32
 """Sockets on their way: as many messages fit into what the kernel queues."""
 
 
-class Stock:
+class SocketPool:
     """Sockets of kernel.sockets.transparent, from who may make them.
 
     *ask* is called with a number, and `add` is to be called as often, sooner or later.

@@ -14,7 +14,7 @@ MOST = 32
 """Questions without an answer: as many fit into what the kernel queues, on the way and back."""
 
 
-class Requests:
+class SupervisorRequests:
     """Asks one thing after the other; who answers does so in the same order.
 
     *later* calls what it is given, soon: loop.call_soon.

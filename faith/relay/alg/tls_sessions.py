@@ -17,7 +17,7 @@ IN_FLIGHT = 5.0
 """Seconds that a connection may take to reach us which was steered here when it began."""
 
 
-class Secured:
+class TlsSessions:
     """Sessions by client and mapped address, which are steered to us for as long as they last.
 
     *ask* is called with "steer" or "unsteer", the two addresses, and what to call when it is done;

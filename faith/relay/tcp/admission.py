@@ -103,10 +103,6 @@ class Tables:
         """In a forked process: write what is of *place*, or nothing, and read the others."""
         self._memory.enter(place)
 
-    def close_in_child(self) -> None:
-        """Close the descriptor, in a forked process."""
-        self._memory.close_in_child()
-
     def clear(self, place: int) -> None:
         """The process of that *place* is dead, and its sessions with it."""
         self.counts[place][:] = memoryview(bytes(COUNTS * _WIDTH)).cast("q")

@@ -21,7 +21,7 @@ PAUSE = 0.1
 """Seconds a listener rests when a connection could not even be refused."""
 
 
-class Shedding:
+class Overload:
     """Lets the listeners of *plane* rest, and tells of all that is refused once a second.
 
     *listens* says whether a listener is to go on; *shed* is called for each connection that was

@@ -22,7 +22,7 @@ STALL = 1.0
 """Seconds that a timer is late, from which on that time was a stall: nothing could move."""
 
 
-class Deadlines:
+class StageTimeouts:
     """Sessions that must get past a stage in *seconds*, all the same: first in, first due.
 
     *missed* is called with each that did not; 0 seconds mean no limit.
@@ -109,7 +109,7 @@ class Sessions(Protocol):
         """End one of them."""
 
 
-class Silence:
+class IdleTimeouts:
     """Ends sessions on which nothing moves for too long, or that have lasted too long.
 
     Commands are no silence while there is data, and the other way.

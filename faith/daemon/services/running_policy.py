@@ -1,0 +1,116 @@
+"""The policy of a running daemon, which files, the kernel's tables and commands change."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon.config import runtime_maps
+from faith.daemon.config.policy import PolicyInputs
+from faith.daemon.observe.log import NOTICE
+from faith.errors import ConfigError, FaithError
+from faith.translation.map_table import NO_MAPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from faith.daemon.config.policy import Rules
+    from faith.daemon.config.settings import Settings
+    from faith.translation.map_table import Maps
+
+log = logging.getLogger("faith.supervisor")
+
+
+class RunningPolicy:
+    """Has *apply* called with the inputs of the policy whenever they have changed.
+
+    *apply* raises FaithError when the kernel refuses a part of them.  *probe* is called with the
+    networks that a command maps, before that, and raises it when another host answers there.
+    """
+
+    inputs: PolicyInputs
+    """The inputs of the policy in force."""
+
+    def __init__(
+        self,
+        apply: Callable[[PolicyInputs], None],
+        probe: Callable[[Iterable[tuple[int, int]]], None],
+    ) -> None:
+        self._apply = apply
+        self._probe = probe
+        self._read_maps = NO_MAPS
+
+    def gather(
+        self,
+        settings: Settings,
+        rules: Rules,
+        pool: tuple[tuple[int, int], ...],
+        inherited: Any = None,
+    ) -> PolicyInputs:
+        """Return the first inputs, with the maps that the predecessor process had at run time.
+
+        *inherited* is its `state`, or None.  Raises ConfigError for a map that must not be.
+        """
+        self._read_maps = maps = settings.maps
+        if inherited:
+            try:
+                maps = runtime_maps.adopt(inherited, maps)
+            except ConfigError as error:
+                log.warning("changes of the maps that are in no file are over: %s", error)
+        self.inputs = PolicyInputs.gather(rules, maps, settings.sources, pool)
+        self.inputs.check(maps)
+        self._report_absent([])
+        return self.inputs
+
+    def follow_kernel(self) -> None:
+        """Use the prefixes and the addresses that the kernel has now.
+
+        Raises FaithError or OSError.
+        """
+        now = self.inputs
+        self._change(PolicyInputs.gather(now.rules, now.maps, now.sources, now.pool))
+
+    def apply_settings(self, settings: Settings, rules: Rules) -> None:
+        """Use other settings and rules; maps that are in no file are over.  Raises FaithError."""
+        for one in set(runtime_maps.added(self.inputs.maps)).difference(settings.maps):
+            log.log(NOTICE, "map over, for it is in no file: %s", one)
+        self._read_maps = settings.maps
+        self._change(
+            replace(self.inputs, rules=rules, maps=settings.maps, sources=settings.sources)
+        )
+
+    def apply_maps(self, maps: Maps) -> None:
+        """Use other maps, until other settings come.
+
+        Raises FaithError, and then the old ones stay.
+        """
+        before = self.inputs
+        inputs = replace(before, maps=maps)
+        self._probe(inputs.networks)
+        try:
+            self._change(inputs)
+        except FaithError:
+            with suppress(FaithError):
+                self._change(before)
+            raise
+
+    def state(self) -> Any:
+        """Return the maps of run time, for the next program: `gather`."""
+        return runtime_maps.state(self._read_maps, self.inputs.maps)
+
+    def _change(self, inputs: PolicyInputs) -> None:
+        before, self.inputs = self.inputs, inputs
+        if inputs != before:
+            self._report_absent(before.absent)
+            self._apply(inputs)
+
+    def _report_absent(self, before: list[str]) -> None:
+        """Log the source addresses that this host has not, unless they are those of *before*."""
+        absent = self.inputs.absent
+        if absent and absent != before:
+            text = ", ".join(absent)
+            log.warning("not used as a source until this host has it: %s", text)
+        elif before and not absent:
+            log.log(NOTICE, "this host has all addresses of the sources")

@@ -1,0 +1,92 @@
+"""The numbers of a relay's sessions, and who has a seat."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from faith.relay.tcp.accounting import Accounting
+from faith.relay.tcp.admission import Admission, Limits, Tables
+from faith.relay.tcp.relay_counters import Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLIENT = "2001:db8::1"
+
+
+def session(parent: Any = None) -> Any:
+    return SimpleNamespace(
+        client_host=CLIENT,
+        started=0.0,
+        seat=None,
+        parent=parent,
+        end="closed",
+        counted=(0, 0),
+        moved=(3, 4),
+    )
+
+
+@pytest.fixture
+def tables() -> Iterator[Tables]:
+    made = Tables(1)
+    made.enter(0)
+    yield made
+    made.enter(None)
+
+
+def accounting(tables: Tables, most: int) -> Accounting:
+    return Accounting(Counters(), Admission(Limits(sessions_per_client=most), tables, 0))
+
+
+def test_sessions_are_counted_wherever_they_come_from_and_go(tables: Tables) -> None:
+    kept = accounting(tables, 0)
+    first, second = session(), session()
+    kept.begun(first)
+    kept.adopted(second)
+    assert kept.open_sessions == kept.counters.open == 2
+    kept.handed_over(first)
+    kept.ended(second)
+    assert kept.open_sessions == kept.counters.open == 0
+
+
+def test_a_client_has_its_seats_until_its_sessions_end_or_go(tables: Tables) -> None:
+    kept = accounting(tables, 2)
+    first, second = session(), session()
+    kept.begun(first)
+    assert kept.excess(CLIENT, 1.0) is None
+    kept.adopted(second)
+    assert kept.excess(CLIENT, 1.0) == "too many sessions of the client"
+    kept.ended(first)
+    kept.handed_over(second)
+    assert kept.excess(CLIENT, 1.0) is None
+    assert first.seat is second.seat is None
+
+
+def test_a_data_connection_takes_no_seat(tables: Tables) -> None:
+    kept = accounting(tables, 1)
+    data = session(parent=session())
+    kept.begun(data)
+    assert data.seat is None
+    assert kept.excess(CLIENT, 1.0) is None
+    kept.ended(data)
+
+
+def test_sessions_that_are_there_count_when_a_limit_comes(tables: Tables) -> None:
+    kept = accounting(tables, 0)
+    there = session()
+    kept.begun(there)
+    assert there.seat is None
+    kept.limit(Limits(sessions_per_client=1), [there])
+    assert kept.excess(CLIENT, 1.0) == "too many sessions of the client"
+    kept.limit(Limits(), [there])
+    assert kept.excess(CLIENT, 1.0) is None
+    kept.ended(there)
+
+
+def test_without_admission_nobody_is_refused() -> None:
+    kept = Accounting(Counters())
+    kept.limit(Limits(sessions_per_client=1), [])
+    assert kept.excess(CLIENT, 1.0) is None
