@@ -20,6 +20,7 @@ from faith.relay.tcp.plane import Plane
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
+from faith.relay.tcp.source_ports import SourcePorts
 
 if TYPE_CHECKING:
     import _socket
@@ -107,7 +108,7 @@ class Bench:
         routing: Any = SimpleNamespace(
             find=lambda client, mapped: Route(mapped, "127.0.0.1", "127.0.0.1")
         )
-        data = DataConnections(self.loop, routing, self.begin, self.refuse)
+        data = DataConnections(self.loop, routing, SourcePorts(), self.begin, self.refuse)
         self._all.append(Ftp(self.loop, self.plane, routing, supervised, data, self.counters))
         return self._all[-1]
 

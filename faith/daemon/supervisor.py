@@ -201,6 +201,7 @@ class Supervisor:
             given = self._passed.copies("control")
             self._control = Control(self._loop, self._settings.control, self._commands(), given)
             undo.callback(self._control.close)
+        self._policy.report_absent()
         self._repair.start()
         self._loop.watch(self._watch, self._tables_changed)
         self._loop.watch(self._announcement, self._announcement.answer)
@@ -357,6 +358,7 @@ class Supervisor:
             programs=self._upgrades.programs,
             failed=self._upgrades.failures,
             late=self._liveness.late,
+            absent=self._policy.inputs.absent,
         )
 
     def _handle_sigusr1(self) -> None:

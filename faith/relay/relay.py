@@ -29,6 +29,7 @@ from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.relay_settings import CLIENT, GATEWAY
 from faith.relay.tcp.routing import Route, Routing
 from faith.relay.tcp.session import Session
+from faith.relay.tcp.source_ports import SourcePorts
 from faith.relay.tcp.timeouts import IdleTimeouts, StageTimeouts
 from faith.translation import reasons
 from faith.translation.reasons import KILLED, NO_PREFIX, SHED, STOPPED
@@ -80,6 +81,8 @@ class Relay:
         self._reserved = settings.reserved
         self._report = report
         self._local = local
+        self._source_ports = SourcePorts()
+        """Connects to servers and clients, for all sessions."""
         self._routing = Routing(policy)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
@@ -95,7 +98,7 @@ class Relay:
         self._dialling = StageTimeouts(loop, settings.connect_timeout, self._dial_timeout)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times, self._counters.moved)]
-        data = DataConnections(loop, self._routing, self._begin, self._refuse)
+        data = DataConnections(loop, self._routing, self._source_ports, self._begin, self._refuse)
         self._ftp: Ftp | None = None
         self._spoken_ports = settings.spoken_ports
         if supervised is not None:
@@ -246,7 +249,7 @@ class Relay:
             return
         to = route.port or port
         try:
-            server, error = dial.connect(
+            server, error = self._source_ports.connect(
                 route.server, to, route.source, reserved_port=to in self._reserved
             )
         except OSError as failure:

@@ -14,7 +14,7 @@ from faith.errors import ConfigError, FaithError
 from faith.translation.map_table import NO_MAPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from faith.daemon.config.policy import Rules
     from faith.daemon.config.settings import Settings
@@ -94,4 +94,13 @@ class RunningPolicy:
     def _change(self, inputs: PolicyInputs) -> None:
         before, self.inputs = self.inputs, inputs
         if inputs != before:
+            self.report_absent(before.absent)
             self._apply(inputs)
+
+    def report_absent(self, before: Sequence[str] = ()) -> None:
+        """Log the source addresses that this host has not, unless they are those of *before*."""
+        absent = self.inputs.absent
+        if absent and absent != before:
+            log.warning("not used as a source until this host has it: %s", ", ".join(absent))
+        elif before and not absent:
+            log.log(NOTICE, "this host has all addresses of the sources")

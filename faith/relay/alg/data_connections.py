@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.relay.tcp import dial
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
 from faith.translation.reasons import MAP_GONE, PREFIX_GONE
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Leg
+    from faith.relay.tcp.source_ports import SourcePorts
 
     Begin = Callable[[Session, Leg, int], None]
     Refuse = Callable[[_socket.socket, Peer, str, int, str | OSError], None]
@@ -30,10 +30,16 @@ class DataConnections:
     """
 
     def __init__(
-        self, loop: AbstractEventLoop, routing: Routing, begin: Begin, refuse: Refuse
+        self,
+        loop: AbstractEventLoop,
+        routing: Routing,
+        source_ports: SourcePorts,
+        begin: Begin,
+        refuse: Refuse,
     ) -> None:
         self._loop = loop
         self._routing = routing
+        self._source_ports = source_ports
         self._begin_session = begin
         self.refuse = refuse
 
@@ -51,7 +57,7 @@ class DataConnections:
             self.refuse(client, peer, mapped, at, route.refused)
             return False
         try:
-            server, error = dial.connect(route.server, to, route.source)
+            server, error = self._source_ports.connect(route.server, to, route.source)
         except OSError as failure:
             self.refuse(client, peer, mapped, at, failure)
             return False
@@ -80,7 +86,7 @@ class DataConnections:
             self.refuse(server, peer, mapped, server_port, route.refused)
             return False
         try:
-            client, error = dial.connect(
+            client, error = self._source_ports.connect(
                 parent.client_host, to, mapped, reserved_port=reserved_port
             )
         except OSError as failure:
