@@ -107,7 +107,7 @@ class Bench:
         routing: Any = SimpleNamespace(
             find=lambda client, mapped, port: Route(mapped, "127.0.0.1", "127.0.0.1")
         )
-        data = DataConnections(self.loop, routing, self.source_ports, self.begin, self.refuse)
+        data = DataConnections(self.loop, routing, SourcePorts(), self.begin, self.refuse)
         self._all.append(Ftp(self.loop, self.plane, routing, supervised, data, self.counters))
         return self._all[-1]
 
@@ -128,7 +128,6 @@ class Bench:
     # -- as the relay ------------------------------------------------------------------------
 
     counters = Counters()
-    source_ports = SourcePorts()
 
     def begin(self, session: Session, dialled: Leg, error: int) -> None:
         self.begun.append(session)

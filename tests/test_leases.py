@@ -77,7 +77,7 @@ def test_each_address_has_its_own_meaning(lent: dict[int, int]) -> None:
 def test_a_lender_that_died_while_it_wrote_blocks_no_address() -> None:
     leases = Leases.create(NETWORKS)
     leases.put(ADDRESSES[0], SERVER, 100.0)
-    with mmap.mmap(leases.fileno(), 0) as memory:
+    with mmap.mmap(leases.state(), 0) as memory:
         memory[0] += 1  # how often it was written, in the middle of writing
     assert leases.look(ADDRESSES[0]) == NOTHING
     leases.put(ADDRESSES[0], SERVER, 200.0)

@@ -13,8 +13,9 @@ from faith.daemon.config.settings import Settings
 from faith.daemon.services.running_policy import RunningPolicy
 from faith.errors import ConfigError, SetupError
 from faith.kernel.netlink import routes
-from faith.translation.map_table import Maps
+from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.prefix import Prefix
+from faith.translation.sources import Addresses, Source, Sources
 
 RULES = Rules("", "")
 FILE = Maps(static_map.parse("198.51.100.1 2001:db8::1", "/etc/maps"))
@@ -25,11 +26,11 @@ OF_RUN_TIME = static_map.parse("198.51.100.9 2001:db8::9")
 class Gateway:
     """A policy, what was applied of it, and whether the kernel refuses."""
 
-    def __init__(self, inherited: Any = None) -> None:
+    def __init__(self, inherited: Any = None, settings: Settings = SETTINGS) -> None:
         self.applied: list[PolicyInputs] = []
         self.refuses: set[int] = set()
         self.policy = RunningPolicy(self.apply, lambda networks: None)
-        self.policy.gather(SETTINGS, RULES, (), inherited)
+        self.policy.gather(settings, RULES, (), inherited)
 
     def apply(self, inputs: PolicyInputs) -> None:
         self.applied.append(inputs)
@@ -82,6 +83,25 @@ def test_maps_of_run_time_outlive_an_upgrade_and_no_reload(
     after.policy.apply_settings(replace(SETTINGS, log="json"), RULES)
     assert after.maps == [str(one) for one in FILE]
     assert "map over, for it is in no file: 198.51.100.9" in caplog.text
+
+
+def test_sources_that_the_host_lacks_are_told_when_they_go_and_come(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "faith.supervisor")
+    own = [(0xC6336401, 32)]
+    monkeypatch.setattr(routes, "own_ipv4", lambda: own)
+    sources = Sources([Source([(0, 0)], Addresses.parse(["198.51.100.1"]))])
+    gateway = Gateway(settings=replace(SETTINGS, maps=NO_MAPS, sources=sources))
+    gateway.policy.report_absent()
+    assert caplog.text == ""
+    own.clear()
+    for _ in range(2):
+        gateway.policy.follow_kernel()
+    assert caplog.text.count("not used as a source until this host has it: 198.51.100.1") == 1
+    own.append((0xC6336401, 32))
+    gateway.policy.follow_kernel()
+    assert "this host has all addresses of the sources" in caplog.text
 
 
 def test_a_map_of_an_address_of_the_gateways_own_is_refused(

@@ -94,7 +94,7 @@ def test_it_cannot_be_made_writable_again(memory: SharedMemory) -> None:
 
 
 def test_nobody_makes_it_smaller_or_larger() -> None:
-    for descriptor in (sealed("test", 4096), Leases.create([(0xC6336400, 24)]).fileno()):
+    for descriptor in (sealed("test", 4096), Leases.create([(0xC6336400, 24)]).state()):
         size = os.fstat(descriptor).st_size
         for other in (0, size - 1, size + 1):
             with pytest.raises(PermissionError):

@@ -145,18 +145,23 @@ def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
     assert asking.answer == {"programs": 1, "kept": 0}
 
 
-def test_one_that_is_for_later_is_answered_when_the_daemon_stops() -> None:
+@pytest.fixture
+def made() -> Upgrades:
+    """Those of a first program, which leaves nothing."""
+    loop: Any = None
+    return Upgrades(loop, None, dict)
+
+
+def test_one_that_is_for_later_is_answered_when_the_daemon_stops(made: Upgrades) -> None:
     asking = Asking()
-    made = made_of()
     made.begin(request(asking), later=True)
     made.close()
     assert asking.answer == {"error": "it is being stopped"}
 
 
-def test_one_that_is_for_later_and_fails_is_told() -> None:
+def test_one_that_is_for_later_and_fails_is_told(made: Upgrades) -> None:
     asking = Asking()
     told: list[str] = []
-    made = made_of()
     made.begin(request(asking), lambda error: told.append(str(error)), later=True)
     made.handed_over()
     Upgrade.last.failed(FaithError("no such key"))

@@ -213,6 +213,7 @@ class Supervisor:
             self._control = Control(self._loop, self._settings.control, self._commands(), given)
             undo.callback(self._control.close)
         undo.callback(self._repair.close)
+        self._policy.report_absent()
         self._repair.start()
         self._loop.watch(self._watch, self._tables_changed)
         self._announcement.serve(self._loop)

@@ -14,7 +14,7 @@ from faith.errors import ConfigError, FaithError
 from faith.translation.map_table import NO_MAPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from faith.daemon.config.policy import Rules
     from faith.daemon.config.settings import Settings
@@ -61,7 +61,6 @@ class RunningPolicy:
                 log.warning("changes of the maps that are in no file are over: %s", error)
         self.inputs = PolicyInputs.gather(rules, maps, settings.sources, pool)
         self.inputs.check(maps)
-        self._report_absent([])
         return self.inputs
 
     def follow_kernel(self) -> None:
@@ -103,14 +102,13 @@ class RunningPolicy:
     def _change(self, inputs: PolicyInputs) -> None:
         before, self.inputs = self.inputs, inputs
         if inputs != before:
-            self._report_absent(before.absent)
+            self.report_absent(before.absent)
             self._apply(inputs)
 
-    def _report_absent(self, before: list[str]) -> None:
+    def report_absent(self, before: Sequence[str] = ()) -> None:
         """Log the source addresses that this host has not, unless they are those of *before*."""
         absent = self.inputs.absent
         if absent and absent != before:
-            text = ", ".join(absent)
-            log.warning("not used as a source until this host has it: %s", text)
+            log.warning("not used as a source until this host has it: %s", ", ".join(absent))
         elif before and not absent:
             log.log(NOTICE, "this host has all addresses of the sources")

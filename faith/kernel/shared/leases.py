@@ -69,10 +69,6 @@ class Leases:
         """Return the descriptor of the memory, for an upgrade."""
         return Descriptor(self._descriptor)
 
-    def fileno(self) -> int:
-        """Return the descriptor of the memory."""
-        return self._descriptor
-
     def close(self) -> None:
         """Close the descriptor; the memory stays mapped and usable."""
         os.close(self._descriptor)

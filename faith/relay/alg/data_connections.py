@@ -42,6 +42,7 @@ class DataConnections:
         self._loop = loop
         self._source_ports = source_ports
         self._routing = routing
+        self._source_ports = source_ports
         self._begin_session = begin
         self.refuse = refuse
 
