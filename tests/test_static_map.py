@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from typing import TYPE_CHECKING
 
@@ -102,11 +101,6 @@ def test_what_is_the_gateways_is_not_mapped(line: str, says: str) -> None:
 
 def test_a_mapped_network_may_have_the_gateways_address_in_it() -> None:
     static_map.check(static_map.parse(OTHER + "192.0.2.0/24 2001:db8:1::/64"), PREFIXES, OWN)
-
-
-@given(one_map())
-def test_a_map_arrives_as_it_was(one: Map) -> None:
-    assert static_map.loaded(json.loads(json.dumps(static_map.dumped(one)))) == one
 
 
 def test_a_hundred_thousand_maps() -> None:

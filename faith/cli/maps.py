@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from faith.cli import control_client
-from faith.daemon.config import static_map
+from faith.daemon.config import carried, static_map
+from faith.daemon.config.carried import MapFields
 from faith.translation.map import DIRECTIONS, PROTOCOLS, text4, text6
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _options(
 def read(path: Path | None) -> list[Map]:
     """Return the maps of the faithd at *path*, by their IPv4 addresses.  Raises FaithError."""
     found = [
-        static_map.loaded(*json.loads(line))
+        carried.loads(line, MapFields).map()
         for _, text in control_client.gather(path, "maps")
         for line in text.splitlines()
     ]

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_address_range
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faith.daemon.config import static_map, tried_files
+from msgspec import Struct
+
+from faith.daemon.config import carried, static_map, tried_files
+from faith.daemon.config.carried import MapFields
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.access import Access
 from faith.translation.destination import Policy, no_leases
-from faith.translation.map_table import NO_MAPS
+from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 from faith.translation.sources import NO_SOURCES, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any
+    from collections.abc import Iterable
 
     from faith.daemon.config.settings import Settings
     from faith.translation.destination import LeaseLookup
     from faith.translation.map import Map
-    from faith.translation.map_table import Maps
 
 ACCESS_FILE = Path("/etc/faithd.conf")
 """The access rules when no other file is named; it need not exist."""
@@ -131,38 +131,33 @@ class PolicyInputs:
         There can be very many maps, of which few change at a time: only the difference is in the
         text.
         """
-        prefixes = [(str(prefix), prefix.layout) for prefix in self.prefixes]
-        maps, sources = _difference(known, self.maps), self.sources.values()
-        rest = self.own, maps, sources, self.pool, self.own6
-        return json.dumps([self.rules.text, self.rules.file, prefixes, *rest])
+        gone, new = _difference(known, self.maps)
+        return carried.dumps(_Sent(replace(self, maps=NO_MAPS), gone, new))
 
     @classmethod
-    def loads(cls, dumped: str, known: Maps = NO_MAPS) -> PolicyInputs:
-        """Parse the text of :meth:`dumps`."""
-        text, file, prefixes, own, maps, sources, pool, own6 = json.loads(dumped)
-        return cls(
-            Rules(text, file),
-            tuple(Prefix.parse(prefix, layout) for prefix, layout in prefixes),
-            tuple((network, length) for network, length in own),
-            _changed(known, maps),
-            Sources.of(sources),
-            tuple((network, length) for network, length in pool),
-            tuple((network, length) for network, length in own6),
-        )
+    def loads(cls, text: str, known: Maps = NO_MAPS) -> PolicyInputs:
+        """Parse the text of :meth:`dumps`.  Raises ValueError and ConfigError."""
+        sent = carried.loads(text, _Sent)
+        if sent.gone or sent.new:
+            known = known.changed((one.map() for one in sent.gone), (one.map() for one in sent.new))
+        return replace(sent.inputs, maps=known)
 
 
-def _difference(before: Maps, after: Maps) -> tuple[list[Any], list[Any]]:
-    """Return the maps removed and the maps added, for JSON."""
+class _Sent(Struct):
+    """The *inputs* without their maps, and the difference of those to the maps that are known."""
+
+    inputs: PolicyInputs
+    gone: list[MapFields]
+    new: list[MapFields]
+
+
+carried.decoder(_Sent)  # before a process is forked, which would take its time
+
+
+def _difference(before: Maps, after: Maps) -> tuple[list[MapFields], list[MapFields]]:
+    """Return the maps removed and the maps added."""
     if before == after:
         return [], []
     old, now = set(before), set(after) if before else ()
-    gone = [static_map.dumped(one) for one in before if one not in now]
-    return gone, [static_map.dumped(one) for one in after if one not in old]
-
-
-def _changed(before: Maps, difference: Sequence[list[Any]]) -> Maps:
-    """Apply a difference to the maps *before*.  Raises ConfigError."""
-    gone, new = difference
-    if not gone and not new:
-        return before
-    return before.changed(map(static_map.loaded, gone), map(static_map.loaded, new))
+    gone = [MapFields.of(one) for one in before if one not in now]
+    return gone, [MapFields.of(one) for one in after if one not in old]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from faith.daemon.config import static_map
+from faith.daemon.config import carried
+from faith.daemon.config.carried import MapFields
 
 if TYPE_CHECKING:
     from faith.translation.map import Map
@@ -16,18 +17,19 @@ def added(maps: Maps) -> list[Map]:
     return [one for one in maps if one.file is None]
 
 
-def state(read: Maps, now: Maps) -> Any:
-    """Return the difference between the maps *read* from files and those of *now*, for JSON."""
+def state(read: Maps, now: Maps) -> str:
+    """Return the difference between the maps *read* from files and those of *now*, as text."""
     there = set(now)
-    gone = [static_map.dumped(one) for one in read if one not in there]
-    return gone, [static_map.dumped(one) for one in added(now)]
+    gone = [MapFields.of(one) for one in read if one not in there]
+    return carried.dumps((gone, [MapFields.of(one) for one in added(now)]))
 
 
-def resumed(read: Maps, state: Any) -> Maps:
+def resumed(read: Maps, state: str) -> Maps:
     """Return the maps *read* from files with the changes of a `state` applied.
 
     Raises ConfigError for a changed map that contradicts what is in the files now.
     """
-    gone, new = ([static_map.loaded(one) for one in some] for some in state)
+    changes = carried.loads(state, tuple[list[MapFields], list[MapFields]])
+    gone, new = ([one.map() for one in some] for some in changes)
     there = set(read)
     return read.changed(gone, [one for one in new if one not in there])

@@ -176,24 +176,3 @@ def check_pool(maps: Iterable[Map], pool: Sequence[Network]) -> None:
 
 def _fault(one: Map, what: str) -> ConfigError:
     return ConfigError(what, one.file, one.line)
-
-
-def dumped(one: Map) -> list[Any]:
-    """Return a map as a list for JSON, without its file and line."""
-    said = one.said()
-    if "ports" in said:
-        said["ports"] = one.ports and one.ports.ranges
-    if "protocols" in said:
-        said["protocols"] = [*one.protocols]
-    return [*one.v4, *one.v6, said] if said else [*one.v4, *one.v6]
-
-
-def loaded(fields: list[Any], file: str | None = None) -> Map:
-    """Make the map of a list of `dumped`."""
-    network4, length4, network6, length6, *rest = fields
-    said = rest[0] if rest else {}
-    if "ports" in said:
-        said["ports"] = Ports(map(tuple, said["ports"]))
-    if "protocols" in said:
-        said["protocols"] = frozenset(said["protocols"])
-    return Map((network4, length4), (network6, length6), **said, file=file)

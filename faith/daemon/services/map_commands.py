@@ -6,14 +6,14 @@ It is made as a whole, the file included, or not at all.
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faith.daemon.config import map_file, static_map
+from faith.daemon.config import carried, map_file, static_map
+from faith.daemon.config.carried import MapFields
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process.channel import in_memory
 from faith.errors import ConfigError, FaithError
@@ -58,9 +58,8 @@ class MapCommands:
 
     def tell(self, request: Request) -> None:
         """Answer *request* by a file with a line of JSON for each map, and the file it is in."""
-        lines = (
-            json.dumps([static_map.dumped(one), one.file]) for one in self._relaying.parts.maps
-        )
+        maps = self._relaying.parts.maps
+        lines = (carried.dumps(MapFields.of(one, one.file)) for one in maps)
         with in_memory("\n".join(lines)) as descriptor:
             request.tell({}, [descriptor])
         request.end()
