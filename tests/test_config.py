@@ -237,6 +237,13 @@ def test_what_is_written_the_same_is_the_same() -> None:
             5,
             "dns.pool: 198.51.100.9 is mapped, and in the pool",
         ),
+        ("[dns]\nforward = []\nauthorities = '/nowhere'", 3, "dns.authorities: /nowhere: No such"),
+        ("[dns]\nauthorities = '/'\nforward = ['::1']", 2, "dns.authorities: /: Is a directory"),
+        (
+            "[dns]\nlisten = []\npool = ['10.0.0.0/16', '11.0.0.0/32']",
+            3,
+            "dns.pool: a pool has 65536 addresses at most",
+        ),
         ("[metrics]\nlisten = 'x'", 2, "'x' is not an address"),
         (
             "[access]\nrules = ['::/0 permit 0.0.0.0/0',\n'::/0 allow 0.0.0.0/0']",

@@ -20,6 +20,17 @@ def test_the_process_that_listens_is_named() -> None:
         assert holder(server.getsockname()[1]) == f"{name} (pid {os.getpid()})"
 
 
+def test_a_name_need_not_be_text() -> None:
+    comm = Path("/proc/self/comm")
+    before = comm.read_bytes()
+    comm.write_bytes(b"x\xe4")
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+            assert holder(server.getsockname()[1]) == f"x\ufffd (pid {os.getpid()})"
+    finally:
+        comm.write_bytes(before)
+
+
 @contextmanager
 def other(kind: socket.SocketKind, address: str) -> Iterator[tuple[int, int]]:
     """The id of another process that has a port of *address*, and the port."""

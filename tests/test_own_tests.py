@@ -17,7 +17,6 @@ SERVED = "tests/dns/test_server.py asks it by the network"
 WITHOUT = {
     "faith/cli/demo/story.py": "tests/netns/test_demo.py runs it: it is the order of the others",
     "faith/cli/name_options.py": "it declares options; tests/test_cli_names.py uses them all",
-    "faith/daemon/config/tried_files.py": "tests/netns/test_desired_state.py changes files in time",
     "faith/daemon/process/heartbeat.py": "tests/test_worker_pool.py has its times pass",
     "faith/daemon/process/messages.py": "tests/test_worker_pool.py and test_child.py send them",
     "faith/daemon/process/peer.py": "tests/test_worker_pool.py has the supervisor's side of it",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.cli import addr
 from faith.errors import ConfigError, FaithError
+from faith.kernel import text_file
 from faith.translation.destination import NOT_GLOBAL_DESTINATIONS, SPECIAL_DESTINATIONS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def entries(word: str) -> list[Entry]:
     for a file that cannot be read.
     """
     if "/" in word or os.path.isfile(word):
-        return list(_in_file(Path(word).read_text(errors="replace")))
+        return list(_in_file(text_file.read_leniently(word)))
     try:
         address = IPv4Address(word)
     except ValueError:

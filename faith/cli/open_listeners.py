@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faith.daemon.host import discovery
+from faith.kernel import text_file
 from faith.kernel.sockets.holder import holder
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp6
 
 def on_any_address() -> list[int]:
     """Return the TCP ports with a listener on ``[::]``, ascending, except those of faithds."""
-    lines = Path("/proc/thread-self/net/tcp6").read_text().splitlines()[1:]
+    lines = text_file.read_proc("/proc/thread-self/net/tcp6").splitlines()[1:]
     rows = (line.split() for line in lines)
     local = {tuple(row[1].split(":")) for row in rows if row[3] == _LISTEN}
     served = [faithd.served for faithd in discovery.running()]

@@ -14,6 +14,7 @@ from faith.dns.options import EXCLUDED, NO_NETWORKS, V4_MAPPED, Options, Rule
 from faith.dns.service import Settings
 from faith.dns.upstream_exchange import tls_context
 from faith.errors import ConfigError
+from faith.kernel import text_file
 from faith.translation.destination import SPECIAL_DESTINATIONS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
@@ -110,7 +111,8 @@ class DnsArguments:
 def _certificates(file: Path) -> str:
     """Return the text of *file*, read with privileges; the workers have none."""
     try:
-        text = file.read_text("ascii", errors="ignore")  # comments may be anything
+        text = text_file.read_leniently(file)
+        text = text.encode("ascii", errors="ignore").decode()  # comments may be anything
         tls_context(text)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error

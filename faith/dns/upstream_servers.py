@@ -16,6 +16,7 @@ from faith.dns.endpoint import in_resolv_conf
 from faith.dns.upstream import Upstreams
 from faith.dns.upstream_exchange import Exchange, tls_context
 from faith.errors import ConfigError
+from faith.kernel import text_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -135,7 +136,7 @@ class Servers:
 
 def _of_the_system() -> list[Endpoint]:
     try:
-        return in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
+        return in_resolv_conf(text_file.read_leniently(RESOLV_CONF))
     except OSError:
         return []  # as an empty one: it may come yet
 

@@ -74,7 +74,7 @@ class Access:
     def parse(cls, text: str, file: str | None = None) -> Access:
         """Parse the text of a faithd.conf.  Raises ConfigError naming *file* and line."""
         rules = []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             words = line.partition("#")[0].split()
             if words:
                 try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -272,3 +273,13 @@ def relays_now(lab: ThreeHosts) -> bool:
     with contextlib.suppress(OSError):
         return relays(lab)
     return False
+
+
+def test_without_proc_it_does_not_start_and_says_why(lab: ThreeHosts) -> None:
+    without = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    done = lab.gateway.run([*without, *FAITHD, "-F", str(PORT)], check=False, env=ENVIRONMENT)
+    assert done.returncode == 1
+    assert re.search(
+        r": read /proc/\S+: No such file or directory \(mount proc on /proc\)$", done.stderr
+    )
+    assert "Traceback" not in done.stderr

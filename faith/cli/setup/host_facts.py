@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from faith.dns.endpoint import in_resolv_conf
 from faith.dns.upstream_servers import RESOLV_CONF
+from faith.kernel import text_file
 from faith.kernel.netlink import interfaces, routes, rtnetlink
 from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink
 from faith.kernel.process import capabilities
@@ -78,7 +79,7 @@ class Host:
 def _servers(own: Iterable[OwnAddress]) -> list[str]:
     """The servers of resolv.conf(5), but for this host: it will be one itself, and ask others."""
     try:
-        found = in_resolv_conf(RESOLV_CONF.read_text(errors="replace"))
+        found = in_resolv_conf(text_file.read_leniently(RESOLV_CONF))
     except OSError:
         return []
     known = {each.address for each in own}

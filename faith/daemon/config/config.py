@@ -85,12 +85,10 @@ SEVERAL = ("prefix", "service", "map", "source")
 
 def load(file: Path) -> Settings:
     """Return the settings in *file*.  Raises ConfigError, naming file and line."""
-    try:
-        return read(tried_files.text(file), str(file))
-    except OSError as error:
-        raise ConfigError(error.strerror or str(error), str(file)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not a text file: {error.reason}", str(file)) from error
+    toml = tried_files.text(file)
+    if toml is None:
+        raise ConfigError("No such file or directory", str(file))
+    return read(toml, str(file))
 
 
 def read(toml: str, file: str) -> Settings:
@@ -355,14 +353,18 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
         layout=table.take("layout", choice(LAYOUTS), None),
         serve_stale=table.take("serve_stale", whole(0, 10**7), 0),
         mixed_case=table.take("mixed_case", flag, False),
-        authorities=table.take("authorities", path, None),
+        authorities=table.take("authorities", _authorities, None),
     )
     for key in ("pool_client", "pool_file"):
         if key in table and "pool" not in table:
             raise table.fault("needs a pool", key)
     for key in _DNS_LISTS:
         arguments = table.take(key, _with(arguments, key), arguments)
-    settings = replace(arguments, pool_file=table.take("pool_file", path, None)).settings()
+    arguments = replace(arguments, pool_file=table.take("pool_file", path, None))
+    try:
+        settings = arguments.settings()
+    except ConfigError as error:  # each network is good: there are too many addresses in all
+        raise table.fault(error.message, "pool") from error
     if settings.pool and table.take("workers", whole(1, MOST_WORKERS), 1) > 1:
         raise table.fault("must be 1 with a pool: its leases have one owner", "workers")
     try:
@@ -370,6 +372,13 @@ def _dns(table: Table, maps: Maps) -> DnsSettings:
     except ConfigError as error:
         raise table.fault(error.message, "pool") from None
     return settings
+
+
+def _authorities(value: Any) -> Path:
+    from faith.dns.dns_arguments import DnsArguments
+
+    DnsArguments(authorities=(file := path(value))).settings()
+    return file
 
 
 def _with(arguments: DnsArguments, key: str) -> Reader[DnsArguments]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from contextlib import contextmanager, suppress
@@ -25,16 +26,11 @@ def read(path: Path) -> list[Map]:
 
 def text(path: Path) -> str:
     """Return the text of the file *path*.  Raises ConfigError."""
-    try:
-        return tried_files.text(path)
-    except FileNotFoundError:
-        raise ConfigError(
-            "no such file (create an empty one if there are no maps yet)", str(path)
-        ) from None
-    except OSError as error:
-        raise ConfigError(error.strerror or str(error), str(path)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"not a text file: {error.reason}", str(path)) from error
+    found = tried_files.text(path)
+    if found is None:
+        what = "no such file (create an empty one if there are no maps yet)"
+        raise ConfigError(what, str(path))
+    return found
 
 
 def more(text: str, one: Map) -> str:
@@ -57,7 +53,7 @@ def less(text: str, one: Map) -> str:
     Raises ConfigError if it is no valid map file any more.
     """
     there = {other.line for other in static_map.parse(text, one.file) if other == one}
-    lines = enumerate(text.splitlines(keepends=True), 1)
+    lines = enumerate(io.StringIO(text), 1)
     return "".join(line for number, line in lines if number not in there)
 
 

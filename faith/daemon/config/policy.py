@@ -53,16 +53,10 @@ class Rules:
         Raises ConfigError for a file that cannot be read and for a line that is no rule.
         """
         file = path or ACCESS_FILE
-        try:
-            rules = cls(tried_files.text(file), str(file))
-        except FileNotFoundError:
-            if path:
-                raise ConfigError("no such file", str(file)) from None
-            return cls("", str(file))
-        except OSError as error:
-            raise ConfigError(str(error.strerror), str(file)) from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"not a text file: {error.reason}", str(file)) from error
+        text = tried_files.text(file)
+        if text is None and path:
+            raise ConfigError("no such file", str(file))
+        rules = cls(text or "", str(file))
         rules.access()
         return rules
 

@@ -6,10 +6,11 @@ removed or half written in between is of no consequence until it is to be read a
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from typing import TYPE_CHECKING
+
+from faith.kernel import text_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,18 +22,21 @@ _recorded: Texts | None = None
 _tried: Texts = {}
 
 
-def text(path: Path) -> str:
-    """Return the text of a file, or what it was on trial.  Raises OSError, UnicodeDecodeError."""
+def text(path: Path) -> str | None:
+    """Return the text of a file, or what it was on trial, or None where there is no such file.
+
+    Raises ConfigError.
+    """
     name = str(path)
     if name in _tried:
-        return _known(_tried[name], name)
+        return _tried[name]
     try:
-        found: str | None = path.read_text(encoding="utf-8")
+        found: str | None = text_file.read(path)
     except FileNotFoundError:
         found = None
     if _recorded is not None:
         _recorded[name] = found
-    return _known(found, name)
+    return found
 
 
 def record() -> None:
@@ -59,9 +63,3 @@ def forget() -> None:
     """Read the files themselves from now on."""
     global _tried
     _tried = {}
-
-
-def _known(found: str | None, name: str) -> str:
-    if found is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    return found

@@ -14,9 +14,9 @@ import struct
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.kernel import text_file
 from faith.translation.ports import NO_PORTS, Ports
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def running() -> list[Running]:
 def _names() -> Iterator[str]:
     """Return the names of abstract sockets that may be those of faithds in this
     thread's namespace."""
-    for line in Path("/proc/thread-self/net/unix").read_text().splitlines():
+    for line in text_file.read_proc("/proc/thread-self/net/unix").splitlines():
         _, _, name = line.partition(" @faith/")
         if name:
             yield f"faith/{name}"

@@ -13,6 +13,7 @@ import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.kernel import text_file
 from faith.kernel.netlink import rtnetlink
 from faith.kernel.netlink.netlink import (
     NETLINK_ROUTE,
@@ -99,7 +100,9 @@ def unanswered(networks: Iterable[Network]) -> Iterator[str]:
 def _arp_ignore(interface: str) -> bool:
     """Return whether *interface* answers for its own addresses only (arp_ignore of ip-sysctl)."""
     try:
-        return any(int((_CONF / who / "arp_ignore").read_text()) for who in ("all", interface))
+        return any(
+            int(text_file.read_leniently(_CONF / who / "arp_ignore")) for who in ("all", interface)
+        )
     except OSError:
         return False
 

@@ -10,10 +10,10 @@ import errno
 import os
 import pwd
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.errors import ConfigError, PermissionNeeded, SetupError
+from faith.kernel import text_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -158,12 +158,12 @@ def _exists_here(uid: int, gid: int) -> bool:
     return (
         _mapped(uid, "uid_map")
         and _mapped(gid, "gid_map")
-        and Path("/proc/thread-self/setgroups").read_text().strip() != "deny"
+        and text_file.read_proc("/proc/thread-self/setgroups").strip() != "deny"
     )
 
 
 def _mapped(number: int, table: str) -> bool:
-    for line in Path("/proc/thread-self", table).read_text().splitlines():
+    for line in text_file.read_proc(f"/proc/thread-self/{table}").splitlines():
         first, _, count = map(int, line.split())
         if first <= number < first + count:
             return True
@@ -195,7 +195,7 @@ def _can_be_root() -> bool:
 
 def _status(field: str) -> int:
     """Return a set of capabilities in /proc as a mask."""
-    for line in Path("/proc/thread-self/status").read_text().splitlines():
+    for line in text_file.read_proc("/proc/thread-self/status").splitlines():
         name, _, value = line.partition(":")
         if name == field:
             return int(value, 16)
@@ -212,7 +212,7 @@ def _mask(names: Iterable[str]) -> int:
 
 
 def _last_capability() -> int:
-    return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    return int(text_file.read_proc("/proc/sys/kernel/cap_last_cap"))
 
 
 def _prctl(option: int, argument: int) -> None:

@@ -9,6 +9,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from faith.kernel import text_file
+
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp6
 _TABLES: dict[int, tuple[str, str]] = {
     socket.SOCK_STREAM: ("tcp", "tcp6"),
@@ -29,7 +31,9 @@ def holder(port: int, address: str = "", kind: int = socket.SOCK_STREAM) -> str:
             sockets = {f"socket:[{inode}]" for inode in found}
             for process in Path("/proc").glob("[0-9]*"):
                 if _holds(process, sockets):
-                    return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+                    return (
+                        f"{text_file.read_leniently(process / 'comm').strip()} (pid {process.name})"
+                    )
         if found and address:
             return f"a process of {_user(min(found.values()))}"
     return ""
@@ -59,7 +63,7 @@ def _bound(port: int, words: set[str], kind: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for table in _TABLES[kind]:
         with suppress(FileNotFoundError):  # a kernel without IPv6
-            for line in Path(f"/proc/thread-self/net/{table}").read_text().splitlines()[1:]:
+            for line in text_file.read_leniently(f"/proc/thread-self/net/{table}").splitlines()[1:]:
                 row = line.split()
                 host, _, number = row[1].partition(":")
                 listens = kind == socket.SOCK_DGRAM or row[3] == _LISTEN

@@ -17,6 +17,7 @@ import sys
 import time
 
 from faith.errors import ConfigError, FaithError, SetupError
+from faith.kernel import text_file
 from faith.kernel.netlink.routes import own_ipv4, reserved
 from faith.relay.inetd.blocking_relay import Pair
 from faith.relay.inetd.syslog import Syslog
@@ -193,8 +194,7 @@ def _number(v6: str) -> int:
 def _access(conf: str) -> Access:
     file = conf or CONF
     try:
-        with open(file, encoding="utf-8", errors="replace") as opened:
-            return Access.parse(opened.read(), file)
+        return Access.parse(text_file.read_leniently(file), file)
     except OSError as error:
         if error.errno == errno.ENOENT and not conf:
             return Access()  # as KAME had it: no file permits
