@@ -75,6 +75,7 @@ def test_every_key_arrives() -> None:
     assert found(sources, "2001:db8:8::7") == "198.51.100.254"
 
 
+RANGE = "addresses = ['198.51.100.3-198.51.100.9']"
 ONE_CLIENT = "[[source]]\nclients = ['1::1']\none_to_one = true"
 
 
@@ -112,6 +113,16 @@ ONE_CLIENT = "[[source]]\nclients = ['1::1']\none_to_one = true"
             f"addresses = ['198.51.100.0/28']\n{ONE_CLIENT}\naddresses = ['198.51.100.7']",
             8,
             "198.51.100.7 is in the source on line 4 too, and cannot be one client's",
+        ),
+        (
+            f"{RANGE}\n{ONE_CLIENT}\naddresses = ['198.51.100.3']",
+            8,
+            "198.51.100.3 is in the source on line 4 too",
+        ),
+        (
+            f"{RANGE}\n{ONE_CLIENT}\naddresses = ['198.51.100.9']",
+            8,
+            "198.51.100.9 is in the source on line 4 too",
         ),
         (
             f"addresses = ['198.51.100.0/28']\n{ONE_CLIENT}\nadresses = []",

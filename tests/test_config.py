@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from faith.daemon.config import config
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.observe.records import Recording
 from faith.datagram.ping.ping_server import PingSettings
+from faith.datagram.udp.flows import UdpSettings
+from faith.dns.dns_arguments import DnsArguments
 from faith.errors import ConfigError
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -150,6 +153,145 @@ def test_all_of_it_arrives() -> None:
     assert len(settings.dns.options.names) == 2
 
 
+MOST = (1 << 31) - 1
+BOUNDS = [
+    ("", "workers", 1, 1024),
+    ("limits", "sessions", 0, MOST),
+    ("limits", "sessions_per_client", 0, MOST),
+    ("limits", "sessions_per_prefix", 0, MOST),
+    ("limits", "prefix_length", 1, 128),
+    ("dns", "workers", 1, 1024),
+    ("dns", "serve_stale", 0, 10**7),
+    ("udp", "flows", 0, MOST),
+    ("udp", "flows_per_client", 0, MOST),
+    ("udp", "mtu", 1280, 65535),
+    ("log", "sample", 1, MOST),
+    ("log", "refusals", 0, MOST),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "first", "last"), BOUNDS)
+def test_the_bounds_of_a_whole_number(table: str, key: str, first: int, last: int) -> None:
+    def of(number: int) -> object:
+        line = f"{key} = {number}\n"
+        settings = read(f"[{table}]\n{line}{SERVICE}" if table else f"{line}{SERVICE}")
+        places = {
+            "": settings,
+            "limits": settings.relay.limits,
+            "log": settings.recording,
+            "udp": settings.udp,
+            "dns": settings.dns,
+        }
+        if (table, key) == ("dns", "workers"):
+            return settings.dns_workers
+        return getattr(places[table], {"serve_stale": "stale"}.get(key, key))
+
+    assert [of(first), of(last)] == [first, last]
+    for number in (first - 1, last + 1):
+        with pytest.raises(ConfigError, match=f"{first} to {last}"):
+            of(number)
+
+
+@pytest.mark.parametrize("key", ["connect", "idle", "half_closed", "lifetime", "drain"])
+def test_the_bounds_of_a_time(key: str) -> None:
+    for number in (0, 999_999.5):
+        settings = read(f"{SERVICE}[timeouts]\n{key} = {number}")
+        relay = {**vars(settings.relay), "drain_timeout": settings.drain_timeout}
+        assert relay.get(f"{key}_timeout", relay.get(key)) == number
+    for number in (-0.5, 1_000_000):
+        with pytest.raises(ConfigError, match=f"^faith.toml:4: timeouts.{key}: {number} is not a"):
+            read(f"{SERVICE}[timeouts]\n{key} = {number}")
+
+
+def test_what_is_not_given_is_the_default() -> None:
+    settings = read(f"{SERVICE}[dns]\n[udp]\n[ping]")
+    assert settings.dns
+    assert (settings.dns.stale, settings.dns.mixed_case, settings.dns.authorities) == (
+        0,
+        False,
+        None,
+    )
+    assert (settings.dns_workers, settings.dns.reserved) == (1, True)
+    assert (settings.udp, settings.ping) == (UdpSettings(), PingSettings())
+    assert (settings.recording, settings.pid_file) == (Recording(), None)
+    assert (settings.drain_timeout, settings.control) == (30.0, Path("/run/faith/control.sock"))
+    assert (settings.workers, settings.log) == (len(os.sched_getaffinity(0)), "text")
+
+
+def test_all_about_connections_from_ipv4_arrives() -> None:
+    relay = read(f'{MAP}[maps]\nftp = "2121"\nsource = "gateway"\nproxy = "v1"').relay
+    assert relay.inward_ftp == Ports([(2121, 2121)])
+    assert (relay.inward_source, relay.inward_proxy) == ("gateway", "v1")
+
+
+def test_all_about_datagrams_arrives() -> None:
+    text = """
+        [udp]
+        idle = 120
+        short = 1
+        short_ports = "domain,7"
+        filtering = "endpoint"
+        flows = 5
+        flows_per_client = 4
+        mtu = 1400
+        [ping]
+        timeout = 60
+        rate = 1
+        rate_per_client = 1.5
+        [log]
+        refusals = 3
+    """
+    settings = read(f"{SERVICE}{text}")
+    assert settings.udp == UdpSettings(120, 1, Ports([(7, 7), (53, 53)]), "endpoint", 5, 4, 1400)
+    assert settings.ping == PingSettings(60, 1, 1.5)
+    assert settings.recording == Recording(refusals=3)
+    for table in ("udp", "ping"):
+        assert getattr(read(f"{SERVICE}[{table}]\nenabled = false"), table) is None
+
+
+def test_all_about_names_arrives(tmp_path: Path) -> None:
+    text = f"""
+        [dns]
+        listen = ["::1"]
+        forward = ["192.0.2.53"]
+        allow = ["2001:db8::/32"]
+        client = ["2001:db8:1::/48=2001:db8:a::/96"]
+        map = ["198.51.100.0/24=2001:db8:b::/96"]
+        filter_a = ["2001:db8:2::/48"]
+        exclude = ["2001:db8:3::/48"]
+        exclude_v4 = ["203.0.113.0/24"]
+        never = ["never.example"]
+        missing = ["missing.example"]
+        always = ["always.example"]
+        pool = ["198.18.0.0/30"]
+        pool_client = ["2001:db8:4::/48"]
+        pool_file = "{tmp_path}/leases"
+        serve_stale = 60
+        mixed_case = true
+    """
+    assert (
+        read(f"{SERVICE}{text}").dns
+        == DnsArguments(
+            listen=["::1"],
+            forward=["192.0.2.53"],
+            allow=["2001:db8::/32"],
+            client=["2001:db8:1::/48=2001:db8:a::/96"],
+            map=["198.51.100.0/24=2001:db8:b::/96"],
+            filter_a=["2001:db8:2::/48"],
+            exclude=["2001:db8:3::/48"],
+            exclude_v4=["203.0.113.0/24"],
+            never=["never.example"],
+            missing=["missing.example"],
+            always=["always.example"],
+            pool=["198.18.0.0/30"],
+            pool_client=["2001:db8:4::/48"],
+            pool_file=tmp_path / "leases",
+            serve_stale=60,
+            mixed_case=True,
+        ).settings()
+    )
+
+
 def test_what_is_written_the_same_is_the_same() -> None:
     """A reload that finds the [dns] of before leaves those alone who answer, and their cache."""
     text = f"{SERVICE}[dns]\nallow = ['2001:db8::/32']\nfilter_a = ['::/0']\nnever = ['example']\n"
@@ -224,6 +366,11 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ("[ping]\ntimeout = 59", 2, "ping.timeout: must be at least 60 seconds"),
         ("[ping]\nrate = 0.5", 2, "ping.rate: must be at least 1, or 0 for no limit"),
         ("[ping]\nenabled = 1", 2, "1 is not true or false"),
+        ("[udp]\nmtu = 'x'", 2, "^faith.toml:2: udp.mtu: 'x' is not a whole number$"),
+        ("[udp]\nidle = 119", 2, "^faith.toml:2: udp.idle: must be at least 120 seconds"),
+        ("[udp]\nshort = 0", 2, "^faith.toml:2: udp.short: must be more than 0 seconds"),
+        ("[udp]\nshort_ports = 'telnet'", 2, "'telnet' is not a UDP service"),
+        ("[ping]\nrate_per_client = 0.5", 2, "ping.rate_per_client: must be at least 1"),
         ("[dns]\npool_client = ['::/0']", 2, "dns.pool_client: needs a pool"),
         ("[dns]\npool_file = '/x'", 2, "dns.pool_file: needs a pool"),
         ("[dns]\npool = ['2001:db8::/64']", 2, "an IPv4 network belongs here"),

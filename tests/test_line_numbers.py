@@ -35,6 +35,7 @@ deep = 1
     ("place", "line"),
     [
         (("workers",), 1),
+        (("service",), 3),
         (("service", 0), 3),
         (("service", 0, "ports"), 4),
         (("service", 1), 6),
@@ -48,6 +49,7 @@ deep = 1
         (("dns", "listen", 0), 16),
         (("dns", "inner", "key", "y", 0), 18),
         (("dns", "more", "last"), 20),
+        (("service", 1, "sub"), 22),
         (("service", 1, "sub", 0), 22),
         (("service", 1, "sub", 0, "deep"), 23),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,9 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: 
 
 def test_one_more_comes_behind_all() -> None:
     assert map_file.more("", one("198.51.100.3 2001:db8::3")) == "198.51.100.3 2001:db8::3\n"
-    added = map_file.more(TEXT.rstrip("\n"), one("198.51.100.3 2001:db8::3"))
-    assert added == f"{TEXT}198.51.100.3 2001:db8::3\n"
+    for text in (TEXT, TEXT.rstrip("\n")):
+        added = map_file.more(text, one("198.51.100.3 2001:db8::3"))
+        assert added == f"{TEXT}198.51.100.3 2001:db8::3\n"
 
 
 def test_what_is_there_already_is_there_once() -> None:
@@ -65,16 +67,31 @@ def test_the_file_may_be_another_by_now() -> None:
             change(f"{TEXT}nonsense", new)
 
 
-def test_a_file_is_written_as_a_whole(tmp_path: Path) -> None:
+def test_a_file_is_written_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, link = tmp_path / "maps", tmp_path / "link"
     file.write_text(TEXT)
     file.chmod(0o640)
     link.symlink_to(file)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     with map_file.rewritten(link, "new"):
         assert file.read_text() == TEXT
+        (new,) = {*tmp_path.iterdir()} - {file, link}
+        assert new.name.startswith(".maps.")
+        assert synced == [len("new")]
     assert (file.read_text(), link.is_symlink()) == ("new", True)
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert sorted(tmp_path.iterdir()) == [link, file]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_stays_its_owners(tmp_path: Path) -> None:
+    file = tmp_path / "maps"
+    file.touch()
+    os.chown(file, 65534, 65533)
+    with map_file.rewritten(file, "new"):
+        pass
+    assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65533)
 
 
 def test_nothing_is_written_if_the_change_fails(tmp_path: Path) -> None:

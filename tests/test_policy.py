@@ -10,6 +10,7 @@ import pytest
 from faith.daemon.config import policy, static_map
 from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.errors import ConfigError
+from faith.kernel.netlink import routes
 from faith.translation.map_table import Maps
 from faith.translation.prefix import RFC6052, Prefix
 from faith.translation.reasons import NO_RULE, OWN
@@ -28,6 +29,42 @@ def test_a_pool_is_among_the_networks() -> None:
     assert PolicyInputs.loads(parts.dumps()).pool == pool
     assert parts.policy(lambda v4: 7).leased_host(1) == 7
     assert parts.policy().leased_host(1) is None
+
+
+@pytest.mark.parametrize("pool", [(), ((0xC6336400, 24),)])
+def test_the_kernel_says_what_is_the_gateways(
+    monkeypatch: pytest.MonkeyPatch, pool: tuple[tuple[int, int], ...]
+) -> None:
+    prefixes = [Prefix.parse(f"2001:db8:{n}::/96") for n in (2, 1)]
+    monkeypatch.setattr(routes, "reserved", lambda: prefixes)
+    monkeypatch.setattr(routes, "own_ipv4", lambda: [(SERVER, 32), (1 << 24, 8)])
+    monkeypatch.setattr(routes, "own_ipv6", lambda: [(CLIENT, 128), (1 << 125, 64)])
+    rules, maps = Rules("", "x"), Maps(static_map.parse("198.51.101.1 2001:db8:a::1"))
+    found = PolicyInputs.gather(rules, maps, pool=pool)
+    assert set(found.prefixes) == set(prefixes)
+    assert (found.rules, found.maps, found.pool) == (rules, maps, pool)
+    assert found.own == ((1 << 24, 8), (SERVER, 32))
+    assert found.own6 == (((1 << 125, 64), (CLIENT, 128)) if pool else ())
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("192.0.2.80 2001:db8:a::1", "is the gateway's own"),
+        ("198.51.100.1 2001:db8:100::1", "is under the prefix"),
+        ("198.51.100.1 2001:db8:a::1", "is mapped, and in the pool"),
+        ("198.51.101.1 2001:db8:a::1", None),
+    ],
+)
+def test_a_map_is_checked_against_everything(line: str, says: str | None) -> None:
+    prefix = Prefix.parse("2001:db8:100::/96")
+    parts = PolicyInputs(Rules("", "x"), (prefix,), ((SERVER, 32),), pool=((0xC6336400, 24),))
+    maps = static_map.parse(line)
+    if says is None:
+        parts.check(maps)
+        return
+    with pytest.raises(ConfigError, match=says):
+        parts.check(iter(maps))
 
 
 def test_rules_name_file_and_line_of_a_mistake(tmp_path: Path) -> None:
@@ -83,5 +120,9 @@ def test_of_the_maps_only_what_changes_travels() -> None:
     dumped = after.dumps(before.maps)
     assert len(dumped) < 500
     assert set(PolicyInputs.loads(dumped, arrived.maps).policy().maps) == set(after.maps)
+    for left, travels in ((lines[:-1], "gone"), ([*lines, "198.51.101.1 2001:db8:c::1"], "new")):
+        other = PolicyInputs(rules, (), (), Maps(static_map.parse("\n".join(left))))
+        dumped = other.dumps(after.maps)
+        assert PolicyInputs.loads(dumped, after.maps) == other, travels
     unchanged = PolicyInputs(rules, (), ((SERVER, 32),), before.maps)
     assert PolicyInputs.loads(unchanged.dumps(before.maps), arrived.maps) == unchanged

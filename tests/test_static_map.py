@@ -99,6 +99,23 @@ def test_what_is_the_gateways_is_not_mapped(line: str, says: str) -> None:
     assert (told.value.file, told.value.line) == ("maps", 2)
 
 
+def test_a_mapped_network_may_begin_with_the_gateways_address() -> None:
+    own = Networks(32, [static_map.network4("192.0.2.16")])
+    static_map.check(static_map.parse("192.0.2.16/28 2001:db8:1::/64"), PREFIXES, own)
+
+
+def test_neighbours_do_not_overlap() -> None:
+    beside = "198.51.100.0/28 2001:db8:ffff::2:0:0/95"
+    static_map.check(static_map.parse(beside), PREFIXES, OWN)
+    pool = [static_map.network4("198.51.100.128/25")]
+    static_map.check_pool(static_map.parse("198.51.100.127 2001:db8:1::1"), pool)
+    with pytest.raises(
+        ConfigError, match=r"^maps:2: 198\.51\.100\.128 is mapped, and in the pool of"
+    ):
+        static_map.check_pool(static_map.parse(OTHER + "198.51.100.128 2001:db8::1", "maps"), pool)
+    static_map.check_pool(static_map.parse(OTHER), [])
+
+
 def test_a_mapped_network_may_have_the_gateways_address_in_it() -> None:
     static_map.check(static_map.parse(OTHER + "192.0.2.0/24 2001:db8:1::/64"), PREFIXES, OWN)
 

@@ -68,6 +68,8 @@ def told(text: str) -> ConfigError:
         ("[access]\nworkers = 2\n", 2, "access.workers: no such key here; it belongs at the top"),
         ("[access]\nfil = 'x'\n", 2, "access.fil: no such key; is file meant?"),
         ("[access]\nq = 1\n", 2, "access.q: no such key; there are file, rules"),
+        ("[access]\nservic = 1\n", 2, "access.servic: no such key; there are file, rules"),
+        ("\n[service]\n", 2, "service: there can be several: [[service]]"),
         ("access = 1\n", 1, "access: it is a table: [access]"),
         ("\n[service]\nports = '1'\n", 2, "service: there can be several: [[service]]"),
         ("service = [1]\n", 1, "service: there can be several: [[service]]"),

@@ -81,4 +81,4 @@ def rewritten(path: Path, text: str) -> Iterator[None]:
                 os.unlink(new)
             raise
     except OSError as error:
-        raise SetupError(f"write {path}", error.strerror or str(error)) from error
+        raise SetupError(f"write {path}", str(error.strerror)) from error
