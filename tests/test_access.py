@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
@@ -44,6 +45,15 @@ def test_the_sample_of_the_man_page(client: str, server: str, permitted: bool | 
     assert (rule.permit if rule else None) == permitted
 
 
+def test_the_rule_of_no_rules_names_nothing() -> None:
+    assert (PERMIT_ALL.clients, PERMIT_ALL.permit, PERMIT_ALL.destinations) == (
+        (0, 0),
+        True,
+        (0, 0),
+    )
+    assert not PERMIT_ALL.names((v4("127.0.0.0"), 8))
+
+
 def test_no_rules_permit_everything() -> None:
     assert Access().decide(1, 1) is PERMIT_ALL
     assert Access.parse("# nothing here\n\n").decide(1, 1) is PERMIT_ALL
@@ -65,21 +75,24 @@ def test_a_last_line_without_newline_counts() -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("2001:db8::/32 permit", "three or four words"),
+        (
+            "2001:db8::/32 permit",
+            "a rule has three or four words: SRC6[/len] permit|deny DST4[/len] [",
+        ),
         ("2001:db8::/32 permit 0.0.0.0/0 10.0.0.1 more", "three or four words"),
         ("2001:db8::/32 allow 0.0.0.0/0", "'allow' is neither permit nor deny"),
         ("2001:db8::/129 permit 0.0.0.0/0", "'2001:db8::/129' is not an address"),
         ("2001:db8::/32 permit 0.0.0.0/33", "'0.0.0.0/33' is not an address"),
-        ("10.0.0.0/8 permit 0.0.0.0/0", "the first word is IPv6"),
+        ("10.0.0.0/8 permit ::", "10.0.0.0/8 is IPv4, and the first word is IPv6: SRC6[/len] p"),
         ("2001:db8::/32 permit 2001:db8::/32", "the third word is IPv4"),
-        ("2001:db8::1/32 permit 0.0.0.0/0", "did you mean 2001:db8::/32"),
+        ("2001:db8::1/32 permit 0.0.0.0/0", "host bits are set; did you mean 2001:db8::/32?"),
         ("2001:db8::/32 deny 0.0.0.0/0 10.0.0.1", "deny rule must not have the source address"),
         ("2001:db8::/32 permit 0.0.0.0/0 10.0.0.0/8", "one address, no length"),
         ("2001:db8::/32 permit 0.0.0.0/0 ::1", "not an IPv4 address"),
     ],
 )
 def test_a_bad_line_is_refused_by_file_and_line(line: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says) as caught:
+    with pytest.raises(ConfigError, match=re.escape(says)) as caught:
         Access.parse(f"# comment\n::/0 permit 0.0.0.0/0\n{line}\n", "/etc/faithd.conf")
     assert str(caught.value).startswith("/etc/faithd.conf:3: ")
 

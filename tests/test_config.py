@@ -292,6 +292,11 @@ def test_all_about_names_arrives(tmp_path: Path) -> None:
     )
 
 
+def test_a_pool_has_one_worker() -> None:
+    settings = read(f"{SERVICE}[dns]\nworkers = 1\npool = ['198.18.0.0/30']")
+    assert settings.dns_workers == 1
+
+
 def test_what_is_written_the_same_is_the_same() -> None:
     """A reload that finds the [dns] of before leaves those alone who answer, and their cache."""
     text = f"{SERVICE}[dns]\nallow = ['2001:db8::/32']\nfilter_a = ['::/0']\nnever = ['example']\n"

@@ -9,8 +9,11 @@ import pytest
 from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
+from faith.translation.map import Map
+from faith.translation.map_table import Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
+from faith.translation.sources import Addresses, Source, Sources
 
 SITE = Prefix.parse("2001:db8:ffff::/96")
 WELL_KNOWN = Prefix.parse("64:ff9b::/96")
@@ -86,6 +89,19 @@ def test_rules_decide() -> None:
     assert refused("10.0.0.1", rules=rules) == reasons.DENIED
     assert refused("8.8.8.8", rules=rules) is None
     assert refused("8.8.8.8", rules=rules, client="2001:db8:7::1") == reasons.NO_RULE
+
+
+def test_the_source_of_a_map_goes_before_that_of_a_pool() -> None:
+    mapped, client = int(IPv4Address("198.51.100.7")), int(IPv6Address(CLIENT))
+    maps = Maps([Map((mapped, 32), (client, 128))])
+    sources = Sources([Source([(0, 0)], Addresses.parse(["198.51.100.8"]))])
+    policy = Policy(Prefixes([SITE]), Networks(32), Access(), maps, sources)
+    server = int(IPv4Address("192.0.2.80"))
+    assert policy.admit(client, server, SITE).source4 == mapped
+    assert policy.admit(client + 1, server, SITE).source4 == mapped + 1
+    assert (
+        Policy(Prefixes([SITE]), Networks(32), Access()).admit(client, server, SITE).source4 is None
+    )
 
 
 def test_the_source_of_a_rule_is_passed_on() -> None:

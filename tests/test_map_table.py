@@ -175,6 +175,7 @@ def test_no_maps() -> None:
         (("198.51.100.1", "::1"), "loopback, link-local"),
         (("198.51.100.1", "::ffff:192.0.2.1"), "loopback, link-local"),
         (("198.51.100.1", "fe80::1"), "loopback, link-local"),
+        (("198.51.100.1", "febf::1"), "loopback, link-local"),
         (("198.51.100.1", "ff02::1"), "loopback, link-local"),
         (("198.51.100.1", "2001:db8::1", "80-81", 8080), "one port"),
         (("198.51.100.1", "2001:db8::1", "", 8080), "one port"),
@@ -232,6 +233,38 @@ def test_two_that_contradict_each_other(
     with pytest.raises(ConfigError, match=says) as told:
         Maps(pair)
     assert (told.value.file, told.value.line) == ("maps", 2)
+
+
+def test_the_other_place_is_told_with_its_file_where_that_is_another() -> None:
+    one, other = (mapped("198.51.100.1", f"2001:db8::{n}", line=n) for n in (1, 2))
+    says = "198.51.100.1 stands for 2001:db8::1 already"
+    for file, where in (("maps", " (line 1)"), ("more", " (maps:1)"), (None, " (maps:1)")):
+        other.file = file
+        with pytest.raises(ConfigError) as told:
+            Maps([one, other])
+        assert told.value.message == f"{says}{where}"
+    one.line = None
+    with pytest.raises(ConfigError) as told:
+        Maps([one, other])
+    assert told.value.message == says
+
+
+@pytest.mark.parametrize(
+    ("networks", "joined"),
+    [
+        ("198.51.100.0/25 198.51.100.128/25", "198.51.100.0/24"),
+        ("198.51.100.0/25 198.51.101.0/25", "198.51.100.0/25 198.51.101.0/25"),
+        ("198.51.100.128/25 198.51.101.0/25", "198.51.100.128/25 198.51.101.0/25"),
+        ("198.51.100.0/25 198.51.100.128/26", "198.51.100.0/25 198.51.100.128/26"),
+        ("198.51.100.1 198.51.100.2 198.51.100.3", "198.51.100.1/32 198.51.100.2/31"),
+    ],
+)
+def test_networks_are_joined_where_nothing_is_added(networks: str, joined: str) -> None:
+    maps = Maps(
+        mapped(one, f"2001:db8:{number}::/96", direction="in")
+        for number, one in enumerate(networks.split())
+    )
+    assert maps.networks == tuple(map(v4, joined.split()))
 
 
 def test_a_map_as_text() -> None:

@@ -45,6 +45,16 @@ def test_are_equal_when_they_hold_the_same(
     assert hash(Networks(32, one)) == hash(Networks(32, [*one, *one]))
 
 
+def test_the_first_outside_comes_behind_each_network() -> None:
+    table = Networks(32, [(0x0A000000, 31), (0x0A000002, 32)])
+    assert table.first_outside(0x0A000000, 0x0A000009) == 0x0A000003
+    assert table.first_outside(0x0A000000, 0x0A000002) is None
+
+
+def test_are_equal_to_nothing_else() -> None:
+    assert (Networks(32) == ()) is False
+
+
 def test_those_of_others_that_begin_inside() -> None:
     inside = Networks(32, [(0xC0000200, 24)])
     assert inside.holding([(0xC0000201, 32), (0xC0000301, 32), (0, 0)]) == [(0xC0000201, 32)]

@@ -54,6 +54,7 @@ def test_the_kernel_says_what_is_the_gateways(
         ("198.51.100.1 2001:db8:100::1", "is under the prefix"),
         ("198.51.100.1 2001:db8:a::1", "is mapped, and in the pool"),
         ("198.51.101.1 2001:db8:a::1", None),
+        ("192.0.2.81 2001:db8:a::1", None),
     ],
 )
 def test_a_map_is_checked_against_everything(line: str, says: str | None) -> None:
@@ -65,6 +66,12 @@ def test_a_map_is_checked_against_everything(line: str, says: str | None) -> Non
         return
     with pytest.raises(ConfigError, match=says):
         parts.check(iter(maps))
+
+
+def test_own_addresses_are_no_leases() -> None:
+    parts = PolicyInputs(Rules("", "x"), (), (), own6=((CLIENT, 128),))
+    assert CLIENT in parts.policy().own6
+    assert CLIENT ^ 1 not in parts.policy().own6
 
 
 def test_rules_name_file_and_line_of_a_mistake(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faith.errors import ConfigError
-from faith.translation.ports import Ports
+from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
 
 
 def parse(text: str) -> Ports:
@@ -23,6 +23,7 @@ def parse(text: str) -> Ports:
         ("80", ((80, 80),)),
         ("80, 443,8000-8100", ((80, 80), (443, 443), (8000, 8100))),
         ("1-65535", ((1, 65535),)),
+        ("80-80", ((80, 80),)),
         ("5-9,7,10", ((5, 10),)),
     ],
 )
@@ -38,7 +39,9 @@ def test_reads_names_ports_and_ranges(text: str, ranges: tuple[tuple[int, int], 
         ("0", "not between 1 and 65535"),
         ("65536", "not between 1 and 65535"),
         ("99999999999999999999", "not between"),
-        ("9-5", "write 5-9"),
+        ("000080", "not between"),
+        ("9-5", "^range 9-5 runs backwards; write 5-9$"),
+        ("a-1", "'a-1' is not a TCP service"),
         ("80,,81", "'' is not"),
         ("80-", "'80-' is not"),
     ],
@@ -52,6 +55,17 @@ def test_udp_has_services_of_its_own() -> None:
     assert Ports.parse("ntp,syslog", socket.getservbyname, "udp").ranges == ((123, 123), (514, 514))
     with pytest.raises(ConfigError, match="'telnet' is not a UDP service of this system"):
         Ports.parse("telnet", socket.getservbyname, "udp")
+
+
+def test_are_values() -> None:
+    assert hash(parse("80,81")) == hash(Ports([(80, 81)]))
+    assert repr(parse("80,81")) == "Ports([(80, 81)])"
+    assert (parse("80") == "80") is False
+
+
+def test_none_and_all() -> None:
+    assert (len(NO_PORTS), len(ALL_PORTS)) == (0, 65535)
+    assert parse("1-65535") == ALL_PORTS
 
 
 ranges = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(lambda r: (min(r), max(r)))

@@ -19,6 +19,10 @@ def test_4_the_length_has_a_code(length: int, code: int) -> None:
     assert pref64.value(prefix, 0) == bytes([0, code]) + IPv6Address("2001:db8::").packed[:12]
 
 
+def test_the_type_of_the_option() -> None:
+    assert pref64.TYPE == 38, "IANA, IPv6 Neighbor Discovery Option Formats"
+
+
 def test_the_example_in_the_manual_of_bird() -> None:
     option = pref64.value(Prefix.parse("2001:db8:a:b::/96"), 3600)
     assert option.hex(":") == "0e:10:20:01:0d:b8:00:0a:00:0b:00:00:00:00"
@@ -65,7 +69,8 @@ def test_4_1_by_default_it_is_three_intervals(interval: int, lifetime: int) -> N
 
 @pytest.mark.parametrize("lifetime", [-1, 65529, 86400])
 def test_other_lifetimes_cannot_be_told(lifetime: int) -> None:
-    with pytest.raises(ConfigError, match="not between 0 and 65528"):
+    says = f"^a lifetime of {lifetime} seconds is not between 0 and 65528$"
+    with pytest.raises(ConfigError, match=says):
         pref64.value(Prefix.parse("64:ff9b::/96"), lifetime)
 
 

@@ -86,15 +86,23 @@ def test_suffix_is_ignored_when_reading(base: int, length: int, v4: int, noise: 
         ("192.0.2.1", LOW32, "that is IPv4"),
         ("hello", LOW32, "not an IPv6 prefix"),
         ("2001:db8::/97", LOW32, "1 to 96 bits"),
-        ("2001:db8::/0", LOW32, "1 to 96 bits"),
+        ("2001:db8::/0", LOW32, "^2001:db8::/0: a prefix is 1 to 96 bits"),
         ("2001:db8::/x", LOW32, "not a prefix length"),
         ("2001:db8::/", LOW32, "not a prefix length"),
         ("2001:db8::/-1", LOW32, "not a prefix length"),
-        ("2001:db8::1/96", LOW32, "did you mean 2001:db8::/96?"),
-        ("2001:db8::/95", RFC6052, "32, 40, 48, 56, 64 and 96"),
+        (
+            "2001:db8::1/96",
+            LOW32,
+            "^2001:db8::1/96: host bits are set; did you mean 2001:db8::/96?",
+        ),
+        (
+            "2001:db8::/95",
+            RFC6052,
+            "^2001:db8::/95: layout rfc6052 has lengths 32, 40, 48, 56, 64 and 96",
+        ),
         ("2001:db8::/96", "jool", "not one of low32, rfc6052"),
-        ("2001:db8::ff00:0:0:0/96", RFC6052, "bits 64 to 71"),
-        ("ff05::/96", LOW32, "multicast"),
+        ("2001:db8::ff00:0:0:0/96", RFC6052, "^2001:db8:0:0:ff00::/96: bits 64 to 71"),
+        ("ff05::/96", LOW32, "^ff05::/96: a multicast"),
         ("fe80::%eth0/96", LOW32, "zone"),
     ],
 )
@@ -149,3 +157,15 @@ def test_well_known_in_either_layout() -> None:
     assert Prefix.parse("64:ff9b::/96").well_known
     assert Prefix.parse("64:ff9b::", RFC6052).well_known
     assert not Prefix.parse("64:ff9b:1::/96").well_known
+    assert not Prefix.parse("64:ff9b::/64", LOW32).well_known
+
+
+def test_are_values() -> None:
+    one, other = Prefix.parse("2001:db8::/96"), Prefix.parse("2001:db8::/96", RFC6052)
+    assert eval(repr(one)) == one
+    assert one != other
+    assert one != Prefix.parse("2001:db8::/95")
+    assert (one == str(one)) is False
+    assert Prefixes([one]) != Prefixes([other])
+    assert (Prefixes([one]) == (one,)) is False
+    assert hash(Prefixes([one, other])) == hash(Prefixes([other, one, one]))

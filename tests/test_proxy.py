@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.translation.proxy import V1, V2, header
+from faith.translation.proxy import V1, V2, VERSIONS, header
 
 CLIENT = "2001:db8:6::2", 48866
 MAPPED = "2001:db8:ffff::c000:250", 80
@@ -25,6 +25,10 @@ endpoints = st.one_of(
         st.tuples(st.ip_addresses(v=4).map(str), ports),
     ),
 )
+
+
+def test_the_versions_as_they_are_written() -> None:
+    assert VERSIONS == ("v1", "v2")
 
 
 def test_version_1_is_a_line() -> None:

@@ -53,6 +53,14 @@ def test_a_crowd_that_was_there_first_makes_room_only_as_it_leaves() -> None:
     assert len(crowd(shares, "second")) > 0
 
 
+def test_a_place_is_its_holders_and_who_has_left_is_forgotten() -> None:
+    shares = Shares(LIMIT)
+    place = shares.enter("client", "holder", 7)
+    assert (place.client, place.holder, place.since) == ("client", "holder", 7)
+    shares.leave(place)
+    assert (len(shares), shares.held("client"), shares._clients) == (0, 0, {})
+
+
 def test_a_full_table_has_no_place_for_anybody() -> None:
     shares = Shares(2)
     crowd(shares, "one")

@@ -36,6 +36,19 @@ def test_a_key_has_a_cell_in_every_row_and_none_of_everybodys() -> None:
         assert ALL[0] not in cells
 
 
+def test_a_table_has_room_for_every_cell_and_no_more() -> None:
+    assert (ROWS, WIDTH, ALL) == (2, 65536, (0,))
+    assert COUNTS == 1 + 2 * 65536
+    assert STAMPED == 2 * COUNTS
+
+
+def test_a_bucket_does_not_exceed_what_it_holds() -> None:
+    (pace,) = paces(1)
+    pace.add(ALL, 5)
+    assert not pace.exceeds(ALL, 1, 5)
+    assert pace.exceeds(ALL, 0.999, 5)
+
+
 def test_all_processes_count_together_and_each_takes_back_its_own() -> None:
     one, other = presences(2)
     cells = cells_of(b"client")

@@ -86,6 +86,23 @@ def test_the_longest_network_of_clients_decides() -> None:
     assert found(sources, "2001:db8:6:1::1") == "192.0.2.3"
 
 
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        ("2001:db8::1", "10.168.136.162"),
+        ("2001:db8::2", "10.133.57.169"),
+        ("2001:db8:6::beef", "10.22.35.99"),
+    ],
+)
+def test_a_client_keeps_its_address_in_the_next_version(client: str, address: str) -> None:
+    assert found(Sources([source("::/0", "10.0.0.0/8")]), client) == address
+
+
+def test_what_borders_on_no_source_is_one() -> None:
+    texts = ["1.0.0.0", "126.255.255.255", "128.0.0.0", "223.255.255.255"]
+    assert len(Addresses.parse(texts)) == 4
+
+
 def test_without_a_source_it_is_the_kernels_choice() -> None:
     assert NO_SOURCES.find(v6("2001:db8::1")) is None
     assert not NO_SOURCES
@@ -185,3 +202,4 @@ def test_sources_are_values() -> None:
     assert hash(sources) == hash(Sources.of(json.loads(json.dumps(sources.values()))))
     assert sources != Sources([source("2001:db8::/64", "192.0.2.2")])
     assert sources != NO_SOURCES
+    assert (sources == sources.values()) is False

@@ -41,6 +41,12 @@ def policy(rules: str = "", *prefixes: Prefix) -> Policy:
     return Policy(Prefixes(some), Networks(32), Access.parse(rules, "file"), MAPS)
 
 
+def test_what_is_refused_goes_nowhere() -> None:
+    verdict = admit_from_v4(policy(), CLIENT, MAPPED + 9, 22)
+    assert verdict.refused == NOT_MAPPED
+    assert (verdict.server, verdict.port, verdict.source, verdict.leased) == (0, 0, None, False)
+
+
 def test_what_no_map_is_for_may_be_lent() -> None:
     pooled, server = v4("203.0.113.5"), int(ipaddress.ip_address("2001:db8:5::5"))
     lending = policy()

@@ -220,8 +220,7 @@ def _joined(networks: Iterable[Network]) -> list[Network]:
 
 def _halves(one: Network, other: Network) -> bool:
     """Return whether two ascending networks are the halves of one network."""
-    half = 1 << 32 - one[1]
-    return one[1] == other[1] and one[0] ^ other[0] == half and not one[0] & half
+    return one[1] == other[1] and one[0] ^ other[0] == 1 << 32 - one[1]
 
 
 NO_MAPS = Maps()
