@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,14 @@ def test_a_file_must_be_text(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="not a text file"):
         Rules.read(file)
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"x\xe4")
+    file.write_text("::/0 deny 0.0.0.0/0\n")
+    parts = PolicyInputs(Rules.read(file), (), ())
+    assert parts.rules.file == f"{tmp_path}/x\\xe4"
+    assert PolicyInputs.loads(parts.dumps()) == parts
 
 
 def test_the_usual_file_need_not_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ def test_a_good_value(read: Any, value: Any, found: Any) -> None:
     ("read", "value", "says"),
     [
         (readers.text, "", "'' is not a text that says something"),
+        (readers.text, "a\0", r"'a\\x00' is not a text without NUL"),
+        (readers.path, "/a\0", r"'/a\\x00' is not a text without NUL"),
         (readers.text, 1, "1 is not a text in quotes"),
         (readers.text, True, "true is not a text in quotes"),
         (readers.flag, 1, "1 is not true or false"),

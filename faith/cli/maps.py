@@ -111,7 +111,8 @@ def read(path: Path | None) -> list[Map]:
     found = [
         carried.loads(line, MapFields).map()
         for _, text in control_client.gather(path, "maps")
-        for line in text.splitlines()
+        for line in text.split("\n")
+        if line
     ]
     return sorted(found, key=lambda one: (one.v4, one.ports.ranges if one.ports else ()))
 

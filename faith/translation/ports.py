@@ -83,7 +83,7 @@ def _range(part: str, getservbyname: Callable[[str, str], int], protocol: str) -
         return _port(part), _port(part)
     try:
         port = getservbyname(part, protocol)
-    except OSError:
+    except (OSError, ValueError):  # the latter for a NUL, and for what is not UTF-8
         raise ConfigError(
             f"{part!r} is not a {protocol.upper()} service of this system, a port or a range"
             " (such as telnet, 80 or 8000-8100)"

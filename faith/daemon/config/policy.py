@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_address_range
 from pathlib import Path
@@ -53,10 +54,11 @@ class Rules:
         Raises ConfigError for a file that cannot be read and for a line that is no rule.
         """
         file = path or ACCESS_FILE
+        name = os.fsencode(file).decode(errors="backslashreplace")  # it is sent to the workers
         text = tried_files.text(file)
         if text is None and path:
-            raise ConfigError("no such file", str(file))
-        rules = cls(text or "", str(file))
+            raise ConfigError("no such file", name)
+        rules = cls(text or "", name)
         rules.access()
         return rules
 

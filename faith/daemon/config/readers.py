@@ -26,9 +26,11 @@ _KINDS = {
 
 
 def text(value: Any) -> str:
-    """Read a non-empty text."""
+    """Read a non-empty text, without NUL: what it names could not be looked up or opened."""
     if not _kind(value, str):
         _refuse(value, "a text that says something")
+    if "\0" in value:
+        _refuse(value, "a text without NUL")
     return str(value)
 
 
