@@ -10,6 +10,7 @@ import pytest
 
 from faith.daemon.config import policy, static_map
 from faith.daemon.config.policy import PolicyInputs, Rules
+from faith.daemon.config.settings import Settings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.map_table import Maps
@@ -80,6 +81,14 @@ def test_rules_name_file_and_line_of_a_mistake(tmp_path: Path) -> None:
     file.write_text("::/0 permit 0.0.0.0/0\n::/0 allow 0.0.0.0/0\n")
     with pytest.raises(ConfigError, match=f"^{file}:2: 'allow'"):
         Rules.read(file)
+
+
+def test_rules_are_those_of_the_settings_or_of_the_file_they_name(tmp_path: Path) -> None:
+    file = tmp_path / "faithd.conf"
+    file.write_text("::/0 deny 0.0.0.0/0\n")
+    assert Rules.of(Settings((), access_file=file)) == Rules(file.read_text(), str(file))
+    written = Settings((), access_file=file, access_rules="")
+    assert Rules.of(written) == Rules("", "access.rules")
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
