@@ -41,6 +41,13 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: 
         map_file.read(tmp_path)
 
 
+def test_each_map_has_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "maps"
+    file.write_text(TEXT)
+    found = [(one.file, one.line) for one in map_file.read(file)]
+    assert found == [(str(file), 2), (str(file), 3)]
+
+
 def test_one_more_comes_behind_all() -> None:
     assert map_file.more("", one("198.51.100.3 2001:db8::3")) == "198.51.100.3 2001:db8::3\n"
     for text in (TEXT, TEXT.rstrip("\n")):

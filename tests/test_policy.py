@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from faith.daemon.config import policy, static_map
 from faith.daemon.config.policy import PolicyInputs, Rules
+from faith.daemon.config.settings import Settings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.map_table import Maps
 from faith.translation.prefix import RFC6052, Prefix
 from faith.translation.reasons import NO_RULE, OWN
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from faith.translation.sources import Addresses, Source, Sources
 
 CLIENT = int(IPv6Address("2001:db8:6::2"))
 SERVER = int(IPv4Address("192.0.2.80"))
@@ -30,6 +30,22 @@ def test_a_pool_is_among_the_networks() -> None:
     assert PolicyInputs.loads(parts.dumps()).pool == pool
     assert parts.policy(lambda v4: 7).leased_host(1) == 7
     assert parts.policy().leased_host(1) is None
+
+
+def test_addresses_to_set_up_are_joined_with_the_mapped_ones() -> None:
+    maps = Maps(static_map.parse("198.51.101.2 2001:db8:a::1"))
+    pool = ((0xC6336504, 30),)
+    parts = PolicyInputs(Rules("", "x"), (), (), maps, pool=pool)
+    assert parts.networks == (*maps.networks, *pool)
+    source = Source([(0, 0)], Addresses.parse(["198.51.101.0/31", "198.51.101.3"]), set_up=True)
+    with_sources = replace(parts, sources=Sources([source]))
+    assert with_sources.networks == ((0xC6336500, 29),)
+    there = Sources([Source([(0, 0)], source.addresses)])
+    assert replace(parts, sources=there).networks == parts.networks
+
+
+def test_the_usual_file_is_that_of_kames_faithd() -> None:
+    assert Path("/etc/faithd.conf") == policy.ACCESS_FILE
 
 
 @pytest.mark.parametrize("pool", [(), ((0xC6336400, 24),)])
@@ -80,6 +96,14 @@ def test_rules_name_file_and_line_of_a_mistake(tmp_path: Path) -> None:
     file.write_text("::/0 permit 0.0.0.0/0\n::/0 allow 0.0.0.0/0\n")
     with pytest.raises(ConfigError, match=f"^{file}:2: 'allow'"):
         Rules.read(file)
+
+
+def test_rules_are_those_of_the_settings_or_of_the_file_they_name(tmp_path: Path) -> None:
+    file = tmp_path / "faithd.conf"
+    file.write_text("::/0 deny 0.0.0.0/0\n")
+    assert Rules.of(Settings((), access_file=file)) == Rules(file.read_text(), str(file))
+    written = Settings((), access_file=file, access_rules="")
+    assert Rules.of(written) == Rules("", "access.rules")
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def test_of_words() -> None:
         ("198.51.100.1 fe80::1%lo", "is not an IPv6 address"),
         ("198.51.100.1 2001:db8::1\0", "is not an IPv6 address"),
         ("198.51.100.0/33 2001:db8::", "'33' is not a prefix length from 0 to 32"),
+        ("198.51.100.0/0024 2001:db8::/120", "'0024' is not a prefix length"),
+        ("198.51.100.0/\u00b2 2001:db8::/120", "'\u00b2' is not a prefix length"),
         ("198.51.100.0/ 2001:db8::", "'' is not a prefix length"),
         ("198.51.100.0 2001:db8::/-1", "'-1' is not a prefix length from 0 to 128"),
         ("198.51.100.1/24 2001:db8::/120", r"did you mean 198\.51\.100\.0/24\?"),

@@ -159,7 +159,13 @@ def test_inetd_mode_takes_the_rules_that_can_be_read(tmp_path: Path) -> None:
 
 
 def test_proc_is_missed_by_its_name() -> None:
-    assert text_file.read_proc("/proc/self/comm")
+    comm = Path("/proc/self/comm")
+    before = comm.read_bytes()
+    comm.write_bytes(b"x\xe4")
+    try:
+        assert text_file.read_proc(comm) == "x\ufffd\n"
+    finally:
+        comm.write_bytes(before)
     with pytest.raises(SetupError, match=r"^read /proc/x: No such file.*\(mount proc on /proc\)$"):
         text_file.read_proc("/proc/x")
 
