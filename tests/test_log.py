@@ -229,13 +229,16 @@ def test_lines_of_a_dead_process_are_lost(told: Log) -> None:
 def test_the_log_of_a_process_is_the_one_that_is_installed(receiver: Receiver, told: Log) -> None:
     root = logging.getLogger()
     cells = log_counters.own_cells()
+    timers: list[object] = []
     root.addHandler(told)
     try:
         log.count_in(cells)
+        log.retry_by(lambda seconds, action: timers.append(action))
         log.set_form("json")
         log.record(record())
         receiver.close()
         log.record(record())
+        assert len(timers) == 1
         log.finish()
     finally:
         root.removeHandler(told)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from faith.daemon.observe import health, log_counters
 from faith.daemon.observe.health import Health
-from faith.daemon.observe.log import NOTICE, Log, count_in, open_sink
+from faith.daemon.observe.log import NOTICE, Log, count_in, open_sink, retry_by
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
 from faith.daemon.process.systemd import notify, reloading, watchdog_interval
@@ -93,6 +93,7 @@ class _DnsDaemon:
         self._log = log_handler
         self._workers, self._user, self._lease_file = workers, user, lease_file
         self._loop = Loop()
+        retry_by(self._loop.later)
         layouts = dns_counters.LAYOUT, health.COMMON, log_counters.LAYOUT
         self._area = Area(layouts, workers + 1)
         count_in(self._area.slab(workers, log_counters.LAYOUT))

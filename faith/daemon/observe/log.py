@@ -262,6 +262,12 @@ def batch(loop: AbstractEventLoop) -> None:
         one.batch(loop)
 
 
+def retry_by(later: Later) -> None:
+    """Have *later* call for every attempt to write what waits in the log of this process."""
+    for one in _installed():
+        one.retry_by(later)
+
+
 def count_in(cells: Cells) -> None:
     """Have the log of this process count in *cells* of `log_counters.LAYOUT` from now on."""
     for one in _installed():

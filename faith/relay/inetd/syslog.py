@@ -60,7 +60,8 @@ class Syslog:
 
     def finish(self) -> None:
         """Send what waits, for `FINISH` seconds at most: the process ends."""
-        self._send(FINISH)
+        if self._waiting:
+            self._send(FINISH)
 
     def _tell(self, priority: int, text: str) -> None:
         when = time.strftime("%b %e %H:%M:%S")
