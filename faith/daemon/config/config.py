@@ -397,13 +397,6 @@ def _authorities(value: Any) -> Path:
     return file
 
 
-def _authorities(value: Any) -> Path:
-    from faith.dns.dns_arguments import DnsArguments
-
-    DnsArguments(authorities=(file := path(value))).settings()
-    return file
-
-
 def _with(arguments: DnsArguments, key: str) -> Reader[DnsArguments]:
     """Return a reader that adds the list of *key* to *arguments*, each element checked alone."""
 

@@ -13,7 +13,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from faith.errors import ConfigError, PermissionNeeded, SetupError
+from faith.errors import ConfigError, FaithError, PermissionNeeded, SetupError
 from faith.kernel import text_file
 
 if TYPE_CHECKING:
@@ -203,11 +203,9 @@ def user_number(user: str) -> int:
     An unknown *user*, whom `drop` refuses, is this one.
     """
     try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
+        return check_user(user)[0]
+    except FaithError:
         return os.geteuid()
-    becomes = os.geteuid() == 0 and _exists_here(entry.pw_uid, entry.pw_gid)
-    return entry.pw_uid if becomes else os.geteuid()
 
 
 def _clear_bounds() -> None:
