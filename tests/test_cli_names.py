@@ -11,6 +11,7 @@ from faith.cli import faith
 from faith.daemon import dns_daemon
 from faith.dns.options import Rule
 from faith.kernel.netlink import routes
+from faith.kernel.process.capabilities import default_user
 from faith.translation.prefix import RFC6052, Prefix
 from tests.datagram.wires import number
 
@@ -42,7 +43,7 @@ def test_without_options_it_serves_the_reserved_prefixes(ran: list[Any]) -> None
     assert faith.main(["dns"]) == 0
     ((settings, workers, user, metrics),) = ran
     assert settings.reserved
-    assert (workers, user, metrics) == (1, "nobody", None)
+    assert (workers, user, metrics) == (1, default_user(), None)
     assert (settings.listen, settings.forward, settings.served) == ((), (), None)
     assert (settings.stale, settings.mixed_case) == (0, False)
 
