@@ -17,6 +17,7 @@ from faith.daemon.process.messages import pair
 from faith.daemon.services import admin
 from faith.daemon.services.admin import CLIENTS, Admin, Pages, _listening, _serve
 from faith.errors import SetupError
+from faith.kernel.process.capabilities import default_user
 from faith.kernel.shared.shared_counters import Area
 
 if TYPE_CHECKING:
@@ -169,5 +170,5 @@ def test_an_address_that_is_taken_is_refused_by_name() -> None:
         port = other.getsockname()[1]
         loop = Loop()
         with pytest.raises(SetupError, match=f"listen on 127.0.0.1 port {port}: Address already"):
-            Admin(loop, ("127.0.0.1", port), AREA, pages()[1], "nobody", lambda kept: None)
+            Admin(loop, ("127.0.0.1", port), AREA, pages()[1], default_user(), lambda kept: None)
         loop.close()

@@ -13,6 +13,7 @@ from faith.daemon import dns_daemon
 from faith.dns.dns_arguments import DnsArguments
 from faith.dns.options import Rule
 from faith.kernel.netlink import routes
+from faith.kernel.process.capabilities import default_user
 from faith.translation.prefix import RFC6052, Prefix
 from tests.datagram.wires import number
 
@@ -44,7 +45,7 @@ def test_without_options_it_serves_the_reserved_prefixes(ran: list[Any]) -> None
     assert faith.main(["dns"]) == 0
     ((settings, workers, user, metrics),) = ran
     assert settings.reserved
-    assert (workers, user, metrics) == (1, "nobody", None)
+    assert (workers, user, metrics) == (1, default_user(), None)
     assert (settings.listen, settings.forward, settings.served) == ((), (), None)
     assert (settings.stale, settings.mixed_case) == (0, False)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.process.messages import Give, Serve, pair
 from faith.daemon.services import datagram_process
 from faith.daemon.services.datagram_process import DatagramProcess, Task
+from faith.kernel.process.capabilities import default_user
 from faith.translation.destination import no_leases
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def test_who_hands_over_does_not_begin_to_serve(monkeypatch: pytest.MonkeyPatch)
     loop = asyncio.new_event_loop()
     ours, theirs = pair()
     giver, taker = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    task = Task(lambda *_: server, dict, parts, no_leases, "nobody", False)
+    task = Task(lambda *_: server, dict, parts, no_leases, default_user(), False)
     process = DatagramProcess(loop, task, theirs)
     ours.send(Serve())
     ours.send(Give(), [giver.fileno()])

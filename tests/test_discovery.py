@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import selectors
 import socket
@@ -17,6 +18,7 @@ import pytest
 
 from faith.daemon.host import discovery
 from faith.daemon.host.discovery import Announcement, Running, running
+from faith.daemon.process.loop import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,3 +233,25 @@ def test_a_turn_answers_a_few_and_the_rest_is_for_the_next() -> None:
     for client in clients:
         client.close()
     announcement.close()
+
+
+def test_without_a_descriptor_it_answers_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "PAUSE", 0.01)
+    loop = Loop()
+    announcement = Announcement.create(lambda: STATE)
+    announcement.serve(loop)
+    state = announcement.state()
+    assert state
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(state[0])
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        loop.later(0.05, lambda: resource.setrlimit(resource.RLIMIT_NOFILE, before))
+        loop.watch(client, loop.stop)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), before[1]))
+        try:
+            loop.run()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert client.recv(10) == b"{}"
+    announcement.close()
+    loop.close()

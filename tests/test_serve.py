@@ -13,6 +13,7 @@ from faith.cli import serve
 from faith.cli.serve import _parser, _settings
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.observe.records import Recording
+from faith.kernel.process.capabilities import default_user
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
@@ -30,7 +31,7 @@ def test_a_service_alone_has_the_defaults() -> None:
     found = settings("telnet")
     assert found.name == "telnet"
     assert found.ports == Ports([(23, 23)])
-    assert (found.via, found.user, found.prefixes) == ("auto", "nobody", ())
+    assert (found.via, found.user, found.prefixes) == ("auto", default_user(), ())
     assert found.workers >= 1
     assert found.services[0].local_server is None
     assert found.access_file is None

@@ -55,7 +55,7 @@ def test_descriptors_are_closed_on_exec() -> None:
 
 def test_without_rights_the_missing_capability_can_be_named(fork: Fork) -> None:
     def body(report: Report) -> None:
-        capabilities.drop("nobody", keep=["CAP_NET_ADMIN"])
+        capabilities.drop(capabilities.default_user(), keep=["CAP_NET_ADMIN"])
         try:
             bpf.Map.create(bpf.MAP_LPM_TRIE, "faith_test", key=8, value=4, entries=1, flags=1)
         except OSError as error:

@@ -212,7 +212,7 @@ def test_nothing_is_left_by_a_daemon_that_ends_and_an_upgrade_keeps_its_socket(
     sockets = list(Path("/run/faith").glob(f"*-{faithd.process.pid}-*"))
     assert [path.stat().st_mode & 0o777 for path in sockets] == [0o600]
     faithd.signal(signal.SIGUSR2)
-    faithd.wait_said("serving", 2)
+    faithd.wait_said("serving", 2, seconds=20)
     (found,) = lab.gateway.call(running)
     assert (found.pid, found.programs, found.prefixes) == (faithd.process.pid, 2, [PREFIX])
     assert list(Path("/run/faith").glob(f"*-{faithd.process.pid}-*")) == sockets

@@ -226,7 +226,7 @@ def test_the_declared_capabilities_are_enough_and_each_is_needed(
     sock = bound(undo, socket.AF_INET, socket.SOCK_DGRAM)
 
     def body(report: Report) -> object:
-        capabilities.drop("nobody", keep=set(CAPABILITIES) - {missing})
+        capabilities.drop(capabilities.default_user(), keep=set(CAPABILITIES) - {missing})
         try:
             Lookup.create(sock, ALL_PORTS, []).close()
         except PermissionNeeded as error:

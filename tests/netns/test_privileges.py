@@ -63,11 +63,11 @@ def test_a_supervisor_keeps_what_it_uses_after_an_upgrade_too(
 ) -> None:
     faithd = start("-P", "2001:db8:eeee::/96", str(PORT))
     for programs in 1, 2:
-        wait_until(lambda: effective(faithd.process.pid) == {*KEPT}, 5, "the rest given up")
+        wait_until(lambda: effective(faithd.process.pid) == {*KEPT}, 20, "the rest given up")
         assert relays(lab)
         if programs == 1:
             faithd.signal(signal.SIGUSR2)
-            faithd.wait_said("serving", 2)
+            faithd.wait_said("serving", 2, seconds=20)
     faithd.signal(signal.SIGHUP)
     faithd.wait_said("read again")
     os.kill(faithd.workers[0], signal.SIGKILL)
@@ -86,7 +86,7 @@ def test_without_cap_kill_it_warns_and_stops_with_a_message(
     assert "CAP_KILL is missing: processes of " in faithd.said
     hanging, _ = faithd.workers
     os.kill(hanging, signal.SIGSTOP)
-    assert faithd.stop(10) == 0
+    assert faithd.stop(20) == 0
     assert "cannot be ended: that needs CAP_KILL" in faithd.said
     assert "Traceback" not in faithd.said
     os.kill(hanging, signal.SIGCONT)
@@ -101,7 +101,7 @@ def is_there(pid: int) -> bool:
 def test_a_user_that_it_cannot_become_is_refused(lab: ThreeHosts, tmp_path: Path) -> None:
     words = ["--via=tproxy", "--user=nobody", str(PORT)]
     faithd = Faithd(lab.gateway, tmp_path / "log", *words, by=as_daemon(*NET))
-    assert faithd.process.wait(10) == 1
+    assert faithd.process.wait(30) == 1
     assert "become nobody: needs CAP_SETGID and CAP_SETUID" in faithd.said
 
 

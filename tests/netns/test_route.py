@@ -48,7 +48,7 @@ def test_a_port_that_is_taken_is_named_and_the_others_are_let_go() -> None:
 @pytest.mark.parametrize("missing", ["", *route.CAPABILITIES])
 def test_the_declared_capabilities_are_enough_and_each_is_needed(fork: Fork, missing: str) -> None:
     def body(report: Report) -> object:
-        capabilities.drop("nobody", keep=set(route.CAPABILITIES) - {missing})
+        capabilities.drop(capabilities.default_user(), keep=set(route.CAPABILITIES) - {missing})
         try:
             route.create(PORTS, [], 1).close()
         except PermissionNeeded as error:

@@ -36,7 +36,7 @@ def confined(fork: Fork, *actions: Callable[[], object], **how: bool) -> tuple[i
     """The version of Landlock, and what became of *actions* in a process that is confined."""
 
     def run(report: Report) -> Any:
-        capabilities.drop("nobody")
+        capabilities.drop(capabilities.default_user())
         version = sandbox.confine(**how)
         return version, [outcome(action) for action in actions]
 
@@ -115,7 +115,7 @@ def test_system_calls_that_no_server_needs_are_refused(fork: Fork) -> None:
         assert done
 
     def run(report: Report) -> list[str]:
-        capabilities.drop("nobody")
+        capabilities.drop(capabilities.default_user())
         sandbox.confine()
         return [
             outcome(action)

@@ -224,7 +224,7 @@ def test_a_worker_that_outlives_its_parent_steers_nothing(fork: Fork) -> None:
 def test_prefixes_change_live_and_without_privileges(fork: Fork, served: Served) -> None:
     def body(report: Report) -> object:
         with sk_lookup.create(only(80), [PREFIX], 1) as steering:
-            capabilities.drop("nobody")
+            capabilities.drop(capabilities.default_user())
             report((served(steering, MAPPED, 80), served(steering, "2001:db8:1::1", 80)))
             steering.set_prefixes([Prefix.parse("2001:db8:1::/96")])
             return served(steering, MAPPED, 80), served(steering, "2001:db8:1::1", 80)
@@ -237,7 +237,7 @@ def test_prefixes_change_live_and_without_privileges(fork: Fork, served: Served)
 @pytest.mark.parametrize("missing", ["", *sk_lookup.CAPABILITIES])
 def test_the_declared_capabilities_are_enough_and_each_is_needed(fork: Fork, missing: str) -> None:
     def body(report: Report) -> object:
-        capabilities.drop("nobody", keep=set(sk_lookup.CAPABILITIES) - {missing})
+        capabilities.drop(capabilities.default_user(), keep=set(sk_lookup.CAPABILITIES) - {missing})
         try:
             sk_lookup.create(only(80), [PREFIX], 2).close()
         except PermissionNeeded as error:

@@ -35,7 +35,7 @@ def test_the_capability_that_is_missing_is_named(
     fork: Fork, held: str, port: int, transparent: bool, missing: str
 ) -> None:
     def body(report: Report) -> object:
-        capabilities.drop("nobody", keep=[held])
+        capabilities.drop(capabilities.default_user(), keep=[held])
         try:
             tcp_sockets.listener("::", port, transparent=transparent).close()
         except PermissionNeeded as error:
@@ -47,14 +47,14 @@ def test_the_capability_that_is_missing_is_named(
 
 def test_reserved_ports_run_out_at_512_and_need_their_capability(fork: Fork) -> None:
     def body(report: Report) -> Any:
-        capabilities.drop("nobody", keep=["CAP_NET_BIND_SERVICE"])
+        capabilities.drop(capabilities.default_user(), keep=["CAP_NET_BIND_SERVICE"])
         taken = [socket.socket() for _ in range(512)]
         report({tcp_sockets.bind_reserved(sock, "127.0.0.1") for sock in taken})
         try:
             tcp_sockets.bind_reserved(socket.socket(), "127.0.0.1")
         except OSError as error:
             report(error.errno)
-        capabilities.drop("nobody")
+        capabilities.drop(capabilities.default_user())
         try:
             tcp_sockets.bind_reserved(socket.socket(), "127.0.0.2")
         except OSError as error:

@@ -18,6 +18,7 @@ import struct
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,8 @@ DIRECTORY = Path("/run/faith")
 """The directory of the sockets.  Daemons with another one there are not found."""
 TIMEOUT = 0.5
 """Seconds that all faithds together have to answer."""
+PAUSE = 1.0
+"""Seconds for which nobody is answered when there is no descriptor left."""
 
 _AT_ONCE = 16
 """Connections that are answered in one turn of the supervisor's loop."""
@@ -141,12 +144,23 @@ class Announcement:
         return cls(socket.socket(fileno=descriptor), Path(path), owner, running)
 
     def serve(self, loop: Loop) -> None:
-        """Have *loop* answer."""
+        """Have *loop* answer; without a descriptor to do so, again after `PAUSE`."""
         if self._socket:
-            loop.watch(self._socket, self.answer)
+            loop.watch(self._socket, partial(self._answer_or_pause, loop))
+
+    def _answer_or_pause(self, loop: Loop) -> None:
+        try:
+            self.answer()
+        except OSError:
+            assert self._socket
+            loop.forget(self._socket)
+            loop.later(PAUSE, partial(self.serve, loop))
 
     def answer(self) -> None:
-        """Answer the connections that wait, some in each turn; it never waits for a client."""
+        """Answer the connections that wait, some in each turn; it never waits for a client.
+
+        Raises OSError when there is no descriptor to do so.
+        """
         if self._socket is None:
             return
         with in_memory(json.dumps(asdict(self._running()))) as file, suppress(BlockingIOError):
