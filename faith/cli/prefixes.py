@@ -139,9 +139,12 @@ def apply(change: Change) -> bool:
     as it was before.
     """
     capabilities.require("change what is reserved", *CAPABILITIES)
+    owners = routes.owners()
     with ExitStack() as undo:
         if change.release:
-            undo.callback(routes.reserve, *change.release)
+            for owner in routes.OWNERS:
+                theirs = [one for one in change.release if owners.get(one) == owner]
+                undo.callback(routes.reserve, *theirs, owner=owner)
             routes.release(*change.release)
         undo.callback(keep_guarded, (), change.guard.open_ports if change.guard else None)
         keep_guarded(change.reserve, change.open_ports)
