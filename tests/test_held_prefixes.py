@@ -24,7 +24,7 @@ class Host:
         self.ours: list[Prefix] = []
         self.refused: set[Prefix] = set()
         self.left: list[set[Prefix]] = []
-        for name in ("reserve", "release", "release_left"):
+        for name in ("reserve", "release", "release_abandoned"):
             monkeypatch.setattr(held_prefixes, name, getattr(self, name))
 
     def reserve(
@@ -44,7 +44,7 @@ class Host:
     def release(self, prefixes: Collection[Prefix]) -> None:
         self.ours = [prefix for prefix in self.ours if prefix not in prefixes]
 
-    def release_left(self, wanted: Collection[Prefix]) -> None:
+    def release_abandoned(self, wanted: Collection[Prefix]) -> None:
         self.left.append({*wanted})
 
 

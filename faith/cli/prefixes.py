@@ -98,14 +98,14 @@ def enabling(wanted: Sequence[Prefix], open_ports: Ports | None = None) -> Chang
     if not wanted and not reserved:
         raise SetupError("put the guard back", "no prefix is reserved", "faith -e -p PREFIX")
     wanted = tuple(dict.fromkeys(wanted))
-    dead = set(left_by_daemons(owners))
+    dead = set(abandoned(owners))
     new = tuple(prefix for prefix in wanted if prefix not in owners or prefix in dead)
     reservation.check(new, reserved)
     unchanged = tuple(prefix for prefix in wanted if prefix not in set(new))
     return Change(reserved, _guard_now(), new, unchanged=unchanged, open_ports=open_ports)
 
 
-def left_by_daemons(owners: Mapping[Prefix, int]) -> list[Prefix]:
+def abandoned(owners: Mapping[Prefix, int]) -> list[Prefix]:
     """Return the prefixes reserved by daemons that have ended without releasing them."""
     theirs = [prefix for prefix, owner in owners.items() if owner == routes.OF_DAEMONS]
     if not theirs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.daemon.host.prefix_reservation import release, release_left, reserve
+from faith.daemon.host.prefix_reservation import release, release_abandoned, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -28,7 +28,7 @@ class HeldPrefixes:
         What a killed daemon has left is released.  Raises SetupError.
         """
         wanted = tuple(dict.fromkeys(prefixes))
-        release_left({*wanted, *ours})
+        release_abandoned({*wanted, *ours})
         self.set_up = reserve(wanted, self.users, ours=ours)
         self.wanted = wanted
 
