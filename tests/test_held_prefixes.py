@@ -72,6 +72,15 @@ def test_a_change_holds_the_new_and_releases_the_old(host: Host) -> None:
     assert held.set_up == [TWO, THREE]
 
 
+def test_what_faith_d_has_released_is_ours_from_the_next_change(host: Host) -> None:
+    host.others = {TWO}
+    held = HeldPrefixes()
+    held.start([ONE, TWO])
+    host.others.clear()
+    held.change([ONE, TWO])
+    assert held.set_up == host.ours == [ONE, TWO]
+
+
 def test_a_change_that_fails_leaves_all_as_it_was(host: Host) -> None:
     held = HeldPrefixes()
     held.start([ONE])
