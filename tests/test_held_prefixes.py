@@ -24,7 +24,7 @@ class Host:
         self.ours: list[Prefix] = []
         self.refused: set[Prefix] = set()
         self.left: list[set[Prefix]] = []
-        for name in ("reserve", "release", "release_left"):
+        for name in ("reserve", "release", "release_abandoned"):
             monkeypatch.setattr(held_prefixes, name, getattr(self, name))
 
     def reserve(
@@ -44,7 +44,7 @@ class Host:
     def release(self, prefixes: Collection[Prefix]) -> None:
         self.ours = [prefix for prefix in self.ours if prefix not in prefixes]
 
-    def release_left(self, wanted: Collection[Prefix]) -> None:
+    def release_abandoned(self, wanted: Collection[Prefix]) -> None:
         self.left.append({*wanted})
 
 
@@ -70,6 +70,15 @@ def test_a_change_holds_the_new_and_releases_the_old(host: Host) -> None:
     held.change([TWO, THREE, THREE])
     assert host.ours == [TWO, THREE]
     assert held.set_up == [TWO, THREE]
+
+
+def test_what_faith_d_has_released_is_ours_from_the_next_change(host: Host) -> None:
+    host.others = {TWO}
+    held = HeldPrefixes()
+    held.start([ONE, TWO])
+    host.others.clear()
+    held.change([ONE, TWO])
+    assert held.set_up == host.ours == [ONE, TWO]
 
 
 def test_a_change_that_fails_leaves_all_as_it_was(host: Host) -> None:

@@ -193,7 +193,7 @@ def test_the_table_grows_with_the_descriptors(
     bench.until(lambda: bool(met))
 
 
-def test_pipes_of_nobody_are_closed_when_the_plane_rests(bench: Bench) -> None:
+def test_pipes_not_held_are_closed_when_the_plane_rests(bench: Bench) -> None:
     pipe = bench.plane._pipes.take()
     assert pipe
     bench.plane._pipes.give(pipe)

@@ -24,6 +24,7 @@ from faith.translation.ports import Ports
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from faith.daemon.host.discovery import Running
     from faith.translation.prefix import Prefix
 
 CAPABILITIES = ("CAP_NET_ADMIN",)
@@ -64,18 +65,19 @@ class Change:
             yield f"released {prefix}"
         for prefix in self.reserve:
             yield f"reserved {prefix} (layout {prefix.layout})"
+        before, faithds = set(self.before), discovery.running() if self.unchanged else ()
         for prefix in self.unchanged:
-            yield _told_unchanged(prefix, prefix in self.before)
+            yield _told_unchanged(prefix, prefix in before, faithds)
         if not (self.before or self.reserve or self.unchanged):
             yield "no prefix was reserved"
         if self.guard and self.before and self.after:
             yield from _told_guard(self.guard, self.before)
 
 
-def _told_unchanged(prefix: Prefix, is_reserved: bool) -> str:
+def _told_unchanged(prefix: Prefix, is_reserved: bool, faithds: Iterable[Running]) -> str:
     if not is_reserved:
         return f"{prefix} was not reserved"
-    for faithd in discovery.running():
+    for faithd in faithds:
         if str(prefix) in faithd.sets_up:
             return f"{prefix} is reserved already, until faithd (pid {faithd.pid}) ends"
     return f"{prefix} was reserved already"
@@ -98,14 +100,15 @@ def enabling(wanted: Sequence[Prefix], open_ports: Ports | None = None) -> Chang
     if not wanted and not reserved:
         raise SetupError("put the guard back", "no prefix is reserved", "faith -e -p PREFIX")
     wanted = tuple(dict.fromkeys(wanted))
-    dead = set(left_by_daemons(owners))
+    dead = set(abandoned(owners))
     new = tuple(prefix for prefix in wanted if prefix not in owners or prefix in dead)
     reservation.check(new, reserved)
-    unchanged = tuple(prefix for prefix in wanted if prefix not in set(new))
+    changed = set(new)
+    unchanged = tuple(prefix for prefix in wanted if prefix not in changed)
     return Change(reserved, _guard_now(), new, unchanged=unchanged, open_ports=open_ports)
 
 
-def left_by_daemons(owners: Mapping[Prefix, int]) -> list[Prefix]:
+def abandoned(owners: Mapping[Prefix, int]) -> list[Prefix]:
     """Return the prefixes reserved by daemons that have ended without releasing them."""
     theirs = [prefix for prefix, owner in owners.items() if owner == routes.OF_DAEMONS]
     if not theirs:
@@ -139,9 +142,12 @@ def apply(change: Change) -> bool:
     as it was before.
     """
     capabilities.require("change what is reserved", *CAPABILITIES)
+    owners = routes.owners()
     with ExitStack() as undo:
         if change.release:
-            undo.callback(routes.reserve, *change.release)
+            for owner in routes.OWNERS:
+                theirs = [one for one in change.release if owners.get(one) == owner]
+                undo.callback(routes.reserve, *theirs, owner=owner)
             routes.release(*change.release)
         undo.callback(keep_guarded, (), change.guard.open_ports if change.guard else None)
         keep_guarded(change.reserve, change.open_ports)

@@ -102,7 +102,7 @@ def read() -> Status:
         warnings += routes.forwarding_warnings()
         warnings += [f"{prefix}: {why}" for prefix, why in routes.conflicts_of(prefixes)]
         if not hidden:
-            warnings += _left_by_daemons(owners, faithds)
+            warnings += _abandoned(owners, faithds)
     if state:
         warnings += _guard_warnings(state, prefixes)
     if hidden:
@@ -114,7 +114,7 @@ def read() -> Status:
     return Status(prefixes, state, faithds, tuple(warnings), tuple(unseen), advice)
 
 
-def _left_by_daemons(owners: Mapping[Prefix, int], faithds: Iterable[Running]) -> Iterator[str]:
+def _abandoned(owners: Mapping[Prefix, int], faithds: Iterable[Running]) -> Iterator[str]:
     held = {text for faithd in faithds for text in faithd.sets_up}
     for prefix, owner in owners.items():
         if owner == routes.OF_DAEMONS and str(prefix) not in held:

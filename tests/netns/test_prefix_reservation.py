@@ -8,7 +8,7 @@ import pytest
 
 from faith.daemon.host import discovery, prefix_reservation
 from faith.daemon.host.discovery import Running
-from faith.daemon.host.prefix_reservation import release, release_left, reserve
+from faith.daemon.host.prefix_reservation import release, release_abandoned, reserve
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.netlink.routes import OF_DAEMONS, PROTOCOL
@@ -83,7 +83,7 @@ def test_what_a_killed_daemon_has_left_and_nobody_wants_is_released(
     routes.reserve(third)
     held_by_another(OTHER)
     with caplog.at_level("INFO"):
-        release_left([])
+        release_abandoned([])
     assert routes.owners() == {third: PROTOCOL, OTHER: OF_DAEMONS}
     assert f"released the prefixes of a faithd that was killed: {PREFIX}" in caplog.text
 
@@ -124,7 +124,7 @@ def test_many_are_reserved_and_released_at_once(monkeypatch: pytest.MonkeyPatch)
     assert all(map(guard.inspect().covers, many))
     release(many[100:])
     assert routes.reserved() == many[:100]
-    release_left([])
+    release_abandoned([])
     assert routes.reserved() == []
     assert len(asked) == 2
     assert len(written) <= 4

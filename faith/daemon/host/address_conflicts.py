@@ -63,9 +63,11 @@ class AddressConflicts:
         wanted, ours = {address for _, address in on_link}, _own_link_addresses()
         list(sock.claims())  # of before
         self._send(on_link, claimed=False)
+        poll = select.poll()  # select(2) knows no descriptor above 1023
+        poll.register(sock, select.POLLIN)
         deadline = time.monotonic() + WAIT
         while (left := deadline - time.monotonic()) > 0:
-            if select.select([sock], [], [], left)[0]:
+            if poll.poll(left * 1000):
                 for claim in sock.claims():
                     if claim.address in wanted and claim.by not in ours:
                         hint = "another gateway may have the same map"

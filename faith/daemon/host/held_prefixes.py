@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.daemon.host.prefix_reservation import release, release_left, reserve
+from faith.daemon.host.prefix_reservation import release, release_abandoned, reserve
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -17,8 +17,6 @@ class HeldPrefixes:
 
     def __init__(self, users: Iterable[int] = ()) -> None:
         self.users = frozenset(users)
-        self.wanted: tuple[Prefix, ...] = ()
-        """All that are held, in the order of the file."""
         self.set_up: list[Prefix] = []
         """The prefixes that are not reserved by ``faith -e``."""
 
@@ -28,18 +26,17 @@ class HeldPrefixes:
         What a killed daemon has left is released.  Raises SetupError.
         """
         wanted = tuple(dict.fromkeys(prefixes))
-        release_left({*wanted, *ours})
+        release_abandoned({*wanted, *ours})
         self.set_up = reserve(wanted, self.users, ours=ours)
-        self.wanted = wanted
 
     def change(self, prefixes: Iterable[Prefix]) -> None:
         """Hold exactly *prefixes*.  Raises SetupError, and then the old ones stay."""
         wanted = tuple(dict.fromkeys(prefixes))
-        new = [prefix for prefix in wanted if prefix not in set(self.wanted)]
-        gone = {*self.set_up} - {*wanted}
+        ours = set(self.set_up)
+        new = [prefix for prefix in wanted if prefix not in ours]
+        gone = ours - {*wanted}
         set_up = reserve(new, self.users, given_up=gone)
         stays = {(prefix.address, prefix.length) for prefix in wanted}  # in another layout, maybe
-        self.wanted = wanted
         self.set_up = [one for one in self.set_up if one not in gone] + set_up
         release([one for one in gone if (one.address, one.length) not in stays])
 
@@ -53,5 +50,5 @@ class HeldPrefixes:
 
     def close(self) -> None:
         """Release all."""
-        held, self.set_up, self.wanted = self.set_up, [], ()
+        held, self.set_up = self.set_up, []
         release(held)

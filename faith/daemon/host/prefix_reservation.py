@@ -26,12 +26,12 @@ def reserve(
     ours: Collection[Prefix] = (),
     given_up: Collection[Prefix] = (),
 ) -> list[Prefix]:
-    """Reserve and guard *prefixes*, and return those that are a daemon's now.
+    """Reserve and guard *prefixes*, and return those that this daemon owns now.
 
-    The others are reserved by ``faith -e``, and stay that.  What daemons have reserved, running or
-    dead, is this one's as well; so is what is *ours*, whoever the kernel's mark names.  *given_up*
-    are prefixes that this daemon releases next.  *users* may send from the prefixes.  Raises
-    SetupError, and then nothing has changed.
+    A prefix that ``faith -e`` has reserved stays its own, and is not returned.  One that another
+    daemon has reserved, running or killed, is owned by this daemon as well, and so are those in
+    *ours*, which the predecessor process held.  *given_up* are prefixes that this daemon releases
+    next.  *users* may send from the prefixes.  Raises SetupError, and then nothing has changed.
     """
     there = routes.owners()
     claimed = [one for one in prefixes if there.get(one, OF_DAEMONS) == OF_DAEMONS or one in ours]
@@ -58,21 +58,21 @@ def reserve(
 def release(prefixes: Collection[Prefix]) -> None:
     """Release those of *prefixes* that no other faithd has, and ``faith -e`` has not reserved
     since."""
-    if prefixes and (left := _of_nobody(prefixes)) and routes.release(*left, owner=OF_DAEMONS):
+    if prefixes and (left := _not_held(prefixes)) and routes.release(*left, owner=OF_DAEMONS):
         keep_guarded()
 
 
-def release_left(wanted: Collection[Prefix]) -> None:
-    """Release what daemons have reserved that have ended without doing so, except *wanted*."""
+def release_abandoned(wanted: Collection[Prefix]) -> None:
+    """Release the prefixes, except *wanted*, that killed daemons have left reserved."""
     left = [one for one, owner in routes.owners().items() if owner == OF_DAEMONS]
-    if dead := _of_nobody([prefix for prefix in left if prefix not in wanted]):
+    if dead := _not_held([prefix for prefix in left if prefix not in wanted]):
         routes.release(*dead, owner=OF_DAEMONS)
         keep_guarded()
         names = ", ".join(map(str, dead))
         log.log(NOTICE, "released the prefixes of a faithd that was killed: %s", names)
 
 
-def _of_nobody(prefixes: Collection[Prefix]) -> list[Prefix]:
+def _not_held(prefixes: Collection[Prefix]) -> list[Prefix]:
     """Return those of *prefixes* that no other running faithd has reserved."""
     if not prefixes:
         return []

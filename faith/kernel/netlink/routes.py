@@ -36,7 +36,8 @@ PROTOCOL = 70
 """The route protocol number of what ``faith -e`` reserves, and of mapped networks."""
 OF_DAEMONS = 71
 """The route protocol number of what a daemon reserves for as long as it runs."""
-_OURS = (PROTOCOL, OF_DAEMONS)
+OWNERS = (PROTOCOL, OF_DAEMONS)
+"""Every mark of a route of FAITH's."""
 _ANSWERED = (rtnetlink.LOCAL, rtnetlink.BROADCAST, rtnetlink.ANYCAST, rtnetlink.MULTICAST)
 
 METRICS = {LOW32: 3142, RFC6052: 6052}
@@ -63,7 +64,7 @@ def owners() -> dict[Prefix, int]:
     with Netlink.create(NETLINK_ROUTE) as netlink:
         return {
             Prefix(route.network, route.length, layouts[route.metric]): owner
-            for owner in _OURS
+            for owner in OWNERS
             for route in rtnetlink.routes(netlink, rtnetlink.AF_INET6, rtnetlink.TABLE_LOCAL, owner)
             if _ours(route)
         }
@@ -124,7 +125,7 @@ def _other_layout(prefix: Prefix) -> Prefix | None:
 
 def _delete(netlink: Netlink, prefixes: Iterable[Prefix]) -> None:
     bodies = [
-        _anyip(prefix, METRICS[prefix.layout], owner) for prefix in prefixes for owner in _OURS
+        _anyip(prefix, METRICS[prefix.layout], owner) for prefix in prefixes for owner in OWNERS
     ]
     netlink.requests(rtnetlink.RTM_DELROUTE, bodies, ignored=(errno.ESRCH,))
 
@@ -137,7 +138,7 @@ def _ours(route: Route) -> bool:
     return (
         route.table == rtnetlink.TABLE_LOCAL
         and route.kind == rtnetlink.LOCAL
-        and route.protocol in _OURS
+        and route.protocol in OWNERS
         and route.metric in METRICS.values()
     )
 
@@ -166,12 +167,12 @@ def _own(family: int) -> list[tuple[int, int]]:
     with Netlink.create(NETLINK_ROUTE) as netlink:
         found = [
             route
-            for route in rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=_OURS)
+            for route in rtnetlink.routes(netlink, family, rtnetlink.TABLE_LOCAL, but=OWNERS)
             if route.kind in _ANSWERED
         ]
         found += [
             route
-            for route in rtnetlink.local_routes(netlink, family, but=_OURS)
+            for route in rtnetlink.local_routes(netlink, family, but=OWNERS)
             if route.table != rtnetlink.TABLE_LOCAL and route.length
         ]
     return list(dict.fromkeys((route.network, route.length) for route in found))
@@ -180,7 +181,7 @@ def _own(family: int) -> list[tuple[int, int]]:
 def local_ipv4() -> list[tuple[int, int]]:
     """Return the ``(network, length)`` pairs of IPv4 addresses that this host can connect from."""
     with Netlink.create(NETLINK_ROUTE) as netlink:
-        found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, but=_OURS)
+        found = rtnetlink.routes(netlink, rtnetlink.AF_INET, rtnetlink.TABLE_LOCAL, but=OWNERS)
         return [(route.network, route.length) for route in found if route.kind == rtnetlink.LOCAL]
 
 
