@@ -221,10 +221,10 @@ def _subnet(v6: int) -> bytes:
 class IpVersion:
     """A version of IP as far as ICMP differs by it; *name* is "v4" or "v6".
 
-    *protocol* is that of its ICMP.  *translate* translates an error for the other version, given
-    the quoted packet.  *quoted* is how many octets of a packet fit into an error about it.
-    *is_host* says whether an address can be a host's own, and *pacing* returns the octets that rate
-    limits know a client by.
+    *protocol* is that of its ICMP, and *message* reads it out of a packet.  *translate* translates
+    an error for the other version, given the quoted packet.  *quoted* is how many octets of a
+    packet fit into an error about it.  *is_host* says whether an address can be a host's own, and
+    *pacing* returns the octets that rate limits know a client by.
     """
 
     name: str
@@ -235,6 +235,7 @@ class IpVersion:
     errors: tuple[int, ...]
     read: Callable[[bytes], Packet | None]
     write: Callable[[Packet], bytes]
+    message: Callable[[Packet], Message | None]
     original: Callable[[Message], bytes]
     translate: Callable[[Message, Packet], Error | None]
     quoted: int
@@ -254,6 +255,7 @@ V4 = IpVersion(
     errors=ERRORS_V4,
     read=read_v4,
     write=write_v4,
+    message=within,
     original=original_v4,
     translate=lambda error, about: to_v6(error, HEADERS_DIFFER_BY + about.length),
     quoted=QUOTED_V4,
@@ -272,6 +274,7 @@ V6 = IpVersion(
     errors=ERRORS_V6,
     read=read_v6,
     write=write_v6,
+    message=lambda packet: read(packet.payload),  # the kernel has verified its checksum
     original=original_v6,
     translate=lambda error, about: to_v4(error),
     quoted=QUOTED_V6,
