@@ -26,6 +26,7 @@ from faith.relay.tcp.record import Record
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Routing
 from faith.relay.tcp.session import Session
+from faith.relay.tcp.source_ports import SourcePorts
 from faith.relay.tcp.timeouts import Deadlines, Silence
 from faith.translation.address import family_of, text
 from faith.translation.directions import V6_TO_V4
@@ -76,6 +77,8 @@ class Relay:
         self._reserved = settings.reserved
         self._report = report
         self._local = local or _socket.socket.close
+        self.source_ports = SourcePorts()
+        """Connects to servers and clients, for all sessions."""
         self._routing = Routing(policy, settings.v4_to_v6.source)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
@@ -261,7 +264,7 @@ class Relay:
                 return
         to = route.port or port
         try:
-            server, error = dial.connect(
+            server, error = self.source_ports.connect(
                 route.server, to, route.source, reserved_port=to in self._reserved
             )
         except OSError as failure:
