@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faith.relay.alg.data_connections import DataConnections
 from faith.relay.alg.ftp_data import FtpData, Supervised
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route, Routing
+from faith.relay.tcp.source_ports import SourcePorts
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.map import Map
@@ -20,6 +22,7 @@ from faith.translation.map_table import Maps
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix, Prefixes
+from faith.translation.reasons import MAP_GONE, NO_PREFIX
 from tests.control_bench import Bench, Peer
 
 if TYPE_CHECKING:
@@ -236,4 +239,33 @@ def test_a_port_that_leads_to_another_server_is_not_used(port: int, own: bool) -
         client_host=NODE, route=Route(MAPPED, "2001:db8:6::5", port=21), mapped_port=21
     )
     assert data.is_servers_own(session, port) is own
+    loop.close()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "refused"),
+    [("2001:db8:ffff::/96", [MAP_GONE]), ("64:ff9b::/96", [NO_PREFIX])],
+)
+def test_data_are_judged_as_their_control_connection_would_be(
+    prefix: str, refused: list[str]
+) -> None:
+    """By the map, which has another server now, and by the client's prefix, if it has one still."""
+    prefixes = Prefixes([Prefix.parse(prefix)])  # 64:ff9b::/96 must not map 192.0.2.0/24
+    routing = Routing(Policy(prefixes, Networks(32), Access.parse(""), SHARED))
+    told: list[str] = []
+
+    def begin(*_: object) -> None:
+        raise AssertionError("it is refused")
+
+    def refuse(*args: object) -> None:
+        told.append(str(args[-1]))
+
+    loop = asyncio.new_event_loop()
+    route = Route(MAPPED, "2001:db8:6::99", "2001:db8:ffff::c000:250", port=21)
+    parent: Any = SimpleNamespace(client_host=NODE, route=route, mapped_port=21, end="closed")
+    with socket.socket() as client:
+        assert not DataConnections(loop, routing, SourcePorts(), begin, refuse).passive(
+            parent, client, 1, 2, 3
+        )
+    assert told == refused
     loop.close()

@@ -216,10 +216,11 @@ def _without_extensions(body: bytes, length: int) -> bytes:
 class IpVersion:
     """A version of IP as far as ICMP differs by it; *name* is "v4" or "v6".
 
-    *protocol* is that of its ICMP.  *translate* translates an error for the other version, given
-    the quoted packet.  *quoted* is how many octets of a packet fit into an error about it.
-    *is_host* says whether an address can be a host's own.  *above* is added to an address to have
-    one of 128 bits, different for both versions: IPv4 is at ::ffff:0:0/96.
+    *protocol* is that of its ICMP, and *message* reads it out of a packet.  *translate* translates
+    an error for the other version, given the quoted packet.  *quoted* is how many octets of a
+    packet fit into an error about it.  *is_host* says whether an address can be a host's own.
+    *above* is added to an address to have one of 128 bits, different for both versions: IPv4 is at
+    ::ffff:0:0/96.
     """
 
     name: str
@@ -230,6 +231,7 @@ class IpVersion:
     errors: tuple[int, ...]
     read: Callable[[bytes], Packet | None]
     write: Callable[[Packet], bytes]
+    message: Callable[[Packet], Message | None]
     original: Callable[[Message], bytes]
     translate: Callable[[Message, Packet], Error | None]
     quoted: int
@@ -249,6 +251,7 @@ V4 = IpVersion(
     errors=ERRORS_V4,
     read=read_v4,
     write=write_v4,
+    message=within,
     original=original_v4,
     translate=lambda error, about: to_v6(error, HEADERS_DIFFER_BY + about.length),
     quoted=QUOTED_V4,
@@ -267,6 +270,7 @@ V6 = IpVersion(
     errors=ERRORS_V6,
     read=read_v6,
     write=write_v6,
+    message=lambda packet: read(packet.payload),  # the kernel has verified its checksum
     original=original_v6,
     translate=lambda error, about: to_v4(error),
     quoted=QUOTED_V6,

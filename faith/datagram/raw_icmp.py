@@ -6,9 +6,10 @@ import _socket
 import errno
 import logging
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from faith.datagram.packet import ICMPV6, Packet
+from faith.datagram.packet import ICMPV6, Packet, read_v4
 from faith.kernel.sockets.packet_info import control
 from faith.translation.address import V4, V6, from_packed, number, packed4, packed6, text4, text6
 
@@ -74,13 +75,13 @@ class RawIcmp:
         except OSError as error:
             log.debug("%r: %s", send, error.strerror)
 
-    def packets_v4(self) -> Iterator[bytes]:
-        """Return received IPv4 packets, whole, up to a batch."""
-        return received(lambda: self._v4.recv(_LARGEST))
+    def packets_v4(self) -> Iterator[Packet]:
+        """Return received ICMP packets, up to a batch."""
+        return filter(None, map(read_v4, received(partial(self._v4.recv, _LARGEST))))
 
     def packets_v6(self) -> Iterator[Packet]:
         """Return received ICMPv6 packets, up to a batch."""
-        return received(lambda: _receive_v6(self._v6))
+        return received(partial(_receive_v6, self._v6))
 
 
 def received(receive: Callable[[], T]) -> Iterator[T]:

@@ -43,6 +43,16 @@ def about(version: IpVersion, error: Message, protocol: int) -> Packet | None:
     return packet if len(packet.payload) >= LEAST else None
 
 
+def quoted(version: IpVersion, packet: Packet, protocol: int) -> tuple[Packet, Error] | None:
+    """Return the packet that an error in *packet* is `about`, and the error translated, or None."""
+    error = version.message(packet)
+    inner = about(version, error, protocol) if error else None
+    if error is None or inner is None:
+        return None
+    translated = version.translate(error, inner)
+    return None if translated is None else (inner, translated)
+
+
 def pass_on(
     version: IpVersion, error: Error, about: Packet, reporter: int | None, hops: int, scope: int = 0
 ) -> Send:

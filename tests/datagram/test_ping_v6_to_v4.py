@@ -78,8 +78,8 @@ def request(
     return write_v6(Packet(client, to, hops, 3, ICMPV6, len(message), message))
 
 
-def from_v4(message: bytes, source: int = SERVER, hops: int = 60) -> bytes:
-    return write_v4(Packet(source, GATEWAY, hops, 0, ICMP, len(message), message))
+def from_v4(message: bytes, source: int = SERVER, hops: int = 60) -> Packet:
+    return Packet(source, GATEWAY, hops, 0, ICMP, len(message), message)
 
 
 def reply(to: Send) -> bytes:
@@ -233,7 +233,7 @@ class TestReplies:
         assert bench.v6_to_v4.translate_reply(from_v4(reply(asked)), 60.0) is None
         assert bench.v6_to_v4.translate_reply(from_v4(reply(asked)[:-1] + b"!"), 1.0) is None
         assert bench.v6_to_v4.translate_reply(from_v4(asked.message), 1.0) is None
-        assert bench.v6_to_v4.translate_reply(b"", 1.0) is None
+        assert bench.v6_to_v4.translate_reply(from_v4(b""), 1.0) is None
 
     def test_the_last_hop_is_not_taken_from_it(self) -> None:
         bench = Bench()
@@ -325,7 +325,7 @@ class TestErrors:
         bench = Bench()
         bench.ask(request())
         bench.ask(octets)
-        bench.v6_to_v4.translate_reply(octets, 1.0)
+        bench.v6_to_v4.translate_reply(from_v4(octets), 1.0)
         for kind in (0, 3, 11, 12):
             message = icmp.write(icmp.Message(kind, 0, 0, octets))
             bench.v6_to_v4.translate_reply(from_v4(message), 1.0)

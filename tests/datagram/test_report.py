@@ -19,6 +19,7 @@ from faith.datagram.report import (
     about,
     error_for,
     pass_on,
+    quoted,
     reporter_v6,
 )
 from faith.translation.access import Access
@@ -55,13 +56,13 @@ def test_an_error_of_our_own_fits_into_the_least_packet_and_quotes_the_beginning
 
 
 def test_what_an_error_is_about_is_found_of_its_protocol_only() -> None:
-    quoted = packet((ASKER, 7), (SERVER, 53))
-    error = icmp.Message(3, 3, 0, write_v4(quoted))
-    assert about(icmp.V4, error, UDP) == quoted
+    sent = packet((ASKER, 7), (SERVER, 53))
+    error = icmp.Message(3, 3, 0, write_v4(sent))
+    assert about(icmp.V4, error, UDP) == sent
     assert about(icmp.V4, error, ICMP) is None
-    quoted = packet((CLIENT, 7), (MAPPED, 53))
-    error = icmp.Message(1, 4, 0, write_v6(quoted))
-    assert about(icmp.V6, error, UDP) == quoted
+    sent = packet((CLIENT, 7), (MAPPED, 53))
+    error = icmp.Message(1, 4, 0, write_v6(sent))
+    assert about(icmp.V6, error, UDP) == sent
     assert about(icmp.V6, error, ICMPV6) is None
 
 
@@ -76,8 +77,32 @@ def test_a_quote_needs_ports_and_checksum() -> None:
 
 @pytest.mark.parametrize(("length", "fits"), [(MOST_V4, True), (MOST_V4 + 1, False)])
 def test_what_fits_into_no_ipv4_packet_did_not_come_from_there(length: int, fits: bool) -> None:
-    quoted = packet((CLIENT, 7), (MAPPED, 53))._replace(length=length)
-    assert (about(icmp.V6, icmp.Message(1, 4, 0, write_v6(quoted)), UDP) is not None) is fits
+    sent = packet((CLIENT, 7), (MAPPED, 53))._replace(length=length)
+    assert (about(icmp.V6, icmp.Message(1, 4, 0, write_v6(sent)), UDP) is not None) is fits
+
+
+def test_a_quote_comes_with_the_error_for_the_other_side() -> None:
+    four, six = packet((ASKER, 7), (SERVER, 53)), packet((CLIENT, 7), (MAPPED, 53))
+    for version, sent, kinds in (
+        (icmp.V4, four, {(3, 3): icmp.Error(1, 4), (3, 14): None}),
+        (icmp.V6, six, {(1, 4): icmp.Error(3, 3), (1, 6): None}),
+    ):
+        for (kind, code), translated in kinds.items():
+            message = icmp.write(icmp.Message(kind, code, 0, version.write(sent)))
+            arrived = Packet(1, 2, 60, 0, version.protocol, len(message), message)
+            found = quoted(version, arrived, UDP)
+            assert found == (None if translated is None else (sent, translated))
+            assert quoted(version, arrived, version.protocol) is None
+
+
+def test_an_error_with_a_wrong_checksum_is_none() -> None:
+    """Of ICMP; the kernel has verified that of ICMPv6 already."""
+    sent = write_v4(packet((ASKER, 7), (SERVER, 53)))
+    message = icmp.write(icmp.Message(3, 3, 0, sent))
+    for last, found in ((message[-1], True), (message[-1] ^ 1, False)):
+        octets = message[:-1] + bytes([last])
+        arrived = Packet(1, 2, 60, 0, ICMP, len(octets), octets)
+        assert (quoted(icmp.V4, arrived, UDP) is not None) is found
 
 
 def test_an_error_is_passed_on_to_the_sender_with_one_hop_less() -> None:

@@ -145,8 +145,8 @@ class Ping:
                 self._icmp.attempt(by.report_unsent(octets, scope, error))
 
     def _read_v4(self) -> None:
-        for octets in self._icmp.packets_v4():
-            self._icmp.attempt(self._v6_to_v4.translate_reply(octets, self._loop.time()))
+        for packet in self._icmp.packets_v4():
+            self._icmp.attempt(self._v6_to_v4.translate_reply(packet, self._loop.time()))
 
     def _read_v6(self) -> None:
         for packet in self._icmp.packets_v6():

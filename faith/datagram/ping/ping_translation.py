@@ -100,8 +100,11 @@ class PingTranslation(ABC):
         why = near.no_route if error.errno in NO_WAY else near.prohibited
         return self._error_for(packet, octets, scope, why)
 
-    def _answer(self, packet: Packet, message: Message, now: float) -> Send | None:
-        """Translate an echo reply or an error, *message* of a *packet* with a right checksum."""
+    def translate_reply(self, packet: Packet, now: float) -> Send | None:
+        """Translate the echo reply or the error in *packet*, from a host; or None."""
+        message = self.far.message(packet)
+        if message is None:
+            return None
         if message.kind == self.far.echo_reply:
             return self._replied(packet, message, now)
         if message.kind in self.far.errors:

@@ -17,7 +17,6 @@ from faith.translation.v4_to_v6 import admit_from_v4
 if TYPE_CHECKING:
     from faith.datagram.packet import Packet
     from faith.datagram.ping.ping_translation import Asked, Found
-    from faith.datagram.send import Send
     from faith.translation.prefix import Prefix
 
 
@@ -25,12 +24,6 @@ class PingV4ToV6(PingTranslation):
     """The translator of pings from IPv4 to IPv6."""
 
     near, far = icmp.V4, icmp.V6
-
-    def translate_reply(self, packet: Packet, now: float) -> Send | None:
-        """Translate an echo reply or an error, in an ICMPv6 packet with a right
-        checksum; or None."""
-        message = icmp.read(packet.payload)
-        return None if message is None else self._answer(packet, message, now)
 
     def _find(self, packet: Packet, scope: int, identifier: int) -> Found:
         client, mapped = packet.source, packet.destination

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.packet import read_v4
 from faith.datagram.ping.ping_translation import PingTranslation, zone_of
 from faith.datagram.report import reporter_v6
 from faith.translation.map import ICMP
@@ -13,7 +12,6 @@ from faith.translation.map import ICMP
 if TYPE_CHECKING:
     from faith.datagram.packet import Packet
     from faith.datagram.ping.ping_translation import Asked, Found
-    from faith.datagram.send import Send
     from faith.translation.prefix import Prefix
 
 
@@ -21,14 +19,6 @@ class PingV6ToV4(PingTranslation):
     """The translator of pings from IPv6 to IPv4."""
 
     near, far = icmp.V6, icmp.V4
-
-    def translate_reply(self, octets: bytes, now: float) -> Send | None:
-        """Translate an echo reply or an error in an IPv4 packet; or None."""
-        packet = read_v4(octets)
-        message = icmp.within(packet)
-        if packet is None or message is None:
-            return None
-        return self._answer(packet, message, now)
 
     def _find(self, packet: Packet, scope: int, identifier: int) -> Found | None:
         prefix = self.policy.prefixes.find(packet.destination)

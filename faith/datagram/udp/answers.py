@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.packet import UDP, read_v4
-from faith.datagram.report import about, pass_on, reporter_v6
+from faith.datagram.packet import UDP
+from faith.datagram.report import pass_on, quoted, reporter_v6
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports
 from faith.datagram.udp.paths import key_v6
 from faith.datagram.udp.udp_v4_to_v6 import key_v4
@@ -27,12 +27,11 @@ def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None
 
     *flows* are those of IPv6 clients.
     """
-    error = icmp.read(packet.payload)
-    answer = about(icmp.V6, error, UDP) if error else None
-    prefix = policy.prefixes.find(answer.source) if answer else None
-    translated = icmp.to_v4(error) if error else None
-    if answer is None or prefix is None or translated is None:
+    found = quoted(icmp.V6, packet, UDP)
+    prefix = policy.prefixes.find(found[0].source) if found else None
+    if found is None or prefix is None:
         return None
+    answer, translated = found
     port, client_port = ports(answer)
     client, server = answer.destination, prefix.unmap(answer.source)
     verdict = policy.admit(client, server, prefix, PROTOCOL)
@@ -43,31 +42,29 @@ def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None
     ours = own_address(server) if source is None else source
     if ours is None:
         return None
-    quoted = as_sent(answer, (server, port), (ours, flow.ends.port))
+    sent = as_sent(answer, (server, port), (ours, flow.ends.port))
     reporter = source if packet.source == client else policy.maps.to_v4(packet.source, PROTOCOL)
-    return pass_on(icmp.V4, translated, quoted, reporter, packet.hops)
+    return pass_on(icmp.V4, translated, sent, reporter, packet.hops)
 
 
-def answer_error_v4(octets: bytes, flows: Flows, policy: Policy) -> Send | None:
+def answer_error_v4(packet: Packet, flows: Flows, policy: Policy) -> Send | None:
     """Translate an ICMP error about an answer to an IPv4 client, for the IPv6 host; or None.
 
-    *octets* are a whole packet; *flows* are those of IPv4 clients.
+    *flows* are those of IPv4 clients.
     """
-    packet = read_v4(octets)
-    error = icmp.within(packet)
-    answer = about(icmp.V4, error, UDP) if error else None
-    if packet is None or error is None or answer is None:
+    found = quoted(icmp.V4, packet, UDP)
+    if found is None:
         return None
+    answer, translated = found
     port, client_port = ports(answer)
     client, mapped = (answer.destination, client_port), (answer.source, port)
-    found = admit_from_v4(policy, client[0], *mapped, PROTOCOL)
-    if found.refused or found.source is None:
+    verdict = admit_from_v4(policy, client[0], *mapped, PROTOCOL)
+    if verdict.refused or verdict.source is None:
         return None
-    flow = flows.find(key_v4(client, mapped, (found.server, found.port), found.source))
-    prefix = policy.prefixes.find(found.source)
-    translated = icmp.V4.translate(error, answer)
-    if flow is None or prefix is None or translated is None:
+    flow = flows.find(key_v4(client, mapped, (verdict.server, verdict.port), verdict.source))
+    prefix = policy.prefixes.find(verdict.source)
+    if flow is None or prefix is None:
         return None
-    quoted = as_sent(answer, flow.ends.host, flow.ends.source)
+    sent = as_sent(answer, flow.ends.host, flow.ends.source)
     reporter = reporter_v6(packet.source, prefix, policy)
-    return pass_on(icmp.V6, translated, quoted, reporter, packet.hops)
+    return pass_on(icmp.V6, translated, sent, reporter, packet.hops)

@@ -171,10 +171,10 @@ class Udp:
                 self.v6_to_v4.send_back(flow, payload, source, now)
 
     def _read_icmp_v4(self) -> None:
-        for octets in self._icmp.packets_v4():
-            error = self.v6_to_v4.translate_error(octets)
+        for packet in self._icmp.packets_v4():
+            error = self.v6_to_v4.translate_error(packet)
             if error is None and (
-                error := answer_error_v4(octets, self.flows_from_v4, self.policy)
+                error := answer_error_v4(packet, self.flows_from_v4, self.policy)
             ):
                 self.counters.error("v4")
             self._icmp.attempt(error)

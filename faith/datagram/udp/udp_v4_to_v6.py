@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
 from faith.datagram.packet import UDP
-from faith.datagram.report import NO_WAY, about, pass_on
+from faith.datagram.report import NO_WAY, pass_on, quoted
 from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports
@@ -226,16 +226,15 @@ class UdpV4ToV6(UdpTranslation):
 
     def translate_error(self, packet: Packet) -> Send | None:
         """Translate an ICMPv6 error from an IPv6 host, in *packet*, for the client; or None."""
-        error = icmp.read(packet.payload)
-        inner = about(icmp.V6, error, UDP) if error else None
-        if error is None or inner is None:
+        found = quoted(icmp.V6, packet, UDP)
+        if found is None:
             return None
+        inner, translated = found
         ours, port = ports(inner)
         flow = self._replies.get((text6(inner.destination), port, packed6(inner.source), ours))
-        translated = icmp.to_v4(error)
-        if flow is None or translated is None:
+        if flow is None:
             return None
         self._counters.error("v6")
-        quoted = as_sent(inner, flow.ends.client, flow.ends.mapped)
+        sent = as_sent(inner, flow.ends.client, flow.ends.mapped)
         reporter = self._policy.maps.to_v4(packet.source, PROTOCOL)
-        return pass_on(self.near, translated, quoted, reporter, packet.hops)
+        return pass_on(self.near, translated, sent, reporter, packet.hops)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
-from faith.datagram.packet import UDP, read_v4
-from faith.datagram.report import NO_WAY, about, pass_on, reporter_v6
+from faith.datagram.packet import UDP
+from faith.datagram.report import NO_WAY, pass_on, quoted, reporter_v6
 from faith.datagram.udp.flow_reports import NO_REPORTS
 from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faith.datagram.pace import Paces
+    from faith.datagram.packet import Packet
     from faith.datagram.send import Send
     from faith.datagram.udp.flow_reports import FlowReports
     from faith.datagram.udp.flows import Flows
@@ -225,21 +226,19 @@ class UdpV6ToV4(UdpTranslation):
             self._return_paths += 1
         return path
 
-    def translate_error(self, octets: bytes) -> Send | None:
-        """Translate an ICMP error from an IPv4 host, in a whole packet, for the client; or None."""
-        packet = read_v4(octets)
-        error = icmp.within(packet)
-        inner = about(icmp.V4, error, UDP) if error else None
-        if packet is None or error is None or inner is None:
+    def translate_error(self, packet: Packet) -> Send | None:
+        """Translate an ICMP error from an IPv4 host, in *packet*, for the client; or None."""
+        found = quoted(icmp.V4, packet, UDP)
+        if found is None:
             return None
+        inner, translated = found
         ours, port = ports(inner)
         flow = self._by_endpoint.get((inner.source, ours)) or self._by_endpoint.get((None, ours))
-        translated = icmp.V4.translate(error, inner)
-        if flow is None or translated is None or inner.destination not in flow.peers:
+        if flow is None or inner.destination not in flow.peers:
             return None
         self._counters.error("v4")
         client, prefix = flow.ends.client, flow.ends.prefix
         server = prefix.map(inner.destination), port
-        quoted = as_sent(inner, (flow.key[0], client[1]), server)
+        sent = as_sent(inner, (flow.key[0], client[1]), server)
         reporter = reporter_v6(packet.source, prefix, self._policy)
-        return pass_on(self.near, translated, quoted, reporter, packet.hops, client[2])
+        return pass_on(self.near, translated, sent, reporter, packet.hops, client[2])
