@@ -172,7 +172,8 @@ def test_a_request_can_be_taken_and_answered_when_its_time_is_over(
     monkeypatch.setattr(control_socket, "PATIENCE", 0.5)
     channel = JsonChannel(connect)
     channel.send({"command": "later"})
-    daemon.turn(0.02)
+    while not daemon.kept:
+        daemon.turn(0.02)
     (request,) = daemon.kept
     before = PendingRequests()
     before.add(request)
