@@ -31,10 +31,10 @@ def in_child(body: Callable[[], bool]) -> bool:
 
 def test_a_child_has_descriptors_and_no_rights() -> None:
     def body() -> bool:
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(100, hard), hard))
         score = Path("/proc/self/oom_score_adj")
         before = int(score.read_text())
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # less than there are
         confine_child("nobody")
         return (
             resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
