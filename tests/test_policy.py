@@ -61,7 +61,7 @@ def test_the_kernel_says_what_is_the_gateways(
     assert set(found.prefixes) == set(prefixes)
     assert (found.rules, found.maps, found.pool) == (rules, maps, pool)
     assert found.own == ((1 << 24, 8), (SERVER, 32))
-    assert found.own6 == (((1 << 125, 64), (CLIENT, 128)) if pool else ())
+    assert found.own6 == ((1 << 125, 64), (CLIENT, 128))
 
 
 @pytest.mark.parametrize(

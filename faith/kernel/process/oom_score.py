@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
+
+from faith.errors import SetupError
+from faith.kernel import text_file
 
 SUPERVISOR = -300
 """The adjustment of a supervisor for which nobody has chosen another."""
@@ -47,8 +49,8 @@ def _unprotected() -> int:
 
 def _read() -> int:
     try:
-        return int(Path("/proc/self/oom_score_adj").read_text())
-    except OSError:
+        return int(text_file.read_proc("/proc/self/oom_score_adj"))
+    except SetupError:
         return 0
 
 
