@@ -53,6 +53,7 @@ class Running:
         self._gateway = gateway
         self._ready = threading.Event()
         self.idle = threading.Event()
+        self.cells = [0] * relay_counters.LAYOUT.size
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         assert self._ready.wait(10)
@@ -69,6 +70,7 @@ class Running:
                 self._settings,
                 self.records.append,
                 self.local.append,
+                counters=Counters(self.cells),
                 idle=self.idle.set,
             )
             self.listeners = [listener("::", PORT, transparent=True)]
@@ -356,8 +358,6 @@ def test_out_of_descriptors_sheds_new_work_and_recovers(
     lab: ThreeHosts, server: Server, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = start()
-    cells = [0] * relay_counters.LAYOUT.size
-    running.do(setattr, running.relay, "counters", Counters(cells))
     with connect(lab) as client, server.accept() as peer:
         others = [lab.client.call(socket.socket, socket.AF_INET6) for _ in range(6)]
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -382,7 +382,7 @@ def test_out_of_descriptors_sheds_new_work_and_recovers(
             assert late_peer.recv(20) == b"recovered"
         wait_until(lambda: "6 connections" in caplog.text, 5, "the summary")
     assert caplog.text.count("out of descriptors or memory") == 1
-    assert cells[relay_counters.LAYOUT.cells(relay_counters.REFUSALS)["shed"]] == 6
+    assert running.cells[relay_counters.LAYOUT.cells(relay_counters.REFUSALS)["shed"]] == 6
 
 
 @pytest.mark.parametrize("error", [errno.ENOBUFS, errno.ENOMEM])
