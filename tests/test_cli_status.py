@@ -14,6 +14,7 @@ from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
 from faith.kernel.nft.guard import GuardState, NoNftables
+from faith.kernel.sockets import tcp_sysctls
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 
@@ -44,10 +45,12 @@ class Host:
         self.guard: GuardState | SetupError = GUARDED
         self.faithds = [faithd()]
         self.conflict: str | None = None
+        self.advice: list[str] = []
         monkeypatch.setattr(routes, "reserved", lambda: self.prefixes)
         monkeypatch.setattr(routes, "conflicts", lambda _: self.conflict)
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
+        monkeypatch.setattr(tcp_sysctls, "advice", lambda: self.advice)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
         monkeypatch.setattr(open_listeners, "on_any_address", lambda: [22])
         monkeypatch.setattr(open_listeners, "holder", lambda _: "sshd (pid 7)")
@@ -95,6 +98,14 @@ def test_json_has_it_all(host: Host) -> None:
     ]
     assert fields["guard"] == {"present": True, "intact": True, "open_ports": ""}
     assert fields["faithds"][0]["service"] == "telnet"
+
+
+def test_advice_is_shown_where_something_is_reserved(host: Host) -> None:
+    host.advice = ["net.ipv4.tcp_tw_reuse is 2: as it is"]
+    assert "advice   net.ipv4.tcp_tw_reuse is 2: as it is" in status.read().lines()
+    assert status.read().fields()["advice"] == host.advice
+    host.prefixes.clear()
+    assert status.read().advice == ()
 
 
 def test_open_ports_are_shown_with_who_listens(host: Host) -> None:

@@ -353,6 +353,7 @@ class Supervisor:
             programs=self._succession.programs,
             failed=self._succession.failures,
             late=self._late(),
+            absent=self._relaying.parts.absent,
         )
 
     def _handle_sigusr1(self) -> None:

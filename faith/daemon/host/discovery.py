@@ -54,6 +54,8 @@ class Running:
     """The upgrades that have failed since this program began."""
     late: list[str] = field(default_factory=list)
     """Processes that do not answer, or have not applied the newest rules or settings."""
+    absent: list[str] = field(default_factory=list)
+    """Source addresses that this host does not have, the first of each range."""
 
     @property
     def served(self) -> Ports:
