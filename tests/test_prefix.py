@@ -87,7 +87,7 @@ def test_suffix_is_ignored_when_reading(base: int, length: int, v4: int, noise: 
         ("hello", LOW32, "not an IPv6 prefix"),
         ("2001:db8::/97", LOW32, "1 to 96 bits"),
         ("2001:db8::/0", LOW32, "^2001:db8::/0: a prefix is 1 to 96 bits"),
-        ("2001:db8::/x", LOW32, "not a prefix length"),
+        ("2001:db8::/x", LOW32, "^2001:db8::/x: 'x' is not a prefix length$"),
         ("2001:db8::/", LOW32, "not a prefix length"),
         ("2001:db8::/-1", LOW32, "not a prefix length"),
         (
