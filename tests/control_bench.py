@@ -19,6 +19,7 @@ from faith.relay.tcp.plane import Plane
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
+from faith.relay.tcp.source_ports import SourcePorts
 
 if TYPE_CHECKING:
     import _socket
@@ -124,6 +125,7 @@ class Bench:
     # -- as the relay ------------------------------------------------------------------------
 
     counters = Counters()
+    source_ports = SourcePorts()
     settings: Any = SimpleNamespace(ftp=())
 
     def connect(self, client: _socket.socket, peer: Any, mapped: str, port: int) -> None:

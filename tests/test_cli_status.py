@@ -16,6 +16,7 @@ from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
 from faith.kernel.nft.guard import GuardState, NoNftables
 from faith.kernel.nft.translators import Translator
+from faith.kernel.sockets import tcp_sysctls
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 
@@ -52,8 +53,10 @@ class Host:
         self.owner = routes.PROTOCOL
         monkeypatch.setattr(routes, "owners", lambda: dict.fromkeys(self.prefixes, self.owner))
         monkeypatch.setattr(routes, "conflicts_of", self._conflicts)
+        self.advice: list[str] = []
         monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
         monkeypatch.setattr(guard, "inspect", self._inspect)
+        monkeypatch.setattr(tcp_sysctls, "advice", lambda: self.advice)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
         monkeypatch.setattr(open_listeners, "on_any_address", lambda: [22])
         monkeypatch.setattr(open_listeners, "holder", lambda _: "sshd (pid 7)")
@@ -104,6 +107,14 @@ def test_json_has_it_all(host: Host) -> None:
     ]
     assert fields["guard"] == {"present": True, "intact": True, "open_ports": ""}
     assert fields["faithds"][0]["service"] == "telnet"
+
+
+def test_advice_is_shown_where_something_is_reserved(host: Host) -> None:
+    host.advice = ["net.ipv4.tcp_tw_reuse is 2: as it is"]
+    assert "advice   net.ipv4.tcp_tw_reuse is 2: as it is" in status.read().lines()
+    assert status.read().fields()["advice"] == host.advice
+    host.prefixes.clear()
+    assert status.read().advice == ()
 
 
 def test_open_ports_are_shown_with_who_listens(host: Host) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faith.errors import ConfigError
+from faith.translation.networks import Networks
 from faith.translation.sources import NO_SOURCES, Addresses, Source, Sources, client_network
 
 
@@ -35,6 +36,55 @@ def one_to_one(clients: str, addresses: str, length: int = 128) -> Source:
 def found(sources: Sources, client: str) -> str | None:
     address = sources.find(v6(client))
     return None if address is None else str(IPv4Address(address))
+
+
+def on(sources: Sources, *addresses: str) -> Sources:
+    return sources.on(Networks(32, [(v4(address), 32) for address in addresses]))
+
+
+# -- presence ------------------------------------------------------------------------------------
+
+
+def test_an_absent_address_is_nobodys_and_others_keep_theirs() -> None:
+    pool = Sources([source("::/0", "198.51.100.1-198.51.100.4")])
+    partly = on(pool, "198.51.100.1", "198.51.100.3", "198.51.100.4")
+    clients = [f"2001:db8::{number:x}" for number in range(400)]
+    assert {found(pool, client) for client in clients} == {f"198.51.100.{n}" for n in range(1, 5)}
+    taken_over: Counter[str | None] = Counter()
+    for client in clients:
+        whole, now = found(pool, client), found(partly, client)
+        if whole == "198.51.100.2":
+            taken_over[now] += 1
+        else:
+            assert now == whole
+    assert set(taken_over) == {"198.51.100.1", "198.51.100.3", "198.51.100.4"}
+
+
+def test_the_only_address_that_is_there_is_found_among_many() -> None:
+    pool = on(Sources([source("::/0", "198.51.100.0/24")]), "198.51.100.77")
+    clients = [f"2001:db8::{number:x}" for number in range(200)]
+    assert {found(pool, client) for client in clients} == {"198.51.100.77"}
+
+
+def test_where_all_are_absent_the_address_stays_what_it_is() -> None:
+    pool = Sources([source("::/0", "198.51.100.1 198.51.100.2")])
+    assert found(on(pool), "2001:db8::1") == found(pool, "2001:db8::1")
+
+
+def test_a_client_with_an_address_of_its_own_never_gets_anothers() -> None:
+    pool = Sources([one_to_one("2001:db8::/127", "198.51.100.1 198.51.100.2")])
+    assert found(on(pool, "198.51.100.1"), "2001:db8::1") == "198.51.100.2"
+
+
+def test_addresses_that_are_set_up_are_never_absent() -> None:
+    own = Networks(32)
+    addresses = Addresses.parse(["198.51.100.1"])
+    set_up = Sources([Source([(0, 0)], addresses, set_up=True)])
+    assert set_up.absent(own) == []
+    assert found(set_up.on(own), "2001:db8::1") == "198.51.100.1"
+    here = Sources([source("::/0", "198.51.100.1-198.51.100.3 192.0.2.1")])
+    has = Networks(32, [(v4("198.51.100.1"), 32)])
+    assert here.absent(has) == [v4("198.51.100.2"), v4("192.0.2.1")]
 
 
 # -- addresses -----------------------------------------------------------------------------------

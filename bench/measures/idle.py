@@ -28,10 +28,10 @@ _WARM = 20
 
 
 @contextmanager
-def holding(bed: Bed, target: str) -> Iterator[Callable[[int], None]]:
+def holding(bed: Bed, target: str, port: int = ECHO) -> Iterator[Callable[[int], None]]:
     """Within the block, what it gives is called with a number of sessions to have open."""
     program = bed.lab.client.popen(
-        ends.command("hold", target, ECHO), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ends.command("hold", target, port), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert program.stdin
     assert program.stdout

@@ -7,7 +7,10 @@ from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 from faith.daemon.config.policy import Rules
+from faith.kernel.netlink import routes
 from faith.relay.tcp.admission import NO_LIMITS
+from faith.translation.map import text4
+from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -72,7 +75,9 @@ def _source(source: Source) -> str:
     count = len(source.addresses)
     how = "one for each client of" if source.one_to_one else "shared by"
     set_up = ", set up" if source.set_up else ""
-    return f"{count} address{'es' * (count > 1)}{set_up}, {how} {clients}"
+    absent = [text4(one) for one in source.absent(Networks(32, routes.local_ipv4()))]
+    missing = f", not on this host now: {', '.join(absent)}" if absent else ""
+    return f"{count} address{'es' * (count > 1)}{set_up}, {how} {clients}{missing}"
 
 
 def _ping(ping: PingSettings) -> str:

@@ -13,6 +13,7 @@ from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
 from faith.kernel.nft.guard import PRIORITY
+from faith.kernel.sockets import tcp_sysctls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ class Status:
     """The state of this host, and the warnings that follow from it.
 
     *guard* is None when it could not be read; *unseen* says what could not be read, and why.
+    *advice* names settings of the kernel that had better be others.
     """
 
     prefixes: tuple[Prefix, ...]
@@ -37,6 +39,7 @@ class Status:
     faithds: tuple[Running, ...]
     warnings: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
     def fields(self) -> dict[str, Any]:
         """Return everything for JSON; ``guard`` and each ``guarded`` are null when not readable."""
@@ -58,6 +61,7 @@ class Status:
             "faithds": [asdict(faithd) for faithd in self.faithds],
             "warnings": list(self.warnings),
             "unseen": list(self.unseen),
+            "advice": list(self.advice),
         }
 
     def lines(self) -> Iterator[str]:
@@ -71,6 +75,7 @@ class Status:
         yield from (f"faithd   {_serving(faithd)}" for faithd in self.faithds)
         yield from (f"warning  {warning}" for warning in self.warnings)
         yield from (f"unseen   {unseen}" for unseen in self.unseen)
+        yield from (f"advice   {advice}" for advice in self.advice)
 
     def _guarded(self, prefix: Prefix) -> str:
         if self.guard is None:
@@ -102,7 +107,8 @@ def read() -> Status:
     if prefixes and not faithds and not (state and state.open_ports):
         warnings.append("no faithd is running: connections to the reserved prefixes are refused")
     warnings += _faithd_warnings(faithds, prefixes)
-    return Status(prefixes, state, faithds, tuple(warnings), tuple(unseen))
+    advice = tuple(tcp_sysctls.advice()) if prefixes else ()
+    return Status(prefixes, state, faithds, tuple(warnings), tuple(unseen), advice)
 
 
 def _abandoned(owners: Mapping[Prefix, int], faithds: Iterable[Running]) -> Iterator[str]:
@@ -150,6 +156,11 @@ def _faithd_warnings(faithds: tuple[Running, ...], prefixes: tuple[Prefix, ...])
         who = f"faithd {faithd.service} (pid {faithd.pid})"
         yield from (f"{who}: {late} does not answer; it is replaced soon" for late in faithd.late)
         yield from (f"{who}: {warning}" for warning in faithd.warnings)
+        for address in faithd.absent:
+            yield (
+                f"{who} connects nobody from {address} until this host has it"
+                f" (ip address add {address}/32 dev lo)"
+            )
         if not prefixes:
             yield f"{who} has no prefix to relay from"
         for prefix in prefixes:

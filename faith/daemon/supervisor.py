@@ -358,6 +358,7 @@ class Supervisor:
             failed=self._succession.failures,
             late=self._late(),
             warnings=self._places.warnings() + self._relaying.conflicts.warnings(),
+            absent=self._relaying.parts.absent,
         )
 
     def _handle_sigusr1(self) -> None:

@@ -26,6 +26,7 @@ from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.relay_settings import CLIENT, GATEWAY
 from faith.relay.tcp.routing import Route, Routing
 from faith.relay.tcp.session import Session
+from faith.relay.tcp.source_ports import SourcePorts
 from faith.relay.tcp.timeouts import Deadlines, Silence
 from faith.translation import reasons
 from faith.translation.reasons import KILLED, NO_PREFIX, SHED, STOPPED
@@ -75,6 +76,8 @@ class Relay:
         self._reserved = settings.reserved
         self._report = report
         self._local = local
+        self.source_ports = SourcePorts()
+        """Connects to servers and clients, for all sessions."""
         self._routing = Routing(policy)
         self._plane = Plane(loop, self._dialled, self._ended)
         self._reserve = Reserve()
@@ -255,7 +258,7 @@ class Relay:
             return
         to = route.port or port
         try:
-            server, error = dial.connect(
+            server, error = self.source_ports.connect(
                 route.server, to, route.source, reserved_port=to in self._reserved
             )
         except OSError as failure:

@@ -11,9 +11,11 @@ from faith.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from ipaddress import IPv4Interface
     from typing import Any
+
+    from faith.translation.networks import Networks
 
     Client = tuple[int, int]
     """A network of clients: ``(network, length)``, 128 bits wide."""
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _GOLDEN = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """2^128 divided by the golden ratio, a multiplier without a pattern."""
 _ALL = (1 << 128) - 1
+_TRIES = 16
+"""Addresses that are tried for a client whose own is absent, before all are looked through."""
 _NEVER = ((0, 8), (0x7F000000, 8), (0xE0000000, 3))
 """Networks that no connection to another host comes from: 0/8, 127/8, multicast and above."""
 
@@ -124,24 +128,60 @@ class Source:
             before += 1 << (128 - self._shift - length)
         return found
 
-    def pick(self, client: int, base: int) -> int:
-        """Return the IPv4 address of *client*, which is in the network with this *base*."""
+    def pick(self, client: int, base: int, own: Networks | None = None) -> int:
+        """Return the IPv4 address of *client*, which is in the network with this *base*.
+
+        Where *own* are the networks that the gateway has addresses in, a shared address that is in
+        none of them is skipped: its clients get others, and those of other addresses keep theirs.
+        Without any left, and with `one_to_one`, the address is one that nothing can come from.
+        """
         client >>= self._shift
         if self.one_to_one:
             return self.addresses[client - base]
+        address = self._shared(client)
+        if own is None or self.set_up or address in own:
+            return address
+        for _ in range(_TRIES):
+            client = _mixed(client)
+            other = self._shared(client)
+            if other in own:
+                return other
+        return next((own_one for own_one in self._present(own)), address)
+
+    def _shared(self, client: int) -> int:
         return self.addresses[_mixed(client) * len(self.addresses) >> 128]
+
+    def _present(self, own: Networks) -> Iterator[int]:
+        return (
+            address
+            for first, last in self.addresses.ranges
+            for address in range(first, last + 1)
+            if address in own
+        )
+
+    def absent(self, own: Networks) -> Iterator[int]:
+        """Yield the first address of each range that is in none of the networks *own*.
+
+        None is of a source that is `set_up`.
+        """
+        for first, last in () if self.set_up else self.addresses.ranges:
+            missing = own.first_outside(first, last)
+            if missing is not None:
+                yield missing
 
 
 class Sources:
     """An immutable set of sources; the cost of a look-up grows with the *lengths* in use only.
 
-    The longest network of clients decides.  No network is in two sources.
+    The longest network of clients decides.  No network is in two sources.  *own* are the networks
+    that the gateway has addresses in; None takes all addresses as present.
     """
 
-    __slots__ = ("_tables", "sources")
+    __slots__ = ("_own", "_tables", "sources")
 
-    def __init__(self, sources: Iterable[Source] = ()) -> None:
+    def __init__(self, sources: Iterable[Source] = (), own: Networks | None = None) -> None:
         self.sources = tuple(sources)
+        self._own = own
         tables: dict[int, dict[int, tuple[Source, int]]] = {}
         for source in self.sources:
             for (network, length), base in source.bases():
@@ -155,8 +195,16 @@ class Sources:
             found = table.get(client >> shift)
             if found is not None:
                 source, base = found
-                return source.pick(client, base)
+                return source.pick(client, base, self._own)
         return None
+
+    def on(self, own: Networks) -> Sources:
+        """Return these sources on a gateway with addresses in the networks *own*."""
+        return Sources(self.sources, own) if self.sources else self
+
+    def absent(self, own: Networks) -> list[int]:
+        """Return addresses that the gateway does not have, the first of each range."""
+        return [one for source in self.sources for one in source.absent(own)]
 
     def to_set_up(self) -> list[tuple[int, int]]:
         """Return the ``(first, last)`` ranges of addresses that the gateway has to add."""

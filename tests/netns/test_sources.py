@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.cli import status as cli_status
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, PREFIX, SERVER
+from faith.translation.reasons import NO_SOURCE
 from tests.faithd import WITHOUT_BPF, Faithd
 from tests.netns.datagrams import Echo, udp
 from tests.netns.ftp_server import FtpServer
@@ -111,13 +113,40 @@ def test_a_rule_goes_first_and_a_reload_changes_both(
     assert seen(lab, listener, "2001:db8:6::101") in POOLED
 
 
-def test_an_address_that_the_gateway_has_not_is_refused(
-    lab: ThreeHosts, tmp_path: Path, start: Start
+def test_an_address_that_comes_later_is_used_when_it_is_there(
+    lab: ThreeHosts, start: Start, listener: socket.socket
 ) -> None:
-    with pytest.raises(
-        AssertionError, match=r"faith.toml:\d+: source.addresses: 192.0.2.192 is no"
+    """As behind VRRP or PPPoE, and while the host boots."""
+    gateway = start(POOL.replace('"192.0.2.140"', '"192.0.2.192"'))
+    gateway.wait_said("not used as a source until this host has it: 192.0.2.192")
+    clients = [f"2001:db8:6::{last:x}" for last in range(0x100, 0x110)]
+    before = {client: seen(lab, listener, client) for client in clients}
+    assert "192.0.2.192" not in before.values()
+    status = lab.gateway.call(lambda: list(cli_status.read().lines()))
+    assert any("connects nobody from 192.0.2.192 until this host has it" in one for one in status)
+    lab.gateway.links.add_address("to-server", "192.0.2.192/32")
+    gateway.wait_said("this host has all addresses of the sources")
+    wait_until(
+        lambda: "192.0.2.192" in {seen(lab, listener, client) for client in clients},
+        5,
+        "the new address seen",
+    )
+
+
+def test_a_client_whose_own_address_is_absent_is_refused_and_others_are_not(
+    lab: ThreeHosts, start: Start, listener: socket.socket
+) -> None:
+    text = ONE_TO_ONE.replace(f'"{ADDRESSES}"', '"192.0.2.190-192.0.2.253"')
+    gateway = start(text)
+    assert seen(lab, listener, "2001:db8:6::101") == "192.0.2.191"
+    address = lab.mapped(), PORT
+    other = "2001:db8:6::102"
+    with (
+        pytest.raises(ConnectionResetError),
+        lab.client.call(lambda: socket.create_connection(address, 5, (other, 0))) as connection,
     ):
-        start(POOL.replace("192.0.2.140", "192.0.2.190-192.0.2.192"))
+        connection.recv(1)
+    gateway.wait_said(NO_SOURCE)
 
 
 SET_UP = """

@@ -23,7 +23,10 @@ from faith.datagram.udp.flows import UdpSettings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
+from faith.translation.map import text4
+from faith.translation.networks import Networks
 from faith.translation.prefix import LAYOUTS, RFC6052, Prefix, is_ambiguous
+from faith.translation.sources import Addresses, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +117,19 @@ def _pool(host: Host, answers: Answers) -> str:
     return ", ".join(found) if len(found) > 1 else KERNEL
 
 
+def _check_pool(host: Host, answer: str) -> None:
+    """Refuse an address that this host does not have: the file may name it, but nobody uses it."""
+    if answer == KERNEL:
+        return
+    pool = Source((), Addresses.parse(words(answer)))
+    for missing in pool.absent(Networks(32, routes.local_ipv4())):
+        address = text4(missing)
+        raise ConfigError(
+            f"{address} is no address of this host; add it to an interface first"
+            f" (ip address add {address}/32 dev lo)"
+        )
+
+
 def _check_pair(host: Host, answer: str) -> None:
     pair = words(answer)
     if len(pair) != 2:
@@ -199,6 +215,7 @@ QUESTIONS = (
         "The IPv4 addresses that servers see: addresses, networks and ranges that this host has, or"
         f" {KERNEL} for the one that the kernel takes.",
         _pool,
+        _check_pool,
     ),
     Question(
         "share",

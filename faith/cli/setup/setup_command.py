@@ -9,6 +9,7 @@ from faith.cli.setup import dialogue, writing
 from faith.cli.setup.host_facts import Host
 from faith.cli.setup.template import LAYOUT, NONE, YES, render, words
 from faith.kernel.netlink import routes
+from faith.kernel.sockets import tcp_sysctls
 from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _set_up(file: Path, *, defaults: bool, force: bool, show: bool) -> int:
 
 
 def _advice(host: Host, answers: Answers) -> Iterator[str]:
-    """Return what clients have to know, as far as it follows from this host."""
+    """Return what clients have to know, as far as it follows from this host, and advice for it."""
     prefix = Prefix.parse(answers["prefix"], answers.get("layout", LAYOUT))
     own = [str(own.address) for own in host.own(words(answers["inside"]), 6)]
     if own:
@@ -67,3 +68,4 @@ def _advice(host: Host, answers: Answers) -> Iterator[str]:
     elif answers["server"] != NONE:
         mapped = IPv6Address(prefix.map(int(IPv4Address(answers["server"]))))
         yield f"The name server {answers['server']} has the address {mapped} for them."
+    yield from tcp_sysctls.advice()

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from faith.daemon.config.readers import flag, parsed, several, text, whole
 from faith.errors import ConfigError
-from faith.kernel.netlink import routes
-from faith.translation.networks import Networks
 from faith.translation.sources import Addresses, Source, Sources, client_network
 
 if TYPE_CHECKING:
@@ -22,15 +20,10 @@ _EVERYBODY: tuple[tuple[int, int], ...] = ((0, 0),)
 
 
 def read(tables: list[Table]) -> Sources:
-    """Return the sources that *tables* describe.  Raises ConfigError, naming file, line and key.
-
-    An address that this host does not have is an error: nothing could be connected from it.
-    """
+    """Return the sources that *tables* describe.  Raises ConfigError, naming file, line and key."""
     found = [_source(table) for table in tables]
     _check_clients(found, tables)
     _check_addresses(found, tables)
-    if found:
-        _check_presence(found, tables, Networks(32, routes.local_ipv4()))
     return Sources(found)
 
 
@@ -80,17 +73,3 @@ def _check_addresses(found: list[Source], tables: list[Table]) -> None:
             raise tables[after].fault(message, "addresses")
         if last > highest:
             highest, owner = last, number
-
-
-def _check_presence(found: list[Source], tables: list[Table], own: Networks) -> None:
-    for source, table in zip(found, tables, strict=True):
-        for number, (first, last) in enumerate(() if source.set_up else source.addresses.ranges):
-            missing = own.first_outside(first, last)
-            if missing is not None:
-                address = IPv4Address(missing)
-                message = (
-                    f"{address} is no address of this host, so nothing can be connected from it;"
-                    f" add it to an interface (ip address add {address}/32 dev lo), or say"
-                    " set_up = true"
-                )
-                raise table.fault(message, "addresses", number)

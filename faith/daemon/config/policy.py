@@ -13,6 +13,7 @@ from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.translation.access import Access
 from faith.translation.destination import Policy, no_leases
+from faith.translation.map import text4
 from faith.translation.map_table import NO_MAPS
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
@@ -105,7 +106,14 @@ class PolicyInputs:
         """Return the policy; *lent* looks up the leases of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
         own6 = Networks(128, self.own6)
-        return Policy(Prefixes(self.prefixes), own, access, self.maps, self.sources, lent, own6)
+        sources = self.sources.on(own)
+        return Policy(Prefixes(self.prefixes), own, access, self.maps, sources, lent, own6)
+
+    @property
+    def absent(self) -> list[str]:
+        """The addresses of the sources that the gateway does not have, the first of each range."""
+        absent = self.sources.absent(Networks(32, self.own))
+        return [text4(address) for address in absent]
 
     @property
     def networks(self) -> tuple[tuple[int, int], ...]:

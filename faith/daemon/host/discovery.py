@@ -56,6 +56,8 @@ class Running:
     """Processes that do not answer, or have not applied the newest rules or settings."""
     warnings: list[str] = field(default_factory=list)
     """The obstacles that its processes meet, a sentence each."""
+    absent: list[str] = field(default_factory=list)
+    """Source addresses that this host does not have, the first of each range."""
 
     @property
     def served(self) -> Ports:

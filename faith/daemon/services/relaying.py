@@ -150,6 +150,7 @@ class Relaying:
         if left:
             self.steering.set_prefixes(self.parts.prefixes)
         self._steering_changed()
+        self._report_absent([])
         self.inward.start()
         self.inward.follow(self.parts.networks, self.parts.own)
 
@@ -291,8 +292,18 @@ class Relaying:
             return
         self.crew.desire(POLICY, cache(parts.dumps), cache(lambda: parts.dumps(before.maps)))
         self.on_policy(parts)
+        self._report_absent(before.absent)
         if (parts.maps, parts.own, parts.sources) != (before.maps, before.own, before.sources):
             self.inward.follow(parts.networks, parts.own, probed=probed)
+
+    def _report_absent(self, before: list[str]) -> None:
+        """Log the source addresses that this host has not, unless they are those of *before*."""
+        absent = self.parts.absent
+        if absent and absent != before:
+            text = ", ".join(absent)
+            log.warning("not used as a source until this host has it: %s", text)
+        elif before and not absent:
+            log.log(NOTICE, "this host has all addresses of the sources")
 
     def _desire_settings(self) -> None:
         settings = self._settings

@@ -23,7 +23,16 @@ IPV6_TRANSPARENT = 75
 IPV6_FREEBIND = 78
 IP6T_SO_ORIGINAL_DST = 80
 IP_BIND_ADDRESS_NO_PORT = 24
+_IP_LOCAL_PORT_RANGE = 51
 _SO_COOKIE = 57  # asm-generic/socket.h
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    PortRange = tuple[int, int]
+    """The first and the last of some ports."""
+
+ALL_PORTS = 0, 0
+"""The range of source ports of the network namespace, net.ipv4.ip_local_port_range."""
 
 NO_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """Errors for lack of descriptors or memory: temporary, and local to this host."""
@@ -186,6 +195,27 @@ def unacknowledged(fd: int) -> int:
 def at_mark(fd: int) -> bool:
     """Return whether the next octet of the TCP socket *fd* is urgent; it may have yet to arrive."""
     return fcntl.ioctl(fd, _SIOCATMARK, _INT) != _INT
+
+
+def choose_port_in(sock: _socket.socket, ports: PortRange) -> None:
+    """Have connect(2) choose *sock*'s source port among those of `ALL_PORTS` that are in *ports*.
+
+    Raises OSError (ENOPROTOOPT) before Linux 6.3; see `has_port_ranges`.
+    """
+    first, last = ports
+    sock.setsockopt(_socket.IPPROTO_IP, _IP_LOCAL_PORT_RANGE, struct.pack("=I", last << 16 | first))
+
+
+def has_port_ranges() -> bool:
+    """Return whether the kernel knows `choose_port_in`."""
+    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        choose_port_in(sock, ALL_PORTS)
+    except OSError:
+        return False
+    finally:
+        sock.close()
+    return True
 
 
 def bind_reserved(sock: _socket.socket, address: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from faith.relay.tcp import dial
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import Session
 from faith.translation.reasons import MAP_GONE, PREFIX_GONE
@@ -18,12 +17,14 @@ if TYPE_CHECKING:
     from faith.relay.tcp.relay_settings import Settings
     from faith.relay.tcp.routing import Routing
     from faith.relay.tcp.session import Leg
+    from faith.relay.tcp.source_ports import SourcePorts
 
 
 class Connecting(Protocol):
     """The relay's services for every session, data connections included."""
 
     counters: Counters
+    source_ports: SourcePorts
 
     @property
     def settings(self) -> Settings:
@@ -63,7 +64,7 @@ class DataConnections:
             self._connecting.refuse(client, peer, mapped, at, route.refused)
             return False
         try:
-            server, error = dial.connect(route.server, to, route.source)
+            server, error = self._connecting.source_ports.connect(route.server, to, route.source)
         except OSError as failure:
             self._connecting.refuse(client, peer, mapped, at, failure)
             return False
@@ -92,7 +93,7 @@ class DataConnections:
             self._connecting.refuse(server, peer, mapped, server_port, route.refused)
             return False
         try:
-            client, error = dial.connect(
+            client, error = self._connecting.source_ports.connect(
                 parent.client_host, to, mapped, reserved_port=reserved_port
             )
         except OSError as failure:

@@ -11,8 +11,15 @@ from faith.kernel.sockets.tcp_sockets import (
     IPV6_FREEBIND,
     NO_RESOURCES,
     bind_reserved,
+    choose_port_in,
 )
 from faith.translation.reasons import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faith.kernel.sockets.tcp_sockets import PortRange
 
 AFTERWARDS = frozenset((errno.ECONNRESET, errno.EPIPE))
 """Failures of a socket that was connected before: one that is refused has ECONNREFUSED.
@@ -28,14 +35,20 @@ _KINDS = {
 
 
 def connect(
-    host: str, port: int, source: str | None = None, *, reserved_port: bool = False
+    host: str,
+    port: int,
+    source: str | None = None,
+    *,
+    reserved_port: bool = False,
+    ranges: Iterable[PortRange | None] | None = None,
 ) -> tuple[_socket.socket, int]:
     """Begin a connection to *host*, an address as text; return the socket and connect(2)'s errno.
 
     That is EINPROGRESS (or 0) when it is under way.  *source* is the address to connect from, which
     may be a mapped one, or None for the kernel's choice.  *reserved_port* asks for a source port
-    below 1024 (KAME's ``-p``).  Raises OSError when there is no descriptor, no memory or no such
-    source address.
+    below 1024 (KAME's ``-p``).  *ranges* are ranges of source ports (None: the one that is set), of
+    which the first with a free port is used; without any left the errno is EADDRNOTAVAIL.  Raises
+    OSError when there is no descriptor, no memory or no such source address.
     """
     family, any_address = (_socket.AF_INET6, "::") if ":" in host else (_socket.AF_INET, "0.0.0.0")
     sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
@@ -53,13 +66,28 @@ def connect(
             # The port is chosen by connect(2), for this server only: 64k to each, not in all.
             sock.setsockopt(_socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((source, 0))
-        error = sock.connect_ex((host, port))
+        if ranges is None:
+            error = sock.connect_ex((host, port))
+        else:
+            error = _connect_in(sock, (host, port), ranges)
         if error in NO_RESOURCES:
             raise OSError(error, os.strerror(error))
         return sock, error
     except OSError:
         sock.close()
         raise
+
+
+def _connect_in(
+    sock: _socket.socket, to: tuple[str, int], ranges: Iterable[PortRange | None]
+) -> int:
+    for one in ranges:
+        if one is not None:
+            choose_port_in(sock, one)
+        error = sock.connect_ex(to)
+        if error != errno.EADDRNOTAVAIL:
+            return error
+    return errno.EADDRNOTAVAIL
 
 
 def kind(error: int) -> str:

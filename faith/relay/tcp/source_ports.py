@@ -1,0 +1,137 @@
+"""Source ports towards servers that have taken most of them: bounded searches by the kernel.
+
+connect(2) looks for a source port that no connection to the same server holds, those in TIME_WAIT
+included.  When half of ``net.ipv4.ip_local_port_range`` is taken it takes milliseconds, for which
+all other sessions of the worker wait.  Towards such a server the kernel is asked to look in small
+ranges at random places (IP_LOCAL_PORT_RANGE, Linux 6.3), and in all ports once a second at most.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from faith.kernel.sockets.tcp_sockets import ALL_PORTS, has_port_ranges
+from faith.relay.tcp import dial
+from faith.relay.tcp.record import endpoint
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterator
+
+    from faith.kernel.sockets.tcp_sockets import PortRange
+
+    Server = tuple[str, int, str | None]
+    """The address and port of a server, and the source address."""
+
+log = logging.getLogger("faith.relay")
+
+SLOW = 0.0005
+"""Seconds of a connect(2) that tell of few free ports; with many it takes some 15 microseconds."""
+CROWDED = 60.0
+"""Seconds for which a server counts as crowded then."""
+PAUSE = 1.0
+"""Seconds between two searches in all ports."""
+WIDTH = 256
+"""Ports of a small range."""
+TRIES = 2
+"""Small ranges that are tried for one connection."""
+MOST = 1024
+"""Crowded servers that are remembered; the one known longest is forgotten first."""
+
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_DEFAULT = 32768, 60999
+
+
+class _Crowd:
+    """A crowded server: so *until* a time, and searched in all ports again from *whole* on."""
+
+    __slots__ = ("is_told", "ports", "until", "whole")
+
+    def __init__(self, until: float, whole: float) -> None:
+        self.until = until
+        self.whole = whole
+        self.ports = _local_ports()
+        self.is_told = False
+
+
+class SourcePorts:
+    """Connects to servers, and remembers those to which free source ports are few."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._crowds: dict[Server, _Crowd] = {}
+
+    def connect(
+        self, host: str, port: int, source: str | None = None, *, reserved_port: bool = False
+    ) -> tuple[_socket.socket, int]:
+        """Begin a connection as `dial.connect` does; EADDRNOTAVAIL says that no port was found."""
+        if reserved_port:
+            return dial.connect(host, port, source, reserved_port=True)
+        server = host, port, source
+        begun = self._clock()
+        crowd = self._crowds.get(server)
+        if crowd is not None and begun < crowd.until:
+            sock, error = dial.connect(host, port, source, ranges=self._ranges(crowd))
+        else:
+            sock, error = dial.connect(host, port, source)
+            if error == errno.EADDRNOTAVAIL or self._clock() - begun > SLOW:
+                crowd = self._note(
+                    server, whole=begun + PAUSE if error == errno.EADDRNOTAVAIL else 0
+                )
+        if error == errno.EADDRNOTAVAIL and crowd is not None and not crowd.is_told:
+            crowd.is_told = True
+            _warn(server)
+        return sock, error
+
+    def _note(self, server: Server, whole: float) -> _Crowd:
+        self._crowds.pop(server, None)
+        if len(self._crowds) >= MOST:
+            del self._crowds[next(iter(self._crowds))]
+        crowd = self._crowds[server] = _Crowd(self._clock() + CROWDED, whole)
+        return crowd
+
+    def _ranges(self, crowd: _Crowd) -> Iterator[PortRange | None]:
+        """Yield the ranges for one connection, each after the one before had no free port."""
+        small = _has_ranges()
+        if small:
+            first, last = crowd.ports
+            places = max(last - first + 2 - WIDTH, 1)
+            for _ in range(TRIES):
+                start = first + int.from_bytes(os.urandom(4), "big") % places
+                yield start, min(start + WIDTH - 1, last)
+        now = self._clock()
+        if now >= crowd.whole:
+            if small:
+                crowd.whole = now + PAUSE
+            yield ALL_PORTS if small else None
+            crowd.whole = now + PAUSE
+
+
+@cache
+def _has_ranges() -> bool:
+    return has_port_ranges()
+
+
+def _warn(server: Server) -> None:
+    host, port, source = server
+    log.warning(
+        "no source port is free to connect to %s%s: see net.ipv4.tcp_tw_reuse,"
+        " net.ipv4.ip_local_port_range and [[source]]",
+        endpoint((host, port)),
+        f" from {source}" if source else "",
+    )
+
+
+def _local_ports() -> tuple[int, int]:
+    """Return the first and the last port that connect(2) chooses from by itself."""
+    try:
+        first, last = map(int, _RANGE.read_text().split())
+    except (OSError, ValueError):
+        return _DEFAULT
+    return first, last

@@ -1,0 +1,187 @@
+"""Servers that have taken most of the source ports, in a network namespace with few of them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.kernel.sockets.tcp_sockets import ALL_PORTS, choose_port_in, has_port_ranges
+from faith.lab.topology import SERVER
+from faith.relay.tcp import dial, source_ports
+from faith.relay.tcp.source_ports import CROWDED, PAUSE, TRIES, SourcePorts
+from faith.translation.reasons import NO_PORT
+from tests.netns.service import PORT, Echo, answers, connect
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Iterator
+
+    from faith.kernel.sockets.tcp_sockets import PortRange
+    from faith.lab import ThreeHosts
+    from tests.netns.conftest import Start
+
+pytestmark = pytest.mark.netns
+
+FIRST, LAST = 40000, 41023
+CROWDED_SERVER, OTHER = ("127.0.0.2", 7000), ("127.0.0.3", 7000)
+UNDER_WAY = (0, errno.EINPROGRESS)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.step = 0.0
+        """Seconds that pass between two looks."""
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+class Dialler:
+    """SourcePorts under a clock, the ranges that they ask for, and the sockets made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock = Clock()
+        self.ranges: list[PortRange] = []
+        self._ports = SourcePorts(self.clock)
+        self._sockets: list[_socket.socket] = []
+
+        def chosen(sock: _socket.socket, ports: PortRange) -> None:
+            self.ranges.append(ports)
+            choose_port_in(sock, ports)
+
+        monkeypatch.setattr(dial, "choose_port_in", chosen)
+
+    def __call__(self, to: tuple[str, int], source: str | None = None) -> int:
+        """Connect *to* a server, and return the errno; the socket stays open."""
+        self.ranges.clear()
+        sock, error = self._ports.connect(*to, source)
+        self._sockets.append(sock)
+        return error
+
+    def close(self, count: int | None = None) -> None:
+        for _ in range(len(self._sockets) if count is None else count):
+            sock = self._sockets.pop(0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()  # with a reset: no TIME_WAIT
+
+
+@pytest.fixture
+def dialler(private_network: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dialler]:
+    subprocess.run(["sysctl", "-qw", f"net.ipv4.ip_local_port_range={FIRST} {LAST}"], check=True)
+    with socket.socket() as crowded, socket.socket() as other:
+        for server, address in (crowded, CROWDED_SERVER), (other, OTHER):
+            server.bind(address)
+            server.listen(2048)
+        made = Dialler(monkeypatch)
+        yield made
+        made.close()
+
+
+def fill(dialler: Dialler) -> int:
+    """Connect until no port is left; return the number of connections."""
+    for count in range(LAST - FIRST + 2):
+        if dialler(CROWDED_SERVER) not in UNDER_WAY:
+            return count
+    raise AssertionError("there is no end of ports")
+
+
+def test_an_exhausted_server_is_searched_for_a_port_once_a_second_and_others_are_not(
+    dialler: Dialler, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert fill(dialler) == LAST - FIRST + 1
+    assert "no source port is free to connect to 127.0.0.2:7000" in caplog.text
+    assert dialler.ranges == []  # the connections before were ordinary ones
+    for _ in range(3):
+        assert dialler(CROWDED_SERVER) == errno.EADDRNOTAVAIL
+        assert ALL_PORTS not in dialler.ranges
+        assert len(dialler.ranges) == (TRIES if has_port_ranges() else 0)
+    assert dialler(OTHER) in UNDER_WAY
+    assert dialler.ranges == []
+    dialler.clock.now += PAUSE
+    assert dialler(CROWDED_SERVER) == errno.EADDRNOTAVAIL
+    assert dialler.ranges.count(ALL_PORTS) == has_port_ranges()
+    assert dialler(CROWDED_SERVER) == errno.EADDRNOTAVAIL
+    assert ALL_PORTS not in dialler.ranges
+    assert len(caplog.records) == 1
+
+
+def test_a_port_that_becomes_free_is_found_within_a_second(dialler: Dialler) -> None:
+    fill(dialler)
+    dialler.close(1)
+    dialler.clock.now += PAUSE
+    assert dialler(CROWDED_SERVER) in UNDER_WAY
+
+
+@pytest.mark.parametrize("source", [None, "127.0.0.9"])
+def test_where_a_search_takes_long_small_ranges_are_searched(
+    dialler: Dialler, source: str | None
+) -> None:
+    if not has_port_ranges():
+        pytest.skip("IP_LOCAL_PORT_RANGE is there since Linux 6.3")
+    dialler.clock.step = source_ports.SLOW * 2
+    assert dialler(CROWDED_SERVER, source) in UNDER_WAY
+    assert dialler.ranges == []
+    dialler.clock.step = 0.0
+    for _ in range(50):
+        assert dialler(CROWDED_SERVER, source) in UNDER_WAY
+        (one,) = dialler.ranges
+        assert FIRST <= one[0] < one[1] <= LAST
+    dialler.clock.now += CROWDED
+    assert dialler(CROWDED_SERVER, source) in UNDER_WAY
+    assert dialler.ranges == []
+
+
+def test_the_servers_remembered_are_so_many_at_most(
+    dialler: Dialler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_ports, "MOST", 2)
+    dialler.clock.step = source_ports.SLOW * 2
+    servers = [("127.0.0.1", 7000 + number) for number in range(3)]
+    for server in servers:
+        dialler(server)
+    dialler.clock.step = 0.0
+    dialler(servers[0])
+    assert dialler.ranges == []
+    dialler(servers[2])
+    assert dialler.ranges != [] or not has_port_ranges()
+
+
+def test_a_kernel_without_ranges_is_asked_once_a_second(
+    dialler: Dialler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_ports, "_has_ranges", lambda: False)
+    dialler.clock.step = source_ports.SLOW * 2
+    dialler(CROWDED_SERVER)  # a search that takes long, and finds a port, is no reason to refuse
+    dialler.clock.step = 0.0
+    fill(dialler)
+    dialler.close(1)
+    assert dialler(CROWDED_SERVER) == errno.EADDRNOTAVAIL  # it was not asked
+    dialler.clock.now += PAUSE
+    assert dialler(CROWDED_SERVER) in UNDER_WAY
+    assert dialler.ranges == []
+
+
+@pytest.mark.usefixtures("reserved")
+def test_a_client_is_told_at_once_and_other_servers_are_reached(
+    lab: ThreeHosts, start: Start
+) -> None:
+    few = 64
+    lab.gateway.sysctl("net.ipv4.ip_local_port_range", f"40000 {40000 + few - 1}")
+    with contextlib.closing(Echo(lab.server)), contextlib.closing(Echo(lab.server, PORT + 1)):
+        faithd = start(f"{PORT},{PORT + 1}")
+        with contextlib.ExitStack() as held:
+            connections = [held.enter_context(connect(lab)) for _ in range(few)]
+            assert all(map(answers, connections))
+            with pytest.raises(ConnectionResetError), connect(lab) as one_more:
+                one_more.recv(1)
+            faithd.wait_said(f"no source port is free to connect to {SERVER}:{PORT}")
+            faithd.wait_said(NO_PORT)
+            with connect(lab, port=PORT + 1) as other:
+                assert answers(other)
