@@ -23,7 +23,7 @@ from tests.dns.zones import NameServer, Zones
 from tests.netns import abuse, load
 from tests.netns.crowd import FAILURES, FILE, Clients, Stays, Visits
 from tests.netns.datagrams import AGAIN, Askers, Flow, FlowEcho, Flows, UdpLine
-from tests.netns.footprint import Footprint, connections, sockets
+from tests.netns.footprint import Footprint, asking, connections, sockets
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway, metrics, reread
 from tests.netns.outcomes import NO_PORTS, Death, Outcome, Tally
@@ -303,7 +303,7 @@ def test_nothing_is_lost_and_nothing_grows(
     check_datagrams(told, tally)
     check_ports(lab, flows)
     wait_until(lambda: metrics(lab)["faith_udp_flows"] == 0, 15, "the end of the flows")
-    time.sleep(6)  # time: the name server closes a port that it asked from after 15 s at most
+    wait_until(lambda: not asking(lab), 30, "the end of the ports that the name server asked from")
     check_footprint(footprint, descriptors, begun)
     assert faithd.stop(20) == 0
 
