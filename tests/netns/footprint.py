@@ -9,11 +9,12 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import subprocess
+
     from faith.lab import ThreeHosts
-    from tests.faithd import Faithd
 
 _NET = Path("/proc/thread-self/net")
 """Of the thread's own namespace: the kernel's tables of sockets."""
@@ -46,10 +47,20 @@ class Connection:
     inode: str
 
 
+class Daemon(Protocol):
+    """A faithd: its supervisor and its children."""
+
+    @property
+    def process(self) -> subprocess.Popen[str]: ...
+
+    @property
+    def workers(self) -> list[int]: ...
+
+
 class Footprint:
     """Looks at the processes of *faithd* on the gateway of *lab*, whenever it is told to."""
 
-    def __init__(self, lab: ThreeHosts, faithd: Faithd) -> None:
+    def __init__(self, lab: ThreeHosts, faithd: Daemon) -> None:
         self._lab = lab
         self._faithd = faithd
         self._samples: dict[int, list[Sample]] = {}
