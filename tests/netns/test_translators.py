@@ -111,6 +111,21 @@ class TestPrefix:
         assert self.passes_nothing(lab)
         assert lab.gateway.call(guard.inspect).passed_by == ()
 
+    def test_rules_that_come_again_find_the_guard_before_them(
+        self, lab: ThreeHosts, start: Start, nft: Nft
+    ) -> None:
+        """As when Docker is restarted: there is no moment in which they take anything."""
+        faithd = start("-P", PREFIX, str(PORT))
+        nft(docker())
+        faithd.wait_said("other programs translate addresses")
+        nft("delete table ip6 docker; delete table ip docker")
+        lab.gateway.call(guard.install, [Prefix.parse(PREFIX)])  # whatever replaces it meanwhile
+        state = lab.gateway.call(guard.inspect)
+        assert state.translators == ()
+        assert state.keeps_untranslated
+        assert state.intact
+        assert state.fits
+
     def test_datagrams_are_not_taken_either(self, lab: ThreeHosts, nft: Nft, reserved: str) -> None:
         nft(docker())
         with lab.gateway.inside(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as there:

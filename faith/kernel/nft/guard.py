@@ -100,8 +100,8 @@ class GuardState:
 
     @property
     def fits(self) -> bool:
-        """Return whether it is against translation exactly where others translate."""
-        return self.keeps_untranslated == bool(self.translators)
+        """Return whether it is against translation where others translate."""
+        return self.keeps_untranslated or not self.translators
 
     @property
     def passed_by(self) -> tuple[Translator, ...]:
@@ -126,15 +126,19 @@ class Guard:
         """Guard exactly *addresses*, except for *open_ports*; a guard that exists is replaced.
 
         The replacement is atomic: the addresses are guarded at every moment.  *users* may send
-        from them besides `USERS`.  Raises SetupError.
+        from them besides `USERS`.  A guard that is against translation stays so: who translated
+        once, as Docker does, will again after a restart.  Raises SetupError.
         """
         wanted = tuple(addresses), open_ports, users
         with explained(), self._nftables() as nft:
             if not (
-                translators.found(nft, self.family.name)
+                (self._keeps_untranslated(nft) or translators.found(nft, self.family.name))
                 and self._replaced(nft, self._table(*wanted, True))
             ):
                 nft.replace(self._table(*wanted, False))
+
+    def _keeps_untranslated(self, nft: Nftables) -> bool:
+        return nft.exists(TABLE) and nft.has_rules_of(self._table((), NO_PORTS, (), True))
 
     @staticmethod
     def _replaced(nft: Nftables, table: Table) -> bool:
