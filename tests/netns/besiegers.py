@@ -260,13 +260,13 @@ class Host(Actor):
         found: list[socket.socket] = []
 
         def answered() -> bool:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), contextlib.ExitStack() as undo:
                 sock = client.call(socket.create_connection, to, 5, (source, 0))
+                undo.callback(sock.close)
                 if answers(sock):
+                    undo.pop_all()
                     found.append(sock)
-                    return True
-                sock.close()
-            return False
+            return bool(found)
 
         wait_until(answered, PATIENCE, f"a session by {to[0]}")
         return found[0]
