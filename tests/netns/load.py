@@ -30,11 +30,16 @@ class Load:
         self, client: socket.socket, server: socket.socket, chance: random.Random
     ) -> None:
         """Nothing, and then a word each way."""
-        await self.over.wait()
         loop = asyncio.get_running_loop()
-        for one, other in ((client, server), (server, client)):
-            await loop.sock_sendall(one, b"still there?")
-            assert await loop.sock_recv(other, 100) == b"still there?"
+        async with asyncio.TaskGroup() as group:
+            heard = group.create_task(loop.sock_recv(client, 100))
+            over = group.create_task(self.over.wait())
+            await asyncio.wait((heard, over), return_when=asyncio.FIRST_COMPLETED)
+            assert over.done(), "it was cut"
+            await loop.sock_sendall(client, b"still there?")
+            assert await loop.sock_recv(server, 100) == b"still there?"
+            await loop.sock_sendall(server, b"still there?")
+            assert await heard == b"still there?"
 
     async def echo(
         self, client: socket.socket, server: socket.socket, chance: random.Random
