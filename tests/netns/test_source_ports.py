@@ -13,7 +13,7 @@ import pytest
 from faith.kernel.sockets.tcp_sockets import ALL_PORTS, choose_port_in, has_port_ranges
 from faith.lab.topology import SERVER
 from faith.relay.tcp import dial, source_ports
-from faith.relay.tcp.source_ports import CROWDED, PAUSE, TRIES, SourcePorts
+from faith.relay.tcp.source_ports import CROWDED, PAUSE, RUN, TRIES, SourcePorts
 from faith.translation.reasons import NO_PORT
 from tests.netns.service import PORT, Echo, answers, connect
 
@@ -126,8 +126,9 @@ def test_where_a_search_takes_long_small_ranges_are_searched(
     if not has_port_ranges():
         pytest.skip("IP_LOCAL_PORT_RANGE is there since Linux 6.3")
     dialler.clock.step = source_ports.SLOW * 2
-    assert dialler(CROWDED_SERVER, source) in UNDER_WAY
-    assert dialler.ranges == []
+    for _ in range(RUN):
+        assert dialler(CROWDED_SERVER, source) in UNDER_WAY
+        assert dialler.ranges == []
     dialler.clock.step = 0.0
     for _ in range(50):
         assert dialler(CROWDED_SERVER, source) in UNDER_WAY
@@ -138,6 +139,16 @@ def test_where_a_search_takes_long_small_ranges_are_searched(
     assert dialler.ranges == []
 
 
+def test_some_that_waited_for_the_processor_tell_nothing(dialler: Dialler) -> None:
+    for _ in range(3):
+        dialler.clock.step = source_ports.SLOW * 2
+        for _ in range(RUN - 1):
+            dialler(CROWDED_SERVER)
+        dialler.clock.step = 0.0
+        dialler(CROWDED_SERVER)
+        assert dialler.ranges == []
+
+
 def test_the_servers_remembered_are_so_many_at_most(
     dialler: Dialler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +156,8 @@ def test_the_servers_remembered_are_so_many_at_most(
     dialler.clock.step = source_ports.SLOW * 2
     servers = [("127.0.0.1", 7000 + number) for number in range(3)]
     for server in servers:
-        dialler(server)
+        for _ in range(RUN):
+            dialler(server)
     dialler.clock.step = 0.0
     dialler(servers[0])
     assert dialler.ranges == []
@@ -158,7 +170,8 @@ def test_a_kernel_without_ranges_is_asked_once_a_second(
 ) -> None:
     monkeypatch.setattr(source_ports, "_has_ranges", lambda: False)
     dialler.clock.step = source_ports.SLOW * 2
-    dialler(CROWDED_SERVER)  # a search that takes long, and finds a port, is no reason to refuse
+    for _ in range(RUN):  # searches that take long, and find a port, are no reason to refuse
+        assert dialler(CROWDED_SERVER) in UNDER_WAY
     dialler.clock.step = 0.0
     fill(dialler)
     dialler.close(1)

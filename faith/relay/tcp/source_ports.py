@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.relay")
 
 SLOW = 0.0005
-"""Seconds of a connect(2) that tell of few free ports; with many it takes some 15 microseconds."""
+"""Seconds that a connect(2) takes where few ports are free; with many it takes 15 microseconds."""
+RUN = 5
+"""Slow ones in a row that tell of few free ports: one alone may have waited for the processor."""
 CROWDED = 60.0
 """Seconds for which a server counts as crowded then."""
 PAUSE = 1.0
@@ -51,14 +53,18 @@ _DEFAULT = 32768, 60999
 
 
 class _Crowd:
-    """A crowded server: so *until* a time, and searched in all ports again from *whole* on."""
+    """A server that may be crowded: it is *until* a time, after so many *slow* connects in a row.
 
-    __slots__ = ("is_told", "ports", "until", "whole")
+    It is searched in all ports again from *whole* on.
+    """
 
-    def __init__(self, until: float, whole: float) -> None:
-        self.until = until
-        self.whole = whole
-        self.ports = _local_ports()
+    __slots__ = ("is_told", "ports", "slow", "until", "whole")
+
+    def __init__(self) -> None:
+        self.slow = 0
+        self.until = 0.0
+        self.whole = 0.0
+        self.ports: PortRange | None = None
         self.is_told = False
 
 
@@ -82,27 +88,37 @@ class SourcePorts:
             sock, error = dial.connect(host, port, source, ranges=self._ranges(crowd))
         else:
             sock, error = dial.connect(host, port, source)
-            if error == errno.EADDRNOTAVAIL or self._clock() - begun > SLOW:
-                crowd = self._note(
-                    server, whole=begun + PAUSE if error == errno.EADDRNOTAVAIL else 0
-                )
+            if error == errno.EADDRNOTAVAIL:
+                crowd = self._known(server)
+                crowd.until, crowd.whole = begun + CROWDED, begun + PAUSE
+                crowd.is_told = False
+            elif self._clock() - begun > SLOW:
+                self._count_slow(server, begun)
+            elif crowd is not None:
+                del self._crowds[server]
         if error == errno.EADDRNOTAVAIL and crowd is not None and not crowd.is_told:
             crowd.is_told = True
             _warn(server)
         return sock, error
 
-    def _note(self, server: Server, whole: float) -> _Crowd:
-        self._crowds.pop(server, None)
+    def _count_slow(self, server: Server, now: float) -> None:
+        crowd = self._known(server)
+        crowd.slow += 1
+        if crowd.slow >= RUN:
+            crowd.until, crowd.is_told = now + CROWDED, False
+
+    def _known(self, server: Server) -> _Crowd:
+        crowd = self._crowds.pop(server, None) or _Crowd()
         if len(self._crowds) >= MOST:
             del self._crowds[next(iter(self._crowds))]
-        crowd = self._crowds[server] = _Crowd(self._clock() + CROWDED, whole)
+        self._crowds[server] = crowd  # the last to be forgotten
         return crowd
 
     def _ranges(self, crowd: _Crowd) -> Iterator[PortRange | None]:
         """Yield the ranges for one connection, each after the one before had no free port."""
         small = _has_ranges()
         if small:
-            first, last = crowd.ports
+            first, last = crowd.ports = crowd.ports or _local_ports()
             places = max(last - first + 2 - WIDTH, 1)
             for _ in range(TRIES):
                 start = first + int.from_bytes(os.urandom(4), "big") % places
