@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_address_range
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +66,12 @@ class Rules:
 
     def access(self) -> Access:
         """Return the parsed rules."""
-        return Access.parse(self.text, self.file)
+        return _parsed(self.text, self.file)
+
+
+@lru_cache(2)  # those in force, and those on trial: a change of the maps leaves them as they are
+def _parsed(text: str, file: str) -> Access:
+    return Access.parse(text, file)
 
 
 @dataclass(frozen=True)
@@ -160,8 +166,5 @@ carried.decoder(_Sent)  # before a process is forked, which would take its time
 
 def _difference(before: Maps, after: Maps) -> tuple[list[MapFields], list[MapFields]]:
     """Return the maps removed and the maps added."""
-    if before == after:
-        return [], []
-    old, now = set(before), set(after) if before else ()
-    gone = [MapFields.of(one) for one in before if one not in now]
-    return gone, [MapFields.of(one) for one in after if one not in old]
+    gone, new = before.difference(after), after.difference(before)
+    return [*map(MapFields.of, gone)], [*map(MapFields.of, new)]
