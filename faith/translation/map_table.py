@@ -13,8 +13,9 @@ version knows in what it differs from that.
 from __future__ import annotations
 
 from faith.errors import ConfigError
-from faith.translation.map import PROTOCOLS, overlap
+from faith.translation.map import PROTOCOLS
 from faith.translation.map_index import FromV4, FromV6, by_protocol, clash
+from faith.translation.networks import join, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,6 +115,11 @@ class Maps:
         after = Maps.__new__(Maps)
         after._begin(self._shared)
         versions[id(after)] = after
+        if self._networks is not None and not leaving:
+            networks = list(self._networks)
+            for one in coming:
+                join(networks, one.v4)
+            after._networks = tuple(networks)
         return after
 
     def note(self, gone: Iterable[Map], new: Iterable[Map]) -> None:
@@ -148,7 +154,7 @@ class Maps:
         """The IPv4 networks of all maps, merged into the fewest that hold the same addresses,
         ascending."""
         if self._networks is None:
-            self._networks = tuple(_joined(one.v4 for one in self))
+            self._networks = tuple(joined(one.v4 for one in self))
         return self._networks
 
     def _set(self) -> set[Map]:
@@ -280,23 +286,6 @@ class _Earlier:
             if self._protocol in one.protocols and index.fits(one, *asked):
                 fitting.append(one)
         return max(fitting, key=index.rank, default=None)
-
-
-def _joined(networks: Iterable[Network]) -> list[Network]:
-    """Return the fewest IPv4 networks with the same addresses, ascending."""
-    found: list[Network] = []
-    for network, length in sorted(set(networks)):
-        if found and length >= found[-1][1] and overlap(found[-1], (network, length), 32):
-            continue
-        found.append((network, length))
-        while len(found) > 1 and _halves(*found[-2:]):
-            found[-2:] = [(found[-2][0], found[-2][1] - 1)]
-    return found
-
-
-def _halves(one: Network, other: Network) -> bool:
-    """Return whether two ascending networks are the halves of one network."""
-    return one[1] == other[1] and one[0] ^ other[0] == 1 << 32 - one[1]
 
 
 NO_MAPS = Maps()

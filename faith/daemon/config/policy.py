@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_address_range
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Address, summarize_address_range
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from faith.translation.access import Access
 from faith.translation.address import text4
 from faith.translation.destination import Policy, no_leases
 from faith.translation.map_table import NO_MAPS, Maps
-from faith.translation.networks import Networks
+from faith.translation.networks import Networks, joined
 from faith.translation.prefix import Prefix, Prefixes
 from faith.translation.sources import NO_SOURCES, Sources
 
@@ -117,7 +117,7 @@ class PolicyInputs:
         absent = self.sources.absent(Networks(32, self.own))
         return [text4(address) for address in absent]
 
-    @property
+    @cached_property
     def networks(self) -> tuple[tuple[int, int], ...]:
         """The IPv4 networks that the gateway has to answer for besides its own."""
         to_set_up = self.sources.to_set_up()
@@ -125,8 +125,8 @@ class PolicyInputs:
             return self.maps.networks + self.pool
         ends = ((IPv4Address(first), IPv4Address(last)) for first, last in to_set_up)
         found = [one for pair in ends for one in summarize_address_range(*pair)]
-        found += [IPv4Network(one) for one in self.maps.networks + self.pool]
-        return tuple((int(one.network_address), one.prefixlen) for one in collapse_addresses(found))
+        ours = [(int(one.network_address), one.prefixlen) for one in found]
+        return tuple(joined([*ours, *self.maps.networks, *self.pool]))
 
     def check(self, maps: Iterable[Map]) -> None:
         """Raise ConfigError for a map of an address that is the gateway's own, or in the pool."""
