@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.translation.networks import Networks, join, joined
+from faith.translation.networks import Networks, contains, join, joined
 
 networks4 = st.builds(
     lambda address, length: IPv4Network((address, length), strict=False),
@@ -76,3 +76,9 @@ def test_networks_are_joined_one_by_one_or_all_at_once(networks: list[IPv4Networ
     for one in plain:
         join(found, one)
     assert found == expected
+
+
+@given(near4, near4)
+def test_a_network_contains_its_parts(one: IPv4Network, other: IPv4Network) -> None:
+    plain = [(int(each.network_address), each.prefixlen) for each in (one, other)]
+    assert contains(*plain) == other.subnet_of(one)

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 IN_PLACE = 4
 """A change of less than one map in so many is made in place; else a table of its own is built."""
 
+MOST_WAITING = 1000
+"""Networks of new maps that wait until somebody asks for `Maps.networks`; with more, all are
+joined anew."""
+
 
 class Maps:
     """An immutable set of maps; the cost of a look-up does not grow with their number.
@@ -43,8 +47,8 @@ class Maps:
         "_extra",
         "_from_v4",
         "_from_v6",
+        "_joined",
         "_missing",
-        "_networks",
         "_shared",
     )
 
@@ -60,7 +64,7 @@ class Maps:
         self._missing: dict[int, Map] = {}  # by identity, here and not in the newest version
         self._extra: dict[int, Map] = {}  # there and not here
         self._from_v4, self._from_v6 = shared.from_v4, shared.from_v6
-        self._networks: tuple[Network, ...] | None = None
+        self._joined: tuple[tuple[Network, ...], tuple[Network, ...]] | None = None
 
     def to_v6(self, v4: int, protocol: str, port: int) -> tuple[int, int] | None:
         """Return the IPv6 host (128 bits) and port for a connection to *v4* and *port*, or None.
@@ -115,11 +119,9 @@ class Maps:
         after = Maps.__new__(Maps)
         after._begin(self._shared)
         versions[id(after)] = after
-        if self._networks is not None and not leaving:
-            networks = list(self._networks)
-            for one in coming:
-                join(networks, one.v4)
-            after._networks = tuple(networks)
+        if self._joined and not leaving and len(self._joined[1]) < MOST_WAITING:
+            networks, waiting = self._joined
+            after._joined = networks, (*waiting, *(one.v4 for one in coming))
         return after
 
     def note(self, gone: Iterable[Map], new: Iterable[Map]) -> None:
@@ -153,9 +155,14 @@ class Maps:
     def networks(self) -> tuple[Network, ...]:
         """The IPv4 networks of all maps, merged into the fewest that hold the same addresses,
         ascending."""
-        if self._networks is None:
-            self._networks = tuple(joined(one.v4 for one in self))
-        return self._networks
+        if self._joined is None:
+            self._joined = tuple(joined(one.v4 for one in self)), ()
+        elif self._joined[1]:
+            networks = list(self._joined[0])
+            for one in self._joined[1]:
+                join(networks, one)
+            self._joined = tuple(networks), ()
+        return self._joined[0]
 
     def _set(self) -> set[Map]:
         found = set(self._shared.maps)

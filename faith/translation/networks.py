@@ -99,6 +99,11 @@ def _halves(one: Network, other: Network | None = None) -> bool:
     return other is not None and one[1] == other[1] and one[0] ^ other[0] == 1 << 32 - one[1]
 
 
+def contains(one: Network, other: Network) -> bool:
+    """Return whether the IPv4 network *one* has all addresses of *other*."""
+    return one[1] <= other[1] and _overlap(one, other)
+
+
 def _overlap(one: Network, other: Network) -> bool:
     shift = 32 - min(one[1], other[1])
     return one[0] >> shift == other[0] >> shift
