@@ -98,6 +98,8 @@ class Maps:
 
         Raises ConfigError.
         """
+        if not len(self):
+            return Maps(new)
         found = (self.get(one) for one in gone)
         leaving = {one: one for one in found if one is not None}
         coming: dict[Map, Map] = {}
@@ -141,13 +143,15 @@ class Maps:
 
     def difference(self, other: Maps) -> list[Map]:
         """Return the maps that are not in *other*."""
-        if self is other:
+        if self is other or not len(self):
             return []
         if self._shared is other._shared:
             ours = {**self._missing, **other._extra}
             for one in (*other._missing, *self._extra):
                 ours.pop(one, None)
             return [one for one in ours.values() if one not in other]
+        if not len(other):
+            return list(self)
         left = self._set() - other._set()
         return [one for one in self if one in left] if left else []
 
