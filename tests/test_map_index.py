@@ -106,9 +106,10 @@ def test_from_v6_refuses_another_ipv4_address() -> None:
 
 def test_the_longest_match_of_from_v6_is_first() -> None:
     host, network = mapped(1), mapped(0, length=4)
-    index = FromV6([network])
-    index.add(host)
-    assert list(index.matches(ONE6)) == [host, network]
+    index = FromV6([host])
+    index.add(network)
+    for each in (index, FromV6([network, host])):
+        assert list(each.matches(ONE6)) == [host, network]
     assert list(index.matches(ONE6 + 1)) == [network]
     assert max([network, host], key=index.rank) is host
     assert [index.fits(host, ONE6 + low) for low in (0, 1)] == [True, False]
@@ -142,3 +143,5 @@ def test_protocols_with_the_same_maps_share_an_index() -> None:
 def test_a_map_clashes_with_its_like() -> None:
     one, other = mapped(1, line=7, file="maps"), mapped(1, line=2, file="maps")
     assert str(clash(one, other)) == "maps:7: the same map is there already (line 2)"
+    other.file = "more"
+    assert str(clash(one, other)) == "maps:7: the same map is there already (more:2)"

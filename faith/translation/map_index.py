@@ -209,10 +209,9 @@ class FromV6:
         rest = [other for other in self._several.pop(one.v6, ()) if other != one]
         if rest:
             table[key] = rest[-1]
+            self._several[one.v6] = rest
         else:
             del table[key]
-        if len(rest) > 1:
-            self._several[one.v6] = rest
         self._tables = tuple(each for each in self._tables if each[1])
 
     def copy(self) -> FromV6:
