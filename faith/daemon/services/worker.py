@@ -207,7 +207,7 @@ class RelayProcess:
         known, prefixes = self._relay.policy.maps, self._relay.policy.prefixes
         inputs = PolicyInputs.loads(text, known if is_change else NO_MAPS)
         self._relay.policy = inputs.policy(self._leases)
-        if inputs.maps is not known and inputs.maps != known:
+        if inputs.maps is not known:
             MapRemoval(self._loop, self._relay, known)
         if {*prefixes} - {*inputs.prefixes}:
             self._loop.call_later(GONE_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)

@@ -128,7 +128,7 @@ class Udp:
             for flow in self.flows_from_v6.end(lambda flow: flow.ends.prefix not in prefixes):
                 self._reports.ended(flow, self._loop.time(), PREFIX_GONE)
                 self.v6_to_v4.end(flow)
-        if before.prefixes != policy.prefixes or before.maps is not policy.maps:
+        if before.prefixes != policy.prefixes or before.maps.difference(policy.maps):
             gone = partial(why_gone, before=before, now=policy)
             for flow in self.flows_from_v4.end(lambda flow: gone(flow) is not None):
                 self._reports.ended(flow, self._loop.time(), gone(flow) or MAP_GONE)
