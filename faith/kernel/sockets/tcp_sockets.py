@@ -57,6 +57,10 @@ _LISTENER_OPTIONS = (
     (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE),
     (_socket.SOL_SOCKET, _socket.SO_OOBINLINE),
 )
+_FREEBIND = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, 15),
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_FREEBIND),
+}
 _TRANSPARENT = {
     _socket.AF_INET: (_socket.IPPROTO_IP, IP_TRANSPARENT),
     _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
@@ -99,6 +103,15 @@ def listener(
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         raise _refused(f"listen on {where}", port, error) from error
     return sock
+
+
+def may_be_absent(sock: _socket.socket) -> None:
+    """Allow *sock* to be bound to an address that this host has not yet; it takes no capability.
+
+    Addresses of VRRP, of PPPoE and of a host that boots come later; IPv6 ones are verified first
+    (RFC 4862 §5.4).  What is bound before that serves as soon as they are there.
+    """
+    sock.setsockopt(*_FREEBIND[sock.family], 1)
 
 
 def stream_socket(
