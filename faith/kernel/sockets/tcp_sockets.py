@@ -114,6 +114,34 @@ def may_be_absent(sock: _socket.socket) -> None:
     sock.setsockopt(*_FREEBIND[sock.family], 1)
 
 
+def pause(sock: _socket.socket) -> None:
+    """Have the listener *sock* refuse connections, those that wait to be accepted included.
+
+    It does for all copies of its descriptor.  It keeps its port, unless the kernel chose it.  A
+    no-op when *sock* is paused: shutdown(2) would do nothing but mark it as shut down, and all that
+    it accepts later would inherit the mark, and be at its end from the beginning.
+    """
+    if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
+        sock.shutdown(_socket.SHUT_RD)
+
+
+def resume(sock: _socket.socket, name: tuple[str, int]) -> None:
+    """Have *sock*, which was paused, listen again at its *name*, an address and port.
+
+    Raises SetupError when another socket has taken the port.
+    """
+    try:
+        try:
+            sock.bind(name)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # it has kept its port
+                raise
+        sock.listen(BACKLOG)
+    except OSError as error:
+        where = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        raise _refused(f"listen on {where} again", name[1], error) from error
+
+
 def stream_socket(
     family: int, *, transparent: bool = False, reuseport: bool = False
 ) -> _socket.socket:
