@@ -98,6 +98,7 @@ def test_all_of_it_arrives() -> None:
         half_closed = 7
         lifetime = 11
         drain = 9
+        lame_duck = 2.5
         [limits]
         sessions = 12
         rate_per_client = 1.5
@@ -143,7 +144,8 @@ def test_all_of_it_arrives() -> None:
         Ports([(2121, 2121)]),
         proxy_v2=Ports([(23, 23)]),
     )
-    assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
+    assert (settings.drain_timeout, settings.lame_duck) == (9, 2.5)
+    assert (settings.log, settings.dns_workers) == ("json", 2)
     assert settings.ping == PingSettings(timeout=90, rate=0)
     assert settings.recording == Recording(100, destinations=False, starts=True, flows=False)
     assert [*map(str, settings.maps)] == [
@@ -194,11 +196,13 @@ def test_the_bounds_of_a_whole_number(table: str, key: str, first: int, last: in
             of(number)
 
 
-@pytest.mark.parametrize("key", ["connect", "idle", "half_closed", "lifetime", "drain"])
+@pytest.mark.parametrize(
+    "key", ["connect", "idle", "half_closed", "lifetime", "drain", "lame_duck"]
+)
 def test_the_bounds_of_a_time(key: str) -> None:
     for number in (0, 999_999.5):
         settings = read(f"{SERVICE}[timeouts]\n{key} = {number}")
-        relay = {**vars(settings.relay), "drain_timeout": settings.drain_timeout}
+        relay = {**vars(settings), **vars(settings.relay)}
         assert relay.get(f"{key}_timeout", relay.get(key)) == number
     for number in (-0.5, 1_000_000):
         with pytest.raises(ConfigError, match=f"^faith.toml:4: timeouts.{key}: {number} is not a"):
@@ -216,6 +220,7 @@ def test_what_is_not_given_is_the_default() -> None:
     assert (settings.dns_workers, settings.dns.reserved) == (1, True)
     assert (settings.udp, settings.ping) == (UdpSettings(), PingSettings())
     assert (settings.recording, settings.pid_file) == (Recording(), None)
+    assert settings.lame_duck == 0
     assert (settings.drain_timeout, settings.control) == (30.0, Path("/run/faith/control.sock"))
     assert (settings.workers, settings.log) == (len(os.sched_getaffinity(0)), "text")
 
@@ -486,7 +491,10 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
         "maps     1, IPv4 addresses of them: 1",
         "workers  2, as nobody",
         "limits   sessions 100000, sessions_per_client 1000",
-        "timeouts connect 10 s, idle 7440 s, half-closed 300 s, lifetime 0 s, drain 30 s",
+        (
+            "timeouts connect 10 s, idle 7440 s, half-closed 300 s, lifetime 0 s, drain 30 s,"
+            " lame duck 0 s"
+        ),
         "dns      on [::]:53, asking 192.0.2.53:53",
         "ping     1000 a second, 100 of a client, identifiers kept 60 s",
         "metrics  on ::1 port 9064",

@@ -340,7 +340,7 @@ class Relay:
                 self._idled()
 
     def _idled(self) -> None:
-        if not self._is_giving:
+        if not self._is_giving and not self._listeners:
             self._idle()
 
     def close(self) -> None:

@@ -91,8 +91,9 @@ class Settings:
     No port belongs to two *services*.  *prefixes* are reserved for as long as the daemon runs.
     *access_rules* take precedence over *access_file*; with both None, `ACCESS_FILE` is read if it
     exists. *maps_file* is the file of those *maps* that ``faith map`` can change.  *metrics* is the
-    admin listener's address and port.  *sources* are the addresses that clients connect from where
-    no rule names one.
+    admin listener's address and port.  Told to stop, the daemon is a *lame_duck* for so many
+    seconds before it refuses connections, and sessions have *drain_timeout* after that.  *sources*
+    are the addresses that clients connect from where no rule names one.
     """
 
     services: tuple[Service, ...]
@@ -106,6 +107,7 @@ class Settings:
     workers: int = 1
     user: str = field(default_factory=default_user)
     drain_timeout: float = 5.0
+    lame_duck: float = 0.0
     pid_file: Path | None = None
     control: Path | None = None
     log: str = FORMS[0]

@@ -90,11 +90,17 @@ class Drain(Message):
     """The process is to accept nothing new, and end with its last session."""
 
 
+class Resume(Message):
+    """The process is to accept connections again, after `Drain`."""
+
+
 class Stop(Message):
     """The process is to end."""
 
 
-Order = Heartbeat | State | Sessions | Kill | Sock | Done | Serve | Give | Take | Drain | Stop
+Order = (
+    Heartbeat | State | Sessions | Kill | Sock | Done | Serve | Give | Take | Drain | Resume | Stop
+)
 
 
 # -- from a process to the supervisor ------------------------------------------------------------

@@ -27,6 +27,7 @@ from faith.daemon.process.messages import (
     Local,
     OpenPinhole,
     Ready,
+    Resume,
     Serve,
     SessionList,
     Sessions,
@@ -137,6 +138,7 @@ class RelayProcess:
         self._own = {cookie(listener) for listener in task.listeners}
         self._borrowed: dict[bytes, _socket.socket] = {}
         self._drains = False
+        self._is_leaving = False
         self._room = Room()
         self._records = Records(loop, task.recording, log_handler.record)
         self._pools = {one: SocketPool(partial(self._ask_for_sockets, one)) for one in (V4, V6)}
@@ -169,6 +171,7 @@ class RelayProcess:
                 Sessions: lambda order, _: self._list_sessions(order),
                 Kill: lambda order, _: self._kill_session(order),
                 Drain: lambda order, _: self._drain(),
+                Resume: lambda order, _: self._resume(),
                 Sock: self._take_socket,
                 Done: self._take_answer,
                 Serve: lambda order, _: self._serve(),
@@ -202,6 +205,7 @@ class RelayProcess:
         else:
             log.log(NOTICE, "the supervisor is gone: sessions go on, no new ones are accepted")
             self._drain()
+            self._close_listeners()
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known, prefixes = self._relay.policy.maps, self._relay.policy.prefixes
@@ -304,9 +308,9 @@ class RelayProcess:
         self._relay.leave(before.values())
         for listener in before.values():
             listener.close()
-        if self._drains:
+        if self._is_leaving:
             self._close_listeners()
-        elif self._serves:
+        elif self._serves and not self._drains:
             self._relay.listen(new, self._redirected)
 
     def _give(self, order: Give, descriptors: list[int]) -> None:
@@ -314,7 +318,6 @@ class RelayProcess:
         if not descriptors:  # lost for want of room; the supervisor tries once more
             self._given(good=False)
             return
-        self._drains = True
         self._relay.prepare()
         self._close_listeners()
         Giver(self._loop, descriptors[0], self._parts, self._given)
@@ -338,11 +341,19 @@ class RelayProcess:
         self._loop.call_later(ADOPTED_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)
 
     def _drain(self) -> None:
+        """Accept no more; the listeners stay, for `_resume`: the supervisor has paused them."""
         self._drains = True
         self._relay.stop_listening()
-        self._close_listeners()
+
+    def _resume(self) -> None:
+        if self._drains:
+            self._drains = False
+            if self._serves:
+                self._serve()
 
     def _close_listeners(self) -> None:
+        """Accept never again; the kernel queues no connection once all copies are closed."""
+        self._is_leaving = True
         for listener in (*self._listeners, *self._borrowed.values()):
             listener.close()
         self._borrowed.clear()

@@ -57,6 +57,10 @@ _LISTENER_OPTIONS = (
     (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE),
     (_socket.SOL_SOCKET, _socket.SO_OOBINLINE),
 )
+_FREEBIND = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, 15),
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_FREEBIND),
+}
 _TRANSPARENT = {
     _socket.AF_INET: (_socket.IPPROTO_IP, IP_TRANSPARENT),
     _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
@@ -99,6 +103,43 @@ def listener(
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         raise _refused(f"listen on {where}", port, error) from error
     return sock
+
+
+def may_be_absent(sock: _socket.socket) -> None:
+    """Allow *sock* to be bound to an address that this host has not yet; it takes no capability.
+
+    Addresses of VRRP, of PPPoE and of a host that boots come later; IPv6 ones are verified first
+    (RFC 4862 §5.4).  What is bound before that serves as soon as they are there.
+    """
+    sock.setsockopt(*_FREEBIND[sock.family], 1)
+
+
+def pause(sock: _socket.socket) -> None:
+    """Have the listener *sock* refuse connections, those that wait to be accepted included.
+
+    It does for all copies of its descriptor.  It keeps its port, unless the kernel chose it.  A
+    no-op when *sock* is paused: shutdown(2) would do nothing but mark it as shut down, and all that
+    it accepts later would inherit the mark, and be at its end from the beginning.
+    """
+    if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
+        sock.shutdown(_socket.SHUT_RD)
+
+
+def resume(sock: _socket.socket, name: tuple[str, int]) -> None:
+    """Have *sock*, which was paused, listen again at its *name*, an address and port.
+
+    Raises SetupError when another socket has taken the port.
+    """
+    try:
+        try:
+            sock.bind(name)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # it has kept its port
+                raise
+        sock.listen(BACKLOG)
+    except OSError as error:
+        where = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        raise _refused(f"listen on {where} again", name[1], error) from error
 
 
 def stream_socket(
