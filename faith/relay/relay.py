@@ -33,7 +33,7 @@ from faith.relay.tcp.source_ports import SourcePorts
 from faith.relay.tcp.timeouts import IdleTimeouts, StageTimeouts
 from faith.translation.address import family_of, text
 from faith.translation.directions import V6_TO_V4
-from faith.translation.reasons import KILLED, SHED, STOPPED, TIMEOUT
+from faith.translation.reasons import DISPLACED, KILLED, SHED, STOPPED, TIMEOUT
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -44,10 +44,13 @@ if TYPE_CHECKING:
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.relay_settings import Settings
     from faith.relay.tcp.session import Leg
+    from faith.relay.tcp.session_shares import SessionShares
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.relay")
 
+_LOOKED_AT = 64
+"""Sessions that are dialling, among which one is found to make room."""
 _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
 
 
@@ -56,9 +59,9 @@ class Relay:
 
     *report* gets the record of every connection, *begun* every session whose server has just been
     dialled, *local* the socket of a connection to the gateway's own address, which it then owns;
-    without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count, and
-    *admission* keeps clients from having too much.  *idle* is called when the last session has
-    ended and nothing listens any more.
+    without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count;
+    *admission*, and *shares* under pressure, keep clients from having too much.  *idle* is called
+    when the last session has ended and nothing listens any more.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Relay:
         supervised: Supervised | None = None,
         counters: Counters | None = None,
         admission: Admission | None = None,
+        shares: SessionShares | None = None,
         *,
         begun: Callable[[Session], object] | None = None,
         idle: Callable[[], object] = lambda: None,
@@ -78,7 +82,7 @@ class Relay:
         self._idle = idle
         self._is_giving = False
         self._counters = counters or Counters()
-        self._accounting = Accounting(self._counters, admission)
+        self._accounting = Accounting(self._counters, admission, shares, self._displace)
         self._loop = loop
         self._settings = settings
         self._reserved = settings.reserved
@@ -102,7 +106,14 @@ class Relay:
         self._dialling = StageTimeouts(loop, settings.connect_timeout, failed)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times, self._counters.moved)]
-        data = DataConnections(loop, self._routing, self._source_ports, self._begin, self._refuse)
+        data = DataConnections(
+            loop,
+            self._routing,
+            self._source_ports,
+            self._begin,
+            self._refuse,
+            self._accounting.over_share,
+        )
         self._ftp: Ftp | None = None
         self._spoken_ports = settings.spoken_ports
         if supervised is not None:
@@ -311,6 +322,15 @@ class Relay:
         self._plane.end(session, kind, reset=True)
 
     # -- ends --------------------------------------------------------------------------------
+
+    def _displace(self, client: str) -> bool:
+        """Have a session that is dialling make room for one of *client*, if one is to."""
+        oldest = self._dialling.oldest(_LOOKED_AT)
+        session = self._accounting.shares.displaceable(client, oldest)
+        if session is None:
+            return False
+        self.kill(session, DISPLACED)
+        return True
 
     def _refuse(
         self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str | OSError

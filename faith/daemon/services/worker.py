@@ -54,6 +54,7 @@ from faith.relay.alg.supervisor_requests import SupervisorRequests
 from faith.relay.alg.tls_sessions import TlsSessions
 from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
+from faith.relay.tcp.session_shares import SessionShares, places
 from faith.translation.address import V4, V6, number
 from faith.translation.destination import no_leases
 from faith.translation.directions import V4_TO_V6
@@ -153,6 +154,7 @@ class RelayProcess:
             Supervised(self._pools, secured, self._ask_for_pinhole),
             task.counters,
             task.admission,
+            SessionShares(places(len(task.listeners)), task.relay.limits.prefix_length),
             begun=self._records.begun,
             idle=loop.stop,
         )
