@@ -255,7 +255,10 @@ class Relay:
         if self._steps:
             log.debug("a client from %s for %s port %d: %s", peer[0], mapped, port, route)
         if route.local:
-            self._local(client)
+            if excess := self._accounting.excess_of_local(peer[0], self._loop.time()):
+                self._refuse(client, peer, mapped, port, excess)
+            else:
+                self._local(client)
             return
         if route.refused:
             self._refuse(client, peer, mapped, port, route.refused)
@@ -339,6 +342,10 @@ class Relay:
         reset(client)
         if isinstance(why, OSError):
             why = self._shedding.why(why)
+        self.report_refused(peer, mapped, port, why)
+
+    def report_refused(self, peer: Peer, mapped: str, port: int, why: str) -> None:
+        """Count and report a connection that was refused."""
         self._counters.refused(why)
         self._report(Record(peer[:2], (mapped, port), why, time.time()))
 

@@ -25,6 +25,7 @@ from faith.daemon.process.messages import (
     Kill,
     Killed,
     Local,
+    LocalRefused,
     OpenPinhole,
     Ready,
     Serve,
@@ -173,6 +174,9 @@ class RelayProcess:
                 Drain: lambda order, _: self._drain(),
                 Sock: self._take_socket,
                 Done: self._take_answer,
+                LocalRefused: lambda order, _: self._relay.report_refused(
+                    (order.client, order.client_port), order.address, order.port, order.why
+                ),
                 Serve: lambda order, _: self._serve(),
                 Give: self._give,
                 Take: self._take,

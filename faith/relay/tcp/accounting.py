@@ -61,6 +61,15 @@ class Accounting:
             return why
         return self._limited.refuses(client, now) if self._limited is not None else None
 
+    def excess_of_local(self, client: str, now: float) -> str | None:
+        """As `excess`, for a connection to the gateway itself, which is passed on if admitted."""
+        if self._limited is None:
+            return None
+        why = self._limited.refuses(client, now)
+        if why is None:
+            self._limited.pass_on(client, now)
+        return why
+
     def over_share(self, client: str) -> str | None:
         """Return the reason why *client*, an address, has no share left; None if it has."""
         why = self.shares.refuses(client)
