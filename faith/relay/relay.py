@@ -314,7 +314,7 @@ class Relay:
         if port in settings.rsh and direction is V6_TO_V4:  # else no second connection is relayed
             self._rsh.take_over(session)
         elif self._ftp and port in settings.ftp_ports(direction):
-            self._ftp.take_over(session)
+            self._ftp.take_over(session, encrypted_data=port not in settings.unencrypted_data)
         else:
             version = settings.proxy(direction, port)
             if version:
