@@ -61,7 +61,7 @@ class Relay:
     dialled, *local* the socket of a connection to the gateway's own address, which it then owns;
     without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count;
     *admission*, and *shares* under pressure, keep clients from having too much.  *idle* is called
-    when the last session has ended and nothing listens any more.
+    when the last session has ended and nothing listens any more.  So many *workers* serve alike.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Relay:
         counters: Counters | None = None,
         admission: Admission | None = None,
         shares: SessionShares | None = None,
+        workers: int = 1,
         *,
         begun: Callable[[Session], object] | None = None,
         idle: Callable[[], object] = lambda: None,
@@ -89,9 +90,11 @@ class Relay:
         self._report = report
         self._begun = begun
         self._local = local or _socket.socket.close
-        self._source_ports = SourcePorts()
         self._routing = Routing(policy, settings.v4_to_v6.source)
         self._plane = Plane(loop, self._dialled, self._ended)
+        self._source_ports = SourcePorts(
+            time.monotonic, self._accounting.shares, self._plane.sample, workers
+        )
         self._reserve = Reserve()
         self._shedding = Overload(loop, self._plane, self._is_ours, self._has_shed)
         self._listeners: list[Listener] = []
@@ -269,7 +272,11 @@ class Relay:
         to = route.port or port
         try:
             server, error = self._source_ports.connect(
-                route.server, to, route.source, reserved_port=to in self._reserved
+                route.server,
+                to,
+                route.source,
+                reserved_port=to in self._reserved,
+                client=peer[0],
             )
         except OSError as failure:
             self._refuse(client, peer, mapped, port, failure)

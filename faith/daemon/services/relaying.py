@@ -344,6 +344,7 @@ class Relaying:
             settings.recording,
             self._leases.use,
             self._serves,
+            settings.workers,
         )
         work(task, channel, self._log)
 

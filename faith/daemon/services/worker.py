@@ -90,7 +90,7 @@ class Task:
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
     mapped address.  *leases* looks up the leases of a pool.  The worker *serves* from its start on,
-    or else once the supervisor orders it to.
+    or else once the supervisor orders it to; it is one of so many *workers*.
     """
 
     listeners: Sequence[_socket.socket]
@@ -104,6 +104,7 @@ class Task:
     recording: Recording
     leases: LeaseLookup = no_leases
     serves: bool = True
+    workers: int = 1
 
 
 def work(task: Task, channel: ProcessChannel, log_handler: Log) -> None:
@@ -156,6 +157,7 @@ class RelayProcess:
             task.counters,
             task.admission,
             SessionShares(places(len(task.listeners)), task.relay.limits.prefix_length),
+            task.workers,
             begun=self._records.begun,
             idle=loop.stop,
         )

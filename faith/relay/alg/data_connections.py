@@ -62,7 +62,9 @@ class DataConnections:
             self.refuse(client, peer, mapped, at, refused)
             return False
         try:
-            server, error = self._source_ports.connect(route.server, to, route.source)
+            server, error = self._source_ports.connect(
+                route.server, to, route.source, client=parent.client_host
+            )
         except OSError as failure:
             self.refuse(client, peer, mapped, at, failure)
             return False
