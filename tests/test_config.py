@@ -346,6 +346,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ("[limits]\nrate = true", 2, "true is not a number"),
         ("[limits]\nsessions = 1.5", 2, "not a whole number"),
         ("[limits]\nrate = 0.1", 1, "limits: 0.1 new sessions a second are none"),
+        (f"{SERVICE}encrypted_data = false", 3, "service.encrypted_data: there is no port of FTP"),
         ("[dns]\nlisten = '::'", 2, "not a list in brackets"),
         ("[dns]\nmixed_case = 1", 2, "1 is not true or false"),
         # values

@@ -251,7 +251,7 @@ class Supervisor:
         close_others([self._log, *kept])
 
     def _handle_sigchld(self) -> None:
-        self._liveness.reap(self._upgrades.reaped)
+        self._liveness.reap(self._upgrades.reaped, self._relaying.local_service.reaped)
 
     # -- changes -----------------------------------------------------------------------------
 

@@ -42,11 +42,12 @@ PREFIX = "too many sessions of the client's prefix"
 TOTAL_RATE = "too many new sessions"
 CLIENT_RATE = "too many new sessions of the client"
 PREFIX_RATE = "too many new sessions of the client's prefix"
+CLIENT_SHARE = "over the client's share"
 NO_SOURCE = "no source"
 SHED = "shed"
 
 LIMITS = (TOTAL, CLIENT, PREFIX, TOTAL_RATE, CLIENT_RATE, PREFIX_RATE)
-CONNECTION = (*POLICY, PREFIX_GONE, MAP_GONE, NOT_EXPECTED, *LIMITS, NO_SOURCE, SHED)
+CONNECTION = (*POLICY, PREFIX_GONE, MAP_GONE, NOT_EXPECTED, *LIMITS, CLIENT_SHARE, NO_SOURCE, SHED)
 
 # -- refusals of datagrams and pings
 
@@ -74,6 +75,7 @@ IDLE = "idle"
 IDLE_HALF_CLOSED = "idle half-closed"
 LIFETIME = "lifetime"
 KILLED = "killed"
+DISPLACED = "displaced"
 OUT_OF_STEP = "out of step"
 STOPPED = "stopped"
 OUT_OF_MEMORY = "out of memory"
@@ -120,6 +122,7 @@ END = (
     IDLE_HALF_CLOSED,
     LIFETIME,
     KILLED,
+    DISPLACED,
     PREFIX_GONE,
     MAP_GONE,
     OUT_OF_STEP,

@@ -73,7 +73,7 @@ _DNS_SINGLE = ("layout", "serve_stale", "mixed_case", "authorities", "workers", 
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
     "prefix": ("address", "layout", "via"),
-    "service": ("ports", "alg", "server", "proxy"),
+    "service": ("ports", "alg", "server", "proxy", "encrypted_data"),
     "map": ("v4", "v6", *static_map.OPTIONS),
     "maps": ("file", "source", "proxy", "ftp"),
     "access": ("file", "rules"),
@@ -137,6 +137,7 @@ def read(toml: str, file: str) -> Settings:
             lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
             limits=limits,
             ftp=union(service.ftp for service in services),
+            unencrypted_data=union(one.ftp for one in services if not one.encrypted_data),
             rsh=union(service.rsh for service in services),
             rlogin=union(service.rlogin for service in services),
             proxy_v1=union(service.introduced(V1) for service in services),
@@ -223,10 +224,15 @@ def _service(table: Table) -> Service:
             raise table.fault(str(error), "server") from error
     alg = table.take("alg", choice(ALGS), ALGS[0])
     proxy = table.take("proxy", choice(VERSIONS), None)
+    encrypted_data = table.take("encrypted_data", flag, True)
+    local_server = LocalServer.of(words) if words else None
     try:
-        return Service(name, ports, alg, LocalServer.of(words) if words else None, proxy)
+        service = Service(name, ports, alg, local_server, proxy, encrypted_data)
     except ConfigError as error:
         raise table.fault(error.message, "proxy") from error
+    if not encrypted_data and not service.ftp:
+        raise table.fault("there is no port of FTP in this service", "encrypted_data")
+    return service
 
 
 def _on(table: Table, key: str) -> str:

@@ -38,7 +38,8 @@ class Settings:
     4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  Connections to the ports in *ftp*,
     *rsh* and *rlogin* are served as these protocols require.  *reserved_port* is KAME's ``-p``.
     The PROXY protocol introduces the client to servers at the ports in *proxy_v1* and *proxy_v2*.
-    All these ports are those of connections from IPv6 to IPv4; *v4_to_v6* has the others'.
+    To those in *unencrypted_data*, encrypted FTP has no data connections.  All these ports are
+    those of connections from IPv6 to IPv4; *v4_to_v6* has the others'.
     """
 
     connect_timeout: float = 10.0
@@ -48,6 +49,7 @@ class Settings:
     lifetime: float = 0.0
     limits: Limits = NO_LIMITS
     ftp: Ports = NO_PORTS
+    unencrypted_data: Ports = NO_PORTS
     rsh: Ports = NO_PORTS
     rlogin: Ports = NO_PORTS
     proxy_v1: Ports = NO_PORTS

@@ -4,6 +4,10 @@ connect(2) looks for a source port that no connection to the same server holds, 
 included.  When half of ``net.ipv4.ip_local_port_range`` is taken it takes milliseconds, for which
 all other sessions of the worker wait.  Towards such a server the kernel is asked to look in small
 ranges at random places (IP_LOCAL_PORT_RANGE, Linux 6.3), and in all ports once a second at most.
+
+Of the ports towards such a server each client has a share.  Nothing is counted for it when sessions
+begin and end: how many each has there is estimated from some of the worker's sessions, once a
+second.  Ports in TIME_WAIT are nobody's: the kernel does not say whose they were.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import errno
 import logging
 import os
 import time
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +29,11 @@ from faith.relay.tcp.record import endpoint
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from faith.kernel.sockets.tcp_sockets import PortRange
+    from faith.relay.tcp.session import Session
+    from faith.relay.tcp.session_shares import SessionShares
 
     Server = tuple[str, int, str | None]
     """The address and port of a server, and the source address."""
@@ -52,39 +59,78 @@ _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _DEFAULT = 32768, 60999
 
 
+class NoShareError(OSError):
+    """The client has its share of the source ports towards the server."""
+
+
 class _Crowd:
     """A server that may be crowded: it is *until* a time, after so many *slow* connects in a row.
 
-    It is searched in all ports again from *whole* on.
+    It is searched in all ports again from *whole* on.  How many ports are *held* by each client,
+    and *free*, is estimated again from *counted* on.
     """
 
-    __slots__ = ("is_told", "ports", "slow", "until", "whole")
+    __slots__ = ("_ports", "counted", "free", "held", "is_told", "slow", "until", "whole")
 
     def __init__(self) -> None:
         self.slow = 0
         self.until = 0.0
         self.whole = 0.0
-        self.ports: PortRange | None = None
+        self._ports: PortRange | None = None
         self.is_told = False
+        self.counted = 0.0
+        self.held: dict[int, float] = {}
+        self.free = 0.0
+
+    @property
+    def ports(self) -> PortRange:
+        """The ports that connect(2) chooses from, as they were at the first look."""
+        if self._ports is None:
+            self._ports = _local_ports()
+        return self._ports
 
 
 class SourcePorts:
-    """Connects to servers, and remembers those to which free source ports are few."""
+    """Connects to servers, and remembers those to which free source ports are few.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    With *shares*, which count the sessions of this process, clients have shares of these ports;
+    *sample* returns some of the sessions, chosen at random.  So many *workers* use the ports alike.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        shares: SessionShares | None = None,
+        sample: Callable[[], Sequence[Session]] = list,
+        workers: int = 1,
+    ) -> None:
         self._clock = clock
+        self._shares = shares
+        self._sample = sample
+        self._workers = workers
         self._crowds: dict[Server, _Crowd] = {}
 
     def connect(
-        self, host: str, port: int, source: str | None = None, *, reserved_port: bool = False
+        self,
+        host: str,
+        port: int,
+        source: str | None = None,
+        *,
+        reserved_port: bool = False,
+        client: str | None = None,
     ) -> tuple[_socket.socket, int]:
-        """Begin a connection as `dial.connect` does; EADDRNOTAVAIL says that no port was found."""
+        """Begin a connection as `dial.connect` does; EADDRNOTAVAIL says that no port was found.
+
+        Raises NoShareError if it is for a *client*, an address, that has its share.
+        """
         if reserved_port:
             return dial.connect(host, port, source, reserved_port=True)
         server = host, port, source
         begun = self._clock()
         crowd = self._crowds.get(server)
         if crowd is not None and begun < crowd.until:
+            if client is not None and self._is_over_share(client, server, crowd, begun):
+                raise NoShareError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
             sock, error = dial.connect(host, port, source, ranges=self._ranges(crowd))
         else:
             sock, error = dial.connect(host, port, source)
@@ -100,6 +146,19 @@ class SourcePorts:
             crowd.is_told = True
             _warn(server)
         return sock, error
+
+    def _is_over_share(self, client: str, server: Server, crowd: _Crowd, now: float) -> bool:
+        shares = self._shares
+        first, last = crowd.ports
+        limit = (last - first + 1) / self._workers
+        if shares is None or shares.taken < limit / 2:
+            return False
+        if now >= crowd.counted:
+            crowd.counted = now + PAUSE
+            crowd.held = _estimate(server, self._sample(), shares.taken)
+            crowd.free = limit - sum(crowd.held.values())
+        held = crowd.held.get(shares.client(client), 0.0)
+        return held > 0 and held >= crowd.free
 
     def _count_slow(self, server: Server, now: float) -> None:
         crowd = self._known(server)
@@ -118,7 +177,7 @@ class SourcePorts:
         """Yield the ranges for one connection, each after the one before had no free port."""
         small = _has_ranges()
         if small:
-            first, last = crowd.ports = crowd.ports or _local_ports()
+            first, last = crowd.ports
             places = max(last - first + 2 - WIDTH, 1)
             for _ in range(TRIES):
                 start = first + int.from_bytes(os.urandom(4), "big") % places
@@ -129,6 +188,14 @@ class SourcePorts:
                 crowd.whole = now + PAUSE
             yield ALL_PORTS if small else None
             crowd.whole = now + PAUSE
+
+
+def _estimate(server: Server, some: Sequence[Session], sessions: int) -> dict[int, float]:
+    """Return how many of so many *sessions* each client has to *server*, where *some* are so."""
+    found = Counter(
+        one.share for one in some if (one.route.server, one.port, one.route.source) == server
+    )
+    return {who: count * sessions / len(some) for who, count in found.items()}
 
 
 @cache
