@@ -167,6 +167,7 @@ BOUNDS = [
     ("udp", "flows", 0, MOST),
     ("udp", "flows_per_client", 0, MOST),
     ("udp", "mtu", 1280, 65535),
+    ("ping", "mtu", 1280, 65535),
     ("log", "sample", 1, MOST),
     ("log", "refusals", 0, MOST),
 ]
@@ -182,6 +183,7 @@ def test_the_bounds_of_a_whole_number(table: str, key: str, first: int, last: in
             "limits": settings.relay.limits,
             "log": settings.recording,
             "udp": settings.udp,
+            "ping": settings.ping,
             "dns": settings.dns,
         }
         if (table, key) == ("dns", "workers"):
@@ -236,16 +238,19 @@ def test_all_about_datagrams_arrives() -> None:
         flows = 5
         flows_per_client = 4
         mtu = 1400
+        dscp = false
         [ping]
         timeout = 60
         rate = 1
         rate_per_client = 1.5
+        mtu = 1500
         [log]
         refusals = 3
     """
     settings = read(f"{SERVICE}{text}")
-    assert settings.udp == UdpSettings(120, 1, Ports([(7, 7), (53, 53)]), "endpoint", 5, 4, 1400)
-    assert settings.ping == PingSettings(60, 1, 1.5)
+    ports = Ports([(7, 7), (53, 53)])
+    assert settings.udp == UdpSettings(120, 1, ports, "endpoint", 5, 4, 1400, False)
+    assert settings.ping == PingSettings(60, 1, 1.5, 1500)
     assert settings.recording == Recording(refusals=3)
     for table in ("udp", "ping"):
         assert getattr(read(f"{SERVICE}[{table}]\nenabled = false"), table) is None

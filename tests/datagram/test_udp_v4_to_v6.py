@@ -68,7 +68,7 @@ class TestAnswers:
         flow = bench.v4_to_v6.whose(told)
         if flow is None:
             return None
-        bench.v4_to_v6.send_back(flow, b"answer")
+        bench.v4_to_v6.send_back(flow, b"answer", 0)
         _, ((_, _, info),), _ = bench.v4.sent[-1]
         return str(IPv4Address(info[4:8]))
 

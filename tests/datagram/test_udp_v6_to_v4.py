@@ -237,9 +237,9 @@ class TestMemory:
         bench.send()
         (flow,) = bench.watched
         for port in range(100):
-            bench.v6_to_v4.send_back(flow, b"hello", (PRIVATE, port), 1.0)
+            bench.v6_to_v4.send_back(flow, b"hello", (PRIVATE, port), 0, 1.0)
         assert not flow.ends.return_paths
-        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 1.0)
+        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 0, 1.0)
         assert list(flow.ends.return_paths) == [(SERVER, SERVED)]
 
     def test_return_paths_are_limited_for_all_flows_together(
@@ -250,7 +250,7 @@ class TestMemory:
         bench.send(client=(NEIGHBOUR, PORT))
         for port in range(1000):
             for flow in bench.watched:
-                bench.v6_to_v4.send_back(flow, b"hello", (SERVER, port), 1.0)
+                bench.v6_to_v4.send_back(flow, b"hello", (SERVER, port), 0, 1.0)
             assert sum(len(flow.ends.return_paths) for flow in bench.watched) <= 100
         assert len(bench.path.sent) == 2000
 
@@ -270,7 +270,7 @@ class TestMemory:
     def test_a_flow_that_has_ended_lets_go_of_everything(self, bench: Bench) -> None:
         bench.send()
         (flow,) = bench.watched
-        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 1.0)
+        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 0, 1.0)
         for ended in bench.flows.expire(1000.0):
             bench.v6_to_v4.end(ended)
         assert bench.sockets[0].closed

@@ -27,6 +27,7 @@ from faith.daemon.config.tables import Document
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
+from faith.datagram.fragments import LEAST_MTU, MOST_MTU
 from faith.datagram.ping.identifiers import TIMEOUT
 from faith.datagram.ping.ping_server import PingSettings
 from faith.datagram.udp import flows
@@ -58,6 +59,7 @@ CONTROL = "/run/faith/control.sock"
 """The control socket, where the file names none."""
 DRAIN_TIMEOUT = 30.0
 MOST_WORKERS = 1024
+_MTU = whole(LEAST_MTU, MOST_MTU)
 
 
 def _keys(settings: type[flows.UdpSettings | PingSettings]) -> list[str]:
@@ -327,7 +329,8 @@ def _udp(table: Table, client_length: int) -> flows.UdpSettings | None:
             filtering=table.take("filtering", choice(flows.FILTERINGS), usual.filtering),
             flows=table.take("flows", limit, usual.flows),
             flows_per_client=table.take("flows_per_client", limit, usual.flows_per_client),
-            mtu=table.take("mtu", whole(flows.LEAST_MTU, flows.MOST_MTU), usual.mtu),
+            mtu=table.take("mtu", _MTU, usual.mtu),
+            dscp=table.take("dscp", flag, usual.dscp),
             client_length=client_length,
         )
     except ConfigError as error:
@@ -348,6 +351,7 @@ def _ping(table: Table, client_length: int) -> PingSettings | None:
         timeout=table.take("timeout", seconds, usual.timeout),
         rate=table.take("rate", number, usual.rate),
         rate_per_client=table.take("rate_per_client", number, usual.rate_per_client),
+        mtu=table.take("mtu", _MTU, usual.mtu),
         client_length=client_length,
     )
     if settings.timeout < TIMEOUT:
