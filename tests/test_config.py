@@ -92,6 +92,7 @@ def test_all_of_it_arrives() -> None:
         ports = "telnet"
         server = ["/usr/sbin/telnetd", "telnetd", "-h"]
         proxy = "v2"
+        dscp = true
         [timeouts]
         connect = 1.5
         idle = 0
@@ -142,6 +143,7 @@ def test_all_of_it_arrives() -> None:
         Limits(sessions=12, rate_per_client=1.5),
         Ports([(2121, 2121)]),
         proxy_v2=Ports([(23, 23)]),
+        dscp=Ports([(23, 23)]),
     )
     assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
     assert settings.ping == PingSettings(timeout=90, rate=0)
@@ -223,9 +225,10 @@ def test_what_is_not_given_is_the_default() -> None:
 
 
 def test_all_about_connections_from_ipv4_arrives() -> None:
-    relay = read(f'{MAP}[maps]\nftp = "2121"\nsource = "gateway"\nproxy = "v1"').relay
+    relay = read(f'{MAP}[maps]\nftp = "2121"\nsource = "gateway"\nproxy = "v1"\ndscp = true').relay
     assert relay.v4_to_v6.ftp == Ports([(2121, 2121)])
     assert (relay.v4_to_v6.source, relay.v4_to_v6.proxy) == ("gateway", "v1")
+    assert relay.v4_to_v6.dscp
 
 
 def test_all_about_datagrams_arrives() -> None:

@@ -144,7 +144,7 @@ class TestToIPv4:
         gateway = start(BASE + PING)
         assert client.answered(lab.mapped(), "-s", str(size)) == 1
         if size == 1400:
-            reread(gateway, f"{BASE}{PING}mtu = 1500\n")
+            gateway.reload(f"{BASE}{PING}mtu = 1500\n")
             assert client.answered(lab.mapped(), "-s", str(size)) == 0
 
     RULE = f'[access]\nrules = ["::/0 permit 0.0.0.0/0 {SILENT}"]\n'

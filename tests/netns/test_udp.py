@@ -323,7 +323,7 @@ class TestTrafficClass:
         ):
             for text, left in (("", 0xFF), ("dscp = false", ECN), ("dscp = true", 0xFF)):
                 if text:
-                    reread(faithd, f"{BASE}{UDP}{text}\n{MAP}", "read again")
+                    faithd.reload(f"{BASE}{UDP}{text}\n{MAP}")
                 class_ = EXPEDITED | ECT
                 source = marked(client, server, (lab.mapped(), PORT), class_, expect=class_ & left)
                 marked(server, client, source, class_, expect=class_ & left)

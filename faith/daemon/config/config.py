@@ -75,9 +75,9 @@ _DNS_SINGLE = ("layout", "serve_stale", "mixed_case", "authorities", "workers", 
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
     "prefix": ("address", "layout", "via"),
-    "service": ("ports", "alg", "server", "proxy"),
+    "service": ("ports", "alg", "server", "proxy", "dscp"),
     "map": ("v4", "v6", *static_map.OPTIONS),
-    "maps": ("file", "source", "proxy", "ftp"),
+    "maps": ("file", "source", "proxy", "ftp", "dscp"),
     "access": ("file", "rules"),
     "source": address_pools.KEYS,
     "limits": tuple(field.name for field in fields(Limits)),
@@ -142,10 +142,12 @@ def read(toml: str, file: str) -> Settings:
             rlogin=union(service.rlogin for service in services),
             proxy_v1=union(service.introduced(V1) for service in services),
             proxy_v2=union(service.introduced(V2) for service in services),
+            dscp=union(service.ports for service in services if service.dscp),
             v4_to_v6=V4ToV6Settings(
                 ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6.ftp),
                 source=maps.take("source", choice(SOURCES), usual.v4_to_v6.source),
                 proxy=maps.take("proxy", choice(VERSIONS), None),
+                dscp=maps.take("dscp", flag, usual.v4_to_v6.dscp),
             ),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
@@ -224,8 +226,9 @@ def _service(table: Table) -> Service:
             raise table.fault(str(error), "server") from error
     alg = table.take("alg", choice(ALGS), ALGS[0])
     proxy = table.take("proxy", choice(VERSIONS), None)
+    dscp = table.take("dscp", flag, False)
     try:
-        return Service(name, ports, alg, LocalServer.of(words) if words else None, proxy)
+        return Service(name, ports, alg, LocalServer.of(words) if words else None, proxy, dscp)
     except ConfigError as error:
         raise table.fault(error.message, "proxy") from error
 

@@ -40,7 +40,8 @@ class Service:
     """Ports that are relayed alike; *name* is the operator's name for them.
 
     *local_server* serves connections to the gateway's own addresses.  *proxy* is the version of the
-    PROXY protocol that the servers of these ports expect, or None.  Raises ConfigError.
+    PROXY protocol that the servers of these ports expect, or None.  With *dscp* they are connected
+    with the DSCP of the client's connection.  Raises ConfigError.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Service:
     alg: str = "auto"
     local_server: LocalServer | None = None
     proxy: str | None = None
+    dscp: bool = False
 
     def __post_init__(self) -> None:
         spoken = self.ftp | self.rsh

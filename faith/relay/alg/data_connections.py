@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[[Session, Leg, int], None]
     Refuse = Callable[[_socket.socket, Peer, str, int, str | OSError], None]
+    Dscp = Callable[[_socket.socket, Route, int], int]
 
 
 class DataConnections:
@@ -28,7 +29,8 @@ class DataConnections:
 
     *source_ports* connects; *begin* is called with a session, its leg that connects, and the errno
     of connect(2); *refuse* with a connection, its peer, address and port, and the reason why it
-    becomes no session.
+    becomes no session.  *dscp* returns the traffic class to connect with, given an accepted
+    connection, a route, and the service's port.
     """
 
     def __init__(
@@ -38,11 +40,12 @@ class DataConnections:
         source_ports: SourcePorts,
         begin: Begin,
         refuse: Refuse,
+        dscp: Dscp,
     ) -> None:
         self._loop = loop
-        self._source_ports = source_ports
         self._routing = routing
         self._source_ports = source_ports
+        self._dscp = dscp
         self._begin_session = begin
         self.refuse = refuse
 
@@ -60,7 +63,10 @@ class DataConnections:
             self.refuse(client, peer, mapped, at, route.refused)
             return False
         try:
-            server, error = self._source_ports.connect(route.server, to, route.source)
+            traffic_class = self._dscp(client, parent.route, parent.port)
+            server, error = self._source_ports.connect(
+                route.server, to, route.source, traffic_class=traffic_class
+            )
         except OSError as failure:
             self.refuse(client, peer, mapped, at, failure)
             return False
@@ -90,7 +96,11 @@ class DataConnections:
             return False
         try:
             client, error = self._source_ports.connect(
-                parent.client_host, to, mapped, reserved_port=reserved_port
+                parent.client_host,
+                to,
+                mapped,
+                reserved_port=reserved_port,
+                traffic_class=self._dscp(server, parent.route, parent.port),
             )
         except OSError as failure:
             self.refuse(server, peer, mapped, server_port, failure)

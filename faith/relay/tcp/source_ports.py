@@ -70,18 +70,27 @@ class SourcePorts:
         self._crowds: dict[Server, _Crowd] = {}
 
     def connect(
-        self, host: str, port: int, source: str | None = None, *, reserved_port: bool = False
+        self,
+        host: str,
+        port: int,
+        source: str | None = None,
+        *,
+        reserved_port: bool = False,
+        traffic_class: int = 0,
     ) -> tuple[_socket.socket, int]:
         """Begin a connection as `dial.connect` does; EADDRNOTAVAIL says that no port was found."""
         if reserved_port:
-            return dial.connect(host, port, source, reserved_port=True)
+            return dial.connect(host, port, source, reserved_port=True, traffic_class=traffic_class)
         server = host, port, source
         begun = self._clock()
         crowd = self._crowds.get(server)
         if crowd is not None and begun < crowd.until:
-            sock, error = dial.connect(host, port, source, ranges=self._ranges(crowd))
+            ranges = self._ranges(crowd)
+            sock, error = dial.connect(
+                host, port, source, ranges=ranges, traffic_class=traffic_class
+            )
         else:
-            sock, error = dial.connect(host, port, source)
+            sock, error = dial.connect(host, port, source, traffic_class=traffic_class)
             if error == errno.EADDRNOTAVAIL or self._clock() - begun > SLOW:
                 crowd = self._note(
                     server, whole=begun + PAUSE if error == errno.EADDRNOTAVAIL else 0
