@@ -98,6 +98,14 @@ class TestAnswers:
         assert self.answer(bench, asked) is None
         assert port_of(bench.ask(mapped=ALIAS)) == PORT
 
+    def test_it_keeps_no_flow(self) -> None:
+        bench = Bench()
+        asked = bench.ask()
+        (flow,) = bench.flows
+        due = flow.due
+        assert self.answer(bench, asked) == MAPPED
+        assert flow.due == due
+
 
 class TestErrors:
     def test_it_has_the_clients_own_packet(self) -> None:

@@ -8,14 +8,21 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
+from socket import AF_INET, IPPROTO_RAW, SOCK_RAW
 from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.datagram.fragments import fragments
+from faith.datagram.packet import UDP as UDP_PROTOCOL
+from faith.datagram.udp.message import datagram
+from faith.kernel.sockets.udp_sockets import piece_sender
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from faith.translation.address import number
 from faith.translation.reasons import NO_SOURCE
 from tests.faithd import WITHOUT_BPF
 from tests.netns.datagrams import Echo, udp
@@ -141,6 +148,19 @@ def told(sock: socket.socket) -> None:
     assert caught.value.errno == errno.EHOSTUNREACH
 
 
+def pieces_v4(octets: bytes, source: str, to: str) -> list[bytes]:
+    """Return the fragments, of 1,000 octets each, of an IPv4 packet of UDP."""
+    starts = range(0, len(octets), 1000)
+    addresses = socket.inet_aton(source) + socket.inet_aton(to)
+    return [
+        struct.pack("!BBHHHBBH", 0x45, 0, 0, 0xABCD, more | start // 8, 64, UDP_PROTOCOL, 0)
+        + addresses
+        + octets[start : start + 1000]
+        for start in starts
+        for more in [0x2000 if start != starts[-1] else 0]
+    ]
+
+
 class TestToIPv4:
     @led_in_each_way
     def test_an_answer_comes_from_who_was_asked(
@@ -180,6 +200,39 @@ class TestToIPv4:
         start(BASE + UDP)
         data = os.urandom(size)
         assert asked(client, lab.mapped(), data=data) == data
+
+    @led_in_each_way
+    def test_every_port_is_relayed_and_no_payload_is_changed(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
+    ) -> None:
+        """There are no ALGs: not for TFTP or SIP, addresses of both sides or not."""
+        start(BASE + UDP)
+        ours, theirs = client.getsockname()[:2], (lab.mapped(), PORT)
+        data = f"INVITE sip:{SERVER} SIP/2.0\r\nContact: {ours} {theirs} {GATEWAY_V4}".encode()
+        for port in (1, 69, 5060, 65535):
+            with contextlib.closing(Echo(lab.server, SERVER, port)):
+                assert asked(client, lab.mapped(), port, data) == data
+
+    @pytest.mark.parametrize("order", [1, -1], ids=["first to last", "last to first"])
+    def test_fragments_in_any_order_are_one_datagram(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, order: int
+    ) -> None:
+        start(BASE + UDP)
+        data = os.urandom(5000)
+        with udp(lab.server, SERVER, PORT) as server, udp(lab.client, CLIENT, 7000) as client:
+            ends = (number(CLIENT), 7000), (number(lab.mapped()), PORT)
+            octets = b"".join(datagram(*ends, data))
+            raw = lab.client.call(piece_sender)
+            for piece in [*fragments(UDP_PROTOCOL, octets, 1280)][::order]:
+                raw.sendmsg([piece], [], 0, (lab.mapped(), 0))
+            raw.close()
+            received, ours = server.recvfrom(1 << 16)
+            assert received == data
+            octets = b"".join(datagram((number(SERVER), PORT), (number(ours[0]), ours[1]), data))
+            with lab.server.call(lambda: socket.socket(AF_INET, SOCK_RAW, IPPROTO_RAW)) as sock:
+                for piece in pieces_v4(octets, SERVER, ours[0])[::order]:
+                    sock.sendto(piece, ours)
+            assert client.recv(1 << 16) == data
 
     def test_a_port_of_the_clients_has_one_port_whomever_it_sends_to(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket

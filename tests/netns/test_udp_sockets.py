@@ -42,6 +42,8 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
 MAPPED, MAPPED4 = "2001:db8:ffff::1", "198.51.100.1"
 LOOPBACK: dict[int, str] = {V4: "127.0.0.1", V6: "::1"}
+ETHER_IPV4 = 0x0800
+DONT_FRAGMENT = 0x40
 CLASSES: dict[int, tuple[int, int]] = {
     V4: (socket.IPPROTO_IP, socket.IP_TOS),
     V6: (socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
@@ -179,6 +181,11 @@ class TestFlowSocket:
         assert sock.getsockname() == (MAPPED4, 5353)
         sock.close()
 
+    def test_a_privileged_port_becomes_another(self) -> None:
+        sock = without_capabilities(lambda: flow_socket("127.0.0.1", 123))
+        assert sock.getsockname()[1] >= 1024
+        sock.close()
+
     def test_an_address_that_is_absent_is_an_error(self) -> None:
         with pytest.raises(OSError, match="assign") as caught:
             flow_socket(MAPPED4, 5353)
@@ -208,6 +215,21 @@ class TestFlowSocket:
         for port in range(2000, 2008):
             flow_socket(None, port).close()
         assert os.listdir("/proc/self/fd") == before
+
+    def test_its_packets_may_be_fragmented_on_their_way(self) -> None:
+        there, sock, raw = arrivals(V4), flow_socket(None, 4000), sender(V4)
+        to = there.getsockname()
+        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETHER_IPV4)) as wire:
+            wire.settimeout(5)
+            sock.sendto(b"hello", to)
+            how = control(V4, socket.inet_aton("127.0.0.1"))
+            raw.sendmsg(
+                datagram((number("127.0.0.1"), 53), (number(to[0]), to[1]), b""), how, 0, to
+            )
+            for _ in range(2):
+                assert not wire.recv(100)[6] & DONT_FRAGMENT
+        for one in (there, sock, raw):
+            one.close()
 
     @pytest.mark.parametrize("traffic_class", [0, 0xB9, 0xE3])
     def test_its_datagrams_have_hops_and_class_as_set(self, traffic_class: int) -> None:
