@@ -102,8 +102,8 @@ class Relay:
         self._dialling = StageTimeouts(loop, settings.connect_timeout, failed)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times, self._counters.moved)]
-        ends = self._begin, self._refuse
-        data = DataConnections(loop, self._routing, self._source_ports, *ends, self._dscp)
+        calls = self._begin, self._refuse, self._dscp
+        data = DataConnections(loop, self._routing, self._source_ports, *calls)
         self._ftp: Ftp | None = None
         self._spoken_ports = settings.spoken_ports
         if supervised is not None:
