@@ -71,8 +71,8 @@ def main(arguments: list[str]) -> int:
     try:
         reread = _settings_by(options, parser)
         settings = reread()
-    except ConfigError as error:
-        if options.config is None:
+    except FaithError as error:
+        if options.config is None and isinstance(error, ConfigError):
             parser.error(str(error))
         print(f"faithd: {error}", file=sys.stderr)
         return 1

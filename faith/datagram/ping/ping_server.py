@@ -133,6 +133,8 @@ class Ping:
                 self._ask(self._v4_to_v6, octets, scope)
         if self._sweeper is None:
             self.sweep()
+        else:
+            self.counters.in_use(len(self.identifiers))
 
     def sweep(self) -> None:
         """Count the identifiers in use, now and once a second until there are none."""
