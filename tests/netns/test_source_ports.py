@@ -224,7 +224,7 @@ def test_a_client_that_has_its_share_of_a_crowded_servers_ports_gets_no_more(
 
     assert not is_refused(greedy), "the server is not known to be crowded"
     dialler.clock.step = source_ports.SLOW * 2
-    assert not is_refused(modest)
+    assert not any(is_refused(modest) for _ in range(RUN))
     dialler.clock.step = 0.0
     assert is_refused(greedy)
     assert not is_refused(greedy, OTHER)

@@ -118,22 +118,26 @@ class SourcePorts:
         *,
         reserved_port: bool = False,
         client: str | None = None,
+        traffic_class: int = 0,
     ) -> tuple[_socket.socket, int]:
         """Begin a connection as `dial.connect` does; EADDRNOTAVAIL says that no port was found.
 
         Raises NoShareError if it is for a *client*, an address, that has its share.
         """
         if reserved_port:
-            return dial.connect(host, port, source, reserved_port=True)
+            return dial.connect(host, port, source, reserved_port=True, traffic_class=traffic_class)
         server = host, port, source
         begun = self._clock()
         crowd = self._crowds.get(server)
         if crowd is not None and begun < crowd.until:
             if client is not None and self._is_over_share(client, server, crowd, begun):
                 raise NoShareError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-            sock, error = dial.connect(host, port, source, ranges=self._ranges(crowd))
+            ranges = self._ranges(crowd)
+            sock, error = dial.connect(
+                host, port, source, ranges=ranges, traffic_class=traffic_class
+            )
         else:
-            sock, error = dial.connect(host, port, source)
+            sock, error = dial.connect(host, port, source, traffic_class=traffic_class)
             if error == errno.EADDRNOTAVAIL:
                 crowd = self._known(server)
                 crowd.until, crowd.whole = begun + CROWDED, begun + PAUSE
