@@ -123,11 +123,10 @@ def test_what_is_adopted_keeps_nobody_before_it_waiting(clock: Any) -> None:
     deadlines: Any = StageTimeouts(clock, 10, missed.append)
     deadlines.add("first", clock.now)
     later, earlier = Started(clock.now + 4), Started(clock.now - 4)
-    deadlines.adopt(later)
-    clock.turn(5)
     deadlines.adopt(earlier)
-    clock.turn(1)
+    clock.turn(6)
     assert missed == [earlier]
+    deadlines.adopt(later)
     clock.turn(4)
     assert missed == [earlier, "first"]
     clock.turn(4)
