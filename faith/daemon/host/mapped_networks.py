@@ -14,6 +14,7 @@ from faith.kernel.netlink import mapped_routes
 from faith.kernel.nft.guard import NETWORKS, NoNftables
 from faith.kernel.steering import mapped_steering
 from faith.translation.networks import Networks, contains
+from faith.translation.ports import ALL_PORTS
 from faith.translation.ranges import ranges, together, without
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class MappedNetworks:
         self._ranges: list[tuple[int, int]] = []  # the ranges under guard at that time
         self._settled: tuple[Network, ...] | None = None  # own networks of the last whole change
         self._unguarded = False
+        self._is_paused = False
 
     def adopt(self, left: dict[str, Any] | None) -> None:
         """Adopt the steering whose `state` the predecessor process has *left*."""
@@ -123,6 +125,8 @@ class MappedNetworks:
     def _steer(self) -> None:
         if self._steering is None:
             self._steering = mapped_steering.create(self._method, self._workers)
+            if self._is_paused:
+                self._steering.pause()
             self._arrived()
             log.info("mapped networks are steered by %s", self._steering.method)
         holes = Networks(32, self._networks).holding(self._own)
@@ -205,12 +209,17 @@ class MappedNetworks:
         """Return those of a *worker*, of which there are none before there is a map."""
         return self._steering.listeners[worker] if self._steering else []
 
-    def stop_listening(self) -> None:
-        """Close the listeners, so that the kernel queues no more connections; the
-        steering stays."""
-        for listeners in self._steering.listeners if self._steering else ():
-            for listener in listeners:
-                listener.close()
+    def pause(self) -> None:
+        """Have the kernel refuse new connections; what is steered stays so."""
+        self._is_paused = True
+        if self._steering:
+            self._steering.pause()
+
+    def resume(self) -> None:
+        """Accept connections again, after `pause`.  Raises SetupError."""
+        if self._steering:
+            self._steering.resume(ALL_PORTS)
+        self._is_paused = False
 
     def close(self) -> None:
         """Undo everything."""
