@@ -64,16 +64,22 @@ class NoShareError(OSError):
 class _Crowd:
     """A crowded server: so *until* a time, and searched in all ports again from *whole* on.
 
-    How many ports are *held* by each client, and *free*, is estimated again from *counted* on.
+    How many ports are *held* by each client, and *free*, is estimated again from *counted* on.  A
+    source address may be one client's alone: it *is_shared* once another has come.
     """
 
-    __slots__ = ("counted", "free", "held", "is_told", "ports", "until", "whole")
+    __slots__ = (
+        *("counted", "first", "free", "held", "is_shared", "is_told", "ports", "until", "whole"),
+    )
 
     def __init__(self, until: float, whole: float) -> None:
         self.until = until
         self.whole = whole
         self.ports = _local_ports()
         self.is_told = False
+        self.is_shared = False
+        self.first: int | None = None
+        """The client that has come first."""
         self.counted = 0.0
         self.held: dict[int, float] = {}
         self.free = 0.0
@@ -142,8 +148,11 @@ class SourcePorts:
             crowd.counted = now + PAUSE
             crowd.held = _estimate(server, self._sample(), shares.taken)
             crowd.free = limit - sum(crowd.held.values())
-        held = crowd.held.get(shares.client(client), 0.0)
-        return held > 0 and held >= crowd.free
+        who = shares.client(client)
+        crowd.first = who if crowd.first is None else crowd.first
+        crowd.is_shared |= server[2] is None or who != crowd.first or len(crowd.held) > 1
+        held = crowd.held.get(who, 0.0)
+        return crowd.is_shared and held > 0 and held >= crowd.free
 
     def _note(self, server: Server, whole: float) -> _Crowd:
         self._crowds.pop(server, None)
