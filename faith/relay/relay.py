@@ -13,7 +13,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets.tcp_sockets import original_destination, reset
+from faith.kernel.sockets.tcp_sockets import dscp_of, original_destination, reset
 from faith.relay.alg.data_connections import DataConnections
 from faith.relay.alg.data_listeners import DataListeners
 from faith.relay.alg.ftp import Ftp
@@ -27,7 +27,7 @@ from faith.relay.tcp.plane import ERR, HUP, Plane
 from faith.relay.tcp.proxy_header import introduce
 from faith.relay.tcp.record import Record
 from faith.relay.tcp.relay_counters import Counters
-from faith.relay.tcp.routing import Routing
+from faith.relay.tcp.routing import Route, Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.source_ports import SourcePorts
 from faith.relay.tcp.timeouts import IdleTimeouts, StageTimeouts
@@ -109,14 +109,8 @@ class Relay:
         self._dialling = StageTimeouts(loop, settings.connect_timeout, failed)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times, self._counters.moved)]
-        data = DataConnections(
-            loop,
-            self._routing,
-            self._source_ports,
-            self._begin,
-            self._refuse,
-            self._accounting.over_share,
-        )
+        calls = self._begin, self._refuse, self._dscp, self._accounting.over_share
+        data = DataConnections(loop, self._routing, self._source_ports, *calls)
         self._ftp: Ftp | None = None
         self._spoken_ports = settings.spoken_ports
         if supervised is not None:
@@ -277,6 +271,7 @@ class Relay:
                 route.source,
                 reserved_port=to in self._reserved,
                 client=peer[0],
+                traffic_class=self._dscp(client, route, to),
             )
         except OSError as failure:
             self._refuse(client, peer, mapped, port, failure)
@@ -284,6 +279,10 @@ class Relay:
         session = Session(client, server, peer, route, to, self._loop.time())
         session.mapped_port = port
         self._begin(session, session.server, error)
+
+    def _dscp(self, accepted: _socket.socket, route: Route, port: int) -> int:
+        """Return the traffic class to connect with for *accepted*, of a service at *port*."""
+        return dscp_of(accepted) if port in self._settings.dscp_ports(route.direction) else 0
 
     def _begin(self, session: Session, dialled: Leg, error: int) -> None:
         """Have *session*, of which *dialled* connects, with connect(2)'s *error* so far."""
@@ -374,7 +373,7 @@ class Relay:
                 self._idled()
 
     def _idled(self) -> None:
-        if not self._is_giving:
+        if not self._is_giving and not self._listeners:
             self._idle()
 
     def close(self) -> None:

@@ -17,7 +17,14 @@ from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V6, SERVER
 from faith.relay.tcp import dial, source_ports
 from faith.relay.tcp.session_shares import SessionShares
-from faith.relay.tcp.source_ports import CROWDED, PAUSE, TRIES, NoShareError, SourcePorts
+from faith.relay.tcp.source_ports import (
+    CROWDED,
+    PAUSE,
+    RUN,
+    TRIES,
+    NoShareError,
+    SourcePorts,
+)
 from faith.translation.reasons import NO_PORT
 from tests.netns.service import PORT, Echo, answers, connect
 
@@ -136,8 +143,9 @@ def test_where_a_search_takes_long_small_ranges_are_searched(
     if not has_port_ranges():
         pytest.skip("IP_LOCAL_PORT_RANGE is there since Linux 6.3")
     dialler.clock.step = source_ports.SLOW * 2
-    assert dialler(CROWDED_SERVER, source) in UNDER_WAY
-    assert dialler.ranges == []
+    for _ in range(RUN):
+        assert dialler(CROWDED_SERVER, source) in UNDER_WAY
+        assert dialler.ranges == []
     dialler.clock.step = 0.0
     for _ in range(50):
         assert dialler(CROWDED_SERVER, source) in UNDER_WAY
@@ -148,6 +156,16 @@ def test_where_a_search_takes_long_small_ranges_are_searched(
     assert dialler.ranges == []
 
 
+def test_some_that_waited_for_the_processor_tell_nothing(dialler: Dialler) -> None:
+    for _ in range(3):
+        dialler.clock.step = source_ports.SLOW * 2
+        for _ in range(RUN - 1):
+            dialler(CROWDED_SERVER)
+        dialler.clock.step = 0.0
+        dialler(CROWDED_SERVER)
+        assert dialler.ranges == []
+
+
 def test_the_servers_remembered_are_so_many_at_most(
     dialler: Dialler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +173,8 @@ def test_the_servers_remembered_are_so_many_at_most(
     dialler.clock.step = source_ports.SLOW * 2
     servers = [("127.0.0.1", 7000 + number) for number in range(3)]
     for server in servers:
-        dialler(server)
+        for _ in range(RUN):
+            dialler(server)
     dialler.clock.step = 0.0
     dialler(servers[0])
     assert dialler.ranges == []
@@ -168,7 +187,8 @@ def test_a_kernel_without_ranges_is_asked_once_a_second(
 ) -> None:
     monkeypatch.setattr(source_ports, "_has_ranges", lambda: False)
     dialler.clock.step = source_ports.SLOW * 2
-    dialler(CROWDED_SERVER)  # a search that takes long, and finds a port, is no reason to refuse
+    for _ in range(RUN):  # searches that take long, and find a port, are no reason to refuse
+        assert dialler(CROWDED_SERVER) in UNDER_WAY
     dialler.clock.step = 0.0
     fill(dialler)
     dialler.close(1)
@@ -206,7 +226,7 @@ def test_a_client_that_has_its_share_of_a_crowded_servers_ports_gets_no_more(
 
     assert not is_refused(greedy), "the server is not known to be crowded"
     dialler.clock.step = source_ports.SLOW * 2
-    assert not is_refused(modest)
+    assert not any(is_refused(modest) for _ in range(RUN))
     dialler.clock.step = 0.0
     assert is_refused(greedy)
     assert not is_refused(greedy, OTHER)
@@ -215,7 +235,7 @@ def test_a_client_that_has_its_share_of_a_crowded_servers_ports_gets_no_more(
     own = "127.0.0.9"
     route.source = own
     dialler.clock.step = source_ports.SLOW * 2
-    assert not is_refused(greedy, (*CROWDED_SERVER, own))
+    assert not any(is_refused(greedy, (*CROWDED_SERVER, own)) for _ in range(RUN))
     dialler.clock.step = 0.0
     some[30:] = []
     assert not is_refused(greedy, (*CROWDED_SERVER, own)), "the address may be its own"

@@ -101,6 +101,10 @@ class Drain(Message):
     """The process is to accept nothing new, and end with its last session."""
 
 
+class Resume(Message):
+    """The process is to accept connections again, after `Drain`."""
+
+
 class Stop(Message):
     """The process is to end."""
 
@@ -117,6 +121,7 @@ Order = (
     | Give
     | Take
     | Drain
+    | Resume
     | Stop
 )
 

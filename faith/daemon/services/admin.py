@@ -7,6 +7,7 @@ counters that the others share.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -21,6 +22,7 @@ from faith.daemon.process.worker_pool import WorkerPool
 from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.errors import SetupError
 from faith.kernel.descriptor import Descriptor
+from faith.kernel.sockets.tcp_sockets import may_be_absent
 from faith.translation.address import number6
 from faith.translation.shares import CLIENT_LENGTH, Shares, client
 
@@ -230,12 +232,24 @@ def _listening(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
+        _bind(sock, host, port)
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise SetupError(f"listen on {host} port {port}", str(error.strerror)) from error
     return sock
+
+
+def _bind(sock: socket.socket, host: str, port: int) -> None:
+    """Bind *sock*, and log it if this host has not got the address yet."""
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        may_be_absent(sock)
+        sock.bind((host, port))
+        log.warning("no metrics at %s until this host has that address", host)
 
 
 async def _serve(

@@ -13,7 +13,7 @@ from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.host.address_conflicts import AddressConflicts
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
-from faith.daemon.process.messages import Drain, Serve, Stop
+from faith.daemon.process.messages import Drain, Resume, Serve, Stop
 from faith.daemon.process.worker_pool import PoolEvents, WorkerPool
 from faith.daemon.services.ftp_data import DataConnections
 from faith.daemon.services.listener_shares import ListenerShares
@@ -142,6 +142,7 @@ class Relaying:
         self._serves = True  # else not before all workers are ready to
         self._prepared: Settings | None = None
         self._drains = False
+        self._listeners_are_passed = passed.has("service")
         self._hands_over = False
 
     # -- from its start to its end -----------------------------------------------------------
@@ -243,17 +244,37 @@ class Relaying:
         """Take no more connections; `RelayingEvents.ended` is called after the last session."""
         self._drains = True
         self._shares.stop()
-        # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
-        # them stays, established sessions may depend on it.
-        for listeners in self.steering.listeners:
-            for listener in listeners:
-                listener.close()
-        self.mapped_networks.stop_listening()
         self._draining.pool.tell(Drain())
         self.pool.tell(Drain())
+        self._pause()
         self.pool.retire()
 
-    def reset_sessions(self) -> None:
+    def _pause(self) -> None:
+        """Have the kernel refuse connections, which it would queue although nobody accepts them.
+
+        Sockets of systemd are its own: what comes there waits for the next program.
+        """
+        if not self._listeners_are_passed:
+            self.steering.pause()
+        self.mapped_networks.pause()
+
+    def resume(self) -> None:
+        """Take connections again, after `drain`; workers that have ended are started anew.
+
+        Raises SetupError when another program has taken a port meanwhile; it drains on then.
+        """
+        try:
+            self.steering.resume(self._settings.ports)
+            self.mapped_networks.resume()
+        except SetupError:
+            self._pause()
+            raise
+        self._drains = False
+        self.pool.tell(Resume())
+        self.pool.resume()
+        self._shares.start()
+
+    def stop(self) -> None:
         """End what sessions there are."""
         self._draining.pool.tell(Stop())
         self.pool.tell(Stop())

@@ -59,7 +59,7 @@ def other_services(
         )
 
     return {
-        "admin": RollingRestart(loop, admin, lambda settings: settings.metrics, to_the_end=True),
+        "admin": RollingRestart(loop, admin, lambda settings: settings.metrics),
         "ping": datagram_service(loop, PingProtocol(metric_areas), leases, leave),
         "udp": datagram_service(loop, UdpProtocol(metric_areas), leases, leave),
         "names": RollingRestart(loop, names, lambda settings: (settings.dns, settings.dns_workers)),

@@ -28,6 +28,7 @@ from faith.daemon.process.messages import (
     LocalRefused,
     OpenPinhole,
     Ready,
+    Resume,
     Serve,
     SessionList,
     Sessions,
@@ -140,6 +141,7 @@ class RelayProcess:
         self._own = {cookie(listener) for listener in task.listeners}
         self._borrowed: dict[bytes, _socket.socket] = {}
         self._drains = False
+        self._is_leaving = False
         self._room = Room()
         self._records = Records(loop, task.recording, log_handler.record)
         self._pools = {one: SocketPool(partial(self._ask_for_sockets, one)) for one in (V4, V6)}
@@ -174,6 +176,7 @@ class RelayProcess:
                 Sessions: lambda order, _: self._list_sessions(order),
                 Kill: lambda order, _: self._kill_session(order),
                 Drain: lambda order, _: self._drain(),
+                Resume: lambda order, _: self._resume(),
                 Sock: self._take_socket,
                 Done: self._take_answer,
                 LocalRefused: lambda order, _: self._relay.report_refused(
@@ -210,12 +213,13 @@ class RelayProcess:
         else:
             log.log(NOTICE, "the supervisor is gone: sessions go on, no new ones are accepted")
             self._drain()
+            self._close_listeners()
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known, prefixes = self._relay.policy.maps, self._relay.policy.prefixes
         inputs = PolicyInputs.loads(text, known if is_change else NO_MAPS)
         self._relay.policy = inputs.policy(self._leases)
-        if inputs.maps is not known and inputs.maps != known:
+        if inputs.maps is not known:
             MapRemoval(self._loop, self._relay, known)
         if {*prefixes} - {*inputs.prefixes}:
             self._loop.call_later(GONE_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)
@@ -312,9 +316,9 @@ class RelayProcess:
         self._relay.leave(before.values())
         for listener in before.values():
             listener.close()
-        if self._drains:
+        if self._is_leaving:
             self._close_listeners()
-        elif self._serves:
+        elif self._serves and not self._drains:
             self._relay.listen(new, self._redirected)
 
     def _give(self, order: Give, descriptors: list[int]) -> None:
@@ -322,7 +326,6 @@ class RelayProcess:
         if not descriptors:  # lost for want of room; the supervisor tries once more
             self._given(good=False)
             return
-        self._drains = True
         self._relay.prepare()
         self._close_listeners()
         Giver(self._loop, descriptors[0], self._parts, self._given)
@@ -346,11 +349,19 @@ class RelayProcess:
         self._loop.call_later(ADOPTED_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)
 
     def _drain(self) -> None:
+        """Accept no more; the listeners stay, for `_resume`: the supervisor has paused them."""
         self._drains = True
         self._relay.stop_listening()
-        self._close_listeners()
+
+    def _resume(self) -> None:
+        if self._drains:
+            self._drains = False
+            if self._serves:
+                self._serve()
 
     def _close_listeners(self) -> None:
+        """Accept never again; the kernel queues no connection once all copies are closed."""
+        self._is_leaving = True
         for listener in (*self._listeners, *self._borrowed.values()):
             listener.close()
         self._borrowed.clear()

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.relay")
 
 SLOW = 0.0005
-"""Seconds of a connect(2) that tell of few free ports; with many it takes some 15 microseconds."""
+"""Seconds that a connect(2) takes where few ports are free; with many it takes 15 microseconds."""
+RUN = 5
+"""Slow ones in a row that tell of few free ports: one alone may have waited for the processor."""
 CROWDED = 60.0
 """Seconds for which a server counts as crowded then."""
 PAUSE = 1.0
@@ -62,20 +64,23 @@ class NoShareError(OSError):
 
 
 class _Crowd:
-    """A crowded server: so *until* a time, and searched in all ports again from *whole* on.
+    """A server that may be crowded: it is *until* a time, after so many *slow* connects in a row.
 
-    How many ports are *held* by each client, and *free*, is estimated again from *counted* on.  A
-    source address may be one client's alone: it *is_shared* once another has come.
+    It is searched in all ports again from *whole* on.  How many ports are *held* by each client,
+    and *free*, is estimated again from *counted* on.  A source address may be one client's alone:
+    it *is_shared* once another has come.
     """
 
     __slots__ = (
-        *("counted", "first", "free", "held", "is_shared", "is_told", "ports", "until", "whole"),
+        *("_ports", "counted", "first", "free", "held", "is_shared", "is_told", "slow"),
+        *("until", "whole"),
     )
 
-    def __init__(self, until: float, whole: float) -> None:
-        self.until = until
-        self.whole = whole
-        self.ports = _local_ports()
+    def __init__(self) -> None:
+        self.slow = 0
+        self.until = 0.0
+        self.whole = 0.0
+        self._ports: PortRange | None = None
         self.is_told = False
         self.is_shared = False
         self.first: int | None = None
@@ -83,6 +88,13 @@ class _Crowd:
         self.counted = 0.0
         self.held: dict[int, float] = {}
         self.free = 0.0
+
+    @property
+    def ports(self) -> PortRange:
+        """The ports that connect(2) chooses from, as they were at the first look."""
+        if self._ports is None:
+            self._ports = _local_ports()
+        return self._ports
 
 
 class SourcePorts:
@@ -113,26 +125,34 @@ class SourcePorts:
         *,
         reserved_port: bool = False,
         client: str | None = None,
+        traffic_class: int = 0,
     ) -> tuple[_socket.socket, int]:
         """Begin a connection as `dial.connect` does; EADDRNOTAVAIL says that no port was found.
 
         Raises NoShareError if it is for a *client*, an address, that has its share.
         """
         if reserved_port:
-            return dial.connect(host, port, source, reserved_port=True)
+            return dial.connect(host, port, source, reserved_port=True, traffic_class=traffic_class)
         server = host, port, source
         begun = self._clock()
         crowd = self._crowds.get(server)
         if crowd is not None and begun < crowd.until:
             if client is not None and self._is_over_share(client, server, crowd, begun):
                 raise NoShareError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
-            sock, error = dial.connect(host, port, source, ranges=self._ranges(crowd))
+            ranges = self._ranges(crowd)
+            sock, error = dial.connect(
+                host, port, source, ranges=ranges, traffic_class=traffic_class
+            )
         else:
-            sock, error = dial.connect(host, port, source)
-            if error == errno.EADDRNOTAVAIL or self._clock() - begun > SLOW:
-                crowd = self._note(
-                    server, whole=begun + PAUSE if error == errno.EADDRNOTAVAIL else 0
-                )
+            sock, error = dial.connect(host, port, source, traffic_class=traffic_class)
+            if error == errno.EADDRNOTAVAIL:
+                crowd = self._known(server)
+                crowd.until, crowd.whole = begun + CROWDED, begun + PAUSE
+                crowd.is_told = False
+            elif self._clock() - begun > SLOW:
+                self._count_slow(server, begun)
+            elif crowd is not None:
+                del self._crowds[server]
         if error == errno.EADDRNOTAVAIL and crowd is not None and not crowd.is_told:
             crowd.is_told = True
             _warn(server)
@@ -154,11 +174,17 @@ class SourcePorts:
         held = crowd.held.get(who, 0.0)
         return crowd.is_shared and held > 0 and held >= crowd.free
 
-    def _note(self, server: Server, whole: float) -> _Crowd:
-        self._crowds.pop(server, None)
+    def _count_slow(self, server: Server, now: float) -> None:
+        crowd = self._known(server)
+        crowd.slow += 1
+        if crowd.slow >= RUN:
+            crowd.until, crowd.is_told = now + CROWDED, False
+
+    def _known(self, server: Server) -> _Crowd:
+        crowd = self._crowds.pop(server, None) or _Crowd()
         if len(self._crowds) >= MOST:
             del self._crowds[next(iter(self._crowds))]
-        crowd = self._crowds[server] = _Crowd(self._clock() + CROWDED, whole)
+        self._crowds[server] = crowd  # the last to be forgotten
         return crowd
 
     def _ranges(self, crowd: _Crowd) -> Iterator[PortRange | None]:
