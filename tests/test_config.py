@@ -92,6 +92,7 @@ def test_all_of_it_arrives() -> None:
         ports = "telnet"
         server = ["/usr/sbin/telnetd", "telnetd", "-h"]
         proxy = "v2"
+        dscp = true
         [timeouts]
         connect = 1.5
         idle = 0
@@ -143,6 +144,7 @@ def test_all_of_it_arrives() -> None:
         Limits(sessions=12, rate_per_client=1.5),
         Ports([(2121, 2121)]),
         proxy_v2=Ports([(23, 23)]),
+        dscp=Ports([(23, 23)]),
     )
     assert (settings.drain_timeout, settings.lame_duck) == (9, 2.5)
     assert (settings.log, settings.dns_workers) == ("json", 2)
@@ -169,6 +171,7 @@ BOUNDS = [
     ("udp", "flows", 0, MOST),
     ("udp", "flows_per_client", 0, MOST),
     ("udp", "mtu", 1280, 65535),
+    ("ping", "mtu", 1280, 65535),
     ("log", "sample", 1, MOST),
     ("log", "refusals", 0, MOST),
 ]
@@ -184,6 +187,7 @@ def test_the_bounds_of_a_whole_number(table: str, key: str, first: int, last: in
             "limits": settings.relay.limits,
             "log": settings.recording,
             "udp": settings.udp,
+            "ping": settings.ping,
             "dns": settings.dns,
         }
         if (table, key) == ("dns", "workers"):
@@ -226,9 +230,10 @@ def test_what_is_not_given_is_the_default() -> None:
 
 
 def test_all_about_connections_from_ipv4_arrives() -> None:
-    relay = read(f'{MAP}[maps]\nftp = "2121"\nsource = "gateway"\nproxy = "v1"').relay
+    relay = read(f'{MAP}[maps]\nftp = "2121"\nsource = "gateway"\nproxy = "v1"\ndscp = true').relay
     assert relay.v4_to_v6.ftp == Ports([(2121, 2121)])
     assert (relay.v4_to_v6.source, relay.v4_to_v6.proxy) == ("gateway", "v1")
+    assert relay.v4_to_v6.dscp
 
 
 def test_all_about_datagrams_arrives() -> None:
@@ -241,16 +246,19 @@ def test_all_about_datagrams_arrives() -> None:
         flows = 5
         flows_per_client = 4
         mtu = 1400
+        dscp = false
         [ping]
         timeout = 60
         rate = 1
         rate_per_client = 1.5
+        mtu = 1500
         [log]
         refusals = 3
     """
     settings = read(f"{SERVICE}{text}")
-    assert settings.udp == UdpSettings(120, 1, Ports([(7, 7), (53, 53)]), "endpoint", 5, 4, 1400)
-    assert settings.ping == PingSettings(60, 1, 1.5)
+    ports = Ports([(7, 7), (53, 53)])
+    assert settings.udp == UdpSettings(120, 1, ports, "endpoint", 5, 4, 1400, False)
+    assert settings.ping == PingSettings(60, 1, 1.5, 1500)
     assert settings.recording == Recording(refusals=3)
     for table in ("udp", "ping"):
         assert getattr(read(f"{SERVICE}[{table}]\nenabled = false"), table) is None
@@ -346,6 +354,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ("[limits]\nrate = true", 2, "true is not a number"),
         ("[limits]\nsessions = 1.5", 2, "not a whole number"),
         ("[limits]\nrate = 0.1", 1, "limits: 0.1 new sessions a second are none"),
+        (f"{SERVICE}encrypted_data = false", 3, "service.encrypted_data: there is no port of FTP"),
         ("[dns]\nlisten = '::'", 2, "not a list in brackets"),
         ("[dns]\nmixed_case = 1", 2, "1 is not true or false"),
         # values

@@ -68,6 +68,8 @@ def _service(service: Service) -> str:
         parts.append(f"local server {service.local_server.path}")
     if service.proxy:
         parts.append(f"told their clients by PROXY {service.proxy}")
+    if service.dscp:
+        parts.append("with their clients' DSCP")
     return ", ".join(parts)
 
 

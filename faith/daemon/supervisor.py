@@ -251,16 +251,17 @@ class Supervisor:
         close_others([self._log, *kept])
 
     def _handle_sigchld(self) -> None:
-        self._liveness.reap(self._upgrades.reaped)
+        self._liveness.reap(self._upgrades.reaped, self._relaying.local_service.reaped)
 
     # -- changes -----------------------------------------------------------------------------
 
     def _tables_changed(self) -> None:
         """Follow prefixes that come and go, and the gateway's own addresses."""
-        if self._watch.drain():
+        mapped_networks = self._relaying.mapped_networks
+        if self._watch.drain(mapped_networks.knows):
             self._repair.look()
             try:
-                self._relaying.mapped_networks.look_at_routes()
+                mapped_networks.look_at_routes()
                 self._policy.follow_kernel()
             except (FaithError, OSError) as error:
                 log.error("a change of the prefixes is not followed: %s", error)

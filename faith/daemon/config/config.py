@@ -27,6 +27,7 @@ from faith.daemon.config.tables import Document
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
+from faith.datagram.fragments import LEAST_MTU, MOST_MTU
 from faith.datagram.ping.identifiers import TIMEOUT
 from faith.datagram.ping.ping_server import PingSettings
 from faith.datagram.udp import flows
@@ -58,6 +59,7 @@ CONTROL = "/run/faith/control.sock"
 """The control socket, where the file names none."""
 DRAIN_TIMEOUT = 30.0
 MOST_WORKERS = 1024
+_MTU = whole(LEAST_MTU, MOST_MTU)
 
 
 def _keys(settings: type[flows.UdpSettings | PingSettings]) -> list[str]:
@@ -73,9 +75,9 @@ _DNS_SINGLE = ("layout", "serve_stale", "mixed_case", "authorities", "workers", 
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
     "prefix": ("address", "layout", "via"),
-    "service": ("ports", "alg", "server", "proxy"),
+    "service": ("ports", "alg", "server", "proxy", "encrypted_data", "dscp"),
     "map": ("v4", "v6", *static_map.OPTIONS),
-    "maps": ("file", "source", "proxy", "ftp"),
+    "maps": ("file", "source", "proxy", "ftp", "dscp"),
     "access": ("file", "rules"),
     "source": address_pools.KEYS,
     "limits": tuple(field.name for field in fields(Limits)),
@@ -137,14 +139,17 @@ def read(toml: str, file: str) -> Settings:
             lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
             limits=limits,
             ftp=union(service.ftp for service in services),
+            unencrypted_data=union(one.ftp for one in services if not one.encrypted_data),
             rsh=union(service.rsh for service in services),
             rlogin=union(service.rlogin for service in services),
             proxy_v1=union(service.introduced(V1) for service in services),
             proxy_v2=union(service.introduced(V2) for service in services),
+            dscp=union(service.ports for service in services if service.dscp),
             v4_to_v6=V4ToV6Settings(
                 ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6.ftp),
                 source=maps.take("source", choice(SOURCES), usual.v4_to_v6.source),
                 proxy=maps.take("proxy", choice(VERSIONS), None),
+                dscp=maps.take("dscp", flag, usual.v4_to_v6.dscp),
             ),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
@@ -223,10 +228,16 @@ def _service(table: Table) -> Service:
             raise table.fault(str(error), "server") from error
     alg = table.take("alg", choice(ALGS), ALGS[0])
     proxy = table.take("proxy", choice(VERSIONS), None)
+    encrypted_data = table.take("encrypted_data", flag, True)
+    dscp = table.take("dscp", flag, False)
+    local_server = LocalServer.of(words) if words else None
     try:
-        return Service(name, ports, alg, LocalServer.of(words) if words else None, proxy)
+        service = Service(name, ports, alg, local_server, proxy, encrypted_data, dscp)
     except ConfigError as error:
         raise table.fault(error.message, "proxy") from error
+    if not encrypted_data and not service.ftp:
+        raise table.fault("there is no port of FTP in this service", "encrypted_data")
+    return service
 
 
 def _on(table: Table, key: str) -> str:
@@ -328,7 +339,8 @@ def _udp(table: Table, client_length: int) -> flows.UdpSettings | None:
             filtering=table.take("filtering", choice(flows.FILTERINGS), usual.filtering),
             flows=table.take("flows", limit, usual.flows),
             flows_per_client=table.take("flows_per_client", limit, usual.flows_per_client),
-            mtu=table.take("mtu", whole(flows.LEAST_MTU, flows.MOST_MTU), usual.mtu),
+            mtu=table.take("mtu", _MTU, usual.mtu),
+            dscp=table.take("dscp", flag, usual.dscp),
             client_length=client_length,
         )
     except ConfigError as error:
@@ -349,6 +361,7 @@ def _ping(table: Table, client_length: int) -> PingSettings | None:
         timeout=table.take("timeout", seconds, usual.timeout),
         rate=table.take("rate", number, usual.rate),
         rate_per_client=table.take("rate_per_client", number, usual.rate_per_client),
+        mtu=table.take("mtu", _MTU, usual.mtu),
         client_length=client_length,
     )
     if settings.timeout < TIMEOUT:

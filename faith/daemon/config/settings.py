@@ -40,7 +40,9 @@ class Service:
     """Ports that are relayed alike; *name* is the operator's name for them.
 
     *local_server* serves connections to the gateway's own addresses.  *proxy* is the version of the
-    PROXY protocol that the servers of these ports expect, or None.  Raises ConfigError.
+    PROXY protocol that the servers of these ports expect, or None.  With *encrypted_data* a client
+    may connect to all ports above 1023 of a server while it has encrypted FTP there.  With *dscp*
+    servers are connected with the DSCP of the client's connection.  Raises ConfigError.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Service:
     alg: str = "auto"
     local_server: LocalServer | None = None
     proxy: str | None = None
+    encrypted_data: bool = True
+    dscp: bool = False
 
     def __post_init__(self) -> None:
         spoken = self.ftp | self.rsh

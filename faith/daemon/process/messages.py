@@ -74,6 +74,17 @@ class Done(Message):
     """The end of a request of the child, done or failed; with the listener if one was opened."""
 
 
+class LocalRefused(Message):
+    """The connection of `Local` from *client* to the gateway's own *address* was reset; *why* is
+    for the record."""
+
+    client: str
+    client_port: int
+    address: str
+    port: int
+    why: str
+
+
 class Serve(Message):
     """The process is to begin to serve."""
 
@@ -99,7 +110,19 @@ class Stop(Message):
 
 
 Order = (
-    Heartbeat | State | Sessions | Kill | Sock | Done | Serve | Give | Take | Drain | Resume | Stop
+    Heartbeat
+    | State
+    | Sessions
+    | Kill
+    | Sock
+    | Done
+    | LocalRefused
+    | Serve
+    | Give
+    | Take
+    | Drain
+    | Resume
+    | Stop
 )
 
 

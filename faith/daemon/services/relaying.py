@@ -99,7 +99,11 @@ class Relaying:
             settings.workers, lambda: self._policy.prefixes, lambda: self._policy.networks
         )
         self._undo.callback(self._data.close)
-        handlers = {**self._data.handlers, **LocalService(lambda: self._settings).handlers}
+        self._tables = Tables(settings.workers + 1)
+        self.local_service = LocalService(
+            settings, Admission(settings.relay.limits, self._tables, settings.workers)
+        )
+        handlers = {**self._data.handlers, **self.local_service.handlers}
         self.session_queries = SessionQueries(loop, lambda: self.pool.workers)
         self.pool = WorkerPool(
             loop,
@@ -134,7 +138,6 @@ class Relaying:
             self._handed_over,
         )
         self._undo.callback(self._let_predecessors_end)
-        self._tables = Tables(settings.workers)
         self._change_ports: Callable[[], None] = lambda: None
         self._serves = True  # else not before all workers are ready to
         self._prepared: Settings | None = None
@@ -152,6 +155,7 @@ class Relaying:
         Raises SetupError.
         """
         self._settings = settings
+        self.local_service.apply(settings)
         self._policy = policy
         if not policy.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
@@ -172,6 +176,7 @@ class Relaying:
         demand(inherited["same"], self._same(inherited["data"]))
         if not on_trial:
             self._draining.adopt(inherited["workers"])
+            self.local_service.adopt(inherited.get("local_servers", []))
         self._serves = False
         self.steering = self._undo.enter_context(steering.adopt(inherited["steering"]))
         self.steering.deal(settings.workers)
@@ -312,6 +317,7 @@ class Relaying:
         """Have the workers apply the settings that were prepared."""
         if self._prepared:
             self._settings, self._prepared = self._prepared, None
+            self.local_service.apply(self._settings)
             self._desire_settings()
 
     def drop(self) -> None:
@@ -359,6 +365,7 @@ class Relaying:
             settings.recording,
             self._leases.use,
             self._serves,
+            settings.workers,
         )
         work(task, channel, self._log)
 
@@ -418,6 +425,7 @@ class Relaying:
             "steering": self.steering.state(),
             "data": self._data.state(),
             "inward": self.mapped_networks.state(),
+            "local_servers": self.local_service.state(),
             "workers": as_left(self._workers()),
         }
 

@@ -41,7 +41,8 @@ def other_services(
             close_inherited(left)
             return None
         area, life, given = metric_areas.area, metric_areas.condition, passed.copies("metrics")
-        return Admin(loop, settings.metrics, area, life, settings.user, leave, left, given)
+        length = settings.relay.limits.prefix_length
+        return Admin(loop, settings.metrics, area, life, settings.user, leave, left, given, length)
 
     def names(settings: Settings, left: Any) -> DnsWorkers | None:
         if settings.dns is None:

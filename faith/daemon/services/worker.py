@@ -25,6 +25,7 @@ from faith.daemon.process.messages import (
     Kill,
     Killed,
     Local,
+    LocalRefused,
     OpenPinhole,
     Ready,
     Resume,
@@ -55,6 +56,7 @@ from faith.relay.alg.supervisor_requests import SupervisorRequests
 from faith.relay.alg.tls_sessions import TlsSessions
 from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
+from faith.relay.tcp.session_shares import SessionShares, places
 from faith.translation.address import V4, V6, number
 from faith.translation.destination import no_leases
 from faith.translation.directions import V4_TO_V6
@@ -89,7 +91,7 @@ class Task:
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
     mapped address.  *leases* looks up the leases of a pool.  The worker *serves* from its start on,
-    or else once the supervisor orders it to.
+    or else once the supervisor orders it to; it is one of so many *workers*.
     """
 
     listeners: Sequence[_socket.socket]
@@ -103,6 +105,7 @@ class Task:
     recording: Recording
     leases: LeaseLookup = no_leases
     serves: bool = True
+    workers: int = 1
 
 
 def work(task: Task, channel: ProcessChannel, log_handler: Log) -> None:
@@ -155,6 +158,8 @@ class RelayProcess:
             Supervised(self._pools, secured, self._ask_for_pinhole),
             task.counters,
             task.admission,
+            SessionShares(places(len(task.listeners)), task.relay.limits.prefix_length),
+            task.workers,
             begun=self._records.begun,
             idle=loop.stop,
         )
@@ -174,6 +179,9 @@ class RelayProcess:
                 Resume: lambda order, _: self._resume(),
                 Sock: self._take_socket,
                 Done: self._take_answer,
+                LocalRefused: lambda order, _: self._relay.report_refused(
+                    (order.client, order.client_port), order.address, order.port, order.why
+                ),
                 Serve: lambda order, _: self._serve(),
                 Give: self._give,
                 Take: self._take,
@@ -211,7 +219,7 @@ class RelayProcess:
         known, prefixes = self._relay.policy.maps, self._relay.policy.prefixes
         inputs = PolicyInputs.loads(text, known if is_change else NO_MAPS)
         self._relay.policy = inputs.policy(self._leases)
-        if inputs.maps is not known and inputs.maps != known:
+        if inputs.maps is not known:
             MapRemoval(self._loop, self._relay, known)
         if {*prefixes} - {*inputs.prefixes}:
             self._loop.call_later(GONE_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)

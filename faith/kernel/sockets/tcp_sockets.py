@@ -65,6 +65,16 @@ _TRANSPARENT = {
     _socket.AF_INET: (_socket.IPPROTO_IP, IP_TRANSPARENT),
     _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
 }
+_CLASSES = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, 13, 9),  # IP_RECVTOS, IP_PKTOPTIONS
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, _socket.IPV6_RECVTCLASS, 6),  # IPV6_2292PKTOPTIONS
+}
+_TRAFFIC_CLASS = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, _socket.IP_TOS),
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, _socket.IPV6_TCLASS),
+}
+_CLASS_AT, _CLASS_END = _socket.CMSG_LEN(0), _socket.CMSG_LEN(4)
+_DSCP = 0xFC
 _SOCKADDR_IN6 = struct.Struct("!2xH4x16s4x")
 _RESERVED = range(512, 1024)  # as rresvport(3) and KAME's -p have it
 _ABORT = struct.pack("=ii", 1, 0)
@@ -217,6 +227,23 @@ def original_destination(sock: _socket.socket) -> tuple[bytes, int]:
     answer = sock.getsockopt(_socket.IPPROTO_IPV6, IP6T_SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
     port, address = _SOCKADDR_IN6.unpack(answer)
     return address, port
+
+
+def dscp_of(sock: _socket.socket) -> int:
+    """Return the traffic class, without ECN, with which the peer of an accepted *sock* connected.
+
+    It is 0 for an IPv4 socket that has connected itself: the kernel keeps no TOS then.
+    """
+    level, receive, options = _CLASSES[sock.family]
+    sock.setsockopt(level, receive, 1)
+    found = sock.getsockopt(level, options, _socket.CMSG_SPACE(4))
+    sock.setsockopt(level, receive, 0)  # else the kernel keeps a copy of every IPv6 segment
+    return int.from_bytes(found[_CLASS_AT:_CLASS_END], sys.byteorder) & _DSCP
+
+
+def set_traffic_class(sock: _socket.socket, traffic_class: int) -> None:
+    """Send with *traffic_class* from now on; ECN stays what the kernel has negotiated."""
+    sock.setsockopt(*_TRAFFIC_CLASS[sock.family], traffic_class)
 
 
 def reset(sock: _socket.socket) -> None:
