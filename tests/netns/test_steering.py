@@ -200,7 +200,7 @@ def test_one_whose_port_was_taken_meanwhile_stays_paused(arrive: Arrive) -> None
         for port, listener in zip((80, 81), steered.listeners[0], strict=True):
             with (
                 socket.create_connection((MAPPED, port), timeout=5) as client,
-                accept_soon(listener) as accepted,
+                accepted_by(listener) as accepted,
             ):
                 with pytest.raises(BlockingIOError):
                     accepted.recv(100, socket.MSG_DONTWAIT)  # it is not at its end
@@ -208,7 +208,7 @@ def test_one_whose_port_was_taken_meanwhile_stays_paused(arrive: Arrive) -> None
                 assert accepted.recv(100) == b"hello"
 
 
-def accept_soon(listener: _socket.socket) -> socket.socket:
+def accepted_by(listener: _socket.socket) -> socket.socket:
     """Accept one connection."""
     select.select([listener], [], [], 5)
     return socket.socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]
