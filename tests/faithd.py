@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from faith.lab import wait_until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Sequence
 
     from faith.lab import Host
@@ -40,7 +41,7 @@ class Faithd:
         self.output = output
         workers = [] if "--config" in arguments else ["--workers", "2"]
         with output.open("wb") as file:
-            self.process = gateway.popen(
+            self.process: subprocess.Popen[str] = gateway.popen(
                 [*by, *FAITHD, "-F", *workers, *arguments],
                 stderr=file,
                 env={**ENVIRONMENT, **environment},

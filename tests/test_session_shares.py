@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from faith.relay.tcp import session_shares
 from faith.relay.tcp.accounting import Accounting
+from faith.relay.tcp.admission import Admission, Limits, Tables
 from faith.relay.tcp.relay_counters import Counters
 from faith.relay.tcp.session_shares import SessionShares, places
-from faith.translation.reasons import CLIENT_SHARE
+from faith.translation.reasons import CLIENT, CLIENT_SHARE
 
 if TYPE_CHECKING:
     import pytest
@@ -92,6 +93,18 @@ def test_a_full_table_has_the_oldest_dial_of_the_greediest_make_room() -> None:
     assert len(house.shares) == sum(SIZES)
     assert house.come("2001:db8:0::1") == CLIENT_SHARE, "it has more than an equal share"
     assert house.fill("2001:db8:ff::1") == 7, "64 places among 8 clients are 8 each"
+
+
+def test_who_is_beyond_a_limit_displaces_nobody() -> None:
+    tables = Tables(1)
+    house = crowded(dials=True)
+    limits = Admission(Limits(sessions_per_client=1), tables, 0)
+    accounting = Accounting(Counters(), limits, house.shares, house._displace)
+    limits.keep("2001:db8:ff::1")
+    assert accounting.excess("2001:db8:ff::1", 1.0) == CLIENT
+    assert len(house.dialling) == SIZES[0]
+    assert accounting.excess("2001:db8:fe::1", 1.0) is None
+    assert len(house.dialling) == SIZES[0] - 1
 
 
 def test_established_sessions_are_not_displaced() -> None:

@@ -21,6 +21,7 @@ from faith.lab.topology import PREFIX, SERVER
 from faith.translation.prefix import Prefix
 from tests.faithd import Faithd
 from tests.netns import service, steered
+from tests.netns.journal import Journal
 from tests.netns.service import PORT, Echo
 
 if TYPE_CHECKING:
@@ -198,3 +199,10 @@ def listener(lab: ThreeHosts) -> Iterator[socket.socket]:
     with service.listener(lab.server, PORT) as made:
         made.settimeout(5)
         yield made
+
+
+@pytest.fixture
+def journal(need: Callable[[str], str]) -> Iterator[Journal]:
+    journald, journalctl = need("/lib/systemd/systemd-journald"), need("journalctl")
+    with contextlib.closing(Journal(journald, journalctl)) as journal:
+        yield journal

@@ -7,13 +7,16 @@ import contextlib
 import ftplib
 import io
 import random
+import subprocess
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import dns.exception
 import dns.message
 import dns.query
+import pytest
 
 from faith.errors import FaithError
 from faith.lab.topology import GATEWAY_V6
@@ -35,7 +38,10 @@ BULK_EVERY, BULK = 40, 4 << 20
 """Of so many short sessions one is long, with so many bytes each way."""
 FILE = random.Random(21).randbytes(300_007)
 """What goes by FTP."""
-FAILURES = (OSError, EOFError, AssertionError, ftplib.Error, FaithError, dns.exception.DNSException)
+FAILURES = (
+    *(OSError, EOFError, AssertionError, subprocess.CalledProcessError, subprocess.TimeoutExpired),
+    *(ftplib.Error, FaithError, dns.exception.DNSException),
+)
 """What is raised by something that did not go as it should."""
 
 
@@ -107,6 +113,9 @@ class Stays:
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
         self._load = load.Load()
+        self._begun = 0
+        self.there: Counter[Way] = Counter()
+        """How many there are now."""
 
     @property
     def moved(self) -> int:
@@ -120,8 +129,9 @@ class Stays:
     async def begin(self, way: Way, count: int, group: asyncio.TaskGroup) -> None:
         """Have so many more."""
         pairs = await asyncio.to_thread(load.connections, way, count)
-        for number, pair in enumerate(pairs):
-            group.create_task(self._stay(way, number, *pair))
+        for pair in pairs:
+            group.create_task(self._stay(way, self._begun, *pair))
+            self._begun += 1
 
     async def _stay(
         self, way: Way, number: int, client: socket.socket, server: socket.socket
@@ -129,13 +139,41 @@ class Stays:
         kind = self._load.kinds[number % len(self._load.kinds)]
         ports = client.getsockname()[1], way.port
         outcome = Outcome("sessions that stayed", time.monotonic(), ports)
+        self.there[way] += 1
         with client, server:
             try:
                 await kind(client, server, random.Random(number))
             except* (OSError, AssertionError) as errors:
                 outcome.error = errors
+        self.there[way] -= 1
         outcome.ended = time.monotonic()
         self._tally.outcomes.append(outcome)
+
+
+class Actor(threading.Thread):
+    """Somebody who does something to the gateway all the time, in a thread of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: BaseException | None = None
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except (*FAILURES, LookupError, ValueError, pytest.fail.Exception) as error:
+            self.failure = error
+
+    def stop(self) -> None:
+        """Do no more; raises what has gone wrong."""
+        self._over.set()
+        self.join(120)
+        if self.failure:
+            raise self.failure
+
+    def _work(self) -> None:
+        """Do it until it is over."""
+        raise NotImplementedError
 
 
 class Clients:

@@ -9,18 +9,21 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import subprocess
+
     from faith.lab import ThreeHosts
-    from tests.faithd import Faithd
 
 _NET = Path("/proc/thread-self/net")
 """Of the thread's own namespace: the kernel's tables of sockets."""
 _TCP = "tcp", "tcp6"
+_UDP = "udp", "udp6"
 _INODE = 9
 """Its column in all of them."""
 _LISTENING = "0A"
+_TO_NAMES = ":0035"
 _OF_PORT = {53: "name server", 9064: "metrics"}
 """Which process listens there and nowhere else."""
 
@@ -44,10 +47,20 @@ class Connection:
     inode: str
 
 
+class Daemon(Protocol):
+    """A faithd: its supervisor and its children."""
+
+    @property
+    def process(self) -> subprocess.Popen[str]: ...
+
+    @property
+    def workers(self) -> list[int]: ...
+
+
 class Footprint:
     """Looks at the processes of *faithd* on the gateway of *lab*, whenever it is told to."""
 
-    def __init__(self, lab: ThreeHosts, faithd: Faithd) -> None:
+    def __init__(self, lab: ThreeHosts, faithd: Daemon) -> None:
         self._lab = lab
         self._faithd = faithd
         self._samples: dict[int, list[Sample]] = {}
@@ -138,6 +151,12 @@ def connections(lab: ThreeHosts) -> list[Connection]:
             port, peer = (int(one.rpartition(":")[2], 16) for one in line[1:3])
             found.append(Connection(port, peer, line[3], line[_INODE]))
     return found
+
+
+def asking(lab: ThreeHosts) -> list[str]:
+    """The gateway's UDP sockets that are connected to port 53: a name server asks others there."""
+    lines = (line for table in _UDP for line in _lines(lab, table))
+    return [line[_INODE] for line in lines if line[2].endswith(_TO_NAMES)]
 
 
 def _lines(lab: ThreeHosts, table: str) -> list[list[str]]:

@@ -126,7 +126,11 @@ def connections(
         listener.settimeout(10)
         for _ in range(count):
             client = way.connection()
-            server, _ = listener.accept()
+            try:
+                server, _ = listener.accept()
+            except OSError:
+                client.close()
+                raise
             for sock in (client, server):
                 sock.setblocking(blocking)
             pairs.append((client, server))

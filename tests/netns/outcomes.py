@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -24,13 +25,21 @@ class Outcome:
 
 @dataclass
 class Death:
-    """A worker's, and the ports of the sessions that it had."""
+    """The end of a process, and what may be lost with it: nothing else may.
 
-    at: float = 0.0
+    That is the sessions with these *ports*, and whatever begins with one of *kinds* and was under
+    way before the clients of that kind were served again, at *until*.
+    """
+
+    at: float
     ports: frozenset[tuple[int, int]] = frozenset()
+    kinds: tuple[str, ...] = ()
+    until: float = math.inf
 
     def took(self, one: Outcome) -> bool:
-        return one.ports in self.ports and one.begun <= self.at <= one.ended
+        if one.ports in self.ports and one.begun <= self.at <= one.ended:
+            return True
+        return one.what.startswith(self.kinds) and one.begun <= self.until and one.ended >= self.at
 
 
 @dataclass
@@ -38,15 +47,19 @@ class Tally:
     """What became of it all."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    death: Death = field(default_factory=Death)
+    deaths: list[Death] = field(default_factory=list)
+
+    def took(self, one: Outcome) -> bool:
+        """Return whether *one* was of a process that was killed."""
+        return any(death.took(one) for death in self.deaths)
 
     def lost(self) -> list[Outcome]:
-        """What failed, and was not of the worker that was killed."""
-        return [one for one in self.outcomes if one.error and not self.death.took(one)]
+        """What failed, and was of no process that was killed."""
+        return [one for one in self.outcomes if one.error and not self.took(one)]
 
     def text(self) -> str:
         done = Counter(one.what for one in self.outcomes)
-        victims = [one for one in self.outcomes if self.death.took(one)]
+        victims = [one for one in self.outcomes if self.took(one)]
         cut = sum(one.error is not None for one in victims)
         kinds = ", ".join(f"{count:,} {what}" for what, count in done.items())
-        return f"{kinds}; {len(victims)} were the killed worker's, of which {cut} were cut"
+        return f"{kinds}; {len(victims)} were of killed processes, of which {cut} were cut"

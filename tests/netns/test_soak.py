@@ -6,7 +6,6 @@ FAITH_SOAK_SECONDS says how long; the output has the figures.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -18,13 +17,24 @@ import pytest
 
 from faith.cli import control_client, sessions, upgrade
 from faith.lab import wait_until
-from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
 from tests.netns import abuse, load
-from tests.netns.crowd import FAILURES, FILE, Clients, Stays, Visits
-from tests.netns.datagrams import AGAIN, Askers, Flow, FlowEcho, Flows, UdpLine
-from tests.netns.footprint import Footprint, connections, sockets
-from tests.netns.ftp_server import FtpServer
+from tests.netns.crowd import Actor, Clients, Stays, Visits
+from tests.netns.datagrams import AGAIN, Askers, Flow, Flows
+from tests.netns.endurance import (
+    BY_MAP,
+    CHANGES,
+    FAITH_TOML,
+    HOST,
+    MAPPED,
+    SILENT_PORT,
+    STAYING_PORT_BY_MAP,
+    flowing,
+    halt,
+    serving,
+    sessions_of,
+    ways,
+)
+from tests.netns.footprint import Footprint, asking
 from tests.netns.gateway import Gateway, metrics, reread
 from tests.netns.outcomes import NO_PORTS, Death, Outcome, Tally
 from tests.netns.way import inward, outward
@@ -34,7 +44,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.lab import ThreeHosts
-    from tests.netns.way import Way
 
 SECONDS = float(os.environ.get("FAITH_SOAK_SECONDS", "120"))
 """How long the load lasts: docs/faults.rst has the figures of half an hour."""
@@ -52,53 +61,6 @@ STOCK = 3
 """Sockets by which a worker's stock for FTP may be smaller than when it is whole."""
 PAST = 0
 """Descriptors by which each has the numbers of the program before; the supervisor has one more."""
-SILENT_PORT = 9
-"""Of the server: it says nothing."""
-BY_MAP, STAYING_PORT_BY_MAP, ECHO = 8, 2424, 5555
-"""Further ports: of the mapped host's, for sessions that are short and that stay, and of UDP."""
-HOST, MAPPED = "fd00:6::77", "192.0.2.102"
-"""The mapped host's address, and the one that stands for it.
-
-It is the client's host, which prefers its other address when it connects: that of no map.
-"""
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 1 IN A {SERVER}
-"""
-FAITH_TOML = f"""
-workers = 2
-[[prefix]]
-address = "{PREFIX}"
-[[service]]
-ports = "ftp"
-[[service]]
-ports = "{abuse.PORT},{SILENT_PORT},{load.PORT}"
-[limits]
-sessions = 5000
-sessions_per_client = 5000
-rate_per_prefix = 1000
-[udp]
-short_ports = "53,123,{ECHO}"
-[ping]
-[[map]]
-v4 = "{MAPPED}"
-v6 = "{HOST}"
-[dns]
-listen = ["[{GATEWAY_V6}]:53"]
-forward = ["{SERVER}"]
-[metrics]
-listen = "[::1]:9064"
-[log]
-sample = 1000
-"""
-CLIENTS = "2001:db8:6::/48", f"{HOST}/128", "::ffff:192.0.2.0/120"
-CHANGES = (
-    "",
-    f"[access]\nrules = {[f'{client} permit 192.0.2.0/24' for client in CLIENTS]}\n",
-    "[timeouts]\nidle = 600\nhalf_closed = 600\n",
-    "[timeouts]\nidel = 600\n",
-)
-"""What the file has besides, by turns; the last is a mistake."""
 SENT_ON = {
     "datagrams": ['faith_udp_datagrams_total{to="v4"}', 'faith_udp_datagrams_total{to="v6"}'],
     "pings": ["faith_ping_requests_total", "faith_ping_replies_total"],
@@ -121,31 +83,16 @@ EXPECTED = (
 )
 
 
-class Operator(threading.Thread):
+class Operator(Actor):
     """Asks, reloads, ends sessions, kills a worker and upgrades the program."""
 
     def __init__(self, lab: ThreeHosts, faithd: Gateway, tally: Tally) -> None:
         super().__init__()
         self.upgraded = threading.Event()
-        self.failure: BaseException | None = None
         self.commands = 0
         self._lab = lab
         self._faithd = faithd
         self._tally = tally
-        self._over = threading.Event()
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except (*FAILURES, pytest.fail.Exception) as error:
-            self.failure = error
-
-    def stop(self) -> None:
-        """Do no more; raises what has gone wrong."""
-        self._over.set()
-        self.join(60)
-        if self.failure:
-            raise self.failure
 
     def _work(self) -> None:
         begun = time.monotonic()
@@ -183,12 +130,8 @@ class Operator(threading.Thread):
         """Halt it first, so that it is known which sessions are its own."""
         named = Footprint(self._lab, self._faithd).processes()
         pid = named["worker 1"]
-        os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: _state(pid) == "T", 5, "it standing still")
-        own = sockets(pid)
-        had = (one for one in connections(self._lab) if one.inode in own)
-        ports = frozenset((one.peer, one.port) for one in had)
-        self._tally.death = Death(time.monotonic(), ports)
+        halt(pid)
+        self._tally.deaths.append(Death(time.monotonic(), sessions_of(self._lab, pid)))
         os.kill(pid, signal.SIGKILL)
         self._faithd.wait_said("another takes its place")
         wait_until(lambda: metrics(self._lab)["faith_workers"] == 2, 10, "another worker")
@@ -204,11 +147,6 @@ class Operator(threading.Thread):
 def _ports(session: sessions.Session) -> tuple[int, int]:
     client, to = (int(session[key].rpartition(":")[2]) for key in ("client", "mapped"))
     return client, to
-
-
-def _state(pid: int) -> str:
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(") ")[2][0]
 
 
 async def play(lab: ThreeHosts, tally: Tally, visits: Sequence[Visits], operator: Operator) -> None:
@@ -230,36 +168,9 @@ async def play(lab: ThreeHosts, tally: Tally, visits: Sequence[Visits], operator
 
 
 @pytest.fixture
-def servers(lab: ThreeHosts) -> Iterator[None]:
-    """The server's: for files, for names, and one that says nothing; and the mapped host."""
-    lab.client.links.add_address("to-gateway", f"{HOST}/128")
-    lab.gateway.links.add_route(f"{HOST}/128", CLIENT)
-    ftp = FtpServer(lab.server)
-    ftp.files["file"] = FILE
-    silent = lab.server.call(lambda: socket.create_server(("", SILENT_PORT), backlog=4096))
-    names = lab.server.call(lambda: NameServer(Zones(ZONE), SERVER, 53))
-    with contextlib.closing(ftp), names, silent:
-        yield
-
-
-@pytest.fixture
-def flows(lab: ThreeHosts, servers: None) -> Iterator[list[Flow]]:
-    """By UDP: two of the client's, one of the mapped host's, and one that comes by the map."""
-    way, by_map = ways(lab)
-    with contextlib.ExitStack() as stack:
-        echo, echo_by_map = (
-            stack.enter_context(contextlib.closing(FlowEcho(w))) for w in (way, by_map)
-        )
-        flows = [Flow(UdpLine(way, source), echo) for source in (CLIENT, CLIENT, HOST)]
-        flows.append(Flow(UdpLine(by_map), echo_by_map))
-        for flow in flows:
-            stack.enter_context(flow.line.sock)
+def flows(lab: ThreeHosts) -> Iterator[list[Flow]]:
+    with serving(lab), flowing(lab) as flows:
         yield flows
-
-
-def ways(lab: ThreeHosts) -> tuple[Way, Way]:
-    """Of datagrams."""
-    return outward(lab, ECHO), inward(lab, MAPPED, HOST, ECHO)
 
 
 def test_nothing_is_lost_and_nothing_grows(
@@ -303,7 +214,7 @@ def test_nothing_is_lost_and_nothing_grows(
     check_datagrams(told, tally)
     check_ports(lab, flows)
     wait_until(lambda: metrics(lab)["faith_udp_flows"] == 0, 15, "the end of the flows")
-    time.sleep(6)  # time: the name server closes a port that it asked from after 15 s at most
+    wait_until(lambda: not asking(lab), 30, "the end of the ports that the name server asked from")
     check_footprint(footprint, descriptors, begun)
     assert faithd.stop(20) == 0
 
@@ -315,7 +226,7 @@ def check_counted(told: dict[str, float], tally: Tally, operator: Operator) -> N
     others = [one for one in tally.outcomes if one.ports != NO_PORTS and one.ports[1] != 21]
     assert ended == len(others) + operator.commands + ftp
     assert not any(n for name, n in told.items() if name.startswith("faith_refusals_total"))
-    victims = [one for one in tally.outcomes if tally.death.took(one)]
+    victims = [one for one in tally.outcomes if tally.took(one)]
     assert told['faith_sessions_total{end="worker died"}'] >= len(victims) > 0
 
 

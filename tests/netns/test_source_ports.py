@@ -214,7 +214,9 @@ def test_a_client_that_has_its_share_of_a_crowded_servers_ports_gets_no_more(
     ]
     ports = SourcePorts(dialler.clock, shares, lambda: some, workers=2)
 
-    def is_refused(client: str, to: tuple[str, int] = CROWDED_SERVER) -> bool:
+    def is_refused(
+        client: str, to: tuple[str, int] | tuple[str, int, str] = CROWDED_SERVER
+    ) -> bool:
         try:
             sock, _ = ports.connect(*to, client=client)
         except NoShareError:
@@ -230,6 +232,16 @@ def test_a_client_that_has_its_share_of_a_crowded_servers_ports_gets_no_more(
     assert not is_refused(greedy, OTHER)
     assert not is_refused(modest)
     assert not is_refused(stranger)
+    own = "127.0.0.9"
+    route.source = own
+    dialler.clock.step = source_ports.SLOW * 2
+    assert not any(is_refused(greedy, (*CROWDED_SERVER, own)) for _ in range(RUN))
+    dialler.clock.step = 0.0
+    some[30:] = []
+    assert not is_refused(greedy, (*CROWDED_SERVER, own)), "the address may be its own"
+    assert not is_refused(stranger, (*CROWDED_SERVER, own))
+    assert is_refused(greedy, (*CROWDED_SERVER, own)), "it is not"
+    route.source = None
     some.clear()
     assert is_refused(greedy)
     dialler.clock.now += PAUSE

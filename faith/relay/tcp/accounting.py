@@ -56,10 +56,10 @@ class Accounting:
 
     def excess(self, client: str, now: float) -> str | None:
         """Return the reason to refuse a session of *client*, an address; None to admit it."""
-        shares = self.shares
-        if shares.taken >= shares.half and (why := self.over_share(client)):
+        if self._limited is not None and (why := self._limited.refuses(client, now)):
             return why
-        return self._limited.refuses(client, now) if self._limited is not None else None
+        shares = self.shares
+        return self.over_share(client) if shares.taken >= shares.half else None
 
     def excess_of_local(self, client: str, now: float) -> str | None:
         """As `excess`, for a connection to the gateway itself, which is passed on if admitted."""

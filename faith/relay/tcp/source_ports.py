@@ -67,10 +67,14 @@ class _Crowd:
     """A server that may be crowded: it is *until* a time, after so many *slow* connects in a row.
 
     It is searched in all ports again from *whole* on.  How many ports are *held* by each client,
-    and *free*, is estimated again from *counted* on.
+    and *free*, is estimated again from *counted* on.  A source address may be one client's alone:
+    it *is_shared* once another has come.
     """
 
-    __slots__ = ("_ports", "counted", "free", "held", "is_told", "slow", "until", "whole")
+    __slots__ = (
+        *("_ports", "counted", "first", "free", "held", "is_shared", "is_told", "slow"),
+        *("until", "whole"),
+    )
 
     def __init__(self) -> None:
         self.slow = 0
@@ -78,6 +82,9 @@ class _Crowd:
         self.whole = 0.0
         self._ports: PortRange | None = None
         self.is_told = False
+        self.is_shared = False
+        self.first: int | None = None
+        """The client that has come first."""
         self.counted = 0.0
         self.held: dict[int, float] = {}
         self.free = 0.0
@@ -161,8 +168,11 @@ class SourcePorts:
             crowd.counted = now + PAUSE
             crowd.held = _estimate(server, self._sample(), shares.taken)
             crowd.free = limit - sum(crowd.held.values())
-        held = crowd.held.get(shares.client(client), 0.0)
-        return held > 0 and held >= crowd.free
+        who = shares.client(client)
+        crowd.first = who if crowd.first is None else crowd.first
+        crowd.is_shared |= server[2] is None or who != crowd.first or len(crowd.held) > 1
+        held = crowd.held.get(who, 0.0)
+        return crowd.is_shared and held > 0 and held >= crowd.free
 
     def _count_slow(self, server: Server, now: float) -> None:
         crowd = self._known(server)
