@@ -9,6 +9,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING
 
+import dns.exception
 import dns.message
 import dns.query
 import pytest
@@ -96,12 +97,15 @@ def without_addresses(lab: ThreeHosts) -> None:
 
 def metrics_at(lab: ThreeHosts, address: str) -> bool:
     def read() -> bool:
-        with socket.create_connection((address, 9064), timeout=2) as sock:
+        with socket.create_connection((address, 9064), timeout=5) as sock:
             sock.sendall(b"GET /readyz HTTP/1.1\r\n\r\n")
             with sock.makefile("rb") as answer:
                 return answer.readline().startswith(b"HTTP/1.1 ")
 
-    return lab.gateway.call(read)
+    try:
+        return lab.gateway.call(read)
+    except OSError:  # the kernel makes an IPv6 address local some time after it was added
+        return False
 
 
 @pytest.mark.parametrize("address", [LATE_V4, LATE_V6])
@@ -111,7 +115,7 @@ def test_metrics(lab: ThreeHosts, start: Start, address: str, nonlocal_bind: boo
     said = f"no metrics at {address} until this host has that address"
     assert (said in faithd.said) != nonlocal_bind, "the kernel does not say so by ip_nonlocal_bind"
     arrives(lab, address)
-    assert metrics_at(lab, address)
+    wait_until(lambda: metrics_at(lab, address), 5, "an answer at the new address")
     assert faithd.stop() == 0
 
 
@@ -123,10 +127,16 @@ def test_names(lab: ThreeHosts, start: Start, address: str) -> None:
     arrives(lab, address)
     query = dns.message.make_query("old.example.", "AAAA")
     asking = lab.client if ":" in address else lab.server
-    reply = asking.call(lambda: dns.query.udp(query, address, timeout=5))
-    assert [str(one) for rrset in reply.answer for one in rrset] == [lab.mapped()]
-    reply = asking.call(lambda: dns.query.tcp(query, address, timeout=5))
-    assert [str(one) for rrset in reply.answer for one in rrset] == [lab.mapped()]
+
+    def told(ask: Callable[..., dns.message.Message]) -> bool:
+        try:
+            reply = asking.call(lambda: ask(query, address, timeout=2))
+        except (OSError, dns.exception.Timeout):  # as in `metrics_at`
+            return False
+        return [str(one) for rrset in reply.answer for one in rrset] == [lab.mapped()]
+
+    for ask in (dns.query.udp, dns.query.tcp):
+        wait_until(lambda ask=ask: told(ask), 10, "an answer at the new address")  # type: ignore[misc]
 
 
 @pytest.mark.usefixtures("echo")
@@ -147,11 +157,17 @@ def test_a_pool(lab: ThreeHosts, start: Start, tmp_path: Path) -> None:
     )
     lab.server.links.add_route("default", GATEWAY_V4)
     arrives(lab, GATEWAY_V4)
+    # Until it has read that the client is on a link of its own, it refuses.
+    wait_until(lambda: leased(lab), 5, "a lease")
+    with connect_from(lab.server, leased(lab)[0], MAP_PORT) as connection:
+        assert answers(connection)
+
+
+def leased(lab: ThreeHosts) -> list[str]:
+    """The addresses that the IPv6 host has for an IPv4 client."""
     query = dns.message.make_query("www.example.", "A")
     reply = lab.server.call(lambda: dns.query.udp(query, GATEWAY_V4, timeout=5))
-    (address,) = [str(one) for rrset in reply.answer for one in rrset]
-    with connect_from(lab.server, address, MAP_PORT) as connection:
-        assert answers(connection)
+    return [str(one) for rrset in reply.answer for one in rrset]
 
 
 @pytest.mark.usefixtures("echo")
