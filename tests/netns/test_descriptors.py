@@ -63,7 +63,7 @@ SHARED = {
     "worker": WORKER,
     "other worker": WORKER,
     "name server": "log pool",
-    "ping server": "log nfnetlink raw raw6",
+    "ping server": "log nfnetlink raw raw6 raw6",
     "UDP server": "log raw raw raw6 raw6 raw6 udp udp6",
     "admin listener": "log tcp6",
 }
