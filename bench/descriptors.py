@@ -21,6 +21,9 @@ def allow_many() -> None:
 
 
 def most_sessions() -> int:
-    """The sessions that one process can relay, in hundreds."""
+    """The sessions that one process can relay for one client, in hundreds.
+
+    A relay with shares lets one client have half of what it has descriptors for.
+    """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (limit - _SPARE) // 200 * 100
+    return (limit - _SPARE) // 400 * 100

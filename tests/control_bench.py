@@ -107,7 +107,9 @@ class Bench:
         routing: Any = SimpleNamespace(
             find=lambda client, mapped, port: Route(mapped, "127.0.0.1", "127.0.0.1")
         )
-        data = DataConnections(self.loop, routing, SourcePorts(), self.begin, self.refuse)
+        data = DataConnections(
+            self.loop, routing, SourcePorts(), self.begin, self.refuse, lambda *_: 0
+        )
         self._all.append(Ftp(self.loop, self.plane, routing, supervised, data, self.counters))
         return self._all[-1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -15,13 +15,15 @@ from faith.daemon.observe.health import RelayHealth
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.messages import pair
 from faith.daemon.services import admin
-from faith.daemon.services.admin import CLIENTS, Admin, Pages, _listening, _serve
+from faith.daemon.services.admin import CLIENTS, Admin, Pages, Visits, _listening, _serve
 from faith.errors import SetupError
 from faith.kernel.process.capabilities import default_user
 from faith.kernel.shared.shared_counters import Area
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from faith.translation.shares import Place
 
 AREA = Area([health.LAYOUT], 1)
 
@@ -83,12 +85,12 @@ def test_nonsense_finds_nothing(head: bytes) -> None:
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[int]:
     """The port of a listener that serves."""
-    sock = _listening("::1", 0)
+    sock = _listening("::", 0)
     port = sock.getsockname()[1]
     ours, theirs = pair()
     told, _ = pages()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_serve(sock, told, theirs))
+        tasks.create_task(_serve(sock, told, theirs, Visits()))
         yield port
         ours.close()
     theirs.close()
@@ -147,22 +149,79 @@ def test_an_answer_arrives_although_the_client_says_more_than_is_read() -> None:
     assert exchange(much).startswith(b"HTTP/1.1 431 ")
 
 
-def test_more_clients_than_there_is_room_for_are_turned_away() -> None:
-    async def run() -> bytes:
+async def is_served(port: int) -> bool:
+    """Return whether a client is answered, and not turned away."""
+    reader, writer = await asyncio.open_connection("::1", port)
+    answer = b""
+    with contextlib.suppress(ConnectionError):
+        writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+        answer = await reader.read()
+    writer.close()
+    return answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_with_half_of_the_places_is_turned_away_and_those_it_has_go_on() -> None:
+    async def run() -> None:
         async with serving() as port:
-            waiting = [await asyncio.open_connection("::1", port) for _ in range(CLIENTS)]
-            await asyncio.sleep(0.1)
-            reader, writer = await asyncio.open_connection("::1", port)
-            with contextlib.suppress(ConnectionResetError):
-                assert await reader.read() == b""
-            writer.close()
-            waiting[0][1].write(b"GET /healthz HTTP/1.1\r\n\r\n")
-            answer = await waiting[0][0].read()
+            waiting = [await asyncio.open_connection("::1", port) for _ in range(CLIENTS // 2)]
+            assert not await is_served(port)
+            reader, writer = waiting[0]
+            writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
             for _, writer in waiting:
                 writer.close()
-            return answer
 
-    assert asyncio.run(run()).startswith(b"HTTP/1.1 200 ")
+    asyncio.run(run())
+
+
+def test_what_a_client_keeps_open_is_displaced_by_what_it_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A monitor and whoever keeps connections open may both be local: they are one client."""
+    monkeypatch.setattr(admin, "JOSTLE", 0.0)
+
+    async def run() -> None:
+        async with serving() as port:
+            waiting = [await asyncio.open_connection("::1", port) for _ in range(2 * CLIENTS)]
+            assert await is_served(port)
+            for _, writer in waiting:
+                writer.close()
+
+    asyncio.run(run())
+
+
+class Transport:
+    """A connection from *host*."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self.is_aborted = False
+
+    def get_extra_info(self, name: str) -> object:
+        return (self._host, 40000, 0, 0) if self._host else None
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def enter(visits: Visits, host: str, now: float = 0.0) -> Place | None:
+    return visits.enter(cast("asyncio.WriteTransport", Transport(host)), now)
+
+
+def test_another_client_finds_a_place_whatever_the_first_has() -> None:
+    visits = Visits()
+    greedy = [enter(visits, f"2001:db8::{number}") for number in range(CLIENTS)]
+    assert sum(place is not None for place in greedy) == CLIENTS // 2
+    assert enter(visits, "2001:db8:1::1")
+    assert enter(visits, "192.0.2.1")
+    assert enter(visits, "") is None, "one that has gone"
+    late = enter(visits, "2001:db8::1", admin.JOSTLE)
+    assert late
+    displaced = [one for one in greedy if one and one.holder.is_aborted]
+    assert len(displaced) == 1
+    visits.leave(displaced[0])
+    visits.leave(late)
+    assert enter(visits, "2001:db8::1") is None, "its place was another's when it left"
 
 
 def test_an_address_that_is_taken_is_refused_by_name() -> None:

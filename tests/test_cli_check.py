@@ -105,12 +105,12 @@ def test_what_is_asked_for_is_told(text: str, kind: str, line: str | None) -> No
 def test_what_a_service_knows_of_its_protocol_is_told() -> None:
     text = (
         '[[service]]\nports = "20-21"\n'
-        '[[service]]\nports = "443"\nproxy = "v2"\n'
+        '[[service]]\nports = "443"\nproxy = "v2"\ndscp = true\n'
         '[[service]]\nports = "22"\nserver = ["/bin/cat", "-u"]\n'
     )
     assert told(text)["service"] == [
         "ports 20-21, FTP on 21",
-        "port 443, told their clients by PROXY v2",
+        "port 443, told their clients by PROXY v2, with their clients' DSCP",
         "port 22, local server /bin/cat",
     ]
 

@@ -57,7 +57,23 @@ def test_a_drain_says_what_is_open(
 ) -> None:
     out = printed(capsys, "drain", *words, "--control", "/run/x")
     assert out == "no more connections are accepted; open sessions: 4\n"
-    assert asked == [(Path("/run/x"), "drain", {"forever": forever})]
+    assert asked == [(Path("/run/x"), "drain", {"forever": forever, "lame_duck": None})]
+
+
+def test_a_drain_has_a_lame_duck_and_is_taken_back(
+    asked: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed(capsys, "drain", "--lame-duck", "7.5")
+    assert printed(capsys, "undrain") == "connections are accepted again\n"
+    assert asked == [
+        (None, "drain", {"forever": False, "lame_duck": 7.5}),
+        (None, "undrain", {}),
+    ]
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_lame_duck_has_no_negative_time() -> None:
+    assert faith.main(["drain", "--lame-duck", "-1"]) == 2
 
 
 def test_a_reload_has_the_time_of_an_upgrade(

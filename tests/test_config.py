@@ -92,12 +92,14 @@ def test_all_of_it_arrives() -> None:
         ports = "telnet"
         server = ["/usr/sbin/telnetd", "telnetd", "-h"]
         proxy = "v2"
+        dscp = true
         [timeouts]
         connect = 1.5
         idle = 0
         half_closed = 7
         lifetime = 11
         drain = 9
+        lame_duck = 2.5
         [limits]
         sessions = 12
         rate_per_client = 1.5
@@ -142,8 +144,10 @@ def test_all_of_it_arrives() -> None:
         Limits(sessions=12, rate_per_client=1.5),
         Ports([(2121, 2121)]),
         proxy_v2=Ports([(23, 23)]),
+        dscp=Ports([(23, 23)]),
     )
-    assert (settings.drain_timeout, settings.log, settings.dns_workers) == (9, "json", 2)
+    assert (settings.drain_timeout, settings.lame_duck) == (9, 2.5)
+    assert (settings.log, settings.dns_workers) == ("json", 2)
     assert settings.ping == PingSettings(timeout=90, rate=0)
     assert settings.recording == Recording(100, destinations=False, starts=True, flows=False)
     assert [*map(str, settings.maps)] == [
@@ -167,6 +171,7 @@ BOUNDS = [
     ("udp", "flows", 0, MOST),
     ("udp", "flows_per_client", 0, MOST),
     ("udp", "mtu", 1280, 65535),
+    ("ping", "mtu", 1280, 65535),
     ("log", "sample", 1, MOST),
     ("log", "refusals", 0, MOST),
 ]
@@ -182,6 +187,7 @@ def test_the_bounds_of_a_whole_number(table: str, key: str, first: int, last: in
             "limits": settings.relay.limits,
             "log": settings.recording,
             "udp": settings.udp,
+            "ping": settings.ping,
             "dns": settings.dns,
         }
         if (table, key) == ("dns", "workers"):
@@ -194,11 +200,13 @@ def test_the_bounds_of_a_whole_number(table: str, key: str, first: int, last: in
             of(number)
 
 
-@pytest.mark.parametrize("key", ["connect", "idle", "half_closed", "lifetime", "drain"])
+@pytest.mark.parametrize(
+    "key", ["connect", "idle", "half_closed", "lifetime", "drain", "lame_duck"]
+)
 def test_the_bounds_of_a_time(key: str) -> None:
     for number in (0, 999_999.5):
         settings = read(f"{SERVICE}[timeouts]\n{key} = {number}")
-        relay = {**vars(settings.relay), "drain_timeout": settings.drain_timeout}
+        relay = {**vars(settings), **vars(settings.relay)}
         assert relay.get(f"{key}_timeout", relay.get(key)) == number
     for number in (-0.5, 1_000_000):
         with pytest.raises(ConfigError, match=f"^faith.toml:4: timeouts.{key}: {number} is not a"):
@@ -216,14 +224,16 @@ def test_what_is_not_given_is_the_default() -> None:
     assert (settings.dns_workers, settings.dns.reserved) == (1, True)
     assert (settings.udp, settings.ping) == (UdpSettings(), PingSettings())
     assert (settings.recording, settings.pid_file) == (Recording(), None)
+    assert settings.lame_duck == 0
     assert (settings.drain_timeout, settings.control) == (30.0, Path("/run/faith/control.sock"))
     assert (settings.workers, settings.log) == (len(os.sched_getaffinity(0)), "text")
 
 
 def test_all_about_connections_from_ipv4_arrives() -> None:
-    relay = read(f'{MAP}[maps]\nftp = "2121"\nsource = "gateway"\nproxy = "v1"').relay
+    relay = read(f'{MAP}[maps]\nftp = "2121"\nsource = "gateway"\nproxy = "v1"\ndscp = true').relay
     assert relay.v4_to_v6.ftp == Ports([(2121, 2121)])
     assert (relay.v4_to_v6.source, relay.v4_to_v6.proxy) == ("gateway", "v1")
+    assert relay.v4_to_v6.dscp
 
 
 def test_all_about_datagrams_arrives() -> None:
@@ -236,16 +246,19 @@ def test_all_about_datagrams_arrives() -> None:
         flows = 5
         flows_per_client = 4
         mtu = 1400
+        dscp = false
         [ping]
         timeout = 60
         rate = 1
         rate_per_client = 1.5
+        mtu = 1500
         [log]
         refusals = 3
     """
     settings = read(f"{SERVICE}{text}")
-    assert settings.udp == UdpSettings(120, 1, Ports([(7, 7), (53, 53)]), "endpoint", 5, 4, 1400)
-    assert settings.ping == PingSettings(60, 1, 1.5)
+    ports = Ports([(7, 7), (53, 53)])
+    assert settings.udp == UdpSettings(120, 1, ports, "endpoint", 5, 4, 1400, False)
+    assert settings.ping == PingSettings(60, 1, 1.5, 1500)
     assert settings.recording == Recording(refusals=3)
     for table in ("udp", "ping"):
         assert getattr(read(f"{SERVICE}[{table}]\nenabled = false"), table) is None
@@ -341,6 +354,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ("[limits]\nrate = true", 2, "true is not a number"),
         ("[limits]\nsessions = 1.5", 2, "not a whole number"),
         ("[limits]\nrate = 0.1", 1, "limits: 0.1 new sessions a second are none"),
+        (f"{SERVICE}encrypted_data = false", 3, "service.encrypted_data: there is no port of FTP"),
         ("[dns]\nlisten = '::'", 2, "not a list in brackets"),
         ("[dns]\nmixed_case = 1", 2, "1 is not true or false"),
         # values
@@ -486,7 +500,10 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
         "maps     1, IPv4 addresses of them: 1",
         "workers  2, as nobody",
         "limits   sessions 100000, sessions_per_client 1000",
-        "timeouts connect 10 s, idle 7440 s, half-closed 300 s, lifetime 0 s, drain 30 s",
+        (
+            "timeouts connect 10 s, idle 7440 s, half-closed 300 s, lifetime 0 s, drain 30 s,"
+            " lame duck 0 s"
+        ),
         "dns      on [::]:53, asking 192.0.2.53:53",
         "ping     1000 a second, 100 of a client, identifiers kept 60 s",
         "metrics  on ::1 port 9064",

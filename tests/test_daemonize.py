@@ -72,11 +72,19 @@ def test_a_pid_file_is_there_as_long_as_the_block(tmp_path: Path) -> None:
 
 
 def test_a_pid_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with (
-        pytest.raises(SetupError, match=r"write .*/none/faithd\.pid: No such file"),
-        pid_file(tmp_path / "none" / "faithd.pid"),
+        pytest.raises(SetupError, match=r"write .*/file/faithd\.pid: Not a directory"),
+        pid_file(tmp_path / "file" / "faithd.pid"),
     ):
         pass
+
+
+def test_the_directory_of_a_pid_file_is_made(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "faith" / "faithd.pid"
+    with pid_file(file):
+        assert file.read_text() == f"{os.getpid()}\n"
+    assert not file.exists()
 
 
 @pytest.mark.parametrize(

@@ -264,8 +264,8 @@ def test_data_are_judged_as_their_control_connection_would_be(
     route = Route(MAPPED, "2001:db8:6::99", "2001:db8:ffff::c000:250", port=21)
     parent: Any = SimpleNamespace(client_host=NODE, route=route, mapped_port=21, end="closed")
     with socket.socket() as client:
-        assert not DataConnections(loop, routing, SourcePorts(), begin, refuse).passive(
-            parent, client, 1, 2, 3
-        )
+        assert not DataConnections(
+            loop, routing, SourcePorts(), begin, refuse, lambda *_: 0
+        ).passive(parent, client, 1, 2, 3)
     assert told == refused
     loop.close()

@@ -136,6 +136,14 @@ def test_the_points_of_rfc_6384_have_tests_or_a_reason() -> None:
         assert TEST.search(point) or "Not done, because" in point, point
 
 
+def test_the_points_of_rfc_4787_have_tests() -> None:
+    text = (ROOT / "docs/udp.rst").read_text()
+    points = re.split(r"^(?=REQ-\d+\n    )", text, flags=re.MULTILINE)[1:]
+    assert [point.split()[0] for point in points] == [f"REQ-{number}" for number in range(1, 15)]
+    for point in points:
+        assert TEST.search(point.split("\n\n\n")[0].split("\nEvery datagram")[0]), point
+
+
 # -- options -------------------------------------------------------------------------------------
 
 

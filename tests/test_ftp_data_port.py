@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from faith.ftp import CloseData, Log, OpenActive, OpenPassive
+from faith.ftp import V6_TO_V4, CloseData, Log, OpenActive, OpenPassive, ToClient, ToServer
+from faith.ftp.data_port import ActiveTranslated, PassiveTranslated, PassiveUntouched
+from faith.ftp.listeners import Listeners
+from faith.ftp.notation import Endpoint
+from faith.ftp.reply import ReplyLine
 from faith.ftp.telnet import LIMIT
 from tests.ftp_playbook import (
     Playbook,
@@ -19,6 +25,18 @@ from tests.ftp_playbook import (
 
 EPRT = "EPRT |2|2001:db8:2::31|5282|"
 NO_LISTENER = Log("gateway", "no listener for a data connection")
+
+
+LISTENERS = Listeners(3, (1, 2))
+GOOD = ReplyLine(b"200 Good\r\n", 200, starts=True, ends=True, fresh=True)
+
+
+def active() -> ActiveTranslated:
+    return ActiveTranslated(5282, V6_TO_V4.ask, Endpoint(4, 0xC000021F, 0), LISTENERS)
+
+
+def test_227_and_229_are_to_nothing_else() -> None:
+    assert PassiveTranslated.codes == PassiveUntouched.codes == {227, 229}
 
 
 class TestPassiveTranslated:
@@ -146,7 +164,9 @@ class TestPassiveTranslated:
 
 
 class TestActiveTranslated:
-    @pytest.mark.parametrize("reply", ["425 No", "500 Illegal PORT command", "530 Login first"])
+    @pytest.mark.parametrize(
+        "reply", ["300 Hm", "425 No", "500 Illegal PORT command", "530 Login first"]
+    )
     def test_a_refusal_closes_the_listener(self, reply: str) -> None:
         assert (
             Playbook()
@@ -207,6 +227,25 @@ class TestActiveTranslated:
             << CloseData(1)
         )
 
+    def test_a_reply_that_seems_to_have_passed_closes_the_ones_before(self) -> None:
+        assert active().presume() == [CloseData(1), CloseData(2)]
+        instead = active()
+        instead.refused("too many")
+        assert instead.presume() == [ToClient(b"425 Can't open data connection\r\n")]
+
+    @pytest.mark.parametrize("is_refused", [False, True])
+    def test_it_goes_on_elsewhere(self, is_refused: bool) -> None:
+        before, after = active(), active()
+        if is_refused:
+            before.refused("too many")
+        after.restore(json.loads(json.dumps(before.state())))
+        assert after.hear(GOOD) == before.hear(GOOD)
+        assert after.presume() == before.presume()
+        assert (after.state(), after.presume() == active().presume()) == (
+            [is_refused],
+            not is_refused,
+        )
+
     def test_what_was_not_opened_is_not_closed(self) -> None:
         assert (
             with_listener()
@@ -226,6 +265,24 @@ class TestActiveTranslated:
 
 
 class TestPassiveUntouched:
+    def test_it_goes_on_elsewhere_with_the_reply_that_it_holds(self) -> None:
+        data = b"229 \xe4 (|||60691|)\r\n"
+        before, after = (PassiveUntouched(ToServer(b"EPSV\r\n"), LISTENERS) for _ in range(2))
+        before.hear(ReplyLine(data, 229, starts=True, ends=True, fresh=True))
+        after.restore(json.loads(json.dumps(before.state())))
+        assert after.state() == before.state()
+        assert after.listening(60691) == [ToClient(data)]
+
+    def test_the_port_is_in_the_last_line(self) -> None:
+        assert (
+            self.disabled()
+            >> client("EPSV")
+            << to_server("EPSV")
+            >> server(b"229-was (|||60690|)\r\n229 (|||60691|)\r\n")
+            << to_client("229-was (|||60690|)")
+            << OpenPassive(1, 60691, same_port=True)
+        )
+
     @staticmethod
     def disabled() -> Playbook:
         playbook = Playbook()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from faith.ftp import CloseData, GoTransparent, Hangup, Log, OpenPassive
+import pytest
+
+from faith.ftp import CloseData, GoTransparent, Hangup, Log, OpenPassive, ToClient
+from faith.ftp.exchange import Securing, Substituted
+from faith.ftp.reply import ReplyLine
 from tests.ftp_playbook import (
     Playbook,
     client,
@@ -40,6 +44,21 @@ class TestSecuring:
             << to_server("PASV")
         )
 
+    def test_234_and_334_are_to_nothing_else(self) -> None:
+        assert Securing.codes == {234, 334}
+
+    @pytest.mark.parametrize("code", [400, 431, 504])
+    def test_a_refusal_leaves_all_as_it_is(self, code: int) -> None:
+        assert (
+            Playbook()
+            >> client("AUTH TLS")
+            << to_server("AUTH TLS")
+            >> server(f"{code} No")
+            << to_client(f"{code} No")
+            >> client("EPSV")
+            << to_server("PASV")
+        )
+
 
 class TestReinitialising:
     def test_everything_is_as_at_the_beginning(self) -> None:
@@ -61,13 +80,14 @@ class TestReinitialising:
             << to_server("PASV")
         )
 
-    def test_unless_the_server_refuses(self) -> None:
+    @pytest.mark.parametrize("reply", ["300 Hm", "502 REIN not implemented"])
+    def test_unless_the_server_refuses(self, reply: str) -> None:
         assert (
             with_listener()
             >> client("REIN")
             << to_server("REIN")
-            >> server("502 REIN not implemented")
-            << to_client("502 REIN not implemented")
+            >> server(reply)
+            << to_client(reply)
             >> client("EPSV")
             << to_server("PASV")
             >> server("227 (192,0,2,21,237,19)")
@@ -86,6 +106,25 @@ class TestSubstituted:
             >> server("200 Good")
             << to_client("504 Command not implemented for that parameter")
         )
+
+    @pytest.mark.parametrize("reply", ["200 Good", "500 NOOP?", "530 Login first"])
+    def test_any_answer_will_do(self, reply: str) -> None:
+        assert (
+            Playbook()
+            >> client("EPSV ALL")
+            << to_server("NOOP")
+            >> server(reply)
+            << to_client("504 Command not implemented for that parameter")
+        )
+
+    @pytest.mark.parametrize("code", [227, 228, 229, 331, 600])
+    def test_but_not_one_that_can_be_to_no_noop(self, code: int) -> None:
+        line = ReplyLine(b"%d what" % code, code, starts=True, ends=True, fresh=True)
+        assert Substituted("504 No").hear(line) == [
+            Log("server", "no reply to NOOP in its place", str(code)),
+            ToClient(b"421 Service not available, closing control connection\r\n"),
+            Hangup(),
+        ]
 
     def test_after_the_end_nothing_is_kept(self) -> None:
         playbook = Playbook()

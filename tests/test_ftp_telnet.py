@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from faith.ftp.telnet import LIMIT, Item, Line, Reader, Refusal, Signal
@@ -51,6 +53,27 @@ class TestLines:
             reader.feed(b"x")
             reader.next()
             assert len(reader) < LIMIT
+
+
+DIFFICULT = (
+    b"USER \xe4\r\n\xff\xfd\x06\xff\xf4\xff\xfa\x1f\xff\xff\xff\xf0\xff\xf2ABOR\r\n\xff\xffx\r\ny"
+)
+
+
+@pytest.mark.parametrize("place", range(len(DIFFICULT) + 1))
+@pytest.mark.parametrize("is_read", [False, True])
+def test_it_goes_on_in_another_reader_wherever_it_stopped(place: int, is_read: bool) -> None:
+    whole, first, second = Reader(), Reader(), Reader()
+    for reader in (whole, first):
+        reader.feed(DIFFICULT[:place], urgent=True)
+    items = list(iter(first.next, None)) if is_read else []
+    second.restore(json.loads(json.dumps(first.state())))
+    assert (second.state(), len(second)) == (first.state(), len(first))
+    for reader in (whole, second):
+        reader.feed(DIFFICULT[place:])
+        reader.end()
+    assert [*items, *iter(second.next, None)] == list(iter(whole.next, None))
+    assert second.is_over
 
 
 class TestNegotiation:

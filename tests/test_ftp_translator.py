@@ -378,6 +378,23 @@ def test_while_all_is_clear_nothing_is_overdue() -> None:
     assert not translator.wants_client
 
 
+@pytest.mark.parametrize(
+    ("reply", "doubts"), [("257 /", False), ("399 Hm", False), ("400 No", True), ("550 No", True)]
+)
+def test_a_refusal_to_another_command_may_have_been_to_epsv(reply: str, doubts: bool) -> None:
+    translator = new_translator()
+    translator.from_server(b"220 Hello\r\n")
+    translator.from_client(b"PWD\r\nEPSV\r\n")
+    translator.from_server(reply.encode() + b"\r\n")
+    assert translator.doubts is doubts
+
+
+def test_an_own_reply_that_goes_on_leaves_no_doubt() -> None:
+    playbook = Playbook() >> client("EPSV") << to_server("PASV")
+    assert playbook >> server("227-Listening")
+    assert not playbook.translator.doubts
+
+
 def test_a_reply_taken_for_anothers_is_presumed_to_have_passed() -> None:
     playbook = transferred() >> client("EPSV ALL") << to_server("NOOP")
     playbook = playbook >> server("226 Done") << to_client("226 Done")
@@ -529,6 +546,7 @@ def test_a_long_reply_passes_in_pieces() -> None:
 
 @pytest.mark.parametrize("peer", ["client", "server"])
 def test_negotiation_without_end(peer: str) -> None:
+    assert REFUSALS == 2 * 256
     translator = new_translator()
     feed = translator.from_client if peer == "client" else translator.from_server
     events = feed(b"\xff\xfd\x18" * (REFUSALS + 10))

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from faith.daemon.observe.health import LAYOUT, RELOADS, REPAIRS, RESTARTS, STEERING, RelayHealth
+from faith.daemon.observe.health import (
+    DRAINING,
+    LAME_DUCK,
+    LAYOUT,
+    RELOADS,
+    REPAIRS,
+    RESTARTS,
+    STEERING,
+    RelayHealth,
+)
 
 
 def condition() -> tuple[RelayHealth, list[int]]:
@@ -22,6 +31,20 @@ def test_it_is_ready_when_everything_is_there() -> None:
     assert list(told.obstacles()) == []
     told.drain()
     assert list(told.obstacles()) == ["draining"]
+    told.drain(drains=False)
+    assert list(told.obstacles()) == []
+
+
+def test_a_lame_duck_is_not_ready_although_it_serves() -> None:
+    told, cells = condition()
+    told.serving(1, 0)
+    told.steered(["route"], prefixes=1)
+    told.lame_duck(on=True)
+    assert list(told.obstacles()) == ["lame duck: it drains soon"]
+    assert cells[LAYOUT.start(LAME_DUCK)] == 1
+    assert cells[LAYOUT.start(DRAINING)] == 0
+    told.lame_duck(on=False)
+    assert list(told.obstacles()) == []
 
 
 def test_it_is_not_ready_while_a_process_hangs() -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faith.errors import ConfigError
+from faith.translation import map_table
 from faith.translation.map import DIRECTIONS, ICMP, PROTOCOLS, TCP, UDP, Map
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.ports import Ports
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 # RFC 7757 §3.2, figure 1; appendix B, figure 7.
 EAMT = [
@@ -411,3 +416,148 @@ def test_there_and_back(one: Map, low: int) -> None:
     address = one.v4[0] | low & (1 << 32 - one.v4[1]) - 1
     assert holds(one.v6, one.to_v6(address), 128)
     assert one.to_v4(one.to_v6(address)) == address
+
+
+# -- changes in place, against tables built anew -------------------------------------------------
+
+ADDRESSES4 = [NET4 + low for low in range(0, 2 ** (HOSTS + 1), 3)]
+ADDRESSES6 = [net + low for net in NET6 for low in range(0, 2 ** (HOSTS + 1), 3)]
+
+changes = st.lists(
+    st.tuples(
+        st.integers(0, 9),  # the version to change
+        st.lists(st.integers(0, 11), max_size=3),  # of its maps, those that go
+        st.lists(one_map(), max_size=3),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@contextmanager
+def in_place() -> Iterator[None]:
+    """Have every change made in place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_table, "IN_PLACE", 0)
+        yield
+
+
+def answers(maps: Maps) -> list[object]:
+    """Return what a table says of all addresses."""
+    protocols = [(protocol, port) for protocol in PROTOCOLS for port in (0, 3, 7)]
+    return [
+        *(maps.to_v6(v4, protocol, port) for v4 in ADDRESSES4 for protocol, port in protocols),
+        *(maps.find(v4, protocol, port) for v4 in ADDRESSES4 for protocol, port in protocols),
+        *(maps.to_v4(v6, protocol) for v6 in ADDRESSES6 for protocol in PROTOCOLS),
+    ]
+
+
+def refused(make: Callable[[], Maps]) -> tuple[Maps | None, str]:
+    """Return the table that *make* returns, or None and why it is refused."""
+    try:
+        return make(), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+@given(st.lists(one_map(), max_size=12).map(agreeing), changes)
+@in_place()
+def test_every_version_of_a_changed_table_is_as_one_built_anew(
+    first: list[Map], steps: list[tuple[int, list[int], list[Map]]]
+) -> None:
+    versions = [(Maps(first), first)]
+    for which, places, new in steps:
+        before, maps = versions[which % len(versions)]
+        gone = [maps[place] for place in places if place < len(maps)]
+        after = [one for one in maps if one not in gone] + new
+        changed, why = refused(lambda: before.changed(gone, new))  # noqa: B023
+        anew, says = refused(lambda: Maps(after))  # noqa: B023
+        assert (changed is None) == (anew is None), (why, says)
+        if changed is not None:
+            versions.append((changed, after))
+        for version, expected in versions:
+            built = Maps(expected)
+            assert version == built
+            assert len(version) == len(expected)
+            assert set(version) == set(expected)
+            assert version.networks == built.networks
+            assert answers(version) == answers(built)
+    for version, maps in versions:
+        for other, others in versions:
+            assert set(version.difference(other)) == set(maps) - set(others)
+            assert (version == other) == (set(maps) == set(others))
+            assert all((one in other) == (one in others) for one in maps)
+
+
+@in_place()
+def test_a_refused_change_leaves_no_trace() -> None:
+    maps = [mapped(f"198.51.100.{host}", f"2001:db8::{host}") for host in range(1, 9)]
+    table = Maps(maps)
+    fine, clashing = mapped("198.51.100.9", "2001:db8::9"), mapped("198.51.100.7", "2001:db8::a")
+    with pytest.raises(ConfigError, match=r"198\.51\.100\.7 stands for 2001:db8::7 already"):
+        table.changed(maps[:2], [fine, clashing])
+    with pytest.raises(ConfigError, match="the same map is there already"):
+        table.changed(maps[:2], [fine, fine])
+    assert list(table) == maps
+    assert goes_to(table, "198.51.100.9") is None
+    assert [goes_to(table, f"198.51.100.{host}") for host in (1, 2)] == [
+        "2001:db8::1 80",
+        "2001:db8::2 80",
+    ]
+
+
+@in_place()
+def test_a_map_of_some_protocols_leaves_the_table_of_the_others() -> None:
+    table = Maps([mapped("198.51.100.1", "2001:db8::1")])
+    after = table.changed([], [mapped("198.51.100.2", "2001:db8::2", protocols=TCP)])
+    assert goes_to(after, "198.51.100.2", TCP) == "2001:db8::2 80"
+    assert goes_to(after, "198.51.100.2", UDP) is None
+    again = after.changed([], [mapped("198.51.100.2", "2001:db8::3", protocols=UDP)])
+    assert goes_to(again, "198.51.100.2", UDP) == "2001:db8::3 80"
+    assert goes_to(after, "198.51.100.2", UDP) is None
+
+
+@in_place()
+def test_the_file_of_a_map_is_that_of_its_version() -> None:
+    there = mapped("198.51.100.1", "2001:db8::1")
+    there.file = None
+    saved = mapped("198.51.100.1", "2001:db8::1")
+    before = Maps([there, mapped("198.51.100.2", "2001:db8::2")])
+    after = before.changed([there], [saved])
+    assert before == after
+    assert [one.file for one in before if one == there] == [None]
+    assert [one.file for one in after if one == there] == ["maps"]
+    kept = before.get(saved)
+    assert kept is there
+    assert after.get(there) is saved
+    back = before.changed([], [mapped("198.51.100.3", "2001:db8::3")])
+    assert back.get(saved) is there
+
+
+def test_versions_that_nobody_has_are_forgotten() -> None:
+    table = first = Maps(mapped(f"198.51.100.{host}", f"2001:db8::{host}") for host in range(1, 99))
+    one = mapped("198.51.100.99", "2001:db8::99")
+    for _ in range(5):
+        table = table.changed([], [one]).changed([one], [])
+    assert {*map(id, table._shared.versions.values())} == {id(first), id(table)}
+    assert (table._missing, first._missing, first._extra) == ({}, {}, {})
+
+
+def test_a_large_change_makes_a_table_of_its_own() -> None:
+    few = Maps([mapped("198.51.100.1", "2001:db8::1")])
+    more = [mapped(f"198.51.100.{host}", f"2001:db8::{host}") for host in range(2, 9)]
+    many = few.changed([], more)
+    assert many._shared is not few._shared
+    assert (len(few), len(many)) == (1, 8)
+    last = mapped("198.51.100.9", "2001:db8::9")
+    assert many.changed([], [last])._shared is many._shared
+    assert many.changed(more[:1], [last])._shared is many._shared
+    assert many.changed(more[:2], [last])._shared is not many._shared
+
+
+def test_the_same_map_of_one_direction_is_refused_wherever_it_stands() -> None:
+    tcp = mapped("198.51.100.1", "2001:db8::1", protocols=TCP, direction="out", line=1)
+    both = mapped("198.51.100.1", "2001:db8::1", protocols="tcp,udp", direction="out", line=2)
+    again = mapped("198.51.100.1", "2001:db8::1", protocols=TCP, direction="out", line=3)
+    with pytest.raises(ConfigError, match=r"the same map is there already \(line 1\)"):
+        Maps([tcp, both, again])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OURS = os.getpid()
 ONE, TWO, WHOLE = (0xC6336401, 32), (0xC6336402, 32), (0xC6336400, 24)
+THREE, FOUR, SEVEN, TEN = ((0xC6336400 + host, 32) for host in (3, 4, 7, 10))
+TWO_AND_THREE = (0xC6336402, 31)
 
 
 class Kernel:
@@ -30,6 +32,7 @@ class Kernel:
         self.routes: dict[int, set[tuple[int, int]]] = {}
         self.guard: list[tuple[int, int]] = []
         self.changes = 0
+        self.reads = 0
         self.has_nftables = True
         self.refuses = False
         self.steered: list[Any] = []
@@ -45,6 +48,7 @@ class Kernel:
         monkeypatch.setattr(discovery, "running", lambda: [SimpleNamespace(pid=OURS + 1)])
 
     def held(self) -> dict[int, set[tuple[int, int]]]:
+        self.reads += 1
         return {process: set(networks) for process, networks in self.routes.items() if networks}
 
     def hold(self, networks: Collection[tuple[int, int]], process: int) -> None:
@@ -135,6 +139,67 @@ def test_the_guard_is_of_what_others_hold_too(kernel: Kernel, side: MappedNetwor
     assert kernel.guard == [(ONE[0], TWO[0])]
     side.close()
     assert kernel.guard == [(TWO[0], TWO[0])]
+
+
+def alone(*networks: tuple[int, int]) -> list[tuple[int, int]]:
+    return [(address, address) for address, _ in networks]
+
+
+def test_a_new_network_is_guarded_beside_the_others_which_are_not_read_again(
+    kernel: Kernel, side: MappedNetworks
+) -> None:
+    kernel.routes[OURS + 1] = {FOUR}
+    side.follow((ONE,), (TWO,))
+    kernel.reads = 0
+    side.follow((ONE, THREE), (TWO,))
+    assert kernel.reads == 0
+    assert kernel.guard == [*alone(ONE), (THREE[0], FOUR[0])]
+    kernel.changes += 1  # another daemon's, which may hold others now
+    kernel.routes[OURS + 1] = {TEN}
+    side.follow((ONE, THREE, SEVEN), (TWO,))
+    assert kernel.guard == alone(ONE, THREE, SEVEN, TEN)
+    side.follow((TWO, THREE, SEVEN), ())
+    assert kernel.guard == [(TWO[0], THREE[0]), *alone(SEVEN, TEN)]
+
+
+def test_networks_that_are_joined_stay_under_guard(kernel: Kernel, side: MappedNetworks) -> None:
+    side.follow((TWO, SEVEN), ())
+    kernel.reads = 0
+    side.follow((TWO_AND_THREE, SEVEN), ())
+    assert kernel.done[-4:] == ["guard", "hold", "steer", "release"]
+    assert kernel.reads == 0
+    side.follow((TWO, SEVEN), ())
+    assert kernel.guard == alone(TWO, SEVEN)
+    assert kernel.held() == {OURS: {TWO, SEVEN}}
+
+
+def test_after_a_refusal_all_is_read(kernel: Kernel, side: MappedNetworks) -> None:
+    side.follow((ONE,), ())
+    kernel.refuses = True
+    with pytest.raises(SetupError):
+        side.follow((ONE, SEVEN), ())
+    kernel.refuses = False
+    side.follow((ONE, TEN), ())
+    assert kernel.guard == alone(ONE, TEN)
+
+
+def test_its_own_routes_are_no_news(
+    kernel: Kernel, side: MappedNetworks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side.follow((ONE,), ())
+    known = {}
+    for network in (ONE, TWO):
+        for process in (OURS, OURS + 1):
+            for came in (True, False):
+                change = network, process, came
+                monkeypatch.setattr(mapped_routes, "change", lambda *_, change=change: change)
+                known[change] = side.knows(24, b"")
+    assert [change for change, is_known in known.items() if is_known] == [
+        (ONE, OURS, True),
+        (TWO, OURS, False),
+    ]
+    monkeypatch.setattr(mapped_routes, "change", lambda *_: None)
+    assert not side.knows(24, b"")
 
 
 def test_what_dead_ones_left_goes_and_what_living_ones_hold_stays(

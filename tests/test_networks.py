@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, collapse_addresses
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.translation.networks import Networks
+from faith.translation.networks import Networks, contains, join, joined
 
 networks4 = st.builds(
     lambda address, length: IPv4Network((address, length), strict=False),
@@ -58,3 +58,27 @@ def test_are_equal_to_nothing_else() -> None:
 def test_those_of_others_that_begin_inside() -> None:
     inside = Networks(32, [(0xC0000200, 24)])
     assert inside.holding([(0xC0000201, 32), (0xC0000301, 32), (0, 0)]) == [(0xC0000201, 32)]
+
+
+near4 = st.builds(
+    lambda address, length: IPv4Network((address, length), strict=False),
+    st.integers(0, 63).map(lambda low: 198 << 24 | low),
+    st.integers(26, 32),
+)
+
+
+@given(st.lists(networks4 | near4, max_size=20))
+def test_networks_are_joined_one_by_one_or_all_at_once(networks: list[IPv4Network]) -> None:
+    plain = [(int(one.network_address), one.prefixlen) for one in networks]
+    expected = [(int(one.network_address), one.prefixlen) for one in collapse_addresses(networks)]
+    assert joined(plain) == expected
+    found: list[tuple[int, int]] = []
+    for one in plain:
+        join(found, one)
+    assert found == expected
+
+
+@given(near4, near4)
+def test_a_network_contains_its_parts(one: IPv4Network, other: IPv4Network) -> None:
+    plain = [(int(each.network_address), each.prefixlen) for each in (one, other)]
+    assert contains(*plain) == other.subnet_of(one)

@@ -166,3 +166,11 @@ def test_of_the_maps_only_what_changes_travels() -> None:
         assert PolicyInputs.loads(dumped, after.maps) == other, travels
     unchanged = PolicyInputs(rules, (), ((SERVER, 32),), before.maps)
     assert PolicyInputs.loads(unchanged.dumps(before.maps), arrived.maps) == unchanged
+
+
+def test_rules_that_stay_are_not_parsed_again() -> None:
+    rules = Rules("::/0 deny 192.0.2.0/24\n", "/etc/faithd.conf")
+    inputs = PolicyInputs(rules, (), ())
+    there = inputs.policy().access
+    assert PolicyInputs.loads(inputs.dumps()).policy().access is there
+    assert Rules(rules.text, "other").access() is not there

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.translation.ranges import ranges, without
+from faith.translation.ranges import ranges, together, without
 
 
 @st.composite
@@ -27,6 +27,13 @@ def test_ranges_hold_what_the_networks_hold_and_do_not_touch(some: list[tuple[in
     found = ranges(some, 8)
     assert members(found) == held(some)
     assert all(last + 1 < first for (_, last), (first, _) in pairwise(found))
+
+
+@given(networks(), networks())
+def test_together_they_are_those_of_all_networks(
+    some: list[tuple[int, int]], others: list[tuple[int, int]]
+) -> None:
+    assert together(ranges(some, 8), ranges(others, 8)) == ranges([*some, *others], 8)
 
 
 @given(networks(), networks())

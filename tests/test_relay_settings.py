@@ -3,7 +3,7 @@ from __future__ import annotations
 from faith.relay.tcp.relay_settings import Settings, V4ToV6Settings
 from faith.relay.tcp.routing import CLIENT
 from faith.translation.directions import V4_TO_V6, V6_TO_V4
-from faith.translation.ports import ALL_PORTS, Ports
+from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
 from faith.translation.proxy import V1, V2
 
 RSH, RLOGIN = Ports([(514, 514)]), Ports([(513, 513)])
@@ -27,6 +27,13 @@ def test_from_ipv4_other_settings_apply() -> None:
     settings = Settings(v4_to_v6=V4ToV6Settings(ftp=ONE, proxy=V2))
     assert [settings.proxy(direction, 80) for direction in (V6_TO_V4, V4_TO_V6)] == [None, V2]
     assert settings.ftp_ports(V4_TO_V6) == ONE
+
+
+def test_dscp_is_carried_to_the_ports_of_services_and_by_maps() -> None:
+    settings = Settings(dscp=ONE)
+    assert (settings.dscp_ports(V6_TO_V4), settings.dscp_ports(V4_TO_V6)) == (ONE, NO_PORTS)
+    settings = Settings(v4_to_v6=V4ToV6Settings(dscp=True))
+    assert (settings.dscp_ports(V6_TO_V4), settings.dscp_ports(V4_TO_V6)) == (NO_PORTS, ALL_PORTS)
 
 
 def test_where_we_have_a_say() -> None:

@@ -83,12 +83,10 @@ class Waiting(ProcessGroup):
 class Daemon:
     """A loop, and the groups of one service in it."""
 
-    def __init__(self, *, to_the_end: bool = False) -> None:
+    def __init__(self) -> None:
         self.loop = Loop()
         self.made: list[Waiting] = []
-        self.service = RollingRestart(
-            self.loop, self.make, lambda settings: settings.metrics, to_the_end=to_the_end
-        )
+        self.service = RollingRestart(self.loop, self.make, lambda settings: settings.metrics)
 
     def make(self, settings: Settings, inherited: Any) -> Waiting | None:
         if settings.metrics is None:
@@ -184,17 +182,14 @@ def test_the_policy_is_known_before_a_start_and_steered_to_who_serves_only(
     assert daemon.made[1].noted[-1] == ("steer", NEXT)
 
 
-@pytest.mark.parametrize("to_the_end", [True, False])
-def test_a_daemon_that_drains_keeps_who_serves_to_the_end(to_the_end: bool) -> None:
-    daemon = Daemon(to_the_end=to_the_end)
+def test_all_end_when_it_is_stopped(daemon: Daemon) -> None:
     daemon.start()
     daemon.prepare(OTHERS)
-    daemon.service.drain()
-    kept, dropped = daemon.made
-    assert (kept.held >= 0, dropped.held >= 0) == (to_the_end, False)
-    daemon.made = [dropped, kept] if to_the_end else [kept, dropped, dropped]
-    assert daemon.processes() == to_the_end
-    daemon.close()
+    daemon.service.stop()
+    served, prepared = daemon.made
+    assert (served.held, prepared.held) == (-1, -1)
+    daemon.made.append(prepared)
+    assert daemon.processes() == 0
 
 
 def test_the_next_program_gets_the_state_and_those_of_before_end_once_it_serves(

@@ -8,7 +8,7 @@ import pytest
 
 from faith.relay.tcp import routing
 from faith.relay.tcp.routing import CLIENT as CLIENT_ADDRESS
-from faith.relay.tcp.routing import EITHER, GATEWAY, Routing
+from faith.relay.tcp.routing import EITHER, GATEWAY, Route, Routing
 from faith.translation import reasons
 from faith.translation.access import Access
 from faith.translation.destination import Policy
@@ -29,6 +29,30 @@ MAPS = Maps([Map((0xC0000266, 32), (0x20010DB8_00060000_00000000_00000009, 128))
 def policy(rules: str = "", maps: Maps = MAPS) -> Policy:
     prefixes = Prefixes([Prefix.parse("2001:db8:ffff::/96")])
     return Policy(prefixes, Networks(32), Access.parse(rules), maps)
+
+
+def test_a_route_in_words() -> None:
+    mapped = "2001:db8:ffff::c000:250"
+    assert str(Route(mapped, "192.0.2.80")) == "relayed to 192.0.2.80"
+    assert str(Route(mapped, refused=NOT_MAPPED)) == NOT_MAPPED
+    assert str(Route(mapped, local=True)) == "one of the gateway's own addresses"
+
+
+def test_the_sources_are_those_of_the_manual() -> None:
+    assert routing.SOURCES == ("client", "gateway", "either")
+
+
+def test_routes_are_remembered_up_to_a_number() -> None:
+    wanted = policy()
+    routes = Routing(wanted)
+    assert routes.policy is wanted
+    mapped = "2001:db8:ffff::c000:250"
+    first = routes.find("2001:db8:7::", mapped, 80)
+    for low in range(1, 8192):
+        routes.find(f"2001:db8:7::{low:x}", mapped, 80)
+    assert routes.find("2001:db8:7::", mapped, 80) is first
+    routes.find("2001:db8:8::", mapped, 80)
+    assert routes.find("2001:db8:7::", mapped, 80) is not first
 
 
 def test_what_is_lent_is_not_remembered() -> None:

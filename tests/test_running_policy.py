@@ -13,6 +13,7 @@ from faith.daemon.config.settings import Settings
 from faith.daemon.services.running_policy import RunningPolicy
 from faith.errors import ConfigError, SetupError
 from faith.kernel.netlink import routes
+from faith.translation.map import TCP
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.prefix import Prefix
 from faith.translation.sources import Addresses, Source, Sources
@@ -69,6 +70,23 @@ def test_maps_that_the_kernel_refuses_leave_the_old_ones() -> None:
     with pytest.raises(SetupError, match="no room"):
         gateway.policy.apply_maps(before.maps.changed([], OF_RUN_TIME))
     assert gateway.policy.inputs == gateway.applied[-1] == before
+
+
+def test_maps_that_are_refused_leave_no_trace_among_many() -> None:
+    """So many that a change is made in place."""
+    text = "\n".join(f"198.51.100.{host} 2001:db8::{host}" for host in range(1, 100))
+    gateway = Gateway(settings=replace(SETTINGS, maps=Maps(static_map.parse(text))))
+    gateway.refuses.add(100)
+    before = gateway.policy.inputs.maps
+    more = static_map.parse("198.51.101.1 2001:db8::100\n198.51.101.2 2001:db8::101")
+    with pytest.raises(SetupError, match="no room"):
+        gateway.policy.apply_maps(before.changed([], more[:1]))
+    asked = more[0].v4[0], TCP, 80
+    assert gateway.policy.inputs.maps is before
+    assert before.find(*asked) is None
+    gateway.policy.apply_maps(before.changed([], more))
+    assert gateway.policy.inputs.maps.find(*asked) == more[0]
+    assert (before.find(*asked), len(before)) == (None, 99)
 
 
 def test_maps_of_run_time_outlive_an_upgrade_and_no_reload(

@@ -97,7 +97,7 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         *("-dpF", "-f", "conf", "--layout=rfc6052", "-P", "2001:db8:100::/40"),
         *("-P", "2001:db8:2::/48", "--via=tproxy", "--workers=3", "--user=daemon"),
         *("--connect-timeout=1.5", "--idle-timeout=0", "--half-closed-timeout", "7"),
-        *("--drain-timeout=9", "--log=json", "--pid-file=run/pid"),
+        *("--drain-timeout=9", "--lame-duck=4", "--log=json", "--pid-file=run/pid"),
         *("--lifetime=60", "--limit=sessions=5", "--limit", "rate=2.5", "--metrics=[::1]"),
         *("--record-sample=10", "--record-no-destinations", "--record-refusals=0"),
         "--record-starts",
@@ -111,7 +111,7 @@ def test_every_option_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         Prefix.parse(text, RFC6052) for text in ("2001:db8:100::/40", "2001:db8:2::/48")
     )
     assert (found.via, found.workers, found.user) == ("tproxy", 3, "daemon")
-    assert found.drain_timeout == 9
+    assert (found.drain_timeout, found.lame_duck) == (9, 4)
     assert found.relay == RelaySettings(1.5, 0, 7, True, 60, Limits(sessions=5, rate=2.5))
 
 

@@ -58,7 +58,7 @@ def test_a_place_is_its_holders_and_who_has_left_is_forgotten() -> None:
     place = shares.enter("client", "holder", 7)
     assert (place.client, place.holder, place.since) == ("client", "holder", 7)
     shares.leave(place)
-    assert (len(shares), shares.held("client"), shares._clients) == (0, 0, {})
+    assert (len(shares), shares._held, shares._spare) == (0, {}, {})
 
 
 def test_a_full_table_has_no_place_for_anybody() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.daemon.process.systemd import notify, reloading, watchdog_interval
+from faith.daemon.process.systemd import ending, notify, reloading, watchdog_interval
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,17 @@ def test_a_reload_has_its_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     name, _, value = second.partition("=")
     assert name == "MONOTONIC_USEC"
     assert before <= int(value) <= time.monotonic_ns() // 1000
+
+
+def test_an_end_that_takes_long_asks_for_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        ending(1.5, "draining, 2 sessions")
+        said = sock.recv(100).decode().splitlines()
+    assert said == ["EXTEND_TIMEOUT_USEC=1500000", "STATUS=draining, 2 sessions"]
 
 
 @pytest.mark.parametrize(

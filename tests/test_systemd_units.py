@@ -70,6 +70,32 @@ def test_a_worker_that_memory_ran_out_for_does_not_end_the_others(unit: str) -> 
     assert values(unit, "OOMPolicy") == ["continue"]
 
 
+DAEMONS = pytest.mark.parametrize(
+    "unit", ["faithd.service", "faithd@.service", "faith-dns.service"]
+)
+
+
+@DAEMONS
+def test_a_start_that_fails_is_tried_again_without_end(unit: str) -> None:
+    assert values(unit, "Restart") == ["on-failure"], "a drained one stays down"
+    assert values(unit, "StartLimitIntervalSec") == ["0"]
+    (pause,) = values(unit, "RestartSec")
+    assert 1 <= int(pause) <= 5
+    text = (CONTRIB / unit).read_text()
+    assert text.index("StartLimitIntervalSec") < text.index("[Service]"), "elsewhere it is ignored"
+
+
+@DAEMONS
+def test_none_waits_for_links_that_may_never_come(unit: str) -> None:
+    assert "network.target" in values(unit, "After")[0].split()
+    assert "network-online.target" not in " ".join(values(unit, "After") + values(unit, "Wants"))
+
+
+@pytest.mark.parametrize("unit", ["faithd.service", "faithd@.service"])
+def test_workers_outlive_a_supervisor_that_dies(unit: str) -> None:
+    assert values(unit, "KillMode") == ["process"]
+
+
 @each_service
 def test_a_service_is_confined(unit: Path, need: Need) -> None:
     done = exposure(need, unit)

@@ -110,6 +110,38 @@ def test_no_deadline_at_zero(clock: Any) -> None:
     assert deadlines.sessions() == ["one"]
 
 
+def test_no_deadline_of_what_is_adopted_at_zero(clock: Any) -> None:
+    missed: list[Any] = []
+    deadlines: Any = StageTimeouts(clock, 0, missed.append)
+    deadlines.adopt(Started(clock.now - 5))
+    clock.turn(1e6)
+    assert missed == []
+
+
+def test_what_is_adopted_keeps_nobody_before_it_waiting(clock: Any) -> None:
+    missed: list[Any] = []
+    deadlines: Any = StageTimeouts(clock, 10, missed.append)
+    deadlines.add("first", clock.now)
+    later, earlier = Started(clock.now + 4), Started(clock.now - 4)
+    deadlines.adopt(earlier)
+    clock.turn(6)
+    assert missed == [earlier]
+    deadlines.adopt(later)
+    clock.turn(4)
+    assert missed == [earlier, "first"]
+    clock.turn(4)
+    assert missed == [earlier, "first", later]
+
+
+def test_a_second_late_is_no_stall_yet(clock: Any) -> None:
+    missed: list[str] = []
+    deadlines: Any = StageTimeouts(clock, 10, missed.append)  # type: ignore[arg-type]
+    deadlines.add("one", clock.now)
+    clock.now += 11
+    clock.turn(0)
+    assert missed == ["one"]
+
+
 class Started:
     """Stands for a session that is dialled since *started*."""
 
@@ -167,6 +199,40 @@ def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
     assert plane.ended == {0: "idle", 1: "idle"}
 
 
+def test_there_are_eight_looks_in_a_limit(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
+    clock.turn(1)
+    plane.all[0].client.moved += 1
+    clock.turn(88.9)  # seen at 10
+    assert plane.ended == {}
+    clock.turn(0.1)
+    assert plane.ended == {0: "idle"}
+
+
+def test_a_look_that_is_a_second_late_is_no_stall_yet(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
+    clock.now += 11
+    clock.turn(70)
+    assert plane.ended == {0: "idle"}
+
+
+def test_a_session_ends_once(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=80, moving=lambda _: None)
+    clock.turn(80)
+    assert plane.ended == {0: "lifetime"}
+
+
+def test_closed_by_both_it_has_the_limit_of_what_is_half_closed(clock: Any) -> None:
+    plane: Any = Sessions(1)
+    IdleTimeouts(clock, plane, idle=0, half_closed=16, lifetime=0, moving=lambda _: None)
+    plane.all[0].server.done = plane.all[0].client.done = True
+    clock.turn(20)
+    assert plane.ended == {0: "idle half-closed"}
+
+
 def test_a_stall_is_no_silence(clock: Any) -> None:
     plane: Any = Sessions(1)
     IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
@@ -218,6 +284,8 @@ def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
     IdleTimeouts(clock, plane, idle=0, half_closed=0, lifetime=0, moving=lambda session: None)
     clock.turn(59)
     assert plane.all[0].options == []
+    clock.turn(1)
+    assert len(plane.all[0].options) == 1
     clock.turn(1000)
     assert plane.all[0].options == [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     assert plane.ended == {}, "without limits nothing is cut"

@@ -145,6 +145,18 @@ def test_one_that_is_for_later_begins_when_this_program_has_all() -> None:
     assert asking.answer == {"programs": 1, "kept": 0}
 
 
+def test_a_reload_that_waits_for_one_is_told_when_the_daemon_stops() -> None:
+    """The daemon may go on after all, and read its file again."""
+    told: list[str] = []
+    made = made_of()
+    made.begin(failed=lambda error: told.append(f"now: {error}"))
+    made.begin(failed=lambda error: told.append(f"later: {error}"), later=True)
+    made.close()
+    assert sorted(told) == ["later: it is being stopped", "now: it is being stopped"]
+    made.handed_over()
+    assert Upgrade.last.begun == 1
+
+
 @pytest.fixture
 def made() -> Upgrades:
     """Those of a first program, which leaves nothing."""

@@ -215,6 +215,37 @@ def test_nobody_is_replaced_after_retirement(bridge: Bridge) -> None:
     assert bridge.pool.pids == []
 
 
+def test_those_that_ended_in_retirement_are_started_anew(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge.man(obey)
+    first, second = bridge.pool.workers
+    bridge.pool.retire()
+    first.send(Stop())
+    bridge.run_until(lambda: len(bridge.pool.pids) == 1)
+    bridge.pool.resume()
+    bridge.run_until(lambda: bridge.pool.serving == 2)
+    assert [worker.number for worker in bridge.pool.workers] == [0, 1]
+    assert second.pid in bridge.pool.pids
+    assert bridge.pool.restarts == 0
+    assert not caplog.records, "nothing was wrong"
+    os.kill(second.pid, signal.SIGKILL)
+    bridge.run_until(lambda: bridge.pool.restarts == 1)
+
+
+def test_one_that_was_to_be_replaced_in_retirement_is_not_there_twice(bridge: Bridge) -> None:
+    bridge.man(obey)
+    os.kill(bridge.pool.pids[0], signal.SIGKILL)
+    bridge.run_until(lambda: len(bridge.pool.pids) == 1)
+    bridge.pool.retire()
+    bridge.pool.resume()
+    bridge.run_until(lambda: bridge.pool.serving == 2)
+    replaced: list[bool] = []
+    bridge.loop.later(2 * pool_module.SHORTEST_PAUSE, lambda: replaced.append(True))
+    bridge.run_until(lambda: replaced)
+    assert [worker.number for worker in bridge.pool.workers] == [0, 1]
+
+
 def test_a_full_channel_is_not_fatal_but_too_many_orders_are(
     bridge: Bridge, caplog: pytest.LogCaptureFixture
 ) -> None:

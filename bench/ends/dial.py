@@ -11,7 +11,7 @@ import socket
 import sys
 from ipaddress import ip_address
 
-OF_EACH = 10_000
+OF_EACH = 2_000
 """Connections of one source address."""
 
 

@@ -46,7 +46,8 @@ def lines(settings: Settings) -> Iterator[str]:
     yield (
         f"timeouts connect {relay.connect_timeout:g} s, idle {relay.idle_timeout:g} s,"
         f" half-closed {relay.half_closed_timeout:g} s,"
-        f" lifetime {relay.lifetime:g} s, drain {settings.drain_timeout:g} s"
+        f" lifetime {relay.lifetime:g} s, drain {settings.drain_timeout:g} s,"
+        f" lame duck {settings.lame_duck:g} s"
     )
     if settings.dns:
         yield f"dns      {_names(settings.dns)}"
@@ -67,6 +68,8 @@ def _service(service: Service) -> str:
         parts.append(f"local server {service.local_server.path}")
     if service.proxy:
         parts.append(f"told their clients by PROXY {service.proxy}")
+    if service.dscp:
+        parts.append("with their clients' DSCP")
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Commands to a running faithd: ``faith sessions``, ``kill``, ``drain``, ``reload``."""
+"""Commands to a running faithd: ``faith sessions``, ``kill``, ``drain``, ``reload``, and others."""
 
 from __future__ import annotations
 
@@ -50,11 +50,27 @@ def drain(
     forever: Annotated[
         bool, typer.Option("--forever", help="Wait for the sessions without a limit.")
     ] = False,
+    lame_duck: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="Accept connections that long still, with /readyz at 503; else as configured.",
+        ),
+    ] = None,
     at: _Control = None,
 ) -> None:
     """Make faithd accept no more connections, and stop when its sessions have ended."""
-    left = control_client.ask(at, "drain", forever=forever)["sessions"]
-    print(f"no more connections are accepted; open sessions: {left}")
+    answer = control_client.ask(at, "drain", forever=forever, lame_duck=lame_duck)
+    left, accepts = answer["sessions"], answer.get("lame_duck")
+    until = f"connections are accepted for {accepts:g} s more" if accepts else None
+    print(f"{until or 'no more connections are accepted'}; open sessions: {left}")
+
+
+def undrain(at: _Control = None) -> None:
+    """Take back a drain: have faithd accept connections as before."""
+    control_client.ask(at, "undrain")
+    print("connections are accepted again")
 
 
 def reload(at: _Control = None) -> None:
@@ -71,4 +87,5 @@ def join(app: typer.Typer) -> None:
     app.command("sessions")(show_sessions)
     app.command("kill")(kill_session)
     app.command("drain")(drain)
+    app.command("undrain")(undrain)
     app.command("reload")(reload)

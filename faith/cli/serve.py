@@ -71,8 +71,8 @@ def main(arguments: list[str]) -> int:
     try:
         reread = _settings_by(options, parser)
         settings = reread()
-    except ConfigError as error:
-        if options.config is None:
+    except FaithError as error:
+        if options.config is None and isinstance(error, ConfigError):
             parser.error(str(error))
         print(f"faithd: {error}", file=sys.stderr)
         return 1
@@ -145,6 +145,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         workers=options.workers,
         user=options.user or default_user(),
         drain_timeout=options.drain_timeout,
+        lame_duck=options.lame_duck,
         pid_file=options.pid_file and options.pid_file.absolute(),
         log=options.log,
         recording=Recording(
@@ -270,6 +271,13 @@ def _parser() -> argparse.ArgumentParser:
         default=Settings.drain_timeout,
         metavar="SECONDS",
         help="time for sessions to end when faithd is stopped (%(default)g)",
+    )
+    add(
+        "--lame-duck",
+        type=_seconds,
+        default=Settings.lame_duck,
+        metavar="SECONDS",
+        help="time before that in which connections are accepted, and /readyz is 503 (%(default)g)",
     )
     add("--log", choices=FORMS, default=FORMS[0], help="form of the messages (%(default)s)")
     recording = Recording()

@@ -221,7 +221,7 @@ class _DnsDaemon:
         self._is_reloading = False
         self._life.drain()
         self._loop.later(GRACE, self._loop.stop)
-        self._names.drain()
+        self._names.stop()
 
     def _handle_sigchld(self) -> None:
         admin = [self._admin.pool] if self._admin else []

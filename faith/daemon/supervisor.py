@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from faith.daemon.config import tried_files
 from faith.daemon.config.policy import Rules
+from faith.daemon.config.readers import seconds
 from faith.daemon.host import discovery
 from faith.daemon.host.address_leases import AddressLeases
 from faith.daemon.host.held_prefixes import HeldPrefixes
@@ -105,7 +106,7 @@ class Supervisor:
             *known,
             self._keep_only,
             log_handler,
-            RelayingEvents(handed_over=self._upgrades.handed_over, ended=self._loop.stop),
+            RelayingEvents(handed_over=self._upgrades.handed_over, ended=self._end),
         )
         # Relaying is the last: it accepts as soon as it has started, and may refuse a policy.
         others = other_services(self._loop, *known, self._keep_only)
@@ -123,8 +124,9 @@ class Supervisor:
         self._control: Control | None = None
         condition = self._metric_areas.condition
         condition.started(self._upgrades.started)
+        services = self._services.values()
         self._shutdown = Shutdown(
-            self._loop, self._relaying, self._services.values(), self._upgrades, condition
+            self._loop, self._relaying, services, self._upgrades, self._metric_areas
         )
 
     def run(self) -> None:
@@ -235,7 +237,9 @@ class Supervisor:
         log.log(NOTICE, "serving %s", self._relaying.description())
 
     def _tell_systemd(self) -> None:
-        systemd.notify("READY=1", f"STATUS=serving {self._relaying.description()}")
+        begun = self._shutdown.has_begun
+        status = self._shutdown.status() if begun else f"serving {self._relaying.description()}"
+        systemd.notify("READY=1", f"STATUS={status}")
 
     # -- other processes ---------------------------------------------------------------------
 
@@ -247,16 +251,17 @@ class Supervisor:
         close_others([self._log, *kept])
 
     def _handle_sigchld(self) -> None:
-        self._liveness.reap(self._upgrades.reaped)
+        self._liveness.reap(self._upgrades.reaped, self._relaying.local_service.reaped)
 
     # -- changes -----------------------------------------------------------------------------
 
     def _tables_changed(self) -> None:
         """Follow prefixes that come and go, and the gateway's own addresses."""
-        if self._watch.drain():
+        mapped_networks = self._relaying.mapped_networks
+        if self._watch.drain(mapped_networks.knows):
             self._repair.look()
             try:
-                self._relaying.mapped_networks.look_at_routes()
+                mapped_networks.look_at_routes()
                 self._policy.follow_kernel()
             except (FaithError, OSError) as error:
                 log.error("a change of the prefixes is not followed: %s", error)
@@ -349,6 +354,7 @@ class Supervisor:
             "kill": self._relaying.session_queries.kill,
             "reload": self._answer_reload,
             "drain": self._answer_drain,
+            "undrain": self._answer_undrain,
             "upgrade": self._answer_upgrade,
             **MapCommands(
                 lambda: self._settings, self._policy, lambda: self._reloads.under_way
@@ -366,14 +372,18 @@ class Supervisor:
             prefixes=[str(prefix) for prefix in self._policy.inputs.prefixes],
             sets_up=[str(prefix) for prefix in self._reservations.set_up],
             sessions=self._metric_areas.open_sessions(),
-            draining=self._shutdown.has_begun,
+            draining=self._shutdown.drains,
             control=str(self._settings.control) if self._control else None,
             programs=self._upgrades.programs,
             failed=self._upgrades.failures,
             late=self._liveness.late,
             absent=self._policy.inputs.absent,
             log_lines_lost=self._metric_areas.lost_log_lines(),
-            warnings=self._metric_areas.warnings() + self._relaying.conflicts.warnings(),
+            warnings=[
+                *self._metric_areas.warnings(),
+                *self._relaying.conflicts.warnings(),
+                *self._shutdown.warnings(),
+            ],
         )
 
     def _handle_sigusr1(self) -> None:
@@ -384,16 +394,33 @@ class Supervisor:
 
     def _handle_sigterm(self) -> None:
         """Let the sessions end; asked again, end them."""
-        if self._shutdown.has_begun:
-            self._shutdown.hasten()
-        else:
-            self._shutdown.begin(self._settings.drain_timeout)
+        self._shutdown.stop(self._settings.drain_timeout, self._settings.lame_duck)
+
+    def _end(self) -> None:
+        """The last session has ended."""
+        self._shutdown.end()
 
     def _answer_drain(self, request: Request) -> None:
         """Let the sessions end, in their own time or in that of the configuration."""
         if self._shutdown.has_begun:
             request.fail("it is being stopped already")
             return
-        forever = request.words.get("forever")
-        self._shutdown.begin(None if forever else self._settings.drain_timeout)
-        request.answer(sessions=self._metric_areas.open_sessions())
+        limit = None if request.words.get("forever") else self._settings.drain_timeout
+        asked = request.words.get("lame_duck")
+        try:
+            lame_duck = self._settings.lame_duck if asked is None else seconds(asked)
+        except FaithError as error:
+            request.fail(f"lame duck: {error}")
+            return
+        self._shutdown.begin(limit, lame_duck, for_good=False)
+        request.answer(sessions=self._metric_areas.open_sessions(), lame_duck=lame_duck)
+
+    def _answer_undrain(self, request: Request) -> None:
+        """Serve again."""
+        try:
+            self._shutdown.take_back()
+        except FaithError as error:
+            request.fail(error)
+            return
+        self._tell_systemd()
+        request.answer()

@@ -9,6 +9,8 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from faith.datagram.checksum import checksum, pseudo_v6
+from faith.datagram.fragments import MOST_MTU, fragments, room
 from faith.datagram.packet import ICMPV6, Packet, read_v4
 from faith.kernel.sockets.packet_info import control
 from faith.translation.address import V4, V6, from_packed, number, packed4, packed6, text4, text6
@@ -34,7 +36,8 @@ class RawIcmp:
     """Sends and receives on the sockets *v4* and *v6*, of `faith.kernel.sockets.icmp_sockets`.
 
     *sent* is called after each attempt to send, with the leg, "v4" or "v6", and whether the host's
-    own firewall dropped the message.
+    own firewall dropped the message.  With *pieces*, a `piece_sender`, IPv6 packets larger than
+    *mtu* octets are sent as fragments by it.
     """
 
     def __init__(
@@ -42,10 +45,15 @@ class RawIcmp:
         v4: _socket.socket,
         v6: _socket.socket,
         sent: Callable[[str, bool], None] = lambda leg, dropped: None,
+        pieces: _socket.socket | None = None,
+        mtu: int = MOST_MTU,
     ) -> None:
         self._v4 = v4
         self._v6 = v6
         self._sent = sent
+        self._pieces = pieces
+        self.mtu = mtu
+        """Octets of the largest IPv6 packet, which may be changed at any time."""
 
     def send(self, send: Send) -> None:
         """Send a message.  Raises OSError."""
@@ -62,7 +70,12 @@ class RawIcmp:
         v6, source, to, message, hops, traffic_class, scope = send
         if v6:
             how = control(V6, None if source is None else packed6(source), hops, traffic_class)
-            self._v6.sendmsg([message], how, 0, (text6(to), 0, 0, scope))
+            there = text6(to), 0, 0, scope
+            if self._pieces is None or source is None or len(message) <= room(self.mtu):
+                self._v6.sendmsg([message], how, 0, there)
+                return
+            for piece in fragments(ICMPV6, _checked(message, source, to), self.mtu):
+                self._pieces.sendmsg([piece], how, 0, there)
         else:
             how = control(V4, None if source is None else packed4(source), hops, traffic_class)
             self._v4.sendmsg([message], how, 0, (text4(to), 0))
@@ -82,6 +95,13 @@ class RawIcmp:
     def packets_v6(self) -> Iterator[Packet]:
         """Return received ICMPv6 packets, up to a batch."""
         return received(partial(_receive_v6, self._v6))
+
+
+def _checked(message: bytes, source: int, to: int) -> bytes:
+    """Return an ICMPv6 message with its checksum, which the kernel does not add to fragments."""
+    pseudo = pseudo_v6(source, to, len(message), ICMPV6)
+    found = checksum(message[:2] + bytes(2) + message[4:], pseudo)
+    return message[:2] + found.to_bytes(2, "big") + message[4:]
 
 
 def received(receive: Callable[[], T]) -> Iterator[T]:

@@ -54,15 +54,21 @@ def quoted(version: IpVersion, packet: Packet, protocol: int) -> tuple[Packet, E
 
 
 def pass_on(
-    version: IpVersion, error: Error, about: Packet, reporter: int | None, hops: int, scope: int = 0
+    version: IpVersion,
+    error: Error,
+    about: Packet,
+    reporter: int | None,
+    packet: Packet,
+    scope: int = 0,
 ) -> Send:
     """Return an *error* translated into *version* for the sender of *about*.
 
-    It is sent from *reporter*, or from the gateway itself if that is None.  The error arrived with
-    *hops* left; *scope* is as in `error_for`.
+    It is sent from *reporter*, or from the gateway itself if that is None.  The error arrived in
+    *packet*; *scope* is as in `error_for`.
     """
     message = icmp.write(icmp.Message(*error, version.write(about)[: version.quoted]))
-    return Send(version.is_v6, reporter, about.source, message, max(hops - 1, 1), scope=scope)
+    hops = max(packet.hops - 1, 1)
+    return Send(version.is_v6, reporter, about.source, message, hops, packet.traffic_class, scope)
 
 
 def reporter_v6(v4: int, prefix: Prefix, policy: Policy) -> int | None:

@@ -12,6 +12,7 @@ from faith.errors import ConfigError
 PORT = 53
 TLS_PORT = 853
 _TLS = "tls://"
+_BROADCAST = "255.255.255.255"
 
 
 class Endpoint(NamedTuple):
@@ -87,6 +88,8 @@ def _parse(text: str, rest: str, port: int, name: str | None) -> Endpoint:
         host, colon, digits = rest.partition(":")
     if not _is_address(host):
         raise ConfigError(f"{text}: {host!r} is not an address")
+    if ip_address(host).is_multicast or host == _BROADCAST:
+        raise ConfigError(f"{text}: {host} is the address of a group, not of one host")
     if not colon:
         return Endpoint(host, port, name)
     if not (digits.isascii() and digits.isdigit() and 0 < int(digits) < 65536):

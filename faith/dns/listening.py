@@ -11,13 +11,11 @@ from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.netlink import interfaces
 from faith.kernel.sockets.holder import holder
 from faith.kernel.sockets.reuseport import share_by_name
+from faith.kernel.sockets.tcp_sockets import may_be_absent
 
 RECEIVE_BUFFER = 1 << 20
 """Octets of queries that may wait; the kernel caps it at net.core.rmem_max."""
 BACKLOG = 256
-
-# linux/in.h, linux/in6.h: bind to addresses that come later, or are still being verified.
-_FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
 
 
 def sockets(endpoint: Endpoint, *, shared: bool = False, workers: int = 1) -> list[socket.socket]:
@@ -49,7 +47,7 @@ def _socket(endpoint: Endpoint, kind: int) -> socket.socket:
 def _bind(sock: socket.socket, endpoint: Endpoint, *, shared: bool) -> None:
     if endpoint.version == 6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    sock.setsockopt(*_FREEBIND[endpoint.version], 1)
+    may_be_absent(sock)
     if shared:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if sock.type == socket.SOCK_STREAM:

@@ -13,7 +13,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from faith.kernel.sockets.tcp_sockets import original_destination, reset
+from faith.kernel.sockets.tcp_sockets import dscp_of, original_destination, reset
 from faith.relay.alg.data_connections import DataConnections
 from faith.relay.alg.data_listeners import DataListeners
 from faith.relay.alg.ftp import Ftp
@@ -27,13 +27,13 @@ from faith.relay.tcp.plane import ERR, HUP, Plane
 from faith.relay.tcp.proxy_header import introduce
 from faith.relay.tcp.record import Record
 from faith.relay.tcp.relay_counters import Counters
-from faith.relay.tcp.routing import Routing
+from faith.relay.tcp.routing import Route, Routing
 from faith.relay.tcp.session import Session
 from faith.relay.tcp.source_ports import SourcePorts
 from faith.relay.tcp.timeouts import IdleTimeouts, StageTimeouts
 from faith.translation.address import family_of, text
 from faith.translation.directions import V6_TO_V4
-from faith.translation.reasons import KILLED, SHED, STOPPED, TIMEOUT
+from faith.translation.reasons import DISPLACED, KILLED, SHED, STOPPED, TIMEOUT
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -44,10 +44,13 @@ if TYPE_CHECKING:
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.relay_settings import Settings
     from faith.relay.tcp.session import Leg
+    from faith.relay.tcp.session_shares import SessionShares
     from faith.translation.destination import Policy
 
 log = logging.getLogger("faith.relay")
 
+_LOOKED_AT = 64
+"""Sessions that are dialling, among which one is found to make room."""
 _SOL_SOCKET, _SO_ERROR = _socket.SOL_SOCKET, _socket.SO_ERROR
 
 
@@ -56,9 +59,9 @@ class Relay:
 
     *report* gets the record of every connection, *begun* every session whose server has just been
     dialled, *local* the socket of a connection to the gateway's own address, which it then owns;
-    without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count, and
-    *admission* keeps clients from having too much.  *idle* is called when the last session has
-    ended and nothing listens any more.
+    without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count;
+    *admission*, and *shares* under pressure, keep clients from having too much.  *idle* is called
+    when the last session has ended and nothing listens any more.  So many *workers* serve alike.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Relay:
         supervised: Supervised | None = None,
         counters: Counters | None = None,
         admission: Admission | None = None,
+        shares: SessionShares | None = None,
+        workers: int = 1,
         *,
         begun: Callable[[Session], object] | None = None,
         idle: Callable[[], object] = lambda: None,
@@ -78,16 +83,18 @@ class Relay:
         self._idle = idle
         self._is_giving = False
         self._counters = counters or Counters()
-        self._accounting = Accounting(self._counters, admission)
+        self._accounting = Accounting(self._counters, admission, shares, self._displace)
         self._loop = loop
         self._settings = settings
         self._reserved = settings.reserved
         self._report = report
         self._begun = begun
         self._local = local or _socket.socket.close
-        self._source_ports = SourcePorts()
         self._routing = Routing(policy, settings.v4_to_v6.source)
         self._plane = Plane(loop, self._dialled, self._ended)
+        self._source_ports = SourcePorts(
+            time.monotonic, self._accounting.shares, self._plane.sample, workers
+        )
         self._reserve = Reserve()
         self._shedding = Overload(loop, self._plane, self._is_ours, self._has_shed)
         self._listeners: list[Listener] = []
@@ -102,7 +109,8 @@ class Relay:
         self._dialling = StageTimeouts(loop, settings.connect_timeout, failed)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
         self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times, self._counters.moved)]
-        data = DataConnections(loop, self._routing, self._source_ports, self._begin, self._refuse)
+        calls = self._begin, self._refuse, self._dscp, self._accounting.over_share
+        data = DataConnections(loop, self._routing, self._source_ports, *calls)
         self._ftp: Ftp | None = None
         self._spoken_ports = settings.spoken_ports
         if supervised is not None:
@@ -244,7 +252,10 @@ class Relay:
         if self._steps:
             log.debug("a client from %s for %s port %d: %s", peer[0], mapped, port, route)
         if route.local:
-            self._local(client)
+            if excess := self._accounting.excess_of_local(peer[0], self._loop.time()):
+                self._refuse(client, peer, mapped, port, excess)
+            else:
+                self._local(client)
             return
         if route.refused:
             self._refuse(client, peer, mapped, port, route.refused)
@@ -255,7 +266,12 @@ class Relay:
         to = route.port or port
         try:
             server, error = self._source_ports.connect(
-                route.server, to, route.source, reserved_port=to in self._reserved
+                route.server,
+                to,
+                route.source,
+                reserved_port=to in self._reserved,
+                client=peer[0],
+                traffic_class=self._dscp(client, route, to),
             )
         except OSError as failure:
             self._refuse(client, peer, mapped, port, failure)
@@ -263,6 +279,10 @@ class Relay:
         session = Session(client, server, peer, route, to, self._loop.time())
         session.mapped_port = port
         self._begin(session, session.server, error)
+
+    def _dscp(self, accepted: _socket.socket, route: Route, port: int) -> int:
+        """Return the traffic class to connect with for *accepted*, of a service at *port*."""
+        return dscp_of(accepted) if port in self._settings.dscp_ports(route.direction) else 0
 
     def _begin(self, session: Session, dialled: Leg, error: int) -> None:
         """Have *session*, of which *dialled* connects, with connect(2)'s *error* so far."""
@@ -300,7 +320,7 @@ class Relay:
         if port in settings.rsh and direction is V6_TO_V4:  # else no second connection is relayed
             self._rsh.take_over(session)
         elif self._ftp and port in settings.ftp_ports(direction):
-            self._ftp.take_over(session)
+            self._ftp.take_over(session, encrypted_data=port not in settings.unencrypted_data)
         else:
             version = settings.proxy(direction, port)
             if version:
@@ -312,6 +332,15 @@ class Relay:
 
     # -- ends --------------------------------------------------------------------------------
 
+    def _displace(self, client: str) -> bool:
+        """Have a session that is dialling make room for one of *client*, if one is to."""
+        oldest = self._dialling.oldest(_LOOKED_AT)
+        session = self._accounting.shares.displaceable(client, oldest)
+        if session is None:
+            return False
+        self.kill(session, DISPLACED)
+        return True
+
     def _refuse(
         self, client: _socket.socket, peer: Peer, mapped: str, port: int, why: str | OSError
     ) -> None:
@@ -319,6 +348,10 @@ class Relay:
         reset(client)
         if isinstance(why, OSError):
             why = self._shedding.why(why)
+        self.report_refused(peer, mapped, port, why)
+
+    def report_refused(self, peer: Peer, mapped: str, port: int, why: str) -> None:
+        """Count and report a connection that was refused."""
         self._counters.refused(why)
         self._report(Record(peer[:2], (mapped, port), why, time.time()))
 
@@ -340,7 +373,7 @@ class Relay:
                 self._idled()
 
     def _idled(self) -> None:
-        if not self._is_giving:
+        if not self._is_giving and not self._listeners:
             self._idle()
 
     def close(self) -> None:

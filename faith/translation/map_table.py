@@ -4,38 +4,67 @@ Each protocol and port has a table of the maps that serve it, in which the longe
 (RFC 7757 §3.3).  Where two maps of one network both serve a port, the one with a list of ports wins
 over the one for all ports.  Every other duplicate is an error (RFC 7757 §5): within a protocol and
 a port, a network of one family has one counterpart in the other.
+
+A table is immutable, and yet a change of a few maps among very many costs what the few do: all
+versions of a table share the indices of the newest, which are changed in place, and each older
+version knows in what it differs from that.
 """
 
 from __future__ import annotations
 
 from faith.errors import ConfigError
-from faith.translation.address import text4, text6
-from faith.translation.map import PROTOCOLS, overlap
+from faith.translation.map import PROTOCOLS
+from faith.translation.map_index import FromV4, FromV6, by_protocol, clash
+from faith.translation.networks import join, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
     from typing import TypeVar
 
     from faith.translation.map import Map, Network
 
-    T = TypeVar("T")
+    Index = TypeVar("Index", FromV4, FromV6)
+
+IN_PLACE = 4
+"""A change of less than one map in so many is made in place; else a table of its own is built."""
+
+MOST_WAITING = 1000
+"""Networks of new maps that wait until somebody asks for `Maps.networks`; with more, all are
+joined anew."""
 
 
 class Maps:
     """An immutable set of maps; the cost of a look-up does not grow with their number.
 
     It grows with the number of prefix lengths in use, and logarithmically with the port ranges of
-    one address.  Raises ConfigError, with file and line, for a map that contradicts one before it.
+    one address; in a version that others have replaced, also with what they have changed.  Raises
+    ConfigError, with file and line, for a map that contradicts one before it.
     """
 
-    __slots__ = ("_all", "_from_v4", "_from_v6", "_networks")
+    __slots__ = (
+        "__weakref__",
+        "_extra",
+        "_from_v4",
+        "_from_v6",
+        "_joined",
+        "_missing",
+        "_shared",
+    )
+
+    _from_v4: Mapping[str, FromV4 | _Earlier]
+    _from_v6: Mapping[str, FromV6 | _Earlier]
 
     def __init__(self, maps: Iterable[Map] = ()) -> None:
-        self._all = tuple(maps)
-        self._from_v4 = _by_protocol([one for one in self._all if one.from_v4], _FromV4)
-        self._from_v6 = _by_protocol([one for one in self._all if one.from_v6], _FromV6)
-        self._networks: tuple[Network, ...] | None = None
+        self._begin(_Shared(maps))
+
+    def _begin(self, shared: _Shared) -> None:
+        """Be the newest version of what is *shared*."""
+        self._shared = shared
+        self._missing: dict[int, Map] = {}  # by identity, here and not in the newest version
+        self._extra: dict[int, Map] = {}  # there and not here
+        self._from_v4, self._from_v6 = shared.from_v4, shared.from_v6
+        self._joined: tuple[tuple[Network, ...], tuple[Network, ...]] | None = None
 
     def to_v6(self, v4: int, protocol: str, port: int) -> tuple[int, int] | None:
         """Return the IPv6 host (128 bits) and port for a connection to *v4* and *port*, or None.
@@ -57,171 +86,217 @@ class Maps:
         found = self._from_v6[protocol].find(v6)
         return found.to_v4(v6) if found else None
 
+    def get(self, one: Map) -> Map | None:
+        """Return the map here that equals *one*, which may be in another file, or None."""
+        found = self._shared.maps.get(one)
+        if found is not None and id(found) not in self._extra:
+            return found
+        return next((other for other in self._missing.values() if other == one), None)
+
     def changed(self, gone: Iterable[Map], new: Iterable[Map]) -> Maps:
         """Return a table without the maps *gone* and with *new* ones appended.
 
         Raises ConfigError.
         """
-        leaving = set(gone)
-        # a cheap first test: most maps differ in their IPv4 network already
-        near = {one.v4 for one in leaving}
-        kept = [one for one in self._all if one.v4 not in near or one not in leaving]
-        return Maps([*kept, *new])
+        if not len(self):
+            return Maps(new)
+        found = (self.get(one) for one in gone)
+        leaving = {one: one for one in found if one is not None}
+        coming: dict[Map, Map] = {}
+        for one in new:
+            other = coming.get(one) or (None if one in leaving else self.get(one))
+            if other is not None:
+                raise clash(one, other)
+            coming[one] = one
+        if not leaving and not coming:
+            return self
+        if IN_PLACE * (len(leaving) + len(coming)) > len(self):
+            kept = [one for one in self if one not in leaving]
+            return Maps([*kept, *coming])
+        if self._missing or self._extra:
+            self._shared.change([*self._extra.values()], [*self._missing.values()])
+        versions = self._shared.versions
+        versions[id(self)] = self
+        self._shared.change(leaving, coming)
+        after = Maps.__new__(Maps)
+        after._begin(self._shared)
+        versions[id(after)] = after
+        if self._joined and not leaving and len(self._joined[1]) < MOST_WAITING:
+            networks, waiting = self._joined
+            after._joined = networks, (*waiting, *(one.v4 for one in coming))
+        return after
+
+    def note(self, gone: Iterable[Map], new: Iterable[Map]) -> None:
+        """Take note of a change of the newest version."""
+        for one in gone:
+            if self._extra.pop(id(one), None) is None:
+                self._missing[id(one)] = one
+        for one in new:
+            if self._missing.pop(id(one), None) is None:
+                self._extra[id(one)] = one
+        shared, differs = self._shared, (self._missing, self._extra)
+        if any(differs):
+            self._from_v4 = {one: _Earlier(shared.from_v4, one, *differs) for one in PROTOCOLS}
+            self._from_v6 = {one: _Earlier(shared.from_v6, one, *differs) for one in PROTOCOLS}
+        else:
+            self._from_v4, self._from_v6 = shared.from_v4, shared.from_v6
+
+    def difference(self, other: Maps) -> list[Map]:
+        """Return the maps that are not in *other*."""
+        if self is other or not len(self):
+            return []
+        if self._shared is other._shared:
+            ours = {**self._missing, **other._extra}
+            for one in (*other._missing, *self._extra):
+                ours.pop(one, None)
+            return [one for one in ours.values() if one not in other]
+        if not len(other):
+            return list(self)
+        left = self._set() - other._set()
+        return [one for one in self if one in left] if left else []
 
     @property
     def networks(self) -> tuple[Network, ...]:
         """The IPv4 networks of all maps, merged into the fewest that hold the same addresses,
         ascending."""
-        if self._networks is None:
-            self._networks = tuple(_joined(one.v4 for one in self._all))
-        return self._networks
+        if self._joined is None:
+            self._joined = tuple(joined(one.v4 for one in self)), ()
+        elif self._joined[1]:
+            networks = list(self._joined[0])
+            for one in self._joined[1]:
+                join(networks, one)
+            self._joined = tuple(networks), ()
+        return self._joined[0]
+
+    def _set(self) -> set[Map]:
+        found = set(self._shared.maps)
+        return found.difference(self._extra.values()).union(self._missing.values())
+
+    def __contains__(self, one: Map) -> bool:
+        return self.get(one) is not None
 
     def __iter__(self) -> Iterator[Map]:
-        return iter(self._all)
+        newest = list(self._shared.maps.values())
+        if not self._extra:
+            return iter([*newest, *self._missing.values()])
+        here = [one for one in newest if id(one) not in self._extra]
+        return iter([*here, *self._missing.values()])
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self._shared.maps) - len(self._extra) + len(self._missing)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Maps) and self._all == other._all
+        if not isinstance(other, Maps):
+            return NotImplemented
+        return len(self) == len(other) and not self.difference(other)
 
     def __hash__(self) -> int:
-        return hash(self._all)
+        return hash(len(self))
 
 
-class _FromV4:
-    """The maps of one protocol, by IPv4 address."""
+class _Shared:
+    """The maps and indices of the newest version of a table, and the versions before it."""
 
-    __slots__ = ("_tables",)
-
-    def __init__(self, maps: Iterable[Map]) -> None:
-        whole: dict[int, dict[int, Map]] = {}
-        listed: dict[int, dict[int, list[Map]]] = {}
-        for one in maps:
-            network, length = one.v4
-            if one.ports is not None:
-                at = listed.setdefault(length, {}).setdefault(network >> 32 - length, [])
-                at.append(one)
-            else:
-                table, key = whole.setdefault(length, {}), network >> 32 - length
-                if key in table:
-                    raise _clash(one, table[key], _stands_for(one.v4, table[key]))
-                table[key] = one
-        self._tables = tuple(
-            (
-                32 - length,
-                {key: _OfPorts(maps) for key, maps in listed.get(length, {}).items()},
-                whole.get(length, {}),
-            )
-            for length in sorted({*whole, *listed}, reverse=True)
-        )
-
-    def find(self, v4: int, port: int) -> Map | None:
-        for shift, listed, whole in self._tables:
-            key = v4 >> shift
-            found = listed[key].find(port) if key in listed else None
-            found = found or whole.get(key)
-            if found is not None:
-                return found
-        return None
-
-
-class _OfPorts:
-    """The maps of one IPv4 network that have lists of ports."""
-
-    __slots__ = ("_firsts", "_lasts", "_maps")
-
-    def __init__(self, maps: list[Map]) -> None:
-        from itertools import pairwise  # not above, as bisect below: inetd mode has no maps
-
-        ranges = sorted(
-            (first, last, order)
-            for order, one in enumerate(maps)
-            for first, last in (one.ports.ranges if one.ports else ())
-        )
-        for (_, last, one), (first, _, other) in pairwise(ranges):
-            if first <= last:
-                before, after = maps[min(one, other)], maps[max(one, other)]
-                raise _clash(after, before, _stands_for(after.v4, before, f" port {first}"))
-        self._firsts = [first for first, _, _ in ranges]
-        self._lasts = [last for _, last, _ in ranges]
-        self._maps = [maps[order] for _, _, order in ranges]
-
-    def find(self, port: int) -> Map | None:
-        from bisect import bisect_right
-
-        at = bisect_right(self._firsts, port) - 1
-        return self._maps[at] if at >= 0 and port <= self._lasts[at] else None
-
-
-class _FromV6:
-    """The maps of one protocol, by IPv6 address."""
-
-    __slots__ = ("_tables",)
+    __slots__ = ("_versions", "from_v4", "from_v6", "maps")
 
     def __init__(self, maps: Iterable[Map]) -> None:
-        tables: dict[int, dict[int, Map]] = {}
-        for one in maps:
-            network, length = one.v6
-            table, key = tables.setdefault(length, {}), network >> 128 - length
-            other = table.get(key)
-            if other and (other.v4 != one.v4 or other == one):
-                what = f"{text6(*one.v6)} goes out as {text4(*other.v4)}"
-                raise _clash(one, other, what, "; is direction in meant?")
-            table[key] = one
-        self._tables = tuple((128 - length, tables[length]) for length in sorted(tables)[::-1])
+        several = list(maps)
+        self.from_v4 = by_protocol(FromV4, [one for one in several if one.from_v4])
+        self.from_v6 = by_protocol(FromV6, [one for one in several if one.from_v6])
+        self.maps: dict[Map, Map] = {}
+        for one in several:
+            if self.maps.setdefault(one, one) is not one:
+                raise clash(one, self.maps[one])
+        self._versions: MutableMapping[int, Maps] | None = None
 
-    def find(self, v6: int) -> Map | None:
-        for shift, table in self._tables:
-            found = table.get(v6 >> shift)
-            if found is not None:
-                return found
-        return None
+    @property
+    def versions(self) -> MutableMapping[int, Maps]:
+        """The versions that are still in use, by identity, once there has been a change."""
+        if self._versions is None:
+            from weakref import WeakValueDictionary  # not above: inetd mode has no maps
+
+            self._versions = WeakValueDictionary()
+        return self._versions
+
+    def change(self, gone: Collection[Map], new: Collection[Map]) -> None:
+        """Make another version the newest.  Raises ConfigError, and then nothing has changed."""
+        undo = []
+        try:
+            for one in gone:
+                self._remove(one)
+                undo.append((self._add, one))
+            for one in new:
+                self._add(one)
+                undo.append((self._remove, one))
+        except ConfigError:
+            for step, one in reversed(undo):
+                step(one)
+            raise
+        for one in gone:
+            del self.maps[one]
+        self.maps.update((one, one) for one in new)
+        for version in list(self.versions.values()):
+            version.note(gone, new)
+
+    def _add(self, one: Map) -> None:
+        done: list[FromV4 | FromV6] = []
+        try:
+            for index in self._indices(one):
+                index.add(one)
+                done.append(index)
+        except ConfigError:
+            for index in done:
+                index.remove(one)
+            raise
+
+    def _remove(self, one: Map) -> None:
+        for index in self._indices(one):
+            index.remove(one)
+
+    def _indices(self, one: Map) -> list[FromV4 | FromV6]:
+        """Return the indices that have *one*, or are to have it, and no protocol but its own."""
+        return [
+            *(_split(self.from_v4, one.protocols) if one.from_v4 else ()),
+            *(_split(self.from_v6, one.protocols) if one.from_v6 else ()),
+        ]
 
 
-def _by_protocol(maps: list[Map], build: Callable[[list[Map]], T]) -> dict[str, T]:
-    """Build a table for each protocol; protocols with the same maps share one."""
-    built: list[tuple[list[Map], T]] = []
-    for protocol in PROTOCOLS:
-        own = [one for one in maps if protocol in one.protocols]
-        same = next((table for others, table in built if others == own), None)
-        built.append((own, same or build(own)))
-    return {protocol: table for protocol, (_, table) in zip(PROTOCOLS, built, strict=True)}
-
-
-def _stands_for(v4: Network, one: Map, port: str = "") -> str:
-    return f"{text4(*v4)}{port} stands for {text6(*one.v6)}"
-
-
-def _clash(one: Map, other: Map, what: str, hint: str = "") -> ConfigError:
-    """Return the error for the map *one*, which contradicts the earlier map *other*."""
-    if one == other:
-        what, hint = "the same map is there", ""
-    return ConfigError(f"{what} already{_where(one, other)}{hint}", one.file, one.line)
-
-
-def _where(one: Map, other: Map) -> str:
-    """Return where *other* was read, relative to the file of *one*; empty if unknown."""
-    if other.line is None:
-        return ""
-    return f" (line {other.line})" if one.file == other.file else f" ({other.file}:{other.line})"
-
-
-def _joined(networks: Iterable[Network]) -> list[Network]:
-    """Return the fewest IPv4 networks with the same addresses, ascending."""
-    found: list[Network] = []
-    for network, length in sorted(set(networks)):
-        if found and length >= found[-1][1] and overlap(found[-1], (network, length), 32):
-            continue
-        found.append((network, length))
-        while len(found) > 1 and _halves(*found[-2:]):
-            found[-2:] = [(found[-2][0], found[-2][1] - 1)]
+def _split(indices: dict[str, Index], protocols: frozenset[str]) -> list[Index]:
+    """Return the indices of *protocols*, which share none with other protocols any more."""
+    found = []
+    for index in {id(indices[one]): indices[one] for one in sorted(protocols)}.values():
+        users = [one for one in PROTOCOLS if indices[one] is index]
+        own = index if protocols.issuperset(users) else index.copy()
+        indices.update((one, own) for one in protocols.intersection(users))
+        found.append(own)
     return found
 
 
-def _halves(one: Network, other: Network) -> bool:
-    """Return whether two ascending networks are the halves of one network."""
-    return one[1] == other[1] and one[0] ^ other[0] == 1 << 32 - one[1]
+class _Earlier:
+    """The maps of one protocol in a version that is not the newest, whose *indices* are others'."""
+
+    __slots__ = ("_extra", "_indices", "_missing", "_protocol")
+
+    def __init__(
+        self,
+        indices: Mapping[str, FromV4 | FromV6],
+        protocol: str,
+        missing: dict[int, Map],
+        extra: dict[int, Map],
+    ) -> None:
+        self._indices = indices
+        self._protocol = protocol
+        self._missing = missing
+        self._extra = extra
+
+    def find(self, *asked: int) -> Map | None:
+        """Return what the index of the protocol would find, in this version."""
+        index = self._indices[self._protocol]
+        fitting = [one for one in index.matches(*asked) if id(one) not in self._extra][:1]
+        for one in self._missing.values():
+            if self._protocol in one.protocols and index.fits(one, *asked):
+                fitting.append(one)
+        return max(fitting, key=index.rank, default=None)
 
 
 NO_MAPS = Maps()

@@ -7,6 +7,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    Network = tuple[int, int]
+    """An IPv4 address and a prefix length."""
+
 
 class Networks:
     """An immutable set of networks of one family, given as ``(network, length)`` integers.
@@ -55,3 +58,52 @@ class Networks:
 
     def __hash__(self) -> int:
         return hash((self._bits, *(length for length, _ in self._tables)))
+
+
+def joined(networks: Iterable[Network]) -> list[Network]:
+    """Return the fewest IPv4 networks with the same addresses, ascending."""
+    found: list[Network] = []
+    for network in sorted(set(networks)):
+        if not (found and _overlap(found[-1], network)):
+            found.append(network)
+            _merge(found, len(found) - 1)
+    return found
+
+
+def join(networks: list[Network], network: Network) -> None:
+    """Add the addresses of *network* to IPv4 *networks*, which are as `joined` returns them."""
+    from bisect import bisect  # not above: inetd mode has no maps
+
+    at = bisect(networks, network)
+    if at and _overlap(networks[at - 1], network):
+        return
+    end = at
+    while end < len(networks) and _overlap(networks[end], network):
+        end += 1
+    networks[at:end] = [network]
+    _merge(networks, at)
+
+
+def _merge(networks: list[Network], at: int) -> None:
+    """Merge the network at the place *at* with its neighbours, as long as they are halves."""
+    while True:
+        if at and _halves(*networks[at - 1 : at + 1]):
+            at -= 1
+        elif not _halves(*networks[at : at + 2]):
+            return
+        networks[at : at + 2] = [(networks[at][0], networks[at][1] - 1)]
+
+
+def _halves(one: Network, other: Network | None = None) -> bool:
+    """Return whether two ascending networks are the halves of one network."""
+    return other is not None and one[1] == other[1] and one[0] ^ other[0] == 1 << 32 - one[1]
+
+
+def contains(one: Network, other: Network) -> bool:
+    """Return whether the IPv4 network *one* has all addresses of *other*."""
+    return one[1] <= other[1] and _overlap(one, other)
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    shift = 32 - min(one[1], other[1])
+    return one[0] >> shift == other[0] >> shift

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 def ranges(networks: Iterable[Network], bits: int) -> list[Range]:
     """Return the fewest ranges with the addresses of *networks*, which are *bits* wide."""
+    return together((first, first | (1 << (bits - length)) - 1) for first, length in networks)
+
+
+def together(*several: Iterable[Range]) -> list[Range]:
+    """Return the fewest ranges with all addresses of *several* iterables of ranges."""
     found: list[Range] = []
-    for first, length in sorted(networks):
-        last = first | (1 << (bits - length)) - 1
+    for first, last in sorted(one for some in several for one in some):
         if found and first <= found[-1][1] + 1:
             found[-1] = found[-1][0], max(last, found[-1][1])
         else:

@@ -42,11 +42,12 @@ PREFIX = "too many sessions of the client's prefix"
 TOTAL_RATE = "too many new sessions"
 CLIENT_RATE = "too many new sessions of the client"
 PREFIX_RATE = "too many new sessions of the client's prefix"
+CLIENT_SHARE = "over the client's share"
 NO_SOURCE = "no source"
 SHED = "shed"
 
 LIMITS = (TOTAL, CLIENT, PREFIX, TOTAL_RATE, CLIENT_RATE, PREFIX_RATE)
-CONNECTION = (*POLICY, PREFIX_GONE, MAP_GONE, NOT_EXPECTED, *LIMITS, NO_SOURCE, SHED)
+CONNECTION = (*POLICY, PREFIX_GONE, MAP_GONE, NOT_EXPECTED, *LIMITS, CLIENT_SHARE, NO_SOURCE, SHED)
 
 # -- refusals of datagrams and pings
 
@@ -60,8 +61,8 @@ CLIENT_PINGS = "too many of the client"
 NO_IDENTIFIER = "no identifier left"
 BROKEN = "broken"
 
-DATAGRAM = (*POLICY, FLOWS, CLIENT_FLOWS, FILTERED, HOPS, NO_SOCKET)
-PING = (*POLICY, PINGS, CLIENT_PINGS, NO_IDENTIFIER, HOPS, BROKEN)
+DATAGRAM = (*POLICY, FLOWS, CLIENT_FLOWS, FILTERED, HOPS, NO_SOURCE, NO_SOCKET)
+PING = (*POLICY, PINGS, CLIENT_PINGS, NO_IDENTIFIER, HOPS, NO_SOURCE, BROKEN)
 
 # -- ends of sessions
 
@@ -74,6 +75,7 @@ IDLE = "idle"
 IDLE_HALF_CLOSED = "idle half-closed"
 LIFETIME = "lifetime"
 KILLED = "killed"
+DISPLACED = "displaced"
 OUT_OF_STEP = "out of step"
 STOPPED = "stopped"
 OUT_OF_MEMORY = "out of memory"
@@ -120,6 +122,7 @@ END = (
     IDLE_HALF_CLOSED,
     LIFETIME,
     KILLED,
+    DISPLACED,
     PREFIX_GONE,
     MAP_GONE,
     OUT_OF_STEP,

@@ -35,6 +35,45 @@ def client(address: int, length: int = CLIENT_LENGTH) -> int:
     return address if address >> 32 == _V4_MAPPED else address >> (128 - length)
 
 
+class Counts:
+    """A table of *limit* places, by how many of them each client holds."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.taken = 0
+        """How many places are taken."""
+        self._held: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        return self.taken
+
+    def held(self, client: Hashable) -> int:
+        """Return how many places *client* holds."""
+        return self._held.get(client, 0)
+
+    def admits(self, client: Hashable) -> bool:
+        """Return whether there is a place for *client*."""
+        return self._held.get(client, 0) < self.limit - self.taken
+
+    def equal_share(self, client: Hashable) -> float:
+        """Return how many places each client would hold, *client* among them, if all held alike."""
+        return self.limit / (len(self._held) + (client not in self._held))
+
+    def add(self, client: Hashable) -> None:
+        """Take a place for *client*."""
+        self._held[client] = self._held.get(client, 0) + 1
+        self.taken += 1
+
+    def remove(self, client: Hashable) -> None:
+        """Give a place of *client* back."""
+        self.taken -= 1
+        left = self._held[client] - 1
+        if left:
+            self._held[client] = left
+        else:
+            del self._held[client]
+
+
 class Place:
     """One place of a table, *holder*'s of *client*, taken or last used *since*."""
 
@@ -47,78 +86,44 @@ class Place:
         self.is_spare = is_spare
 
 
-class _Held:
-    """The places that a client holds: so many, of which those in *spare* were taken late."""
-
-    __slots__ = ("count", "spare")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.spare: dict[Place, None] = {}  # the oldest first
-
-
-class Shares:
+class Shares(Counts):
     """A table of *limit* places; *patience* in seconds, None where nothing is ever displaced."""
 
     def __init__(self, limit: int, patience: float | None = None) -> None:
-        self.limit = limit
+        super().__init__(limit)
         self.patience = patience
-        self._taken = 0
-        self._clients: dict[Hashable, _Held] = {}
-
-    def __len__(self) -> int:
-        """Return how many places are taken."""
-        return self._taken
-
-    def held(self, client: Hashable) -> int:
-        """Return how many places *client* holds."""
-        found = self._clients.get(client)
-        return found.count if found else 0
-
-    def admits(self, client: Hashable) -> bool:
-        """Return whether there is a place for *client*."""
-        found = self._clients.get(client)
-        return (found.count if found else 0) < self.limit - self._taken
-
-    def equal_share(self, client: Hashable) -> float:
-        """Return how many places each client would hold, *client* among them, if all held alike."""
-        return self.limit / (len(self._clients) + (client not in self._clients))
+        self._spare: dict[Hashable, dict[Place, None]] = {}  # taken late, the oldest first
 
     def enter(self, client: Hashable, holder: Any, now: float) -> Place:
         """Take a place for *client*, which `admits` must have been asked for."""
-        found = self._clients.get(client)
-        if found is None:
-            found = self._clients[client] = _Held()
-        is_spare = 2 * found.count >= self.limit - self._taken
+        is_spare = 2 * self.held(client) >= self.limit - self.taken
         place = Place(client, holder, now, is_spare=is_spare)
         if is_spare:
-            found.spare[place] = None
-        found.count += 1
-        self._taken += 1
+            self._spare.setdefault(client, {})[place] = None
+        self.add(client)
         return place
 
     def use(self, place: Place, now: float) -> None:
         """Let *place* count as new."""
         place.since = now
         if place.is_spare:
-            spare = self._clients[place.client].spare
+            spare = self._spare[place.client]
             del spare[place]
             spare[place] = None
 
     def leave(self, place: Place) -> None:
         """Give *place* back."""
-        found = self._clients[place.client]
         if place.is_spare:
-            del found.spare[place]
-        found.count -= 1
-        self._taken -= 1
-        if not found.count:
-            del self._clients[place.client]
+            spare = self._spare[place.client]
+            del spare[place]
+            if not spare:
+                del self._spare[place.client]
+        self.remove(place.client)
 
     def displaceable(self, client: Hashable, now: float) -> Place | None:
         """Return the place that *client* can do without for another, if there is one."""
-        found = self._clients.get(client)
-        if found is None or self.patience is None or not found.spare:
+        spare = self._spare.get(client)
+        if self.patience is None or not spare:
             return None
-        oldest = next(iter(found.spare))
+        oldest = next(iter(spare))
         return oldest if now - oldest.since >= self.patience else None

@@ -52,7 +52,7 @@ def test_a_flow_is_reported_once_with_its_endpoints(
         (CLIENT, 7000), (mapped(SERVER), 53), ("203.0.113.1", 40000), (SERVER, 53)
     )
     assert flow.sent == 15
-    bench.v6_to_v4.send_back(flow, b"answer", (SERVER, 53), 7.0)
+    bench.v6_to_v4.send_back(flow, b"answer", (SERVER, 53), 0, 7.0)
     assert flow.received == 6
 
 
@@ -97,7 +97,7 @@ def test_a_flow_of_an_ipv4_client() -> None:
         (host, served),
     )
     assert flow.sent == 10
-    bench.v4_to_v6.send_back(flow, b"answer")
+    bench.v4_to_v6.send_back(flow, b"answer", 0)
     assert flow.received == 6
     assert asked.destination == number(host)
 

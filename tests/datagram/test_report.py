@@ -33,6 +33,11 @@ ASKER, SERVER = "203.0.113.9", "192.0.2.80"
 PREFIX, WELL_KNOWN = Prefix.parse("2001:db8:ffff::/96"), Prefix.parse("64:ff9b::/96")
 
 
+def came(hops: int) -> Packet:
+    """The packet of an error, of a class as routers give it."""
+    return Packet(0, 0, hops, 0xC0, ICMP, 0, b"")
+
+
 def body(message: bytes) -> bytes:
     read = icmp.read(message)
     assert read
@@ -107,20 +112,21 @@ def test_an_error_with_a_wrong_checksum_is_none() -> None:
 
 def test_an_error_is_passed_on_to_the_sender_with_one_hop_less() -> None:
     six, four = packet((CLIENT, 7), (MAPPED, 53)), packet((ASKER, 7), (SERVER, 53))
-    told = pass_on(icmp.V6, icmp.NO_ROUTE_V6, six, number(MAPPED), 60, 2)
+    told = pass_on(icmp.V6, icmp.NO_ROUTE_V6, six, number(MAPPED), came(60), 2)
     assert (told.v6, told.source, told.to) == (True, number(MAPPED), number(CLIENT))
-    assert (told.hops, told.scope) == (59, 2)
+    assert (told.hops, told.traffic_class, told.scope) == (59, 0xC0, 2)
     assert read_v6(body(told.message)) == six
-    told = pass_on(icmp.V4, icmp.UNREACHABLE_HOST_V4, four, None, 60)
-    assert (told.v6, told.source, told.to, told.hops) == (False, None, number(ASKER), 59)
+    told = pass_on(icmp.V4, icmp.UNREACHABLE_HOST_V4, four, None, came(60))
+    assert (told.v6, told.source, told.to) == (False, None, number(ASKER))
+    assert (told.hops, told.traffic_class) == (59, 0xC0)
     assert read_v4(body(told.message)) == four
 
 
 @pytest.mark.parametrize("hops", [0, 1])
 def test_the_last_hop_is_enough_for_an_error(hops: int) -> None:
     six, four = packet((CLIENT, 7), (MAPPED, 53)), packet((ASKER, 7), (SERVER, 53))
-    assert pass_on(icmp.V6, icmp.NO_ROUTE_V6, six, None, hops, 0).hops == 1
-    assert pass_on(icmp.V4, icmp.UNREACHABLE_HOST_V4, four, None, hops).hops == 1
+    assert pass_on(icmp.V6, icmp.NO_ROUTE_V6, six, None, came(hops), 0).hops == 1
+    assert pass_on(icmp.V4, icmp.UNREACHABLE_HOST_V4, four, None, came(hops)).hops == 1
 
 
 def test_who_reports_has_an_address_under_the_prefix_unless_it_may_have_none() -> None:

@@ -12,7 +12,7 @@ from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_
 from faith.datagram.udp.answers import answer_error_v4, answer_error_v6
 from tests.datagram import test_udp_v4_to_v6 as from_v4
 from tests.datagram import test_udp_v6_to_v4 as from_v6
-from tests.datagram.wires import number, packet
+from tests.datagram.wires import arrival, number, packet
 
 if TYPE_CHECKING:
     from faith.datagram.send import Send
@@ -61,6 +61,16 @@ class TestOfIPv4Servers:
         told = self.fails(asked, self.answer(), 3, 0, by=ROUTER_V6)
         assert told
         assert told.source is None
+
+    def test_about_an_answer_to_a_link_local_client_nobody_is_told(
+        self, asked: from_v6.Bench
+    ) -> None:
+        local = "fe80::2"
+        sent = arrival((local, PORT), (from_v6.mapped(SERVER), SERVED), scope=3)
+        assert asked.v6_to_v4.forward(sent, 0.0) is None
+        assert len(asked.flows) == 2
+        answer = packet((from_v6.mapped(SERVER), SERVED), (local, PORT))
+        assert self.fails(asked, answer, by=local) is None
 
     def test_what_is_about_something_else_is_dropped(self, asked: from_v6.Bench) -> None:
         assert self.fails(asked, self.answer(PORT + 1)) is None

@@ -68,7 +68,7 @@ class TestAnswers:
         flow = bench.v4_to_v6.whose(told)
         if flow is None:
             return None
-        bench.v4_to_v6.send_back(flow, b"answer")
+        bench.v4_to_v6.send_back(flow, b"answer", 0)
         _, ((_, _, info),), _ = bench.v4.sent[-1]
         return str(IPv4Address(info[4:8]))
 
@@ -97,6 +97,14 @@ class TestAnswers:
             bench.v4_to_v6.end(flow)
         assert self.answer(bench, asked) is None
         assert port_of(bench.ask(mapped=ALIAS)) == PORT
+
+    def test_it_keeps_no_flow(self) -> None:
+        bench = Bench()
+        asked = bench.ask()
+        (flow,) = bench.flows
+        due = flow.due
+        assert self.answer(bench, asked) == MAPPED
+        assert flow.due == due
 
 
 class TestErrors:

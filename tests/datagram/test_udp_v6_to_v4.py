@@ -175,6 +175,52 @@ class TestFilter:
         assert bench.v6_to_v4.whose(arrival((SERVER, 9), (SOURCE, PORT + 1)), 1.0) is None
 
 
+class TestFlows:
+    """RFC 4787: what refreshes and ends a flow, and what it depends on."""
+
+    def test_rfc4787_req_6_what_comes_in_keeps_no_flow(self, bench: Bench) -> None:
+        bench.send()
+        (flow,) = bench.watched
+        due = flow.due
+        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 0, 9.0)
+        assert len(bench.path.sent) == 1
+        assert flow.due == due
+        assert bench.flows.expire(due) == [flow]
+
+    def test_rfc4787_req_12_an_error_ends_no_flow_and_keeps_none(self, bench: Bench) -> None:
+        bench.send()
+        (flow,) = bench.watched
+        due = flow.due
+        for kind, code in ((3, 0), (3, 1), (3, 3), (3, 13), (11, 0)):
+            assert bench.fails(error(bench.sent(), kind, code))
+        assert bench.flows.find(flow.key) is flow
+        assert flow.due == due
+        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 0, 1.0)
+        assert len(bench.path.sent) == 1
+        bench.send()
+        assert len(bench.sockets) == 1
+
+    def test_rfc4787_req_11_order_changes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sends = (
+            (SERVER, (CLIENT, PORT)),
+            (PRIVATE, (CLIENT, PORT)),
+            (SERVER, (NEIGHBOUR, PORT)),
+            (GATEWAY, (CLIENT, PORT + 1)),
+        )
+        seen = []
+        for order in itertools.permutations(sends):
+            bench = Bench(monkeypatch)
+            told = {(to, client): bench.send(to, client=client) for to, client in order}
+            allowed = {
+                (flow.key, peer, bench.flows.lets_in(flow, number(peer), 1.0))
+                for flow in bench.flows
+                for peer in (SERVER, PRIVATE, "192.0.2.81")
+            }
+            seen.append((told, allowed))
+        assert all(one == seen[0] for one in seen)
+        assert len(seen[0][1]) == 6
+
+
 class TestHairpin:
     """RFC 4787 REQ-9: clients reach each other by the endpoints that they have at IPv4."""
 
@@ -237,9 +283,9 @@ class TestMemory:
         bench.send()
         (flow,) = bench.watched
         for port in range(100):
-            bench.v6_to_v4.send_back(flow, b"hello", (PRIVATE, port), 1.0)
+            bench.v6_to_v4.send_back(flow, b"hello", (PRIVATE, port), 0, 1.0)
         assert not flow.ends.return_paths
-        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 1.0)
+        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 0, 1.0)
         assert list(flow.ends.return_paths) == [(SERVER, SERVED)]
 
     def test_return_paths_are_limited_for_all_flows_together(
@@ -250,7 +296,7 @@ class TestMemory:
         bench.send(client=(NEIGHBOUR, PORT))
         for port in range(1000):
             for flow in bench.watched:
-                bench.v6_to_v4.send_back(flow, b"hello", (SERVER, port), 1.0)
+                bench.v6_to_v4.send_back(flow, b"hello", (SERVER, port), 0, 1.0)
             assert sum(len(flow.ends.return_paths) for flow in bench.watched) <= 100
         assert len(bench.path.sent) == 2000
 
@@ -270,7 +316,7 @@ class TestMemory:
     def test_a_flow_that_has_ended_lets_go_of_everything(self, bench: Bench) -> None:
         bench.send()
         (flow,) = bench.watched
-        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 1.0)
+        bench.v6_to_v4.send_back(flow, b"hello", (SERVER, SERVED), 0, 1.0)
         for ended in bench.flows.expire(1000.0):
             bench.v6_to_v4.end(ended)
         assert bench.sockets[0].closed

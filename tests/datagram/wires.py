@@ -33,7 +33,7 @@ class Wire:
         self.sent: list[tuple[bytes, Any, Any]] = []
         self.fails: OSError | None = None
         self.closed = False
-        self.hops = 0
+        self.options: dict[int, int] = {}
         self._descriptor = next(self._descriptors)
 
     def sendto(self, payload: bytes, to: Endpoint) -> None:
@@ -45,7 +45,7 @@ class Wire:
         self.sent.append((b"".join(parts), control, to))
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
-        self.hops = value
+        self.options[option] = value
 
     def getsockname(self) -> Endpoint:
         return "0.0.0.0", self.port
@@ -62,15 +62,20 @@ class Wire:
 
 
 def arrival(
-    source: Endpoint, to: Endpoint, payload: bytes = b"hello", hops: int = 64, scope: int = 0
+    source: Endpoint,
+    to: Endpoint,
+    payload: bytes = b"hello",
+    hops: int = 64,
+    scope: int = 0,
+    traffic_class: int = 0,
 ) -> Arrival:
     """A datagram as the kernel tells of it."""
     packed, port = ip_address(to[0]).packed, to[1].to_bytes(2, "big")
     if len(packed) == 4:
         original = struct.pack("=H", _socket.AF_INET) + port + packed + bytes(8)
-        return Arrival(payload, source, original, struct.pack("=i", hops))
+        return Arrival(payload, source, original, struct.pack("=iB", hops, traffic_class))
     original = struct.pack("=H", _socket.AF_INET6) + port + bytes(4) + packed + bytes(4)
-    return Arrival(payload, (*source, 0, scope), original, struct.pack("=i", hops))
+    return Arrival(payload, (*source, 0, scope), original, struct.pack("=ii", hops, traffic_class))
 
 
 def by_v6(wire: Wire, hops: int = 3) -> Packet:

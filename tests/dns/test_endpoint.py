@@ -49,6 +49,9 @@ def test_servers_with_tls(text: str, endpoint: Endpoint) -> None:
         "[2001:db8::53",
         "[2001:db8::53]53",
         "192.0.2.256",
+        "224.0.0.1",
+        "[ff02::1]:53",
+        "255.255.255.255",
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:

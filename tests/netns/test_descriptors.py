@@ -63,14 +63,15 @@ SHARED = {
     "worker": WORKER,
     "other worker": WORKER,
     "name server": "log pool",
-    "ping server": "log nfnetlink raw raw6",
-    "UDP server": "log raw raw raw6 raw6 udp udp6",
+    "ping server": "log nfnetlink raw raw6 raw6",
+    "UDP server": "log raw raw raw6 raw6 raw6 udp udp6",
     "admin listener": "log tcp6",
 }
 """What a child and its supervisor have both, beside the standard streams."""
 FOR_ITSELF = {"name server": "rtnetlink tcp udp unix-seqpacket"}
 """What a child has opened for itself; of most, its end of the channel is all."""
 ANEW = Counter(["faith-clients", "named-unix-seqpacket", "pipe", "rtnetlink"])
+ANEW.update(["nfnetlink", "socket"])  # notices of chains, and ARP
 ANEW["unix-seqpacket"] = len(SHARED)
 """What the next program opens in the place of this one's: the channels to its own children, too."""
 

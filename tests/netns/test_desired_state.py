@@ -303,10 +303,20 @@ def survives(session: socket.socket) -> bool:
     return False
 
 
+@pytest.fixture
+def without_shares(installed: Path) -> dict[str, str]:
+    """Return the environment of a program whose sessions may take all descriptors."""
+    line = "    return max(most - KEPT - listeners, most // 2) // 2\n"
+    edit(installed, "relay/tcp/session_shares.py", line, "    return _NO_LIMIT\n")
+    return run_from(installed)
+
+
 @pytest.mark.timeout(120)
-def test_an_upgrade_at_the_descriptor_limit_loses_no_session(lab: ThreeHosts, start: Start) -> None:
+def test_an_upgrade_at_the_descriptor_limit_loses_no_session(
+    lab: ThreeHosts, start: Start, without_shares: dict[str, str]
+) -> None:
     """While new connections come and come, which are there for the taking by the new worker."""
-    faithd = start(text(PERMIT, 1), by=("prlimit", "--nofile=300:300"))
+    faithd = start(text(PERMIT, 1), by=("prlimit", "--nofile=300:300"), **without_shares)
     with contextlib.ExitStack() as stack:
         sessions = []
         for _ in range(115):
@@ -340,9 +350,9 @@ def flood(lab: ThreeHosts, stop: threading.Event) -> None:
 
 @pytest.mark.timeout(60)
 def test_a_rule_change_reaches_a_worker_without_a_free_descriptor(
-    lab: ThreeHosts, start: Start
+    lab: ThreeHosts, start: Start, without_shares: dict[str, str]
 ) -> None:
-    faithd = start(text(PERMIT, 1), by=("prlimit", "--nofile=100:100"))
+    faithd = start(text(PERMIT, 1), by=("prlimit", "--nofile=100:100"), **without_shares)
     (worker,) = workers(faithd)
     with contextlib.ExitStack() as stack:
         while "out of descriptors" not in faithd.said:

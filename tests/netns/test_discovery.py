@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,21 +61,23 @@ def test_one_of_another_network_is_not_seen(fork: Fork, lab: ThreeHosts) -> None
 
 
 @pytest.mark.usefixtures("real_root", "private_network")
-def test_one_of_any_other_user_is_not_believed(
-    fork: Fork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_of_any_other_user_is_not_believed(fork: Fork, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where an administrator has given the directory to everybody."""
-    tmp_path.chmod(0o777)
-    monkeypatch.setattr(discovery, "DIRECTORY", tmp_path)
+    with tempfile.TemporaryDirectory(prefix="faith-") as name:  # a path short enough for sockets
+        directory = Path(name)
+        directory.chmod(0o777)
+        monkeypatch.setattr(discovery, "DIRECTORY", directory)
+        _is_not_believed(fork, directory)
+
+
+def _is_not_believed(fork: Fork, directory: Path) -> None:
 
     def squat(report: Report) -> None:
         become_nobody()
         serve(report)
 
-    tmp_path.parent.chmod(0o755)
-    tmp_path.parent.parent.chmod(0o755)
     fork(squat).report()
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(directory.iterdir())) == 1
     assert running() == []
 
 

@@ -8,7 +8,6 @@ import platform
 import re
 import socket
 import sys
-from ipaddress import IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +231,7 @@ class TestRefusing:
     )
     def test_a_prefix_that_is_not_free(self, gateway: Gateway, wanted: str, reason: str) -> None:
         message = gateway.refuses("-e", "-p", wanted)
-        assert message.startswith(f"faith: reserve {IPv6Network(wanted)}: ")
+        assert message.startswith(f"faith: reserve {Prefix.parse(wanted)}: ")
         assert reason in message
 
     def test_a_route_of_somebody_else(self, gateway: Gateway) -> None:

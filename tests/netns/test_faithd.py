@@ -338,7 +338,7 @@ def test_goes_into_the_background_once_it_serves(lab: ThreeHosts, tmp_path: Path
         (["23", "./missing"], 1, "/missing: no such file"),
         (["23", "./bad.conf"], 1, "/bad.conf: not executable"),
         (["--user=no.such.user", "23"], 1, "there is no user 'no.such.user'"),
-        (["--pid-file=no/such/directory", "23"], 1, "no/such/directory: No such file"),
+        (["--pid-file=bad.conf/pid", "23"], 1, "bad.conf/pid: Not a directory"),
         (["-P", "2001:db8:6::/96", "23"], 1, "reserve 2001:db8:6::/96: it"),
         (["-P", "2001:db8:ffff::/65", "23"], 1, f"it overlaps {PREFIX}, which is reserved too"),
         (["-P", PREFIX, "--layout=rfc6052", "23"], 1, "it has layout low32 already"),

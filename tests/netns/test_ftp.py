@@ -7,6 +7,7 @@ import ftplib
 import io
 import os
 import random
+import signal
 import socket
 import struct
 from functools import partial
@@ -522,6 +523,39 @@ def test_only_that_client_to_that_server_and_no_port_of_the_systems(
             socket.create_connection((lab.mapped("192.0.2.81"), port), 5)
         with lab.gateway.inside(), pytest.raises(ConnectionRefusedError):
             socket.create_connection((lab.mapped(), port), 5)
+
+
+NO_ENCRYPTED_DATA = """
+workers = 1
+control = "{directory}/control"
+[[service]]
+ports = "ftp"
+encrypted_data = {wanted}
+"""
+
+
+def test_a_service_may_have_no_encrypted_data(
+    lab: ThreeHosts, server: FtpServer, start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "faith.toml"
+    file.write_text(NO_ENCRYPTED_DATA.format(directory=tmp_path, wanted="false"))
+    faithd = start("--config", str(file))
+    with secured(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        assert refuses(lab, port), "the client is not let in at the ports of that server"
+        assert ask(control, b"NOOP\r\n"), "the control connection goes on"
+        faithd.signal(signal.SIGUSR2)
+        faithd.wait_said("upgraded to program 2", seconds=30)
+        file.write_text(NO_ENCRYPTED_DATA.format(directory=tmp_path, wanted="true"))
+        faithd.signal(signal.SIGHUP)
+        faithd.wait_said("read again;")
+        assert refuses(lab, port_of(ask(control, b"EPSV\r\n"))), "it keeps what it began with"
+        assert "data of encrypted FTP is steered" not in faithd.said
+    with secured(lab) as control:
+        port = port_of(ask(control, b"EPSV\r\n"))
+        with lab.client.call(socket.create_connection, (lab.mapped(), port), 5) as data:
+            control.sendall(b"RETR file\r\n")
+            assert read_all(data) == FILE
 
 
 def test_one_that_is_killed_leaves_nothing_steered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from faith.daemon.services.admin import CLIENTS
 from faith.lab import ThreeHosts, wait_until
-from faith.lab.topology import GATEWAY_V4
+from faith.lab.topology import GATEWAY_V4, GATEWAY_V6
 from tests.netns.service import PORT, answers, connect, refuses, relays
 
 if TYPE_CHECKING:
@@ -139,6 +141,16 @@ def test_the_listener_has_no_rights_and_is_replaced(
     faithd.wait_said(f"admin listener {pid} was killed by SIGKILL; another takes its place in 1 s")
     assert ask("healthz")[0] == 200, "who asks meanwhile has waited"
     assert relays(lab)
+
+
+def test_one_client_does_not_keep_others_from_the_listener(
+    lab: ThreeHosts, start: Start, ask: Ask
+) -> None:
+    start("--metrics", "[::]:9064", str(PORT))
+    with contextlib.ExitStack() as held:
+        for _ in range(2 * CLIENTS):
+            held.enter_context(connect(lab, GATEWAY_V6, 9064))
+        assert ask("healthz") == (200, "alive\n")
 
 
 def test_a_dead_supervisor_leaves_no_listener(lab: ThreeHosts, start: Start, ask: Ask) -> None:

@@ -14,8 +14,10 @@ import pytest
 from faith.cli import status
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from faith.translation.reasons import NO_SOURCE
 from tests.faithd import Faithd
 from tests.netns.gateway import Gateway, reread
+from tests.netns.test_udp import narrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +134,32 @@ class TestToIPv4:
     ) -> None:
         start(BASE + PING)
         assert client.answered(lab.mapped(), "-s", str(size), count=2) == 2
+
+    @pytest.mark.parametrize("size", [1232, 1233, 1400, 1452, 4000])
+    def test_replies_pass_a_narrow_link_that_loses_packet_too_big(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger, size: int
+    ) -> None:
+        """Nothing above ``mtu`` leaves the gateway, whatever its own link could carry."""
+        narrow(lab.client)
+        gateway = start(BASE + PING)
+        assert client.answered(lab.mapped(), "-s", str(size)) == 1
+        if size == 1400:
+            gateway.reload(f"{BASE}{PING}mtu = 1500\n")
+            assert client.answered(lab.mapped(), "-s", str(size)) == 0
+
+    RULE = f'[access]\nrules = ["::/0 permit 0.0.0.0/0 {SILENT}"]\n'
+    OWN = f'[[source]]\nclients = ["{CLIENT}/128"]\naddresses = ["{SILENT}"]\none_to_one = true\n'
+
+    @pytest.mark.parametrize("text", [RULE, OWN], ids=["rule", "one to one"])
+    def test_who_has_a_source_that_is_absent_is_told(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger, text: str
+    ) -> None:
+        gateway = start(BASE + PING + text)
+        said = client.says(lab.mapped())
+        assert f"From {GATEWAY_V6} icmp_seq=1 Destination unreachable: Address unreachable" in said
+        assert gateway.counted("faith_ping_refusals_total")[NO_SOURCE] == 1
+        lab.gateway.links.add_address("to-server", f"{SILENT}/24")
+        assert client.answered(lab.mapped()) == 1
 
     def test_the_payload_stays_what_it_is(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, client: Pinger

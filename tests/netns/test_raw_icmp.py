@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import select
+import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +17,11 @@ from faith.datagram.raw_icmp import BATCH, RawIcmp, received
 from faith.datagram.send import Send
 from faith.kernel.netlink import routes
 from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
+from faith.kernel.sockets.udp_sockets import piece_sender
+from faith.translation.address import packed6
 from faith.translation.prefix import Prefix
 from tests.datagram.wires import number
+from tests.netns.test_v6_sender import ETHER_IPV6, packets_on
 
 if TYPE_CHECKING:
     import _socket
@@ -99,6 +104,27 @@ def test_an_attempt_that_fails_is_no_error_but_sending_is(both: Both) -> None:
     both.raw.attempt(Send(False, None, number("127.0.0.1"), ECHO_V4))
     both.wait(both.v4)
     assert len([*both.raw.packets_v4()]) == 1
+
+
+@pytest.mark.parametrize("length", [0, 1231, 1232, 1233, 1401, 4000, 65000])
+def test_what_does_not_fit_the_mtu_is_sent_in_fragments(both: Both, length: int) -> None:
+    subprocess.run(["ip", "link", "set", "lo", "mtu", "1500"], check=True)
+    routes.reserve(PREFIX)
+    echo = icmp.echo(icmp.ECHO_V6, 5, 6, os.urandom(length))
+    pieces = piece_sender()
+    raw = RawIcmp(both.v4, both.v6, pieces=pieces, mtu=1280)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETHER_IPV6)) as wire:
+        wire.setblocking(False)
+        raw.send(Send(True, number(MAPPED), number("::1"), echo, hops=7, traffic_class=0x88))
+        both.wait(both.v6)
+        (packet,) = both.raw.packets_v6()  # the kernel has put it together, and checked its sum
+        ours = packed6(number(MAPPED))  # the kernel answers, too
+        lengths = [len(octets) for octets in packets_on(wire) if octets[8:24] == ours]
+    assert max(lengths) <= 1280
+    assert (len(lengths) == 1) == (length <= 1232)
+    assert (packet.source, packet.hops, packet.traffic_class) == (number(MAPPED), 7, 0x88)
+    assert packet.payload[4:] == echo[4:]
+    pieces.close()
 
 
 def test_an_error_about_what_was_sent_hides_nothing_that_has_come() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel.netlink import routes
+from faith.kernel.netlink import mapped_routes, routes
 from faith.translation.prefix import LOW32, RFC6052, Prefix
 from tests.netns.rights import without_capabilities
 
@@ -280,6 +280,22 @@ class TestWatch:
         with routes.watch() as watch:
             assert not watch.drain()
             assert not select.select([watch], [], [], 0)[0]
+
+    def test_what_is_known_does_not_count(self, ip: Callable[[str], str]) -> None:
+        def known(kind: int, body: bytes) -> bool:
+            return mapped_routes.change(kind, body) in ours
+
+        networks = [(0xC6336400, 24), (0xC6336501, 32)]
+        ours = {(network, 7, came) for network in networks for came in (True, False)}
+        with routes.watch() as watch:
+            mapped_routes.hold(networks, 7)
+            mapped_routes.release(networks, 7)
+            assert not watch.drain(known)
+            mapped_routes.hold(networks, 8)
+            assert watch.drain(known)
+            mapped_routes.release(networks, 8)
+            ip("route add local 198.51.100.0/24 dev lo metric 7")
+            assert watch.drain(known)
 
     def test_routes_elsewhere_do_not_count(self, ip: Callable[[str], str]) -> None:
         with routes.watch() as watch:

@@ -207,6 +207,47 @@ def test_datagrams_come_from_them_too(lab: ThreeHosts, start: Start, source: str
         assert echo.sources[0][0] == ("192.0.2.129" if source == ONE_TO_ONE else "192.0.2.33")
 
 
+@pytest.mark.usefixtures("bpf_allowed")
+@pytest.mark.parametrize("set_up", [False, True], ids=["own", "set up"])
+def test_a_port_is_kept_at_a_source_address_if_it_is_free(
+    lab: ThreeHosts, start: Start, set_up: bool
+) -> None:
+    """RFC 4787 REQ-3: of two clients that share an address, one keeps the port that both have."""
+    address = "192.0.2.33" if set_up else "192.0.2.130"
+    pool = f'[[source]]\naddresses = ["{address}"]\nset_up = {str(set_up).lower()}\n'
+    start(f"{pool}[udp]\n")
+    clients = [f"2001:db8:6::{last}" for last in (101, 102)]
+    with (
+        contextlib.closing(Echo(lab.server, SERVER, UDP_PORT)) as echo,
+        udp(lab.client, clients[0], 6001) as first,
+        udp(lab.client, clients[1], 6001) as second,
+    ):
+        for client in (first, second):
+            client.sendto(b"hello", (lab.mapped(), UDP_PORT))
+            assert client.recv(100) == b"hello"
+        assert echo.sources[0] == (address, 6001)
+        assert echo.sources[1][0] == address
+        assert echo.sources[1][1] != 6001
+
+
+@pytest.mark.usefixtures("bpf_allowed")
+def test_rfc4787_req_2_all_ports_of_a_client_have_one_address(
+    lab: ThreeHosts, start: Start, listener: socket.socket
+) -> None:
+    start(f"{POOL}[udp]\n")
+    with contextlib.closing(Echo(lab.server, SERVER, UDP_PORT)) as echo:
+        for last in (100, 101, 102):
+            client = f"2001:db8:6::{last}"
+            for port in range(6000, 6008):
+                with udp(lab.client, client, port) as sock:
+                    sock.sendto(b"hello", (lab.mapped(), UDP_PORT))
+                    assert sock.recv(100) == b"hello"
+            (address,) = {host for host, _ in echo.sources}
+            assert address in POOLED
+            assert address == seen(lab, listener, client)  # by TCP as well
+            echo.sources.clear()
+
+
 def test_a_mapped_host_comes_from_its_own_address(
     lab: ThreeHosts, start: Start, listener: socket.socket
 ) -> None:

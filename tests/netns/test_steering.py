@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 from typing import TYPE_CHECKING
@@ -12,10 +13,11 @@ from faith.errors import SetupError
 from faith.kernel import steering
 from faith.kernel.bpf import bpf
 from faith.kernel.sockets import tcp_sockets
-from faith.translation.ports import Ports
+from faith.translation.ports import NO_PORTS, Ports
 from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
 
     from tests.netns.conftest import Arrive, Fork
@@ -159,3 +161,54 @@ def test_the_successor_takes_it_over_without_a_gap(arrive: Arrive, fork: Fork, m
         arrive([], MAPPED, 80)
     for descriptor in (go_on, tell):
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("own", [NO_PORTS, HTTP])
+def test_a_paused_one_refuses_and_accepts_again(
+    arrive: Arrive, method: str, workers: int, own: Ports
+) -> None:
+    served = (MAPPED, OWN) if own else (MAPPED,)
+    with steering.create(method, HTTP, [PREFIX], workers, own=own) as steered:
+        everyone = [sock for listeners in steered.listeners for sock in listeners]
+        for _ in range(2):
+            steered.pause()
+            steered.pause()
+            for address in (MAPPED, OWN):
+                with pytest.raises(ConnectionRefusedError):
+                    arrive([], address, 80)
+            steered.resume(HTTP)
+            for address in served:
+                _, again = arrive(everyone, address, 80)
+                assert destination(steered, again) == (address, 80)
+            with pytest.raises(ConnectionRefusedError):
+                arrive(everyone, MAPPED, 81)
+
+
+def test_one_whose_port_was_taken_meanwhile_stays_paused(arrive: Arrive) -> None:
+    both = Ports([(80, 81)])
+    with steering.create("route", both, [PREFIX], 1) as steered:
+        steered.pause()
+        with (
+            socket.create_server(("::", 81), family=socket.AF_INET6),
+            pytest.raises(SetupError, match=r"listen on \[::\]:81 again: the port is taken by "),
+        ):
+            steered.resume(both)
+        with pytest.raises(ConnectionRefusedError):
+            arrive([], MAPPED, 80)
+        steered.resume(both)
+        for port, listener in zip((80, 81), steered.listeners[0], strict=True):
+            with (
+                socket.create_connection((MAPPED, port), timeout=5) as client,
+                accepted_by(listener) as accepted,
+            ):
+                with pytest.raises(BlockingIOError):
+                    accepted.recv(100, socket.MSG_DONTWAIT)  # it is not at its end
+                client.sendall(b"hello")
+                assert accepted.recv(100) == b"hello"
+
+
+def accepted_by(listener: _socket.socket) -> socket.socket:
+    """Accept one connection."""
+    select.select([listener], [], [], 5)
+    return socket.socket(fileno=listener._accept()[0])  # type: ignore[attr-defined]

@@ -45,6 +45,25 @@ def test_the_capability_that_is_missing_is_named(
     assert fork(body).report() == (missing,)
 
 
+@pytest.mark.parametrize("address", ["::1", "127.0.0.1"])
+def test_dscp_is_known_of_a_client_and_not_of_a_server_on_ipv4(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with (
+        socket.create_server((address, 0), family=family) as listener,
+        socket.socket(family) as client,
+    ):
+        tcp_sockets.set_traffic_class(listener, 0x20)
+        tcp_sockets.set_traffic_class(client, 0xB8)
+        client.connect(listener.getsockname()[:2])
+        with listener.accept()[0] as server:
+            assert tcp_sockets.dscp_of(server) == 0xB8
+            assert tcp_sockets.dscp_of(server) == 0xB8  # it can be asked again
+            server.sendall(b"answer")
+            assert client.recv(100) == b"answer"
+            if family == socket.AF_INET:
+                assert tcp_sockets.dscp_of(client) == 0
+
+
 def test_reserved_ports_run_out_at_512_and_need_their_capability(fork: Fork) -> None:
     def body(report: Report) -> Any:
         capabilities.drop(capabilities.default_user(), keep=["CAP_NET_BIND_SERVICE"])

@@ -8,14 +8,22 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
+from socket import AF_INET, IPPROTO_RAW, SOCK_RAW
 from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.datagram.fragments import fragments
+from faith.datagram.packet import UDP as UDP_PROTOCOL
+from faith.datagram.udp.message import datagram
+from faith.kernel.sockets.udp_sockets import piece_sender
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from faith.translation.address import number
+from faith.translation.reasons import NO_SOURCE
 from tests.faithd import WITHOUT_BPF
 from tests.netns.datagrams import Echo, udp
 from tests.netns.gateway import Gateway, metrics, reread
@@ -30,6 +38,7 @@ pytestmark = pytest.mark.netns
 led_in_each_way = pytest.mark.parametrize("by", [(), WITHOUT_BPF], ids=["BPF", "nftables"])
 
 PORT = 5555
+IP_RECVTOS = 13  # linux/in.h
 IPV6_RECVERR = 25  # else only a few errors are told
 BASE = f"""
 workers = 1
@@ -42,6 +51,13 @@ listen = "[::1]:9064"
 """
 UDP = "[udp]\n"
 MAPPED = "192.0.2.102"
+ABSENT = "192.0.2.103"
+EXPEDITED, LOW = 46 << 2, 8 << 2
+ECT, CONGESTED, ECN = 2, 3, 3
+CLASSES = {
+    socket.AF_INET: (socket.IPPROTO_IP, IP_RECVTOS, socket.IP_TOS),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, socket.IPV6_TCLASS),
+}
 MAP = f"""
 [[map]]
 v4 = "{MAPPED}"
@@ -101,6 +117,50 @@ def narrow(host: Host) -> None:
     host.run(["nft", "-f", "-"], stdin=f"table ip6 narrow {{ {chain}; }}")  # before fragments join
 
 
+def marked(
+    sender: socket.socket,
+    receiver: socket.socket,
+    to: tuple[str, int],
+    traffic_class: int,
+    size: int = 5,
+    expect: int | None = None,
+) -> tuple[str, int]:
+    """Send a datagram of that class, which *receiver* must see, or what to *expect*; return the
+    source that it sees."""
+    for sock in (sender, receiver):
+        level, received, _ = CLASSES[sock.family]
+        sock.setsockopt(level, received, 1)
+    level, _, option = CLASSES[sender.family]
+    sender.setsockopt(level, option, traffic_class)
+    sender.sendto(os.urandom(size), to)
+    data, ((_, _, octet),), _, source = receiver.recvmsg(1 << 16, 100)
+    assert len(data) == size
+    found = int.from_bytes(octet, sys.byteorder)
+    assert found == (traffic_class if expect is None else expect)
+    return source[0], source[1]
+
+
+def told(sock: socket.socket) -> None:
+    """Have *sock*, which is connected, send in vain, and be told so."""
+    sock.send(b"x")
+    with pytest.raises(OSError, match="route") as caught:
+        sock.recv(100)
+    assert caught.value.errno == errno.EHOSTUNREACH
+
+
+def pieces_v4(octets: bytes, source: str, to: str) -> list[bytes]:
+    """Return the fragments, of 1,000 octets each, of an IPv4 packet of UDP."""
+    starts = range(0, len(octets), 1000)
+    addresses = socket.inet_aton(source) + socket.inet_aton(to)
+    return [
+        struct.pack("!BBHHHBBH", 0x45, 0, 0, 0xABCD, more | start // 8, 64, UDP_PROTOCOL, 0)
+        + addresses
+        + octets[start : start + 1000]
+        for start in starts
+        for more in [0x2000 if start != starts[-1] else 0]
+    ]
+
+
 class TestToIPv4:
     @led_in_each_way
     def test_an_answer_comes_from_who_was_asked(
@@ -140,6 +200,39 @@ class TestToIPv4:
         start(BASE + UDP)
         data = os.urandom(size)
         assert asked(client, lab.mapped(), data=data) == data
+
+    @led_in_each_way
+    def test_every_port_is_relayed_and_no_payload_is_changed(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
+    ) -> None:
+        """There are no ALGs: not for TFTP or SIP, addresses of both sides or not."""
+        start(BASE + UDP)
+        ours, theirs = client.getsockname()[:2], (lab.mapped(), PORT)
+        data = f"INVITE sip:{SERVER} SIP/2.0\r\nContact: {ours} {theirs} {GATEWAY_V4}".encode()
+        for port in (1, 69, 5060, 65535):
+            with contextlib.closing(Echo(lab.server, SERVER, port)):
+                assert asked(client, lab.mapped(), port, data) == data
+
+    @pytest.mark.parametrize("order", [1, -1], ids=["first to last", "last to first"])
+    def test_fragments_in_any_order_are_one_datagram(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, order: int
+    ) -> None:
+        start(BASE + UDP)
+        data = os.urandom(5000)
+        with udp(lab.server, SERVER, PORT) as server, udp(lab.client, CLIENT, 7000) as client:
+            ends = (number(CLIENT), 7000), (number(lab.mapped()), PORT)
+            octets = b"".join(datagram(*ends, data))
+            raw = lab.client.call(piece_sender)
+            for piece in [*fragments(UDP_PROTOCOL, octets, 1280)][::order]:
+                raw.sendmsg([piece], [], 0, (lab.mapped(), 0))
+            raw.close()
+            received, ours = server.recvfrom(1 << 16)
+            assert received == data
+            octets = b"".join(datagram((number(SERVER), PORT), (number(ours[0]), ours[1]), data))
+            with lab.server.call(lambda: socket.socket(AF_INET, SOCK_RAW, IPPROTO_RAW)) as sock:
+                for piece in pieces_v4(octets, SERVER, ours[0])[::order]:
+                    sock.sendto(piece, ours)
+            assert client.recv(1 << 16) == data
 
     def test_a_port_of_the_clients_has_one_port_whomever_it_sends_to(
         self, start: Callable[[str], Gateway], lab: ThreeHosts, echo: Echo, client: socket.socket
@@ -234,6 +327,94 @@ class TestToIPv4:
             assert second.recv(100) == b"now"
         asked(client, lab.mapped())
         assert metrics(lab)['faith_udp_refusals_total{reason="too many flows of the client"}'] == 1
+
+
+class TestTrafficClass:
+    """DSCP and ECN of each datagram are on the other leg what they were (RFC 7915 §4.1, §5.1)."""
+
+    @led_in_each_way
+    @pytest.mark.parametrize("size", [5, 1400, 9000])  # the last two are fragments
+    def test_it_is_carried_both_ways(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket, size: int
+    ) -> None:
+        start(BASE + UDP)
+        with udp(lab.server, SERVER, PORT) as server:
+            for there, back in ((0, 0xFF), (EXPEDITED | ECT, 0), (0, LOW | CONGESTED), (ECT, ECT)):
+                source = marked(client, server, (lab.mapped(), PORT), there, size)
+                marked(server, client, source, back, size)
+
+    @led_in_each_way
+    @pytest.mark.parametrize("size", [5, 1400, 9000])
+    def test_it_is_carried_both_ways_from_ipv4(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket, size: int
+    ) -> None:
+        start(BASE + UDP + MAP)
+        with udp(lab.client, CLIENT, PORT) as host, udp(lab.server, SERVER) as node:
+            for there, back in ((0, 0xFF), (EXPEDITED | ECT, 0), (0, LOW | CONGESTED), (ECT, ECT)):
+                source = marked(node, host, (MAPPED, PORT), there, size)
+                marked(host, node, source, back, size)
+
+    def test_it_is_carried_to_a_mapped_host_and_between_clients(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
+    ) -> None:
+        start(BASE + UDP + MAP)
+        with udp(lab.server, SERVER, PORT) as server, udp(lab.client, CLIENT) as other:
+            _, ours = source = marked(client, server, (lab.mapped(), PORT), 0)
+            marked(server, client, source, LOW)  # arrives at the socket of mapped addresses
+            _, theirs = marked(other, server, (lab.mapped(), PORT), 0)
+            other.sendto(b"lets it in", (lab.mapped(MAPPED), ours))
+            marked(client, other, (lab.mapped(MAPPED), theirs), EXPEDITED | ECT)
+
+    def test_without_dscp_ecn_remains_and_a_reload_is_for_flows_that_are_open(
+        self, start: Callable[[str], Gateway], lab: ThreeHosts, client: socket.socket
+    ) -> None:
+        faithd = start(BASE + UDP + MAP)
+        with (
+            udp(lab.server, SERVER, PORT) as server,
+            udp(lab.client, CLIENT, PORT) as host,
+            udp(lab.server, SERVER) as node,
+        ):
+            for text, left in (("", 0xFF), ("dscp = false", ECN), ("dscp = true", 0xFF)):
+                if text:
+                    faithd.reload(f"{BASE}{UDP}{text}\n{MAP}")
+                class_ = EXPEDITED | ECT
+                source = marked(client, server, (lab.mapped(), PORT), class_, expect=class_ & left)
+                marked(server, client, source, class_, expect=class_ & left)
+                source = marked(node, host, (MAPPED, PORT), class_, expect=class_ & left)
+                marked(host, node, source, class_, expect=class_ & left)
+
+
+class TestSourceThatIsAbsent:
+    """An address that the host lacks is told the client, as a host that is not there."""
+
+    RULE = f'[access]\nrules = ["::/0 permit 0.0.0.0/0 {ABSENT}"]\n'
+    OWN = f'[[source]]\nclients = ["{CLIENT}/128"]\naddresses = ["{ABSENT}"]\none_to_one = true\n'
+
+    @pytest.mark.parametrize("text", [RULE, OWN], ids=["rule", "one to one"])
+    def test_the_client_is_told_until_the_address_comes_and_when_it_goes(
+        self,
+        start: Callable[[str], Gateway],
+        lab: ThreeHosts,
+        echo: Echo,
+        client: socket.socket,
+        text: str,
+    ) -> None:
+        gateway = start(BASE + UDP + text)
+        client.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        client.connect((lab.mapped(), PORT))
+        told(client)
+        gateway.wait_said(NO_SOURCE)
+        assert metrics(lab)["faith_udp_flows"] == 0
+        lab.gateway.links.add_address("to-server", f"{ABSENT}/24")
+        client.send(b"now")
+        assert client.recv(100) == b"now"
+        lab.gateway.run(["ip", "address", "del", f"{ABSENT}/24", "dev", "to-server"])
+        told(client)
+        assert gateway.counted("faith_udp_refusals_total")[NO_SOURCE] == 2
+        lab.gateway.links.add_address("to-server", f"{ABSENT}/24")
+        client.send(b"again")
+        assert client.recv(100) == b"again"
+        assert {host for host, _ in echo.sources} == {ABSENT}
 
 
 class TestErrors:

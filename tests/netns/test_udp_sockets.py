@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,10 +21,12 @@ from faith.kernel.sockets.udp_sockets import (
     arrivals,
     flow_socket,
     header,
+    is_own,
     own_address,
     receive,
+    receive_answer,
     sender,
-    set_hops,
+    set_fields,
 )
 from faith.translation.prefix import Prefix
 from tests.datagram.wires import number
@@ -38,6 +42,12 @@ V4, V6 = socket.AF_INET, socket.AF_INET6
 PREFIX = Prefix.parse("2001:db8:ffff::/96")
 MAPPED, MAPPED4 = "2001:db8:ffff::1", "198.51.100.1"
 LOOPBACK: dict[int, str] = {V4: "127.0.0.1", V6: "::1"}
+ETHER_IPV4 = 0x0800
+DONT_FRAGMENT = 0x40
+CLASSES: dict[int, tuple[int, int]] = {
+    V4: (socket.IPPROTO_IP, socket.IP_TOS),
+    V6: (socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
+}
 families = pytest.mark.parametrize("family", [V4, V6], ids=["v4", "v6"])
 
 
@@ -64,7 +74,10 @@ def server() -> Iterator[Callable[[int], socket.socket]]:
 
 class TestArrivals:
     @families
-    def test_a_datagram_comes_with_its_addresses_and_hops(self, family: int) -> None:
+    @pytest.mark.parametrize("traffic_class", [0, 0x88, 0xFF])
+    def test_a_datagram_comes_with_its_addresses_hops_and_class(
+        self, family: int, traffic_class: int
+    ) -> None:
         sock = arrivals(family)
         host, port = sock.getsockname()[:2]
         assert host == LOOPBACK[family]
@@ -75,11 +88,13 @@ class TestArrivals:
                 else (socket.IPPROTO_IP, socket.IP_TTL)
             )
             client.setsockopt(*hops, 7)
+            client.setsockopt(*CLASSES[family], traffic_class)
             client.bind((host, 0))
             client.sendto(b"hello", (host, port))
             found = arrived(sock)
             assert found.sender == client.getsockname()[:2]
         assert (found.payload, found.hops, found.scope) == (b"hello", 7, 0)
+        assert found.traffic_class == traffic_class
         assert (found.destination, found.port) == (socket.inet_pton(family, host), port)
         with pytest.raises(BlockingIOError):
             receive(sock)
@@ -154,17 +169,34 @@ def test_a_header_has_ports_length_and_checksum() -> None:
 
 
 class TestFlowSocket:
-    def test_from_an_address_it_has_the_port_that_was_asked_for(self) -> None:
-        sock = flow_socket("198.51.100.7", 5353)  # which need not be there
-        assert sock.getsockname() == ("198.51.100.7", 5353)
+    @pytest.mark.parametrize("kind", ["address", "local route"])
+    def test_from_an_address_it_has_the_port_that_was_asked_for(self, kind: str) -> None:
+        """Of [[source]] on an interface, and of [[map]] or set up by a route."""
+        if kind == "address":
+            add = ["ip", "address", "add", f"{MAPPED4}/32", "dev", "lo"]
+        else:
+            add = ["ip", "route", "add", "local", f"{MAPPED4}/32", "dev", "lo"]
+        subprocess.run(add, check=True)
+        sock = flow_socket(MAPPED4, 5353)
+        assert sock.getsockname() == (MAPPED4, 5353)
         sock.close()
+
+    def test_a_privileged_port_becomes_another(self) -> None:
+        sock = without_capabilities(lambda: flow_socket("127.0.0.1", 123))
+        assert sock.getsockname()[1] >= 1024
+        sock.close()
+
+    def test_an_address_that_is_absent_is_an_error(self) -> None:
+        with pytest.raises(OSError, match="assign") as caught:
+            flow_socket(MAPPED4, 5353)
+        assert caught.value.errno == errno.EADDRNOTAVAIL
 
     @pytest.mark.parametrize("port", [5353, 5354])
     def test_a_port_that_is_taken_becomes_another_like_it(self, port: int) -> None:
         first, second = flow_socket("127.0.0.1", port), flow_socket("127.0.0.1", port)
         host, other = second.getsockname()
         assert host == "127.0.0.1"
-        assert other != port
+        assert first.getsockname()[1] == port != other
         first.close()
         second.close()
 
@@ -184,12 +216,42 @@ class TestFlowSocket:
             flow_socket(None, port).close()
         assert os.listdir("/proc/self/fd") == before
 
-    def test_its_datagrams_live_for_so_many_hops(self) -> None:
+    def test_its_packets_may_be_fragmented_on_their_way(self) -> None:
+        there, sock, raw = arrivals(V4), flow_socket(None, 4000), sender(V4)
+        to = there.getsockname()
+        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETHER_IPV4)) as wire:
+            wire.settimeout(5)
+            sock.sendto(b"hello", to)
+            how = control(V4, socket.inet_aton("127.0.0.1"))
+            raw.sendmsg(
+                datagram((number("127.0.0.1"), 53), (number(to[0]), to[1]), b""), how, 0, to
+            )
+            for _ in range(2):
+                assert not wire.recv(100)[6] & DONT_FRAGMENT
+        for one in (there, sock, raw):
+            one.close()
+
+    @pytest.mark.parametrize("traffic_class", [0, 0xB9, 0xE3])
+    def test_its_datagrams_have_hops_and_class_as_set(self, traffic_class: int) -> None:
         there, sock = arrivals(V4), flow_socket(None, 4000)
-        set_hops(sock, 3)
+        without_capabilities(lambda: set_fields(sock, 3, traffic_class))
         sock.sendto(b"hello", there.getsockname())
-        assert arrived(there).hops == 3
+        found = arrived(there)
+        assert (found.hops, found.traffic_class) == (3, traffic_class)
         there.close()
+        sock.close()
+
+    @pytest.mark.parametrize("traffic_class", [0, 0xB9])
+    def test_an_answer_comes_with_its_class(
+        self, server: Callable[[int], socket.socket], traffic_class: int
+    ) -> None:
+        there, sock = server(V4), flow_socket("127.0.0.1", 4000)
+        there.setsockopt(*CLASSES[V4], traffic_class)
+        there.sendto(b"hello", sock.getsockname())
+        assert select.select([sock], [], [], 5)[0]
+        assert receive_answer(sock) == (b"hello", there.getsockname(), traffic_class)
+        with pytest.raises(BlockingIOError):
+            receive_answer(sock)
         sock.close()
 
 
@@ -199,3 +261,18 @@ def test_our_address_to_another_is_the_routes() -> None:
     add = ["ip", "address", "add", "192.0.2.1/24", "dev", "lo"]
     subprocess.run(add, check=True)
     assert own_address(number("192.0.2.80")) == number("192.0.2.1")
+
+
+@pytest.mark.parametrize("nonlocal_bind", [0, 1])
+def test_an_address_is_own_that_packets_may_come_from(nonlocal_bind: int) -> None:
+    Path("/proc/sys/net/ipv4/ip_nonlocal_bind").write_text(f"{nonlocal_bind}")
+    assert not is_own(number("192.0.2.1"))
+    for add in (
+        ["ip", "address", "add", "192.0.2.1/24", "dev", "lo"],
+        ["ip", "route", "add", "local", "198.51.100.0/24", "dev", "lo"],
+    ):
+        subprocess.run(add, check=True)
+    assert is_own(number("192.0.2.1"))
+    assert is_own(number("198.51.100.7"))
+    assert not is_own(number("192.0.2.2"))
+    assert not is_own(number("203.0.113.1"))

@@ -25,6 +25,7 @@ ETHER_IPV6 = 0x86DD
 MAPPED = "2001:db8:ffff::c000:250"
 CLIENT = "2001:db8:6::2"
 SOURCE = number(MAPPED), 53
+TRAFFIC_CLASS = 0xB9
 
 
 @pytest.fixture
@@ -52,26 +53,27 @@ def test_no_packet_is_larger_and_every_payload_is_whole(
     sending.limit(mtu)
     port = client.getsockname()[1]
     ends = SOURCE, (number(CLIENT), port)
-    how = control(V6, packed6(SOURCE[0]))
+    how = control(V6, packed6(SOURCE[0]), traffic_class=TRAFFIC_CLASS)
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETHER_IPV6)) as wire:
         wire.setblocking(False)
         for length in (0, 1, 1231, 1232, 1233, 1240, 1352, 1353, 1452, 1453, 4000, 9001):
             payload = os.urandom(length)
             sending.send(payload, *ends, how, (CLIENT, 0))
             assert client.recvfrom(1 << 16) == (payload, (MAPPED, 53, 0, 0))
-            packets = length_of_packets(wire)
-            assert max(packets) <= mtu
+            packets = packets_on(wire)
+            assert {octets[0] << 4 & 0xF0 | octets[1] >> 4 for octets in packets} == {TRAFFIC_CLASS}
+            assert max(map(len, packets)) <= mtu
             assert (len(packets) == 1) == (length + 48 <= mtu)
     whole.close()
     pieces.close()
 
 
-def length_of_packets(wire: socket.socket) -> list[int]:
-    """Return the lengths of the packets that *wire* has seen since it was read last."""
-    found: list[int] = []
+def packets_on(wire: socket.socket) -> list[bytes]:
+    """Return the packets that *wire* has seen since it was read last."""
+    found: list[bytes] = []
     while True:
         try:
-            found.append(len(wire.recv(1 << 16)))
+            found.append(wire.recv(1 << 16))
         except BlockingIOError:
             return found
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import address_pools, map_file, static_map, tried_files
+from faith.daemon.config import (
+    address_pools,
+    datagram_tables,
+    dns_table,
+    map_file,
+    static_map,
+    tried_files,
+)
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.policy import Rules
 from faith.daemon.config.readers import (
@@ -27,9 +34,6 @@ from faith.daemon.config.tables import Document
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
-from faith.datagram.ping.identifiers import TIMEOUT
-from faith.datagram.ping.ping_server import PingSettings
-from faith.datagram.udp import flows
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.process.capabilities import default_user
@@ -51,38 +55,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.daemon.config.tables import Reader, Table
-    from faith.dns.dns_arguments import DnsArguments
-    from faith.dns.service import Settings as DnsSettings
 
 CONTROL = "/run/faith/control.sock"
 """The control socket, where the file names none."""
 DRAIN_TIMEOUT = 30.0
-MOST_WORKERS = 1024
-
-
-def _keys(settings: type[flows.UdpSettings | PingSettings]) -> list[str]:
-    """Return the keys of a table for these settings; the length of a client is of [limits]."""
-    return [field.name for field in fields(settings) if field.name != "client_length"]
-
-
-_DNS_LISTS = (
-    *("prefix", "listen", "forward", "allow", "client", "map", "filter_a", "exclude"),
-    *("exclude_v4", "never", "always", "missing", "pool", "pool_client"),
-)
-_DNS_SINGLE = ("layout", "serve_stale", "mixed_case", "authorities", "workers", "pool_file")
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
     "prefix": ("address", "layout", "via"),
-    "service": ("ports", "alg", "server", "proxy"),
+    "service": ("ports", "alg", "server", "proxy", "encrypted_data", "dscp"),
     "map": ("v4", "v6", *static_map.OPTIONS),
-    "maps": ("file", "source", "proxy", "ftp"),
+    "maps": ("file", "source", "proxy", "ftp", "dscp"),
     "access": ("file", "rules"),
     "source": address_pools.KEYS,
     "limits": tuple(field.name for field in fields(Limits)),
-    "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain"),
-    "dns": (*_DNS_LISTS, *_DNS_SINGLE),
-    "udp": ("enabled", *_keys(flows.UdpSettings)),
-    "ping": ("enabled", *_keys(PingSettings)),
+    "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain", "lame_duck"),
+    "dns": dns_table.KEYS,
+    "udp": datagram_tables.UDP_KEYS,
+    "ping": datagram_tables.PING_KEYS,
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
 }
@@ -122,9 +111,10 @@ def read(toml: str, file: str) -> Settings:
         maps=static,
         maps_file=file_of_maps,
         sources=address_pools.read(document.tables("source")),
-        workers=top.take("workers", whole(1, MOST_WORKERS), len(os.sched_getaffinity(0))),
+        workers=top.take("workers", whole(1, dns_table.MOST_WORKERS), len(os.sched_getaffinity(0))),
         user=top.take("user", parsed(_user), default_user()),
         drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
+        lame_duck=timeouts.take("lame_duck", seconds, 0.0),
         pid_file=top.take("pid_file", path, None),
         control=top.take("control", path, path(CONTROL)),
         log=document.table("log").take("format", choice(FORMS), FORMS[0]),
@@ -136,21 +126,24 @@ def read(toml: str, file: str) -> Settings:
             lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
             limits=limits,
             ftp=union(service.ftp for service in services),
+            unencrypted_data=union(one.ftp for one in services if not one.encrypted_data),
             rsh=union(service.rsh for service in services),
             rlogin=union(service.rlogin for service in services),
             proxy_v1=union(service.introduced(V1) for service in services),
             proxy_v2=union(service.introduced(V2) for service in services),
+            dscp=union(service.ports for service in services if service.dscp),
             v4_to_v6=V4ToV6Settings(
                 ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6.ftp),
                 source=maps.take("source", choice(SOURCES), usual.v4_to_v6.source),
                 proxy=maps.take("proxy", choice(VERSIONS), None),
+                dscp=maps.take("dscp", flag, usual.v4_to_v6.dscp),
             ),
         ),
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
-        dns=_dns(document.table("dns"), static, length) if "dns" in top else None,
-        ping=_ping(document.table("ping"), length) if "ping" in top else None,
-        udp=_udp(document.table("udp"), length) if "udp" in top else None,
-        dns_workers=document.table("dns").take("workers", whole(1, MOST_WORKERS), 1),
+        dns=dns_table.read(document.table("dns"), static, length) if "dns" in top else None,
+        ping=datagram_tables.ping(document.table("ping"), length) if "ping" in top else None,
+        udp=datagram_tables.udp(document.table("udp"), length) if "udp" in top else None,
+        dns_workers=document.table("dns").take("workers", whole(1, dns_table.MOST_WORKERS), 1),
     )
 
 
@@ -222,10 +215,16 @@ def _service(table: Table) -> Service:
             raise table.fault(str(error), "server") from error
     alg = table.take("alg", choice(ALGS), ALGS[0])
     proxy = table.take("proxy", choice(VERSIONS), None)
+    encrypted_data = table.take("encrypted_data", flag, True)
+    dscp = table.take("dscp", flag, False)
+    local_server = LocalServer.of(words) if words else None
     try:
-        return Service(name, ports, alg, LocalServer.of(words) if words else None, proxy)
+        service = Service(name, ports, alg, local_server, proxy, encrypted_data, dscp)
     except ConfigError as error:
         raise table.fault(error.message, "proxy") from error
+    if not encrypted_data and not service.ftp:
+        raise table.fault("there is no port of FTP in this service", "encrypted_data")
+    return service
 
 
 def _on(table: Table, key: str) -> str:
@@ -316,96 +315,5 @@ def _recording(table: Table) -> Recording:
     )
 
 
-def _udp(table: Table, client_length: int) -> flows.UdpSettings | None:
-    usual = flows.UdpSettings()
-    limit = whole(0, MOST - 1)
-    try:
-        settings = flows.UdpSettings(
-            idle=table.take("idle", seconds, usual.idle),
-            short=table.take("short", seconds, usual.short),
-            short_ports=table.take("short_ports", parsed(_udp_ports), usual.short_ports),
-            filtering=table.take("filtering", choice(flows.FILTERINGS), usual.filtering),
-            flows=table.take("flows", limit, usual.flows),
-            flows_per_client=table.take("flows_per_client", limit, usual.flows_per_client),
-            mtu=table.take("mtu", whole(flows.LEAST_MTU, flows.MOST_MTU), usual.mtu),
-            client_length=client_length,
-        )
-    except ConfigError as error:
-        if error.line is not None:
-            raise
-        key, _, message = error.message.partition(": ")
-        raise table.fault(message, key) from error
-    return settings if table.take("enabled", flag, True) else None
-
-
-def _udp_ports(written: str) -> Ports:
-    return Ports.parse(written, socket.getservbyname, "udp")
-
-
-def _ping(table: Table, client_length: int) -> PingSettings | None:
-    usual = PingSettings()
-    settings = PingSettings(
-        timeout=table.take("timeout", seconds, usual.timeout),
-        rate=table.take("rate", number, usual.rate),
-        rate_per_client=table.take("rate_per_client", number, usual.rate_per_client),
-        client_length=client_length,
-    )
-    if settings.timeout < TIMEOUT:
-        raise table.fault(f"must be at least {TIMEOUT:g} seconds (RFC 5508 REQ-2)", "timeout")
-    for key in ("rate", "rate_per_client"):
-        if 0 < getattr(settings, key) < 1:
-            raise table.fault("must be at least 1, or 0 for no limit", key)
-    return settings if table.take("enabled", flag, True) else None
-
-
 def _metrics(written: str) -> tuple[str, int]:
     return endpoint.parse(written, ADMIN_PORT)[:2]
-
-
-def _dns(table: Table, maps: Maps, client_length: int) -> DnsSettings:
-    from faith.dns.dns_arguments import DnsArguments  # takes a while, and most do without
-
-    arguments = DnsArguments(
-        layout=table.take("layout", choice(LAYOUTS), None),
-        serve_stale=table.take("serve_stale", whole(0, 10**7), 0),
-        mixed_case=table.take("mixed_case", flag, False),
-        authorities=table.take("authorities", _authorities, None),
-    )
-    for key in ("pool_client", "pool_file"):
-        if key in table and "pool" not in table:
-            raise table.fault("needs a pool", key)
-    for key in _DNS_LISTS:
-        arguments = table.take(key, _with(arguments, key), arguments)
-    arguments = replace(arguments, pool_file=table.take("pool_file", path, None))
-    try:
-        settings = arguments.settings()
-    except ConfigError as error:  # each network is good: there are too many addresses in all
-        raise table.fault(error.message, "pool") from error
-    if settings.pool and table.take("workers", whole(1, MOST_WORKERS), 1) > 1:
-        raise table.fault("must be 1 with a pool: its leases have one owner", "workers")
-    try:
-        static_map.check_pool(maps, settings.pool)
-    except ConfigError as error:
-        raise table.fault(error.message, "pool") from None
-    return replace(settings, client_length=client_length)
-
-
-def _authorities(value: Any) -> Path:
-    from faith.dns.dns_arguments import DnsArguments
-
-    DnsArguments(authorities=(file := path(value))).settings()
-    return file
-
-
-def _with(arguments: DnsArguments, key: str) -> Reader[DnsArguments]:
-    """Return a reader that adds the list of *key* to *arguments*, each element checked alone."""
-
-    def with_(texts: tuple[str, ...]) -> DnsArguments:
-        change: dict[str, Any] = {key: texts}
-        return replace(arguments, **change)
-
-    def check(value: Any) -> str:
-        with_((written := text(value),)).settings()
-        return written
-
-    return lambda value: with_(several(check)(value))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network, collapse_addresses, summarize_address_range
+from functools import cached_property, lru_cache
+from ipaddress import IPv4Address, summarize_address_range
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from faith.translation.access import Access
 from faith.translation.address import text4
 from faith.translation.destination import Policy, no_leases
 from faith.translation.map_table import NO_MAPS, Maps
-from faith.translation.networks import Networks
+from faith.translation.networks import Networks, joined
 from faith.translation.prefix import Prefix, Prefixes
 from faith.translation.sources import NO_SOURCES, Sources
 
@@ -65,7 +66,12 @@ class Rules:
 
     def access(self) -> Access:
         """Return the parsed rules."""
-        return Access.parse(self.text, self.file)
+        return _parsed(self.text, self.file)
+
+
+@lru_cache(2)  # those in force, and those on trial: a change of the maps leaves them as they are
+def _parsed(text: str, file: str) -> Access:
+    return Access.parse(text, file)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class PolicyInputs:
         absent = self.sources.absent(Networks(32, self.own))
         return [text4(address) for address in absent]
 
-    @property
+    @cached_property
     def networks(self) -> tuple[tuple[int, int], ...]:
         """The IPv4 networks that the gateway has to answer for besides its own."""
         to_set_up = self.sources.to_set_up()
@@ -119,8 +125,8 @@ class PolicyInputs:
             return self.maps.networks + self.pool
         ends = ((IPv4Address(first), IPv4Address(last)) for first, last in to_set_up)
         found = [one for pair in ends for one in summarize_address_range(*pair)]
-        found += [IPv4Network(one) for one in self.maps.networks + self.pool]
-        return tuple((int(one.network_address), one.prefixlen) for one in collapse_addresses(found))
+        ours = [(int(one.network_address), one.prefixlen) for one in found]
+        return tuple(joined([*ours, *self.maps.networks, *self.pool]))
 
     def check(self, maps: Iterable[Map]) -> None:
         """Raise ConfigError for a map of an address that is the gateway's own, or in the pool."""
@@ -160,8 +166,5 @@ carried.decoder(_Sent)  # before a process is forked, which would take its time
 
 def _difference(before: Maps, after: Maps) -> tuple[list[MapFields], list[MapFields]]:
     """Return the maps removed and the maps added."""
-    if before == after:
-        return [], []
-    old, now = set(before), set(after) if before else ()
-    gone = [MapFields.of(one) for one in before if one not in now]
-    return gone, [MapFields.of(one) for one in after if one not in old]
+    gone, new = before.difference(after), after.difference(before)
+    return [*map(MapFields.of, gone)], [*map(MapFields.of, new)]

@@ -19,8 +19,7 @@ def added(maps: Maps) -> list[Map]:
 
 def state(read: Maps, now: Maps) -> str:
     """Return the difference between the maps *read* from files and those of *now*, as text."""
-    there = set(now)
-    gone = [MapFields.of(one) for one in read if one not in there]
+    gone = [*map(MapFields.of, read.difference(now))]
     return carried.dumps((gone, [MapFields.of(one) for one in added(now)]))
 
 
@@ -31,5 +30,4 @@ def adopt(state: str, read: Maps) -> Maps:
     """
     changes = carried.loads(state, tuple[list[MapFields], list[MapFields]])
     gone, new = ([one.map() for one in some] for some in changes)
-    there = set(read)
-    return read.changed(gone, [one for one in new if one not in there])
+    return read.changed(gone, [one for one in new if one not in read])

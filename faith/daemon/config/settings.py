@@ -40,7 +40,9 @@ class Service:
     """Ports that are relayed alike; *name* is the operator's name for them.
 
     *local_server* serves connections to the gateway's own addresses.  *proxy* is the version of the
-    PROXY protocol that the servers of these ports expect, or None.  Raises ConfigError.
+    PROXY protocol that the servers of these ports expect, or None.  With *encrypted_data* a client
+    may connect to all ports above 1023 of a server while it has encrypted FTP there.  With *dscp*
+    servers are connected with the DSCP of the client's connection.  Raises ConfigError.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Service:
     alg: str = "auto"
     local_server: LocalServer | None = None
     proxy: str | None = None
+    encrypted_data: bool = True
+    dscp: bool = False
 
     def __post_init__(self) -> None:
         spoken = self.ftp | self.rsh
@@ -91,8 +95,9 @@ class Settings:
     No port belongs to two *services*.  *prefixes* are reserved for as long as the daemon runs.
     *access_rules* take precedence over *access_file*; with both None, `ACCESS_FILE` is read if it
     exists. *maps_file* is the file of those *maps* that ``faith map`` can change.  *metrics* is the
-    admin listener's address and port.  *sources* are the addresses that clients connect from where
-    no rule names one.
+    admin listener's address and port.  Told to stop, the daemon is a *lame_duck* for so many
+    seconds before it refuses connections, and sessions have *drain_timeout* after that.  *sources*
+    are the addresses that clients connect from where no rule names one.
     """
 
     services: tuple[Service, ...]
@@ -106,6 +111,7 @@ class Settings:
     workers: int = 1
     user: str = field(default_factory=default_user)
     drain_timeout: float = 5.0
+    lame_duck: float = 0.0
     pid_file: Path | None = None
     control: Path | None = None
     log: str = FORMS[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from bisect import bisect
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.host import discovery
@@ -12,8 +13,9 @@ from faith.errors import SetupError
 from faith.kernel.netlink import mapped_routes
 from faith.kernel.nft.guard import NETWORKS, NoNftables
 from faith.kernel.steering import mapped_steering
-from faith.translation.networks import Networks
-from faith.translation.ranges import ranges, without
+from faith.translation.networks import Networks, contains
+from faith.translation.ports import ALL_PORTS
+from faith.translation.ranges import ranges, together, without
 
 if TYPE_CHECKING:
     import _socket
@@ -56,7 +58,9 @@ class MappedNetworks:
         self._held: set[Network] = set()
         self._generation = -1  # of nftables, when the guard was last seen intact
         self._ranges: list[tuple[int, int]] = []  # the ranges under guard at that time
+        self._settled: tuple[Network, ...] | None = None  # own networks of the last whole change
         self._unguarded = False
+        self._is_paused = False
 
     def adopt(self, left: dict[str, Any] | None) -> None:
         """Adopt the steering whose `state` the predecessor process has *left*."""
@@ -90,19 +94,22 @@ class MappedNetworks:
 
         Raises SetupError, and then some of the new networks may be in place.
         """
-        before, self._networks, self._own = self._networks, tuple(networks), tuple(own)
+        before, self._networks = self._networks, tuple(networks)
+        self._own = tuple(own)
         wanted = set(self._networks)
         if not wanted and not self._held:
             return
         new, gone = wanted - self._held, self._held - wanted
-        self._guard(new)
+        only, self._settled = self._settled == self._own, None
+        self._guard(new, only=only)
         mapped_routes.hold(new, os.getpid())
         self._held |= new
         self._steer()
         mapped_routes.release(gone, os.getpid())
         self._held -= gone
-        if gone:
+        if not all(self._answers(one) for one in gone):  # else they were joined to others
             self._guard(())
+        self._settled = self._own
         if self._conflicts:
             self._conflicts.watch(self._networks, self._own)
         if before != self._networks:
@@ -110,19 +117,30 @@ class MappedNetworks:
             for obstacle in mapped_routes.unanswered(new):
                 log.warning("%s", obstacle)
 
+    def _answers(self, network: Network) -> bool:
+        """Return whether *network* is in one of the networks to answer for."""
+        at = bisect(self._networks, network)
+        return at > 0 and contains(self._networks[at - 1], network)
+
     def _steer(self) -> None:
         if self._steering is None:
             self._steering = mapped_steering.create(self._method, self._workers)
+            if self._is_paused:
+                self._steering.pause()
             self._arrived()
             log.info("mapped networks are steered by %s", self._steering.method)
         holes = Networks(32, self._networks).holding(self._own)
         self._steering.steer(self._networks, holes)
 
-    def _guard(self, coming: Iterable[Network]) -> None:
-        """Guard the networks that any process holds, and those *coming*."""
-        wanted = self._guarded(coming)
+    def _guard(self, coming: Iterable[Network], *, only: bool = False) -> None:
+        """Guard the networks that any process holds, and those *coming*; *only* these are new."""
         try:
             untouched = NETWORKS.generation() == self._generation
+            if untouched and only:  # what all processes hold is not read, which takes its time
+                new = without(ranges(coming, 32), ranges(self._own, 32))
+                wanted = together(self._ranges, new)
+            else:
+                wanted = self._guarded(coming)
             if untouched and wanted == self._ranges:
                 return
             NETWORKS.change(wanted, self._ranges if untouched else None, self._users)
@@ -162,6 +180,14 @@ class MappedNetworks:
         log.warning("the guard of the mapped networks was changed by another program; restored it")
         return True
 
+    def knows(self, kind: int, body: bytes) -> bool:
+        """Return whether a notification is of a route that is as this process has made it."""
+        change = mapped_routes.change(kind, body)
+        if change is None:
+            return False
+        network, process, came = change
+        return process == os.getpid() and came == (network in self._held)
+
     def look_at_routes(self) -> bool:
         """Restore deleted routes; return whether there were any.  Raises SetupError."""
         gone = self._held - mapped_routes.held().get(os.getpid(), set()) if self._held else ()
@@ -183,12 +209,17 @@ class MappedNetworks:
         """Return those of a *worker*, of which there are none before there is a map."""
         return self._steering.listeners[worker] if self._steering else []
 
-    def stop_listening(self) -> None:
-        """Close the listeners, so that the kernel queues no more connections; the
-        steering stays."""
-        for listeners in self._steering.listeners if self._steering else ():
-            for listener in listeners:
-                listener.close()
+    def pause(self) -> None:
+        """Have the kernel refuse new connections; what is steered stays so."""
+        self._is_paused = True
+        if self._steering:
+            self._steering.pause()
+
+    def resume(self) -> None:
+        """Accept connections again, after `pause`.  Raises SetupError."""
+        if self._steering:
+            self._steering.resume(ALL_PORTS)
+        self._is_paused = False
 
     def close(self) -> None:
         """Undo everything."""

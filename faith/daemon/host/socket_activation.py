@@ -80,6 +80,10 @@ class PassedSockets:
             {name: [socket.socket(fileno=fd) for fd in some] for name, some in state.items()}
         )
 
+    def has(self, name: str) -> bool:
+        """Return whether there are sockets called *name*."""
+        return name in self._sockets
+
     def copies(self, name: str) -> list[socket.socket]:
         """Return duplicates of the sockets called *name*."""
         return [sock.dup() for sock in self._sockets.get(name, ())]

@@ -38,6 +38,9 @@ LATE = Family(
     STATE,
 )
 DRAINING = Family("faith_draining", "1 once no new connections are accepted.", STATE)
+LAME_DUCK = Family(
+    "faith_lame_duck", "1 while new connections are accepted for the last time.", STATE
+)
 RELOADS = Family(
     "faith_reloads",
     "Reloads of the configuration, by result; a failed one changes nothing.",
@@ -46,11 +49,11 @@ RELOADS = Family(
 )
 COMMON = Layout(STARTED, WORKERS, RESTARTS, DRAINING, LATE)
 """The cells of every daemon."""
-LAYOUT = Layout(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS)
+LAYOUT = Layout(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS, LAME_DUCK)
 """The cells of a daemon that relays: those of every daemon, and more behind them."""
 
 _STARTED, _WORKERS, _RESTARTS, _DRAINING, _LATE = map(COMMON.start, COMMON.families)
-_PREFIXES = LAYOUT.start(PREFIXES)
+_PREFIXES, _LAME_DUCK = map(LAYOUT.start, (PREFIXES, LAME_DUCK))
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
 
 
@@ -74,9 +77,9 @@ class Health:
         """So many processes do not answer, or lag behind their desired state."""
         self._cells[_LATE] = processes
 
-    def drain(self) -> None:
-        """Record that no new client is served from now on."""
-        self._cells[_DRAINING] = 1
+    def drain(self, *, drains: bool = True) -> None:
+        """Record that no new client is served from now on, or that they are served again."""
+        self._cells[_DRAINING] = drains
 
     def obstacles(self) -> Iterator[str]:
         """Return what keeps new clients from being served; nothing when they are served."""
@@ -106,9 +109,15 @@ class RelayHealth(Health):
         """Count a reload of the configuration, *good* or failed."""
         self._cells[_RELOADS["good" if good else "failed"]] += 1
 
+    def lame_duck(self, *, on: bool) -> None:
+        """Record whether new connections are served for the last time."""
+        self._cells[_LAME_DUCK] = on
+
     def obstacles(self) -> Iterator[str]:
-        """Return what keeps new connections from being served; nothing when they are served."""
+        """Return why no new connections should come here; nothing when they are served."""
         yield from super().obstacles()
+        if self._cells[_LAME_DUCK]:
+            yield "lame duck: it drains soon"
         if not any(self._cells[cell] for cell in _STEERING.values()):
             yield "nothing is steered"
         if not self._cells[_PREFIXES]:

@@ -70,11 +70,16 @@ class Background:
 
 @contextmanager
 def pid_file(path: Path | None) -> Iterator[None]:
-    """Within the block, *path* holds the number of this process.  Raises SetupError."""
+    """Within the block, *path* holds the number of this process; its directory is made.
+
+    Raises SetupError.
+    """
     if path is None:
         yield
         return
     try:
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o755, parents=True)
         path.write_text(f"{os.getpid()}\n")
     except OSError as error:
         raise SetupError(f"write {path}", str(error.strerror)) from error

@@ -74,6 +74,17 @@ class Done(Message):
     """The end of a request of the child, done or failed; with the listener if one was opened."""
 
 
+class LocalRefused(Message):
+    """The connection of `Local` from *client* to the gateway's own *address* was reset; *why* is
+    for the record."""
+
+    client: str
+    client_port: int
+    address: str
+    port: int
+    why: str
+
+
 class Serve(Message):
     """The process is to begin to serve."""
 
@@ -90,11 +101,29 @@ class Drain(Message):
     """The process is to accept nothing new, and end with its last session."""
 
 
+class Resume(Message):
+    """The process is to accept connections again, after `Drain`."""
+
+
 class Stop(Message):
     """The process is to end."""
 
 
-Order = Heartbeat | State | Sessions | Kill | Sock | Done | Serve | Give | Take | Drain | Stop
+Order = (
+    Heartbeat
+    | State
+    | Sessions
+    | Kill
+    | Sock
+    | Done
+    | LocalRefused
+    | Serve
+    | Give
+    | Take
+    | Drain
+    | Resume
+    | Stop
+)
 
 
 # -- from a process to the supervisor ------------------------------------------------------------

@@ -22,6 +22,14 @@ def reloading() -> None:
     notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 
+def ending(seconds: float, status: str) -> None:
+    """Tell it that it goes on for at least *seconds* before it ends, and its *status* in words.
+
+    Sent again within that time, it keeps TimeoutStopSec= from killing what drains for longer.
+    """
+    notify(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}", f"STATUS={status}")
+
+
 def watchdog_interval() -> float:
     """Seconds between the signs of life it wants of this process (sd_watchdog_enabled(3)).
 

@@ -205,6 +205,12 @@ class WorkerPool:
         if not self._workers:
             self._events.empty()
 
+    def resume(self) -> None:
+        """Replace workers again, after `retire`, and start those that are missing."""
+        self._retired = False
+        for number in range(len(self._pauses)):
+            self._start_in(number)
+
     def kill(self) -> None:
         """End the workers at once; they are reaped when this returns.
 
@@ -287,14 +293,20 @@ class WorkerPool:
         self._loop.later(pause, partial(self._replace, worker.number))
 
     def _replace(self, number: int) -> None:
-        if self._retired:
-            return
+        if not self._retired and self._start_in(number):
+            self.restarts += 1
+
+    def _start_in(self, number: int) -> bool:
+        """Start a worker in place *number* unless there is one; return whether it was done."""
+        if any(worker.number == number for worker in self._workers.values()):
+            return False
         try:
             self._spawn(number)
-            self.restarts += 1
         except OSError as error:
             log.error("no %s can be started: %s", self._what, error.strerror)
             self._loop.later(LONGEST_PAUSE, partial(self._replace, number))
+            return False
+        return True
 
     def _let_go(self, worker: Worker) -> None:
         self._loop.forget(worker.channel)

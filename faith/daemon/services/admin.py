@@ -7,6 +7,7 @@ counters that the others share.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -21,6 +22,9 @@ from faith.daemon.process.worker_pool import WorkerPool
 from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.errors import SetupError
 from faith.kernel.descriptor import Descriptor
+from faith.kernel.sockets.tcp_sockets import may_be_absent
+from faith.translation.address import number6
+from faith.translation.shares import CLIENT_LENGTH, Shares, client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,13 +35,16 @@ if TYPE_CHECKING:
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.services.interface import Leave
     from faith.kernel.shared.shared_counters import Area
+    from faith.translation.shares import Place
 
 LONGEST = 8192
 """Octets of a request's head."""
 PATIENCE = 5.0
 """Seconds a client has for its request, and to take the answer."""
 CLIENTS = 32
-"""Clients at a time; more are turned away."""
+"""Connections at a time, of which each client has a share; more are turned away."""
+JOSTLE = 1.0
+"""Seconds that a client's connection has, once the client has its share and comes again."""
 BACKLOG = 64
 
 _PLAIN = "text/plain; charset=utf-8"
@@ -115,13 +122,50 @@ def _accepted(lines: list[str]) -> str:
     return ""
 
 
+class Visits:
+    """The connections to the listener, of which each client has a share.
+
+    A client is an IPv4 address, or all IPv6 addresses with the first *length* bits in common.
+    """
+
+    def __init__(self, length: int = CLIENT_LENGTH) -> None:
+        self._length = length
+        self._places = Shares(CLIENTS, JOSTLE)
+        self._here: set[Place] = set()
+
+    def enter(self, transport: asyncio.WriteTransport, now: float) -> Place | None:
+        """Take a place for a connection, for `leave`; None where there is none for its client.
+
+        It may be that of an older one of the same client, which ends.
+        """
+        peer = transport.get_extra_info("peername")
+        if peer is None:  # it has gone
+            return None
+        who, places = client(number6(peer[0]), self._length), self._places
+        if not places.admits(who):
+            oldest = places.displaceable(who, now)
+            if oldest is None:
+                return None
+            oldest.holder.abort()
+            self.leave(oldest)
+        place = places.enter(who, transport, now)
+        self._here.add(place)
+        return place
+
+    def leave(self, place: Place) -> None:
+        """Give *place* back, unless it was displaced."""
+        if place in self._here:
+            self._here.remove(place)
+            self._places.leave(place)
+
+
 class Admin(ProcessGroup):
     """The listener on *address*, and the process that answers there, as *user*.
 
     The process shows the metrics in *area*, and by *life* whether the daemon serves.  *leave* is
     called in this process, with what it keeps of the supervisor's.  *left* is the `state` of the
     listener of the predecessor process; the first socket that is *given* is used in any case.
-    Raises SetupError.
+    *length* is of the prefix that is one client.  Raises SetupError.
     """
 
     def __init__(
@@ -134,7 +178,9 @@ class Admin(ProcessGroup):
         leave: Leave,
         left: list[Any] | None = None,
         given: Sequence[socket.socket] = (),
+        length: int = CLIENT_LENGTH,
     ) -> None:
+        self._length = length
         self._address = address
         self._area = area
         self._life = life
@@ -161,7 +207,8 @@ class Admin(ProcessGroup):
 
         self._leave([channel, self._sock])
         confine_child(self._user, connects=False)
-        asyncio.run(_serve(self._sock, Pages(Exposition(self._area), self._life), channel))
+        pages = Pages(Exposition(self._area), self._life)
+        asyncio.run(_serve(self._sock, pages, channel, Visits(self._length)))
 
 
 def close_inherited(left: list[Any] | None) -> None:
@@ -185,7 +232,7 @@ def _listening(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, port))
+        _bind(sock, host, port)
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
@@ -193,12 +240,25 @@ def _listening(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def _serve(sock: socket.socket, pages: Pages, channel: ProcessChannel) -> None:
+def _bind(sock: socket.socket, host: str, port: int) -> None:
+    """Bind *sock*, and log it if this host has not got the address yet."""
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        if error.errno != errno.EADDRNOTAVAIL:
+            raise
+        may_be_absent(sock)
+        sock.bind((host, port))
+        log.warning("no metrics at %s until this host has that address", host)
+
+
+async def _serve(
+    sock: socket.socket, pages: Pages, channel: ProcessChannel, visits: Visits
+) -> None:
     """Answer until the supervisor says "stop", its only word, or is gone."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
-    clients = asyncio.Semaphore(CLIENTS)
-    server = await asyncio.start_server(partial(_meet, pages, clients), sock=sock, limit=LONGEST)
+    server = await asyncio.start_server(partial(_meet, pages, visits), sock=sock, limit=LONGEST)
     child = Child(loop, channel, {}, gone.set)
     channel.send(Ready())
     await gone.wait()
@@ -208,22 +268,23 @@ async def _serve(sock: socket.socket, pages: Pages, channel: ProcessChannel) -> 
 
 async def _meet(
     pages: Pages,
-    clients: asyncio.Semaphore,
+    visits: Visits,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
     """Answer one request of a client's."""
-    if clients.locked():
+    place = visits.enter(writer.transport, asyncio.get_running_loop().time())
+    if place is None:
         writer.transport.abort()
         return
-    async with clients:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await _answer(pages, reader, writer)
-        except (OSError, EOFError, TimeoutError):
-            pass
-        finally:
-            writer.transport.abort()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await _answer(pages, reader, writer)
+    except (OSError, EOFError, TimeoutError):
+        pass
+    finally:
+        writer.transport.abort()
+        visits.leave(place)
 
 
 async def _answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -61,8 +61,11 @@ class Service(Protocol):
     def drop(self) -> None:
         """Discard the settings that were prepared; a no-op when none were."""
 
-    def drain(self) -> None:
-        """Accept nothing new; the daemon is being stopped."""
+    def stop(self) -> None:
+        """Have the processes end, with what they have to record; none is replaced.
+
+        The daemon ends when all `pools` are empty, or kills what is left.
+        """
 
     def pools(self) -> Iterable[WorkerPool]:
         """Return all pools that may still have processes."""

@@ -80,7 +80,8 @@ class MapCommands:
         file = self._file() if words.save else None
         one = static_map.of_words(words.v4, words.v6, words.options, str(file) if file else None)
         inputs = self._policy.inputs
-        unsaved = [other for other in inputs.maps if file and not other.file and other == one]
+        there = inputs.maps.get(one)
+        unsaved = [there] if file and there and not there.file else []
         maps = inputs.maps.changed(unsaved, [one])
         inputs.check([one])
         with _saved(file, map_file.more, one):

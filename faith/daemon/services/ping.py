@@ -10,6 +10,7 @@ from faith.datagram.ping.ping_server import Ping, PingSettings, PingSockets
 from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import icmp_sockets
 from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
+from faith.kernel.sockets.udp_sockets import piece_sender
 from faith.kernel.steering.echo_capture import EchoCapture
 
 if TYPE_CHECKING:
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 class PingResources:
     """Raw sockets, and the *capture* of requests, which takes them away from the kernel."""
 
-    def __init__(self, capture: EchoCapture, v4: _socket.socket, v6: _socket.socket) -> None:
+    def __init__(self, capture: EchoCapture, *sockets: _socket.socket) -> None:
         self.capture = capture
-        self._v4 = v4
-        self._v6 = v6
+        self._sockets = sockets
 
     @classmethod
     def create(cls) -> PingResources:
@@ -42,22 +42,24 @@ class PingResources:
             v4 = icmp_socket((icmp.ECHO_REPLY_V4, *icmp.ERRORS_V4))
             undo.callback(v4.close)
             v6 = icmpv6_socket((icmp.ECHO_REPLY_V6, *icmp.ERRORS_V6))
+            undo.callback(v6.close)
+            pieces_v6 = piece_sender()
             undo.pop_all()
-        return cls(capture, v4, v6)
+        return cls(capture, v4, v6, pieces_v6)
 
     @classmethod
     def adopt(cls, state: Any) -> PingResources:
         """Adopt the resources whose `state` the predecessor process left."""
-        capture, v4, v6 = state
-        return cls(EchoCapture.adopt(capture), icmp_sockets.adopt(v4), icmp_sockets.adopt(v6))
+        capture, *sockets = state
+        return cls(EchoCapture.adopt(capture), *map(icmp_sockets.adopt, sockets))
 
     def state(self) -> Any:
         """Return the state from which the next program resumes the resources, fit for JSON."""
-        return [self.capture.state(), Descriptor.of(self._v4), Descriptor.of(self._v6)]
+        return [self.capture.state(), *map(Descriptor.of, self._sockets)]
 
     def sockets(self) -> PingSockets:
         """Return the sockets, for a process that serves."""
-        return PingSockets(self.capture.packets, self._v4, self._v6)
+        return PingSockets(self.capture.packets, *self._sockets)
 
     def steer(self, policy: PolicyInputs) -> None:
         """Take the requests to all prefixes and mapped networks.  Raises SetupError."""
@@ -67,8 +69,8 @@ class PingResources:
     def close(self) -> None:
         """Let go of all; the guard refuses pings again with the last copy."""
         self.capture.close()
-        self._v4.close()
-        self._v6.close()
+        for sock in self._sockets:
+            sock.close()
 
 
 class PingProtocol:

@@ -13,7 +13,7 @@ from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.host.address_conflicts import AddressConflicts
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
-from faith.daemon.process.messages import Drain, Serve, Stop
+from faith.daemon.process.messages import Drain, Resume, Serve, Stop
 from faith.daemon.process.worker_pool import PoolEvents, WorkerPool
 from faith.daemon.services.ftp_data import DataConnections
 from faith.daemon.services.listener_shares import ListenerShares
@@ -99,7 +99,11 @@ class Relaying:
             settings.workers, lambda: self._policy.prefixes, lambda: self._policy.networks
         )
         self._undo.callback(self._data.close)
-        handlers = {**self._data.handlers, **LocalService(lambda: self._settings).handlers}
+        self._tables = Tables(settings.workers + 1)
+        self.local_service = LocalService(
+            settings, Admission(settings.relay.limits, self._tables, settings.workers)
+        )
+        handlers = {**self._data.handlers, **self.local_service.handlers}
         self.session_queries = SessionQueries(loop, lambda: self.pool.workers)
         self.pool = WorkerPool(
             loop,
@@ -134,11 +138,11 @@ class Relaying:
             self._handed_over,
         )
         self._undo.callback(self._let_predecessors_end)
-        self._tables = Tables(settings.workers)
         self._change_ports: Callable[[], None] = lambda: None
         self._serves = True  # else not before all workers are ready to
         self._prepared: Settings | None = None
         self._drains = False
+        self._listeners_are_passed = passed.has("service")
         self._hands_over = False
 
     # -- from its start to its end -----------------------------------------------------------
@@ -151,6 +155,7 @@ class Relaying:
         Raises SetupError.
         """
         self._settings = settings
+        self.local_service.apply(settings)
         self._policy = policy
         if not policy.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
@@ -171,6 +176,7 @@ class Relaying:
         demand(inherited["same"], self._same(inherited["data"]))
         if not on_trial:
             self._draining.adopt(inherited["workers"])
+            self.local_service.adopt(inherited.get("local_servers", []))
         self._serves = False
         self.steering = self._undo.enter_context(steering.adopt(inherited["steering"]))
         self.steering.deal(settings.workers)
@@ -238,17 +244,37 @@ class Relaying:
         """Take no more connections; `RelayingEvents.ended` is called after the last session."""
         self._drains = True
         self._shares.stop()
-        # Ours too, or the kernel would go on queueing connections that nobody accepts.  What feeds
-        # them stays, established sessions may depend on it.
-        for listeners in self.steering.listeners:
-            for listener in listeners:
-                listener.close()
-        self.mapped_networks.stop_listening()
         self._draining.pool.tell(Drain())
         self.pool.tell(Drain())
+        self._pause()
         self.pool.retire()
 
-    def reset_sessions(self) -> None:
+    def _pause(self) -> None:
+        """Have the kernel refuse connections, which it would queue although nobody accepts them.
+
+        Sockets of systemd are its own: what comes there waits for the next program.
+        """
+        if not self._listeners_are_passed:
+            self.steering.pause()
+        self.mapped_networks.pause()
+
+    def resume(self) -> None:
+        """Take connections again, after `drain`; workers that have ended are started anew.
+
+        Raises SetupError when another program has taken a port meanwhile; it drains on then.
+        """
+        try:
+            self.steering.resume(self._settings.ports)
+            self.mapped_networks.resume()
+        except SetupError:
+            self._pause()
+            raise
+        self._drains = False
+        self.pool.tell(Resume())
+        self.pool.resume()
+        self._shares.start()
+
+    def stop(self) -> None:
         """End what sessions there are."""
         self._draining.pool.tell(Stop())
         self.pool.tell(Stop())
@@ -291,6 +317,7 @@ class Relaying:
         """Have the workers apply the settings that were prepared."""
         if self._prepared:
             self._settings, self._prepared = self._prepared, None
+            self.local_service.apply(self._settings)
             self._desire_settings()
 
     def drop(self) -> None:
@@ -338,6 +365,7 @@ class Relaying:
             settings.recording,
             self._leases.use,
             self._serves,
+            settings.workers,
         )
         work(task, channel, self._log)
 
@@ -397,6 +425,7 @@ class Relaying:
             "steering": self.steering.state(),
             "data": self._data.state(),
             "inward": self.mapped_networks.state(),
+            "local_servers": self.local_service.state(),
             "workers": as_left(self._workers()),
         }
 

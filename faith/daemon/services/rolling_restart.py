@@ -86,8 +86,8 @@ class RollingRestart(Generic[S]):
 
     *make* returns a group for some settings, or None when they ask for none.  It is also called
     with the `state` of the group of the predecessor process, or None, and owns the descriptors in
-    it.  Settings with an equal *key* need no restart.  It serves *to_the_end* of a daemon that
-    drains, or else until the daemon stops accepting connections.
+    it.  Settings with an equal *key* need no restart.  It serves as long as there are
+    sessions, while the daemon drains too.
     """
 
     def __init__(
@@ -95,12 +95,9 @@ class RollingRestart(Generic[S]):
         loop: Loop,
         make: Callable[[S, Any], ProcessGroup | None],
         key: Callable[[S], object],
-        *,
-        to_the_end: bool = False,
     ) -> None:
         self._make = make
         self._key = key
-        self._to_the_end = to_the_end
         self._key_now: object = None
         self._policy: PolicyInputs | None = None
         self._prepared: _Prepared | None = None
@@ -194,12 +191,12 @@ class RollingRestart(Generic[S]):
             self._dismiss(self._prepared.group)
             self._prepared = None
 
-    def drain(self) -> None:
-        """Serve no more, unless it is to the end."""
+    def stop(self) -> None:
+        """Have all processes end, with what they have to record."""
         self.drop()
-        if not self._to_the_end:
-            self._dismiss(self._now)
-            self._now = None
+        self._draining.pool.tell(Stop())
+        self._dismiss(self._now)
+        self._now = None
 
     def pools(self) -> Iterator[WorkerPool]:
         """Yield the pools of all groups that may still have processes."""

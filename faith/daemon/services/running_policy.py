@@ -73,7 +73,8 @@ class RunningPolicy:
 
     def apply_settings(self, settings: Settings, rules: Rules) -> None:
         """Use other settings and rules; maps that are in no file are over.  Raises FaithError."""
-        for one in set(runtime_maps.added(self.inputs.maps)).difference(settings.maps):
+        added = runtime_maps.added(self.inputs.maps)
+        for one in [one for one in added if one not in settings.maps]:
             log.log(NOTICE, "map over, for it is in no file: %s", one)
         self._read_maps = settings.maps
         self._change(

@@ -41,7 +41,8 @@ def other_services(
             close_inherited(left)
             return None
         area, life, given = metric_areas.area, metric_areas.condition, passed.copies("metrics")
-        return Admin(loop, settings.metrics, area, life, settings.user, leave, left, given)
+        length = settings.relay.limits.prefix_length
+        return Admin(loop, settings.metrics, area, life, settings.user, leave, left, given, length)
 
     def names(settings: Settings, left: Any) -> DnsWorkers | None:
         if settings.dns is None:
@@ -58,7 +59,7 @@ def other_services(
         )
 
     return {
-        "admin": RollingRestart(loop, admin, lambda settings: settings.metrics, to_the_end=True),
+        "admin": RollingRestart(loop, admin, lambda settings: settings.metrics),
         "ping": datagram_service(loop, PingProtocol(metric_areas), leases, leave),
         "udp": datagram_service(loop, UdpProtocol(metric_areas), leases, leave),
         "names": RollingRestart(loop, names, lambda settings: (settings.dns, settings.dns_workers)),

@@ -25,8 +25,10 @@ from faith.daemon.process.messages import (
     Kill,
     Killed,
     Local,
+    LocalRefused,
     OpenPinhole,
     Ready,
+    Resume,
     Serve,
     SessionList,
     Sessions,
@@ -54,6 +56,7 @@ from faith.relay.alg.supervisor_requests import SupervisorRequests
 from faith.relay.alg.tls_sessions import TlsSessions
 from faith.relay.relay import Relay
 from faith.relay.tcp.record import endpoint
+from faith.relay.tcp.session_shares import SessionShares, places
 from faith.translation.address import V4, V6, number
 from faith.translation.destination import no_leases
 from faith.translation.directions import V4_TO_V6
@@ -88,7 +91,7 @@ class Task:
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
     mapped address.  *leases* looks up the leases of a pool.  The worker *serves* from its start on,
-    or else once the supervisor orders it to.
+    or else once the supervisor orders it to; it is one of so many *workers*.
     """
 
     listeners: Sequence[_socket.socket]
@@ -102,6 +105,7 @@ class Task:
     recording: Recording
     leases: LeaseLookup = no_leases
     serves: bool = True
+    workers: int = 1
 
 
 def work(task: Task, channel: ProcessChannel, log_handler: Log) -> None:
@@ -137,6 +141,7 @@ class RelayProcess:
         self._own = {cookie(listener) for listener in task.listeners}
         self._borrowed: dict[bytes, _socket.socket] = {}
         self._drains = False
+        self._is_leaving = False
         self._room = Room()
         self._records = Records(loop, task.recording, log_handler.record)
         self._pools = {one: SocketPool(partial(self._ask_for_sockets, one)) for one in (V4, V6)}
@@ -153,6 +158,8 @@ class RelayProcess:
             Supervised(self._pools, secured, self._ask_for_pinhole),
             task.counters,
             task.admission,
+            SessionShares(places(len(task.listeners)), task.relay.limits.prefix_length),
+            task.workers,
             begun=self._records.begun,
             idle=loop.stop,
         )
@@ -169,8 +176,12 @@ class RelayProcess:
                 Sessions: lambda order, _: self._list_sessions(order),
                 Kill: lambda order, _: self._kill_session(order),
                 Drain: lambda order, _: self._drain(),
+                Resume: lambda order, _: self._resume(),
                 Sock: self._take_socket,
                 Done: self._take_answer,
+                LocalRefused: lambda order, _: self._relay.report_refused(
+                    (order.client, order.client_port), order.address, order.port, order.why
+                ),
                 Serve: lambda order, _: self._serve(),
                 Give: self._give,
                 Take: self._take,
@@ -202,12 +213,13 @@ class RelayProcess:
         else:
             log.log(NOTICE, "the supervisor is gone: sessions go on, no new ones are accepted")
             self._drain()
+            self._close_listeners()
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known, prefixes = self._relay.policy.maps, self._relay.policy.prefixes
         inputs = PolicyInputs.loads(text, known if is_change else NO_MAPS)
         self._relay.policy = inputs.policy(self._leases)
-        if inputs.maps is not known and inputs.maps != known:
+        if inputs.maps is not known:
             MapRemoval(self._loop, self._relay, known)
         if {*prefixes} - {*inputs.prefixes}:
             self._loop.call_later(GONE_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)
@@ -304,9 +316,9 @@ class RelayProcess:
         self._relay.leave(before.values())
         for listener in before.values():
             listener.close()
-        if self._drains:
+        if self._is_leaving:
             self._close_listeners()
-        elif self._serves:
+        elif self._serves and not self._drains:
             self._relay.listen(new, self._redirected)
 
     def _give(self, order: Give, descriptors: list[int]) -> None:
@@ -314,7 +326,6 @@ class RelayProcess:
         if not descriptors:  # lost for want of room; the supervisor tries once more
             self._given(good=False)
             return
-        self._drains = True
         self._relay.prepare()
         self._close_listeners()
         Giver(self._loop, descriptors[0], self._parts, self._given)
@@ -338,11 +349,19 @@ class RelayProcess:
         self._loop.call_later(ADOPTED_AFTER, PrefixRemoval, self._loop, self._relay, prefixes)
 
     def _drain(self) -> None:
+        """Accept no more; the listeners stay, for `_resume`: the supervisor has paused them."""
         self._drains = True
         self._relay.stop_listening()
-        self._close_listeners()
+
+    def _resume(self) -> None:
+        if self._drains:
+            self._drains = False
+            if self._serves:
+                self._serve()
 
     def _close_listeners(self) -> None:
+        """Accept never again; the kernel queues no connection once all copies are closed."""
+        self._is_leaving = True
         for listener in (*self._listeners, *self._borrowed.values()):
             listener.close()
         self._borrowed.clear()

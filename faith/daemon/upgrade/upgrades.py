@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.upgrade.pending_requests import PendingRequests
 from faith.daemon.upgrade.trial import Upgrade
+from faith.errors import FaithError
 from faith.kernel.descriptor import descriptors
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
     from faith.daemon.upgrade.inherited_state import InheritedState, Values
-    from faith.errors import FaithError
     from faith.kernel.descriptor import Descriptor
 
     Failed = Callable[[FaithError], None]
@@ -99,13 +99,19 @@ class Upgrades:
         return self._upgrade.reaped(pid, status)
 
     def close(self) -> None:
-        """Cancel any trial, and refuse the pending requests."""
+        """Cancel any trial, and refuse the pending requests; others may follow."""
         self._upgrade.close()
         for requests in (self._waiting, self._later):
             requests.answer(error="it is being stopped")
+        self._failed += filter(None, self._begin_later)
+        self._begin_later.clear()
+        self._fail(FaithError("it is being stopped"))
 
     def _stay(self, error: FaithError) -> None:
         self._waiting.answer(error=f"not upgraded: {error}")
+        self._fail(error)
+
+    def _fail(self, error: FaithError) -> None:
         failed, self._failed = self._failed, []
         for told in failed:
             told(error)

@@ -7,12 +7,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from faith.datagram.fragments import LEAST_MTU
 from faith.datagram.pace import Paces
 from faith.datagram.ping.identifiers import TIMEOUT, Identifiers
 from faith.datagram.ping.ping_counters import WARNINGS, PingCounters
 from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.raw_icmp import BATCH, RawIcmp
+from faith.kernel.sockets.udp_sockets import is_own
 from faith.translation.shares import CLIENT_LENGTH
 
 if TYPE_CHECKING:
@@ -36,22 +38,28 @@ class PingSettings:
     """Settings of ping: *timeout* is how many seconds an identifier is kept after its last
     request.
 
-    *rate* and *rate_per_client* are requests a second, 0 for no limit.  A client is an IPv4
-    address, or all IPv6 addresses with the first *client_length* bits in common.
+    *rate* and *rate_per_client* are requests a second, 0 for no limit.  *mtu* is the MTU of the
+    IPv6 side in octets.  A client is an IPv4 address, or all IPv6 addresses with the first
+    *client_length* bits in common.
     """
 
     timeout: float = TIMEOUT
     rate: float = 1000.0
     rate_per_client: float = 100.0
+    mtu: int = LEAST_MTU
     client_length: int = CLIENT_LENGTH
 
 
 class PingSockets(NamedTuple):
-    """The inputs of ping: requests captured by nftables, and raw sockets for everything else."""
+    """The sockets of ping: requests captured by nftables, and raw sockets for everything else.
+
+    *pieces_v6* sends only.
+    """
 
     requests: PacketLog
     v4: _socket.socket
     v6: _socket.socket
+    pieces_v6: _socket.socket
 
 
 class Ping:
@@ -67,7 +75,7 @@ class Ping:
     ) -> None:
         self._loop = loop
         self._sockets = sockets
-        self._icmp = RawIcmp(sockets.v4, sockets.v6, self._sent)
+        self._icmp = RawIcmp(sockets.v4, sockets.v6, self._sent, sockets.pieces_v6, settings.mtu)
         self.counters = counters or PingCounters()
         length = settings.client_length
         self._paces = Paces(settings.rate, settings.rate_per_client, length)
@@ -84,7 +92,7 @@ class Ping:
         if self._serving:
             return
         self._serving = True
-        requests, v4, v6 = self._sockets
+        requests, v4, v6, _ = self._sockets
         self._loop.add_reader(requests.fileno(), self._read_requests)
         self._loop.add_reader(v4.fileno(), self._read_v4)
         self._loop.add_reader(v6.fileno(), self._read_v6)
@@ -95,7 +103,7 @@ class Ping:
         if self._sweeper:
             self._sweeper.cancel()
             self._sweeper = None
-        for sock in self._sockets:
+        for sock in self._sockets[:3]:
             self._loop.remove_reader(sock.fileno())
 
     def end(self) -> None:
@@ -115,6 +123,7 @@ class Ping:
         self._paces.limit(settings.rate, settings.rate_per_client, settings.client_length)
         self.identifiers.seconds = settings.timeout
         self.identifiers.length = settings.client_length
+        self._icmp.mtu = settings.mtu
 
     def _read_requests(self) -> None:
         for octets, scope in self._sockets.requests.read(BATCH):
@@ -124,6 +133,8 @@ class Ping:
                 self._ask(self._v4_to_v6, octets, scope)
         if self._sweeper is None:
             self.sweep()
+        else:
+            self.counters.in_use(len(self.identifiers))
 
     def sweep(self) -> None:
         """Count the identifiers in use, now and once a second until there are none."""
@@ -142,7 +153,8 @@ class Ping:
             self._icmp.send(send)
         except OSError as error:
             if send.v6 == by.far.is_v6:  # and no error for the client
-                self._icmp.attempt(by.report_unsent(octets, scope, error))
+                lacks = not send.v6 and send.source is not None and not is_own(send.source)
+                self._icmp.attempt(by.report_unsent(octets, scope, error, lacks_source=lacks))
 
     def _read_v4(self) -> None:
         for packet in self._icmp.packets_v4():

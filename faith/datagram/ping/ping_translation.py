@@ -13,7 +13,7 @@ from faith.datagram import icmp
 from faith.datagram.checksum import holds
 from faith.datagram.report import NO_WAY, about, error_for, pass_on
 from faith.datagram.send import Send
-from faith.translation.reasons import BROKEN, HOPS, NO_IDENTIFIER, SOURCE_MAPPED
+from faith.translation.reasons import BROKEN, HOPS, NO_IDENTIFIER, NO_SOURCE, SOURCE_MAPPED
 
 if TYPE_CHECKING:
     from faith.datagram.icmp import Error, IpVersion, Message
@@ -90,13 +90,18 @@ class PingTranslation(ABC):
         message = icmp.echo(far.echo, identifier, request.sequence, request.body)
         return Send(far.is_v6, source, host, message, packet.hops - 1, packet.traffic_class)
 
-    def report_unsent(self, octets: bytes, scope: int, error: OSError) -> Send | None:
+    def report_unsent(
+        self, octets: bytes, scope: int, error: OSError, *, lacks_source: bool = False
+    ) -> Send | None:
         """Return the error for the client when sending what `translate_request` made of *octets*
-        failed."""
+        failed; *lacks_source* says that the host does not have the address to send from."""
         near = self.near
         packet = near.read(octets)
         if packet is None:
             return None
+        if lacks_source:
+            told = self._error_for(packet, octets, scope, icmp.NO_ADDRESS_V6)
+            return self._refuse(NO_SOURCE, told)
         why = near.no_route if error.errno in NO_WAY else near.prohibited
         return self._error_for(packet, octets, scope, why)
 
@@ -137,7 +142,7 @@ class PingTranslation(ABC):
         self._counters.failed(far.name)
         quoted = icmp.as_asked(inner, client, mapped, near.echo, identifier)
         reporter = self._reporter(packet.source, prefix)
-        return pass_on(near, translated, quoted, reporter, packet.hops, zone)
+        return pass_on(near, translated, quoted, reporter, packet, zone)
 
     def _refuse(self, why: str, error: Send | None = None) -> Send | None:
         self._counters.refused(why)

@@ -44,7 +44,7 @@ def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None
         return None
     sent = as_sent(answer, (server, port), (ours, flow.ends.port))
     reporter = source if packet.source == client else policy.maps.to_v4(packet.source, PROTOCOL)
-    return pass_on(icmp.V4, translated, sent, reporter, packet.hops)
+    return pass_on(icmp.V4, translated, sent, reporter, packet)
 
 
 def answer_error_v4(packet: Packet, flows: Flows, policy: Policy) -> Send | None:
@@ -67,4 +67,4 @@ def answer_error_v4(packet: Packet, flows: Flows, policy: Policy) -> Send | None
         return None
     sent = as_sent(answer, flow.ends.host, flow.ends.source)
     reporter = reporter_v6(packet.source, prefix, policy)
-    return pass_on(icmp.V6, translated, sent, reporter, packet.hops)
+    return pass_on(icmp.V6, translated, sent, reporter, packet)

@@ -13,6 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from faith.datagram.fragments import LEAST_MTU, check_mtu
 from faith.errors import ConfigError
 from faith.translation.ports import Ports
 from faith.translation.reasons import CLIENT_FLOWS, FLOWS
@@ -30,8 +31,6 @@ LEAST_IDLE = 120.0
 """Seconds: the least idle time that RFC 4787 REQ-5 allows for ports that are not well known."""
 LOOK = 1.0
 """How much longer than their time flows may last, in seconds."""
-LEAST_MTU, MOST_MTU = 1280, 65535
-"""Octets of a packet: the least MTU of RFC 8200 §5, and the greatest possible."""
 ADDRESS, ENDPOINT = "address", "endpoint"
 FILTERINGS = (ADDRESS, ENDPOINT)
 """Hosts that may send in: those that the client sent to (RFC 4787 §5:
@@ -40,6 +39,7 @@ address-dependent), or all."""
 SHORT_PORTS = Ports([(53, 53), (123, 123)])
 """DNS and NTP."""
 
+_ECN = 0b11
 _MOST_PEERS = 4096  # of one flow; fewer when all flows together have many
 _MOST_PEERS_OF_ALL, _FEW_PEERS = 1 << 20, 32
 _NO_LIMIT = 1 << 40
@@ -53,7 +53,8 @@ class UdpSettings:
 
     A flow ends *idle* seconds after the last datagram of its client, or *short* seconds if the
     client has sent to *short_ports* only, where one answer is all that comes.  *mtu* is the MTU of
-    the IPv6 side in octets.  A client is an IPv4 address, or all IPv6 addresses with the first
+    the IPv6 side in octets.  With *dscp* the DSCP of a datagram is that of the other leg, else 0;
+    ECN is carried always.  A client is an IPv4 address, or all IPv6 addresses with the first
     *client_length* bits in common.  Raises ConfigError.
     """
 
@@ -63,7 +64,8 @@ class UdpSettings:
     filtering: str = ADDRESS
     flows: int = 16384
     flows_per_client: int = 1024
-    mtu: int = 1280
+    mtu: int = LEAST_MTU
+    dscp: bool = True
     client_length: int = CLIENT_LENGTH
 
     def __post_init__(self) -> None:
@@ -71,12 +73,15 @@ class UdpSettings:
             raise ConfigError(f"idle: must be at least {LEAST_IDLE:g} seconds (RFC 4787 REQ-5)")
         if self.short <= 0:
             raise ConfigError("short: must be more than 0 seconds")
-        if not LEAST_MTU <= self.mtu <= MOST_MTU:
-            raise ConfigError(f"mtu: must be from {LEAST_MTU} to {MOST_MTU} octets")
+        check_mtu(self.mtu)
 
     def lifetime(self, port: int) -> float:
         """Return for how many seconds a datagram to *port* keeps a flow."""
         return self.short if port in self.short_ports else self.idle
+
+    def traffic_class(self, octet: int) -> int:
+        """Return what of *octet*, of DSCP and ECN, goes to the other leg (RFC 7915 §4.1, §5.1)."""
+        return octet if self.dscp else octet & _ECN
 
 
 class Flow:

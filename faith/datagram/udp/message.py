@@ -61,4 +61,6 @@ def whole(version: IpVersion, arrival: Arrival) -> bytes:
     (host, port), to = arrival.sender, from_packed(arrival.destination)
     source = number(host)
     octets = b"".join(datagram((source, port), (to, arrival.port), arrival.payload))
-    return version.write(Packet(source, to, arrival.hops, 0, UDP, len(octets), octets))
+    return version.write(
+        Packet(source, to, arrival.hops, arrival.traffic_class, UDP, len(octets), octets)
+    )

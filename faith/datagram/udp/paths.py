@@ -27,7 +27,7 @@ class V6ToV4Ends:
 
     __slots__ = (
         "client",
-        "hops_left",
+        "fields",
         "path_keys",
         "port",
         "prefix",
@@ -45,21 +45,30 @@ class V6ToV4Ends:
         self.client = client  # host, port, and the interface index of a link-local address
         self.prefix = prefix
         self.return_paths: dict[tuple[str, int], ReturnPath] = {}
-        self.hops_left = b""  # of the last datagram
+        self.fields = b""  # of the last datagram
         # the keys of paths that use this flow, removed with it
         self.path_keys: set[tuple[object, ...]] = set()
 
 
 class ReturnPath:
-    """The return path from an IPv4 host's endpoint to the client of a flow: sendmsg's arguments."""
+    """The return path from an IPv4 host's endpoint to the client of a flow: sendmsg's arguments.
 
-    __slots__ = ("control", "peer", "source", "to")
+    *traffic_class* is that of the last datagram as it came.
+    """
+
+    __slots__ = ("control", "peer", "source", "to", "traffic_class")
 
     def __init__(self, source: tuple[str, int], ends: V6ToV4Ends) -> None:
         self.peer = number(source[0])
         self.source = ends.prefix.map(self.peer)
         self.control = control(V6, packed6(self.source))
         self.to = ends.client[0], 0, 0, ends.client[2]
+        self.traffic_class = 0
+
+    def mark(self, came: int, sent: int) -> None:
+        """Send with the traffic class *sent* while datagrams have *came*."""
+        self.traffic_class = came
+        self.control = control(V6, packed6(self.source), traffic_class=sent)
 
 
 class ForwardPath:

@@ -17,7 +17,7 @@ from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6, why_gone
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.datagram.udp.v6_sender import V6Sender
-from faith.kernel.sockets.udp_sockets import receive
+from faith.kernel.sockets.udp_sockets import receive, receive_answer
 from faith.translation.reasons import EXPIRED, MAP_GONE, PREFIX_GONE, STOPPED
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from faith.datagram.udp.flows import Flow, UdpSettings
     from faith.translation.destination import Policy
 
-_LARGEST = 1 << 16
 _EVENTS = 256
 _SWEEP = 1.0
 
@@ -128,7 +127,7 @@ class Udp:
             for flow in self.flows_from_v6.end(lambda flow: flow.ends.prefix not in prefixes):
                 self._reports.ended(flow, self._loop.time(), PREFIX_GONE)
                 self.v6_to_v4.end(flow)
-        if before.prefixes != policy.prefixes or before.maps is not policy.maps:
+        if before.prefixes != policy.prefixes or before.maps.difference(policy.maps):
             gone = partial(why_gone, before=before, now=policy)
             for flow in self.flows_from_v4.end(lambda flow: gone(flow) is not None):
                 self._reports.ended(flow, self._loop.time(), gone(flow) or MAP_GONE)
@@ -136,7 +135,11 @@ class Udp:
 
     def configure(self, settings: UdpSettings) -> None:
         """Apply other *settings* from now on."""
+        dscp = self.flows_from_v6.settings.dscp
         self.flows_from_v6.settings = self.flows_from_v4.settings = settings
+        if settings.dscp != dscp:
+            self.v6_to_v4.forget_fields()
+            self.v4_to_v6.forget_fields()
         self._errors.limit(ERRORS, ERRORS_PER_CLIENT, settings.client_length)
         self._v6.limit(settings.mtu)
 
@@ -147,7 +150,7 @@ class Udp:
         for arrival in received(partial(receive, sock)):
             flow = self.v4_to_v6.whose(arrival)
             if flow:
-                self.v4_to_v6.send_back(flow, arrival.payload)
+                self.v4_to_v6.send_back(flow, arrival.payload, arrival.traffic_class)
             else:
                 self._icmp.attempt(self.v6_to_v4.forward(arrival, now))
 
@@ -157,7 +160,8 @@ class Udp:
             # The port of a flow at a mapped address: datagrams to it are steered here as well.
             flow = self.v6_to_v4.whose(arrival, now)
             if flow:
-                self.v6_to_v4.send_back(flow, arrival.payload, arrival.sender, now)
+                octet = arrival.traffic_class
+                self.v6_to_v4.send_back(flow, arrival.payload, arrival.sender, octet, now)
             else:
                 self._icmp.attempt(self.v4_to_v6.forward(arrival, now))
 
@@ -167,8 +171,8 @@ class Udp:
             flow = self._by_descriptor.get(descriptor)
             if flow is None:
                 continue
-            for payload, source in received(partial(flow.ends.sock.recvfrom, _LARGEST)):
-                self.v6_to_v4.send_back(flow, payload, source, now)
+            for payload, source, octet in received(partial(receive_answer, flow.ends.sock)):
+                self.v6_to_v4.send_back(flow, payload, source, octet, now)
 
     def _read_icmp_v4(self) -> None:
         for packet in self._icmp.packets_v4():

@@ -61,6 +61,10 @@ class UdpTranslation(ABC):
         """Forget what the policy has decided."""
 
     @abstractmethod
+    def forget_fields(self) -> None:
+        """Have the next datagram of each flow set hop limit and traffic class anew."""
+
+    @abstractmethod
     def end(self, flow: Flow) -> None:
         """Unregister *flow*, which has ended, and close what is its own."""
 

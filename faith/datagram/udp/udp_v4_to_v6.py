@@ -55,7 +55,7 @@ class V4ToV6Ends:
     """
 
     __slots__ = (
-        *("back", "client", "control", "fresh", "hops_left", "host", "host_text"),
+        *("back", "back_class", "client", "control", "fields", "fresh", "host", "host_text"),
         *("judged", "mapped", "source", "to"),
     )
 
@@ -72,11 +72,17 @@ class V4ToV6Ends:
         self.host = host
         self.to = text4(client[0]), 0
         self.back = control(V4, packed4(mapped[0]))  # sends answers from the mapped address
-        self.control: Control = []  # sends with the hop limit of the last datagram, less one
-        self.hops_left = b""
+        self.back_class = 0  # the traffic class of the last answer, as it came
+        self.control: Control = []  # sends with the fields of the last datagram, a hop less
+        self.fields = b""  # of the last datagram
         self.fresh = 0.0  # the flow need not be touched before this time
         self.judged: tuple[object, ...] = ()  # the key of its datagrams among the judged ones
         self.host_text = text6(host[0])
+
+    def mark_answers(self, came: int, sent: int) -> None:
+        """Send answers with the TOS octet *sent* while they come with *came*."""
+        self.back_class = came
+        self.back = control(V4, packed4(self.mapped[0]), traffic_class=sent)
 
     @property
     def reply(self) -> Reply:
@@ -119,11 +125,16 @@ class UdpV4ToV6(UdpTranslation):
     def _forget_decisions(self) -> None:
         self._judged.clear()
 
+    def forget_fields(self) -> None:
+        for flow in self.flows:
+            flow.ends.fields = b""
+            flow.ends.mark_answers(0, 0)
+
     # -- from clients ------------------------------------------------------------------------
 
     def forward(self, arrival: Arrival, now: float) -> Send | None:
         """Send a client's datagram on; returns the error for the client when that fails."""
-        payload, source, original, hops_left = arrival
+        payload, source, original, fields = arrival
         flow = self._judged.get((source, original))
         if flow is None or flow.ended:
             found = self._find(arrival, now)
@@ -131,11 +142,12 @@ class UdpV4ToV6(UdpTranslation):
                 return found
             flow = found
         ends = flow.ends
-        if hops_left != ends.hops_left:
+        if fields != ends.fields:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V4, now)
-            ends.hops_left = hops_left
-            ends.control = control(V6, packed6(ends.source[0]), arrival.hops - 1)
+            octet = self.flows.settings.traffic_class(arrival.traffic_class)
+            ends.control = control(V6, packed6(ends.source[0]), arrival.hops - 1, octet)
+            ends.fields = fields
         if now >= ends.fresh:
             ends.fresh = now + LOOK
             self.flows.touch(flow, ends.host[0], ends.host[1], now)
@@ -213,9 +225,11 @@ class UdpV4ToV6(UdpTranslation):
             return None
         return self._replies.get((*arrival.sender, arrival.destination, arrival.port))
 
-    def send_back(self, flow: Flow, payload: bytes) -> None:
+    def send_back(self, flow: Flow, payload: bytes, traffic_class: int) -> None:
         """Send an answer on to the client of *flow*."""
         ends = flow.ends
+        if traffic_class != ends.back_class:
+            ends.mark_answers(traffic_class, self.flows.settings.traffic_class(traffic_class))
         try:
             self._v4.sendmsg(datagram(ends.mapped, ends.client, payload), ends.back, 0, ends.to)
         except OSError:
@@ -237,4 +251,4 @@ class UdpV4ToV6(UdpTranslation):
         self._counters.error("v6")
         sent = as_sent(inner, flow.ends.client, flow.ends.mapped)
         reporter = self._policy.maps.to_v4(packet.source, PROTOCOL)
-        return pass_on(self.near, translated, sent, reporter, packet.hops)
+        return pass_on(self.near, translated, sent, reporter, packet)

@@ -3,6 +3,7 @@ ports."""
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from faith.datagram import icmp
@@ -13,9 +14,9 @@ from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports
 from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6
 from faith.datagram.udp.udp_translation import UdpTranslation
-from faith.kernel.sockets.udp_sockets import flow_socket, set_hops
+from faith.kernel.sockets.udp_sockets import flow_socket, is_own, set_fields
 from faith.translation.address import from_packed, number, text4
-from faith.translation.reasons import FILTERED, HOPS, NO_SOCKET, OWN, SOURCE_MAPPED
+from faith.translation.reasons import FILTERED, HOPS, NO_SOCKET, NO_SOURCE, OWN, SOURCE_MAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,11 +71,17 @@ class UdpV6ToV4(UdpTranslation):
             path.flow.ends.path_keys.clear()
         self._paths.clear()
 
+    def forget_fields(self) -> None:
+        for flow in self.flows:
+            flow.ends.fields = b""
+            self._return_paths -= len(flow.ends.return_paths)
+            flow.ends.return_paths.clear()
+
     # -- from clients ------------------------------------------------------------------------
 
     def forward(self, arrival: Arrival, now: float) -> Send | None:
         """Send a client's datagram on; returns the error for the client when that fails."""
-        payload, source, original, hops_left = arrival
+        payload, source, original, fields = arrival
         path = self._paths.get((source, original))
         if path is None or path.ended:
             found = self._find(arrival, now)
@@ -85,26 +92,34 @@ class UdpV6ToV4(UdpTranslation):
             path = self._paths[source, original] = found
             path.flow.ends.path_keys.add((source, original))
         ends = path.flow.ends
-        if hops_left != ends.hops_left:
+        if fields != ends.fields:
             if arrival.hops <= 1:
                 return self._refuse(HOPS, arrival, icmp.HOPS_EXCEEDED_V6, now)
-            set_hops(ends.sock, arrival.hops - 1)
-            ends.hops_left = hops_left
+            octet = self.flows.settings.traffic_class(arrival.traffic_class)
+            set_fields(ends.sock, arrival.hops - 1, octet)
+            ends.fields = fields
         if now >= path.fresh:
             path.fresh = now + LOOK
             self.flows.touch(path.flow, path.server, path.to[1], now)
         path.flow.sent += len(payload)
         if path.twin:
-            self.send_back(path.twin, payload, path.seen_as, now)
+            self.send_back(path.twin, payload, path.seen_as, arrival.traffic_class, now)
             return None
         try:
             ends.sock.sendto(payload, path.to)
         except OSError as error:
-            self._counters.lost()
-            no_way = error.errno in NO_WAY
-            return self._error_for(arrival, icmp.NO_ROUTE_V6, now) if no_way else None
+            return self._unsent(error, arrival, ends, now)
         self._counters.to_v4(len(payload))
         return None
+
+    def _unsent(
+        self, error: OSError, arrival: Arrival, ends: V6ToV4Ends, now: float
+    ) -> Send | None:
+        """Return the error for the client whose datagram the kernel refused to send, or None."""
+        if ends.source is not None and not is_own(ends.source):
+            return self._refuse(NO_SOURCE, arrival, icmp.NO_ADDRESS_V6, now)
+        self._counters.lost()
+        return self._error_for(arrival, icmp.NO_ROUTE_V6, now) if error.errno in NO_WAY else None
 
     def _find(self, arrival: Arrival, now: float) -> ForwardPath | Send | None:
         """Return the forward path of *arrival*, or the error for its client, or None."""
@@ -132,7 +147,9 @@ class UdpV6ToV4(UdpTranslation):
                 return self._refuse(why, arrival, icmp.PROHIBITED_V6, now)
             try:
                 flow = self._open(key, (*arrival.sender, zone), prefix, source)
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    return self._refuse(NO_SOURCE, arrival, icmp.NO_ADDRESS_V6, now)
                 return self._refuse(NO_SOCKET, arrival, icmp.PROHIBITED_V6, now)
             self.flows.add(flow)
             self.flows.touch(flow, server, arrival.port, now)
@@ -198,13 +215,17 @@ class UdpV6ToV4(UdpTranslation):
             return None
         return flow if self.flows.lets_in(flow, number(arrival.sender[0]), now) else None
 
-    def send_back(self, flow: Flow, payload: bytes, source: tuple[str, int], now: float) -> None:
+    def send_back(
+        self, flow: Flow, payload: bytes, source: tuple[str, int], traffic_class: int, now: float
+    ) -> None:
         """Send on to the client of *flow* what arrived from an IPv4 endpoint."""
         ends = flow.ends
         path = ends.return_paths.get(source) or self._return_path(flow, source, now)
         if not self.flows.lets_in(flow, path.peer, now):
             self._counters.refused(FILTERED)
             return
+        if traffic_class != path.traffic_class:
+            path.mark(traffic_class, self.flows.settings.traffic_class(traffic_class))
         between = (path.source, source[1]), (flow.key[0], ends.client[1])
         try:
             self._sender.send(payload, *between, path.control, path.to)
@@ -241,4 +262,4 @@ class UdpV6ToV4(UdpTranslation):
         server = prefix.map(inner.destination), port
         sent = as_sent(inner, (flow.key[0], client[1]), server)
         reporter = reporter_v6(packet.source, prefix, self._policy)
-        return pass_on(self.near, translated, sent, reporter, packet.hops, client[2])
+        return pass_on(self.near, translated, sent, reporter, packet, client[2])

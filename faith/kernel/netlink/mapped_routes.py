@@ -50,6 +50,19 @@ def held() -> dict[int, set[Network]]:
     return found
 
 
+def change(kind: int, body: bytes) -> tuple[Network, int, bool] | None:
+    """Return the mapped network that a notification is about, its process, and whether it came.
+
+    None for a notification about anything else.
+    """
+    if kind not in (rtnetlink.RTM_NEWROUTE, rtnetlink.RTM_DELROUTE) or body[0] != rtnetlink.AF_INET:
+        return None
+    route = rtnetlink.Route(body)
+    if (route.table, route.protocol) != (rtnetlink.TABLE_LOCAL, PROTOCOL):
+        return None
+    return (route.network, route.length), route.metric, kind == rtnetlink.RTM_NEWROUTE
+
+
 def hold(networks: Collection[Network], process: int) -> None:
     """Make *networks* local for the process number *process*; existing routes stay.
 

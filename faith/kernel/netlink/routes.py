@@ -27,7 +27,7 @@ from faith.translation.prefix import LOW32, RFC6052, Prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Self
 
     from faith.kernel.netlink.rtnetlink import Address, Link, Route
@@ -299,17 +299,17 @@ class Watch:
     def fileno(self) -> int:
         return self._netlink.fileno()
 
-    def drain(self) -> bool:
+    def drain(self, known: Callable[[int, bytes], bool] = lambda kind, body: False) -> bool:
         """Read all notifications since the last call; return whether there was a change.
 
         Addresses and routes of local tables are watched.  A notification that the kernel had to
-        drop counts as a change.
+        drop counts as a change, one of what is *known* already as none.
         """
         changed = False
         while True:
             try:
                 for kind, body in self._netlink.notifications():
-                    changed = changed or rtnetlink.is_local(kind, body)
+                    changed = changed or (rtnetlink.is_local(kind, body) and not known(kind, body))
                 return changed
             except OSError as error:
                 if error.errno != errno.ENOBUFS:

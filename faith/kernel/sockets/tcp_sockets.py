@@ -57,10 +57,24 @@ _LISTENER_OPTIONS = (
     (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE),
     (_socket.SOL_SOCKET, _socket.SO_OOBINLINE),
 )
+_FREEBIND = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, 15),
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_FREEBIND),
+}
 _TRANSPARENT = {
     _socket.AF_INET: (_socket.IPPROTO_IP, IP_TRANSPARENT),
     _socket.AF_INET6: (_socket.IPPROTO_IPV6, IPV6_TRANSPARENT),
 }
+_CLASSES = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, 13, 9),  # IP_RECVTOS, IP_PKTOPTIONS
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, _socket.IPV6_RECVTCLASS, 6),  # IPV6_2292PKTOPTIONS
+}
+_TRAFFIC_CLASS = {
+    _socket.AF_INET: (_socket.IPPROTO_IP, _socket.IP_TOS),
+    _socket.AF_INET6: (_socket.IPPROTO_IPV6, _socket.IPV6_TCLASS),
+}
+_CLASS_AT, _CLASS_END = _socket.CMSG_LEN(0), _socket.CMSG_LEN(4)
+_DSCP = 0xFC
 _SOCKADDR_IN6 = struct.Struct("!2xH4x16s4x")
 _RESERVED = range(512, 1024)  # as rresvport(3) and KAME's -p have it
 _ABORT = struct.pack("=ii", 1, 0)
@@ -99,6 +113,43 @@ def listener(
         where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         raise _refused(f"listen on {where}", port, error) from error
     return sock
+
+
+def may_be_absent(sock: _socket.socket) -> None:
+    """Allow *sock* to be bound to an address that this host has not yet; it takes no capability.
+
+    Addresses of VRRP, of PPPoE and of a host that boots come later; IPv6 ones are verified first
+    (RFC 4862 §5.4).  What is bound before that serves as soon as they are there.
+    """
+    sock.setsockopt(*_FREEBIND[sock.family], 1)
+
+
+def pause(sock: _socket.socket) -> None:
+    """Have the listener *sock* refuse connections, those that wait to be accepted included.
+
+    It does for all copies of its descriptor.  It keeps its port, unless the kernel chose it.  A
+    no-op when *sock* is paused: shutdown(2) would do nothing but mark it as shut down, and all that
+    it accepts later would inherit the mark, and be at its end from the beginning.
+    """
+    if sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
+        sock.shutdown(_socket.SHUT_RD)
+
+
+def resume(sock: _socket.socket, name: tuple[str, int]) -> None:
+    """Have *sock*, which was paused, listen again at its *name*, an address and port.
+
+    Raises SetupError when another socket has taken the port.
+    """
+    try:
+        try:
+            sock.bind(name)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # it has kept its port
+                raise
+        sock.listen(BACKLOG)
+    except OSError as error:
+        where = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        raise _refused(f"listen on {where} again", name[1], error) from error
 
 
 def stream_socket(
@@ -176,6 +227,23 @@ def original_destination(sock: _socket.socket) -> tuple[bytes, int]:
     answer = sock.getsockopt(_socket.IPPROTO_IPV6, IP6T_SO_ORIGINAL_DST, _SOCKADDR_IN6.size)
     port, address = _SOCKADDR_IN6.unpack(answer)
     return address, port
+
+
+def dscp_of(sock: _socket.socket) -> int:
+    """Return the traffic class, without ECN, with which the peer of an accepted *sock* connected.
+
+    It is 0 for an IPv4 socket that has connected itself: the kernel keeps no TOS then.
+    """
+    level, receive, options = _CLASSES[sock.family]
+    sock.setsockopt(level, receive, 1)
+    found = sock.getsockopt(level, options, _socket.CMSG_SPACE(4))
+    sock.setsockopt(level, receive, 0)  # else the kernel keeps a copy of every IPv6 segment
+    return int.from_bytes(found[_CLASS_AT:_CLASS_END], sys.byteorder) & _DSCP
+
+
+def set_traffic_class(sock: _socket.socket, traffic_class: int) -> None:
+    """Send with *traffic_class* from now on; ECN stays what the kernel has negotiated."""
+    sock.setsockopt(*_TRAFFIC_CLASS[sock.family], traffic_class)
 
 
 def reset(sock: _socket.socket) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import _socket
 import ctypes
 import struct
+import sys
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from faith.translation.address import V4, V6, number, text4
 CAPABILITIES = ("CAP_NET_ADMIN", *RAW)
 
 # linux/in.h, linux/in6.h, asm-generic/socket.h.
-_IP_TTL, _IP_RECVTTL, _IP_FREEBIND, _IP_RECVORIGDSTADDR = 2, 12, 15, 20
+_IP_TOS, _IP_TTL, _IP_RECVTTL, _IP_RECVTOS, _IP_RECVORIGDSTADDR = 1, 2, 12, 13, 20
 _IP_MTU_DISCOVER, _DONT_DISCOVER = 10, 0
 _IPV6_MTU, _IPV6_RECVORIGDSTADDR, _IPV6_FREEBIND = 24, 74, 78
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 26, 33
@@ -34,7 +35,7 @@ HEADER = _HEADER.size
 _CHECKSUM_AT = 6
 
 _ARRIVALS = {
-    V4: ("127.0.0.1", _V4, (IP_TRANSPARENT, _IP_RECVORIGDSTADDR, _IP_RECVTTL)),
+    V4: ("127.0.0.1", _V4, (IP_TRANSPARENT, _IP_RECVORIGDSTADDR, _IP_RECVTTL, _IP_RECVTOS)),
     V6: (
         "::1",
         _V6,
@@ -43,6 +44,7 @@ _ARRIVALS = {
             IPV6_TRANSPARENT,
             _IPV6_RECVORIGDSTADDR,
             _socket.IPV6_RECVHOPLIMIT,
+            _socket.IPV6_RECVTCLASS,
         ),
     ),
 }
@@ -55,19 +57,21 @@ _SENDERS = {
 _QUEUE = 1 << 20
 _LARGEST = 1 << 16
 _ROOM = 256
+_FLOW_ROOM = _socket.CMSG_SPACE(1)
 _TRIES = 4
 
 
 class Arrival(NamedTuple):
-    """A datagram with its addresses and hop limit, which are parsed only when asked for.
+    """A datagram with its addresses, hop limit and traffic class, parsed only when asked for.
 
-    Within a flow the raw values stay the same, so callers can compare them unparsed.
+    Within a flow the raw values stay the same, so callers can compare them unparsed.  *fields* are
+    the hop limit, of 4 octets, and the traffic class behind it.
     """
 
     payload: bytes
     source: tuple[str, int] | tuple[str, int, int, int]
     original: bytes
-    hops_left: bytes
+    fields: bytes
 
     @property
     def sender(self) -> tuple[str, int]:
@@ -92,8 +96,13 @@ class Arrival(NamedTuple):
     @property
     def hops(self) -> int:
         """The hop limit or TTL left in the datagram."""
-        (hops,) = _INT.unpack(self.hops_left)
+        (hops,) = _INT.unpack_from(self.fields)
         return int(hops)
+
+    @property
+    def traffic_class(self) -> int:
+        """The octet of DSCP and ECN: IPv6's traffic class, IPv4's TOS."""
+        return int.from_bytes(self.fields[_INT.size :], sys.byteorder)
 
     def _original(self) -> tuple[int, bytes]:
         form = _SOCKADDR_V6 if len(self.original) > _SHORT else _SOCKADDR_V4
@@ -127,10 +136,9 @@ def arrivals(family: int) -> _socket.socket:
 
 def receive(sock: _socket.socket) -> Arrival:
     """Receive the next datagram.  Raises BlockingIOError when there is none, and OSError."""
-    payload, ((_, _, one), (_, _, other)), _, source = sock.recvmsg(_LARGEST, _ROOM)
-    if len(one) < len(other):  # the hop limit takes fewer octets than the destination
-        return Arrival(payload, source, other, one)
-    return Arrival(payload, source, one, other)
+    # The kernel's order, in both families.
+    payload, ((_, _, hops), (_, _, octet), (_, _, to)), _, source = sock.recvmsg(_LARGEST, _ROOM)
+    return Arrival(payload, source, to, hops + octet)
 
 
 # -- senders -------------------------------------------------------------------------------------
@@ -178,7 +186,8 @@ def flow_socket(source: str | None, port: int) -> _socket.socket:
     """Return a non-blocking IPv4 socket bound to *source*, or to what the kernel chooses.
 
     With a *source* it gets *port* if that is free; else a port of the kernel's choice, with the
-    parity of *port* if such a port is found soon (RFC 4787 REQ-4).  Raises OSError.
+    parity of *port* if such a port is found soon (RFC 4787 REQ-4).  Raises OSError, EADDRNOTAVAIL
+    where the host does not have *source*.
     """
     if source is not None:
         with suppress(OSError):  # taken, or reserved for privileged programs
@@ -196,13 +205,21 @@ def _bound(source: str | None, port: int) -> _socket.socket:
     sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(_V4, _IP_MTU_DISCOVER, _DONT_DISCOVER)
-        if source is not None:
-            sock.setsockopt(_V4, _IP_FREEBIND, 1)
+        sock.setsockopt(_V4, _IP_RECVTOS, 1)
         sock.bind((source or "0.0.0.0", port))
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def receive_answer(sock: _socket.socket) -> tuple[bytes, tuple[str, int], int]:
+    """Receive the next datagram of a flow's socket: payload, source, and TOS octet.
+
+    Raises BlockingIOError when there is none, and OSError.
+    """
+    payload, ((_, _, octet),), _, source = sock.recvmsg(_LARGEST, _FLOW_ROOM)
+    return payload, source, octet[0]
 
 
 def own_address(to: int) -> int | None:
@@ -219,9 +236,15 @@ def own_address(to: int) -> int | None:
         return None
 
 
-def set_hops(sock: _socket.socket, hops: int) -> None:
-    """Set the TTL of a flow's datagrams from now on."""
+def is_own(v4: int) -> bool:
+    """Return whether an IPv4 address is in the host's local table: packets may come from it."""
+    return own_address(v4) == v4
+
+
+def set_fields(sock: _socket.socket, hops: int, traffic_class: int) -> None:
+    """Set the TTL and the TOS octet of a flow's datagrams from now on."""
     sock.setsockopt(_V4, _IP_TTL, hops)
+    sock.setsockopt(_V4, _IP_TOS, traffic_class)
 
 
 def _enlarge(sock: _socket.socket) -> None:

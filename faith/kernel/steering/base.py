@@ -6,6 +6,7 @@ import _socket
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
+from faith.errors import SetupError
 from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import tcp_sockets
 
@@ -54,6 +55,7 @@ class Steering:
         self.redirected = redirected
         self._groups = [list(group) for group in groups]
         self._leaving: list[list[_socket.socket]] = []
+        self._paused: list[tuple[_socket.socket, tuple[str, int]]] = []
         self._workers = len(self._groups[0]) if self._groups else 1
         self._undo = undo
         self._held = tuple(held)
@@ -126,6 +128,33 @@ class Steering:
             self._leaving.clear()
 
         return change
+
+    def pause(self) -> None:
+        """Have the kernel refuse new connections; a no-op the second time.
+
+        What feeds the listeners stays: established connections may depend on it.
+        """
+        if not self._paused:
+            listeners = list(chain(*self._groups))
+            self._paused = [(one, one.getsockname()[:2]) for one in listeners]
+            for listener in listeners:
+                tcp_sockets.pause(listener)
+
+    def resume(self, ports: Ports) -> None:
+        """Accept again, after `pause`, connections to *ports*, which are steered.
+
+        Raises SetupError, and stays paused, when another program has taken a port.
+        """
+        try:
+            for listener, name in self._paused:
+                tcp_sockets.resume(listener, name)
+            if self._paused and self._set_ports:
+                self._set_ports(ports)  # until Linux 5.16 a BPF map has lost the sockets
+        except SetupError:
+            for listener, _ in self._paused:
+                tcp_sockets.pause(listener)
+            raise
+        self._paused.clear()
 
     def close(self) -> None:
         """Undo everything, in reverse order; a second call does nothing."""

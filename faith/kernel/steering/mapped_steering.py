@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from faith.kernel.steering.base import HeldState
+    from faith.translation.ports import Ports
 
     Network = tuple[int, int]
     """An IPv4 address and a prefix length."""
@@ -51,8 +52,9 @@ class MappedSteering(Steering):
         undo: ExitStack,
         held: Sequence[HeldState],
         steer: Steer,
+        set_ports: Callable[[Ports], None] | None = None,
     ) -> None:
-        super().__init__(method, [group], undo, held=held)
+        super().__init__(method, [group], undo, held=held, set_ports=set_ports)
         self._steer = steer
 
     def steer(self, networks: Collection[Network], holes: Collection[Network]) -> None:
@@ -94,7 +96,8 @@ def _adopt_lookup(
 def _by_lookup(undo: ExitStack, group: Sequence[_socket.socket], lookup: Lookup) -> MappedSteering:
     undo.callback(lookup.close)
     held = lookup.networks, lookup.link
-    return MappedSteering("sk_lookup", group, undo.pop_all(), held, lookup.replace)
+    done = undo.pop_all()
+    return MappedSteering("sk_lookup", group, done, held, lookup.replace, lookup.set_ports)
 
 
 class _Table(OwnedTable):

@@ -53,10 +53,18 @@ class Control:
     """Serves *session*, whose server has just been connected, until it ends or is encrypted.
 
     Back-pressure: neither side is read while octets for the other wait, or while the translator
-    does not want it.  *forget* is called when this is over.
+    does not want it.  *forget* is called when this is over.  Without *encrypted_data*, no data
+    connection is expected of an encrypted session.
     """
 
-    def __init__(self, data: FtpData, session: Session, forget: Callable[[Session], None]) -> None:
+    def __init__(
+        self,
+        data: FtpData,
+        session: Session,
+        forget: Callable[[Session], None],
+        *,
+        encrypted_data: bool = True,
+    ) -> None:
         self.session = session
         self._data = data
         self._plane = data.plane
@@ -73,6 +81,7 @@ class Control:
             mapped=number(session.route.mapped),
             source=number(self._pinholes.source),
         )
+        self._encrypted_data = encrypted_data
         self._secured = False
         self._steering = False
         self._leaving = ""  # how it ends, once we have hung up or are about to
@@ -118,6 +127,7 @@ class Control:
             "alg": self._alg.state(),
             "outboxes": [side.outbox.state() for side, _ in self._both()],
             "doorways": pinholes,
+            "encrypted_data": self._encrypted_data,
             "secured": self._secured,
             "hanging_up": bool(self._leaving),
             "leaving": self._leaving,
@@ -132,6 +142,7 @@ class Control:
         for (side, _), waiting in zip(self._both(), state["outboxes"], strict=True):
             side.outbox.restore(waiting)
         self._pinholes.resume(state["doorways"], descriptors)
+        self._encrypted_data = state.get("encrypted_data", True)
         self._secured = state["secured"]
         self._leaving = state.get("leaving", OUT_OF_STEP if state["hanging_up"] else "")
         self._watch_legs()
@@ -199,7 +210,8 @@ class Control:
                     self._pinholes.close(listener)
                 case GoTransparent():
                     self._secured = True
-                    if self.session.route.direction is V6_TO_V4:  # else every port is steered
+                    # From IPv4 every port is steered.
+                    if self._encrypted_data and self.session.route.direction is V6_TO_V4:
                         self._steering = True
                         self._data.secured.add(self.session, self._steered)
                 case Hangup():

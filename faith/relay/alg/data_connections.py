@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[[Session, Leg, int], None]
     Refuse = Callable[[_socket.socket, Peer, str, int, str | OSError], None]
+    Dscp = Callable[[_socket.socket, Route, int], int]
 
 
 class DataConnections:
@@ -28,7 +29,9 @@ class DataConnections:
 
     *source_ports* connects; *begin* is called with a session, its leg that connects, and the errno
     of connect(2); *refuse* with a connection, its peer, address and port, and the reason why it
-    becomes no session.
+    becomes no session.  *dscp* returns the traffic class to connect with, given an accepted
+    connection, a route, and the service's port.  *over_share* is asked for a client, by its
+    address, why it may have no further session, and returns None if it may.
     """
 
     def __init__(
@@ -38,13 +41,16 @@ class DataConnections:
         source_ports: SourcePorts,
         begin: Begin,
         refuse: Refuse,
+        dscp: Dscp,
+        over_share: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._loop = loop
-        self._source_ports = source_ports
         self._routing = routing
         self._source_ports = source_ports
+        self._dscp = dscp
         self._begin_session = begin
         self.refuse = refuse
+        self._over_share = over_share
 
     def passive(
         self, parent: Session, client: _socket.socket, client_port: int, at: int, to: int
@@ -56,11 +62,18 @@ class DataConnections:
         peer = parent.client_host, client_port, 0, 0
         mapped = parent.route.mapped
         route = self._route(parent)
-        if route.refused:
-            self.refuse(client, peer, mapped, at, route.refused)
+        if refused := route.refused or self._over_share(parent.client_host):
+            self.refuse(client, peer, mapped, at, refused)
             return False
         try:
-            server, error = self._source_ports.connect(route.server, to, route.source)
+            traffic_class = self._dscp(client, parent.route, parent.port)
+            server, error = self._source_ports.connect(
+                route.server,
+                to,
+                route.source,
+                client=parent.client_host,
+                traffic_class=traffic_class,
+            )
         except OSError as failure:
             self.refuse(client, peer, mapped, at, failure)
             return False
@@ -85,12 +98,16 @@ class DataConnections:
         peer = parent.client_host, to, 0, 0
         mapped = parent.route.mapped
         route = self._route(parent)
-        if route.refused:
-            self.refuse(server, peer, mapped, server_port, route.refused)
+        if refused := route.refused or self._over_share(parent.client_host):
+            self.refuse(server, peer, mapped, server_port, refused)
             return False
         try:
             client, error = self._source_ports.connect(
-                parent.client_host, to, mapped, reserved_port=reserved_port
+                parent.client_host,
+                to,
+                mapped,
+                reserved_port=reserved_port,
+                traffic_class=self._dscp(server, parent.route, parent.port),
             )
         except OSError as failure:
             self.refuse(server, peer, mapped, server_port, failure)

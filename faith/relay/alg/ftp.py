@@ -40,15 +40,18 @@ class Ftp:
         self._data = FtpData(loop, plane, routing, supervised, data, counters, self._reset)
         self._controls: dict[Session, Control] = {}
 
-    def _control(self, session: Session) -> Control:
-        control = Control(self._data, session, self._forget)
+    def _control(self, session: Session, *, encrypted_data: bool = True) -> Control:
+        control = Control(self._data, session, self._forget, encrypted_data=encrypted_data)
         self._controls[session] = control
         return control
 
-    def take_over(self, session: Session) -> None:
-        """Serve *session*, whose server has just been connected."""
+    def take_over(self, session: Session, *, encrypted_data: bool = True) -> None:
+        """Serve *session*, whose server has just been connected.
+
+        Without *encrypted_data* it has no data connections once it is encrypted.
+        """
         self._data.counters.ftp("control")
-        self._control(session).start()
+        self._control(session, encrypted_data=encrypted_data).start()
 
     def movable(self) -> list[Session]:
         """The control connections that can be handed over as they stand now."""

@@ -1,11 +1,13 @@
-"""The open sessions of a relay as numbers: counters, and the seats of their clients."""
+"""The open sessions of a relay as numbers: counters, their clients' shares, and their seats."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from faith.relay.tcp.session_shares import SessionShares
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from faith.relay.tcp.admission import Admission, Limits
     from faith.relay.tcp.relay_counters import Counters
@@ -15,19 +17,33 @@ if TYPE_CHECKING:
 class Accounting:
     """Accounts for sessions that begin, end, come from another process or go to one.
 
-    *counters* count all of them; without limits in *admission*, clients have no seats.  A data
-    connection takes no seat of its own.
+    *counters* count all of them, each is one of its client's *shares*; without limits in
+    *admission*, clients have no seats.  A data connection takes no seat of its own.  *displace* is
+    called with the address of a client that has no share left, and returns whether one of another
+    client's sessions has made room.
     """
 
-    def __init__(self, counters: Counters, admission: Admission | None = None) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        admission: Admission | None = None,
+        shares: SessionShares | None = None,
+        displace: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self.counters = counters
-        self.open_sessions = 0
-        """Sessions that have begun and not ended here, dialling ones included."""
+        self.shares = SessionShares() if shares is None else shares
+        self._displace = displace
         self._admission = admission
         self._limited = admission if admission and admission.limited else None
 
+    @property
+    def open_sessions(self) -> int:
+        """Sessions that have begun and not ended here, dialling ones included."""
+        return self.shares.taken
+
     def limit(self, limits: Limits, sessions: Iterable[Session]) -> None:
         """Admit new sessions by *limits*; the *sessions* that are there count, and stay."""
+        self.shares.count_by(limits.prefix_length)
         if self._admission is None:
             return
         self._admission.limit(limits)
@@ -40,35 +56,55 @@ class Accounting:
 
     def excess(self, client: str, now: float) -> str | None:
         """Return the reason to refuse a session of *client*, an address; None to admit it."""
-        return self._limited.refuses(client, now) if self._limited is not None else None
+        if self._limited is not None and (why := self._limited.refuses(client, now)):
+            return why
+        shares = self.shares
+        return self.over_share(client) if shares.taken >= shares.half else None
+
+    def excess_of_local(self, client: str, now: float) -> str | None:
+        """As `excess`, for a connection to the gateway itself, which is passed on if admitted."""
+        if self._limited is None:
+            return None
+        why = self._limited.refuses(client, now)
+        if why is None:
+            self._limited.pass_on(client, now)
+        return why
+
+    def over_share(self, client: str) -> str | None:
+        """Return the reason why *client*, an address, has no share left; None if it has."""
+        why = self.shares.refuses(client)
+        return None if why is None or self._displace(client) else why
 
     def begun(self, session: Session) -> None:
         """Count a session that begins."""
         if self._limited is not None and session.parent is None:
             session.seat = self._limited.take(session.client_host, session.started)
-        self.open_sessions += 1
-        self.counters.opened()
+        self._opened(session)
 
     def adopted(self, session: Session) -> None:
         """Count a session that has come from another relay."""
-        self.open_sessions += 1
-        self.counters.opened()
+        self._opened(session)
         if self._limited is not None and session.parent is None:
             session.seat = self._limited.keep(session.client_host)
 
     def handed_over(self, session: Session) -> None:
         """Count a session no longer that goes to another relay."""
-        self.open_sessions -= 1
         self.counters.handed_over(session)
         self._vacate(session)
 
     def ended(self, session: Session) -> None:
         """Count the end of a session."""
-        self.open_sessions -= 1
         self.counters.ended(session)
         self._vacate(session)
 
+    def _opened(self, session: Session) -> None:
+        shares = self.shares
+        session.share = shares.client(session.client_host)
+        shares.add(session.share)
+        self.counters.opened()
+
     def _vacate(self, session: Session) -> None:
+        self.shares.remove(session.share)
         if session.seat is not None and self._admission is not None:
             self._admission.leave(session.seat)
             session.seat = None

@@ -42,7 +42,8 @@ class Limits:
 
     *sessions* is the number at a time, *rate* the number of new ones a second: of all clients, of
     one address, and of the *prefix_length* first bits of it.  *burst* is in seconds: as many new
-    sessions as a rate allows in that time may come at once.
+    sessions as a rate allows in that time may come at once.  Running local servers count as
+    sessions; *local_servers* is how many there may be, of which each client has a share.
     """
 
     sessions: int = 0
@@ -53,6 +54,7 @@ class Limits:
     rate_per_prefix: float = 0.0
     burst: float = 5.0
     prefix_length: int = 64
+    local_servers: int = 256
 
     def __post_init__(self) -> None:
         """Raise ConfigError for what makes no sense."""
@@ -136,21 +138,31 @@ class Admission:
 
     def refuses(self, client: str, now: float) -> str | None:
         """Return the reason to refuse a session of *client*, an address; None to admit it."""
+        if why := self.too_many(client):
+            return why
         seat = self.seat(client)
-        for part, why, most in self._most:
-            if self._presence.reaches(seat[part], most):
-                return why
         for part, why, most in self._fastest:
             if self._pace.exceeds(seat[part], most - _ONE, now):
                 return why
         return None
 
+    def too_many(self, client: str) -> str | None:
+        """Return the reason to refuse it for the number of sessions, whatever the rate is."""
+        seat = self.seat(client)
+        for part, why, most in self._most:
+            if self._presence.reaches(seat[part], most):
+                return why
+        return None
+
+    def pass_on(self, client: str, now: float) -> None:
+        """A session of *client* begins that another process counts, by `keep`."""
+        if self._fastest:
+            self._pace.add(self.seat(client)[-1], now)
+
     def take(self, client: str, now: float) -> Seat:
         """A session of *client* begins; `leave` is to be called with what is returned."""
-        seat = self.keep(client)
-        if self._fastest:
-            self._pace.add(seat[-1], now)
-        return seat
+        self.pass_on(client, now)
+        return self.keep(client)
 
     def keep(self, client: str) -> Seat:
         """The same for one that is not new, and was not counted here."""

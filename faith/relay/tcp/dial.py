@@ -12,6 +12,7 @@ from faith.kernel.sockets.tcp_sockets import (
     NO_RESOURCES,
     bind_reserved,
     choose_port_in,
+    set_traffic_class,
 )
 from faith.translation.address import ANY, V6, family_of
 from faith.translation.reasons import NO_PORT, REFUSED, TIMEOUT, UNREACHABLE
@@ -42,14 +43,16 @@ def connect(
     *,
     reserved_port: bool = False,
     ranges: Iterable[PortRange | None] | None = None,
+    traffic_class: int = 0,
 ) -> tuple[_socket.socket, int]:
     """Begin a connection to *host*, an address as text; return the socket and connect(2)'s errno.
 
     That is EINPROGRESS (or 0) when it is under way.  *source* is the address to connect from, which
     may be a mapped one, or None for the kernel's choice.  *reserved_port* asks for a source port
     below 1024 (KAME's ``-p``).  *ranges* are ranges of source ports (None: the one that is set), of
-    which the first with a free port is used; without any left the errno is EADDRNOTAVAIL.  Raises
-    OSError when there is no descriptor, no memory or no such source address.
+    which the first with a free port is used; without any left the errno is EADDRNOTAVAIL.
+    *traffic_class* is that of all packets, the first included.  Raises OSError when there is no
+    descriptor, no memory or no such source address.
     """
     family = family_of(host)
     sock = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK, 0)
@@ -61,6 +64,8 @@ def connect(
         if family == V6:
             # A route brings the answers here; bind(2) would ask for an address of an interface.
             sock.setsockopt(_socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+        if traffic_class:
+            set_traffic_class(sock, traffic_class)
         if reserved_port:
             bind_reserved(sock, source or ANY[family])
         elif source:

@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import NO_RESOURCES
-from faith.translation.reasons import NO_SOURCE, SHED
+from faith.relay.tcp.source_ports import NoShareError
+from faith.translation.reasons import CLIENT_SHARE, NO_SOURCE, SHED
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -55,6 +56,8 @@ class Overload:
         if error.errno in NO_RESOURCES:
             self._note()
             return f"{SHED}: out of resources"
+        if isinstance(error, NoShareError):
+            return CLIENT_SHARE
         return f"{NO_SOURCE}: {error.strerror}".lower()
 
     def _resume(self, listener: Listener) -> None:

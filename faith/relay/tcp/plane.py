@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import random
 import select
 from operator import length_hint
 from typing import TYPE_CHECKING
@@ -55,6 +56,8 @@ ROUNDS = 4
 """Times the kernel is asked in a turn, while it has something: cheaper than a turn of the loop."""
 EVENTS = 512
 """Events taken from the kernel at once."""
+SAMPLE = 1024
+"""Entries of the table among which some sessions are found."""
 
 _SPLICE = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 _MSG_OOB, _MSG_MORE = 1, 0x8000
@@ -211,6 +214,11 @@ class Plane:
             for leg in self._table
             if isinstance(leg, Leg) and leg.up and leg is leg.session.client
         ]
+
+    def sample(self) -> list[Session]:
+        """Return the sessions of some legs, chosen at random."""
+        some = random.choices(self._table, k=SAMPLE)
+        return [leg.session for leg in some if isinstance(leg, Leg)]
 
     def rest(self) -> None:
         """Give back what is kept for the next session: there is none now."""

@@ -22,12 +22,14 @@ class V4ToV6Settings:
     """The settings of connections from IPv4 to IPv6.
 
     *ftp* are the servers' ports of FTP, *source* is one of `faith.relay.tcp.routing.SOURCES`, and
-    *proxy* is the version of the PROXY protocol that servers expect.
+    *proxy* is the version of the PROXY protocol that servers expect.  *dscp* is as in `Settings`,
+    for all ports.
     """
 
     ftp: Ports = FTP
     source: str = CLIENT
     proxy: str | None = None
+    dscp: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Settings:
     4 min, RFC 5382 REQ-5's shortest (KAME's faithd: 30 min).  Connections to the ports in *ftp*,
     *rsh* and *rlogin* are served as these protocols require.  *reserved_port* is KAME's ``-p``.
     The PROXY protocol introduces the client to servers at the ports in *proxy_v1* and *proxy_v2*.
-    All these ports are those of connections from IPv6 to IPv4; *v4_to_v6* has the others'.
+    To those in *unencrypted_data*, encrypted FTP has no data connections.  Servers at the ports in
+    *dscp* are connected with the DSCP of the client's connection.  All these ports are those of
+    connections from IPv6 to IPv4; *v4_to_v6* has the others'.
     """
 
     connect_timeout: float = 10.0
@@ -48,10 +52,12 @@ class Settings:
     lifetime: float = 0.0
     limits: Limits = NO_LIMITS
     ftp: Ports = NO_PORTS
+    unencrypted_data: Ports = NO_PORTS
     rsh: Ports = NO_PORTS
     rlogin: Ports = NO_PORTS
     proxy_v1: Ports = NO_PORTS
     proxy_v2: Ports = NO_PORTS
+    dscp: Ports = NO_PORTS
     v4_to_v6: V4ToV6Settings = V4ToV6Settings()
 
     @property
@@ -72,6 +78,12 @@ class Settings:
     def ftp_ports(self, direction: Direction) -> Ports:
         """Return the servers' ports of FTP."""
         return self.ftp if direction is V6_TO_V4 else self.v4_to_v6.ftp
+
+    def dscp_ports(self, direction: Direction) -> Ports:
+        """Return the servers' ports to which DSCP is carried."""
+        if direction is V6_TO_V4:
+            return self.dscp
+        return ALL_PORTS if self.v4_to_v6.dscp else NO_PORTS
 
     def proxy(self, direction: Direction, port: int) -> str | None:
         """Return the version of the PROXY protocol that servers at *port* expect, or None."""

@@ -120,6 +120,7 @@ class Session:
         "seen",
         "serial",
         "server",
+        "share",
         "started",
     )
     HANDED_OVER = (
@@ -155,6 +156,7 @@ class Session:
         self.parent: Session | None = None  # the control connection, of a data connection
         self.data = 0  # data connections that are open, of a control connection
         self.seat: Seat | None = None  # where it counts, when there are limits
+        self.share = 0  # the client of whose share it is
         self.started = now
         self.quiet_since = now  # no byte and no FIN since then, as far as the last look saw
         self.seen = 0  # what had moved at that look

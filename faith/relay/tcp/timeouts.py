@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from _socket import SO_KEEPALIVE, SOL_SOCKET
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,6 +71,10 @@ class StageTimeouts:
     def sessions(self) -> list[Session]:
         """Return the sessions whose time is running."""
         return list(self._due)
+
+    def oldest(self, most: int) -> list[Session]:
+        """Return at most *most* of these, the first to be due first."""
+        return list(islice(self._due, most))
 
     def _look_at(self, when: float) -> None:
         self._awaited = when
