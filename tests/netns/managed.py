@@ -1,4 +1,4 @@
-"""A faithd as systemd runs it: it tells when it is ready, and is started again after a kill."""
+"""A faithd as in a container: it tells when it is ready, and is started again after a kill."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ START = 60
 
 
 class Managed:
-    """A unit of Type=notify, Restart=on-failure and KillMode=mixed, whose log goes to *journal*.
+    """A daemon of Type=notify that is killed and restarted as a whole; its log goes to *journal*.
+
+    That loses more than the shipped units, whose KillMode=process leaves sessions their workers.
 
     *lives* has what each process told last, at :9064.
     """
