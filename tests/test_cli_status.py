@@ -109,8 +109,8 @@ def test_json_has_it_all(host: Host) -> None:
 
 
 def test_advice_is_shown_where_something_is_reserved(host: Host) -> None:
-    host.advice = ["net.ipv4.tcp_tw_reuse is 2: as it is"]
-    assert "advice   net.ipv4.tcp_tw_reuse is 2: as it is" in status.read().lines()
+    host.advice = ["sysctl -w net.ipv4.tcp_tw_reuse=1: at 2, as it is"]
+    assert "advice   sysctl -w net.ipv4.tcp_tw_reuse=1: at 2, as it is" in status.read().lines()
     assert status.read().fields()["advice"] == host.advice
     host.prefixes.clear()
     assert status.read().advice == ()

@@ -32,10 +32,10 @@ def set_to(**values: str) -> None:
 def test_advice_is_given_until_it_is_followed() -> None:
     set_to(tcp_mtu_probing="0", tcp_tw_reuse="2")
     probing, reuse = advice()
-    assert probing.startswith("net.ipv4.tcp_mtu_probing is 0: ")
-    assert reuse.startswith("net.ipv4.tcp_tw_reuse is 2: ")
+    assert probing.startswith("sysctl -w net.ipv4.tcp_mtu_probing=1: at 0, ")
+    assert reuse.startswith("sysctl -w net.ipv4.tcp_tw_reuse=1: at 2, ")
     for line in (probing, reuse):
-        subprocess.run(line.rpartition("; ")[2].split(), check=True)
+        subprocess.run(line.partition(": ")[0].split(), check=True)
     assert advice() == []
 
 

@@ -12,19 +12,20 @@ _ADVICE = {
     "tcp_mtu_probing": (
         ("1", "2"),
         "1",
-        "a path that loses Packet Too Big messages stalls what is sent through it",
+        "lost Packet Too Big messages stall sessions",
     ),
     "tcp_tw_reuse": (
         ("1",),
         "1",
-        "ports of closed connections to one server stay taken for a minute",
+        "ports of closed sessions stay taken for 60 s",
     ),
 }
 """Of each setting the good values, the one to set, and the consequence of any other value."""
 
 
 def advice() -> list[str]:
-    """Return a line for each setting of this network namespace that had better be another.
+    """Return, for each setting of this network namespace that had better be another, the command
+    to set it and the reason.
 
     Nothing is returned for a setting that cannot be read.
     """
@@ -35,7 +36,5 @@ def advice() -> list[str]:
         except SetupError:
             continue
         if value not in good:
-            found.append(
-                f"net.ipv4.{name} is {value}: {consequence}; sysctl -w net.ipv4.{name}={best}"
-            )
+            found.append(f"sysctl -w net.ipv4.{name}={best}: at {value}, {consequence}")
     return found
