@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dns.message
@@ -73,6 +74,10 @@ class Server:
         self._server.close()
         for writer in self._writers:
             writer.transport.abort()
+
+
+def asked_since(server: Server, before: int) -> bool:
+    return server.asked > before
 
 
 def is_slow(query: bytes) -> bool:
@@ -166,8 +171,10 @@ def test_who_lets_them_wait_in_line_gets_more_connections(monkeypatch: pytest.Mo
 
     async def main(ask: Any, server: Server, exchange: Exchange) -> None:
         for count in range(1, 6):
+            before = server.asked
             exchange.ask(SLOW, ignored)
-            await asyncio.sleep(0.06)  # time: the server's pace
+            await until(partial(asked_since, server, before))
+            await asyncio.sleep(0.06)  # time: the server's silence
             assert lines(await ask(quick(count)))
 
     assert 1 < run(in_order, main).connections <= CONNECTIONS
