@@ -88,8 +88,13 @@ class Bench:
     """A server of UDP, a client and an IPv4 server, all on this host."""
 
     def __init__(self) -> None:
-        for address in (f"{SERVER}/32", f"{CLIENT}/128"):
-            subprocess.run(["ip", "address", "add", address, "dev", "lo", "nodad"], check=True)
+        # The kernel's own route to an IPv6 address comes a moment after the address.
+        for words in (
+            f"address add {SERVER}/32 dev lo",
+            "route add local 2001:db8:6::/64 dev lo",
+            f"address add {CLIENT}/128 dev lo nodad",
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
         routes.reserve(PREFIX)
         self.sockets = UdpSockets(
             arrivals(socket.AF_INET6),
