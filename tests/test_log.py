@@ -172,8 +172,11 @@ def test_what_syslogd_missed_comes_when_it_is_back(receiver: Receiver, told: Log
     back.close()
 
 
-def test_what_there_is_no_room_for_is_counted_and_told_in_its_place(receiver: Receiver) -> None:
-    told = Log(Syslog(IDENT, receiver.path, most=20_000), IDENT)
+@pytest.mark.parametrize("most", range(20_000, 20_320, 40))  # gaps of each size up to a line's
+def test_what_there_is_no_room_for_is_counted_and_told_in_its_place(
+    receiver: Receiver, most: int
+) -> None:
+    told = Log(Syslog(IDENT, receiver.path, most=most), IDENT)
     cells = log_counters.own_cells()
     told.count_in(cells)
     for _ in range(2000):

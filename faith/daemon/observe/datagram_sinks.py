@@ -40,6 +40,8 @@ class _Datagrams(Sink):
         self._socket.setblocking(False)
         self._waiting: deque[bytes] = deque()
         self._octets = 0  # that they take
+        self._is_full = False
+        """A message was dropped and none has been sent since: a shorter one must not pass it."""
 
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
@@ -62,7 +64,8 @@ class _Datagrams(Sink):
                 if error.errno == EMSGSIZE:
                     return 1
                 self._fail(error)
-        if self._octets + len(message) + _OVERHEAD > self._most:
+        if self._is_full or self._octets + len(message) + _OVERHEAD > self._most:
+            self._is_full = True
             return 1
         self._waiting.append(message)
         self._octets += len(message) + _OVERHEAD
@@ -77,14 +80,18 @@ class _Datagrams(Sink):
         try:
             while waiting and written < _LOT:
                 send(waiting[0], self._path)
-                self._octets -= len(waiting.popleft()) + _OVERHEAD
+                self._remove_first()
                 written += 1
         except OSError as error:
             if error.errno == EMSGSIZE:  # it would be in the way of the others for ever
-                self._octets -= len(waiting.popleft()) + _OVERHEAD
+                self._remove_first()
                 self.cells[LOST] += 1
             self._fail(error)
         return written > 0
+
+    def _remove_first(self) -> None:
+        self._octets -= len(self._waiting.popleft()) + _OVERHEAD
+        self._is_full = False
 
     def _fail(self, error: OSError) -> None:
         """Connect the socket: otherwise it counts as writable even if its receiver has no room."""
@@ -100,6 +107,7 @@ class _Datagrams(Sink):
     def _forget(self) -> None:
         self._waiting.clear()
         self._octets = 0
+        self._is_full = False
 
     def _can_be_watched(self) -> bool:
         return self._is_blocked
