@@ -46,7 +46,7 @@ class Idle:
     def give(self, room: int) -> tuple[list[Any], list[int]]:
         return [], []
 
-    def take(self, states: list[Any], descriptors: list[int]) -> None:
+    def adopt(self, states: list[Any], descriptors: list[int]) -> None:
         self.asked.append("take")
 
 

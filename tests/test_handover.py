@@ -107,7 +107,7 @@ def move(source: Home, target: Home, room: int = 253) -> int:
     """Hand one lot over, as text and descriptors; how many there were."""
     states, descriptors = source.handover.give(room)
     assert len(descriptors) <= room
-    target.handover.take(json.loads(json.dumps(states)), descriptors)
+    target.handover.adopt(json.loads(json.dumps(states)), descriptors)
     return len(states)
 
 
@@ -387,7 +387,7 @@ def test_a_child_whose_parent_has_gone_can_go_once_more(homes: tuple[Home, Home]
     child.parent = parent
     parent.data = 1
     assert move(one, other) == 1
-    one.handover.take(*one.handover.give(253))
+    one.handover.adopt(*one.handover.give(253))
     assert move(one, other) == 1
     assert one.open_sessions == 0
 
@@ -413,7 +413,7 @@ def test_what_nobody_takes_can_be_taken_back(homes: tuple[Home, Home]) -> None:
     one, _ = homes
     client, server, _ = one.start()
     client.send(b"still ")
-    one.handover.take(*one.handover.give(253))
+    one.handover.adopt(*one.handover.give(253))
     client.send(b"here")
     assert received(one, server, 10) == b"still here"
     assert one.open_sessions == one.counters.open == 1
@@ -519,7 +519,7 @@ def test_a_pipe_goes_along_only_with_what_is_in_it(
     states, descriptors = one.handover.give(253)
     assert len(descriptors) == 3 * 2 + 2
     assert one.plane._pipes._left == left - 1, "the empty one has stayed"
-    other.handover.take(json.loads(json.dumps(states)), descriptors)
+    other.handover.adopt(json.loads(json.dumps(states)), descriptors)
     assert other.plane._pipes._left == left - 1
     for number, (client, server, _) in enumerate(talks):
         if number == 1:

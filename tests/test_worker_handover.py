@@ -38,7 +38,7 @@ class Store:
         lot, self.things = self.things[:room], self.things[room:]
         return [number for number, _ in lot], [descriptor for _, descriptor in lot]
 
-    def take(self, states: list[Any], descriptors: list[int]) -> None:
+    def adopt(self, states: list[Any], descriptors: list[int]) -> None:
         if self.breaks:
             raise ValueError("nonsense")
         self.lots.append(len(states))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.control_socket import Request
     from faith.daemon.services.interface import Service
 
-    Take = Callable[[Settings, Rules], None]
+    Apply = Callable[[Settings, Rules], None]
     Ended = Callable[[FaithError | None], None]
     Failed = Callable[[FaithError], None]
 
@@ -50,7 +50,7 @@ class Reload:
     """Turns *current* settings into those that *reread* returns.
 
     What can fail is done before anything is applied: *services* prepare and *reservations* are
-    made.  Then *take* is called with the settings and their rules.  For what processes go by from
+    made.  Then *apply* is called with the settings and their rules.  For what processes go by from
     their start *upgrade* is called instead: a program that starts with these settings takes over,
     if it comes up, and else what it was given is called.
     """
@@ -61,14 +61,14 @@ class Reload:
         reread: Callable[[], Settings],
         services: Collection[Service],
         reservations: HeldPrefixes,
-        take: Take,
+        apply: Apply,
         upgrade: Callable[[Failed], None],
     ) -> None:
         self._current = current
         self._reread = reread
         self._services = services
         self._reservations = reservations
-        self._take = take
+        self._apply = apply
         self._upgrade = upgrade
         self._over = False
         self._ended: Ended = lambda error: None
@@ -90,7 +90,7 @@ class Reload:
             self._over = True
             for service in self._services:
                 service.apply()
-            self._take(settings, rules)
+            self._apply(settings, rules)
             ended(None)
 
         self._ended = ended
@@ -116,7 +116,7 @@ class Reload:
         return self._over
 
     def abandon(self) -> None:
-        """Take nothing any more, and tell so; nothing when it is over."""
+        """Apply nothing any more, and tell so; nothing when it is over."""
         self._fail(FaithError("the configuration is read once more before that is over"))
 
     def _fail(self, error: FaithError) -> None:

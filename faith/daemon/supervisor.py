@@ -295,11 +295,11 @@ class Supervisor:
             lambda: self._passed.fit(self._reread()),
             self._services.values(),
             self._reservations,
-            self._take,
+            self._apply,
             partial(self._upgrade, request),
         )
 
-    def _take(self, settings: Settings, rules: Rules) -> None:
+    def _apply(self, settings: Settings, rules: Rules) -> None:
         self._settings = settings
         self._log.form = settings.log
         try:

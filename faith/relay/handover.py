@@ -28,7 +28,7 @@ DIALLING, FLOWING, CONTROL, LISTENER = "dialling", "flowing", "control", "listen
 
 
 class Handover:
-    """Takes sessions out of a relay (`give`), or into it (`take`).
+    """Takes sessions out of a relay (`give`), or into it (`adopt`).
 
     They are on *plane*, *dialling*, or control connections of *ftp*, and *accounting* counts them;
     the *data_listeners* go with them.
@@ -76,7 +76,7 @@ class Handover:
             states = [{"stage": LISTENER} for _ in descriptors]
         return states, descriptors
 
-    def take(self, states: list[State], descriptors: list[int]) -> None:
+    def adopt(self, states: list[State], descriptors: list[int]) -> None:
         """Go on with what `give` gave, here or in another process; *descriptors* are ours.
 
         Raises LookupError, TypeError, ValueError or OSError for what it makes no sense of.  Then
@@ -147,12 +147,12 @@ class Handover:
             session.parent.data += 1
         self._accounting.adopted(session)
         if self._ftp and state["secured"]:
-            self._ftp.secured.take(session)
+            self._ftp.secured.adopt(session)
         if state["stage"] == CONTROL:
             assert self._ftp
             self._ftp.resume(session, state["control"], iter(descriptors))
             return
-        self._plane.take(session)
+        self._plane.adopt(session)
         if state["stage"] == DIALLING:
             self._dialling.adopt(session)
 

@@ -109,7 +109,7 @@ def hand_over(giver: Home, taker: Home, room: int = 100) -> None:
     while giver.handover.left:
         states, descriptors = giver.handover.give(room)
         assert len(descriptors) <= room
-        taker.handover.take(json.loads(json.dumps(states)), [os.dup(fd) for fd in descriptors])
+        taker.handover.adopt(json.loads(json.dumps(states)), [os.dup(fd) for fd in descriptors])
         for descriptor in descriptors:
             os.close(descriptor)
 

@@ -30,7 +30,7 @@ def test_what_is_taken_over_is_counted_before_anybody_asks_again() -> None:
     giving: Any = giver
     taking: Any = taker
     states, descriptors = IdentifierHandover(giving).give(100)
-    IdentifierHandover(taking).take(json.loads(json.dumps(states)), descriptors)
+    IdentifierHandover(taking).adopt(json.loads(json.dumps(states)), descriptors)
     assert taker.serves
     assert taker.identifiers.whose(7, 10, 1.0) == (1, 7)
     assert taker.cells[LAYOUT.start(IDENTIFIERS)] == 1

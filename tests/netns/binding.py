@@ -75,14 +75,14 @@ class Contract:
         assert comes_to(OTHER) is None
         made.put(PAIR, 0)
         assert comes_to(MAPPED) == 0
-        made.take(PAIR)
+        made.remove(PAIR)
         assert comes_to(MAPPED) is None
         made.put(PAIR, 1)
         assert comes_to(MAPPED) == 1
 
     def test_taking_what_was_never_put_says_so(self, made: Any) -> None:
         with pytest.raises(OSError, match="No such file") as error:
-            made.take(PAIR)
+            made.remove(PAIR)
         assert error.value.errno == errno.ENOENT
 
     def test_it_goes_on_in_the_next_program_and_ends_when_closed(

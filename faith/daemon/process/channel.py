@@ -39,6 +39,17 @@ class InvalidMessage(ValueError):
     """The other end has sent something that no sound process sends."""
 
 
+def socket_of(descriptor: int) -> socket.socket:
+    """Return a copy of a socket that was received.  Raises InvalidMessage for what is none, and
+    OSError where there is no room for the copy."""
+    copy = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError as error:
+        os.close(copy)
+        raise InvalidMessage("no socket") from error
+
+
 class Codec(NamedTuple, Generic[Out, In]):
     """How the messages that are sent become octets, and the octets received messages.
 

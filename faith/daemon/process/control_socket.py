@@ -113,9 +113,9 @@ class Control:
                 return
             channel = JsonChannel(sock)
             self._clients[channel] = self._loop.later(PATIENCE, partial(self._end, channel))
-            self._loop.watch(channel, partial(self._hear, channel))
+            self._loop.watch(channel, partial(self._receive, channel))
 
-    def _hear(self, channel: JsonChannel) -> None:
+    def _receive(self, channel: JsonChannel) -> None:
         request = Request(channel, partial(self._end, channel), partial(self._give, channel))
         try:
             received = channel.receive()

@@ -53,7 +53,7 @@ class Part(Protocol):
         Nothing of it goes on here.
         """
 
-    def take(self, states: list[Any], descriptors: list[int]) -> None:
+    def adopt(self, states: list[Any], descriptors: list[int]) -> None:
         """Go on with a lot that another process, or this one, has given.
 
         Raises when it makes no sense of it; the process must then end.
@@ -159,7 +159,7 @@ class Giver:
         self._close()
         if under_way:
             name, states, descriptors = under_way
-            self._parts[name].take(states, descriptors)
+            self._parts[name].adopt(states, descriptors)
         self._done(False)
 
     def _end(self, *, good: bool) -> None:
@@ -247,7 +247,7 @@ class Taker:
 
     def _take(self, part: str, text: int, *descriptors: int) -> None:
         try:
-            self._parts[part].take(json.loads(from_memory(text)), [*descriptors])
+            self._parts[part].adopt(json.loads(from_memory(text)), [*descriptors])
         except Exception:
             log.exception("what the old program hands over makes no sense")
             self._end()

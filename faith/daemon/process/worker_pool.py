@@ -109,7 +109,7 @@ class WorkerPool:
         self._retired = False
         self._desired: dict[str, Desired] = {}
         self._heartbeats = Heartbeats(
-            loop, self._workers, self._desired, self._hear_some, events.late
+            loop, self._workers, self._desired, self._receive_some, events.late
         )
 
     def start(
@@ -229,7 +229,7 @@ class WorkerPool:
             return False
         worker.killed = True  # never by its number from now on: that may be another's
         try:
-            while self._hear(worker):
+            while self._receive(worker):
                 pass  # its last words come before the news of its death
         finally:
             self._let_go(worker)
@@ -267,7 +267,7 @@ class WorkerPool:
 
     def _add(self, worker: Worker) -> None:
         self._workers[worker.pid] = worker
-        self._loop.watch(worker.channel, partial(self._hear_some, worker))
+        self._loop.watch(worker.channel, partial(self._receive_some, worker))
         self._heartbeats.start()
 
     def _be(self, number: int, channel: ProcessChannel) -> None:
@@ -314,13 +314,13 @@ class WorkerPool:
 
     # -- what workers say --------------------------------------------------------------------
 
-    def _hear_some(self, worker: Worker) -> None:
+    def _receive_some(self, worker: Worker) -> None:
         """Handle what *worker* has sent, but let others have their turn."""
         for _ in range(BATCH):
-            if not self._hear(worker):
+            if not self._receive(worker):
                 return
 
-    def _hear(self, worker: Worker) -> bool:
+    def _receive(self, worker: Worker) -> bool:
         """Handle one message; False when there is none."""
         if worker.channel.fileno() < 0:
             return False  # it was reaped meanwhile

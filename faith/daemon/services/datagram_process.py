@@ -102,7 +102,7 @@ class DatagramProcess:
             channel,
             {
                 Serve: lambda order, _: self._serve_later(),
-                Take: self._take,
+                Take: self._receive_handover,
                 Give: self._give,
                 Stop: lambda order, _: loop.stop(),
             },
@@ -133,7 +133,7 @@ class DatagramProcess:
         """Serve as soon as it is handed over, or before that if nobody does."""
         self._later = self._loop.call_later(PATIENCE, self._server.serve)
 
-    def _take(self, order: Take, descriptors: list[int]) -> None:
+    def _receive_handover(self, order: Take, descriptors: list[int]) -> None:
         for descriptor in descriptors:
             Taker(self._loop, descriptor, self._handed_over, self._loop.stop)
 

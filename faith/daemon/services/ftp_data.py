@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
-from faith.daemon.process.channel import InvalidMessage
+from faith.daemon.process.channel import InvalidMessage, socket_of
 from faith.daemon.process.messages import Done, OpenPinhole, Sock, Steer, Unsteer, WantSockets
 from faith.errors import FaithError, SetupError
 from faith.kernel.sockets.tcp_sockets import stream_socket
@@ -192,19 +191,13 @@ def _check(address: str, family: int) -> None:
 
 
 def _ipv4_of(listener: int) -> int:
-    with closing(socket.socket(fileno=os.dup(listener))) as sock:
+    with closing(socket_of(listener)) as sock:
         return number(sock.getsockname()[0])
 
 
 def _flow(listener: int) -> Flow:
     """Return the flow of a TCP listener.  Raises InvalidMessage for what is none."""
-    number = os.dup(listener)
-    try:
-        sock = socket.socket(fileno=number)
-    except OSError as error:
-        os.close(number)
-        raise InvalidMessage("no socket") from error
-    with closing(sock):
+    with closing(socket_of(listener)) as sock:
         kind = sock.type, sock.proto
         if kind != (socket.SOCK_STREAM, socket.IPPROTO_TCP) or sock.family not in _FLOWS:
             raise InvalidMessage("no TCP socket")

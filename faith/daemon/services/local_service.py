@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from faith.daemon.process.channel import InvalidMessage
+from faith.daemon.process.channel import InvalidMessage, socket_of
 from faith.daemon.process.fork import how_it_ended
 from faith.daemon.process.messages import Local, LocalRefused
 from faith.kernel.netlink import routes
@@ -130,12 +129,7 @@ class LocalService:
 
 def _connection(descriptor: int) -> socket.socket:
     """Return a copy of a TCP connection of IPv6.  Raises InvalidMessage for anything else."""
-    number = os.dup(descriptor)
-    try:
-        found = socket.socket(fileno=number)
-    except OSError as error:
-        os.close(number)
-        raise InvalidMessage("no socket") from error
+    found = socket_of(descriptor)
     kind = found.family, found.type, found.proto
     listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if kind != (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP) or listens:

@@ -42,8 +42,8 @@ class SessionQueries:
         self._numbers = itertools.count()
         self._questions: dict[int, _Question] = {}
         self.handlers: dict[type[Report], Handler] = {
-            SessionList: self._take_sessions,
-            Killed: self._take_killed,
+            SessionList: self._receive_sessions,
+            Killed: self._receive_killed,
         }
 
     def tell(self, request: Request) -> None:
@@ -66,7 +66,9 @@ class SessionQueries:
         for number in list(self._questions):
             self._answered(number, worker)
 
-    def _take_sessions(self, worker: Worker, message: SessionList, descriptors: list[int]) -> None:
+    def _receive_sessions(
+        self, worker: Worker, message: SessionList, descriptors: list[int]
+    ) -> None:
         question = self._asked(message.question, worker)
         if not question or not descriptors:  # else it was lost: the worker "does not answer"
             return
@@ -74,7 +76,7 @@ class SessionQueries:
         question.request.tell({"worker": worker.number + 1}, descriptors)
         self._answered(message.question, worker)
 
-    def _take_killed(self, worker: Worker, message: Killed, descriptors: list[int]) -> None:
+    def _receive_killed(self, worker: Worker, message: Killed, descriptors: list[int]) -> None:
         question = self._asked(message.question, worker)
         if question and message.found and question.request.words["command"] == "kill":
             question.request.answer(killed=question.request.words["session"])

@@ -177,14 +177,14 @@ class RelayProcess:
                 Kill: lambda order, _: self._kill_session(order),
                 Drain: lambda order, _: self._drain(),
                 Resume: lambda order, _: self._resume(),
-                Sock: self._take_socket,
-                Done: self._take_answer,
+                Sock: self._receive_socket,
+                Done: self._receive_answer,
                 LocalRefused: lambda order, _: self._relay.report_refused(
                     (order.client, order.client_port), order.address, order.port, order.why
                 ),
                 Serve: lambda order, _: self._serve(),
                 Give: self._give,
-                Take: self._take,
+                Take: self._receive_handover,
                 Stop: lambda order, _: loop.stop(),
             },
             self._go_on_alone,
@@ -248,9 +248,9 @@ class RelayProcess:
         except OSError as error:
             log.error("no sockets for FTP data connections: %s", error.strerror)
             for _ in range(count):
-                self._loop.call_soon(self._take_socket, Sock(family), [])
+                self._loop.call_soon(self._receive_socket, Sock(family), [])
 
-    def _take_socket(self, order: Sock, descriptors: list[int]) -> None:
+    def _receive_socket(self, order: Sock, descriptors: list[int]) -> None:
         self._pools[order.family].add(
             _socket.socket(fileno=descriptors[0]) if descriptors else None
         )
@@ -275,7 +275,7 @@ class RelayProcess:
             log.error("no answer to be had for FTP data connections: %s", error.strerror)
             self._loop.call_soon(self._requests.answered)
 
-    def _take_answer(self, order: Done, descriptors: list[int]) -> None:
+    def _receive_answer(self, order: Done, descriptors: list[int]) -> None:
         for descriptor in descriptors:
             self._relay.listen_for_data(_socket.socket(fileno=descriptor))
         self._requests.answered()
@@ -340,7 +340,7 @@ class RelayProcess:
         with suppress(OSError):  # the supervisor is gone
             self._channel.send(Kept(self._relay.open_sessions))
 
-    def _take(self, order: Take, descriptors: list[int]) -> None:
+    def _receive_handover(self, order: Take, descriptors: list[int]) -> None:
         """Take over the sessions of a worker of the predecessor process."""
         for descriptor in descriptors:
             Taker(self._loop, descriptor, self._parts, self._loop.stop, self._room)

@@ -185,7 +185,7 @@ class IdentifierHandover:
         self.left = False
         return [self._ping.identifiers.dumps()], []
 
-    def take(self, states: list[Any], descriptors: list[int]) -> None:
+    def adopt(self, states: list[Any], descriptors: list[int]) -> None:
         """Adopt the identifiers, and start to serve."""
         for identifiers in states:
             self._ping.identifiers.load(identifiers)

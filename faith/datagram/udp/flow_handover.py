@@ -67,7 +67,7 @@ class FlowHandover:
             states.append(["end"])
         return states, descriptors
 
-    def take(self, states: list[Any], descriptors: list[int]) -> None:
+    def adopt(self, states: list[Any], descriptors: list[int]) -> None:
         """Adopt a lot of flows, except where the client has a flow here already."""
         rest = iter(descriptors)
         for kind, *state in states:

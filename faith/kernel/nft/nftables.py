@@ -145,7 +145,7 @@ class Nftables:
         old = [_change_of(_DELSETELEM, table, of, _entry(key))] if again else []
         self._batch([*old, _change_of(_NEWSETELEM, table, of, new, NLM_F_CREATE)])
 
-    def take(self, table: str, of: Map, key: bytes) -> None:
+    def remove(self, table: str, of: Map, key: bytes) -> None:
         """Remove *key* from a map; raises OSError (ENOENT) when it is not in it."""
         self._batch([_change_of(_DELSETELEM, table, of, _entry(key))])
 

@@ -51,7 +51,7 @@ class BindingProgram:
         """Steer *pair* to the listener of that index alone.  Raises OSError."""
         self._map.update(pair, SLOT.pack(listener))
 
-    def take(self, pair: bytes) -> None:
+    def remove(self, pair: bytes) -> None:
         """Stop steering *pair*.  Raises OSError, with ENOENT when it was not steered."""
         self._map.delete(pair)
 

@@ -46,8 +46,8 @@ class _Table(OwnedTable):
     def put(self, pair: bytes, port: bytes, *, again: bool) -> None:
         self._nft.put(self._table.name, _PAIRS, pair, port, again=again)
 
-    def take(self, pair: bytes) -> None:
-        self._nft.take(self._table.name, _PAIRS, pair)
+    def remove(self, pair: bytes) -> None:
+        self._nft.remove(self._table.name, _PAIRS, pair)
 
 
 class BindingTable:
@@ -90,9 +90,9 @@ class BindingTable:
         self._table.put(pair, self._ports[listener], again=again)
         self._there.add(pair)
 
-    def take(self, pair: bytes) -> None:
+    def remove(self, pair: bytes) -> None:
         """Stop steering *pair*.  Raises OSError, with ENOENT when it was not steered."""
-        self._table.take(pair)
+        self._table.remove(pair)
         self._there.discard(pair)
 
     def close(self) -> None:

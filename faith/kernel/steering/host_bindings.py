@@ -37,7 +37,7 @@ class Steered(Protocol):
 
     def state(self) -> Any: ...
     def put(self, pair: bytes, listener: int) -> None: ...
-    def take(self, pair: bytes) -> None: ...
+    def remove(self, pair: bytes) -> None: ...
     def close(self) -> None: ...
 
 
@@ -111,7 +111,7 @@ class HostBindings:
         self._held[worker] -= 1
         if not holders:
             del self._holders[pair]
-            self._steered.take(_key(pair))
+            self._steered.remove(_key(pair))
         elif worker not in holders:  # it may have been the worker that the pair was steered to
             self._steered.put(_key(pair), holders[0])
 

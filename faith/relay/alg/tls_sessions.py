@@ -50,7 +50,7 @@ class TlsSessions:
         """Let go of *session*, which stays steered, for another; False if it was none of ours."""
         return _take(self._sessions, _pair(session), session)
 
-    def take(self, session: Session) -> None:
+    def adopt(self, session: Session) -> None:
         """Expect data connections of *session*'s, which is steered already."""
         self._sessions.setdefault(_pair(session), []).append(session)
 

@@ -178,7 +178,7 @@ class Plane:
             self._soon()
 
     def hand_over(self, session: Session) -> None:
-        """Let go of *session* as it is; with its descriptors, another plane can `take` it."""
+        """Let go of *session* as it is; with its descriptors, another plane can `adopt` it."""
         self._resets.discard(session)
         for leg in (session.client, session.server):
             self._deferred.pop(leg.fd, None)
@@ -189,7 +189,7 @@ class Plane:
             else:
                 self._release(leg)
 
-    def take(self, session: Session) -> None:
+    def adopt(self, session: Session) -> None:
         """Go on with *session*, which another plane let go of.
 
         Whatever was ready there is ready here: the kernel tells it anew of what is registered.
