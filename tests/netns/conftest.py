@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import socket
@@ -51,6 +52,15 @@ def private_network() -> Iterator[None]:
             yield
         finally:
             assert libc.setns(home.fileno(), CLONE_NEWNET) == 0
+
+
+@pytest.fixture
+def all_descriptors() -> Iterator[None]:
+    """This process and those it starts may have as many descriptors as root allows."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture

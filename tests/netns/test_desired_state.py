@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Gateway]
 
-pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("echo")]
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("all_descriptors", "echo")]
 
 WORKERS = 4
 FLOOD = 200
@@ -56,15 +55,6 @@ ports = "{PORT}"
 rules = ["{rule}"]
 {more}
 """
-
-
-@pytest.fixture(autouse=True)
-def descriptors() -> Iterator[None]:
-    """Room for a flood in this process, which has both ends of all connections."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture

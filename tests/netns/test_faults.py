@@ -28,13 +28,13 @@ from tests.netns.gateway import Gateway
 from tests.netns.service import PORT, answers, connect, refuses, relays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from faith.lab import ThreeHosts
     from tests.faithd import Faithd
     from tests.netns.conftest import Fork, Report, Start
 
-pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("echo")]
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("all_descriptors", "echo")]
 
 CLIENTS = int(os.environ.get("FAITH_FAULTS_CLIENTS", "400"))
 """In a flood: docs/faults.rst has the figures of 10,000."""
@@ -46,15 +46,6 @@ BUFFER = 1 << 20
 HELD = 10 << 20
 """Bytes that the server has for each slow client."""
 RESET = struct.pack("ii", 1, 0)
-
-
-@pytest.fixture(autouse=True)
-def descriptors() -> Iterator[None]:
-    """Room for a flood in this process and those it starts."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def rss(faithd: Faithd) -> int:

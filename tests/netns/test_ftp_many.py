@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import random
-import resource
 import threading
 from typing import TYPE_CHECKING
 
@@ -44,15 +43,12 @@ class Files(dict[str, bytes]):
 
 
 @pytest.fixture
-def server(lab: ThreeHosts) -> Iterator[FtpServer]:
-    """A server, in a process that may have descriptors for the ends of all sessions."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+def server(lab: ThreeHosts, all_descriptors: None) -> Iterator[FtpServer]:
+    """A server in this process, which has the ends of all sessions."""
     made = FtpServer(lab.server)
     made.files = Files()
     yield made
     made.close()
-    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 class Visitors:
