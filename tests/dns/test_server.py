@@ -28,7 +28,7 @@ from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix
 from tests.dns.messages import query_wire, read, reply, reply_wire
 from tests.dns.waiting import until
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from faith.dns.question import Question
 
 VIEW = View((Prefix.parse("2001:db8:ffff::/96"),))
-ZONE = """$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-v6 60 IN AAAA 2001:db8::80
+ZONE = f"""{EXAMPLE}v6 60 IN AAAA 2001:db8::80
 v4 60 IN A 192.0.2.1
 large 60 IN A 192.0.2.1
 """ + "".join(f"large 60 IN A 192.0.2.{n}\n" for n in range(2, 91))

@@ -23,7 +23,7 @@ from faith.dns.wire import NXDOMAIN, REFUSED, WireError
 from faith.errors import ConfigError
 from tests.dns.messages import lines, question, read, reply_wire
 from tests.dns.waiting import result_of
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,16 +33,15 @@ if TYPE_CHECKING:
     from faith.dns.question import Question
     from tests.dns.zones import Handler
 
-ZONE = """$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 60 IN AAAA 2001:db8::80
-many 60 IN TXT "{filler}"
-many 60 IN TXT "1{filler}"
-many 60 IN TXT "2{filler}"
-many 60 IN TXT "3{filler}"
-many 60 IN TXT "4{filler}"
-many 60 IN TXT "5{filler}"
-""".format(filler="x" * 250)
+FILLER = "x" * 250
+ZONE = f"""{EXAMPLE}www 60 IN AAAA 2001:db8::80
+many 60 IN TXT "{FILLER}"
+many 60 IN TXT "1{FILLER}"
+many 60 IN TXT "2{FILLER}"
+many 60 IN TXT "3{FILLER}"
+many 60 IN TXT "4{FILLER}"
+many 60 IN TXT "5{FILLER}"
+"""
 WWW = question("www.example.")
 
 

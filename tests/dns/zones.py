@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     Handler = Callable[[bytes], bytes | None]
     """Gets a query, gives a reply or is silent."""
 
+EXAMPLE = """$ORIGIN example.
+@ 300 IN SOA ns host 1 3600 1200 604800 60
+"""
+"""The beginning of a zone ``example.``, which records follow."""
 CHAIN = 8
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.netns import abuse, load
 from tests.netns.crowd import FILE
 from tests.netns.datagrams import Flow, FlowEcho, UdpLine
@@ -33,9 +33,7 @@ HOST, MAPPED = "fd00:6::77", "192.0.2.102"
 
 It is the client's host, which prefers its other address when it connects: that of no map.
 """
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 1 IN A {SERVER}
+ZONE = f"""{EXAMPLE}www 1 IN A {SERVER}
 """
 FAITH_TOML = f"""
 workers = 2

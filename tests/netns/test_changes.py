@@ -15,7 +15,7 @@ import pytest
 
 from faith.kernel.netlink import routes
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway, metrics
 from tests.netns.service import PORT, Echo, answers, connect, refuses, relays
@@ -249,7 +249,7 @@ def test_names_that_could_not_be_served_stop_an_upgrade(
     lab: ThreeHosts, start: Callable[[str], Gateway]
 ) -> None:
     names = f'[dns]\nlisten = ["[{GATEWAY_V6}]:53"]\nforward = ["{SERVER}"]\n'
-    zone = "$ORIGIN example.\n@ 300 IN SOA ns host 1 3600 1200 604800 60\n"
+    zone = EXAMPLE
     with lab.server.call(lambda: NameServer(Zones(zone), SERVER, 53)):
         faithd = start(written(f"{PORT}", more=names))
         taken = lab.gateway.call(

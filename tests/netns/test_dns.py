@@ -26,7 +26,7 @@ from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
 from faith.translation.prefix import Prefix
 from tests.dns.program import FAITH_DNS, FaithDns
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.faithd import ENVIRONMENT, Faithd
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.netns
 
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 60 IN A {SERVER}
+ZONE = f"""{EXAMPLE}www 60 IN A {SERVER}
 brief 1 IN A 192.0.2.9
 v6 60 IN AAAA 2001:db8:6::80
 global 60 IN A 198.41.0.4

@@ -20,7 +20,7 @@ from faith.daemon import shutdown
 from faith.kernel.steering import METHODS
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V6, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.faithd import ENVIRONMENT
 from tests.netns.datagrams import Echo as DatagramEcho
 from tests.netns.datagrams import udp
@@ -41,9 +41,7 @@ MAPPED = "192.0.2.102"
 MAP_PORT = 4000
 """On the IPv6 host that the map is for."""
 UDP_PORT = 5555
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 60 IN A {SERVER}
+ZONE = f"""{EXAMPLE}www 60 IN A {SERVER}
 """
 BASE = f"""
 workers = 2

@@ -23,7 +23,7 @@ from faith.cli.sessions import KEYS
 from faith.kernel.netlink import routes
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.faithd import ENVIRONMENT
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway, metrics, reread
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.netns
 
 OTHER = "2001:db8:eeee::/96"
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 60 IN A {SERVER}
+ZONE = f"""{EXAMPLE}www 60 IN A {SERVER}
 """
 BASE = f"""
 workers = 2

@@ -16,7 +16,7 @@ import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.netns.gateway import Gateway
 from tests.netns.service import Echo, answers, connect_from
 
@@ -34,9 +34,7 @@ LATE_V6 = "2001:db8:6::99"
 LATE_V4 = "192.0.2.99"
 MAPPED = "192.0.2.102"
 MAP_PORT = 4000
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 60 IN AAAA {CLIENT}
+ZONE = f"""{EXAMPLE}www 60 IN AAAA {CLIENT}
 old 60 IN A {SERVER}
 """
 BASE = f"""

@@ -17,7 +17,7 @@ import pytest
 import faith
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.netns.footprint import Footprint
 from tests.netns.gateway import Gateway, metrics, reread
 from tests.netns.service import PORT, answers, connect, relays
@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("echo")]
 
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 60 IN A {SERVER}
+ZONE = f"""{EXAMPLE}www 60 IN A {SERVER}
 """
 FAITH_TOML = f"""
 workers = 2

@@ -19,7 +19,7 @@ import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.faithd import Faithd
 from tests.netns.datagrams import Echo as DatagramEcho
 from tests.netns.gateway import Gateway
@@ -36,9 +36,7 @@ pytestmark = pytest.mark.netns
 HOST, OTHER = CLIENT, "2001:db8:6::3"
 POOL = "198.51.100.0/29"
 PORT = 2323
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 60 IN AAAA {HOST}
+ZONE = f"""{EXAMPLE}www 60 IN AAAA {HOST}
 other 60 IN AAAA {OTHER}
 gateway 60 IN AAAA {GATEWAY_V6}
 mapped 60 IN AAAA 2001:db8:ffff::c000:250

@@ -17,7 +17,7 @@ import pytest
 from faith.kernel.sockets.tcp_sockets import IPV6_TRANSPARENT
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.faithd import ENVIRONMENT, FAITHD
 from tests.netns.service import PORT, answers, connect, relays
 
@@ -141,7 +141,7 @@ def test_all_parts_by_a_file(lab: ThreeHosts, systemd: Systemd, tmp_path: Path) 
     to = GATEWAY_V6, 53
     systemd.open("dns", socket.AF_INET6, socket.SOCK_DGRAM, to, transparent=False)
     systemd.listen("dns", *to)
-    zone = f"$ORIGIN example.\n@ 300 IN SOA ns host 1 3600 1200 604800 60\nwww 60 IN A {SERVER}\n"
+    zone = f"{EXAMPLE}www 60 IN A {SERVER}\n"
 
     def asked(ask: Callable[..., dns.message.Message]) -> list[str]:
         query = dns.message.make_query("www.example.", "AAAA")

@@ -19,7 +19,7 @@ import pytest
 from faith.lab import Network, three_hosts, wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from tests.dns.program import FaithDns
-from tests.dns.zones import NameServer, Zones
+from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.faithd import ENVIRONMENT, Faithd
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.peers]
 
 FAITH = [sys.executable, "-m", "faith.cli.faith"]
 OTHER_PREFIX = "2001:db8:ffff:1::/96"
-ZONE = f"""$ORIGIN example.
-@ 300 IN SOA ns host 1 3600 1200 604800 60
-www 60 IN A {SERVER}
+ZONE = f"""{EXAMPLE}www 60 IN A {SERVER}
 alias 60 IN CNAME www
 both 60 IN A {SERVER}
 both 60 IN AAAA {GATEWAY_V6}
