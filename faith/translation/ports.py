@@ -35,7 +35,10 @@ class Ports:
         return cls([_range(part.strip(), getservbyname, protocol) for part in text.split(",")])
 
     def __contains__(self, port: int) -> bool:
-        return any(first <= port <= last for first, last in self.ranges)
+        for first, last in self.ranges:  # a generator would take longer than the search
+            if port <= last:
+                return first <= port
+        return False
 
     def __iter__(self) -> Iterator[int]:
         for first, last in self.ranges:
