@@ -57,7 +57,7 @@ def metrics(lab: ThreeHosts) -> dict[str, float]:
     """The numbers at :9064, by names with their labels: ``faith_sessions_total{end="closed"}``."""
 
     def read() -> bytes:
-        with socket.create_connection(("::1", 9064), timeout=20) as sock:
+        with socket.create_connection(("::1", 9064), timeout=10) as sock:
             sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
             with sock.makefile("rb") as answer:
                 return answer.read()

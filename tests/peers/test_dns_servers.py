@@ -16,6 +16,7 @@ import pytest
 from faith.lab import Network, three_hosts
 from faith.lab.topology import GATEWAY_V6, SERVER
 from tests.dns.program import FaithDns
+from tests.peers import unbound
 from tests.peers.resolvers import UNSIGNED, Authority
 
 if TYPE_CHECKING:
@@ -59,27 +60,8 @@ class Site:
 
     def start_unbound(self) -> None:
         file = self._directory / "unbound.conf"
-        file.write_text(
-            f"""server:
-interface: {BY_TLS}@853
-access-control: 0.0.0.0/0 allow
-tls-port: 853
-tls-service-key: {self.certificate}
-tls-service-pem: {self.certificate}
-chroot: ""
-username: ""
-pidfile: ""
-use-syslog: no
-do-ip6: no
-num-threads: 1
-module-config: "iterator"
-remote-control:
-control-enable: no
-stub-zone:
-name: {UNSIGNED}
-stub-addr: {SERVER}
-"""
-        )
+        lines = unbound.over_tls(BY_TLS, self.certificate)
+        file.write_text(unbound.configuration(lines, {UNSIGNED: SERVER}))
         command = [self._need("unbound"), "-d", "-c", str(file)]
         self.unbound = self.lab.server.popen(command, stderr=subprocess.DEVNULL)
         self.lab.server.wait_listening(853, socket.AF_INET, program=self.unbound, seconds=10)

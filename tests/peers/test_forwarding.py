@@ -17,6 +17,7 @@ from faith.lab.topology import GATEWAY_V6
 from tests.dns.program import FAITH_DNS, FaithDns
 from tests.dns.zones import NameServer, Zones
 from tests.faithd import ENVIRONMENT
+from tests.peers import unbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,22 +116,12 @@ controls {{ }};
         self._start("named", text, ["-g", "-c"], BIND)
 
     def _unbound(self) -> None:
-        stubs = "".join(f"stub-zone:\nname: {zone}\nstub-addr: {BIND}\n" for zone in ZONES)
-        text = f"""server:
-interface: {UNBOUND}
-access-control: 0.0.0.0/0 allow
-chroot: ""
-username: ""
-pidfile: ""
-use-syslog: no
-do-ip6: no
-num-threads: 1
-module-config: "iterator"
-local-zone: "2.0.192.in-addr.arpa." transparent
-local-zone: "arpa." static
-remote-control:
-control-enable: no
-{stubs}"""
+        lines = (
+            f"interface: {UNBOUND}",
+            'local-zone: "2.0.192.in-addr.arpa." transparent',
+            'local-zone: "arpa." static',
+        )
+        text = unbound.configuration(lines, dict.fromkeys(ZONES, BIND))
         self._start("unbound", text, ["-d", "-c"], UNBOUND)
 
     def _dnsmasq(self) -> None:

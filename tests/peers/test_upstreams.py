@@ -23,6 +23,7 @@ from faith.lab.topology import GATEWAY_V4, GATEWAY_V6, SERVER
 from tests.dns.program import FAITH_DNS, FaithDns
 from tests.dns.zones import NameServer, Zones
 from tests.faithd import ENVIRONMENT
+from tests.peers import unbound
 from tests.peers.resolvers import Authority
 
 if TYPE_CHECKING:
@@ -152,37 +153,15 @@ zonefile: nsd.zone
     def _start_unbound(self) -> None:
         """By TLS as well as by UDP."""
         file = self._directory / "unbound.conf"
-        file.write_text(
-            f"""server:
-interface: {UNBOUND}
-interface: {UNBOUND}@853
-access-control: 0.0.0.0/0 allow
-tls-port: 853
-tls-service-key: {self.certificate}
-tls-service-pem: {self.certificate}
-chroot: ""
-username: ""
-pidfile: ""
-use-syslog: no
-do-ip6: no
-num-threads: 1
-outgoing-range: 8192
-num-queries-per-thread: 8192
-module-config: "iterator"
-local-data: 'who.example. TXT "unbound"'
-remote-control:
-control-enable: no
-stub-zone:
-name: example
-stub-addr: {SERVER}
-stub-zone:
-name: dead.odd
-stub-addr: {ODD}
-stub-zone:
-name: odd
-stub-addr: {HALF}
-"""
+        lines = (
+            f"interface: {UNBOUND}",
+            *unbound.over_tls(UNBOUND, self.certificate),
+            "outgoing-range: 8192",
+            "num-queries-per-thread: 8192",
+            """local-data: 'who.example. TXT "unbound"'""",
         )
+        servers = {"example": SERVER, "dead.odd": ODD, "odd": HALF}
+        file.write_text(unbound.configuration(lines, servers))
         self._start(UNBOUND, [self._need("unbound"), "-d", "-c", str(file)])
 
     def _start_dnsmasq(self) -> None:
