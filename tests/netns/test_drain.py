@@ -338,7 +338,7 @@ def test_a_signal_makes_a_drain_final_and_limits_it(
         faith(lab, "drain", *words)
         faithd.signal(signal.SIGTERM)
         faithd.wait_said("stopping: sessions have 60 s to end")
-        assert refuses(lab)
+        wait_until(lambda: refuses(lab), 5, "refusal")
         assert answers(session), "it has its time"
         assert "cannot be taken back" in faith(lab, "undrain")
         assert faithd.stop(10) == 0
