@@ -145,8 +145,8 @@ class Server:
             elif reply is not None:
                 source = batch.source(number)
                 self._find(reply, source, now, partial(_send, sock, source))
+        self.counters.datagrams(len(arrived), at_once)  # before a client knows that it was served
         batch.send(descriptor)
-        self.counters.datagrams(len(arrived), at_once)
 
     def _host(self, octets: bytes) -> str:
         """The text of a host's address, which is remembered."""

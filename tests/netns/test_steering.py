@@ -15,6 +15,7 @@ from faith.kernel.bpf import bpf
 from faith.kernel.sockets import tcp_sockets
 from faith.translation.ports import NO_PORTS, Ports
 from faith.translation.prefix import Prefix
+from tests.netns.own_address import add_address
 
 if TYPE_CHECKING:
     import _socket
@@ -36,7 +37,7 @@ RANGE = Ports([(8000, 8016)])
 def gateway(private_network: None) -> None:
     """The prefix is local; the gateway has an address of its own."""
     subprocess.run(["ip", "route", "add", "local", str(PREFIX), "dev", "lo"], check=True)
-    subprocess.run(["ip", "address", "add", f"{OWN}/64", "dev", "lo", "nodad"], check=True)
+    add_address(OWN, 64)
 
 
 @pytest.fixture(params=steering.METHODS)

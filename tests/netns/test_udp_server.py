@@ -24,6 +24,7 @@ from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 from faith.translation.reasons import DENIED
 from faith.translation.reasons import FLOWS as TOO_MANY_FLOWS
+from tests.netns.own_address import add_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,13 +89,8 @@ class Bench:
     """A server of UDP, a client and an IPv4 server, all on this host."""
 
     def __init__(self) -> None:
-        # The kernel's own route to an IPv6 address comes a moment after the address.
-        for words in (
-            f"address add {SERVER}/32 dev lo",
-            "route add local 2001:db8:6::/64 dev lo",
-            f"address add {CLIENT}/128 dev lo nodad",
-        ):
-            subprocess.run(["ip", *words.split()], check=True)
+        subprocess.run(["ip", "address", "add", f"{SERVER}/32", "dev", "lo"], check=True)
+        add_address(CLIENT)
         routes.reserve(PREFIX)
         self.sockets = UdpSockets(
             arrivals(socket.AF_INET6),

@@ -15,6 +15,7 @@ from faith.kernel.sockets.packet_info import control
 from faith.kernel.sockets.udp_sockets import piece_sender, sender
 from faith.translation.address import V6, number, packed6
 from faith.translation.prefix import Prefix
+from tests.netns.own_address import add_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ TRAFFIC_CLASS = 0xB9
 def client() -> Iterator[socket.socket]:
     """A client on an interface whose MTU is 1,500."""
     subprocess.run(["ip", "link", "set", "lo", "mtu", "1500"], check=True)
-    subprocess.run(["ip", "address", "add", f"{CLIENT}/128", "dev", "lo", "nodad"], check=True)
+    add_address(CLIENT)
     routes.reserve(Prefix.parse("2001:db8:ffff::/96"))
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.bind((CLIENT, 0))
