@@ -25,10 +25,16 @@ DATA = random.Random(3142).randbytes(400_000)
 BOTH_WAYS = pytest.mark.parametrize("forth", [True, False], ids=["forth", "back"])
 
 
-def narrow_pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends of a TCP connection whose buffers are small, with the options of a listener."""
+def narrow_pair(segment: int = 0) -> tuple[socket.socket, socket.socket]:
+    """Two ends of a TCP connection whose buffers are small, with the options of a listener.
+
+    With segments of at most *segment* octets, a full buffer stays as it is; else a probe of the
+    closed window, 0.2 s later, brings some octets more through.
+    """
     with socket.socket() as listener:
         narrow(listener)
+        if segment:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         near = socket.socket()
@@ -102,15 +108,16 @@ class Way:
 
     def read(self, size: int = 1 << 20) -> str:
         """Read once: "data", "nothing", "end" or "reset"; marks are noted."""
+        at = len(self.got)
         try:
-            if unread(self.sink.fileno()) and at_mark(self.sink.fileno()):
-                self.marks.append(len(self.got))
-                size = 1
-            data = self.sink.recv(size)
+            is_mark = bool(unread(self.sink.fileno())) and at_mark(self.sink.fileno())
+            data = self.sink.recv(1 if is_mark else size)
         except BlockingIOError:
             return "nothing"
         except ConnectionResetError:
             return "reset"
+        if is_mark and data:  # else it is on its way still
+            self.marks.append(at)
         self.got += data
         return "data" if data else "end"
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+SEGMENT = 1000
+
+
 class Timer:
     """A call to come; as much of asyncio.TimerHandle as is asked of it."""
 
@@ -80,7 +83,7 @@ class Ends:
 
     def session(self, unread: bool = True) -> tuple[Session, socket.socket]:
         """A session whose server has failed, with all from it passed on, and its client's end."""
-        client, client_leg = narrow_pair()
+        client, client_leg = narrow_pair(SEGMENT)
         server, server_leg = narrow_pair()
         self._sockets += [client, client_leg, server, server_leg]
         session = Session(client_leg, server_leg, PEER, Route("::"), 1, self.clock.now)
@@ -95,7 +98,7 @@ class Ends:
         while True:
             settled = not in_flight(leg.fileno())
             try:
-                leg.send(bytes(1000))
+                leg.send(bytes(SEGMENT))
             except BlockingIOError:
                 if settled:
                     return
