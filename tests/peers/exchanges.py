@@ -5,6 +5,7 @@ They know nothing of that way: the same exchanges are run directly and through t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -31,8 +32,10 @@ _SYNCH = b"\xff"  # of IAC DM (RFC 854), the telnets of BSD's kind mark the firs
 def telnet_with_synch(meeting: Meeting) -> None:
     """A login with inetutils telnet; a command in it is interrupted, with a Synch."""
     servers.telnet_server(meeting.server)
-    watch = UrgentWatch(meeting.server.host, servers.TELNET)
-    with Terminal(meeting.client, "inetutils-telnet", meeting.address) as terminal:
+    with (
+        contextlib.closing(UrgentWatch(meeting.server.host, servers.TELNET)) as watch,
+        Terminal(meeting.client, "inetutils-telnet", meeting.address) as terminal,
+    ):
         terminal.wait_for(servers.PROMPT)
         terminal.type("echo before-$((40 + 2)); sleep 99\r")
         terminal.wait_for("before-42")
@@ -42,12 +45,24 @@ def telnet_with_synch(meeting: Meeting) -> None:
             terminal.type(f"send {command}\r")
         # Not for the prompt: it may be there already, or have been thrown away by the terminal,
         # which sends the signal first and forgets its output then.
-        terminal.type("echo after-$((50 + 5))\r")
-        terminal.wait_for("after-55")
+        _insist(terminal, "echo after-$((50 + 5))\r", "after-55")
         terminal.type("exit\r")
         terminal.wait_for("Connection closed by foreign host")
         terminal.program.wait(10)
-    assert watch.bytes_seen() == _SYNCH
+        assert watch.bytes_seen() == _SYNCH
+
+
+def _insist(terminal: Terminal, line: str, answer: str) -> None:
+    """Type *line* until the shell has read it.
+
+    It forgets what was typed before it has set the terminal's mode anew, after an interrupt.
+    """
+    for _ in range(4):
+        terminal.type(line)
+        with contextlib.suppress(AssertionError):
+            terminal.wait_for(answer, 4)
+            return
+    terminal.wait_for(answer)
 
 
 def ssh_login(meeting: Meeting) -> None:

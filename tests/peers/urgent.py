@@ -25,13 +25,16 @@ class UrgentWatch:
         return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
 
     def bytes_seen(self) -> bytes:
-        """The urgent bytes of all segments up to now, in their order; ends the watch."""
+        """The urgent bytes of all segments up to now, in their order."""
         seen = bytearray()
-        with self._socket:
-            self._socket.setblocking(False)
-            while packet := self._next():
-                seen += self._urgent_byte(packet[4 * (packet[0] & 15) :])
+        self._socket.setblocking(False)
+        while packet := self._next():
+            seen += self._urgent_byte(packet[4 * (packet[0] & 15) :])
         return bytes(seen)
+
+    def close(self) -> None:
+        """End the watch."""
+        self._socket.close()
 
     def _next(self) -> bytes:
         try:
