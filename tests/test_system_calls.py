@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from faith.kernel.process import system_calls
-from faith.kernel.process.system_calls import CLONE, CLONE3, DENIED, SOCKET
+from faith.kernel.process.system_calls import BPF, CLONE, CLONE3, DENIED, MAP_COMMANDS, SOCKET
 
 ALLOWED = 0x7FFF0000
 HEADERS = (
@@ -27,10 +27,10 @@ def refused(number: int) -> int:
     return 0x00050000 | number
 
 
-def run(machine: str, number: int, arch: int, *arguments: int) -> int:
+def run(machine: str, number: int, arch: int, *arguments: int, uses_maps: bool = False) -> int:
     """What the filter returns for a system call with these *arguments*."""
     data = struct.pack("=iIQQQ", number, arch, 0, *(*arguments, 0, 0)[:2])
-    program = list(struct.iter_unpack("=HBBI", system_calls._program(machine)))
+    program = list(struct.iter_unpack("=HBBI", system_calls._program(machine, uses_maps=uses_maps)))
     at = accumulator = 0
     while True:
         code, true, false, value = program[at]
@@ -78,6 +78,16 @@ def test_sockets_are_of_ip_and_netlink(machine: str, arch: int, column: int) -> 
     assert families == {2, 10, 16}
     unix = [run(machine, SOCKET[column], arch, 1, kind | 0x80800) for kind in (1, 2, 5)]
     assert unix == [refused(errno.EPERM), ALLOWED, refused(errno.EPERM)]
+
+
+@each_machine
+def test_elements_of_maps_are_for_who_uses_them(machine: str, arch: int, column: int) -> None:
+    bpf = DENIED[BPF][column]
+    commands = range(40)
+    allowed = [run(machine, bpf, arch, command, uses_maps=True) == ALLOWED for command in commands]
+    assert [command for command in commands if allowed[command]] == [*MAP_COMMANDS]
+    for number in {each[column] for each in DENIED.values()} - {bpf}:
+        assert run(machine, number, arch, uses_maps=True) == refused(errno.EPERM)
 
 
 @each_machine

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faith.kernel.flow.flow_maps import FlowMaps
 from faith.kernel.process import capabilities, sandbox, system_calls
 
 if TYPE_CHECKING:
@@ -138,3 +139,21 @@ def test_system_calls_that_no_server_needs_are_refused(fork: Fork) -> None:
         pytest.skip("no numbers for this machine")
     assert fork(run).report() == ["PermissionError"] * 7 + ["done"] * 4
     os.close(memory)
+
+
+@pytest.mark.usefixtures("bpf_allowed")
+def test_maps_of_flows_can_be_used_without_any_right_and_nothing_be_made(fork: Fork) -> None:
+    """As the brain does it; Linux 5.19 or kernel.unprivileged_bpf_disabled=0."""
+    with FlowMaps.create(16) as maps:
+        key6, key4 = bytes(36), bytes(12)
+        actions = (
+            lambda: maps.insert([(key6, key4, 3)]),
+            lambda: maps.set_prefixes([(0x20010DB8 << 96, 96)]),
+            lambda: maps.remove([(key6, key4)]),
+            lambda: maps.heartbeat(1),
+            lambda: FlowMaps.create(16),
+        )
+        _, with_maps = confined(fork, *actions, uses_maps=True)
+        _, without = confined(fork, *actions)
+    assert with_maps == ["done", "done", "done", "done", "PermissionError"]
+    assert without == ["PermissionError"] * 3 + ["done", "PermissionError"]

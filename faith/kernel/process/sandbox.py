@@ -25,12 +25,13 @@ _SCOPES_SINCE, _SCOPES = 6, 1 << 0 | 1 << 1  # ABSTRACT_UNIX_SOCKET, SIGNAL
 _STEP = "confine the process"
 
 
-def confine(*, connects: bool = True) -> int:
+def confine(*, connects: bool = True, uses_maps: bool = False) -> int:
     """Forbid this thread to execute, write, create and remove files, and to signal other processes.
 
     Open descriptors stay usable, and files can be read.  Without *connects*, TCP connections and
     TCP ports are forbidden as well.  The caller must have set no_new_privs.  The system calls of
-    `system_calls` are refused where the kernel filters them.
+    `system_calls` are refused where the kernel filters them, but for the elements of BPF maps if it
+    *uses_maps*.
 
     Returns the version of Landlock, which decides how much of this is enforced: connections since
     4, signals and abstract sockets since 6, and nothing at 0, where the kernel has none.  Raises
@@ -38,7 +39,7 @@ def confine(*, connects: bool = True) -> int:
     """
     version = _confine(connects=connects)
     try:
-        system_calls.give_up()
+        system_calls.give_up(uses_maps=uses_maps)
     except OSError as error:
         raise SetupError(_STEP, os.strerror(error.errno or 0)) from error
     return version

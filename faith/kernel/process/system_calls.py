@@ -111,6 +111,9 @@ SOCKET, CLONE, CLONE3 = (41, 198), (56, 220), (435, 435)
 _FAMILIES = (2, 10, 16)  # AF_INET, AF_INET6, AF_NETLINK
 _UNIX, _DATAGRAM, _TYPE = 1, 2, 0xF  # AF_UNIX, SOCK_DGRAM, SOCK_TYPE_MASK
 _CLONE_THREAD = 0x10000
+BPF = "bpf"
+MAP_COMMANDS = (1, 2, 3, 4, 24, 25, 26, 27)
+"""Of linux/bpf.h: look up, update and delete an element, get the next key, and batches of these."""
 
 # struct sock_filter, and the instructions of linux/bpf_common.h that are used.
 _INSTRUCTION = struct.Struct("=HBBI")
@@ -121,13 +124,14 @@ _FIRST_ARGUMENT = 16 if sys.byteorder == "little" else 20  # its low half
 _SECOND_ARGUMENT = _FIRST_ARGUMENT + 8
 
 
-def give_up() -> bool:
+def give_up(*, uses_maps: bool = False) -> bool:
     """Refuse this thread, and those it starts, the system calls that it never makes.
 
-    The caller must have set no_new_privs.  Returns False where the kernel has no seccomp filters,
+    If it *uses_maps* of BPF, the commands for their elements are not refused.  The caller must have
+    set no_new_privs.  Returns False where the kernel has no seccomp filters,
     or this module no numbers for the machine.  Raises OSError.
     """
-    program = _program(platform.machine())
+    program = _program(platform.machine(), uses_maps=uses_maps)
     if not program:
         return False
     buffer = ctypes.create_string_buffer(program, len(program))
@@ -141,12 +145,14 @@ def give_up() -> bool:
     return True
 
 
-def _program(machine: str) -> bytes:
+def _program(machine: str, *, uses_maps: bool = False) -> bytes:
     """Return the filter for a *machine*; empty where it is not known."""
     if machine not in _ARCHITECTURES:
         return b""
     arch, column = _ARCHITECTURES[machine]
-    numbers = sorted(each[column] for each in DENIED.values() if each[column] >= 0)
+    denied = {name: each[column] for name, each in DENIED.items()}
+    bpf = denied.pop(BPF) if uses_maps else -1
+    numbers = sorted(number for number in denied.values() if number >= 0)
     refused = _INSTRUCTION.pack(_RETURN, 0, 0, _REFUSE | errno.EPERM)
     allowed = _INSTRUCTION.pack(_RETURN, 0, 0, _ALLOW)
     absent = _INSTRUCTION.pack(_RETURN, 0, 0, _REFUSE | errno.ENOSYS)
@@ -159,6 +165,7 @@ def _program(machine: str) -> bytes:
     )
     families = [_if(_JUMP_EQUAL, family, allowed) for family in _FAMILIES]
     sockets = b"".join((argument, *families, _if(_JUMP_EQUAL, _UNIX, b"".join(unix)), refused))
+    elements = [_if(_JUMP_EQUAL, command, allowed) for command in MAP_COMMANDS]
     return b"".join(
         (
             # The numbers of another architecture, or of x32, mean other calls.
@@ -168,6 +175,7 @@ def _program(machine: str) -> bytes:
             _INSTRUCTION.pack(_LOAD, 0, 0, _NUMBER),
             _if(_JUMP_GREATER_EQUAL, _X32, refused),
             *(_if(_JUMP_EQUAL, number, refused) for number in numbers),
+            _if(_JUMP_EQUAL, bpf, b"".join((argument, *elements, refused))) if uses_maps else b"",
             # Its flags are in memory, where a filter cannot look; glibc uses clone(2) then.
             _if(_JUMP_EQUAL, CLONE3[column], absent),
             _if(
