@@ -48,6 +48,8 @@ WITHOUT = {
     "faith/dns/service.py": SERVED,
     "faith/dns/zone.py": "tests/dns/test_server.py and test_resolver.py look names up in zones",
     "faith/ftp/listeners.py": "tests/test_control_connection.py has the control channel whole",
+    "faith/kernel/nft/reassembly.py": "tests/netns/test_ping.py has pings in fragments",
+    "faith/kernel/steering/owned.py": "tests/netns/test_owned_table.py has tables of it",
     "faith/lab/host.py": "tests/netns/test_lab.py has the whole lab",
     "faith/lab/keep.py": "tests/netns/test_lab.py: what is kept is one for the whole machine",
     "faith/relay/alg/control_log.py": "tests/test_control_connection.py reads what it logs",

@@ -7,6 +7,7 @@ NLA_F_NESTED, as nf_tables itself writes them, so rules read back compare octet 
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from faith.kernel.netlink.netlink import attribute, attributes
@@ -44,7 +45,7 @@ _NETWORK_HEADER = 1
 _TRANSPORT_HEADER = 2
 
 _AF_INET, _AF_INET6 = 2, 10
-_META_SKUID, _META_L4PROTO = 10, 16
+_META_PRIORITY, _META_SKUID, _META_L4PROTO = 2, 10, 16
 _HTON = 1  # of byteorder
 _NAT_DST = 1
 _SOCKET_TRANSPARENT, _SOCKET_WILDCARD = 0, 2
@@ -108,6 +109,11 @@ def dport_in(name: str) -> bytes:
     return l4proto(TCP) + _load(_TRANSPORT_HEADER, 2, 2) + _in_set(name)
 
 
+def sport_in(name: str) -> bytes:
+    """``tcp sport @name``"""
+    return l4proto(TCP) + _load(_TRANSPORT_HEADER, 0, 2) + _in_set(name)
+
+
 def dport_from(port: int) -> bytes:
     """``tcp dport >= port``"""
     return l4proto(TCP) + _load(_TRANSPORT_HEADER, 2, 2) + _not_less(port.to_bytes(2, "big"))
@@ -146,6 +152,11 @@ def socket_not_transparent() -> bytes:
     return _expression("socket", _SOCKET_TRANSPARENT, _REG_1) + _equal(bytes(1))
 
 
+def priority_is(value: int) -> bytes:
+    """``meta priority value``: the packet's priority, a number of 32 bits"""
+    return _expression("meta", _REG_1, _META_PRIORITY) + _equal(value.to_bytes(4, sys.byteorder))
+
+
 def socket_of_its_own() -> bytes:
     """``socket transparent 1 socket wildcard 0``: a transparent socket is bound to that very
     address"""
@@ -172,6 +183,11 @@ def log(group: int, threshold: int) -> bytes:
     """``log group group queue-threshold threshold``"""
     numbers = group.to_bytes(2, "big"), threshold.to_bytes(2, "big")
     return _expression("log", numbers[0], None, None, numbers[1])
+
+
+def notrack() -> bytes:
+    """``notrack``"""
+    return _expression("notrack")
 
 
 def drop() -> bytes:

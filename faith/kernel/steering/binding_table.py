@@ -16,8 +16,8 @@ from faith.kernel.nft.expressions import (
     socket_of_its_own,
     tproxy_to_it,
 )
+from faith.kernel.nft.owned_table import CAPABILITIES, OwnedTable
 from faith.kernel.nft.ruleset import PORT, TWO_ADDRESSES, Chain, Hook, Map, Rule
-from faith.kernel.steering.owned import CAPABILITIES, OwnedTable
 
 if TYPE_CHECKING:
     import _socket

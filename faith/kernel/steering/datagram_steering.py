@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from faith.kernel.nft.expressions import UDP, accept, daddr4_in, daddr_in, l4proto
 from faith.kernel.nft.expressions import tproxy as to
+from faith.kernel.nft.owned_table import OwnedTable
 from faith.kernel.nft.ruleset import ADDRESS, ADDRESS4, IP, IP6, Chain, Hook, Rule, Set
 from faith.kernel.steering.first_fit import first_fit
 from faith.kernel.steering.lookup import Lookup
-from faith.kernel.steering.owned import MANGLE, OwnedTable
+from faith.kernel.steering.owned import MANGLE
 from faith.translation.ports import ALL_PORTS
 from faith.translation.ranges import ranges, without
 

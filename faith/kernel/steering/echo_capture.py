@@ -13,19 +13,16 @@ from faith.kernel.netlink.packet_log import PacketLog
 from faith.kernel.nft.expressions import (
     ECHO_REQUEST,
     ECHO_REQUEST4,
-    TCP,
     daddr4_in,
     daddr_in,
-    daddr_is,
     drop,
     icmp_type,
     icmpv6_type,
-    l4proto,
     log,
-    tproxy,
 )
+from faith.kernel.nft.owned_table import CAPABILITIES, OwnedTable
+from faith.kernel.nft.reassembly import WHOLE
 from faith.kernel.nft.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
-from faith.kernel.steering.owned import CAPABILITIES, MANGLE, OwnedTable
 from faith.translation.ranges import ranges
 
 if TYPE_CHECKING:
@@ -45,15 +42,6 @@ _SUFFIX = "-ping"
 _HOOK = Hook("filter", "input", -1)
 _AT_ONCE = 1
 _NETWORKS = Set("networks", ADDRESS4)
-_NOWHERE, _LOOPBACK = bytes(16), bytes(15) + b"\x01"
-
-# IPv6 fragments pass the input hook one by one, unless something on the host needs whole packets. A
-# rule with tproxy makes the kernel reassemble them, without connection tracking.  No packet has the
-# destination ::, so this rule does nothing else.
-_WHOLE = Rule(
-    "ip6 daddr :: meta l4proto tcp tproxy to [::1]:1",
-    daddr_is(_NOWHERE) + l4proto(TCP) + tproxy(_LOOPBACK, 1),
-)
 
 
 class _Table6(OwnedTable):
@@ -68,7 +56,7 @@ def _table6(group: int) -> _Table6:
     )
     chains = (
         Chain("ping", (rule,), _HOOK),
-        Chain("whole", (_WHOLE,), Hook("filter", "prerouting", MANGLE)),
+        WHOLE,
     )
     sets = [Set.of_prefixes("prefixes", ())]
     return _Table6.create(_STEP, chains, sets=sets, suffix=_SUFFIX)

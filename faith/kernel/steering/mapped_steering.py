@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from faith.kernel.nft.expressions import TCP, accept, daddr4_in, l4proto, leave, socket_of_its_own
 from faith.kernel.nft.expressions import tproxy as to
+from faith.kernel.nft.owned_table import OwnedTable
 from faith.kernel.nft.ruleset import ADDRESS4, IP, Chain, Hook, Rule, Set
 from faith.kernel.steering.base import Steering, adopt_groups, listen
 from faith.kernel.steering.first_fit import first_fit
 from faith.kernel.steering.lookup import Lookup
-from faith.kernel.steering.owned import MANGLE, OwnedTable
+from faith.kernel.steering.owned import MANGLE
 from faith.translation.ports import ALL_PORTS
 from faith.translation.ranges import ranges, without
 

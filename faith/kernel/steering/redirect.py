@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from faith.kernel.nft.expressions import redirect as to
 from faith.kernel.nft.guard import PRIORITY
+from faith.kernel.nft.owned_table import CAPABILITIES
 from faith.kernel.nft.ruleset import Chain, Hook, Rule
 from faith.kernel.steering.base import Steering, listen
 from faith.kernel.steering.owned import (
-    CAPABILITIES,
     PINHOLES,
     STEERED,
     STEERED_EXPRESSIONS,
