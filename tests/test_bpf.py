@@ -64,3 +64,18 @@ def test_an_error_that_means_something_else_is_raised(monkeypatch: pytest.Monkey
     Kernel(monkeypatch, errno.ENOSPC)
     with pytest.raises(OSError, match="no"):
         bpf.Map.adopt(3).update_all({b"key": b"value"})
+
+
+def test_a_load_that_signals_interrupt_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    again = BlockingIOError(errno.EAGAIN, "again")
+    answers: list[OSError | int] = [again, again, -1]
+
+    def call(command: int, attributes: bytes) -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(bpf, "_bpf", call)
+    assert bpf.load(1, "name", bytes(8), 0).fd == -1
+    assert not answers

@@ -42,6 +42,7 @@ _NFNL_MSG_BATCH_BEGIN = 16
 _NFNL_MSG_BATCH_END = 17
 
 _SOL_NETLINK = 270
+_NETLINK_NO_ENOBUFS = 5
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
@@ -103,6 +104,14 @@ class Netlink:
     def adopt(cls, fd: int) -> Self:
         """Adopt the socket that the predecessor process left open at *fd*."""
         return cls(_socket.socket(fileno=fd))
+
+    def lose_silently(self) -> None:
+        """Have no error when the queue is full and the kernel drops messages.
+
+        An error would make the socket refuse more until all that is there has been read, and libuv
+        stops to look at a descriptor that has one.
+        """
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
 
     def __enter__(self) -> Self:
         return self

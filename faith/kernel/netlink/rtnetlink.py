@@ -57,6 +57,9 @@ _IFA_FLAGS = 8
 _IFA_F_NOPREFIXROUTE = 0x200
 
 _IFINFOMSG = struct.Struct("=BxHiII")  # family, hardware type, interface, flags, change
+_ETHERNET, _LOOPBACK = 1, 772  # linux/if_arp.h: both have the header of Ethernet
+# PPP, IP in IP, SIT, bare IP; and none, as WireGuard and tun have it
+_WITHOUT_HEADER = (512, 768, 769, 776, 519, 0xFFFE)
 _IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
 _IFF_WITHOUT_NEIGHBOURS = 0x8 | 0x10 | 0x80  # loopback, point-to-point, no ARP
 
@@ -113,14 +116,21 @@ class Address:
 class Link:
     """An interface and its link *address*, in octets.
 
-    *neighbours* says that hosts on its link are found by ARP or NDP.
+    *neighbours* says that hosts on its link are found by ARP or NDP; *header* is the number of
+    octets before the IP header of a packet: 14 with Ethernet's, 0 where there is none, None where
+    it is another one.
     """
 
-    __slots__ = ("address", "index", "name", "neighbours")
+    __slots__ = ("address", "header", "index", "name", "neighbours")
 
     def __init__(self, body: bytes) -> None:
-        _, _, index, flags, _ = _IFINFOMSG.unpack_from(body)
+        _, hardware, index, flags, _ = _IFINFOMSG.unpack_from(body)
         self.index: int = index
+        self.header: int | None = None
+        if hardware in (_ETHERNET, _LOOPBACK):
+            self.header = 14
+        elif hardware in _WITHOUT_HEADER:
+            self.header = 0
         attrs = dict(attributes(body[_IFINFOMSG.size :]))
         self.name = attrs[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
         self.address = attrs.get(_IFLA_ADDRESS, b"")

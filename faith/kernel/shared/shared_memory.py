@@ -27,6 +27,7 @@ _LIBC.mmap.argtypes = [
     ctypes.c_int,
     ctypes.c_ssize_t,
 ]
+_LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
 def sealed(name: str, octets: int) -> int:
@@ -39,14 +40,30 @@ def sealed(name: str, octets: int) -> int:
 
 
 class Mapped:
-    """*octets* of the file behind *descriptor*, mapped until the process ends.
+    """*octets* of the file behind *descriptor*, mapped until `close` or until the process ends.
 
-    Unlike mmap.mmap it keeps no descriptor of its own, by which they could be mapped once more.
+    Unlike mmap.mmap it keeps no descriptor of its own, by which they could be mapped once more, or
+    whose number another file could get in a child that closes descriptors.
     """
 
-    def __init__(self, descriptor: int, octets: int) -> None:
+    def __init__(
+        self, descriptor: int, octets: int, offset: int = 0, *, writable: bool = True
+    ) -> None:
         self.octets = octets
-        self._address = _map(None, octets, _WRITABLE, descriptor, 0)
+        protection = _WRITABLE if writable else mmap.PROT_READ
+        self._address = _map(None, octets, protection, descriptor, offset)
+
+    def close(self) -> None:
+        """Unmap it.  A view of it must not be used any more: that would end the process."""
+        address, self._address = self._address, 0
+        if address:
+            _LIBC.munmap(address, self.octets)
+
+    def __enter__(self) -> Mapped:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
     def view(self) -> memoryview:
         """Return all of it."""

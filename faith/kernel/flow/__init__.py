@@ -1,0 +1,1 @@
+"""Flows in the kernel: the tc program that translates them, its maps, and where it is attached."""
