@@ -23,6 +23,7 @@ PLAIN = (
     "daemon",
     "datagram",
     "dns",
+    "flow",
     "ftp",
     "kernel",
     "lab",

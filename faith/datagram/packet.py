@@ -14,6 +14,7 @@ _IPV4 = struct.Struct("!BBHHHBBHII")
 _IPV6 = struct.Struct("!IHBB16s16s")
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 _EXTENSIONS = (_HOP_BY_HOP, _ROUTING, _DESTINATION)
+_NEXT_HEADER, _SEGMENTS_LEFT = 6, 3
 _OFFSET_V4, _OFFSET_V6 = 0x1FFF, 0xFFF8
 _DONT_FRAGMENT = 0x4000
 
@@ -60,8 +61,8 @@ def read_v4(octets: bytes) -> Packet | None:
 
 
 def read_v6(octets: bytes) -> Packet | None:
-    """Parse the IPv6 packet that *octets* begin with; None for anything else and later
-    fragments."""
+    """Parse the IPv6 packet that *octets* begin with; None for anything else, later fragments, and
+    packets that have a way to go by their routing header (RFC 7915 §5.1)."""
     if len(octets) < _IPV6.size:
         return None
     first, length, protocol, hops, source, to = _IPV6.unpack_from(octets)
@@ -72,6 +73,8 @@ def read_v6(octets: bytes) -> Packet | None:
         if len(octets) < start + 8:
             return None
         following, size = octets[start], (octets[start + 1] + 1) * 8
+        if protocol == _ROUTING and octets[start + _SEGMENTS_LEFT]:
+            return None
         if protocol == _FRAGMENT:
             size = 8
             if int.from_bytes(octets[start + 2 : start + 4], "big") & _OFFSET_V6:
@@ -88,6 +91,17 @@ def read_v6(octets: bytes) -> Packet | None:
         end - start,
         octets[start:end],
     )
+
+
+def segments_left_at(octets: bytes) -> int:
+    """Return the offset of the field Segments Left in an IPv6 packet if there are any, else 0."""
+    kind, start = octets[_NEXT_HEADER], _IPV6.size
+    while kind in (*_EXTENSIONS, _FRAGMENT) and len(octets) >= start + 8:
+        if kind == _ROUTING and octets[start + _SEGMENTS_LEFT]:
+            return start + _SEGMENTS_LEFT
+        size = 8 if kind == _FRAGMENT else (octets[start + 1] + 1) * 8
+        kind, start = octets[start], start + size
+    return 0
 
 
 def write_v4(packet: Packet) -> bytes:

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faith.datagram.checksum import checksum
-from faith.datagram.packet import ICMP, ICMPV6, Packet, read_v4, read_v6, write_v4, write_v6
+from faith.datagram.packet import (
+    ICMP,
+    ICMPV6,
+    Packet,
+    read_v4,
+    read_v6,
+    segments_left_at,
+    write_v4,
+    write_v6,
+)
 
 CLIENT, MAPPED = 0x20010DB8 << 96 | 2, 0x20010DB8FFFF << 80 | 0xC0000250
 V6 = Packet(CLIENT, MAPPED, 64, 0, ICMPV6, 8, b"8 octets")
@@ -91,6 +100,42 @@ def test_ipv6_extension_headers_are_passed_over() -> None:
     octets[66] = 0x10  # offset of the fragment
     assert read_v6(bytes(octets)) is None
     assert read_v6(bytes(octets[:62])) is None
+
+
+ROUTING, OPTIONS, FRAGMENT = 43, 60, 44
+
+
+@pytest.mark.parametrize(
+    ("kinds", "at"),
+    [
+        ((ROUTING,), 43),
+        ((OPTIONS, ROUTING), 51),
+        ((FRAGMENT, ROUTING, OPTIONS), 51),
+        ((ROUTING, ROUTING), 51),
+        ((OPTIONS, FRAGMENT), 0),
+        ((), 0),
+    ],
+)
+def test_a_packet_that_has_a_way_to_go_is_none_of_ours(kinds: tuple[int, ...], at: int) -> None:
+    """By a routing header: the last one here has a segment left, those before have none."""
+    plain = write_v6(V6)
+    headers = b"".join(
+        bytes([following, 0, 0, 0]) + bytes(4) for following in (*kinds[1:], ICMPV6) if kinds
+    )
+    length = (len(headers) + 8).to_bytes(2, "big")
+    packet = plain[:4] + length + bytes([*kinds, ICMPV6][:1]) + plain[7:40] + headers + plain[40:]
+    assert read_v6(packet) == V6
+    assert segments_left_at(packet) == 0
+    if at:
+        packet = packet[:at] + b"\x01" + packet[at + 1 :]
+        assert read_v6(packet) is None
+        assert segments_left_at(packet) == at
+
+
+@given(st.binary(min_size=40, max_size=120), st.sampled_from([ROUTING, OPTIONS, FRAGMENT]))
+def test_segments_are_looked_for_in_anything(octets: bytes, kind: int) -> None:
+    octets = octets[:6] + bytes([kind]) + octets[7:]
+    assert segments_left_at(octets) < len(octets)
 
 
 def test_a_later_ipv4_fragment_is_no_packet() -> None:

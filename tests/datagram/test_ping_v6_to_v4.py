@@ -105,6 +105,15 @@ def told(send: Send | None) -> tuple[int, int]:
 
 
 class TestRequests:
+    @pytest.mark.parametrize("left", [0, 1])
+    def test_one_that_has_a_way_to_go_by_its_routing_header_is_not_translated(
+        self, left: int
+    ) -> None:
+        plain, route = request(), bytes([ICMPV6, 0, 0, left]) + bytes(4)
+        length = (len(plain) - 40 + len(route)).to_bytes(2, "big")
+        packet = plain[:4] + length + b"\x2b" + plain[7:40] + route + plain[40:]
+        assert bool(Bench().ask(packet)) == (not left)
+
     def test_it_goes_to_the_server_with_number_and_payload(self) -> None:
         send = Bench().sends(request(7, 42))
         assert (send.v6, send.source, send.to) == (False, None, SERVER)
