@@ -12,11 +12,13 @@ import pytest
 from faith.cli import check, serve
 from faith.daemon.config import config
 from faith.daemon.config.local_server import LocalServer
+from faith.daemon.config.settings import KernelPath
 from faith.daemon.observe.records import Recording
 from faith.datagram.ping.ping_server import PingSettings
 from faith.datagram.udp.flows import UdpSettings
 from faith.dns.dns_arguments import DnsArguments
 from faith.errors import ConfigError
+from faith.flow.flow_settings import FlowSettings
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "faith.toml"
+HTTP = Ports([(80, 80)])
 SERVICE = '[[service]]\nports = "80"\n'
 MAP = "[[map]]\nv4 = '198.51.100.1'\nv6 = '2001:db8:a::2'\n"
 
@@ -60,9 +63,10 @@ def test_the_example_has_every_key_and_those_it_hides_are_right() -> None:
 
 def test_a_service_alone_is_what_the_command_line_makes_of_it() -> None:
     command = serve._settings(serve._parser().parse_args(["80"]))
-    assert read(SERVICE) == replace(
-        command, control=Path(config.CONTROL), drain_timeout=config.DRAIN_TIMEOUT
-    )
+    usual = {"control": Path(config.CONTROL), "drain_timeout": config.DRAIN_TIMEOUT}
+    assert read(SERVICE) == replace(command, **usual)  # type: ignore[arg-type]
+    command = serve._settings(serve._parser().parse_args(["--path", "kernel", "80"]))
+    assert read(f'{SERVICE}path = "kernel"') == replace(command, **usual)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,9 @@ def test_all_of_it_arrives() -> None:
         server = ["/usr/sbin/telnetd", "telnetd", "-h"]
         proxy = "v2"
         dscp = true
+        path = "auto"
+        [flows]
+        mss = 1220
         [timeouts]
         connect = 1.5
         idle = 0
@@ -147,6 +154,7 @@ def test_all_of_it_arrives() -> None:
         dscp=Ports([(23, 23)]),
     )
     assert (settings.drain_timeout, settings.lame_duck) == (9, 2.5)
+    assert (settings.auto_ports, settings.flows) == (Ports([]), None)  # PROXY takes the relay
     assert (settings.log, settings.dns_workers) == ("json", 2)
     assert settings.ping == PingSettings(timeout=90, rate=0)
     assert settings.recording == Recording(100, destinations=False, starts=True, flows=False)
@@ -171,6 +179,8 @@ BOUNDS = [
     ("udp", "flows", 0, MOST),
     ("udp", "flows_per_client", 0, MOST),
     ("udp", "mtu", 1280, 65535),
+    ("flows", "limit", 1, 1 << 22),
+    ("flows", "half_open", 1, 1 << 22),
     ("ping", "mtu", 1280, 65535),
     ("log", "sample", 1, MOST),
     ("log", "refusals", 0, MOST),
@@ -181,12 +191,14 @@ BOUNDS = [
 def test_the_bounds_of_a_whole_number(table: str, key: str, first: int, last: int) -> None:
     def of(number: int) -> object:
         line = f"{key} = {number}\n"
-        settings = read(f"[{table}]\n{line}{SERVICE}" if table else f"{line}{SERVICE}")
+        text = f'{SERVICE}path = "kernel"\n'
+        settings = read(f"[{table}]\n{line}{text}" if table else f"{line}{text}")
         places = {
             "": settings,
             "limits": settings.relay.limits,
             "log": settings.recording,
             "udp": settings.udp,
+            "flows": settings.flows,
             "ping": settings.ping,
             "dns": settings.dns,
         }
@@ -225,6 +237,9 @@ def test_what_is_not_given_is_the_default() -> None:
     assert (settings.udp, settings.ping) == (UdpSettings(), PingSettings())
     assert (settings.recording, settings.pid_file) == (Recording(), None)
     assert settings.lame_duck == 0
+    assert (settings.services[0].path, settings.kernel_path) == ("relay", None)
+    kernel = read(f'{SERVICE}path = "kernel"')
+    assert kernel.kernel_path == KernelPath(FlowSettings(HTTP), Path("/sys/fs/bpf"))
     assert (settings.drain_timeout, settings.control) == (30.0, Path("/run/faith/control.sock"))
     assert (settings.workers, settings.log) == (len(os.sched_getaffinity(0)), "text")
 
@@ -262,6 +277,67 @@ def test_all_about_datagrams_arrives() -> None:
     assert settings.recording == Recording(refusals=3)
     for table in ("udp", "ping"):
         assert getattr(read(f"{SERVICE}[{table}]\nenabled = false"), table) is None
+
+
+def test_all_about_flows_arrives() -> None:
+    settings = read(
+        f"""
+        {SERVICE}
+        path = "kernel"
+        [[service]]
+        ports = "20-22"
+        path = "auto"
+        [flows]
+        addresses = ["198.51.100.9", "198.51.100.12/31"]
+        ports = "2000-3000,4000-5000"
+        shared_ports = "62000-62999"
+        mss = 1220
+        limit = 1000
+        half_open = 100
+        pins = "/run/bpf"
+        [limits]
+        sessions_per_client = 5
+        rate = 100
+        rate_per_client = 7
+        rate_per_prefix = 50
+        burst = 2
+        prefix_length = 56
+        [timeouts]
+        lifetime = 86400
+        tcp_syn = 6
+        tcp_trans = 240.5
+        tcp_est = 10000
+        """
+    )
+    assert settings.kernel_path
+    assert settings.kernel_path.pins == Path("/run/bpf")
+    assert settings.flows == FlowSettings(
+        Ports([(20, 20), (22, 22), (80, 80)]),
+        addresses=(0xC6336409, 0xC633640C, 0xC633640D),
+        address_ports=Ports([(2000, 3000), (4000, 5000)]),
+        shared_ports=Ports([(62000, 62999)]),
+        mss=1220,
+        limit=1000,
+        half_open=100,
+        flows_per_client=5,  # there is none for a network
+        rate=100,
+        rate_per_client=50,  # of a network, which a client is
+        tcp_syn=6,
+        tcp_trans=240.5,
+        tcp_est=10000,
+        lifetime=86400,
+        client_length=56,
+        burst=2,
+    )
+
+
+def test_flows_may_come_from_addresses_beside_those_that_are_used() -> None:
+    own = read(
+        f"{MAP}[[source]]\naddresses = ['198.51.100.4-198.51.100.6']\n{SERVICE}path = 'auto'\n"
+        "[flows]\naddresses = ['198.51.100.2/31', '198.51.100.7']"
+    ).flows
+    assert own
+    assert [address & 0xFF for address in own.addresses] == [2, 3, 7]
 
 
 def test_all_about_names_arrives(tmp_path: Path) -> None:
@@ -384,6 +460,41 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ("[dns]\nlisten = [\n'::',\n'::x']", 4, "dns.listen: ::x: '::x' is not an address"),
         ("[dns]\nclient = ['::/0']", 2, "dns.client: ::/0: it takes NETWORK=PREFIX"),
         ("[dns]\nnever = ['a..b']", 2, "is not a domain"),
+        (f"{SERVICE}path = 'kernal'", 3, "service.path: 'kernal' .*; is kernel meant?"),
+        (
+            "[[service]]\nports = '21-23'\npath = 'kernel'",
+            3,
+            "service.path: port 21 cannot go by the kernel path, because FTP takes the relay",
+        ),
+        (
+            f"{SERVICE}proxy = 'v1'\npath = 'kernel'",
+            4,
+            "service.path: port 80 cannot go .* because PROXY takes the relay; leave proxy out",
+        ),
+        (
+            f"prefix = [{{address = '1::', via = 'redirect'}}]\n{SERVICE}path = 'kernel'",
+            4,
+            "service.path: port 80 cannot go by the kernel path: the steering method",
+        ),
+        (
+            "[flows]\naddresses = ['2001:db8::1']",
+            2,
+            "flows.addresses: '2001:db8::1' is not an IPv4",
+        ),
+        ("[flows]\naddresses = [\n'127.0.0.1']", 3, "flows.addresses: 127.0.0.1: .* cannot be the"),
+        ("[flows]\naddresses = ['0.0.0.1']", 2, "cannot be the source of a connection"),
+        ("[flows]\naddresses = ['224.0.0.1']", 2, "cannot be the source of a connection"),
+        ("[flows]\naddresses = ['10.0.0.0/8']", 2, "16777216 addresses; 1024 is the most"),
+        ("[flows]\naddresses = ['10.0.0.1',\n'10.0.0.1']", 3, "repeats an address of the list"),
+        ("[flows]\nports = '1000-2000'", 2, "flows.ports: must be 1024 or more"),
+        ("[flows]\nshared_ports = '9-8'", 2, "flows.shared_ports: .* write 8-9"),
+        ("[flows]\nmss = 535", 2, "flows.mss: must be from 536 to 65495, or 0"),
+        ("[flows]\nmss = 65496", 2, "flows.mss: 65496 is not a number from 0 to 65495"),
+        ("[flows]\npins = 'bpf'", 2, "flows.pins: 'bpf' is not an absolute path"),
+        ("[timeouts]\ntcp_est = 7439", 2, "timeouts.tcp_est: must be at least 7440 seconds"),
+        ("[timeouts]\ntcp_trans = 0", 2, "timeouts.tcp_trans: must be at least 240 seconds"),
+        ("[timeouts]\ntcp_syn = 5.9", 2, "timeouts.tcp_syn: must be at least 6 seconds"),
+        ("tcp_est = 3", 1, r"it belongs in \[timeouts\]"),
         ("[ping]\ntimeout = 59", 2, "ping.timeout: must be at least 60 seconds"),
         ("[ping]\nrate = 0.5", 2, "ping.rate: must be at least 1, or 0 for no limit"),
         ("[ping]\nenabled = 1", 2, "1 is not true or false"),
@@ -429,6 +540,21 @@ def test_what_is_written_the_same_is_the_same() -> None:
         (f"\n{MAP}to_port = 80", 2, "map: to_port needs ports with exactly one port"),
         ("[maps]\nfile = 'maps'", 2, "not an absolute path"),
         # clashes
+        (
+            f"{MAP}[flows]\naddresses = ['198.51.100.9',\n'198.51.100.0/30']",
+            6,
+            r"flows.addresses: 198.51.100.0/30 is mapped \(faith.toml:1\); flows need addresses",
+        ),
+        (
+            "[[source]]\naddresses = ['198.51.100.8/30']\n[flows]\naddresses = ['198.51.100.9']",
+            4,
+            r"198.51.100.9 is in the \[\[source\]\] on line 2",
+        ),
+        (
+            "[dns]\npool = ['198.51.100.0/24']\n[flows]\naddresses = ['198.51.100.9']",
+            4,
+            r"198.51.100.9 is in the pool of \[dns\]",
+        ),
         (f"{MAP}\n{MAP}", 5, r"the same map is there already \(line 1\)"),
         (f"[[prefix]]\naddress = '2001:db8:a::'\n{MAP}", 3, "is under the prefix 2001:db8:a::/96"),
         ("", None, r"nothing to relay: a \[\[service\]\] or a \[\[map\]\] is needed"),
@@ -488,6 +614,23 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, octets: bytes | None, says: 
         file.write_bytes(octets)
     with pytest.raises(ConfigError, match=says):
         config.load(file)
+
+
+def test_check_shows_which_way_connections_are_to_go() -> None:
+    settings = read(
+        f"{SERVICE}path = 'kernel'\n[[service]]\nports = '20-22'\npath = 'auto'\n"
+        "[[service]]\nports = '8080'\nproxy = 'v1'\npath = 'auto'\n"
+        "[flows]\naddresses = ['198.51.100.9']"
+    )
+    lines = list(check.lines(settings))
+    assert lines[1:4] == [
+        "service  port 80, by the kernel path",
+        "service  ports 20-22, FTP on 21, by the kernel path where it can be had: 20,22",
+        "service  port 8080, told their clients by PROXY v1",
+    ]
+    assert "flows    65536 at most, from 1 address of their own, ports 1024-65535" in lines
+    shared = list(check.lines(read(f"{SERVICE}path = 'auto'")))
+    assert "flows    65536 at most, from the gateway's addresses, ports 61000-65535" in shared
 
 
 def test_check_shows_what_a_configuration_asks_for() -> None:

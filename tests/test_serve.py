@@ -13,6 +13,8 @@ from faith.cli import serve
 from faith.cli.serve import _parser, _settings
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.observe.records import Recording
+from faith.errors import ConfigError
+from faith.flow.flow_settings import FlowSettings
 from faith.kernel.process.capabilities import default_user
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -70,6 +72,31 @@ def test_the_ports_of_rsh_and_rlogin_go_by_name(
     found = settings(*arguments).relay
     assert (str(found.rsh), str(found.rlogin)) == (rsh, rlogin)
     assert found.reserved == found.rsh | found.rlogin
+
+
+def test_the_path_of_the_service() -> None:
+    assert settings("80").flows is None
+    found = settings("--path", "kernel", "--lifetime", "60", "--limit", "rate=9", "80,443")
+    assert found.kernel_ports == Ports([(80, 80), (443, 443)])
+    assert found.flows == FlowSettings(found.ports, rate=9, lifetime=60)
+    auto = settings("--path=auto", "20-22")
+    assert auto.auto_ports == Ports([(20, 20), (22, 22)])
+    assert auto.flows == FlowSettings(auto.auto_ports)
+    assert settings("--path=auto", "-p", "80").flows is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["ftp"], "because FTP takes the relay"),
+        (["--proxy=v1", "80"], "because PROXY takes the relay; leave proxy out"),
+        (["-p", "80"], "connections are to be made from ports below 1024"),
+        (["--via=redirect", "80"], "the steering method"),
+    ],
+)
+def test_what_the_kernel_path_does_not_go_with(arguments: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        settings("--path=kernel", *arguments)
 
 
 def test_all_ports_are_reserved_with_p() -> None:

@@ -7,6 +7,7 @@ from ipaddress import IPv6Network
 from typing import TYPE_CHECKING
 
 from faith.daemon.config.policy import Rules
+from faith.daemon.config.settings import AUTO, KERNEL
 from faith.kernel.netlink import routes
 from faith.relay.tcp.admission import NO_LIMITS
 from faith.translation.address import text4
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.records import Recording
     from faith.datagram.ping.ping_server import PingSettings
     from faith.dns.service import Settings as DnsSettings
+    from faith.flow.flow_settings import FlowSettings
     from faith.relay.tcp.admission import Limits
     from faith.translation.sources import Source
 
@@ -51,6 +53,8 @@ def lines(settings: Settings) -> Iterator[str]:
     )
     if settings.dns:
         yield f"dns      {_names(settings.dns)}"
+    if settings.flows:
+        yield f"flows    {_flows(settings.flows)}"
     if settings.ping:
         yield f"ping     {_ping(settings.ping)}"
     if settings.metrics:
@@ -70,6 +74,10 @@ def _service(service: Service) -> str:
         parts.append(f"told their clients by PROXY {service.proxy}")
     if service.dscp:
         parts.append("with their clients' DSCP")
+    if service.path == KERNEL:
+        parts.append("by the kernel path")
+    elif service.path == AUTO and service.kernel_ports:
+        parts.append(f"by the kernel path where it can be had: {service.kernel_ports}")
     return ", ".join(parts)
 
 
@@ -81,6 +89,13 @@ def _source(source: Source) -> str:
     absent = [text4(one) for one in source.absent(Networks(32, routes.local_ipv4()))]
     missing = f", not on this host now: {', '.join(absent)}" if absent else ""
     return f"{count} address{'es' * (count > 1)}{set_up}, {how} {clients}{missing}"
+
+
+def _flows(flows: FlowSettings) -> str:
+    own = len(flows.addresses)
+    source = f"{own} address{'es' * (own > 1)} of their own" if own else "the gateway's addresses"
+    ports = flows.address_ports if own else flows.shared_ports
+    return f"{flows.limit} at most, from {source}, ports {ports}"
 
 
 def _ping(ping: PingSettings) -> str:

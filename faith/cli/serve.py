@@ -7,14 +7,14 @@ import logging
 import os
 import socket
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import config, tried_files
+from faith.daemon.config import config, kernel_path_table, tried_files
 from faith.daemon.config.local_server import LocalServer
-from faith.daemon.config.settings import ALGS, Service, Settings
+from faith.daemon.config.settings import ALGS, PATHS, RELAY, KernelPath, Service, Settings
 from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS, Log, identifier, open_sink
@@ -136,8 +136,9 @@ def _settings(options: argparse.Namespace) -> Settings:
         alg=options.alg,
         local_server=_local_server(options.server),
         proxy=options.proxy,
+        path=options.path,
     )
-    return Settings(
+    settings = Settings(
         services=(service,),
         via=options.via,
         prefixes=tuple(Prefix.parse(text, options.layout) for text in options.prefix),
@@ -168,6 +169,12 @@ def _settings(options: argparse.Namespace) -> Settings:
             proxy_v1=service.introduced(V1),
             proxy_v2=service.introduced(V2),
         ),
+    )
+    ports = settings.kernel_ports | settings.auto_ports
+    if not ports:
+        return settings
+    return replace(
+        settings, kernel_path=KernelPath(kernel_path_table.flow_settings(ports, settings.relay))
     )
 
 
@@ -218,6 +225,13 @@ def _parser() -> argparse.ArgumentParser:
         help="reserve the prefix while this faithd runs (repeatable)",
     )
     add("--layout", choices=LAYOUTS, help="of the prefixes of -P; 32 to 64 bits need one")
+    add(
+        "--path",
+        choices=PATHS,
+        default=RELAY,
+        help="how connections go: relayed here, or as packets by the kernel; auto is kernel where"
+        " it can be had (%(default)s)",
+    )
     add("--via", choices=("auto", *METHODS), default="auto", help="steering method (%(default)s)")
     add(
         "--alg",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from faith.daemon.config.settings import KERNEL, RELAY
 from faith.kernel.bpf import bpf
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
@@ -70,6 +71,24 @@ def bpf_allowed() -> None:
         bpf.Map.create(bpf.MAP_ARRAY, "test", key=4, value=4, entries=1).close()
     except PermissionError:
         _do_without("the kernel grants no BPF here")
+
+
+@pytest.fixture(params=[RELAY, KERNEL])
+def path(request: pytest.FixtureRequest) -> str:
+    """How the sessions of a test go: it runs once for each."""
+    if request.param == KERNEL:
+        request.getfixturevalue("bpf_allowed")
+    return str(request.param)
+
+
+@pytest.fixture
+def pins(tmp_path: Path, real_root: None) -> Iterator[Path]:
+    """A directory that is a BPF file system, for what outlives a daemon."""
+    directory = tmp_path / "bpf"
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", directory], check=True)
+    yield directory
+    subprocess.run(["umount", directory], check=True)
 
 
 def _do_without(what: str) -> NoReturn:

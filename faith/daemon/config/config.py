@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 import socket
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import (
     address_pools,
     datagram_tables,
     dns_table,
+    kernel_path_table,
     map_file,
     static_map,
     tried_files,
@@ -29,7 +30,16 @@ from faith.daemon.config.readers import (
     text,
     whole,
 )
-from faith.daemon.config.settings import ALGS, Service, Settings, union
+from faith.daemon.config.settings import (
+    ALGS,
+    KERNEL,
+    PATHS,
+    REDIRECT,
+    RELAY,
+    Service,
+    Settings,
+    union,
+)
 from faith.daemon.config.tables import Document
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS
@@ -62,13 +72,17 @@ DRAIN_TIMEOUT = 30.0
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
     "prefix": ("address", "layout", "via"),
-    "service": ("ports", "alg", "server", "proxy", "encrypted_data", "dscp"),
+    "service": ("ports", "alg", "server", "proxy", "encrypted_data", "dscp", "path"),
     "map": ("v4", "v6", *static_map.OPTIONS),
     "maps": ("file", "source", "proxy", "ftp", "dscp"),
     "access": ("file", "rules"),
     "source": address_pools.KEYS,
     "limits": tuple(field.name for field in fields(Limits)),
-    "timeouts": ("connect", "idle", "half_closed", "lifetime", "drain", "lame_duck"),
+    "flows": kernel_path_table.KEYS,
+    "timeouts": (
+        *("connect", "idle", "half_closed", "lifetime", "drain", "lame_duck"),
+        *kernel_path_table.TIMEOUTS,
+    ),
     "dns": dns_table.KEYS,
     "udp": datagram_tables.UDP_KEYS,
     "ping": datagram_tables.PING_KEYS,
@@ -102,15 +116,39 @@ def read(toml: str, file: str) -> Settings:
     usual = RelaySettings()
     limits = _limits(document.table("limits"))
     length = limits.prefix_length
-    return Settings(
+    via = _via(tables)
+    _check_paths(document.tables("service"), services, via)
+    sources = address_pools.read(document.tables("source"))
+    relay = RelaySettings(
+        connect_timeout=timeouts.take("connect", seconds, usual.connect_timeout),
+        idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
+        half_closed_timeout=timeouts.take("half_closed", seconds, usual.half_closed_timeout),
+        lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
+        limits=limits,
+        ftp=union(service.ftp for service in services),
+        unencrypted_data=union(one.ftp for one in services if not one.encrypted_data),
+        rsh=union(service.rsh for service in services),
+        rlogin=union(service.rlogin for service in services),
+        proxy_v1=union(service.introduced(V1) for service in services),
+        proxy_v2=union(service.introduced(V2) for service in services),
+        dscp=union(service.ports for service in services if service.dscp),
+        v4_to_v6=V4ToV6Settings(
+            ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6.ftp),
+            source=maps.take("source", choice(SOURCES), usual.v4_to_v6.source),
+            proxy=maps.take("proxy", choice(VERSIONS), None),
+            dscp=maps.take("dscp", flag, usual.v4_to_v6.dscp),
+        ),
+    )
+    dns = dns_table.read(document.table("dns"), static, length) if "dns" in top else None
+    settings = Settings(
         services=services,
-        via=_via(tables),
+        via=via,
         prefixes=prefixes,
         access_file=access_file,
         access_rules=access_rules,
         maps=static,
         maps_file=file_of_maps,
-        sources=address_pools.read(document.tables("source")),
+        sources=sources,
         workers=top.take("workers", whole(1, dns_table.MOST_WORKERS), len(os.sched_getaffinity(0))),
         user=top.take("user", parsed(_user), default_user()),
         drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
@@ -119,32 +157,14 @@ def read(toml: str, file: str) -> Settings:
         control=top.take("control", path, path(CONTROL)),
         log=document.table("log").take("format", choice(FORMS), FORMS[0]),
         recording=_recording(document.table("log")),
-        relay=RelaySettings(
-            connect_timeout=timeouts.take("connect", seconds, usual.connect_timeout),
-            idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
-            half_closed_timeout=timeouts.take("half_closed", seconds, usual.half_closed_timeout),
-            lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
-            limits=limits,
-            ftp=union(service.ftp for service in services),
-            unencrypted_data=union(one.ftp for one in services if not one.encrypted_data),
-            rsh=union(service.rsh for service in services),
-            rlogin=union(service.rlogin for service in services),
-            proxy_v1=union(service.introduced(V1) for service in services),
-            proxy_v2=union(service.introduced(V2) for service in services),
-            dscp=union(service.ports for service in services if service.dscp),
-            v4_to_v6=V4ToV6Settings(
-                ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6.ftp),
-                source=maps.take("source", choice(SOURCES), usual.v4_to_v6.source),
-                proxy=maps.take("proxy", choice(VERSIONS), None),
-                dscp=maps.take("dscp", flag, usual.v4_to_v6.dscp),
-            ),
-        ),
+        relay=relay,
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
-        dns=dns_table.read(document.table("dns"), static, length) if "dns" in top else None,
+        dns=dns,
         ping=datagram_tables.ping(document.table("ping"), length) if "ping" in top else None,
         udp=datagram_tables.udp(document.table("udp"), length) if "udp" in top else None,
         dns_workers=document.table("dns").take("workers", whole(1, dns_table.MOST_WORKERS), 1),
     )
+    return replace(settings, kernel_path=kernel_path_table.read(document, settings))
 
 
 # -- prefixes and services ---------------------------------------------------------------------
@@ -224,7 +244,18 @@ def _service(table: Table) -> Service:
         raise table.fault(error.message, "proxy") from error
     if not encrypted_data and not service.ftp:
         raise table.fault("there is no port of FTP in this service", "encrypted_data")
-    return service
+    try:
+        return replace(service, path=table.take("path", choice(PATHS), RELAY))
+    except ConfigError as error:
+        raise table.fault(error.message, "path") from error
+
+
+def _check_paths(tables: list[Table], services: Iterable[Service], via: str) -> None:
+    """Raise ConfigError for a service of the kernel path that the steering keeps from it."""
+    for table, service in zip(tables, services, strict=True):
+        if via == "redirect" and service.path == KERNEL:
+            message = f"port {service.ports} cannot go by the kernel path: {REDIRECT}"
+            raise table.fault(message, "path")
 
 
 def _on(table: Table, key: str) -> str:

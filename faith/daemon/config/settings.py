@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faith.daemon.observe.log import FORMS
@@ -13,16 +14,17 @@ from faith.kernel.process.capabilities import default_user
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.ports import NO_PORTS, Ports
+from faith.translation.ranges import without
 from faith.translation.sources import NO_SOURCES, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from faith.daemon.config.local_server import LocalServer
     from faith.datagram.ping.ping_server import PingSettings
     from faith.datagram.udp.flows import UdpSettings
     from faith.dns.service import Settings as DnsSettings
+    from faith.flow.flow_settings import FlowSettings
     from faith.translation.prefix import Prefix
 
 ALGS = ("auto", "ftp", "rsh", "rlogin", "none")
@@ -30,6 +32,18 @@ ALGS = ("auto", "ftp", "rsh", "rlogin", "none")
 
 "auto" is FTP on FTP's port, and rsh or rlogin on theirs if the service is named so.
 """
+
+RELAY, KERNEL, AUTO = "relay", "kernel", "auto"
+PATHS = (RELAY, KERNEL, AUTO)
+"""How a connection goes: by the relay, by the kernel, or by the kernel where it can."""
+
+REDIRECT = 'the steering method "redirect" changes where its packets go'
+PRIVILEGED = "connections are to be made from ports below 1024"
+"""Why nothing goes by the kernel path."""
+
+_FTP, _RSH, _RLOGIN, _PROXY = "FTP", "rsh", "rlogin", "PROXY"
+PINS = Path("/sys/fs/bpf")
+"""Where Linux has the file system of BPF objects."""
 
 _USUAL = {"ftp": Ports([(21, 21)]), "rsh": Ports([(514, 514)]), "rlogin": Ports([(513, 513)])}
 _NAMES = {"rsh": {"shell", "cmd"}, "rlogin": {"login"}}  # the names in services(5)
@@ -42,7 +56,8 @@ class Service:
     *local_server* serves connections to the gateway's own addresses.  *proxy* is the version of the
     PROXY protocol that the servers of these ports expect, or None.  With *encrypted_data* a client
     may connect to all ports above 1023 of a server while it has encrypted FTP there.  With *dscp*
-    servers are connected with the DSCP of the client's connection.  Raises ConfigError.
+    servers are connected with the DSCP of the client's connection.  *path* is one of `PATHS`.
+    Raises ConfigError.
     """
 
     name: str
@@ -52,6 +67,7 @@ class Service:
     proxy: str | None = None
     encrypted_data: bool = True
     dscp: bool = False
+    path: str = RELAY
 
     def __post_init__(self) -> None:
         spoken = self.ftp | self.rsh
@@ -60,6 +76,30 @@ class Service:
                 f"port {spoken} is relayed as FTP or rsh, whose servers make connections to their"
                 ' client, so that they must not know another than us; with alg "none" they may'
             )
+        if self.path == KERNEL:
+            for ports, why in self.kept_by_relay():
+                remedy = (
+                    "leave proxy out"
+                    if why == _PROXY
+                    else 'make it a service of its own, or one with alg "none" if it is none'
+                )
+                raise ConfigError(
+                    f"port {ports} cannot go by the kernel path, because {why} takes the relay;"
+                    f' {remedy}, or choose the path "auto"'
+                )
+
+    def kept_by_relay(self) -> Iterator[tuple[Ports, str]]:
+        """Yield the ports that never go by the kernel path, and why not."""
+        spoken = {_FTP: self.ftp, _RSH: self.rsh, _RLOGIN: self.rlogin}
+        yield from ((ports, why) for why, ports in spoken.items() if ports)
+        if self.proxy:
+            yield self.ports, _PROXY
+
+    @property
+    def kernel_ports(self) -> Ports:
+        """The ports that can go by the kernel path, whether or not they are to."""
+        kept = union(ports for ports, _ in self.kept_by_relay())
+        return Ports(without(self.ports.ranges, kept.ranges))
 
     def introduced(self, version: str) -> Ports:
         """Return the ports whose servers expect that *version* of the PROXY protocol."""
@@ -89,6 +129,17 @@ class Service:
 
 
 @dataclass(frozen=True)
+class KernelPath:
+    """The settings of the kernel path: of its *flows*, and a directory for *pins*.
+
+    In that directory, of a BPF file system, maps and links outlive a daemon that is killed.
+    """
+
+    flows: FlowSettings
+    pins: Path = PINS
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings of one faithd; times in seconds.
 
@@ -97,7 +148,8 @@ class Settings:
     exists. *maps_file* is the file of those *maps* that ``faith map`` can change.  *metrics* is the
     admin listener's address and port.  Told to stop, the daemon is a *lame_duck* for so many
     seconds before it refuses connections, and sessions have *drain_timeout* after that.  *sources*
-    are the addresses that clients connect from where no rule names one.
+    are the addresses that clients connect from where no rule names one.  *kernel_path* is None
+    where all services are relayed.  Raises ConfigError.
     """
 
     services: tuple[Service, ...]
@@ -122,6 +174,40 @@ class Settings:
     dns_workers: int = 1
     ping: PingSettings | None = None
     udp: UdpSettings | None = None
+    kernel_path: KernelPath | None = None
+
+    def __post_init__(self) -> None:
+        if self.kernel_ports and (why := self._why_all_are_relayed()):
+            raise ConfigError(f"port {self.kernel_ports} cannot go by the kernel path: {why}")
+
+    @property
+    def flows(self) -> FlowSettings | None:
+        """The settings of flows; None where all services are relayed."""
+        return self.kernel_path.flows if self.kernel_path else None
+
+    @property
+    def kernel_ports(self) -> Ports:
+        """The ports that must go by the kernel path: without it the daemon does not start."""
+        return union(service.ports for service in self.services if service.path == KERNEL)
+
+    @property
+    def auto_ports(self) -> Ports:
+        """The ports that go by the kernel path where the host has it, and else by the relay."""
+        if self._why_all_are_relayed():
+            return NO_PORTS
+        return union(service.kernel_ports for service in self.services if service.path == AUTO)
+
+    def kept_by_relay(self) -> list[tuple[Ports, str]]:
+        """Return the ports of services with the path "auto" that are relayed anyhow, and why."""
+        auto = [service for service in self.services if service.path == AUTO]
+        if why := self._why_all_are_relayed():
+            return [(service.ports, why) for service in auto]
+        return [kept for service in auto for kept in service.kept_by_relay()]
+
+    def _why_all_are_relayed(self) -> str | None:
+        if self.via == "redirect":
+            return REDIRECT
+        return PRIVILEGED if self.relay.reserved_port else None
 
     @property
     def name(self) -> str:
