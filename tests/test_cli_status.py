@@ -10,7 +10,7 @@ import pytest
 from faith.cli import open_listeners, status
 from faith.cli.status import Status
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running
+from faith.daemon.host.discovery import FlowTableReport, Running, ServedPath
 from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
@@ -183,6 +183,42 @@ def test_nobody_serves(host: Host) -> None:
     host.faithds = []
     assert host.warnings() == [
         "no faithd is running: connections to the reserved prefixes are refused"
+    ]
+
+
+DROPPED = " 7,000 SYNs beyond the rates were dropped"
+
+
+@pytest.mark.parametrize(
+    ("report", "line"),
+    [
+        (
+            FlowTableReport(["eth0", "lo"], 3, 65536, 0, False),
+            "flows    3 of 65,536, on eth0, lo; they end with the daemon",
+        ),
+        (
+            FlowTableReport(["lo"], 1, 9, 7000, True),
+            "flows    1 of 9, on lo; they go on when it is killed;" + DROPPED,
+        ),
+    ],
+)
+def test_the_flows_of_a_faithd(host: Host, report: FlowTableReport, line: str) -> None:
+    host.faithds = [faithd(flows=report)]
+    assert line in list(status.read().lines())
+
+
+def test_the_paths_of_a_faithds_services(host: Host) -> None:
+    host.faithds = [
+        faithd(paths=[ServedPath("80,443", "kernel"), ServedPath("21", "relay", "FTP")]),
+        faithd(service="ssh", ports="22"),
+    ]
+    _, first, web, ftp, second, *_ = status.read().lines()
+    assert first.startswith("faithd   telnet")
+    assert (web, ftp) == ("path     80,443: kernel path", "path     21: relay path: FTP")
+    assert second.startswith("faithd   ssh")
+    assert json.loads(json.dumps(status.read().fields()))["faithds"][0]["paths"] == [
+        {"ports": "80,443", "path": "kernel", "reason": ""},
+        {"ports": "21", "path": "relay", "reason": "FTP"},
     ]
 
 

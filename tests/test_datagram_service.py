@@ -28,6 +28,9 @@ class Nobody:
     def tell(self, *message: Any) -> None:
         self.told += message
 
+    def able_in(self, number: int) -> Any:
+        """Nobody serves."""
+
     def retire(self) -> None:
         """Nobody is replaced."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import select
@@ -11,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Announcement, Running, running
+from faith.daemon.host.discovery import Announcement, FlowTableReport, Running, ServedPath, running
 from faith.daemon.process.loop import Loop
 
 if TYPE_CHECKING:
@@ -146,12 +148,46 @@ def test_nonsense_is_left_out() -> None:
     assert discovery._read('{"pid": 1}', 1) is None
 
 
+BEFORE = {
+    "pid": 7,
+    "service": "s",
+    "ports": "1",
+    "via": "route",
+    "workers": 1,
+    "started": 1,
+    "prefixes": [],
+    "sets_up": [],
+}
+"""The answer of a daemon from before anything was added."""
+
+
+def test_the_answers_of_other_versions_are_understood() -> None:
+    before = discovery._read(json.dumps(BEFORE), 7)
+    assert before
+    assert before.paths == []
+    later = {**BEFORE, "paths": [{"ports": "80", "path": "kernel", "age": 3}], "news": {}}
+    told = discovery._read(json.dumps(later), 7)
+    assert told
+    assert told.paths == [ServedPath("80", "kernel")]
+
+
+def test_the_kernel_path_comes_back_as_it_was_sent() -> None:
+    sent = replace(STATE, flows=FlowTableReport(["lo", "eth0"], 3, 65536, 7, True))
+    assert discovery._read(json.dumps(asdict(sent)), STATE.pid) == sent
+
+
+def test_paths_come_back_as_they_were_sent() -> None:
+    sent = replace(STATE, paths=[ServedPath("80", "kernel"), ServedPath("21", "relay", "FTP")])
+    assert discovery._read(json.dumps(asdict(sent)), sent.pid) == sent
+
+
+@pytest.mark.parametrize("paths", [3, [3], [{}], {"ports": 1}])
+def test_paths_of_no_known_form_are_nonsense(paths: object) -> None:
+    assert discovery._read(json.dumps({**BEFORE, "paths": paths}), 7) is None
+
+
 def test_a_process_of_another_pid_namespace_is_known_by_its_own_number() -> None:
-    told = discovery._read(
-        '{"pid": 7, "service": "s", "ports": "1", "via": "route", "workers": 1,'
-        ' "started": 1, "prefixes": [], "sets_up": []}',
-        0,
-    )
+    told = discovery._read(json.dumps(BEFORE), 0)
     assert told
     assert told.pid == 7
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.daemon.config.local_server import LocalServer
-from faith.daemon.config.settings import Service, Settings
+from faith.daemon.config.settings import KernelPath, Service, Settings
 from faith.daemon.reload import changed_for_good, check_way
 from faith.dns.options import Options
 from faith.dns.service import Settings as DnsSettings
 from faith.errors import ConfigError
+from faith.flow.flow_settings import FlowSettings
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 
@@ -33,6 +34,8 @@ SERVED = replace(TELNET, local_server=LocalServer("/bin/true", ("true",)))
         {"services": (Service("both", Ports([(23, 23), (80, 80)])),)},
         {"relay": RelaySettings(idle_timeout=3)},
         {"drain_timeout": 3.0},
+        {"services": (replace(HTTP, path="kernel"), TELNET)},
+        {"kernel_path": KernelPath(FlowSettings(Ports([(80, 80)])))},
         {"log": "json"},
         {"metrics": ("::1", 1)},
         {"access_rules": ""},

@@ -34,7 +34,7 @@ def read(path: Path | None) -> list[Session]:
     return order(found, "seconds")
 
 
-def _session(worker: int, fields: Any) -> Session:
+def _session(worker: str | int, fields: Any) -> Session:
     """Return a session of what *worker* has written, which is not trusted: it goes to a terminal.
 
     Raises LookupError, TypeError or ValueError for what is none.

@@ -18,7 +18,7 @@ from faith.kernel.sockets import tcp_sysctls
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from faith.daemon.host.discovery import Running
+    from faith.daemon.host.discovery import FlowTableReport, Running, ServedPath
     from faith.kernel.nft.guard import GuardState
     from faith.kernel.nft.translators import Translator
     from faith.translation.prefix import Prefix
@@ -72,7 +72,11 @@ class Status:
             yield "prefix   none is reserved (faith -e -p PREFIX reserves one)"
         if self.guard and self.guard.open_ports:
             yield f"open     {_open(self.guard)}"
-        yield from (f"faithd   {_serving(faithd)}" for faithd in self.faithds)
+        for faithd in self.faithds:
+            yield f"faithd   {_serving(faithd)}"
+            yield from (f"path     {_path(path)}" for path in faithd.paths)
+            if faithd.flows:
+                yield f"flows    {_flows(faithd.flows)}"
         yield from (f"warning  {warning}" for warning in self.warnings)
         yield from (f"unseen   {unseen}" for unseen in self.unseen)
         yield from (f"advice   {advice}" for advice in self.advice)
@@ -195,6 +199,19 @@ def _serving(faithd: Running) -> str:
         f"{service}, by {faithd.via}, {workers}, pid {faithd.pid}, for {since},"
         f" {sessions}{draining}"
     )
+
+
+def _path(path: ServedPath) -> str:
+    """Return how connections go, as ``80: kernel path`` or ``21: relay path: FTP``."""
+    return ": ".join(filter(None, (path.ports, f"{path.path} path", path.reason)))
+
+
+def _flows(flows: FlowTableReport) -> str:
+    """Return the state of the kernel path, as ``3 of 65,536, on lo, eth0; end with the daemon``."""
+    dropped = f"; {flows.dropped:,} SYNs beyond the rates were dropped" if flows.dropped else ""
+    life = "go on when it is killed" if flows.outlives else "end with the daemon"
+    where = ", ".join(flows.interfaces)
+    return f"{flows.open:,} of {flows.slots:,}, on {where}; they {life}{dropped}"
 
 
 def _duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
     from faith.daemon.services.interface import Service
+    from faith.daemon.services.kernel_path import KernelPath
     from faith.daemon.services.relaying import Relaying
     from faith.daemon.upgrade.upgrades import Upgrades
 
@@ -29,6 +30,7 @@ REPORT = 5.0
 EXTENSION = 30.0
 """Seconds for which each of them keeps systemd from killing the daemon."""
 _LOOK = 0.01
+_LOOK_AT_FLOWS = 0.1
 
 
 class Phase(Enum):
@@ -49,18 +51,21 @@ class Shutdown:
         self,
         loop: Loop,
         relaying: Relaying,
+        kernel_path: KernelPath,
         services: Collection[Service],
         upgrades: Upgrades,
         metric_areas: MetricAreas,
     ) -> None:
         self._loop = loop
         self._relaying = relaying
+        self._kernel_path = kernel_path
         self._services = services
         self._upgrades = upgrades
         self._metric_areas = metric_areas
         self._condition = metric_areas.condition
         self._seconds: float | None = None
         self._for_good = False
+        self._waits = True  # for sessions and flows to end by themselves
         self._next: Callable[[], None] = _nothing
         self._reports: Callable[[], None] = _nothing
         self.phase = Phase.SERVING
@@ -124,6 +129,7 @@ class Shutdown:
         self._condition.lame_duck(on=False)
         self._condition.drain()
         self._limit()
+        self._kernel_path.drain()
         self._relaying.drain()
 
     def _limit(self) -> None:
@@ -142,6 +148,7 @@ class Shutdown:
             raise FaithError("it is being stopped, which cannot be taken back")
         if self.phase is Phase.DRAINING:
             self._relaying.resume()
+            self._kernel_path.resume()
         self._next()
         self._reports()
         self._condition.lame_duck(on=False)
@@ -154,9 +161,18 @@ class Shutdown:
         if self.phase is Phase.LAME_DUCK:
             self._drain()
         self._next()
-        self._for_good = True
+        self._for_good, self._waits = True, False
         self._relaying.stop()
         self._next = self._loop.later(GRACE, self.end)
+
+    def relaying_has_ended(self) -> None:
+        """End with the last flow of the kernel path: the last relayed session has ended."""
+        if self.phase is not Phase.DRAINING:
+            return
+        if self._waits and self._kernel_path.has_open_flows:
+            self._loop.later(_LOOK_AT_FLOWS, self.relaying_has_ended)
+        else:
+            self.end()
 
     def end(self) -> None:
         """Have all processes end, which record what is left; those that do not are killed."""

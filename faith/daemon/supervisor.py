@@ -33,11 +33,13 @@ from faith.daemon.process.daemonize import pid_file
 from faith.daemon.process.loop import Loop
 from faith.daemon.reload import Reload, Reloads
 from faith.daemon.services.interface import countdown
+from faith.daemon.services.kernel_path import KernelPath
 from faith.daemon.services.liveness import Liveness
 from faith.daemon.services.map_commands import MapCommands
 from faith.daemon.services.relaying import Relaying, RelayingEvents
 from faith.daemon.services.running_policy import RunningPolicy
 from faith.daemon.services.service_list import other_services
+from faith.daemon.services.session_queries import SessionQueries
 from faith.daemon.shutdown import Shutdown
 from faith.daemon.upgrade.upgrades import Upgrades
 from faith.errors import FaithError
@@ -98,6 +100,7 @@ class Supervisor:
             settings.workers, inherited["numbers"] if inherited else ()
         )
         self._leases = AddressLeases()
+        self._session_queries = SessionQueries(self._loop)
         known = self._metric_areas, self._passed, self._leases
         self._upgrades = Upgrades(self._loop, inherited, self._left)
         self._relaying = Relaying(
@@ -106,11 +109,22 @@ class Supervisor:
             *known,
             self._keep_only,
             log_handler,
-            RelayingEvents(handed_over=self._upgrades.handed_over, ended=self._end),
+            self._session_queries,
+            RelayingEvents(
+                handed_over=self._upgrades.handed_over,
+                ended=self._end,
+            ),
         )
         # Relaying is the last: it accepts as soon as it has started, and may refuse a policy.
         others = other_services(self._loop, *known, self._keep_only)
-        self._services: dict[str, Service] = {**others, "relaying": self._relaying}
+        self._kernel_path = KernelPath(
+            self._loop, self._metric_areas, self._leases, self._keep_only, self._session_queries
+        )
+        self._services: dict[str, Service] = {
+            **others,
+            "flows": self._kernel_path,
+            "relaying": self._relaying,
+        }
         self._policy = RunningPolicy(self._apply_policy, self._relaying.mapped_networks.probe)
         self._reservations = HeldPrefixes([capabilities.user_number(settings.user)])
         self._liveness = Liveness(self._loop, self._services.values(), self._metric_areas.condition)
@@ -118,7 +132,7 @@ class Supervisor:
             self._loop,
             self._reservations,
             self._metric_areas.condition,
-            (self._relaying.mapped_networks.look,),
+            (self._relaying.mapped_networks.look, self._kernel_path.look),
         )
         self._reloads = Reloads(self._reload, self._metric_areas.condition, self._tell_systemd)
         self._control: Control | None = None
@@ -126,7 +140,12 @@ class Supervisor:
         condition.started(self._upgrades.started)
         services = self._services.values()
         self._shutdown = Shutdown(
-            self._loop, self._relaying, services, self._upgrades, self._metric_areas
+            self._loop,
+            self._relaying,
+            self._kernel_path,
+            services,
+            self._upgrades,
+            self._metric_areas,
         )
 
     def run(self) -> None:
@@ -248,6 +267,7 @@ class Supervisor:
         self._background.detach()
         self._metric_areas.only_read()
         self._relaying.only_read()
+        self._kernel_path.unmap()
         close_others([self._log, *kept])
 
     def _handle_sigchld(self) -> None:
@@ -350,8 +370,8 @@ class Supervisor:
     def _commands(self) -> dict[str, Callable[[Request], None]]:
         return {
             "status": lambda request: request.answer(**asdict(self._state())),
-            "sessions": self._relaying.session_queries.tell,
-            "kill": self._relaying.session_queries.kill,
+            "sessions": self._session_queries.tell,
+            "kill": self._session_queries.kill,
             "reload": self._answer_reload,
             "drain": self._answer_drain,
             "undrain": self._answer_undrain,
@@ -378,9 +398,12 @@ class Supervisor:
             failed=self._upgrades.failures,
             late=self._liveness.late,
             absent=self._policy.inputs.absent,
+            paths=self._kernel_path.paths(),
+            flows=self._kernel_path.report(),
             log_lines_lost=self._metric_areas.lost_log_lines(),
             warnings=[
                 *self._metric_areas.warnings(),
+                *self._kernel_path.warnings(),
                 *self._relaying.conflicts.warnings(),
                 *self._shutdown.warnings(),
             ],
@@ -397,8 +420,8 @@ class Supervisor:
         self._shutdown.stop(self._settings.drain_timeout, self._settings.lame_duck)
 
     def _end(self) -> None:
-        """The last session has ended."""
-        self._shutdown.end()
+        """The last relayed session has ended."""
+        self._shutdown.relaying_has_ended()
 
     def _answer_drain(self, request: Request) -> None:
         """Let the sessions end, in their own time or in that of the configuration."""

@@ -17,10 +17,10 @@ import socket
 import struct
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from faith.daemon.process.channel import JsonChannel, from_memory, in_memory
 from faith.kernel.descriptor import Descriptor
@@ -41,7 +41,36 @@ PAUSE = 1.0
 _AT_ONCE = 16
 """Connections that are answered in one turn of the supervisor's loop."""
 
+T = TypeVar("T", "Running", "ServedPath", "FlowTableReport")
+
 log = logging.getLogger("faith.supervisor")
+
+
+@dataclass(frozen=True)
+class ServedPath:
+    """The *path*, "kernel" or "relay", that connections to *ports* (as text) go by.
+
+    *reason* says why it is not the kernel path that was asked for, or is "".
+    """
+
+    ports: str
+    path: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FlowTableReport:
+    """The kernel path at a moment: flows translated at *interfaces*, *open* of at most *slots*.
+
+    *dropped* are SYNs beyond the rates, since the program was loaded.  With *outlives*, flows go on
+    when the daemon is killed.
+    """
+
+    interfaces: list[str]
+    open: int
+    slots: int
+    dropped: int
+    outlives: bool
 
 
 @dataclass(frozen=True)
@@ -75,6 +104,10 @@ class Running:
     """Log lines that could not be written or kept."""
     warnings: list[str] = field(default_factory=list)
     """The obstacles that its processes meet, a sentence each."""
+    paths: list[ServedPath] = field(default_factory=list)
+    """The paths of its services; empty where all are relayed because nothing else was asked for."""
+    flows: FlowTableReport | None = None
+    """The kernel path, where it is set up."""
 
     @property
     def served(self) -> Ports:
@@ -290,6 +323,14 @@ def _read(text: str, pid: int) -> Running | None:
     """Parse the answer *text* of the process *pid* (0: known to another PID namespace only)."""
     try:
         told = json.loads(text)
-        return Running(**{**told, "pid": pid or told["pid"]})
-    except (ValueError, TypeError, KeyError):
+        paths = [_known(ServedPath, path) for path in told.get("paths", ())]
+        flows = _known(FlowTableReport, told["flows"]) if told.get("flows") else None
+        return _known(Running, {**told, "pid": pid or told["pid"], "paths": paths, "flows": flows})
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _known(kind: type[T], told: dict[str, Any]) -> T:
+    """Return *kind* with those of its fields that were *told*; a later version may tell more."""
+    names = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in told.items() if name in names})

@@ -10,6 +10,7 @@ from faith.daemon.observe.log import count_in
 from faith.datagram.ping import ping_counters
 from faith.datagram.udp import udp_counters
 from faith.dns import dns_counters
+from faith.flow import flow_counters
 from faith.kernel.shared.old_counters import OldCounters
 from faith.kernel.shared.shared_counters import Area
 from faith.relay.tcp import relay_counters
@@ -25,7 +26,7 @@ NAME_SERVERS = 64
 
 
 class MetricAreas:
-    """The slots of *workers*, of name servers, of ping and UDP, and of the supervisor.
+    """The slots of *workers*, of name servers, of ping, UDP, flows, and of the supervisor.
 
     One shared-memory slot per process; a replacement continues its predecessor's counters.  The
     counters in the `state` *left* by the predecessor daemon process are added as well: its children
@@ -34,18 +35,19 @@ class MetricAreas:
 
     def __init__(self, workers: int, left: Sequence[Mapping[str, Any]] = ()) -> None:
         self._workers = workers
-        self._ping, self._udp = workers + NAME_SERVERS, workers + NAME_SERVERS + 1
+        self._ping, self._udp, self._flows = (workers + NAME_SERVERS + n for n in range(3))
         layouts = (
             relay_counters.LAYOUT,
             dns_counters.LAYOUT,
             ping_counters.LAYOUT,
             udp_counters.LAYOUT,
+            flow_counters.LAYOUT,
             health.LAYOUT,
             log_counters.LAYOUT,
         )
         several = [OldCounters(one, layouts) for one in left]
         self._old = several.pop() if several else None
-        self.area = Area(layouts, workers + NAME_SERVERS + 3, self._old)
+        self.area = Area(layouts, workers + NAME_SERVERS + 4, self._old)
         """The whole memory, for readers."""
         self.condition = RelayHealth(self.area.slab(self.area.places - 1, health.LAYOUT))
         for old in several:
@@ -70,6 +72,10 @@ class MetricAreas:
         """Return the counters of the one process that relays UDP."""
         return udp_counters.UdpCounters(self.area.slab(self._udp, udp_counters.LAYOUT))
 
+    def flows(self) -> flow_counters.FlowCounters:
+        """Return the counters of the one process that decides about flows."""
+        return flow_counters.FlowCounters(self.area.slab(self._flows, flow_counters.LAYOUT))
+
     # -- in a forked process: from then on it can write its own slot, and no others --------------
 
     def enter_worker(self, number: int) -> None:
@@ -87,6 +93,10 @@ class MetricAreas:
     def enter_udp(self) -> None:
         """Become the process that relays UDP."""
         self._enter(self._udp)
+
+    def enter_flows(self) -> None:
+        """Become the process that decides about flows."""
+        self._enter(self._flows)
 
     def _enter(self, place: int) -> None:
         self.area.enter(place)
@@ -106,10 +116,15 @@ class MetricAreas:
         return self._workers + number % NAME_SERVERS
 
     def open_sessions(self) -> int:
-        """Return the number of open sessions of all workers."""
-        return self.area.total(
+        """Return the number of open sessions of all workers, and of open flows."""
+        relayed = self.area.total(
             relay_counters.LAYOUT, relay_counters.LAYOUT.start(relay_counters.OPEN)
         )
+        return relayed + self.open_flows()
+
+    def open_flows(self) -> int:
+        """Return the number of open flows of the kernel path."""
+        return self.area.total(flow_counters.LAYOUT, flow_counters.LAYOUT.start(flow_counters.OPEN))
 
     def lost_log_lines(self) -> int:
         """Return the number of log lines that all processes have lost."""

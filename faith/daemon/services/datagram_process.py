@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
     from collections.abc import Callable
 
-    from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.process.messages import Order, ProcessChannel
     from faith.daemon.process.worker_handover import Part
     from faith.translation.destination import LeaseLookup, Policy
 
@@ -78,8 +78,13 @@ def work(task: Task, channel: ProcessChannel) -> None:
     The process drops its privileges here, for good.  Raises FaithError if it cannot serve.
     """
     confine_child(task.user, connects=False)
+    run(DatagramProcess, task, channel)
+
+
+def run(kind: type[DatagramProcess], task: Task, channel: ProcessChannel) -> None:
+    """Serve in a process of that *kind*, which is confined already."""
     loop = uvloop.new_event_loop()
-    process = DatagramProcess(loop, task, channel)
+    process = kind(loop, task, channel)
     channel.send(Ready())
     loop.run_forever()
     process.end()
@@ -100,17 +105,21 @@ class DatagramProcess:
         self._child = Child(
             loop,
             channel,
-            {
-                Serve: lambda order, _: self._serve_later(),
-                Take: self._receive_handover,
-                Give: self._give,
-                Stop: lambda order, _: loop.stop(),
-            },
-            loop.stop,
+            self.handlers(),
+            self._abandoned,
             {POLICY: self._apply_policy, SETTINGS: self._apply_settings},
         )
         if task.serves:
             self._server.serve()
+
+    def handlers(self) -> dict[type[Order], Callable[[Any, list[int]], None]]:
+        """Return what handles each order that it takes."""
+        return {
+            Serve: lambda order, _: self._serve_later(),
+            Take: self._receive_handover,
+            Give: self._give,
+            Stop: lambda order, _: self._loop.stop(),
+        }
 
     def close(self) -> None:
         """Receive no more orders."""
@@ -119,6 +128,10 @@ class DatagramProcess:
     def end(self) -> None:
         """Record what is left."""
         self._server.end()
+
+    def _abandoned(self) -> None:
+        """Stop: the supervisor is gone."""
+        self._loop.stop()
 
     def _apply_policy(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         known = self._server.policy.maps if is_change else NO_MAPS

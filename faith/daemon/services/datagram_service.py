@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from faith.daemon.config import carried
@@ -15,17 +16,23 @@ from faith.errors import FaithError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from collections.abc import Iterable, Mapping
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.address_leases import AddressLeases
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.process.messages import ProcessChannel, Report
+    from faith.daemon.process.worker_pool import Handler
     from faith.daemon.services.datagram_process import Server
     from faith.daemon.services.interface import Leave
+    from faith.daemon.upgrade.draining import DrainingWorkers
+    from faith.kernel.descriptor import Source
     from faith.translation.destination import LeaseLookup, Policy
 
 log = logging.getLogger("faith.supervisor")
+
+NO_HANDLERS: Mapping[type[Report], Handler] = MappingProxyType({})
 
 
 class KernelResources(Protocol):
@@ -75,10 +82,9 @@ class DatagramGroup(ProcessGroup):
     """The process that serves *protocol* by *settings*, and its *resources*.
 
     *leave* is called in that process, with what it keeps of this one's, and *leases* looks up the
-    leases of the pool.  If it *waits*, it reads nothing before `serve`.
+    leases of the pool.  If it *waits*, it reads nothing before `serve`.  *handlers* handle what it
+    sends besides what every process sends.
     """
-
-    hands_over = True
 
     def __init__(
         self,
@@ -91,6 +97,7 @@ class DatagramGroup(ProcessGroup):
         leave: Leave,
         *,
         waits: bool = False,
+        handlers: Mapping[type[Report], Handler] = NO_HANDLERS,
     ) -> None:
         self._protocol = protocol
         self._resources = resources
@@ -101,7 +108,11 @@ class DatagramGroup(ProcessGroup):
         self._waits = waits
         self._policy: PolicyInputs | None = None
         carried.decoder(protocol.settings)
-        super().__init__(WorkerPool(loop, self._work, {}, protocol.name))
+        super().__init__(WorkerPool(loop, self._work, handlers, protocol.name))
+
+    def relieve(self, others: DrainingWorkers) -> None:
+        """Have the process of the predecessor process hand over, and end."""
+        others.hand_over(self.pool.able_in)
 
     def serve(self) -> None:
         """Have the process read what comes."""
@@ -125,7 +136,7 @@ class DatagramGroup(ProcessGroup):
 
     def apply_settings(self, settings: Settings) -> None:
         """Have the process apply its part of *settings*."""
-        wanted = self._settings = self._protocol.wanted(settings)
+        wanted = self._settings = self._wanted(settings)
         self.pool.desire(SETTINGS, cache(lambda: carried.dumps(wanted)))
 
     def state(self) -> Any:
@@ -141,13 +152,26 @@ class DatagramGroup(ProcessGroup):
         assert self._policy
         sockets = self._resources.sockets()
         protocol.enter()
-        self._leave([channel, *sockets])
+        self._leave([channel, *self._kept()])
 
         def make(loop: AbstractEventLoop, policy: Policy) -> Server:
             return protocol.server(loop, policy, sockets, settings)
 
         known = self._policy, self._leases
-        work(Task(make, protocol.settings, *known, self._user, not self._waits), channel)
+        self._run(Task(make, protocol.settings, *known, self._user, not self._waits), channel)
+
+    def _wanted(self, settings: Settings) -> Any:
+        """Return the settings of the process."""
+        return self._protocol.wanted(settings)
+
+    def _kept(self) -> Iterable[Source]:
+        """Return what the process keeps of the descriptors of this one."""
+        kept: Iterable[Source] = self._resources.sockets()
+        return kept
+
+    def _run(self, task: Task, channel: ProcessChannel) -> None:
+        """In the process: serve until the supervisor says otherwise or is gone."""
+        work(task, channel)
 
 
 def datagram_service(

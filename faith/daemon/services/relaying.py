@@ -19,7 +19,6 @@ from faith.daemon.services.ftp_data import DataConnections
 from faith.daemon.services.listener_shares import ListenerShares
 from faith.daemon.services.local_service import LocalService
 from faith.daemon.services.prefix_steering import PrefixSteering
-from faith.daemon.services.session_queries import SessionQueries
 from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.process.peer import Worker
     from faith.daemon.services.interface import Leave, Refuse, Then
+    from faith.daemon.services.session_queries import SessionQueries
     from faith.kernel.steering import Steering
     from faith.translation.prefix import Prefix
 
@@ -70,7 +70,8 @@ class Relaying:
     """The workers, also those of the predecessor process, and what leads connections to them.
 
     Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
-    with what it keeps of the supervisor's; *log_handler* gets its messages.
+    with what it keeps of the supervisor's; *log_handler* gets its messages, and *session_queries*
+    asks it about its sessions.
     """
 
     steering: Steering
@@ -85,6 +86,7 @@ class Relaying:
         leases: AddressLeases,
         leave: Leave,
         log_handler: Log,
+        session_queries: SessionQueries,
         events: RelayingEvents,
     ) -> None:
         self._settings = settings
@@ -104,11 +106,11 @@ class Relaying:
             settings, Admission(settings.relay.limits, self._tables, settings.workers)
         )
         handlers = {**self._data.handlers, **self.local_service.handlers}
-        self.session_queries = SessionQueries(loop, lambda: self.pool.workers)
+        self._session_queries = session_queries
         self.pool = WorkerPool(
             loop,
             self._work,
-            {**handlers, **self.session_queries.handlers},
+            {**handlers, **session_queries.handlers},
             events=PoolEvents(
                 serving=self._workers_changed,
                 late=self._late_changed,
@@ -116,6 +118,7 @@ class Relaying:
                 empty=self._ended,
             ),
         )
+        session_queries.add(lambda: self.pool.workers)
         self._prefix_steering = PrefixSteering(loop, self.pool, self._steer_to)
         self._shares = ListenerShares(self.pool, settings.workers, self._listeners)
         self.conflicts = AddressConflicts(loop)
@@ -374,7 +377,7 @@ class Relaying:
         self._tables.clear(worker.number)
         self._workers_changed()
         self._data.forget(worker)
-        self.session_queries.gone(worker)
+        self._session_queries.gone(worker)
 
     def _late_changed(self) -> None:
         self._shares.share()

@@ -26,9 +26,6 @@ class ProcessGroup:
     concerns, and for which nothing is held.
     """
 
-    hands_over = False
-    """True if processes of the predecessor process hand over to these, instead of ending."""
-
     def __init__(self, pool: WorkerPool, workers: int = 1) -> None:
         self.pool = pool
         self._workers = workers
@@ -43,6 +40,10 @@ class ProcessGroup:
     def is_as(self, inherited: Any) -> bool:
         """Return whether it is sure to come up if the group whose `state` is *inherited* did."""
         return True
+
+    def relieve(self, others: DrainingWorkers) -> None:
+        """Have the processes of the predecessor process, *others*, end."""
+        others.pool.tell(Stop())
 
     def serve(self) -> None:
         """Have the processes serve, where they wait for the end of the predecessor process."""
@@ -139,12 +140,11 @@ class RollingRestart(Generic[S]):
 
     def serve(self) -> None:
         """Serve in place of the processes of the predecessor process: these hand over, or end."""
-        if self._now and self._now.hands_over:
-            self._draining.hand_over(self._now.pool.able_in)
+        if self._now:
+            self._now.relieve(self._draining)
+            self._now.serve()
         else:
             self._draining.pool.tell(Stop())
-        if self._now:
-            self._now.serve()
 
     def apply_policy(self, policy: PolicyInputs) -> None:
         """Apply another policy."""

@@ -1,4 +1,4 @@
-"""The sessions of all workers, told one by one, and ended one by one."""
+"""The sessions of all processes that have some, told one by one, and ended one by one."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ PATIENCE = 5.0
 @dataclass
 class _Question:
     request: Request
-    asked: set[int]
-    """Processes that have not answered yet."""
+    asked: dict[int, str]
+    """The names of the processes that have not answered yet, by number."""
 
 
 class SessionQueries:
-    """Asks the *workers* of the moment; `handlers` are for their answers.
+    """Asks the workers of the moment of each pool that was added; `handlers` are for their answers.
 
     A session is called ``WORKER-SERIAL``, the serial in hexadecimal: ``2-1f3``.
     """
 
-    def __init__(self, loop: Loop, workers: Callable[[], list[Worker]]) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._workers = workers
+        self._pools: list[tuple[str, Callable[[], list[Worker]]]] = []
         self._numbers = itertools.count()
         self._questions: dict[int, _Question] = {}
         self.handlers: dict[type[Report], Handler] = {
@@ -46,19 +46,30 @@ class SessionQueries:
             Killed: self._receive_killed,
         }
 
+    def add(self, workers: Callable[[], list[Worker]], letter: str = "") -> None:
+        """Ask these *workers* too; their names are their numbers, behind a *letter*."""
+        self._pools.append((letter, workers))
+
     def tell(self, request: Request) -> None:
         """Answer *request* by a file of sessions for each worker, JSON lines, as they come."""
         self._ask(request, self._workers(), Sessions)
 
+    def _workers(self) -> dict[str, Worker]:
+        return {
+            f"{letter}{worker.number + 1}": worker
+            for letter, workers in self._pools
+            for worker in workers()
+        }
+
     def kill(self, request: Request) -> None:
         """End the session that *request* names, with resets to both sides."""
-        worker, _, serial = str(request.words.get("session")).partition("-")
+        name, _, serial = str(request.words.get("session")).partition("-")
         try:
-            place, wanted = int(worker), int(serial, 16)
+            wanted = int(serial, 16)
         except ValueError:
             request.fail("a session is called WORKER-SERIAL, such as 2-1f3")
             return
-        workers = [worker for worker in self._workers() if worker.number == place - 1]
+        workers = {one: worker for one, worker in self._workers().items() if one == name}
         self._ask(request, workers, lambda number: Kill(number, wanted))
 
     def gone(self, worker: Worker) -> None:
@@ -73,7 +84,7 @@ class SessionQueries:
         if not question or not descriptors:  # else it was lost: the worker "does not answer"
             return
         check_file(descriptors[0])
-        question.request.tell({"worker": worker.number + 1}, descriptors)
+        question.request.tell({"worker": question.asked[worker.pid]}, descriptors)
         self._answered(message.question, worker)
 
     def _receive_killed(self, worker: Worker, message: Killed, descriptors: list[int]) -> None:
@@ -87,10 +98,13 @@ class SessionQueries:
         question = self._questions.get(number)
         return question if question and worker.pid in question.asked else None
 
-    def _ask(self, request: Request, workers: list[Worker], order: Callable[[int], Order]) -> None:
+    def _ask(
+        self, request: Request, workers: dict[str, Worker], order: Callable[[int], Order]
+    ) -> None:
         number = next(self._numbers)
-        self._questions[number] = _Question(request, {worker.pid for worker in workers})
-        for worker in workers:
+        asked = {worker.pid: name for name, worker in workers.items()}
+        self._questions[number] = _Question(request, asked)
+        for worker in workers.values():
             worker.send(order(number))
         self._loop.later(PATIENCE, partial(self._end, number))
         if not workers:
@@ -99,7 +113,7 @@ class SessionQueries:
     def _answered(self, number: int, worker: Worker) -> None:
         question = self._questions.get(number)
         if question:
-            question.asked.discard(worker.pid)
+            question.asked.pop(worker.pid, None)
             if not question.asked:
                 self._end(number)
 

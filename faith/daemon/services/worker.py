@@ -281,7 +281,12 @@ class RelayProcess:
         self._requests.answered()
 
     def _list_sessions(self, order: Sessions) -> None:
-        SessionDump(self._loop, self._relay, partial(self._tell_sessions, order.question))
+        relay, now = self._relay, self._loop.time
+        fields = (
+            None if one.end else {**one.fields(now()), "stage": relay.stage(one)}
+            for one in relay.sessions()
+        )
+        SessionDump(self._loop, fields, partial(self._tell_sessions, order.question))
 
     def _tell_sessions(self, question: int, file: int) -> None:
         with suppress(OSError):  # whoever asks will ask again
