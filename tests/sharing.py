@@ -14,6 +14,8 @@ TOGETHER = {"tests/netns/test_lab.py": "tests/netns/test_demo.py"}
 HEAVY = "heavy"
 LOADS = (
     "tests/netns/test_abuse.py",
+    "tests/netns/test_kernel_path_floods.py",
+    "tests/netns/test_kernel_path_stress.py",
     "tests/netns/test_siege.py",
     "tests/netns/test_soak.py",
     "tests/netns/test_upgrade_load.py",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import math
 import random
 import socket
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -184,6 +186,10 @@ class Case:
     server: Side
     port: int = 0
     """The client's."""
+    source_port: int = 0
+    """The one that the server sees."""
+    connected: float = math.inf
+    """When the client was, by the monotonic clock."""
 
     @classmethod
     def request(cls, chance: random.Random) -> Case:
@@ -255,6 +261,7 @@ class Abuse:
                     raise ConnectionAbortedError(f"the client has said {number!r} and no more")
                 number += piece
             case = self.cases[int.from_bytes(number, "big")]
+            case.source_port = sock.getpeername()[1]
             await loop.sock_sendall(sock, b"!")
             await live(sock, case.server)
 
@@ -265,7 +272,7 @@ class Abuse:
         sock.setblocking(False)
         with sock:
             await loop.sock_connect(sock, (self.way.address, self.way.port))
-            case.port = sock.getsockname()[1]
+            case.port, case.connected = sock.getsockname()[1], time.monotonic()
             try:
                 await loop.sock_sendall(sock, number.to_bytes(4, "big"))
                 assert await loop.sock_recv(sock, 1) == b"!"

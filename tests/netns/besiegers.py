@@ -15,12 +15,12 @@ from faith.cli import control_client
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V4, GATEWAY_V6, PREFIX
 from tests.faithd import ENVIRONMENT
-from tests.netns import load
+from tests.netns import abuse, load
 from tests.netns.crowd import Actor
 from tests.netns.endurance import CHANGES, ECHO, FAITH_TOML, HOST, MAPPED, halt, sessions_of
-from tests.netns.footprint import Footprint
+from tests.netns.footprint import FLOWS, Footprint
 from tests.netns.held_state import FAITH, HeldState
-from tests.netns.outcomes import Death
+from tests.netns.outcomes import Death, without_a_route, without_a_source
 from tests.netns.service import answers
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ PATIENCE = 60
 READS, PAUSES = 6.0, 4.0
 """Seconds for which the journal is read, and for which it is not."""
 SUPERVISOR = "supervisor"
-KINDS = {
+KINDS: dict[str, tuple[str, ...]] = {
     "UDP": ("datagrams",),
     "ping": ("pings",),
     "name server": ("questions",),
@@ -54,10 +54,15 @@ OTHER = "2001:db8:ffff:ffff::/96"
 """A prefix that comes and goes; IPv4 clients are mapped into the first, which stays."""
 COMES, GOES = "2001:db8:6::5", "192.0.2.150"
 """A client, and its first source address, which comes and goes."""
+FROM_POOL = "sessions from a pool"
+"""What they are called."""
 MAPPED_TOO = "192.0.2.109"
 """A mapped address that comes and goes."""
 PUBLISHED, CONTAINER = 8080, 9999
 """A port of the gateway's, and where Docker-like rules lead whoever connects to it."""
+NO_FLOWS: frozenset[int] = frozenset()
+FLOW_PORTS = frozenset((abuse.PORT, load.PORT, ECHO, PUBLISHED))
+"""Ports that clients of the prefix go to, by the kernel path in a siege of it."""
 TOML = (
     FAITH_TOML.replace("sample = 1000", "starts = true")
     .replace("forward =", f'prefix = ["{PREFIX}"]\nforward =')
@@ -76,11 +81,19 @@ DOCKER = "".join(
 
 
 class Killer(Actor):
-    """Kills a process every few seconds; *calm* is held where the supervisor is one."""
+    """Kills a process every few seconds; *calm* is held where the supervisor is one.
 
-    def __init__(self, unit: Managed, tally: Tally, calm: threading.Lock, seed: int) -> None:
+    With *flows* by the kernel path, these outlive every process.
+    """
+
+    def __init__(
+        self, unit: Managed, tally: Tally, calm: threading.Lock, seed: int, *, flows: bool
+    ) -> None:
         super().__init__()
         self.killed: Counter[str] = Counter()
+        self.kinds = KINDS | ({FLOWS: ()} if flows else {})
+        """What is killed by turns, and what of its clients' is lost then, besides its sessions."""
+        self._spared = FLOW_PORTS if flows else NO_FLOWS
         self._lab = unit.lab
         self._unit = unit
         self._tally = tally
@@ -93,7 +106,7 @@ class Killer(Actor):
         while not self._over.wait(max(0.0, due - time.monotonic())):
             due = time.monotonic() + EVERY
             if not left:
-                left = [*KINDS]
+                left = [*self.kinds]
                 self._chance.shuffle(left)
                 left.insert(0, SUPERVISOR)  # it is the last
             self._kill(left.pop())
@@ -101,23 +114,25 @@ class Killer(Actor):
     def _kill(self, name: str) -> None:
         if name == SUPERVISOR:
             with self._calm:
-                death = Death(0, kinds=("",))
-                self._unit.kill(lambda: self._note(death))
+                death = Death(time.monotonic(), kinds=("",), spared=self._spared)
+                self._tally.deaths.append(death)
+                self._unit.kill(lambda pids: self._note(death, pids))
                 death.until = time.monotonic()
         else:
             self._kill_child(name)
         self.killed[name] += 1
 
-    def _note(self, death: Death) -> None:
-        death.at = time.monotonic()
-        self._tally.deaths.append(death)
+    def _note(self, death: Death, pids: list[int]) -> None:
+        death.ports = frozenset().union(*(sessions_of(self._lab, pid) for pid in pids))
+        death.killed = time.monotonic()
 
     def _kill_child(self, name: str) -> None:
         before = self._processes()
-        pid, kinds = before[name], KINDS[name]
+        pid, kinds = before[name], self.kinds[name]
+        since = time.monotonic()
         halt(pid)
-        death = Death(0, sessions_of(self._lab, pid), kinds)
-        self._note(death)
+        death = Death(since, sessions_of(self._lab, pid), kinds, time.monotonic())
+        self._tally.deaths.append(death)
         os.kill(pid, signal.SIGKILL)
 
         def replaced() -> bool:
@@ -136,7 +151,7 @@ class Killer(Actor):
 
     def _served(self, death: Death) -> bool:
         return any(
-            one.what.startswith(death.kinds) and one.begun > death.at and not one.error
+            one.what.startswith(death.kinds) and one.begun > death.killed and not one.error
             for one in reversed(self._tally.outcomes[-1000:])
         )
 
@@ -164,17 +179,28 @@ class Host(Actor):
     """
 
     def __init__(
-        self, unit: Managed, journal: Journal, echo: Echo, calm: threading.Lock, seed: int
+        self,
+        unit: Managed,
+        tally: Tally,
+        journal: Journal,
+        echo: Echo,
+        calm: threading.Lock,
+        seed: int,
+        text: str,
+        *,
+        flows: bool,
     ) -> None:
         super().__init__()
         self.steps: Counter[str] = Counter()
         self._lab = unit.lab
         self._unit = unit
+        self._tally = tally
         self._by = journal.by
         self._echo = echo
         self._calm = calm
         self._chance = random.Random(seed)
-        self._state = HeldState({PREFIX}, {MAPPED})
+        self._text = text
+        self._state = HeldState({PREFIX}, {MAPPED}, flows=flows)
 
     def _work(self) -> None:
         some = self.reload, self.other_prefix, self.source, self.map
@@ -206,14 +232,14 @@ class Host(Actor):
 
     def reload(self) -> None:
         """The file has something else, or a mistake."""
-        self._reload(TOML + self._chance.choice(CHANGES))
+        self._reload(self._text + self._chance.choice(CHANGES))
 
     def other_prefix(self) -> None:
         """One more prefix comes, and goes."""
-        self._reload(f'{TOML}[[prefix]]\naddress = "{OTHER}"\n')
+        self._reload(f'{self._text}[[prefix]]\naddress = "{OTHER}"\n')
         self._state.prefixes = {PREFIX, OTHER}
         self.check("a prefix that comes")
-        self._reload(TOML)
+        self._reload(self._text)
         self._state.prefixes = {PREFIX}
 
     def _reload(self, text: str) -> None:
@@ -222,17 +248,20 @@ class Host(Actor):
         done = self._faith("reload", check=False)
         assert (done.returncode != 0) is mistaken, done.stdout + done.stderr
         if mistaken:  # nobody may start by it
-            self._unit.write(TOML)
+            self._unit.write(self._text)
             self._faith("reload")
 
     def source(self) -> None:
         """A source address goes, and comes back: its client has another meanwhile."""
         address = f"{GOES}/32", "dev", "to-server"
+        gap = without_a_source(FROM_POOL, time.monotonic())
+        self._tally.gaps.append(gap)
         self._lab.gateway.run(["ip", "address", "delete", *address])
         wait_until(lambda: self._absent() == [GOES], PATIENCE, "it being told to be absent")
         seen = len(self._echo.peers)
         for _ in range(3):
             self._connected(self._lab.client, (self._lab.mapped(), ECHO), COMES).close()
+        gap.until = time.monotonic()
         meanwhile = {*self._echo.peers[seen:]}
         self._lab.gateway.run(["ip", "address", "add", *address])
         assert meanwhile == {GATEWAY_V4}
@@ -261,7 +290,8 @@ class Host(Actor):
 
         def answered() -> bool:
             with contextlib.suppress(OSError), contextlib.ExitStack() as undo:
-                sock = client.call(socket.create_connection, to, 5, (source, 0))
+                with client.inside():
+                    sock = socket.create_connection(to, 5, (source, 0))
                 undo.callback(sock.close)
                 if answers(sock):
                     undo.pop_all()
@@ -290,7 +320,11 @@ class Host(Actor):
     def route(self) -> None:
         """Somebody deletes the route of the prefix."""
         route = "local", PREFIX, "dev", "lo", "table", "local"
+        gap = without_a_route(time.monotonic())
+        self._tally.gaps.append(gap)
         self._lab.gateway.run(["ip", "-6", "route", "del", *route])
+        self.check("a route that is gone")
+        gap.until = time.monotonic()
 
     def _nft(self, script: str) -> None:
         self._lab.gateway.run(["nft", "-f", "-"], stdin=script)

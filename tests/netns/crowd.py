@@ -54,7 +54,7 @@ class Visits(abuse.Abuse):
         self._rate = rate
         self._what = what
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._begun: list[tuple[abuse.Case, float, float]] = []
+        self._begun: list[tuple[abuse.Case, Outcome]] = []
 
     async def run_for(self, seconds: float) -> None:
         """Have them begin for so long, and wait for the last to end."""
@@ -69,8 +69,8 @@ class Visits(abuse.Abuse):
                     clients.create_task(self._visit(len(self.cases) - 1))
                     await asyncio.sleep(1 / self._rate)  # time: the rate of clients
             accepting.cancel()
-        for case, *times in self._begun:
-            self._tally.outcomes.append(self._judged(case, *times))
+        for case, outcome in self._begun:
+            self._tally.outcomes.append(self._judged(case, outcome))
 
     async def accept(self, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
@@ -84,20 +84,28 @@ class Visits(abuse.Abuse):
             await super().server(sock)
 
     async def _visit(self, number: int) -> None:
-        begun = time.monotonic()
-        with contextlib.suppress(OSError, AssertionError):
+        outcome = Outcome(self._what, time.monotonic())
+        try:
             await self.client(number)
-        self._begun.append((self.cases[number], begun, time.monotonic()))
+        except (OSError, AssertionError) as error:
+            outcome.error = error
+        outcome.ended = time.monotonic()
+        self._begun.append((self.cases[number], outcome))
         self._room.release()
 
-    def _judged(self, case: abuse.Case, begun: float, ended: float) -> Outcome:
-        what = "reset on purpose" if case.must_be_reset else self._what
-        outcome = Outcome(what, begun, (case.port, self.way.port), ended)
+    def _judged(self, case: abuse.Case, outcome: Outcome) -> Outcome:
+        """Return *outcome* when the server's side has ended, too."""
+        if case.must_be_reset:
+            outcome.what = "reset on purpose"
+        if case.port:
+            outcome.ports, outcome.connected = (case.port, self.way.port), case.connected
+        if case.source_port:
+            outcome.onward = self.way.port, case.source_port
         try:
             case.check()
         except AssertionError as error:
-            error.add_note(str(case))
-            outcome.error = error
+            outcome.error = outcome.error or error
+            outcome.error.add_note(str(case))
         return outcome
 
 
@@ -138,7 +146,7 @@ class Stays:
     ) -> None:
         kind = self._load.kinds[number % len(self._load.kinds)]
         ports = client.getsockname()[1], way.port
-        outcome = Outcome("sessions that stayed", time.monotonic(), ports)
+        outcome = Outcome("sessions that stayed", now := time.monotonic(), ports, connected=now)
         self.there[way] += 1
         with client, server:
             try:

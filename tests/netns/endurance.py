@@ -33,6 +33,8 @@ HOST, MAPPED = "fd00:6::77", "192.0.2.102"
 
 It is the client's host, which prefers its other address when it connects: that of no map.
 """
+ENDED = "faith_sessions_total", "faith_flows_ended_total"
+"""What counts sessions of either path that have ended."""
 ZONE = f"""{EXAMPLE}www 1 IN A {SERVER}
 """
 FAITH_TOML = f"""
@@ -43,6 +45,7 @@ address = "{PREFIX}"
 ports = "ftp"
 [[service]]
 ports = "{abuse.PORT},{SILENT_PORT},{load.PORT},{ECHO}"
+path = "%s"
 [limits]
 sessions = 5000
 sessions_per_client = 5000
@@ -61,6 +64,7 @@ listen = "[::1]:9064"
 [log]
 sample = 1000
 """
+"""To be completed by the path of all services that may have either."""
 CLIENTS = "2001:db8:6::/48", f"{HOST}/128", "::ffff:192.0.2.0/120"
 CHANGES = (
     "",
@@ -97,6 +101,11 @@ def flowing(lab: ThreeHosts) -> Iterator[list[Flow]]:
         for flow in flows:
             stack.enter_context(flow.line.sock)
         yield flows
+
+
+def is_over(told: dict[str, float]) -> bool:
+    """Return whether no session is open, by either path."""
+    return told["faith_sessions_open"] == told["faith_flows"] == 0
 
 
 def ways(lab: ThreeHosts) -> tuple[Way, Way]:

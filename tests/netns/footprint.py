@@ -24,6 +24,8 @@ _INODE = 9
 """Its column in all of them."""
 _LISTENING = "0A"
 _TO_NAMES = ":0035"
+FLOWS = "flows"
+"""The name of the process that decides about them, the only child with BPF maps."""
 _OF_PORT = {53: "name server", 9064: "metrics"}
 """Which process listens there and nowhere else."""
 
@@ -107,6 +109,8 @@ class Footprint:
         for pid in self._faithd.workers:
             held = sockets(pid)
             name = next((role for role, inodes in roles if held & inodes), "")
+            if any("bpf-map" in one for one in descriptors(pid)):
+                name = FLOWS
             if not name:
                 workers += 1
                 name = f"worker {workers}"

@@ -34,7 +34,7 @@ class Gateway(Faithd):
         self.write(text)
         words = "--config", str(self.file)
         super().__init__(lab.gateway, directory / "log", *words, by=by, **environment)
-        self.wait_said("serving")
+        self.wait_said("serving", seconds=20)
 
     def write(self, text: str) -> None:
         """Have *text* in the file, with a control socket if it names none."""
@@ -56,13 +56,11 @@ class Gateway(Faithd):
 def metrics(lab: ThreeHosts) -> dict[str, float]:
     """The numbers at :9064, by names with their labels: ``faith_sessions_total{end="closed"}``."""
 
-    def read() -> bytes:
-        with socket.create_connection(("::1", 9064), timeout=10) as sock:
-            sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-            with sock.makefile("rb") as answer:
-                return answer.read()
-
-    _, _, text = lab.gateway.call(read).decode().partition("\r\n\r\n")
+    with lab.gateway.inside():  # and not by its thread, which others wait for meanwhile
+        sock = socket.create_connection(("::1", 9064), timeout=10)
+    with sock, sock.makefile("rb") as answer:
+        sock.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        _, _, text = answer.read().decode().partition("\r\n\r\n")
     pairs = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {name: float(number) for name, _, number in pairs}
 

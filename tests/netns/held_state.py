@@ -20,6 +20,9 @@ GUARD = {"guard", "reserved", "senders", "sent"}
 """The chains of the guard of prefixes."""
 BEFORE_NAT = {"untranslated_prerouting", "untranslated_output"}
 """Those that it has besides where others translate addresses."""
+OF_FLOWS, FALLEN = "ip faith_flows", {"fallen", "untracked"}
+"""The table that guards the addresses of flows, and its chains."""
+INTERFACES = {"lo", "to-client", "to-server"}
 _NOT_OURS = "no IPv4 route to the world", "log line"
 """Warnings of the lab itself, and of lines that a killed process took along."""
 _ROUTE = re.compile(r"local (\S+) dev lo proto (70|71) .*metric (\d+)")
@@ -27,11 +30,15 @@ _ROUTE = re.compile(r"local (\S+) dev lo proto (70|71) .*metric (\d+)")
 
 @dataclass
 class HeldState:
-    """What there is to be: *prefixes* and mapped addresses, and whether others *translate*."""
+    """What there is to be: *prefixes* and mapped addresses, and whether others *translate*.
+
+    With *flows* by the kernel path it has tables of its own, and its program is at every interface.
+    """
 
     prefixes: set[str]
     mapped: set[str]
     translated: bool = False
+    flows: bool = False
 
     def differences(self, lab: ThreeHosts, supervisor: int, by: Sequence[str]) -> list[str]:
         """Say where the kernel, and ``faith status`` run *by* a command prefix, differ from it."""
@@ -56,6 +63,9 @@ class HeldState:
             for one in status["faithds"]
             if one["late"] or one["workers"] != 2 or {*one["prefixes"]} != self.prefixes
         ]
+        for one in status["faithds"] if self.flows else ():
+            if {*one["flows"]["interfaces"]} != INTERFACES or not one["flows"]["outlives"]:
+                said.append(f"status: flows {one['flows']}")
         ours = (one for one in status["warnings"] if not any(word in one for word in _NOT_OURS))
         return [*said, *(f"status: warning: {one}" for one in ours), *status["unseen"]]
 
@@ -69,8 +79,11 @@ class HeldState:
         ours = {name.partition(" #")[0]: text for name, text in tables.items() if "faith" in name}
         said = []
         owned = {f"{family} faith-{supervisor}-ping" for family in ("ip", "ip6")}
-        if strange := ours.keys() - owned - {"ip faith", "ip6 faith"}:
+        tables_of_flows = {OF_FLOWS, "ip6 faith-flows"} if self.flows else set()
+        if strange := ours.keys() - owned - {"ip faith", "ip6 faith"} ^ tables_of_flows:
             said.append(f"tables: {strange}")
+        if self.flows and not {*re.findall(r"chain (\w+) \{", ours.get(OF_FLOWS, ""))} >= FALLEN:
+            said.append(f"{OF_FLOWS}: {ours.get(OF_FLOWS)}")
         for table, name, expected in (
             ("ip6 faith", "prefixes", self.prefixes),
             (f"ip6 faith-{supervisor}-ping", "prefixes", self.prefixes),

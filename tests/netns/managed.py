@@ -80,10 +80,10 @@ class Managed:
             assert faithd.process.poll() is None, faithd.said
         return faithd
 
-    def kill(self, about_to: Callable[[], object]) -> None:
+    def kill(self, about_to: Callable[[list[int]], object]) -> None:
         """Kill the supervisor as all stand still, then all that it leaves, and start it again.
 
-        *about_to* is called when nothing changes any more.
+        *about_to* is called with the processes when nothing changes any more.
         """
         named = Footprint(self.lab, self).processes()
         pids = [pid for name, pid in named.items() if name != "metrics"]
@@ -91,7 +91,7 @@ class Managed:
         for pid in pids:
             halt(pid)
         self.lives.append(metrics(self.lab))
-        about_to()
+        about_to(pids)
         self.process.kill()
         self.process.wait(START)
         for pid, descriptor in open_ones.items():

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.daemon.config.settings import KERNEL, RELAY
 from faith.daemon.host import discovery
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
 from faith.kernel.process import capabilities, oom_score
 from faith.lab import wait_until
-from faith.lab.topology import PREFIX, SERVER
+from faith.lab.topology import GATEWAY_V4, PREFIX, SERVER
 from faith.translation.prefix import Prefix
 from tests.faithd import ENVIRONMENT, FAITHD
 from tests.netns.gateway import Gateway
@@ -38,6 +39,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("all_descriptors", "ech
 
 CLIENTS = int(os.environ.get("FAITH_FAULTS_CLIENTS", "400"))
 """In a flood: docs/faults.rst has the figures of 10,000."""
+FLOWS = min(CLIENTS, 4500)
+"""Those of the kernel path: an address that is shared has 4,536 ports for each of a server."""
 SLOW = int(os.environ.get("FAITH_FAULTS_SLOW", "20"))
 """Clients that do not read."""
 BLACK_HOLE = "192.0.2.99"
@@ -89,16 +92,19 @@ def adjustment(pid: int | str) -> int:
 
 
 @pytest.mark.usefixtures("real_root")
-def test_the_kernel_ends_workers_before_the_supervisor(lab: ThreeHosts, tmp_path: Path) -> None:
+def test_the_kernel_ends_workers_before_the_supervisor(
+    lab: ThreeHosts, tmp_path: Path, path: str
+) -> None:
     inherited = adjustment("self")
     gateway = Gateway(
         lab,
         tmp_path,
         f'workers = 2\n[metrics]\nlisten = "::1"\n[[prefix]]\naddress = "{PREFIX}"\n'
-        f'[[service]]\nports = "{PORT}"\n[udp]\n[ping]\n[dns]\nlisten = ["::1:5353"]\n',
+        f'[[service]]\nports = "{PORT}"\npath = "{path}"\n'
+        '[udp]\n[ping]\n[dns]\nlisten = ["::1:5353"]\n',
     )
     try:
-        assert len(gateway.workers) == 6
+        assert len(gateway.workers) == 6 + (path == KERNEL)
         assert {adjustment(pid) for pid in gateway.workers} == {inherited + oom_score.CHILD}
         may_lower = "CAP_SYS_RESOURCE" in capabilities.effective()
         lowered = oom_score.SUPERVISOR if may_lower and not inherited else inherited
@@ -133,41 +139,82 @@ def test_a_flood_of_connections_to_a_black_hole_is_cut_at_the_deadline(
     assert relays(lab)
 
 
+@pytest.mark.usefixtures("bpf_allowed")
+def test_a_flood_of_first_packets_to_a_black_hole_ends_in_time(
+    lab: ThreeHosts, tmp_path: Path
+) -> None:
+    """By the kernel path nobody is connected, and a client that has gone sends no second one."""
+    dig_black_hole(lab)
+    faithd = Gateway(
+        lab,
+        tmp_path,
+        f'workers = 2\n[[prefix]]\naddress = "{PREFIX}"\n'
+        f'[[service]]\nports = "{PORT}"\npath = "kernel"\n[log]\nrefusals = 0\n'
+        f"[timeouts]\ntcp_syn = {6 + FLOWS // 500}\n[flows]\nhalf_open = {2 * FLOWS}\n",
+    )
+    before = rss(faithd)
+    flood = [begin(lab, lab.mapped(BLACK_HOLE)) for _ in range(FLOWS)]
+    wait_until(lambda: open_sessions(lab) == FLOWS, 5, "all of them being there at once")
+    growth = (rss(faithd) - before) / FLOWS
+    assert relays(lab), "others are served meanwhile"
+    print(f"{FLOWS} half-open flows: {growth:.0f} bytes of the daemon's each")
+    assert growth < 16_000
+    for session in flood:
+        session.close()
+    faithd.wait_said("end=timeout", FLOWS, seconds=30)
+    wait_until(lambda: open_sessions(lab) == 0, 5, "none being counted")
+    assert relays(lab)
+    assert faithd.stop() == 0
+
+
+def begin(lab: ThreeHosts, address: str) -> socket.socket:
+    """A connection of the client's that is not made yet."""
+    sock = lab.client.call(socket.socket, socket.AF_INET6)
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        sock.connect((address, PORT))
+    return sock
+
+
 @pytest.mark.usefixtures("reserved")
 def test_a_flood_of_idle_sessions_costs_little_and_leaves_nothing(
-    lab: ThreeHosts, start: Start, fork: Fork
+    lab: ThreeHosts, start: Start, fork: Fork, path: str
 ) -> None:
-    faithd = start(f"{PORT},9999")
+    faithd = start("--path", path, f"{PORT},9999")
+    clients = CLIENTS if path == RELAY else FLOWS
     idle, before = at_rest(faithd), rss(faithd)
     with lab.server.call(lambda: socket.create_server((SERVER, 9999), backlog=4096)) as listener:
-        holding = fork(lambda report: hold(listener, report))
+        holding = fork(lambda report: hold(listener, clients, report))
     with contextlib.ExitStack() as stack:
-        for _ in range(CLIENTS):
+        for _ in range(clients):
             stack.enter_context(connect(lab, port=9999))
-        assert holding.report() == CLIENTS
+        assert holding.report() == clients
         assert relays(lab), "others are served meanwhile"
-        growth = (rss(faithd) - before) / CLIENTS
-        print(f"{CLIENTS} idle sessions: {growth:.0f} bytes of the daemon's each")
+        growth = (rss(faithd) - before) / clients
+        print(f"{clients} idle sessions: {growth:.0f} bytes of the daemon's each")
         assert growth < 16_000
     holding.kill()
+    wait_until(lambda: open_sessions(lab) == 0, 10, "the end of all")
     wait_until(lambda: open_descriptors(faithd) == idle, 10, "every descriptor given back")
     assert relays(lab)
 
 
-def hold(listener: socket.socket, report: Report) -> None:
+def hold(listener: socket.socket, clients: int, report: Report) -> None:
     """Have the server's ends in a process of its own: one may not have those of both sides."""
-    sessions = [listener.accept() for _ in range(CLIENTS)]
+    sessions = [listener.accept() for _ in range(clients)]
     report(len(sessions))
     signal.pause()
 
 
 @pytest.mark.usefixtures("reserved")
-def test_slow_readers_hold_no_memory_of_the_daemons(lab: ThreeHosts, start: Start) -> None:
+def test_slow_readers_hold_no_memory_of_the_daemons(
+    lab: ThreeHosts, start: Start, path: str
+) -> None:
     """What they leave unread waits in pipes and sockets, which the kernel bounds, or unsent."""
     for host in (lab.client, lab.gateway, lab.server):
         for buffer in ("rmem", "wmem"):
             host.sysctl(f"net.ipv4.tcp_{buffer}", f"4096 65536 {BUFFER}")
-    faithd = start("9999")
+    faithd = start("--path", path, "9999")
     with lab.server.call(socket.create_server, (SERVER, 9999)) as listener:
         before = rss(faithd)
         slow, sending = [], []
@@ -203,8 +250,8 @@ def pour(sockets: list[socket.socket]) -> list[int]:
 
 
 @pytest.mark.usefixtures("reserved")
-def test_a_storm_of_resets_leaves_nothing_behind(lab: ThreeHosts, start: Start) -> None:
-    faithd = start("--record-refusals", "1", str(PORT))
+def test_a_storm_of_resets_leaves_nothing_behind(lab: ThreeHosts, start: Start, path: str) -> None:
+    faithd = start("--path", path, "--record-refusals", "1", str(PORT))
     idle = at_rest(faithd)
     with connect(lab) as bystander:
         for number in range(CLIENTS):
@@ -214,6 +261,7 @@ def test_a_storm_of_resets_leaves_nothing_behind(lab: ThreeHosts, start: Start) 
             session.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             session.close()
         assert answers(bystander)
+        wait_until(lambda: open_sessions(lab) == 1, 10, "the end of all others")
     wait_until(lambda: open_descriptors(faithd) == idle, 10, "every descriptor given back")
     assert relays(lab)
 
@@ -222,9 +270,10 @@ def test_a_storm_of_resets_leaves_nothing_behind(lab: ThreeHosts, start: Start) 
 
 
 @pytest.mark.usefixtures("reserved")
-def test_a_log_without_room_costs_messages_and_nothing_else(lab: ThreeHosts) -> None:
+def test_a_log_without_room_costs_messages_and_nothing_else(lab: ThreeHosts, path: str) -> None:
+    words = [*FAITHD, "-F", "--path", path, str(PORT)]
     with open("/dev/full", "wb") as full:
-        faithd = lab.gateway.popen([*FAITHD, "-F", str(PORT)], stderr=full, env=ENVIRONMENT)
+        faithd = lab.gateway.popen(words, stderr=full, env=ENVIRONMENT)
     lab.gateway.wait_listening(PORT)
     for _ in range(20):
         assert relays(lab)
@@ -233,15 +282,14 @@ def test_a_log_without_room_costs_messages_and_nothing_else(lab: ThreeHosts) -> 
 
 
 @pytest.mark.usefixtures("reserved")
-def test_a_clock_that_jumps_moves_no_limit(
-    lab: ThreeHosts, start: Start, need: Callable[[str], str]
-) -> None:
+def test_a_clock_that_jumps_moves_no_limit(lab: ThreeHosts, start: Start) -> None:
     """Limits are measured on the monotonic clock: only the records have the day's time."""
     source = Path(routes.__file__).parents[2]
     users = [
-        path.name
-        for path in (*source.glob("relay/**/*.py"), *source.glob("daemon/**/*.py"))
-        if "time.time()" in path.read_text()
+        file.name
+        for part in ("relay", "flow", "daemon")
+        for file in source.glob(f"{part}/**/*.py")
+        if "time.time()" in file.read_text()
     ]
     assert set(users) == {
         "datagram_sinks.py",
@@ -252,9 +300,10 @@ def test_a_clock_that_jumps_moves_no_limit(
         "relay.py",
         "session.py",
         "stderr_sink.py",
+        "tcp_flow_records.py",
         "upgrades.py",
     }
-    start("--idle-timeout", "2", str(PORT))
+    start("--idle-timeout", "2", str(PORT))  # that of a flow is more than two hours
     with connect(lab) as session:
         assert answers(session)
         session.settimeout(5)
@@ -265,12 +314,17 @@ def test_a_clock_that_jumps_moves_no_limit(
 # -- others, at the kernel's tables ---------------------------------------------------------------
 
 
-def test_a_route_that_somebody_deletes_is_put_back(lab: ThreeHosts, start: Start) -> None:
-    faithd = start("-P", PREFIX, str(PORT))
-    assert relays(lab)
-    lab.gateway.run(["ip", "-6", "route", "del", "local", PREFIX, "dev", "lo", "table", "local"])
-    faithd.wait_said(f"the route of {PREFIX} was deleted by another program; reserved it again")
-    wait_until(lambda: relays_now(lab), 5, "relaying as before")
+def test_a_route_that_somebody_deletes_is_put_back(
+    lab: ThreeHosts, start: Start, path: str
+) -> None:
+    faithd = start("-P", PREFIX, "--path", path, str(PORT))
+    with connect(lab) as session:
+        assert answers(session)
+        route = ["local", PREFIX, "dev", "lo", "table", "local"]
+        lab.gateway.run(["ip", "-6", "route", "del", *route])
+        faithd.wait_said(f"the route of {PREFIX} was deleted by another program; reserved it again")
+        wait_until(lambda: relays_now(lab), 5, "relaying as before")
+        assert answers(session), "what was there goes on"
     assert faithd.stop() == 0
     assert not list(lab.gateway.call(routes.reserved))
 
@@ -283,9 +337,11 @@ def kill(faithd: Faithd) -> None:
     wait_until(lambda: not any(map(alive, workers)), 10, "the end of the workers")
 
 
-def test_a_daemon_that_was_killed_is_succeeded_in_its_prefix(lab: ThreeHosts, start: Start) -> None:
-    kill(start("-P", PREFIX, str(PORT)))
-    again = start("-P", PREFIX, str(PORT))
+def test_a_daemon_that_was_killed_is_succeeded_in_its_prefix(
+    lab: ThreeHosts, start: Start, path: str
+) -> None:
+    kill(start("-P", PREFIX, "--path", path, str(PORT)))
+    again = start("-P", PREFIX, "--path", path, str(PORT))
     lab.gateway.run(["ip", "-6", "route", "del", "local", PREFIX, "dev", "lo", "table", "local"])
     again.wait_said(f"the route of {PREFIX} was deleted by another program; reserved it again")
     wait_until(lambda: relays_now(lab), 5, "relaying as before")
@@ -295,12 +351,12 @@ def test_a_daemon_that_was_killed_is_succeeded_in_its_prefix(lab: ThreeHosts, st
 
 
 def test_a_prefix_that_a_killed_daemon_left_goes_when_its_successor_has_another(
-    lab: ThreeHosts, start: Start
+    lab: ThreeHosts, start: Start, path: str
 ) -> None:
     other, by_hand = "2001:db8:fffe::/96", "2001:db8:fffd::/96"
     lab.gateway.call(routes.reserve, Prefix.parse(by_hand))
-    kill(start("-P", other, str(PORT)))
-    faithd = start("-P", PREFIX, str(PORT))
+    kill(start("-P", other, "--path", path, str(PORT)))
+    faithd = start("-P", PREFIX, "--path", path, str(PORT))
     faithd.wait_said(f"released the prefixes of a faithd that was killed: {other}")
     left = {str(prefix) for prefix in lab.gateway.call(routes.reserved)}
     assert left == {PREFIX, by_hand}, "what faith -e has reserved stays"
@@ -310,9 +366,9 @@ def test_a_prefix_that_a_killed_daemon_left_goes_when_its_successor_has_another(
 
 
 def test_a_daemon_that_starts_takes_nothing_from_one_that_runs(
-    lab: ThreeHosts, start: Start
+    lab: ThreeHosts, start: Start, path: str
 ) -> None:
-    first = start("-P", PREFIX, str(PORT))
+    first = start("-P", PREFIX, "--path", path, str(PORT))
     second = start("-P", "2001:db8:fffe::/96", str(PORT + 1))
     assert second.stop() == 0
     assert relays(lab)
@@ -320,17 +376,28 @@ def test_a_daemon_that_starts_takes_nothing_from_one_that_runs(
     assert lab.gateway.call(routes.reserved) == []
 
 
-@pytest.mark.parametrize("via", ["route", "tproxy", "redirect"])
+@pytest.mark.parametrize(
+    ("path", "via"),
+    [(RELAY, "route"), (RELAY, "tproxy"), (RELAY, "redirect"), (KERNEL, "route")],
+    indirect=["path"],
+)
 def test_a_flushed_ruleset_is_put_back(
-    lab: ThreeHosts, start: Start, need: Callable[[str], str], via: str
+    lab: ThreeHosts, start: Start, need: Callable[[str], str], path: str, via: str
 ) -> None:
-    faithd = start("-P", PREFIX, "--via", via, str(PORT))
-    lab.gateway.run([need("nft"), "flush", "ruleset"])
-    assert not lab.gateway.call(guard.inspect).present
-    faithd.wait_said("the guard of the prefixes was changed by another program; restored it")
-    state = lab.gateway.call(guard.inspect)
-    assert state.intact
-    assert state.covers(Prefix.parse(PREFIX))
+    faithd = start("-P", PREFIX, "--path", path, "--via", via, str(PORT))
+    with connect(lab) as session:
+        assert answers(session)
+        lab.gateway.run([need("nft"), "flush", "ruleset"])
+        assert not lab.gateway.call(guard.inspect).present
+        faithd.wait_said("the guard of the prefixes was changed by another program; restored it")
+        if path == KERNEL:
+            faithd.wait_said("the guard of the flows was changed by another program; restored it")
+            flows = lab.gateway.run([need("nft"), "list", "table", "ip", "faith_flows"]).stdout
+            assert GATEWAY_V4 in flows
+        state = lab.gateway.call(guard.inspect)
+        assert state.intact
+        assert state.covers(Prefix.parse(PREFIX))
+        assert answers(session), "what was there goes on"
     assert relays(lab)
     with lab.gateway.call(lambda: socket.create_server(("::", 80), family=socket.AF_INET6)):
         assert refuses(lab, 80), "a bystander is guarded again"

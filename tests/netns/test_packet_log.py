@@ -117,3 +117,15 @@ def test_the_missing_right_is_named_and_nothing_stays_open() -> None:
     with pytest.raises(PermissionNeeded, match="CAP_NET_ADMIN"):
         without_capabilities(PacketLog.create)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_queue_that_was_full_is_no_error(packets: PacketLog) -> None:
+    """Loops stop looking at a descriptor that has one."""
+    with logging(packets):
+        send(*[b"x" * 60000] * 200)
+        watch = select.poll()
+        watch.register(packets, select.POLLIN)
+        assert watch.poll(0) == [(packets.fileno(), select.POLLIN)]
+        assert 0 < len(payloads(packets, 200)) < 200
+        send(b"y")
+        assert payloads(packets) == [b"y"]

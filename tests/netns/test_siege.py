@@ -1,6 +1,7 @@
 """Everything that hosts, firewalls and kills do to a gateway, for a long time: the rest goes on.
 
-FAITH_SIEGE_SECONDS says how long, FAITH_SIEGE_SEED in which order; the output has the figures.
+FAITH_SIEGE_SECONDS says how long, FAITH_SIEGE_SEED in which order, and FAITH_SIEGE_PATH by which
+path, or the seed does; the output has the figures.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import os
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.daemon.config.settings import KERNEL, RELAY
 from faith.daemon.observe.message_ids import MESSAGE_IDS, SESSION_END, SESSION_START
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V4, GATEWAY_V6, SERVER
@@ -23,8 +26,8 @@ from tests.netns import abuse, load
 from tests.netns.besiegers import (
     COMES,
     CONTAINER,
+    FROM_POOL,
     GOES,
-    KINDS,
     PATIENCE,
     PUBLISHED,
     SUPERVISOR,
@@ -38,10 +41,12 @@ from tests.netns.datagrams import Askers, Flow, Flows
 from tests.netns.endurance import (
     BY_MAP,
     ECHO,
+    ENDED,
     HOST,
     MAPPED,
     STAYING_PORT_BY_MAP,
     flowing,
+    is_over,
     serving,
     ways,
 )
@@ -62,6 +67,7 @@ if TYPE_CHECKING:
 SECONDS = float(os.environ.get("FAITH_SIEGE_SECONDS", "90"))
 """How long it lasts: docs/faults.rst has the figures of a long one."""
 SEED = int(os.environ.get("FAITH_SIEGE_SEED", random.randrange(1 << 32)))
+PATH = os.environ.get("FAITH_SIEGE_PATH", (RELAY, KERNEL)[SEED & 1])
 pytestmark = [
     pytest.mark.netns,
     pytest.mark.timeout(SECONDS + 300),
@@ -145,28 +151,41 @@ def container(lab: ThreeHosts) -> Iterator[list[socket.socket]]:
 
 
 @pytest.fixture
-def unit(lab: ThreeHosts, tmp_path: Path, journal: Journal, flows: list[Flow]) -> Iterator[Managed]:
-    with contextlib.closing(Managed(lab, tmp_path, TOML, journal)) as unit:
+def text(request: pytest.FixtureRequest) -> str:
+    """The file of the gateway."""
+    if PATH == RELAY:
+        return TOML % PATH
+    request.getfixturevalue("bpf_allowed")
+    return f'{TOML % PATH}[flows]\npins = "{request.getfixturevalue("pins")}"\n'
+
+
+@pytest.fixture
+def unit(
+    lab: ThreeHosts, tmp_path: Path, text: str, journal: Journal, flows: list[Flow]
+) -> Iterator[Managed]:
+    with contextlib.closing(Managed(lab, tmp_path, text, journal)) as unit:
         yield unit
 
 
 def test_what_is_not_hit_goes_on(
     lab: ThreeHosts,
+    text: str,
     journal: Journal,
     flows: list[Flow],
     unit: Managed,
     container: list[socket.socket],
 ) -> None:
-    print(f"FAITH_SIEGE_SEED={SEED}")
+    print(f"FAITH_SIEGE_SEED={SEED} FAITH_SIEGE_PATH={PATH}")
+    by_kernel = PATH == KERNEL
     tally, calm = Tally(), threading.Lock()
     echo, *_ = echoes = [
         Echo(host, port, address)
         for port in (ECHO, PUBLISHED)
         for host, address in ((lab.server, SERVER), (lab.client, HOST))
     ]
-    host = Host(unit, journal, echo, calm, SEED)
+    host = Host(unit, tally, journal, echo, calm, SEED, text, flows=by_kernel)
     host.check("the start")
-    killer = Killer(unit, tally, calm, SEED)
+    killer = Killer(unit, tally, calm, SEED, flows=by_kernel)
     actors = host, killer, Pauser(journal)
     clients = begin_clients(lab, tally, flows)
     visits = [
@@ -184,11 +203,12 @@ def test_what_is_not_hit_goes_on(
         end.callback(clients.stop)
         asyncio.run(play(lab, tally, visits, actors))
     print(f"{tally.text()}; killed: {dict(killer.killed)}; steps: {dict(host.steps)}")
-    wait_until(lambda: metrics(lab)["faith_sessions_open"] == 0, PATIENCE, "the sessions' end")
+    wait_until(lambda: is_over(metrics(lab)), PATIENCE, "the sessions' end")
     wait_until(lambda: metrics(lab)["faith_log_waiting"] == 0, PATIENCE, "the log being written")
     assert unit.stop(PATIENCE) == 0
-    assert [str(one) for one in tally.lost()] == []
-    assert killer.killed.keys() == {*KINDS, SUPERVISOR}
+    lost = tally.lost()
+    assert not lost, "\n".join(map(str, lost))
+    assert killer.killed.keys() == {*killer.kinds, SUPERVISOR}
     check_evidence(journal, unit.lives, tally)
     for server in container:
         server.setblocking(False)
@@ -205,7 +225,7 @@ def begin_clients(lab: ThreeHosts, tally: Tally, flows: list[Flow]) -> Clients:
     clients.repeat("pings", askers.ping, 0.15)
     clients.repeat("datagrams of flows that stayed", Flows(flows).ask, 0.3)
     clients.repeat("scrapes", lambda number, outcome: scrape(lab), 0.5)
-    clients.repeat("sessions from a pool", lambda number, outcome: visit(lab, outcome), 0.3)
+    clients.repeat(FROM_POOL, lambda number, outcome: visit(lab, outcome), 0.3)
     return clients
 
 
@@ -220,8 +240,10 @@ def scrape(lab: ThreeHosts) -> None:
 def visit(lab: ThreeHosts, outcome: Outcome) -> None:
     """A session of the client whose source address comes and goes."""
     to = lab.mapped(), ECHO
-    with lab.client.call(lambda: socket.create_connection(to, PATIENCE, (COMES, 0))) as sock:
-        outcome.ports = sock.getsockname()[1], ECHO
+    with lab.client.inside():
+        sock = socket.create_connection(to, PATIENCE, (COMES, 0))
+    with sock:
+        outcome.ports, outcome.connected = (sock.getsockname()[1], ECHO), time.monotonic()
         assert answers(sock), "it has no answer"
 
 
@@ -232,7 +254,7 @@ def check_evidence(journal: Journal, lives: list[dict[str, float]], tally: Tally
         number
         for told in lives
         for name, number in told.items()
-        if name.startswith("faith_sessions_total") and "worker died" not in name
+        if name.startswith(ENDED) and "worker died" not in name
     )
     gone = sum(told["faith_log_lost_total"] + told["faith_log_waiting"] for told in lives)
     at_once = 2 * len(tally.deaths)

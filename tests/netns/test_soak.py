@@ -1,4 +1,4 @@
-"""Everything at once for a long time: nothing is lost, and nothing grows.
+"""Everything at once for a long time, by either path: nothing is lost, and nothing grows.
 
 FAITH_SOAK_SECONDS says how long; the output has the figures.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.cli import control_client, sessions, upgrade
+from faith.daemon.config.settings import KERNEL, RELAY
 from faith.lab import wait_until
 from tests.netns import abuse, load
 from tests.netns.crowd import Actor, Clients, Stays, Visits
@@ -23,6 +24,7 @@ from tests.netns.datagrams import AGAIN, Askers, Flow, Flows
 from tests.netns.endurance import (
     BY_MAP,
     CHANGES,
+    ENDED,
     FAITH_TOML,
     HOST,
     MAPPED,
@@ -30,11 +32,12 @@ from tests.netns.endurance import (
     STAYING_PORT_BY_MAP,
     flowing,
     halt,
+    is_over,
     serving,
     sessions_of,
     ways,
 )
-from tests.netns.footprint import Footprint, asking
+from tests.netns.footprint import FLOWS, Footprint, asking
 from tests.netns.gateway import Gateway, metrics, reread
 from tests.netns.outcomes import NO_PORTS, Death, Outcome, Tally
 from tests.netns.way import inward, outward
@@ -45,9 +48,12 @@ if TYPE_CHECKING:
 
     from faith.lab import ThreeHosts
 
-SECONDS = float(os.environ.get("FAITH_SOAK_SECONDS", "120"))
+SECONDS = {
+    path: float(os.environ.get("FAITH_SOAK_SECONDS", usual))
+    for path, usual in ((RELAY, "120"), (KERNEL, "60"))
+}
 """How long the load lasts: docs/faults.rst has the figures of half an hour."""
-pytestmark = [pytest.mark.netns, pytest.mark.timeout(SECONDS + 180)]
+pytestmark = [pytest.mark.netns, pytest.mark.timeout(max(SECONDS.values()) + 180)]
 
 KILL, UPGRADE, STEADY = 0.12, 0.2, 0.4
 """At which shares of the time a worker is killed, the program upgraded, and memory compared."""
@@ -61,6 +67,7 @@ STOCK = 3
 """Sockets by which a worker's stock for FTP may be smaller than when it is whole."""
 PAST = 0
 """Descriptors by which each has the numbers of the program before; the supervisor has one more."""
+REFUSED = "faith_refusals_total", "faith_flow_refusals_total"
 SENT_ON = {
     "datagrams": ['faith_udp_datagrams_total{to="v4"}', 'faith_udp_datagrams_total{to="v6"}'],
     "pings": ["faith_ping_requests_total", "faith_ping_replies_total"],
@@ -84,10 +91,14 @@ EXPECTED = (
 
 
 class Operator(Actor):
-    """Asks, reloads, ends sessions, kills a worker and upgrades the program."""
+    """Asks, reloads, ends sessions, kills a worker and upgrades the program.
 
-    def __init__(self, lab: ThreeHosts, faithd: Gateway, tally: Tally) -> None:
+    On the kernel path it kills the process that decides about flows, too: they go on.
+    """
+
+    def __init__(self, lab: ThreeHosts, faithd: Gateway, tally: Tally, path: str) -> None:
         super().__init__()
+        self._text, self._seconds = FAITH_TOML % path, SECONDS[path]
         self.upgraded = threading.Event()
         self.commands = 0
         self._lab = lab
@@ -96,9 +107,9 @@ class Operator(Actor):
 
     def _work(self) -> None:
         begun = time.monotonic()
-        due = [(KILL, self._kill_a_worker), (UPGRADE, self._upgrade)]
+        due = [(KILL, self._kill), (UPGRADE, self._upgrade)]
         while not self._over.wait(2):
-            if due and time.monotonic() - begun >= due[0][0] * SECONDS:
+            if due and time.monotonic() - begun >= due[0][0] * self._seconds:
                 due.pop(0)[1]()
             self._reload(CHANGES[self.commands % len(CHANGES)])
             self._end_a_session()
@@ -107,7 +118,7 @@ class Operator(Actor):
 
     def _reload(self, change: str) -> None:
         says = "everything stays as it was" if "idel" in change else "read again"
-        reread(self._faithd, FAITH_TOML + change, says)
+        reread(self._faithd, self._text + change, says)
 
     def _end_a_session(self) -> None:
         """Find it by its client, and kill it by its name."""
@@ -126,18 +137,24 @@ class Operator(Actor):
                 sock.recv(1)
         assert control_client.ask(path, "status")["pid"] == self._faithd.process.pid
 
-    def _kill_a_worker(self) -> None:
-        """Halt it first, so that it is known which sessions are its own."""
+    def _kill(self) -> None:
+        """Halt the worker first, so that it is known which sessions are its own."""
         named = Footprint(self._lab, self._faithd).processes()
-        pid = named["worker 1"]
+        if FLOWS in named:
+            os.kill(named[FLOWS], signal.SIGKILL)
+            self._faithd.wait_said("another takes its place")
+        workers = named["worker 1"], named["worker 2"]
+        pid = max(workers, key=lambda one: len(sessions_of(self._lab, one)))
+        since = time.monotonic()
         halt(pid)
-        self._tally.deaths.append(Death(time.monotonic(), sessions_of(self._lab, pid)))
+        had = sessions_of(self._lab, pid)
+        self._tally.deaths.append(Death(since, had, killed=time.monotonic()))
         os.kill(pid, signal.SIGKILL)
-        self._faithd.wait_said("another takes its place")
+        self._faithd.wait_said("another takes its place", 1 + (FLOWS in named))
         wait_until(lambda: metrics(self._lab)["faith_workers"] == 2, 10, "another worker")
 
     def _upgrade(self) -> None:
-        self._faithd.write(FAITH_TOML)  # the last one may have had the mistake
+        self._faithd.write(self._text)  # the last one may have had the mistake
         with self._lab.gateway.inside():
             assert len(list(upgrade.upgrade([self._faithd.process.pid]))) == 1
         self._faithd.wait_said("upgraded to program 2", seconds=30)
@@ -149,20 +166,22 @@ def _ports(session: sessions.Session) -> tuple[int, int]:
     return client, to
 
 
-async def play(lab: ThreeHosts, tally: Tally, visits: Sequence[Visits], operator: Operator) -> None:
+async def play(
+    lab: ThreeHosts, tally: Tally, visits: Sequence[Visits], operator: Operator, seconds: float
+) -> None:
     """Short sessions, and some that stay: new ones after the upgrade for those that were cut."""
     stays = Stays(tally)
     way, by_map = outward(lab, load.PORT), inward(lab, MAPPED, HOST, STAYING_PORT_BY_MAP)
 
     async def replace_the_cut(group: asyncio.TaskGroup) -> None:
-        await asyncio.to_thread(operator.upgraded.wait, SECONDS)
+        await asyncio.to_thread(operator.upgraded.wait, seconds)
         await stays.begin(way, STAYING // 2, group)
 
-    async with asyncio.timeout(SECONDS + 90), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(seconds + 90), asyncio.TaskGroup() as group:
         await stays.begin(way, STAYING, group)
         await stays.begin(by_map, STAYING_BY_MAP, group)
         group.create_task(replace_the_cut(group))
-        await asyncio.gather(*(some.run_for(SECONDS) for some in visits))
+        await asyncio.gather(*(some.run_for(seconds) for some in visits))
         stays.end()
     print(f"{stays.moved / 1e6:,.0f} MB in sessions that stayed")
 
@@ -174,13 +193,13 @@ def flows(lab: ThreeHosts) -> Iterator[list[Flow]]:
 
 
 def test_nothing_is_lost_and_nothing_grows(
-    lab: ThreeHosts, tmp_path: Path, flows: list[Flow]
+    lab: ThreeHosts, tmp_path: Path, flows: list[Flow], path: str
 ) -> None:
     tally = Tally()
-    faithd = Gateway(lab, tmp_path, FAITH_TOML)
+    faithd = Gateway(lab, tmp_path, FAITH_TOML % path)
     footprint = Footprint(lab, faithd)
     clients = Clients(lab, tally)
-    operator = Operator(lab, faithd, tally)
+    operator = Operator(lab, faithd, tally, path)
     clients.transfer(1, Outcome("", 0))  # the first makes what later ones share
     descriptors = footprint.at_rest()
     begun = time.monotonic()
@@ -200,7 +219,7 @@ def test_nothing_is_lost_and_nothing_grows(
     ]
     try:
         with visits[0].listener, visits[1].listener:
-            asyncio.run(play(lab, tally, visits, operator))
+            asyncio.run(play(lab, tally, visits, operator, SECONDS[path]))
     finally:
         clients.stop()
         operator.stop()
@@ -208,24 +227,24 @@ def test_nothing_is_lost_and_nothing_grows(
     assert tally.lost() == []
     unexpected = [line for line in faithd.said.splitlines() if not any(w in line for w in EXPECTED)]
     assert unexpected == []
-    wait_until(lambda: metrics(lab)["faith_sessions_open"] == 0, 15, "the end of every session")
+    wait_until(lambda: is_over(metrics(lab)), 15, "the end of every session")
     told = metrics(lab)
     check_counted(told, tally, operator)
     check_datagrams(told, tally)
     check_ports(lab, flows)
     wait_until(lambda: metrics(lab)["faith_udp_flows"] == 0, 15, "the end of the flows")
     wait_until(lambda: not asking(lab), 30, "the end of the ports that the name server asked from")
-    check_footprint(footprint, descriptors, begun)
+    check_footprint(footprint, descriptors, begun, SECONDS[path])
     assert faithd.stop(20) == 0
 
 
 def check_counted(told: dict[str, float], tally: Tally, operator: Operator) -> None:
-    """Every session is counted once, by whichever program and worker."""
-    ended = sum(number for name, number in told.items() if name.startswith("faith_sessions_total"))
+    """Every session is counted once, by whichever program and process."""
+    ended = sum(number for name, number in told.items() if name.startswith(ENDED))
     ftp = sum(n for name, n in told.items() if name.startswith("faith_ftp_connections_total"))
     others = [one for one in tally.outcomes if one.ports != NO_PORTS and one.ports[1] != 21]
     assert ended == len(others) + operator.commands + ftp
-    assert not any(n for name, n in told.items() if name.startswith("faith_refusals_total"))
+    assert not any(n for name, n in told.items() if name.startswith(REFUSED))
     victims = [one for one in tally.outcomes if tally.took(one)]
     assert told['faith_sessions_total{end="worker died"}'] >= len(victims) > 0
 
@@ -249,9 +268,11 @@ def check_ports(lab: ThreeHosts, flows: list[Flow]) -> None:
         assert flow.sources == {(address, flow.line.sock.getsockname()[1])}
 
 
-def check_footprint(footprint: Footprint, descriptors: dict[str, int], begun: float) -> None:
+def check_footprint(
+    footprint: Footprint, descriptors: dict[str, int], begun: float, seconds: float
+) -> None:
     """No process has more descriptors than at first, nor, once it is warm, much more memory."""
-    growth = footprint.growth(begun + STEADY * SECONDS, begun + SECONDS)
+    growth = footprint.growth(begun + STEADY * seconds, begun + seconds)
     for name, (first, last) in growth.items():
         print(f"{name}: {first / 1024:,.0f} KiB at first, {last / 1024:,.0f} KiB at last")
     after = footprint.at_rest()
