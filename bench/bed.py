@@ -37,6 +37,8 @@ FTP, FILE = 21, 8021
 """Others of the origin's: a file by FTP, and the same as it is."""
 FIRST_CALLER = "2001:db8:6:100::1"
 """The first of many addresses that the client may call from."""
+FLOWS = "192.0.2.64"
+"""An address of the gateway for flows alone: so they have as many ports as connections do."""
 CONNECTIONS = 50
 """Connections that wrk keeps busy."""
 
@@ -126,8 +128,10 @@ class Bed:
         lab.gateway.links.add_address("to-client", f"{_GATEWAY_V4}/24")
         lab.client.links.add_route(f"{SERVER}/32", _GATEWAY_V4)
         lab.server.links.add_route(f"{_CLIENT_V4}/32", "192.0.2.1")
-        for host in (lab.client, lab.gateway):  # a busy client needs more ports than 28,000
-            host.sysctl("net.ipv4.ip_local_port_range", "10000 65535")
+        lab.gateway.links.add_address("to-server", f"{FLOWS}/24")
+        # A busy client needs more ports than 28,000; on the gateway flows have those above.
+        lab.client.sysctl("net.ipv4.ip_local_port_range", "10000 65535")
+        lab.gateway.sysctl("net.ipv4.ip_local_port_range", "10000 60999")
 
     def _add_callers(self) -> None:
         # An AnyIP route here too: the client answers for all addresses that calls come from.

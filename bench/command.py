@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import instructions, profile, report, syscalls
+from bench.cgroup import own_group
 from bench.comparison import Comparison
 from bench.contenders import CONTENDERS
 from bench.descriptors import allow_many, most_sessions
@@ -28,7 +29,8 @@ def main(arguments: list[str]) -> int:
     try:
         gain_rights()
         allow_many()
-        status: int = options.run(options)
+        with own_group():
+            status: int = options.run(options)
     except FaithError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -1,15 +1,17 @@
-"""What the relay is to reach, as ratios within one run."""
+"""What the relay and the kernel path are to reach, most of it as ratios within one run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.measures.bulk import DOWN, UP
+from bench.measures.bulk import MACHINE as BULK_MACHINE
 from bench.measures.distance import Far
 from bench.measures.growth import PREFIXES, RULES, SESSIONS, row, steps
-from bench.measures.http import CONNECTION, REQUEST
+from bench.measures.http import CONNECTION, MACHINE, OF_CORE, REQUEST
 from bench.measures.idle import Idle
 from bench.measures.inetd import FIRST_BYTE, PYTHON
+from bench.measures.latency import ROUND_TRIPS
 from bench.measures.retrieval import PLAIN, RETR
 
 if TYPE_CHECKING:
@@ -20,32 +22,41 @@ if TYPE_CHECKING:
 FLAT = 1.1
 """What may lie between figures that are to be equal: less is noise."""
 
-_RELAY = "relay"
+_RELAY, _KERNEL = "relay", "kernel"
 
 
 class Goal(NamedTuple):
-    """The relay's *row*, divided by the best of *others*, is at most *limit* (or at least)."""
+    """The *row* of *name*, divided by the best of *others*, is at most *limit* (or at least).
+
+    Without *others* it is the row itself that is.
+    """
 
     row: Row
     others: tuple[tuple[Row, str], ...]
     limit: float
     at_least: bool = False
+    name: str = _RELAY
 
-    def ratio(self, results: Results) -> float | None:
+    def reached(self, results: Results) -> float | None:
         """What was reached; None when something was not measured."""
-        ratios = [results.ratio((self.row, _RELAY), other) for other in self.others]
+        if not self.others:
+            return results.median(self.row, self.name)
+        ratios = [results.ratio((self.row, self.name), other) for other in self.others]
         known = [ratio for ratio in ratios if ratio is not None]
         if not known:
             return None
         return min(known) if self.at_least else max(known)
 
-    def is_met(self, ratio: float) -> bool:
+    def is_met(self, reached: float) -> bool:
         """Whether that is enough."""
-        return ratio >= self.limit if self.at_least else ratio <= self.limit
+        return reached >= self.limit if self.at_least else reached <= self.limit
 
     def __str__(self) -> str:
-        names = [other.name if name == _RELAY else name for other, name in self.others]
-        return f"{self.row.name} : {' or '.join(names)}"
+        whose = "" if self.name == _RELAY else f"{self.name}, "
+        if not self.others:
+            return f"{whose}{self.row}"
+        names = [other.name if name == self.name else name for other, name in self.others]
+        return f"{whose}{self.row.name} : {' or '.join(names)}"
 
 
 def goals(scale: Scale) -> list[Goal]:
@@ -53,6 +64,9 @@ def goals(scale: Scale) -> list[Goal]:
 
     def beside(own: Row, limit: float, *names: str, at_least: bool = False) -> Goal:
         return Goal(own, tuple((own, name) for name in names), limit, at_least)
+
+    def routed(own: Row, limit: float, *, at_least: bool = False) -> Goal:
+        return beside(own, limit, "routed", at_least=at_least)._replace(name=_KERNEL)
 
     return [
         beside(REQUEST, 1.05, "haproxy", "nginx"),
@@ -74,4 +88,9 @@ def goals(scale: Scale) -> list[Goal]:
             beside(far.row, 1.0, "routed", at_least=True)
             for far in (Far(middle=True), Far(middle=False))
         ),
+        routed(MACHINE[REQUEST], 1.1),
+        routed(MACHINE[CONNECTION], 1.3),
+        *(routed(BULK_MACHINE[way], 1.2) for way in (UP, DOWN)),
+        routed(ROUND_TRIPS, 0.9, at_least=True),
+        Goal(OF_CORE, (), 12_000, at_least=True, name=_KERNEL),
     ]

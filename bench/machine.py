@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import cgroup
 from bench.programs import GO, HAPROXY, IPERF3, NGINX, SOCAT, WRK
 from bench.usage import slabs_are_readable
 
@@ -25,6 +26,9 @@ def describe(scale: Scale) -> dict[str, str]:
         "kernel": platform.release(),
         "congestion control": scale.congestion,
         "Python": platform.python_version(),
+        "whole machine": "the control group of all that takes part, and ksoftirqd"
+        if cgroup.cpu() is not None
+        else "everything that runs: a control group may not be made",
         "kernel memory": "objects in /proc/slabinfo and TCP's buffers"
         if slabs_are_readable()
         else "slabs in /proc/meminfo and TCP's buffers: /proc/slabinfo may not be read",

@@ -1,4 +1,4 @@
-"""Where the CPU time of a contender goes: perf for all of it, py-spy for the relay's Python."""
+"""Where the CPU time of a contender goes: perf for all of it, py-spy for faithd's Python."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.bed import Bed, near
-from bench.contenders import CONTENDERS, Relay
+from bench.contenders import CONTENDERS, Kernel, Relay
 from bench.contenders.base import last_words
 from bench.errors import MeasureError
 from bench.loads import needs, serve, work
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
                 print(f"{contender.name} is skipped: without {', '.join(missing)}")
                 continue
             for tool in tools:
-                if tool is PERF or isinstance(contender, Relay):
+                if tool is PERF or isinstance(contender, Relay | Kernel):
                     print(f"{contender.name}, {options.load}, by {tool.name}:\n")
                     print(_profile(contender, options.load, options.scale, tool))
     return 0
@@ -83,9 +83,8 @@ def _perf_lines(file: Path, fields: str) -> str:
 
 @contextmanager
 def _py_spy(running: Running, file: Path) -> Iterator[None]:
-    worker = running.processes[-1]
-    options = ["--format", "raw", "--nonblocking", "--rate", str(_RATE)]
-    argv = [path(PY_SPY), "record", *options, "-o", str(file), "-p", str(worker)]
+    options = ["--format", "raw", "--nonblocking", "--subprocesses", "--rate", str(_RATE)]
+    argv = [path(PY_SPY), "record", *options, "-o", str(file), "-p", str(running.programs[0])]
     recorder = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield

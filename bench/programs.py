@@ -1,10 +1,12 @@
-"""What must be there to be measured, or to measure: programs of other people, and a device."""
+"""What must be there to be measured, or to measure: programs of other people, a device, BPF."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
+
+from faith.kernel.bpf.bpf import MAP_ARRAY, Map
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +46,25 @@ class Device(NamedTuple):
         return self.name
 
 
+class Bpf(NamedTuple):
+    """The kernel's BPF, for which root in a user namespace is not enough."""
+
+    name: str = "bpf"
+
+    @property
+    def path(self) -> str | None:
+        """Its name, if maps can be made."""
+        try:
+            Map.create(MAP_ARRAY, "faith_bench", key=4, value=8, entries=1).close()
+        except OSError:
+            return None
+        return self.name
+
+    def __str__(self) -> str:
+        return "BPF (CAP_BPF)"
+
+
+BPF = Bpf()
 DNSMASQ = Program("dnsmasq", "dnsmasq-base", "-v")
 DNSPERF = Program("dnsperf", "dnsperf", "-h")
 GO = Program("go", "golang-go", "version")
@@ -65,7 +86,7 @@ UNBOUND = Program("unbound", "unbound", "-V")
 WRK = Program("wrk", "wrk", "-v")
 
 
-def lacking(needs: Iterable[Program | Device]) -> list[str]:
+def lacking(needs: Iterable[Program | Device | Bpf]) -> list[str]:
     """Those that are not there, as texts that say where they come from."""
     return [str(need) for need in needs if need.path is None]
 

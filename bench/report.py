@@ -10,10 +10,13 @@ from bench.machine import describe
 from bench.table import number, table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.measures.base import Row
     from bench.results import Results
     from bench.scale import Scale
 
-_RELAY = "relay"
+_RELAY, _ROUTED = "relay", "routed"
 
 
 def text(results: Results, scale: Scale) -> str:
@@ -28,6 +31,7 @@ def text(results: Results, scale: Scale) -> str:
             "The relay, divided by each of the others (medians of the ratios in each round):\n",
             _ratios,
         ),
+        ("Each, divided by the routed path:\n", _beside_routed),
         ("Goals:\n", _goals),
     ):
         if lines := rows(results, scale):
@@ -48,22 +52,37 @@ def _medians(results: Results) -> str:
 
 def _ratios(results: Results, scale: Scale) -> str:
     others = [name for name in results.contenders if name != _RELAY]
+    return _divided(results, "relay :", others, lambda row, other: ((row, _RELAY), (row, other)))
+
+
+def _beside_routed(results: Results, scale: Scale) -> str:
+    others = [name for name in results.contenders if name != _ROUTED]
+    return _divided(results, ": routed", others, lambda row, other: ((row, other), (row, _ROUTED)))
+
+
+def _divided(
+    results: Results,
+    title: str,
+    names: list[str],
+    pair: Callable[[Row, str], tuple[tuple[Row, str], tuple[Row, str]]],
+) -> str:
     rows = []
     for row in results.rows:
-        ratios = [results.ratio((row, _RELAY), (row, other)) for other in others]
+        ratios = [results.ratio(*pair(row, name)) for name in names]
         if any(ratio is not None for ratio in ratios):
             rows.append([row.name, *(number(ratio, 2) for ratio in ratios)])
-    return table(["relay :", *others], rows) if rows else ""
+    return table([title, *names], rows) if rows else ""
 
 
 def _goals(results: Results, scale: Scale) -> str:
     rows = []
     for goal in goals(scale):
-        ratio = goal.ratio(results)
-        if ratio is not None:
-            verdict = "met" if goal.is_met(ratio) else "missed"
-            limit = f"{'≥' if goal.at_least else '≤'} {goal.limit:.2f}"
-            rows.append([str(goal), limit, number(ratio, 2), verdict])
+        reached = goal.reached(results)
+        if reached is not None:
+            verdict = "met" if goal.is_met(reached) else "missed"
+            decimals = 2 if goal.others else goal.row.decimals
+            limit = f"{'≥' if goal.at_least else '≤'} {number(goal.limit, decimals)}"
+            rows.append([str(goal), limit, number(reached, decimals), verdict])
     return table(["ratio", "goal", "measured", "verdict"], rows) if rows else ""
 
 

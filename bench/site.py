@@ -7,40 +7,36 @@ change can be compared with what it changes.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
-import signal
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench import ends
-from bench.bed import ECHO, FIRST_CALLER, Bed, near
+from bench import ends, site_daemon
+from bench.bed import ECHO, FIRST_CALLER, FLOWS, Bed, near
 from bench.errors import MeasureError
+from bench.flow_memory import of_maps, of_processes
 from bench.measures.idle import holding
 from bench.placement import anywhere
+from bench.site_daemon import PATIENCE, base, daemon, echo, pace
 from bench.table import number, table
-from bench.usage import family, memory, spending
+from bench.usage import family, spending
 from faith.errors import FaithError
-from faith.lab import gain_rights, wait_until
+from faith.lab import gain_rights
 from faith.lab.topology import SERVER
 from faith.translation.prefix import LOW32, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    Figures = dict[str, float]
+    from bench.site_daemon import Figures
 
 HERE = Path(__file__).parents[1]
-PATIENCE = 180.0
-REST = 5.0
-"""Seconds in which a daemon at rest is watched."""
 MINUTE = 60.0
 CROWDED = 8007
 """The port of the server that has taken all source ports."""
@@ -48,99 +44,19 @@ CALLERS = 6
 """Processes that make connections at the same time."""
 NOWHERE = "203.0.113.9"
 """An address behind the server, which drops what is for it."""
+OF_END = 17_000
+"""Connections of a process at either end, with the usual limit of 20,000 descriptors."""
+MOST_OF_ONE = 2_100
+"""Connections that a client of ours has at most."""
+APART = 1_000
+"""Addresses from the first caller of a process to that of the next."""
+CLOSING = 3.0
+"""Seconds until the last flows that were closed are no longer counted."""
 OF_PROCESS = 4_500
 """Sessions of one client in a process with the usual limit of 20,000 descriptors: half of all."""
 
 
-@dataclass
-class Daemon:
-    """A faithd of *tree* that serves by a file, in the bed's gateway."""
-
-    bed: Bed
-    tree: Path
-    file: Path
-    head: str
-    """The first lines of the file, before any table."""
-    program: subprocess.Popen[str]
-    started: float
-    """Seconds from its start to its first session."""
-
-    def command(self, *words: str) -> float:
-        """Run a ``faith`` command on the gateway; return the seconds that it took."""
-        begun = time.monotonic()
-        argv = [str(self.tree / ".venv/bin/faith"), *words]
-        done = self.bed.lab.gateway.run(argv, timeout=PATIENCE, check=False)
-        if done.returncode:
-            raise MeasureError(f"faith {' '.join(words)}: {done.stderr.strip()}")
-        return time.monotonic() - begun
-
-    def reload(self, text: str) -> float:
-        """Have it go by another file; return the seconds until every process does."""
-        self.file.write_text(self.head + text)
-        return self.command("reload")
-
-    def memory(self) -> float:
-        """MiB of all its processes."""
-        return memory(family([self.program.pid])) / 2**20
-
-    def at_rest(self) -> float:
-        """Return the CPU that it takes while nothing happens, in milliseconds a second."""
-        with spending([self.program.pid]) as spent:
-            time.sleep(REST)
-        return spent.contender / REST * 1000
-
-
-@contextmanager
-def daemon(bed: Bed, tree: Path, text: str, workers: int = 2) -> Iterator[Daemon]:
-    """Within the block, a daemon of *tree* serves the bed by the file *text*."""
-    file = bed.directory / "faith.toml"
-    head = f'workers = {workers}\ncontrol = "{bed.directory}/control"\n'
-    file.write_text(head + text)
-    begun = time.monotonic()
-    argv = [str(tree / ".venv/bin/faithd"), "-F", "--config", str(file)]
-    program = bed.start(bed.lab.gateway, argv, cwd=tree)
-    try:
-        wait_until(lambda: bed.reaches_echo(bed.lab.mapped()), PATIENCE, f"{tree.name} serving")
-        yield Daemon(bed, tree, file, head, program, time.monotonic() - begun)
-    finally:
-        program.send_signal(signal.SIGTERM)
-        program.wait(PATIENCE)
-
-
-@contextmanager
-def pace(bed: Bed, rate: float, port: int = ECHO) -> Iterator[Figures]:
-    """Make short connections within the block; the figures are there afterwards."""
-    program = bed.lab.client.popen(
-        ends.command("pace", bed.lab.mapped(), port, rate),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    figures: Figures = {}
-    try:
-        yield figures
-        output, _ = program.communicate(timeout=PATIENCE)
-        figures.update(json.loads(output))
-    finally:
-        program.kill()
-        program.wait()
-
-
 # -- the rows ------------------------------------------------------------------------------------
-
-
-def base(bed: Bed, *ports: int) -> str:
-    """Return the file of a daemon that serves *ports* under the lab's own prefix."""
-    words = ",".join(map(str, ports or (ECHO,)))
-    return (
-        f'[[prefix]]\naddress = "{bed.lab.prefix}"\nlayout = "low32"\n'
-        f'[[service]]\nports = "{words}"\n[timeouts]\ndrain = 1\n'
-    )
-
-
-def echo(bed: Bed, port: int) -> None:
-    """Have the server echo at another *port*."""
-    program = bed.start(bed.lab.server, ends.command("echo", SERVER, port))
-    bed.lab.server.wait_listening(port, seconds=REST, program=program)
 
 
 def prefixes(bed: Bed, tree: Path, count: int) -> Figures:
@@ -214,15 +130,30 @@ def sessions(bed: Bed, tree: Path, count: int) -> Figures:
         }
         with pace(bed, 100) as paced:
             figures["upgrade [s]"] = running.command("upgrade")
-        counted = json.loads(
-            running.bed.lab.gateway.run([str(tree / ".venv/bin/faith"), "status", "--json"]).stdout
-        )
-        figures["sessions lost"] = (
-            count // processes * processes - counted["faithds"][0]["sessions"]
-        )
+        figures["sessions lost"] = count // processes * processes - running.sessions()
     figures["longest connection meanwhile [ms]"] = paced["longest"]
     figures["failed meanwhile"] = paced["failed"]
     return figures
+
+
+@contextmanager
+def dialled(bed: Bed, address: str, counts: dict[int, int]) -> Iterator[None]:
+    """Within the block, so many connections to each port of *counts* are there, and idle."""
+    first = IPv6Address(FIRST_CALLER)
+    programs = []
+    try:
+        for number, (port, count) in enumerate(counts.items()):
+            argv = ends.command("dial", address, port, count, first + number * APART)
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            programs.append((bed.lab.client.popen(argv, **pipes), count))
+        for program, count in programs:
+            if not program.stdout or program.stdout.readline() != f"{count}\n":
+                raise MeasureError(f"{count} connections could not be made")
+        yield
+    finally:
+        for program, _ in programs:
+            program.kill()
+            program.communicate()
 
 
 def dialling(bed: Bed, tree: Path, count: int) -> Figures:
@@ -231,26 +162,54 @@ def dialling(bed: Bed, tree: Path, count: int) -> Figures:
     prefix = Prefix.parse(bed.lab.prefix, LOW32)
     nowhere = str(IPv6Address(prefix.map(int(IPv4Address(NOWHERE)))))
     text = base(bed) + "connect = 120\n[limits]\nprefix_length = 128\n"  # they have addresses
-    with daemon(bed, tree, text) as running:
-        program = bed.lab.client.popen(
-            ends.command("dial", nowhere, ECHO, count, FIRST_CALLER),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert program.stdout
-        try:
-            if program.stdout.readline() != f"{count}\n":
-                raise MeasureError(f"{count} sessions could not be begun")
-            with pace(bed, 100) as paced:
-                upgraded = running.command("upgrade")
-        finally:
-            program.kill()
-            program.communicate()
+    with (
+        daemon(bed, tree, text) as running,
+        dialled(bed, nowhere, {ECHO: count}),
+        pace(bed, 100) as paced,
+    ):
+        upgraded = running.command("upgrade")
     return {
         "upgrade [s]": upgraded,
         "longest connection meanwhile [ms]": paced["longest"],
         "failed meanwhile": paced["failed"],
     }
+
+
+def flows(bed: Bed, tree: Path, count: int) -> Figures:
+    """Hold idle flows of the kernel path through a reload and an upgrade."""
+    processes = -(-count // OF_END)
+    ports = [ECHO, *range(CROWDED, CROWDED + processes - 1)]
+    for port in ports[1:]:
+        echo(bed, port)
+    limit = count + MOST_OF_ONE  # a client may have as many as are left
+    text = base(bed, *ports).replace("[timeouts]", 'path = "kernel"\n[timeouts]')
+    text += f'[flows]\naddresses = ["{FLOWS}"]\nlimit = {limit}\n[limits]\nprefix_length = 128\n'
+    with ExitStack() as held:
+        running = held.enter_context(daemon(bed, tree, text))
+        pids = family([running.program.pid])
+        before = of_processes(pids)
+        figures = {"start [s]": running.started, "CPU at rest without [ms/s]": running.at_rest()}
+        begun = time.monotonic()
+        counts = dict.fromkeys(ports, count // processes)
+        open_flows = sum(counts.values())
+        held.enter_context(dialled(bed, bed.lab.mapped(), counts))
+        figures["opened [1/s]"] = open_flows / (time.monotonic() - begun)
+        maps, grown = of_maps(pids), of_processes(pids) - before
+        figures |= {
+            "maps, a flow [B]": maps / open_flows,
+            "processes, a flow [B]": grown / open_flows,
+            "memory of a flow, in all [B]": (maps + grown) / open_flows,
+            "CPU at rest [ms/s]": running.at_rest(site_daemon.REST * 6),  # sweeps are 15 s apart
+            "faith sessions [s]": running.command("sessions"),
+            "reload [s]": running.reload(f'{text}[access]\nrules = ["::/0 permit 0.0.0.0/0"]\n'),
+        }
+        with pace(bed, 100) as paced:
+            figures["upgrade [s]"] = running.command("upgrade")
+        time.sleep(CLOSING)
+        figures["sessions lost"] = open_flows - running.sessions()
+    figures["longest connection meanwhile [ms]"] = paced["longest"]
+    figures["failed meanwhile"] = paced["failed"]
+    return figures
 
 
 def exhausted(bed: Bed, tree: Path, count: int) -> Figures:
@@ -262,7 +221,7 @@ def exhausted(bed: Bed, tree: Path, count: int) -> Figures:
     with daemon(bed, tree, base(bed, ECHO, CROWDED)):
         _call(bed, count)
         with pace(bed, 200, CROWDED) as full, pace(bed, 100) as other:
-            time.sleep(REST)
+            time.sleep(site_daemon.REST)
     return {
         "failed towards it": full["failed"],
         "median beside it [ms]": other["median"],
@@ -308,6 +267,7 @@ ROWS = {
     "rules": (rules, 10_000),
     "maps": (maps, 100_000),
     "sessions": (sessions, 50_000),
+    "flows": (flows, 100_000),
     "dialling": (dialling, 15_000),
     "exhausted": (exhausted, 28_300),
     "rate": (rate, 2_000),

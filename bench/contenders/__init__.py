@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.contenders.gocopy import GoCopy
 from bench.contenders.haproxy import HAProxy
+from bench.contenders.kernel import Kernel
 from bench.contenders.nginx import Nginx
 from bench.contenders.relay import Relay
 from bench.contenders.routed import Routed
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 CONTENDERS: tuple[Contender, ...] = (
     Relay(),
+    Kernel(),
     HAProxy(),
     HAProxy(forced=True),
     Nginx(),
@@ -29,6 +31,7 @@ __all__ = [
     "CONTENDERS",
     "GoCopy",
     "HAProxy",
+    "Kernel",
     "Nginx",
     "Relay",
     "Routed",

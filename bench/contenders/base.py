@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.bed import Bed
-    from bench.programs import Program
+    from bench.programs import Bpf, Program
 
 MANY = 1_000_000
 
@@ -33,7 +33,7 @@ class Contender(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def needs(self) -> tuple[Program, ...]: ...
+    def needs(self) -> tuple[Program | Bpf, ...]: ...
     @property
     def most_sessions(self) -> int: ...
     @property

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 UP = Row("CPU per GB, client to server", "s", 2)
 DOWN = Row("CPU per GB, server to client", "s", 2)
 
-_MACHINE = {row: Row(f"{row.name}, whole machine", "s", 2) for row in (UP, DOWN)}
+MACHINE = {row: Row(f"{row.name}, whole machine", "s", 2) for row in (UP, DOWN)}
 _RATE = {
     UP: Row("throughput, client to server", "Gbit/s"),
     DOWN: Row("throughput, server to client", "Gbit/s"),
@@ -36,7 +36,7 @@ class Bulk:
 
     def rows(self, scale: Scale) -> list[Row]:
         """The contender's CPU, the machine's and the throughput, for each direction."""
-        return [row for way in (UP, DOWN) for row in (way, _MACHINE[way], _RATE[way])]
+        return [row for way in (UP, DOWN) for row in (way, MACHINE[way], _RATE[way])]
 
     def suits(self, contender: Contender) -> bool:
         """Every contender."""
@@ -51,7 +51,7 @@ class Bulk:
                 with spending(running.programs) as spent:
                     sent = bed.transfer(running.target, scale.bulk, reverse=way is DOWN)
                 figures[_RATE[way]] = sent.bits_per_second / 1e9
-                figures[_MACHINE[way]] = spent.machine / sent.octets * 1e9
+                figures[MACHINE[way]] = spent.machine / sent.octets * 1e9
                 if running.programs:
                     figures[way] = spent.contender / sent.octets * 1e9
         return figures

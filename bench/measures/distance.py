@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.contenders import HAProxy, Relay, Routed
+from bench.contenders import HAProxy, Kernel, Relay, Routed
 from bench.delay_line import DelayLine, Distance
 from bench.measures.base import Row
 from bench.placement import apart
@@ -63,7 +63,7 @@ class Far:
 
     def suits(self, contender: Contender) -> bool:
         """A few: the path decides, not how fast a relay is."""
-        return isinstance(contender, Relay | Routed) or contender.name == HAProxy().name
+        return isinstance(contender, Relay | Kernel | Routed) or contender.name == HAProxy().name
 
     def run(self, bed: Bed, contender: Contender, scale: Scale) -> Figures:
         """From the server to the client, the way of most bytes."""

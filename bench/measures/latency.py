@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
 from contextlib import contextmanager
-from statistics import quantiles
 from typing import TYPE_CHECKING
 
 from bench import ends
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from bench.programs import Program
     from bench.scale import Scale
 
+ROUND_TRIPS = Row("1-byte round trips", "1/s", 0)
+
 BULK_SESSIONS = 8
 """Bulk sessions beside the round trips."""
 
@@ -41,11 +43,12 @@ class Latency:
         self._sessions = sessions
 
     def rows(self, scale: Scale) -> list[Row]:
-        """The median and the 99th percentile."""
+        """The median and the 99th percentile, and the rate of those that are alone."""
         what = "1-byte round trip"
         if self._sessions:
             what += f" beside {self._sessions} bulk sessions"
-        return [Row(f"{what}, p50", "µs", 0), Row(f"{what}, p99", "µs", 0)]
+        percentiles = [Row(f"{what}, p50", "µs", 0), Row(f"{what}, p99", "µs", 0)]
+        return percentiles if self._sessions else [*percentiles, ROUND_TRIPS]
 
     def suits(self, contender: Contender) -> bool:
         """Every contender."""
@@ -58,8 +61,9 @@ class Latency:
         with contender.start(bed) as running, _bulk(bed, running.target, self._sessions):
             argv = ends.command("ping", running.target, ECHO, scale.pings, scale.pinging)
             times = json.loads(bed.lab.client.run(argv, timeout=120).stdout)
-        cuts = quantiles(times, n=100)
-        return dict(zip(self.rows(scale), (cuts[49], cuts[98]), strict=True))
+        cuts = statistics.quantiles(times, n=100)
+        figures = cuts[49], cuts[98], 1e6 / statistics.fmean(times)
+        return dict(zip(self.rows(scale), figures, strict=False))
 
 
 @contextmanager

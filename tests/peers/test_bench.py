@@ -16,7 +16,7 @@ from bench.contenders import CONTENDERS
 from bench.loads import LOADS
 from bench.measures import MEASURES
 from bench.perf import counts_instructions
-from bench.programs import GO, TUN, lacking
+from bench.programs import BPF, GO, TUN, lacking
 from bench.scale import QUICK
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.peers, pytest.mark.timeout(240)]
 
 ROOT = Path(faith.__file__).parents[1]
-OPTIONAL = {str(need) for need in (GO, TUN)}
+OPTIONAL = {str(need) for need in (BPF, GO, TUN)}
 
 
 def bench(*arguments: object) -> str:

@@ -1,0 +1,43 @@
+"""The goals of the benchmarks, and the report of them, from figures as told."""
+
+from __future__ import annotations
+
+from bench.contenders import CONTENDERS
+from bench.goals import goals
+from bench.measures import MEASURES
+from bench.measures.http import CONNECTION, MACHINE, OF_CORE
+from bench.measures.latency import ROUND_TRIPS
+from bench.report import text
+from bench.results import Results
+from bench.scale import FULL
+from bench.table import NOTHING
+
+
+def results() -> Results:
+    """Those of a round in which the kernel path costs 1.2 of the routed path."""
+    rows = [row for measure in MEASURES for row in measure.rows(FULL)]
+    made = Results(rows, [contender.name for contender in CONTENDERS])
+    made.add("kernel", 0, {MACHINE[CONNECTION]: 120.0, OF_CORE: 11_999.0, ROUND_TRIPS: 91.0})
+    made.add("routed", 0, {MACHINE[CONNECTION]: 100.0, ROUND_TRIPS: 100.0})
+    return made
+
+
+def test_goals_of_the_kernel_path_are_ratios_to_the_routed_path_and_a_rate() -> None:
+    figures = results()
+    reached = {str(goal): (goal.reached(figures), goal) for goal in goals(FULL)}
+    known = {name: (value, goal.is_met(value)) for name, (value, goal) in reached.items() if value}
+    assert known == {
+        "kernel, CPU per connection, whole machine : routed": (1.2, True),
+        "kernel, 1-byte round trips : routed": (0.91, True),
+        "kernel, connections set up, of a core of the contender's [1/s]": (11_999.0, False),
+    }
+
+
+def test_the_report_divides_by_the_routed_path() -> None:
+    lines = [" ".join(line.split()) for line in text(results(), FULL).splitlines()]
+    table = lines[lines.index("Each, divided by the routed path:") :]
+    ratios = f"CPU per connection, whole machine {NOTHING} 1.20 "
+    assert any(line.startswith(ratios) for line in table)
+    assert any(
+        line.endswith("≥ 12,000 11,999 missed") and line.startswith("kernel, ") for line in lines
+    )
