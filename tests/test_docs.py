@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tomllib
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import pytest
@@ -21,11 +22,15 @@ from typer.testing import CliRunner
 from faith.cli import control_client, faith, prefixes, serve, status
 from faith.cli.setup import setup_command
 from faith.daemon import dns_daemon
-from faith.daemon.config import config
+from faith.daemon.config import config, kernel_path_table
+from faith.daemon.host.discovery import Running, ServedPath
 from faith.daemon.process.loop import Loop
+from faith.errors import ConfigError
+from faith.flow.flow_settings import FlowSettings
 from faith.relay.inetd import inetd
 from faith.relay.tcp.record import Record
 from faith.translation.access import Access
+from faith.translation.ports import ALL_PORTS
 from faith.translation.reasons import CLOSED
 
 if TYPE_CHECKING:
@@ -119,13 +124,26 @@ def test_every_test_that_is_named_exists(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "not_applying"),
-    [("conformance", {"SEC-6"}), ("dns64-conformance", set())],
+    [
+        ("conformance", {"SEC-6"}),
+        ("dns64-conformance", set()),
+        ("kernel-path-conformance", set()),
+    ],
 )
 def test_the_points_of_conformance_have_tests(page: str, not_applying: set[str]) -> None:
     text = (ROOT / f"docs/{page}.rst").read_text()
     points = re.split(r"^(?=\S.*\n    )", text, flags=re.MULTILINE)[1:]
     without = {point.partition(":")[0] for point in points if not TEST.search(point)}
     assert without == not_applying
+
+
+def test_no_point_of_the_kernel_path_is_passed_over() -> None:
+    text = (ROOT / "docs/kernel-path-conformance.rst").read_text()
+    for name, count in (("NAT64", 30), ("XLAT", 27), ("REQ", 10)):
+        found = re.findall(rf"^{name}-(\d+): ", text, re.MULTILINE)
+        assert found == [str(number) for number in range(1, count + 1)]
+        referred = re.findall(rf"\({name}-(\d+)", text)
+        assert {*referred} <= {*found}
 
 
 def test_the_points_of_rfc_6384_have_tests_or_a_reason() -> None:
@@ -198,6 +216,34 @@ def test_the_manual_of_the_configuration_has_one() -> None:
     assert blocks
     for block in blocks:
         config.read(block, "faith.toml")
+
+
+def test_the_page_of_the_kernel_path_has_the_numbers_of_the_program() -> None:
+    text = (ROOT / "docs/kernel-path.rst").read_text()
+    rows = re.findall(r"^``(tcp_\w+)`` +(\d+) +(\d+) ", text, re.MULTILINE)
+    usual = FlowSettings(ALL_PORTS)
+    assert sorted(key for key, _, _ in rows) == sorted(kernel_path_table.TIMEOUTS)
+    for key, seconds, least in rows:
+        assert getattr(usual, key) == float(seconds)
+        enough: dict[str, Any] = {key: float(least)}
+        too_little: dict[str, Any] = {key: float(least) - 0.1}
+        replace(usual, **enough)
+        with pytest.raises(ConfigError, match=f"at least {least} seconds"):
+            replace(usual, **too_little)
+    for ports in (usual.address_ports, usual.shared_ports):
+        assert f"{len(ports):,}" in text
+
+
+def test_the_page_of_the_kernel_path_has_a_configuration_and_what_comes_of_it() -> None:
+    text = (ROOT / "docs/kernel-path.rst").read_text()
+    (block,) = re.findall(r"^::\n\n((?:(?:    .*)?\n)+?)\n\S", text, re.MULTILINE)
+    settings = config.read(re.sub("^    ", "", block, flags=re.MULTILINE), "faith.toml")
+    assert settings.flows
+    assert settings.flows.addresses
+    for path in (ServedPath("80,443", "kernel"), ServedPath("21", "relay", "FTP")):
+        faithd = Running(1, "x", "80", "route", 1, 0, [], [], paths=[path])
+        *_, line = status.Status((), None, (faithd,)).lines()
+        assert f"    {line}\n" in text
 
 
 # -- examples ------------------------------------------------------------------------------------
