@@ -67,8 +67,13 @@ def test_slots_in_use_and_silent_ones_are_found(maps: FlowMaps) -> None:
     assert maps.silent(20) == [0]
     assert maps.silent(31) == [0, 2, 4]
     assert maps.silent(10) == []
+    maps.mark(4, layout.SYNACK)
+    assert maps.open() == 3
+    maps.mark(2, layout.CLOSED)
+    assert maps.open() == 2
     maps.clear(0)
     assert maps.used() == [2, 4]
+    assert maps.open() == 1
 
 
 def test_a_hundred_thousand_slots_are_swept_without_a_system_call_each() -> None:

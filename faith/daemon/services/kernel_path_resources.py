@@ -16,7 +16,7 @@ from faith.kernel.flow.flow_guard import Guarded
 from faith.kernel.flow.flow_links import FlowLinks
 from faith.kernel.flow.flow_maps import FlowMaps
 from faith.kernel.flow.flow_pins import is_bpf
-from faith.kernel.flow.layout import CLOSED, KEY4, LAYOUT
+from faith.kernel.flow.layout import KEY4, LAYOUT
 from faith.kernel.flow.syn_capture import TABLE, SynCapture
 from faith.kernel.netlink import rtnetlink
 from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink
@@ -214,7 +214,7 @@ class KernelPathResources:
         numbers = self.links.interfaces
         names = sorted(link.name for link in _interfaces().values() if link.index in numbers)
         dropped = counters["limited_client"] + counters["limited_total"]
-        return FlowTableReport(names, self._open(), self.maps.slots, dropped, self.outlives)
+        return FlowTableReport(names, self.maps.open(), self.maps.slots, dropped, self.outlives)
 
     def warnings(self) -> list[str]:
         """Return what keeps flows from their work now, a sentence each."""
@@ -230,12 +230,9 @@ class KernelPathResources:
             ),
         ]
 
-    def _open(self) -> int:
-        return sum(not self.maps.state_of(number) & CLOSED for number in self.maps.used())
-
     def has_open_flows(self) -> bool:
         """Return whether a flow has not ended yet."""
-        return any(not self.maps.state_of(number) & CLOSED for number in self.maps.used())
+        return self.maps.open() > 0
 
     def follow_links(self) -> None:
         """Translate on every interface that there is now.  Raises OSError."""

@@ -212,6 +212,17 @@ class FlowMaps:
         started = self._words[layout.STARTED // 8 :: SLOT.size // 8].tolist()
         return [number for number, since in enumerate(started) if since]
 
+    def open(self) -> int:
+        """Return how many slots in use have a flow that is not CLOSED."""
+        step = SLOT.size
+        states = self._memory.cast("I")[layout.STATE // 4 :: step // 4].tolist()
+        started = self._words[layout.STARTED // 8 :: step // 8].tolist()
+        return sum(
+            1
+            for state, since in zip(states, started, strict=True)
+            if since and not state & layout.CLOSED
+        )
+
     def silent(self, before: int) -> list[int]:
         """Return the numbers of the slots in use in which nothing arrived since *before*, in ns of
         CLOCK_MONOTONIC."""
