@@ -179,16 +179,21 @@ def refused(gateway: Gateway, why: str) -> float:
 
 def brain(faithd: Faithd) -> int:
     """The process that decides about flows: the only one of the children with BPF maps."""
-    (found,) = (pid for pid in faithd.workers if _has_maps(pid))
+    (found,) = (pid for pid in faithd.workers if has_maps(pid))
     return found
 
 
-def _has_maps(pid: int) -> bool:
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(OSError):
-            if "bpf-map" in os.readlink(f"/proc/{pid}/fd/{name}"):
-                return True
-    return False
+def has_maps(pid: int) -> bool:
+    """Whether a process has a BPF map open; it may end meanwhile."""
+    return any("bpf-map" in link for link in _open_files(pid))
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    directory = f"/proc/{pid}/fd"
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):
+                yield os.readlink(f"{directory}/{name}")
 
 
 def open_maps(directory: Path) -> FlowMaps:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import signal
 import socket
 import struct
-import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, PREFIX, SERVER
 from tests.faithd import ENVIRONMENT, FAITHD, WITHOUT_BPF
+from tests.netns.flow_lab import brain, faith, has_maps, sessions, why_not
 from tests.netns.gateway import Gateway, metrics
 from tests.netns.service import PORT, Echo, Server, answers, connect, connect_from, relays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faith.lab import Host, ThreeHosts
+    from faith.lab import ThreeHosts
 
     Start = Callable[..., Gateway]
 
@@ -60,50 +59,12 @@ def echo(lab: ThreeHosts) -> Iterator[Echo]:
         yield made
 
 
-def faith(lab: ThreeHosts, *words: str) -> str:
-    """What ``faith WORDS`` prints on the gateway; raises CalledProcessError."""
-    command = [sys.executable, "-m", "faith.cli.faith", *words]
-    return lab.gateway.run(command, env=ENVIRONMENT).stdout
-
-
-def sessions(lab: ThreeHosts) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(faith(lab, "sessions", "--json"))
-    return found
-
-
-def why_not(lab: ThreeHosts, address: str = "", port: int = PORT) -> int:
-    """The errno of a connection that is not made, 0 for one that is."""
-    try:
-        connect(lab, address, port).close()
-    except OSError as error:
-        return error.errno or errno.ETIMEDOUT
-    return 0
-
-
 def is_reset(sock: socket.socket) -> bool:
     try:
         sock.recv(1)
     except ConnectionResetError:
         return True
     return False
-
-
-def brain(faithd: Gateway) -> int:
-    """The process that decides about flows."""
-    (found,) = [pid for pid in faithd.workers if _has_maps(pid)]
-    return found
-
-
-def _has_maps(pid: int) -> bool:
-    return any("bpf-map" in link for link in _open_files(pid))
-
-
-def _open_files(pid: int) -> Iterator[str]:
-    directory = f"/proc/{pid}/fd"
-    with contextlib.suppress(FileNotFoundError):  # the process has just ended
-        for name in os.listdir(directory):
-            with contextlib.suppress(FileNotFoundError):
-                yield os.readlink(f"{directory}/{name}")
 
 
 # -- what the client sees ------------------------------------------------------------------------
@@ -257,8 +218,7 @@ def test_flows_have_ports_that_no_socket_has(lab: ThreeHosts, start: Start) -> N
 
 
 def test_flows_have_an_address_of_their_own(lab: ThreeHosts, start: Start) -> None:
-    (device,) = [link.name for link in _links(lab.gateway) if link.name.startswith("to-server")]
-    lab.gateway.run(["ip", "address", "add", f"{OWN}/24", "dev", device])
+    lab.gateway.links.add_address("to-server", f"{OWN}/24")
     start(f'{BASE}[flows]\naddresses = ["{OWN}"]\nports = "5000-5001"\n')
     server = Server(lab.server)
     with contextlib.closing(server.listener), contextlib.ExitStack() as stack:
@@ -300,20 +260,8 @@ def test_an_address_that_is_absent_is_told_and_passed_over(lab: ThreeHosts, star
     assert f"no flow comes from {OWN} until this host has it" in faith(lab, "status")
     with connect(lab) as session:
         assert answers(session)
-    (device,) = [link.name for link in _links(lab.gateway) if link.name.startswith("to-server")]
-    lab.gateway.run(["ip", "address", "add", f"{OWN}/24", "dev", device])
+    lab.gateway.links.add_address("to-server", f"{OWN}/24")
     wait_until(lambda: "no flow comes" not in faith(lab, "status"), 5, "the address being known")
-
-
-def _links(host: Host) -> list[Any]:
-    from faith.kernel.netlink import rtnetlink
-    from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink
-
-    def read() -> list[Any]:
-        with Netlink.create(NETLINK_ROUTE) as netlink:
-            return list(rtnetlink.links(netlink).values())
-
-    return host.call(read)
 
 
 # -- commands ------------------------------------------------------------------------------------
@@ -490,10 +438,10 @@ def test_flows_of_another_layout_go_on_beside_the_new_ones(lab: ThreeHosts, tmp_
                 assert listed["client"] == f"[{CLIENT}]:{new.getsockname()[1]}"
             faithd.wait_said("end=closed", number - 1)
         assert answers(old)
-        assert len(list(filter(_has_maps, faithd.workers))) == 2
+        assert len(list(filter(has_maps, faithd.workers))) == 2
     faithd.wait_said("end=closed", 3)
     wait_until(
-        lambda: len(list(filter(_has_maps, faithd.workers))) == 1, 10, "the end of the old brain"
+        lambda: len(list(filter(has_maps, faithd.workers))) == 1, 10, "the end of the old brain"
     )
     assert relays(lab)
 

@@ -34,7 +34,7 @@ from tests.netns.flow_lab import (
     sessions,
 )
 from tests.netns.flow_talk import Talker, echo, hear, octets, say
-from tests.netns.flows import ACK, PSH, SYN, Segment, ipv4_header, packed
+from tests.netns.flows import ACK, PSH, RST, SYN, Segment, ipv4_header, packed
 from tests.netns.gateway import Gateway, metrics
 from tests.netns.service import PORT, Echo, Server, answers, connect, connect_from, refuses
 
@@ -115,15 +115,20 @@ def test_a_syn_from_ipv4_without_a_flow_is_never_answered(lab: ThreeHosts, tmp_p
 
 
 def test_a_packet_of_no_flow_is_reset_towards_ipv6(lab: ThreeHosts, tmp_path: Path) -> None:
-    """As by a host that knows of no connection; RFC 6146 would have it discarded in silence."""
+    """As by a host that knows of no connection; RFC 6146 would have it discarded in silence.
+
+    A reset is answered by nothing.
+    """
     Gateway(lab, tmp_path, BASE)
     stray = Segment(40000, PORT, ACK, 1000, 7000, source=CLIENT, to=lab.mapped())
     with (
+        Counter(lab.client, "prerouting", f"tcp sport {PORT} tcp flags rst") as every,
         Counter(lab.client, "input", "tcp flags rst tcp sequence 7000", "drop") as resets,
         Counter(lab.server, "input", f"tcp dport {PORT}") as heard,
     ):
-        send_raw(lab.client, [stray.ipv6()])
+        send_raw(lab.client, [stray._replace(flags=RST).ipv6(), stray.ipv6()])
         wait_until(lambda: resets.packets == 1, 5, "the reset")
+        assert every.packets == 1
         assert not heard.packets
 
 
