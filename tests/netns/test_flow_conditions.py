@@ -13,7 +13,7 @@ from faith.errors import SetupError
 from faith.kernel.bpf import bpf
 from faith.kernel.bpf.bpf import Map
 from faith.kernel.flow import flow_conditions, flow_program
-from faith.kernel.process import capabilities
+from faith.kernel.process import capabilities, system_calls
 from faith.translation.ports import Ports
 from tests.conftest import do_without
 from tests.netns.test_device_features import set_feature
@@ -40,6 +40,25 @@ def test_a_missing_capability_is_named(fork: Fork, name: str) -> None:
         return flow_conditions.missing()
 
     assert fork(body).report() == [f"needs {name}: run it as root"]
+
+
+def test_what_the_unit_allows_is_enough(fork: Fork) -> None:
+    """Without CAP_PERFMON the verifier refuses more."""
+
+    def body(report: Report) -> object:
+        capabilities.drop(capabilities.default_user(), keep={"CAP_BPF", "CAP_NET_ADMIN"})
+        return flow_conditions.missing()
+
+    assert fork(body).report() == []
+
+
+def test_a_filter_of_system_calls_is_not_taken_for_an_old_kernel(fork: Fork) -> None:
+    def body(report: Report) -> object:
+        assert system_calls.give_up()  # bpf(2) among them, as the filters of containers have it
+        return flow_conditions.missing()
+
+    (reason,) = fork(body).report()
+    assert reason.startswith("bpf(2) is refused in spite of CAP_BPF: a container's seccomp filter")
 
 
 def test_a_kind_of_map_that_the_kernel_lacks_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,12 +37,14 @@ FAITH = [sys.executable, "-m", "faith.cli.faith"]
 def run(lab: ThreeHosts, tmp_path: Path) -> Run:
     """Start a faithd by a file, with the rights of faithd.service, and wait until it serves."""
 
-    def run(by: tuple[str, ...] = (), way: str = "auto", port: int = PORT) -> Faithd:
+    def run(
+        by: tuple[str, ...] = (), way: str = "auto", port: int = PORT, path: str = "relay"
+    ) -> Faithd:
         file = tmp_path / "faith.toml"
         file.write_text(
             f'control = "{tmp_path}/control"\nworkers = 2\nuser = "nobody"\n'
             f'[[prefix]]\naddress = "{PREFIX}"\nvia = "{way}"\n'
-            f'[[service]]\nports = "{port}"\n'
+            f'[[service]]\nports = "{port}"\npath = "{path}"\n'
             "[ping]\n[timeouts]\ndrain = 0.1\n"
         )
         words = ["--config", str(file)]
@@ -69,6 +71,16 @@ def test_capabilities_are_enough_for_each_way(lab: ThreeHosts, run: Run, way: st
     assert "needs CAP_" not in faithd.said
     with lab.gateway.inside():
         assert not routes.reserved()
+
+
+@pytest.mark.usefixtures("echo", "bpf_allowed")
+def test_capabilities_are_enough_for_the_kernel_path(lab: ThreeHosts, run: Run) -> None:
+    faithd = run(path="kernel")
+    with connect(lab) as flow:
+        assert answers(flow)
+        shown = lab.gateway.run([*FAITH, "sessions"], env=ENVIRONMENT).stdout
+        assert shown.splitlines()[1].startswith("k1-")
+    assert faithd.stop() == 0
 
 
 def test_capabilities_are_enough_for_ports_below_1024(run: Run) -> None:

@@ -164,27 +164,39 @@ static long (*const redirect_to_neighbour)(__u32 interface, const void *next_hop
 
 /* -- small things ------------------------------------------------------------------------------ */
 
-/* A program of a CPU is interrupted by none of the same row: no atomic addition is needed. */
-INLINE void count(__u64 *row, enum counter which)
+/* A program of a CPU is interrupted by none of the same row: no atomic addition is needed.  In C,
+ * two of them would become one with a variable place, which takes CAP_PERFMON. */
+INLINE void count(__u64 *row, const enum counter which)
 {
-	row[which]++;
+	__u64 number;
+
+	asm volatile("%[number] = *(u64 *)(%[row] + %[at])\n\t"
+		     "%[number] += 1\n\t"
+		     "*(u64 *)(%[row] + %[at]) = %[number]"
+		     : [number] "=&r"(number)
+		     : [row] "r"(row), [at] "i"(which * sizeof(*row))
+		     : "memory");
 }
 
-/* The packet, of which the first octets, at least so many, can be read in memory; else NULL. */
-INLINE void *readable(struct __sk_buff *skb, __u32 octets)
+/* Whether the packet has so many octets, the first of which *first* is then: they can be read in
+ * memory.  A pointer that is compared with 0 takes CAP_PERFMON, unless it is a map's. */
+INLINE int readable(struct __sk_buff *skb, __u32 octets, void **first)
 {
 	void *data, *end;
 
 	KEEP(skb); /* the verifier knows the end as what was read for it, not as a number */
 	data = (void *)(long)skb->data;
 	end = (void *)(long)skb->data_end;
-	if (data + octets <= end)
-		return data;
-	if (pull(skb, octets))
-		return 0;
-	data = (void *)(long)skb->data;
-	end = (void *)(long)skb->data_end;
-	return data + octets <= end ? data : 0;
+	if (data + octets > end) {
+		if (pull(skb, octets))
+			return 0;
+		data = (void *)(long)skb->data;
+		end = (void *)(long)skb->data_end;
+		if (data + octets > end)
+			return 0;
+	}
+	*first = data;
+	return 1;
 }
 
 INLINE void copy_address(__u32 *to, const void *from)
@@ -376,34 +388,33 @@ INLINE void follow(struct __sk_buff *skb, struct flow *flow, __u32 slot, int fro
  * right or wrong as it was.  *at* is the offset of the TCP header, which has *length* octets. */
 INLINE void clamp_mss(struct __sk_buff *skb, __u32 at, __u32 length, __u16 most)
 {
-	__u8 options[OPTIONS + 4] = {};
+	__u8 option[4];
 	__u32 end = length - TCP_LEAST, place = 0;
 	__u16 before, after;
 
-	KEEP(end); /* so that the verifier sees both limits */
-	if (!most || end < 4 || end > OPTIONS)
-		return;
-	if (load_octets(skb, at + TCP_LEAST, options, end))
+	if (!most)
 		return;
 #pragma clang loop unroll(disable)
 	for (int step = 0; step < OPTIONS; step++) {
-		if (place + 4 > end || place > OPTIONS - 4 || options[place] == OPTION_END)
+		if (place + sizeof(option) > end ||
+		    load_octets(skb, at + TCP_LEAST + place, option, sizeof(option)) ||
+		    option[0] == OPTION_END)
 			return;
-		if (options[place] == OPTION_MSS && options[place + 1] == 4)
+		if (option[0] == OPTION_MSS && option[1] == sizeof(option))
 			goto found;
-		if (options[place] == OPTION_NOTHING)
+		if (option[0] == OPTION_NOTHING)
 			place++;
-		else if (options[place + 1] < 2)
+		else if (option[1] < 2)
 			return;
 		else
-			place += options[place + 1];
+			place += option[1];
 		/* Whichever way it came here, the verifier knows the same, and goes on once. */
 		place &= 63;
 		KEEP(place);
 	}
 	return;
 found:
-	before = options[place + 2] << 8 | options[place + 3];
+	before = option[2] << 8 | option[3];
 	if (before <= most)
 		return;
 	after = NET16(most);
@@ -668,7 +679,8 @@ INLINE int is_extended(struct __sk_buff *skb, const struct ipv6hdr *ip, __u32 li
 INLINE int from_ipv6(struct __sk_buff *skb, const __u32 link, __u64 *row)
 {
 	const __u32 at = link + sizeof(struct ipv6hdr);
-	struct ipv6hdr *ip = readable(skb, at);
+	struct ipv6hdr *ip;
+	void *first;
 	struct segment segment;
 	struct flow *flow = 0;
 	struct key6 key;
@@ -676,9 +688,9 @@ INLINE int from_ipv6(struct __sk_buff *skb, const __u32 link, __u64 *row)
 	enum kind kind = 0;
 	__u8 hops, tos;
 
-	if (!ip)
+	if (!readable(skb, at, &first))
 		return UP;
-	ip = (void *)ip + link;
+	ip = first + link;
 	if (ip->nexthdr == IPPROTO_ICMPV6)
 		return icmpv6_error(skb, link, row);
 	if (ip->nexthdr != IPPROTO_TCP) {
@@ -686,10 +698,9 @@ INLINE int from_ipv6(struct __sk_buff *skb, const __u32 link, __u64 *row)
 			goto user_space;
 		return UP;
 	}
-	ip = readable(skb, at + TCP_LEAST);
-	if (!ip)
+	if (!readable(skb, at + TCP_LEAST, &first))
 		return UP;
-	ip = (void *)ip + link;
+	ip = first + link;
 	length = NET16(ip->payload_len); /* 0 in what is longer than 65535 */
 	if (length > skb->len - at || !parse(&segment, (void *)(ip + 1), length))
 		return UP;
@@ -772,7 +783,8 @@ INLINE int write_ipv6(struct __sk_buff *skb, __u32 link, const struct flow *flow
 INLINE int from_ipv4(struct __sk_buff *skb, const __u32 link, __u64 *row)
 {
 	const __u32 at = link + sizeof(struct iphdr);
-	struct iphdr *ip = readable(skb, at);
+	struct iphdr *ip;
+	void *first;
 	struct segment segment;
 	struct flow *flow;
 	struct key4 key;
@@ -781,9 +793,9 @@ INLINE int from_ipv4(struct __sk_buff *skb, const __u32 link, __u64 *row)
 	__u16 fragment;
 	__u8 hops, tos;
 
-	if (!ip)
+	if (!readable(skb, at, &first))
 		return UP;
-	ip = (void *)ip + link;
+	ip = first + link;
 	fragment = NET16(ip->frag_off);
 	if (*(__u8 *)ip != PLAIN_IPV4 || fragment & FRAGMENT_OFFSET)
 		return UP; /* options, or without a TCP header */
@@ -791,10 +803,9 @@ INLINE int from_ipv4(struct __sk_buff *skb, const __u32 link, __u64 *row)
 		return icmpv4_error(skb, link, row);
 	if (ip->protocol != IPPROTO_TCP)
 		return UP;
-	ip = readable(skb, at + TCP_LEAST);
-	if (!ip)
+	if (!readable(skb, at + TCP_LEAST, &first))
 		return UP;
-	ip = (void *)ip + link;
+	ip = first + link;
 	length = NET16(ip->tot_len) - sizeof(*ip);
 	if (length > skb->len - at || !parse(&segment, (void *)(ip + 1), length))
 		return UP;

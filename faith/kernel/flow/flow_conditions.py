@@ -30,6 +30,7 @@ _MAPS = {
     MAP_LPM_TRIE: "BPF tries of prefixes (Linux 4.11)",
     MAP_RING: "BPF ring buffers (Linux 5.8)",
 }
+_FILTERED = "bpf(2) is refused in spite of CAP_BPF: a container's seccomp filter has to allow it"
 _PROGRAM = "the program of flows takes Linux 5.14 or later"
 
 _UNPRIVILEGED = "/proc/sys/kernel/unprivileged_bpf_disabled"
@@ -64,6 +65,8 @@ def _refused_maps() -> list[str]:
             Map.create(
                 kind, f"faith_{name}", key=key, value=value, entries=entries, flags=flags
             ).close()
+        except PermissionError:
+            return [_FILTERED]
         except OSError as error:
             found[kind] = f"the kernel has no {_MAPS[kind]}: {error.strerror}"
     return list(found.values())
