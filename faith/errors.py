@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 
 class FaithError(Exception):
     """The root of every error this package raises on purpose."""
@@ -19,6 +23,35 @@ class ConfigError(FaithError):
         self.message = message
         self.file = file
         self.line = line
+
+    @property
+    def errors(self) -> tuple[ConfigError, ...]:
+        """The mistakes: this one, or those that it consists of."""
+        return (self,)
+
+
+class ConfigErrors(ConfigError):
+    """Several mistakes of the operator, of which *message*, *file* and *line* are the first's.
+
+    ``str()`` has a line for each.
+    """
+
+    def __init__(self, errors: Iterable[ConfigError]) -> None:
+        self._errors = tuple(errors)
+        first = self._errors[0]
+        super().__init__(first.message, first.file, first.line)
+        self.args = ("\n".join(map(str, self._errors)),)
+
+    @property
+    def errors(self) -> tuple[ConfigError, ...]:
+        """The mistakes, in order."""
+        return self._errors
+
+
+def raise_all(errors: Sequence[ConfigError]) -> None:
+    """Raise *errors*, as ConfigErrors if there are several; return if there is none."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else ConfigErrors(errors)
 
 
 class SetupError(FaithError):

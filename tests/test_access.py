@@ -149,3 +149,42 @@ def test_asking_costs_groups_not_rules() -> None:
     many = Access([Rule((n << 96, 32), True, (0, 0)) for n in range(10_000)])
     assert len(many._groups) == 1, "one dictionary look-up, however many rules of one shape"
     assert many.decide(9_999 << 96, 1) is many.rules[9_999]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("::/0 permit 0.0.0.0/0\n2001:db8::/32 deny 10.0.0.0/8", [(2, 1)]),
+        ("2001:db8::/32 deny 10.0.0.0/8\n::/0 permit 0.0.0.0/0", []),
+        ("2001:db8::/32 deny 10.0.0.0/8\n2001:db8::/48 permit 10.0.0.0/7", []),
+        ("2001:db8::/32 deny 10.0.0.0/8\n2001:db9::/48 permit 10.1.0.0/16", []),
+        (
+            "# x\n::1 deny 10.0.0.0/8\n\n::1 permit 10.0.0.0/8\n::1 permit 10.0.0.1",
+            [(4, 2), (5, 2)],
+        ),
+    ],
+)
+def test_a_rule_that_decides_nothing_is_found(text: str, pairs: list[tuple[int, int]]) -> None:
+    assert [(rule.line, by.line) for rule, by in Access.parse(text).shadowed()] == pairs
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=12))
+def test_a_shadowed_rule_never_decides(some: list[tuple[int, int, bool]]) -> None:
+    rules = [
+        Rule((0x20010DB8 << 96, 32 + length), permit, (10 << 24, 8 + other), line=number)
+        for number, (length, other, permit) in enumerate(some, 1)
+    ]
+    access = Access(rules)
+    shadowed = {rule for rule, _ in access.shadowed()}
+    for client in range(8):
+        for server in range(8):
+            at = (0x20010DB8 << 96) + (client << 93), (10 << 24) + (server << 21)
+            assert access.decide(*at) not in shadowed
+
+
+def test_all_lines_that_are_wrong_are_told() -> None:
+    with pytest.raises(ConfigError) as told:
+        Access.parse("::/0 alow 1.1.1.1\n::/0 permit 1.1.1.1\n::/0 permit “1.1.1.1”", "rules")
+    assert [(error.file, error.line) for error in told.value.errors] == [("rules", 1), ("rules", 3)]
+    assert str(told.value).count("\n") == 1
+    assert "typographic quotation mark" in str(told.value)

@@ -60,7 +60,7 @@ def test_what_a_file_says_nothing_about_is_told_too() -> None:
         (
             '[[map]]\nv4 = "198.51.100.0/28"\nv6 = "2001:db8::/124"',
             "maps",
-            "1, IPv4 addresses of them: 16",
+            "1, IPv4 addresses of them: 16, FTP on 21, from addresses that stand for clients",
         ),
         (
             '[[source]]\naddresses = ["192.0.2.8/30"]',

@@ -63,7 +63,7 @@ def test_the_example_has_every_key_and_those_it_hides_are_right() -> None:
 
 def test_a_service_alone_is_what_the_command_line_makes_of_it() -> None:
     command = serve._settings(serve._parser().parse_args(["80"]))
-    usual = {"control": Path(config.CONTROL), "drain_timeout": config.DRAIN_TIMEOUT}
+    usual = {"control": config.CONTROL, "drain_timeout": config.DRAIN_TIMEOUT}
     assert read(SERVICE) == replace(command, **usual)  # type: ignore[arg-type]
     command = serve._settings(serve._parser().parse_args(["--path", "kernel", "80"]))
     assert read(f'{SERVICE}path = "kernel"') == replace(command, **usual)  # type: ignore[arg-type]
@@ -242,6 +242,16 @@ def test_what_is_not_given_is_the_default() -> None:
     assert kernel.kernel_path == KernelPath(FlowSettings(HTTP), Path("/sys/fs/bpf"))
     assert (settings.drain_timeout, settings.control) == (30.0, Path("/run/faith/control.sock"))
     assert (settings.workers, settings.log) == (len(os.sched_getaffinity(0)), "text")
+
+
+@pytest.mark.parametrize("written", ["false", '"none"'])
+def test_the_control_socket_can_be_turned_off(written: str) -> None:
+    settings = read(f"control = {written}\n{SERVICE}")
+    assert settings.control is None
+    assert "control  none: no faith sessions, kill, drain or map" in check.lines(settings)
+    for wrong in ("true", '"relative"', '"off"', "0"):
+        with pytest.raises(ConfigError, match=r"^faith.toml:1: control: .*, or none$"):
+            read(f"control = {wrong}\n{SERVICE}")
 
 
 def test_all_about_connections_from_ipv4_arrives() -> None:
@@ -628,9 +638,10 @@ def test_check_shows_which_way_connections_are_to_go() -> None:
         "service  ports 20-22, FTP on 21, by the kernel path where it can be had: 20,22",
         "service  port 8080, told their clients by PROXY v1",
     ]
-    assert "flows    65536 at most, from 1 address of their own, ports 1024-65535" in lines
+    most, times = "65536 at most, 4096 half open", "SYN 75 s, idle 7440 s, closing 240 s"
+    assert f"flows    {most}, from 1 address of their own, ports 1024-65535, {times}" in lines
     shared = list(check.lines(read(f"{SERVICE}path = 'auto'")))
-    assert "flows    65536 at most, from the gateway's addresses, ports 61000-65535" in shared
+    assert f"flows    {most}, from the gateway's addresses, ports 61000-65535, {times}" in shared
 
 
 def test_check_shows_what_a_configuration_asks_for() -> None:
@@ -640,7 +651,7 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
         "service  port 21, FTP on 21",
         "steered  by the first method that works",
         "access   1 rule in access.rules",
-        "maps     1, IPv4 addresses of them: 1",
+        "maps     1, IPv4 addresses of them: 1, FTP on 21, from addresses that stand for clients",
         "workers  2, as nobody",
         "limits   sessions 100000, sessions_per_client 1000",
         (
@@ -648,6 +659,10 @@ def test_check_shows_what_a_configuration_asks_for() -> None:
             " lame duck 0 s"
         ),
         "dns      on [::]:53, asking 192.0.2.53:53",
+        (
+            "udp      idle 300 s, 10 s for ports 53,123, flows 16384, of a client 1024, answers"
+            " from any port of a host that was sent to, MTU 1280"
+        ),
         "ping     1000 a second, 100 of a client, identifiers kept 60 s",
         "metrics  on ::1 port 9064",
         "control  /run/faith/control.sock",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from faith.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Daemon:
@@ -185,3 +186,33 @@ def test_a_request_can_be_taken_and_answered_when_its_time_is_over(
     after.answer(programs=2)
     assert channel.receive() == Received({"programs": 2}, [])
     assert channel.receive() is None
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC])
+def test_where_it_cannot_be_written_there_is_none_and_a_warning(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+) -> None:
+    def refuse(*about: object, **how: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    control, (warning,) = control_socket.opened(Loop(), tmp_path / "run" / "control", {})
+    assert control is None
+    assert os.strerror(number) in warning
+    assert 'or "none", as its control' in warning
+    assert warning in caplog.text
+
+
+def test_a_path_that_is_another_daemons_is_refused(daemon: Daemon) -> None:
+    with pytest.raises(SetupError, match="Address already in use"):
+        control_socket.opened(daemon.loop, daemon.path, {})
+
+
+def test_where_it_can_be_made_there_is_no_warning(tmp_path: Path) -> None:
+    control, warnings = control_socket.opened(Loop(), tmp_path / "control", {})
+    assert control
+    assert warnings == []
+    control.close()

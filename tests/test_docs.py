@@ -100,7 +100,7 @@ def test_every_manual_is_installed() -> None:
     for path in MANUALS:
         directory = wanted.setdefault(f"share/man/man{path.suffix[1:]}", [])
         directory.append(str(path.relative_to(ROOT)))
-    assert installed == wanted
+    assert {place: files for place, files in installed.items() if "/man/" in place} == wanted
 
 
 # -- what they name ------------------------------------------------------------------------------

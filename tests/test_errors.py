@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from faith.errors import ConfigError, FaithError, PermissionNeeded, SetupError
+import pytest
+
+from faith.errors import ConfigError, FaithError, PermissionNeeded, SetupError, raise_all
 
 
 def test_a_config_error_names_file_and_line() -> None:
@@ -21,3 +23,17 @@ def test_a_missing_capability_is_named() -> None:
     assert "CAP_BPF and CAP_NET_ADMIN" in str(error)
     assert error.capabilities == ("CAP_BPF", "CAP_NET_ADMIN")
     assert isinstance(error, FaithError)
+
+
+def test_several_mistakes_are_one_error_with_a_line_each() -> None:
+    one, other = ConfigError("no", "f", 3), ConfigError("nor this", "f", 5)
+    with pytest.raises(ConfigError) as told:
+        raise_all([one, other])
+    assert str(told.value) == "f:3: no\nf:5: nor this"
+    assert told.value.errors == (one, other)
+    assert (told.value.message, told.value.file, told.value.line) == ("no", "f", 3)
+    with pytest.raises(ConfigError) as told:
+        raise_all([one])
+    assert told.value is one
+    assert one.errors == (one,)
+    raise_all([])

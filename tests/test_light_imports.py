@@ -17,9 +17,11 @@ LIGHT = (
     "faith/kernel/netlink/netlink.py",
     "faith/kernel/netlink/routes.py",
     "faith/kernel/sockets/tcp_sockets.py",
+    "faith/kernel/title.py",
     "faith/relay/inetd/inetd.py",
     "faith/relay/tcp/routing.py",
     "faith/translation/*.py",
+    "faith/version.py",
 )
 """Modules that must be light to import, below ROOT; further modules are added here."""
 

@@ -17,6 +17,7 @@ import pytest
 
 from faith.daemon.observe import log, log_counters
 from faith.daemon.observe.datagram_sinks import Journal, Syslog
+from faith.daemon.observe.log import IDENTIFIER as IDENT
 from faith.daemon.observe.log import NOTICE, Log, open_sink
 from faith.daemon.observe.log_counters import LOST, WAITING
 from faith.daemon.observe.message_ids import MESSAGE_IDS, SESSION_END
@@ -27,8 +28,6 @@ from faith.translation.reasons import NO_RULE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-IDENT = "faithd/telnet"
 
 
 def record(end: str = "closed") -> Record:
@@ -75,7 +74,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 
 @pytest.fixture
 def told(receiver: Receiver) -> Iterator[Log]:
-    told = Log(Syslog(IDENT, receiver.path), IDENT)
+    told = Log(Syslog(IDENT, receiver.path))
     yield told
     told.close()
 
@@ -100,12 +99,12 @@ def logger() -> Iterator[logging.Logger]:
 
 
 def test_syslog_lines_are_those_of_syslog_3(receiver: Receiver, logger: logging.Logger) -> None:
-    logger.addHandler(Log(Syslog(IDENT, receiver.path), IDENT))
+    logger.addHandler(Log(Syslog(IDENT, receiver.path)))
     logger.log(NOTICE, "serving %s", "telnet")
     (line,) = receiver.messages()
     stamp = time.strftime("%b %e %H:%M", time.localtime()).encode()
     assert line.startswith(b"<29>" + stamp)  # LOG_DAEMON | LOG_NOTICE
-    assert line.endswith(f" faithd/telnet[{os.getpid()}]: serving telnet".encode())
+    assert line.endswith(f" faithd[{os.getpid()}]: serving telnet".encode())
 
 
 @pytest.mark.parametrize(
@@ -115,14 +114,14 @@ def test_syslog_lines_are_those_of_syslog_3(receiver: Receiver, logger: logging.
 def test_levels_are_syslogs(
     receiver: Receiver, logger: logging.Logger, level: int, priority: int
 ) -> None:
-    logger.addHandler(Log(Syslog(IDENT, receiver.path), IDENT))
+    logger.addHandler(Log(Syslog(IDENT, receiver.path)))
     logger.log(level, "x")
     (line,) = receiver.messages()
     assert line.startswith(b"<%d>" % (3 << 3 | priority))
 
 
 def test_a_traceback_is_one_message_a_line(receiver: Receiver, logger: logging.Logger) -> None:
-    logger.addHandler(Log(Syslog(IDENT, receiver.path), IDENT))
+    logger.addHandler(Log(Syslog(IDENT, receiver.path)))
     try:
         _ = 1 / 0
     except ZeroDivisionError:
@@ -130,7 +129,7 @@ def test_a_traceback_is_one_message_a_line(receiver: Receiver, logger: logging.L
     lines = list(receiver.messages())
     assert lines[0].endswith(b"]: odd")
     assert lines[-1].endswith(b"]: ZeroDivisionError: division by zero")
-    assert all(b"faithd/telnet[" in line and b"\n" not in line for line in lines)
+    assert all(b"faithd[" in line and b"\n" not in line for line in lines)
 
 
 def test_a_session_is_one_line_at_info(receiver: Receiver, told: Log) -> None:
@@ -176,7 +175,7 @@ def test_what_syslogd_missed_comes_when_it_is_back(receiver: Receiver, told: Log
 def test_what_there_is_no_room_for_is_counted_and_told_in_its_place(
     receiver: Receiver, most: int
 ) -> None:
-    told = Log(Syslog(IDENT, receiver.path, most=most), IDENT)
+    told = Log(Syslog(IDENT, receiver.path, most=most))
     cells = log_counters.own_cells()
     told.count_in(cells)
     for _ in range(2000):
@@ -197,7 +196,7 @@ def test_what_there_is_no_room_for_is_counted_and_told_in_its_place(
 
 def test_a_line_of_the_loss_comes_without_another_line(receiver: Receiver) -> None:
     sink = Syslog(IDENT, receiver.path, most=2_000)
-    told = Log(sink, IDENT)
+    told = Log(sink)
     for _ in range(100):
         told.record(record())
     got = [*receiver.messages()]
@@ -211,7 +210,7 @@ def test_what_cannot_be_written_at_the_end_is_counted(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "FINISH", 0.05)
-    told = Log(Syslog(IDENT, receiver.path), IDENT)
+    told = Log(Syslog(IDENT, receiver.path))
     cells = log_counters.own_cells()
     told.count_in(cells)
     for _ in range(200):
@@ -248,18 +247,6 @@ def test_the_log_of_a_process_is_the_one_that_is_installed(receiver: Receiver, t
     assert cells == [1, 0]
 
 
-@pytest.mark.parametrize(
-    ("program", "service", "name"),
-    [
-        ("faithd", "", "faithd"),
-        ("faithd", "telnet", "faithd/telnet"),
-        ("faithd", "80, 8000-8100", "faithd/80,8000-8100"),
-    ],
-)
-def test_the_name_is_one_word(program: str, service: str, name: str) -> None:
-    assert log.identifier(program, service) == name
-
-
 def fields(entry: bytes) -> dict[str, str]:
     """An entry of the journal, as systemd.io/JOURNAL_NATIVE_PROTOCOL has it."""
     found = {}
@@ -274,7 +261,7 @@ def fields(entry: bytes) -> dict[str, str]:
 
 
 def test_the_journal_gets_fields(receiver: Receiver) -> None:
-    told = Log(Journal(IDENT, receiver.path), IDENT)
+    told = Log(Journal(IDENT, receiver.path), role="worker 2")
     told.record(record())
     told.close()
     (entry,) = map(fields, receiver.messages())
@@ -300,13 +287,14 @@ def test_the_journal_gets_fields(receiver: Receiver) -> None:
         "FAITH_STARTED": "1.0",
         "FAITH_SECONDS": "0.25",
         "FAITH_END": "closed",
+        "FAITH_ROLE": "worker 2",
     }
 
 
 def test_the_journal_gets_a_traceback_as_one_entry(
     receiver: Receiver, logger: logging.Logger
 ) -> None:
-    logger.addHandler(Log(Journal(IDENT, receiver.path), IDENT))
+    logger.addHandler(Log(Journal(IDENT, receiver.path), role="worker 2"))
     logger.error("two\nlines")
     (entry,) = map(fields, receiver.messages())
     assert entry["MESSAGE"] == "two\nlines"
@@ -315,13 +303,14 @@ def test_the_journal_gets_a_traceback_as_one_entry(
 
 def test_json_is_an_object_a_line(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
-    told = Log(Stderr(IDENT, descriptor=writing), IDENT, "json")
+    told = Log(Stderr(IDENT, descriptor=writing), "json", role="worker 2")
     told.record(record())
     told.handle(logging.makeLogRecord({"levelno": NOTICE, "msg": "a\nb"}))
     session, message = map(json.loads, os.read(reading, 65536).splitlines())
     assert session["level"] == "info"
     assert session["message"] == "session"
     assert (session["ident"], session["pid"]) == (IDENT, os.getpid())
+    assert (session["role"], message["role"]) == ("worker 2", "worker 2")
     assert (session["client"], session["client_port"]) == ("2001:db8:6::2", 4242)
     assert (session["sent"], session["message_id"]) == (10, MESSAGE_IDS[SESSION_END])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", session["time"])
@@ -331,18 +320,18 @@ def test_json_is_an_object_a_line(pipe: tuple[int, int]) -> None:
 
 def test_standard_error_has_time_and_name(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
-    told = Log(Stderr(IDENT, descriptor=writing), IDENT)
+    told = Log(Stderr(IDENT, descriptor=writing))
     told.record(record())
     told.close()
     line = os.read(reading, 65536).decode()
-    begin = rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d faithd/telnet\[{os.getpid()}\]: "
+    begin = rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d faithd\[{os.getpid()}\]: "
     assert re.fullmatch(begin + re.escape(record().text()) + "\n", line)
 
 
 def test_a_slow_reader_of_standard_error_is_not_waited_for(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     sink = Stderr(IDENT, descriptor=writing, most=1 << 18)
-    told = Log(sink, IDENT)
+    told = Log(sink)
     for _ in range(5000):
         told.record(record())
     assert not fcntl.fcntl(writing, fcntl.F_GETFL) & os.O_NONBLOCK  # others write there too
@@ -366,7 +355,7 @@ def test_a_slow_reader_of_standard_error_is_not_waited_for(pipe: tuple[int, int]
 def test_standard_error_is_written_once_a_turn(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     os.set_blocking(reading, False)
-    told = Log(Stderr(IDENT, descriptor=writing), IDENT)
+    told = Log(Stderr(IDENT, descriptor=writing))
 
     async def turn() -> None:
         told.batch(asyncio.get_running_loop())
@@ -395,7 +384,7 @@ def test_the_place_depends_on_who_runs_it(
     error = os.fstat(2)
     there = f"{error.st_dev}:{error.st_ino}"
     monkeypatch.setenv("JOURNAL_STREAM", there if stream == "stderr" else stream)
-    sink = open_sink(IDENT, foreground=foreground)
+    sink = open_sink(foreground=foreground)
     assert type(sink) is place
     sink.close()
 
@@ -412,7 +401,7 @@ def test_a_record_costs_microseconds(tmp_path: Path) -> None:
         sink = Stderr(IDENT, descriptor=file.fileno())
         loop = asyncio.new_event_loop()
         sink.batch(loop)
-        told = Log(sink, IDENT)
+        told = Log(sink)
         one = record()
         best = 1.0
         for _ in range(5):
@@ -429,7 +418,7 @@ def test_a_record_costs_microseconds(tmp_path: Path) -> None:
 
 def test_messages_that_are_alike_are_summed_up(receiver: Receiver, logger: logging.Logger) -> None:
     timers: list[Callable[[], object]] = []
-    told = Log(Syslog(IDENT, receiver.path), IDENT)
+    told = Log(Syslog(IDENT, receiver.path))
     told.retry_by(lambda seconds, action: timers.append(action))
     logger.addHandler(told)
     got: list[bytes] = []
@@ -451,7 +440,7 @@ def test_messages_that_are_alike_are_summed_up(receiver: Receiver, logger: loggi
 def test_without_a_timer_the_sum_comes_with_the_next_message_or_at_the_end(
     receiver: Receiver, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Log(Syslog(IDENT, receiver.path, most=1 << 20), IDENT)
+    told = Log(Syslog(IDENT, receiver.path, most=1 << 20))
     logger.addHandler(told)
     got: list[bytes] = []
     for _ in range(30):

@@ -16,6 +16,7 @@ WHOLE = "tests/netns/ runs it in whole daemons: by itself there is nothing to se
 SERVED = "tests/dns/test_server.py asks it by the network"
 WITHOUT = {
     "faith/cli/demo/story.py": "tests/netns/test_demo.py runs it: it is the order of the others",
+    "faith/cli/version_option.py": "tests/test_version.py uses it",
     "faith/cli/name_options.py": "it declares options; tests/test_cli_names.py uses them all",
     "faith/daemon/config/datagram_tables.py": "tests/test_config.py has every key of faith.toml",
     "faith/daemon/config/dns_table.py": "tests/test_config.py has every key of faith.toml",

@@ -143,7 +143,7 @@ def test_a_reader_that_pauses_gets_every_line_in_order(
     reader: Reader, loop: asyncio.AbstractEventLoop, kind: type[Syslog | Journal]
 ) -> None:
     sink = kind("faithd", reader.path)
-    told = Log(sink, "faithd")
+    told = Log(sink)
     told.batch(loop)
     reader.pause()
     write_in_turns(loop, told, LINES)
@@ -160,7 +160,7 @@ def test_beyond_the_bound_every_line_arrives_or_is_counted(
     reader: Reader, loop: asyncio.AbstractEventLoop
 ) -> None:
     sink = Syslog("faithd", reader.path, most=1 << 20)
-    told = Log(sink, "faithd")
+    told = Log(sink)
     told.batch(loop)
     reader.pause()
     write_in_turns(loop, told, LINES)
@@ -184,7 +184,7 @@ def test_nothing_is_attempted_while_there_is_no_room(
         return write_some(sink)
 
     monkeypatch.setattr(Syslog, "_write_some", counted)
-    told = Log(Syslog("faithd", reader.path), "faithd")
+    told = Log(Syslog("faithd", reader.path))
     told.batch(loop)
     reader.pause()
     write_in_turns(loop, told, 1000)
@@ -198,7 +198,7 @@ def test_nothing_is_attempted_while_there_is_no_room(
 def test_a_reader_that_starts_anew_gets_what_waits(
     tmp_path: Path, loop: asyncio.AbstractEventLoop
 ) -> None:
-    told = Log(sink := Syslog("faithd", tmp_path / "socket"), "faithd")
+    told = Log(sink := Syslog("faithd", tmp_path / "socket"))
     told.batch(loop)
     write_in_turns(loop, told, 50)
     assert sink.cells[WAITING] == 50, "there is no socket yet"
@@ -221,7 +221,7 @@ def test_a_process_without_a_loop_tries_again_by_its_timer(reader: Reader) -> No
     timers: list[Callable[[], object]] = []
     sink = Syslog("faithd", reader.path)
     sink.retry_by(lambda seconds, action: timers.append(action))
-    told = Log(sink, "faithd")
+    told = Log(sink)
     reader.pause()
     for number in range(100):
         told.record(record(number))
@@ -240,7 +240,7 @@ def test_a_line_that_is_too_long_is_counted_and_not_in_the_way(reader: Reader) -
     sink._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
     assert sink.write(6, "x" * 20_000, {}) == 1
     reader.pause()
-    told = Log(sink, "faithd")
+    told = Log(sink)
     while not sink.cells[WAITING]:
         told.record(record(0))
     sink.write(6, "x" * 20_000, {})
@@ -267,7 +267,7 @@ def test_a_pipe_whose_reader_pauses_gets_every_line_in_order(
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     sink = Stderr("faithd", descriptor=writing)
-    told = Log(sink, "faithd")
+    told = Log(sink)
     told.batch(loop)
     longest = write_in_turns(loop, told, LINES)
     print(f"{longest * 1000:.1f} ms for the longest turn", file=sys.stderr)
@@ -286,7 +286,7 @@ def test_a_pipe_whose_reader_pauses_gets_every_line_in_order(
 def test_lines_of_two_processes_in_a_full_pipe_stay_whole() -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    logs = [Log(Stderr(f"faithd-{n}", descriptor=writing), "") for n in range(2)]
+    logs = [Log(Stderr(f"faithd-{n}", descriptor=writing)) for n in range(2)]
     for number in range(2000):
         for told in logs:
             told.record(record(number))
@@ -322,7 +322,7 @@ def _read(descriptor: int) -> bytes:
 def test_a_reader_that_has_gone_costs_no_time(loop: asyncio.AbstractEventLoop) -> None:
     reading, writing = os.pipe()
     sink = Stderr("faithd", descriptor=writing)
-    told = Log(sink, "faithd")
+    told = Log(sink)
     told.batch(loop)
     write_in_turns(loop, told, 2000)
     os.close(reading)
@@ -349,7 +349,7 @@ def test_a_file_that_cannot_grow_has_every_line_when_it_can(
     path, grow = full
     with path.open("ab") as file:
         sink = Stderr("faithd", descriptor=file.fileno())
-    told = Log(sink, "faithd")
+    told = Log(sink)
     told.batch(loop)
     write_in_turns(loop, told, 1000)
     waiting = sink.cells[WAITING]
@@ -368,7 +368,7 @@ def test_what_a_file_has_no_room_for_at_the_end_is_counted(
     path, _ = full
     with path.open("ab") as file:
         sink = Stderr("faithd", descriptor=file.fileno())
-    told = Log(sink, "faithd")
+    told = Log(sink)
     for number in range(1000):
         told.record(record(number))
     told.close()
@@ -385,7 +385,7 @@ def test_without_proc_a_pipe_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) 
         patched.setattr(os, "open", no_proc)
         sink = Stderr("faithd", descriptor=writing)
     assert os.get_blocking(sink.fileno())
-    told = Log(sink, "faithd")
+    told = Log(sink)
     for number in range(2000):
         told.record(record(number))
     assert sink.cells[WAITING] > 1000
@@ -398,7 +398,7 @@ def test_without_proc_a_pipe_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) 
 def test_a_stream_socket_is_not_waited_for() -> None:
     ours, theirs = socket.socketpair()
     sink = Stderr("faithd", descriptor=theirs.fileno())
-    told = Log(sink, "faithd")
+    told = Log(sink)
     count = 0
     while not sink.cells[WAITING]:
         told.record(record(count))
@@ -416,7 +416,7 @@ def test_a_stream_socket_is_not_waited_for() -> None:
 
 def test_a_name_that_is_not_utf_8_is_escaped(tmp_path: Path) -> None:
     with (tmp_path / "log").open("ab") as file:
-        told = Log(Stderr("faithd", descriptor=file.fileno()), "faithd")
+        told = Log(Stderr("faithd", descriptor=file.fileno()))
     for text in ("no file /etc/" + os.fsdecode(b"\xff.conf"), "another line"):
         told.handle(logging.makeLogRecord({"levelno": logging.ERROR, "msg": text}))
     told.close()
@@ -432,7 +432,7 @@ def test_a_name_that_is_not_utf_8_is_escaped(tmp_path: Path) -> None:
 def test_what_waits_at_a_fork_is_written_once(reader: Reader, kind: type[Sink]) -> None:
     reading, writing = os.pipe()
     sink = Syslog("faithd", reader.path) if kind is Syslog else Stderr("faithd", writing)
-    told = Log(sink, "faithd")
+    told = Log(sink)
     reader.pause()
     count = 0
     while sink.cells[WAITING] < 5:

@@ -29,20 +29,11 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.s
 
 def test_messages_look_like_those_of_syslog(daemon: socket.socket) -> None:
     log = syslog.Syslog()
-    log.port = 23
     log.info("all is well")
     log.error("nothing is")
-    form = rb"<30>[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d faithd/telnet\[%d\]: all is well"
+    form = rb"<30>[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d faithd\[%d\]: all is well"
     assert re.fullmatch(form % os.getpid(), daemon.recv(1000))
     assert daemon.recv(1000).startswith(b"<27>")
-
-
-@pytest.mark.parametrize(("port", "ident"), [(0, b" faithd["), (64999, b" faithd/64999[")])
-def test_service_without_a_name(daemon: socket.socket, port: int, ident: bytes) -> None:
-    log = syslog.Syslog()
-    log.port = port
-    log.info("")
-    assert ident in daemon.recv(1000)
 
 
 def test_steps_are_told_when_asked_for(daemon: socket.socket) -> None:

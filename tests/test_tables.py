@@ -53,7 +53,7 @@ def test_a_table_that_is_not_there_is_empty() -> None:
 
 def told(text: str) -> ConfigError:
     with pytest.raises(ConfigError) as error:
-        document(text)
+        document(text).finish()
     assert error.value.file == "faith.toml"
     return error.value
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from faith.daemon.config.policy import Rules
 from faith.daemon.config.settings import AUTO, KERNEL
+from faith.datagram.udp.flows import ADDRESS, ENDPOINT
 from faith.kernel.netlink import routes
 from faith.relay.tcp.admission import NO_LIMITS
+from faith.relay.tcp.routing import CLIENT, EITHER, GATEWAY
 from faith.translation.address import text4
 from faith.translation.networks import Networks
 
@@ -19,10 +21,21 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Service, Settings
     from faith.daemon.observe.records import Recording
     from faith.datagram.ping.ping_server import PingSettings
+    from faith.datagram.udp.flows import UdpSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.flow.flow_settings import FlowSettings
     from faith.relay.tcp.admission import Limits
     from faith.translation.sources import Source
+
+INLINE = "access.rules"
+"""The name of the rules that are in a faith.toml itself."""
+
+_SOURCES = {
+    CLIENT: "addresses that stand for clients",
+    GATEWAY: "the gateway's address",
+    EITHER: "addresses that stand for clients, or the gateway's",
+}
+_ANSWERS = {ADDRESS: "port of a host that was sent to", ENDPOINT: "host"}
 
 
 def lines(settings: Settings) -> Iterator[str]:
@@ -33,13 +46,9 @@ def lines(settings: Settings) -> Iterator[str]:
         yield "prefix   those that faith -e reserves"
     yield from (f"service  {_service(service)}" for service in settings.services)
     yield f"steered  by {'the first method that works' if settings.via == 'auto' else settings.via}"
-    rules = Rules.of(settings)
-    count = len(rules.access().rules)
-    counted = "1 rule" if count == 1 else f"{count} rules"
-    yield f"access   {f'{counted} in {rules.file}' if count else 'everybody is permitted'}"
-    if settings.maps:
-        addresses = sum(1 << 32 - length for _, length in settings.maps.networks)
-        yield f"maps     {len(settings.maps)}, IPv4 addresses of them: {addresses}"
+    yield f"access   {access(Rules.of(settings))}"
+    if settings.maps or settings.maps_file or (settings.dns and settings.dns.pool):
+        yield f"maps     {_maps(settings)}"
     yield from (f"source   {_source(source)}" for source in settings.sources.sources)
     yield f"workers  {settings.workers}, as {settings.user}"
     relay = settings.relay
@@ -52,16 +61,55 @@ def lines(settings: Settings) -> Iterator[str]:
         f" lame duck {settings.lame_duck:g} s"
     )
     if settings.dns:
-        yield f"dns      {_names(settings.dns)}"
+        yield f"dns      {_names(settings.dns, settings.dns_workers)}"
     if settings.flows:
         yield f"flows    {_flows(settings.flows)}"
+    if settings.udp:
+        yield f"udp      {_udp(settings.udp)}"
     if settings.ping:
         yield f"ping     {_ping(settings.ping)}"
     if settings.metrics:
         yield f"metrics  on {settings.metrics[0]} port {settings.metrics[1]}"
-    yield f"control  {settings.control}"
+    yield f"control  {settings.control or 'none: no faith sessions, kill, drain or map'}"
+    if settings.pid_file:
+        yield f"pid      in {settings.pid_file}"
     yield f"log      as {settings.log}"
     yield f"records  {_records(settings.recording, flows=settings.udp is not None)}"
+
+
+def access(rules: Rules) -> str:
+    """Return how many *rules* there are, and where."""
+    count = len(rules.access().rules)
+    return f"{counted(count, 'rule')} in {rules.file}" if count else "everybody is permitted"
+
+
+def counted(count: int, what: str) -> str:
+    """Return *count* with the noun *what*, in the plural unless it is one."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _maps(settings: Settings) -> str:
+    addresses = sum(1 << 32 - length for _, length in settings.maps.networks)
+    parts = [f"{len(settings.maps)}, IPv4 addresses of them: {addresses}"]
+    if settings.maps_file:
+        parts.append(f"with those of {settings.maps_file}")
+    v4 = settings.relay.v4_to_v6
+    if v4.ftp:
+        parts.append(f"FTP on {v4.ftp}")
+    if v4.proxy:
+        parts.append(f"told their clients by PROXY {v4.proxy}")
+    if v4.dscp:
+        parts.append("with their clients' DSCP")
+    parts.append(f"from {_SOURCES[v4.source]}")
+    return ", ".join(parts)
+
+
+def _udp(udp: UdpSettings) -> str:
+    most = [f"{number or 'any number of'}" for number in (udp.flows, udp.flows_per_client)]
+    return (
+        f"idle {udp.idle:g} s, {udp.short:g} s for ports {udp.short_ports}, flows {most[0]},"
+        f" of a client {most[1]}, answers from any {_ANSWERS[udp.filtering]}, MTU {udp.mtu}"
+    )
 
 
 def _service(service: Service) -> str:
@@ -95,7 +143,12 @@ def _flows(flows: FlowSettings) -> str:
     own = len(flows.addresses)
     source = f"{own} address{'es' * (own > 1)} of their own" if own else "the gateway's addresses"
     ports = flows.address_ports if own else flows.shared_ports
-    return f"{flows.limit} at most, from {source}, ports {ports}"
+    times = f"SYN {flows.tcp_syn:g} s, idle {flows.tcp_est:g} s, closing {flows.tcp_trans:g} s"
+    mss = f", MSS at most {flows.mss}" if flows.mss else ""
+    return (
+        f"{flows.limit} at most, {flows.half_open} half open, from {source}, ports {ports},"
+        f" {times}{mss}"
+    )
 
 
 def _ping(ping: PingSettings) -> str:
@@ -122,9 +175,15 @@ def _records(recording: Recording, *, flows: bool) -> str:
     return ", ".join(parts)
 
 
-def _names(settings: DnsSettings) -> str:
+def _names(settings: DnsSettings, workers: int) -> str:
     listen = _listed(settings.listen, "every address of this host")
-    return f"on {listen}, asking {_listed(settings.forward, 'the servers in resolv.conf')}"
+    parts = [f"on {listen}", f"asking {_listed(settings.forward, 'the servers in resolv.conf')}"]
+    if settings.pool:
+        leased = sum(1 << 32 - length for _, length in settings.pool)
+        parts.append(f"leasing {counted(leased, 'address')[:-1]}es in {settings.pool_file}")
+    if workers > 1:
+        parts.append(f"{workers} processes")
+    return ", ".join(parts)
 
 
 def _listed(things: Iterable[object], none: str) -> str:

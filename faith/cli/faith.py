@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faith.cli import addr, check, maps, names, open_listeners, prefixes, running, status
+from faith.cli import addr, completion, maps, names, open_listeners, prefixes, running, status
+from faith.cli.version_option import VersionOption  # noqa: TC001 - typer reads the annotations
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
 from faith.translation.ports import Ports
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -40,6 +40,7 @@ _Layout = Annotated[
     typer.Option(
         metavar="|".join(LAYOUTS),
         help="Where the IPv4 address is: in the last 32 bits, or as in RFC 6052.",
+        autocompletion=completion.words(*LAYOUTS),
     ),
 ]
 CONFIGURATION = Path("/etc/faith.toml")
@@ -72,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(why: object, code: int = 1) -> int:
-    print(f"faith: {why}", file=sys.stderr)
+    for line in str(why).split("\n"):
+        print(f"faith: {line}", file=sys.stderr)
     return code
 
 
@@ -99,6 +101,7 @@ def faith(
     show: Annotated[
         bool, typer.Option("--print", help="Show the commands for it instead; change nothing.")
     ] = False,
+    version: VersionOption = False,
 ) -> None:
     """Reserve IPv6 prefixes for mapped addresses, so that faithd can relay connections to them.
 
@@ -185,16 +188,29 @@ def _print_json(value: Any) -> None:
 
 @app.command("check")
 def check_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A faith.toml(5).")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A faith.toml(5), or a faithd.conf(5).")
+    ] = CONFIGURATION,
+    rules: Annotated[
+        bool, typer.Option("--rules", help="FILE has access rules, whatever it looks like.")
+    ] = False,
+    maps: Annotated[bool, typer.Option("--maps", help="FILE has static maps, one a line.")] = False,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="The file is for another host: look at it alone.")
+    ] = False,
 ) -> int:
-    """Check a configuration as faithd --config does, and show what it asks for."""
-    from faith.daemon.config import config
+    """Check a configuration as faithd --config does, and show what it asks for.
 
+    All mistakes are shown, each with its line, and what this host would refuse.
+    """
+    from faith.cli import check_command
+
+    if rules and maps:
+        raise ConfigError("--rules and --maps exclude each other")
     try:
-        print("\n".join(check.lines(config.load(file.absolute()))))
+        return check_command.run(file.absolute(), rules=rules, maps=maps, elsewhere=elsewhere)
     except ConfigError as error:
         return _failed(error)
-    return 0
 
 
 @app.command("setup")
@@ -217,7 +233,12 @@ def set_up(
 @app.command("upgrade")
 def upgrade_daemons(
     pids: Annotated[
-        list[int] | None, typer.Argument(metavar="PID", help="Only these, not every faithd.")
+        list[int] | None,
+        typer.Argument(
+            metavar="PID",
+            help="Only these, not every faithd.",
+            autocompletion=completion.pids,
+        ),
     ] = None,
 ) -> None:
     """Upgrade every faithd to the program that is installed now; sessions continue."""

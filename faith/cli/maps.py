@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from faith.cli import control_client
+from faith.cli import completion, control_client
 from faith.daemon.config import carried, static_map
 from faith.daemon.config.carried import MapFields
 from faith.translation.address import text4, text6
@@ -34,16 +34,29 @@ _ToPort = Annotated[
 ]
 _Protocols = Annotated[
     list[str] | None,
-    typer.Option("--protocol", metavar="|".join(PROTOCOLS), help="This protocol (repeatable)."),
+    typer.Option(
+        "--protocol",
+        metavar="|".join(PROTOCOLS),
+        help="This protocol (repeatable).",
+        autocompletion=completion.words(*PROTOCOLS),
+    ),
 ]
 _Direction = Annotated[
     str | None,
-    typer.Option("--direction", metavar="|".join(DIRECTIONS), help="Who begins: in is IPv4."),
+    typer.Option(
+        "--direction",
+        metavar="|".join(DIRECTIONS),
+        help="Who begins: in is IPv4.",
+        autocompletion=completion.words(*DIRECTIONS),
+    ),
 ]
 _Control = Annotated[
     Path | None,
     typer.Option(
-        "--control", metavar="FILE", help="The faithd's control socket, if several run here."
+        "--control",
+        metavar="FILE",
+        help="The faithd's control socket, if several run here.",
+        autocompletion=completion.controls,
     ),
 ]
 
@@ -69,7 +82,12 @@ def add(
 
 @app.command("del")
 def delete(
-    v4: _V4,
+    v4: Annotated[
+        str,
+        typer.Argument(
+            metavar="IPV4", help="The address or network.", autocompletion=completion.maps
+        ),
+    ],
     v6: Annotated[str, typer.Argument(metavar="IPV6", help="The IPv6 address or network.")] = "",
     ports: _Ports = None,
     to_port: _ToPort = None,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from faith.cli import completion
 from faith.translation.prefix import LAYOUTS
 
 Texts = list[str] | None
@@ -19,7 +20,11 @@ def under(text: str) -> Any:
 
 Layout = Annotated[
     str | None,
-    typer.Option(metavar="|".join(LAYOUTS), help="The layout of the prefixes given here."),
+    typer.Option(
+        metavar="|".join(LAYOUTS),
+        help="The layout of the prefixes given here.",
+        autocompletion=completion.words(*LAYOUTS),
+    ),
 ]
 Listen = Annotated[
     Texts, typer.Option(metavar="ADDRESS[:PORT]", help="Listen here, not on every own address.")

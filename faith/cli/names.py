@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from faith.cli import completion, ra
 from faith.cli import name_options as options
-from faith.cli import ra
 from faith.cli.name_options import Texts  # noqa: TC001 - typer reads the annotations
+from faith.cli.version_option import VersionOption  # noqa: TC001
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
 from faith.translation import pref64
@@ -40,6 +41,7 @@ def answer_names(
     workers: options.Workers = 1,
     user: options.User = None,
     metrics: options.Metrics = None,
+    version: VersionOption = False,
 ) -> None:
     """Answer for names, so that IPv6-only clients find IPv4-only servers (DNS64, RFC 6147).
 
@@ -96,7 +98,13 @@ def show_advertisements(
     prefix: Annotated[Texts, options.under("Tell of this prefix, not those reserved here.")] = None,
     layout: options.Layout = None,
     daemon: Annotated[
-        Texts, typer.Option("--for", metavar="|".join(ra.DAEMONS), help="For this daemon only.")
+        Texts,
+        typer.Option(
+            "--for",
+            metavar="|".join(ra.DAEMONS),
+            help="For this daemon only.",
+            autocompletion=completion.words(*ra.DAEMONS),
+        ),
     ] = None,
     interval: Annotated[
         int,

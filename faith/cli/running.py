@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
-from faith.cli import control_client, sessions
+from faith.cli import completion, control_client, sessions
 from faith.daemon.upgrade.trial import PATIENCE
 
 _Control = Annotated[
     Path | None,
     typer.Option(
-        "--control", metavar="FILE", help="The faithd's control socket, if several run here."
+        "--control",
+        metavar="FILE",
+        help="The faithd's control socket, if several run here.",
+        autocompletion=completion.controls,
     ),
 ]
 
@@ -24,7 +27,12 @@ def show_sessions(
         str | None, typer.Option(metavar="NETWORK", help="Only sessions of these clients.")
     ] = None,
     sort: Annotated[
-        str, typer.Option(metavar="KEY", help=f"By one of {', '.join(sessions.KEYS)}.")
+        str,
+        typer.Option(
+            metavar="KEY",
+            help=f"By one of {', '.join(sessions.KEYS)}.",
+            autocompletion=completion.words(*sessions.KEYS),
+        ),
     ] = "seconds",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     at: _Control = None,
@@ -38,7 +46,14 @@ def show_sessions(
 
 
 def kill_session(
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="Its id in faith sessions.")],
+    session: Annotated[
+        str,
+        typer.Argument(
+            metavar="SESSION",
+            help="Its id in faith sessions.",
+            autocompletion=completion.sessions,
+        ),
+    ],
     at: _Control = None,
 ) -> None:
     """End a session, with resets to both sides."""

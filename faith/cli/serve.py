@@ -17,9 +17,10 @@ from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.settings import ALGS, PATHS, RELAY, KernelPath, Service, Settings
 from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.health import ADMIN_PORT
-from faith.daemon.observe.log import FORMS, Log, identifier, open_sink
+from faith.daemon.observe.log import FORMS, Log, open_sink
 from faith.daemon.observe.records import Recording
 from faith.daemon.process.daemonize import Background, is_supervised
+from faith.daemon.process.role import SUPERVISOR, supervise
 from faith.daemon.supervisor import Supervisor
 from faith.daemon.upgrade.inherited_state import InheritedState
 from faith.dns import endpoint
@@ -31,6 +32,7 @@ from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, Prefix
 from faith.translation.proxy import V1, V2, VERSIONS
+from faith.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,12 +76,14 @@ def main(arguments: list[str]) -> int:
     except FaithError as error:
         if options.config is None and isinstance(error, ConfigError):
             parser.error(str(error))
-        print(f"faithd: {error}", file=sys.stderr)
+        for line in str(error).split("\n"):
+            print(f"faithd: {line}", file=sys.stderr)
         return 1
     foreground = options.foreground or is_supervised()
     background = Background() if foreground else Background.enter(again=inherited is not None)
-    ident = identifier("faithd", "" if options.config else options.service)
-    log_handler = _open_log(ident, settings.log, foreground=foreground)
+    labels = {"service": settings.name} if options.config is None else {}
+    log_handler = _open_log(settings.log, labels, foreground=foreground)
+    supervise("faithd", arguments, "trial" if inherited and inherited.on_trial else SUPERVISOR)
     log.setLevel(logging.DEBUG if options.debug else logging.INFO)
     if settings.relay.rsh or settings.relay.rlogin:
         log.warning("%s", TRUST)
@@ -96,8 +100,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _open_log(ident: str, form: str, *, foreground: bool) -> Log:
-    log_handler = Log(open_sink(ident, foreground=foreground), ident, form)
+def _open_log(form: str, labels: dict[str, str], *, foreground: bool) -> Log:
+    log_handler = Log(open_sink(foreground=foreground), form, **labels)
     root = logging.getLogger()
     root.addHandler(log_handler)
     if not foreground:
@@ -212,6 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     relay = RelaySettings()
     add = parser.add_argument
+    add("--version", action="version", version=f"faithd {VERSION}")
     add("-d", dest="debug", action="store_true", help="log debug messages as well")
     add("-p", dest="reserved_port", action="store_true", help="connect from a port below 1024")
     add("-F", "--foreground", action="store_true", help="stay in the foreground")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.observe import health, log_counters
 from faith.daemon.observe.health import Health
 from faith.daemon.observe.log import NOTICE, Log, count_in, open_sink, retry_by
+from faith.daemon.process import role
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
 from faith.daemon.process.systemd import notify, reloading, watchdog_interval
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from faith.dns.service import Settings
     from faith.kernel.descriptor import Source
 
-IDENT = "faith dns"
 KEPT = (
     *("CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"),
     "CAP_DAC_OVERRIDE",  # files of other users, which root names
@@ -60,8 +61,9 @@ def run(
     cannot start.
     """
     settings = read()
-    log_handler = Log(open_sink(IDENT, foreground=True), IDENT)
+    log_handler = Log(open_sink(foreground=True))
     logging.getLogger().addHandler(log_handler)
+    role.supervise("faith", sys.argv[2:], f"dns {role.SUPERVISOR}")
     logging.getLogger("faith").setLevel(logging.INFO)
     if settings.pool and workers > 1:
         raise ConfigError("the leases of a pool have one owner: it takes one worker")
@@ -171,7 +173,9 @@ class _DnsDaemon:
             self._loop.stop()
 
     def _serving(self) -> None:
-        """Report that all serve."""
+        """Report that all serve, unless they were told to end while they started."""
+        if self._is_ending:
+            return
         capabilities.reduce(KEPT)
         assert self._names.group
         was_serving, self._serves = self._serves, True

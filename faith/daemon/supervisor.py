@@ -27,8 +27,7 @@ from faith.daemon.host.runtime_files import RuntimeFiles
 from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.observe.metric_areas import MetricAreas
-from faith.daemon.process import systemd
-from faith.daemon.process.control_socket import Control
+from faith.daemon.process import control_socket, systemd
 from faith.daemon.process.daemonize import pid_file
 from faith.daemon.process.loop import Loop
 from faith.daemon.reload import Reload, Reloads
@@ -53,7 +52,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
     from faith.daemon.observe.log import Log
-    from faith.daemon.process.control_socket import Request
+    from faith.daemon.process.control_socket import Control, Request
     from faith.daemon.process.daemonize import Background
     from faith.daemon.services.interface import Service
     from faith.daemon.upgrade.inherited_state import InheritedState
@@ -136,6 +135,7 @@ class Supervisor:
         )
         self._reloads = Reloads(self._reload, self._metric_areas.condition, self._tell_systemd)
         self._control: Control | None = None
+        self._no_control: list[str] = []  # warnings
         condition = self._metric_areas.condition
         condition.started(self._upgrades.started)
         services = self._services.values()
@@ -231,7 +231,9 @@ class Supervisor:
         undo.enter_context(pid_file(self._settings.pid_file))
         if self._settings.control:
             given = self._passed.copies("control")
-            self._control = Control(self._loop, self._settings.control, self._commands(), given)
+            asked = self._settings.control, self._commands(), given
+            self._control, self._no_control = control_socket.opened(self._loop, *asked)
+        if self._control:
             undo.callback(self._control.close)
         undo.callback(self._repair.close)
         self._policy.report_absent()
@@ -406,6 +408,7 @@ class Supervisor:
                 *self._kernel_path.warnings(),
                 *self._relaying.conflicts.warnings(),
                 *self._shutdown.warnings(),
+                *self._no_control,
             ],
         )
 

@@ -7,11 +7,11 @@ denies, and an empty list of rules permits everything.
 
 from __future__ import annotations
 
-from faith.errors import ConfigError
+from faith.errors import ConfigError, raise_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _FORM = "SRC6[/len] permit|deny DST4[/len] [SRC4]"
 
@@ -72,15 +72,19 @@ class Access:
 
     @classmethod
     def parse(cls, text: str, file: str | None = None) -> Access:
-        """Parse the text of a faithd.conf.  Raises ConfigError naming *file* and line."""
-        rules = []
+        """Parse the text of a faithd.conf.
+
+        Raises ConfigError naming *file* and line, for all lines that are wrong.
+        """
+        rules, errors = [], []
         for number, line in enumerate(text.split("\n"), 1):
             words = line.partition("#")[0].split()
             if words:
                 try:
                     rules.append(_rule(words, number))
                 except ConfigError as error:
-                    raise ConfigError(error.message, file, number) from None
+                    errors.append(ConfigError(_explained(error.message, line), file, number))
+        raise_all(errors)
         return cls(rules)
 
     def decide(self, client: int, destination: int) -> Rule | None:
@@ -94,6 +98,27 @@ class Access:
                 break
             best = min(best, group.get((client >> client_shift, destination >> shift), best))
         return self.rules[best] if best < len(self.rules) else None
+
+    def shadowed(self) -> Iterator[tuple[Rule, Rule]]:
+        """Yield each rule that decides nothing, and the earlier one that matches all that it would.
+
+        A rule that several earlier ones together leave nothing is not found.
+        """
+        for index, rule in enumerate(self.rules):
+            (client, client_length), (destination, length) = rule.clients, rule.destinations
+            first = index
+            for client_shift, shift, _, group in self._groups:
+                if client_shift >= 128 - client_length and shift >= 32 - length:
+                    key = client >> client_shift, destination >> shift
+                    first = min(first, group.get(key, first))
+            if first < index:
+                yield rule, self.rules[first]
+
+
+def _explained(message: str, line: str) -> str:
+    from faith.translation.typography import explain  # rare, and inetd mode has no time
+
+    return explain(message, line)
 
 
 def _rule(words: list[str], line: int) -> Rule:

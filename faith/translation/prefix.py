@@ -8,7 +8,7 @@ read: inetd mode imports this module for every connection.
 from __future__ import annotations
 
 from faith.errors import ConfigError
-from faith.translation.address import packed6, text6
+from faith.translation.address import IPV4_MAPPED, packed6, text6
 from faith.translation.networks import Networks
 
 TYPE_CHECKING = False
@@ -23,6 +23,12 @@ LAYOUTS = (LOW32, RFC6052)
 
 _RFC6052_LENGTHS = (32, 40, 48, 56, 64, 96)
 _AMBIGUOUS = _RFC6052_LENGTHS[:-1]
+_NEVER = (
+    (0, 127, "the unspecified and the loopback address"),
+    (IPV4_MAPPED, 96, "the IPv4-mapped addresses, which no packet may carry"),
+    (0xFE80 << 112, 10, "the link-local addresses"),
+    (0xFF << 120, 8, "the multicast addresses"),
+)
 _U_OCTET_SHIFT = 56  # bits 64-71 of the address, counted from the right
 
 
@@ -150,6 +156,15 @@ class Prefix:
 def is_ambiguous(prefix: Prefix) -> bool:
     """Return whether the IPv4 address may sit in two places, by the length: 32, 40, 48, 56, 64."""
     return prefix.length in _AMBIGUOUS
+
+
+def never_reserved(prefix: Prefix) -> str | None:
+    """Return why no host can reserve *prefix*, as a clause about "it"; None if one can."""
+    for network, length, what in _NEVER:
+        shift = 128 - min(length, prefix.length)
+        if network >> shift == prefix.address >> shift:
+            return f"it overlaps {text6(network)}/{length}, {what}"
+    return None
 
 
 def _not_ipv6(text: str, address: str) -> str:

@@ -182,6 +182,8 @@ def test_relays_and_tells(inetd: Inetd) -> None:
     client.sendall(b"login")
     assert server.recv(100) == b"login"
     source, source_port = server.getpeername()
+    title = Path(f"/proc/{inetd.program.pid}/cmdline").read_bytes().rstrip(b"\0")
+    assert title == b"faithd: inetd 23"
     server.sendall(b"password")
     assert client.recv(100) == b"password"
     client.shutdown(socket.SHUT_WR)
@@ -191,7 +193,7 @@ def test_relays_and_tells(inetd: Inetd) -> None:
     record = inetd.ended("closed", 0)
     host, port = client.getsockname()[:2]
     assert record.startswith("<30>")
-    assert f" faithd/telnet[{inetd.program.pid}]: " in record
+    assert f" faithd[{inetd.program.pid}]: " in record
     assert f"client=[{host}]:{port} mapped=[{inetd.lab.mapped()}]:23" in record
     assert f"source={source}:{source_port} server={SERVER}:23 sent=5 received=8" in record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
@@ -12,28 +13,36 @@ from faith.translation.sources import Addresses, Source, Sources, client_network
 if TYPE_CHECKING:
     from typing import Any
 
-    from faith.daemon.config.tables import Table
+    from faith.daemon.config.tables import Document, Table
 
 KEYS = ("clients", "addresses", "client_length", "one_to_one", "set_up")
 
 _EVERYBODY: tuple[tuple[int, int], ...] = ((0, 0),)
 
 
-def read(tables: list[Table]) -> Sources:
-    """Return the sources that *tables* describe.  Raises ConfigError, naming file, line and key."""
-    found = [_source(table) for table in tables]
+def read(document: Document) -> Sources:
+    """Return the sources that *document* describes.
+
+    Raises ConfigError, naming file, line and key.
+    """
+    tables = document.tables("source")
+    sources = [document.attempt(partial(_source, table), None) for table in tables]
+    found = [source for source in sources if source]
+    if len(found) < len(tables):
+        return Sources(())
     _check_clients(found, tables)
     _check_addresses(found, tables)
     return Sources(found)
 
 
 def _source(table: Table) -> Source:
-    addresses = table.need("addresses", _addresses)
     clients = table.take("clients", several(parsed(client_network)), _EVERYBODY)
     length = table.take("client_length", whole(1, 128), 128)
     one_to_one = table.take("one_to_one", flag, False)
+    set_up = table.take("set_up", flag, False)
+    addresses = table.need("addresses", _addresses)
     try:
-        return Source(clients, addresses, length, one_to_one, table.take("set_up", flag, False))
+        return Source(clients, addresses, length, one_to_one, set_up)
     except ConfigError as error:
         raise table.fault(error.message) from error
 

@@ -6,7 +6,8 @@ import os
 import pwd
 import socket
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from faith.daemon.config import (
     address_pools,
@@ -44,6 +45,7 @@ from faith.daemon.config.tables import Document
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
+from faith.daemon.process.runtime_directory import DIRECTORY
 from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.process.capabilities import default_user
@@ -54,20 +56,25 @@ from faith.relay.tcp.relay_settings import V4ToV6Settings
 from faith.relay.tcp.routing import SOURCES
 from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
-from faith.translation.map_table import Maps
+from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
-from faith.translation.prefix import LAYOUTS, Prefix, Prefixes
+from faith.translation.prefix import LAYOUTS, Prefix, Prefixes, never_reserved
 from faith.translation.proxy import V1, V2, VERSIONS
+from faith.translation.sources import NO_SOURCES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from faith.daemon.config.tables import Reader, Table
 
-CONTROL = "/run/faith/control.sock"
+T = TypeVar("T")
+
+CONTROL = DIRECTORY / "control.sock"
 """The control socket, where the file names none."""
+NONE = "none"
+"""What turns the control socket off; false does as well."""
 DRAIN_TIMEOUT = 30.0
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
@@ -103,22 +110,32 @@ def load(file: Path) -> Settings:
 
 
 def read(toml: str, file: str) -> Settings:
-    """Return the settings in the text of *file*.  Raises ConfigError, naming file and line."""
+    """Return the settings in the text of *file*.
+
+    Raises ConfigError, naming file and line, for all mistakes in it.
+    """
     document = Document(toml, file, KEYS, SEVERAL)
+    settings = document.attempt(lambda: _settings(document), None)
+    document.finish()
+    assert settings
+    return settings
+
+
+def _settings(document: Document) -> Settings:
     top, timeouts = document.top, document.table("timeouts")
-    services = _services(document)
+    services = document.attempt(lambda: _services(document), ())
     tables = document.tables("prefix")
-    prefixes = _prefixes(tables)
-    access_file, access_rules = _access(document.table("access"))
+    prefixes = _prefixes(document, tables)
+    access = document.attempt(lambda: _access(document.table("access")), (None, None))
     maps = document.table("maps")
     file_of_maps = maps.take("file", path, None)
-    static = _maps(document.tables("map"), file_of_maps, prefixes)
+    static = document.attempt(lambda: _maps(document, file_of_maps, prefixes), NO_MAPS)
     usual = RelaySettings()
-    limits = _limits(document.table("limits"))
+    limits = document.attempt(lambda: _limits(document.table("limits")), usual.limits)
     length = limits.prefix_length
-    via = _via(tables)
-    _check_paths(document.tables("service"), services, via)
-    sources = address_pools.read(document.tables("source"))
+    via = document.attempt(lambda: _via(tables), "auto")
+    document.attempt(lambda: _check_paths(document.tables("service"), services, via), None)
+    sources = document.attempt(lambda: address_pools.read(document), NO_SOURCES)
     relay = RelaySettings(
         connect_timeout=timeouts.take("connect", seconds, usual.connect_timeout),
         idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
@@ -139,13 +156,16 @@ def read(toml: str, file: str) -> Settings:
             dscp=maps.take("dscp", flag, usual.v4_to_v6.dscp),
         ),
     )
-    dns = dns_table.read(document.table("dns"), static, length) if "dns" in top else None
+    tried = partial(_tried, document)
+    dns = tried("dns", lambda table: dns_table.read(table, static, length))
+    ping = tried("ping", lambda table: datagram_tables.ping(table, length))
+    udp = tried("udp", lambda table: datagram_tables.udp(table, length))
     settings = Settings(
         services=services,
         via=via,
         prefixes=prefixes,
-        access_file=access_file,
-        access_rules=access_rules,
+        access_file=access[0],
+        access_rules=access[1],
         maps=static,
         maps_file=file_of_maps,
         sources=sources,
@@ -154,36 +174,44 @@ def read(toml: str, file: str) -> Settings:
         drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
         lame_duck=timeouts.take("lame_duck", seconds, 0.0),
         pid_file=top.take("pid_file", path, None),
-        control=top.take("control", path, path(CONTROL)),
+        control=top.take("control", _control, CONTROL),
         log=document.table("log").take("format", choice(FORMS), FORMS[0]),
         recording=_recording(document.table("log")),
         relay=relay,
         metrics=document.table("metrics").take("listen", parsed(_metrics), None),
         dns=dns,
-        ping=datagram_tables.ping(document.table("ping"), length) if "ping" in top else None,
-        udp=datagram_tables.udp(document.table("udp"), length) if "udp" in top else None,
+        ping=ping,
+        udp=udp,
         dns_workers=document.table("dns").take("workers", whole(1, dns_table.MOST_WORKERS), 1),
     )
     return replace(settings, kernel_path=kernel_path_table.read(document, settings))
 
 
+def _tried(document: Document, name: str, read: Callable[[Table], T]) -> T | None:
+    """Return what *read* makes of the table *name*; None where that is missing, or wrong."""
+    return (
+        document.attempt(lambda: read(document.table(name)), None) if name in document.top else None
+    )
+
+
 # -- prefixes and services ---------------------------------------------------------------------
 
 
-def _prefixes(tables: list[Table]) -> tuple[Prefix, ...]:
-    found: list[Prefix] = []
+def _prefixes(document: Document, tables: list[Table]) -> tuple[Prefix, ...]:
+    found: dict[Prefix, Table] = {}
     for table in tables:
-        layout = table.take("layout", choice(LAYOUTS), None)
-        prefix = table.need("address", _prefix(layout))
-        for other, before in zip(found, tables, strict=False):
-            if prefix.overlaps(other):
-                raise table.fault(f"{prefix} overlaps {other} {_on(before, 'address')}", "address")
-        found.append(prefix)
+        if prefix := document.attempt(partial(_prefix, table, found), None):
+            found[prefix] = table
     return tuple(found)
 
 
-def _prefix(layout: str | None) -> Reader[Prefix]:
-    return parsed(lambda written: Prefix.parse(written, layout))
+def _prefix(table: Table, found: Mapping[Prefix, Table]) -> Prefix:
+    layout = table.take("layout", choice(LAYOUTS), None)
+    prefix = table.need("address", parsed(partial(_reservable, layout)))
+    for other, before in found.items():
+        if prefix.overlaps(other):
+            raise table.fault(f"{prefix} overlaps {other} {_on(before, 'address')}", "address")
+    return prefix
 
 
 def _via(tables: list[Table]) -> str:
@@ -207,36 +235,36 @@ def _services(document: Document) -> tuple[Service, ...]:
     if not tables and not maps:
         what = "nothing to relay: a [[service]] or a [[map]] is needed"
         raise document.top.fault(what, "service")
-    found: list[Service] = []
+    found: list[tuple[Service, Table]] = []
     for table in tables:
-        service = _service(table)
-        for other, before in zip(found, tables, strict=False):
-            if taken := service.ports & other.ports:
-                message = f"port {taken} is in the service {_on(before, 'ports')} already"
-                raise table.fault(message, "ports")
-        found.append(service)
-    return tuple(found)
+        if service := document.attempt(partial(_service, table), None):
+            for other, before in found:
+                if taken := service.ports & other.ports:
+                    where = _on(before, "ports")
+                    table.note(f"port {taken} is in the service {where} already", "ports")
+            found.append((service, table))
+    return tuple(service for service, _ in found)
 
 
 def _service(table: Table) -> Service:
-    name = table.need("ports", text)
-    ports = table.need("ports", parsed(lambda written: Ports.parse(written, socket.getservbyname)))
-    words: tuple[str, ...] = ()
-    if "server" in table:
-        words = table.need("server", several(text))
-        if not words or not words[0].startswith("/"):
-            message = (
-                'the first word must be the absolute path of a program, as in ["/usr/sbin/telnetd"]'
-            )
-            raise table.fault(message, "server")
-        try:
-            route.check_number(ports)
-        except SetupError as error:
-            raise table.fault(str(error), "server") from error
     alg = table.take("alg", choice(ALGS), ALGS[0])
     proxy = table.take("proxy", choice(VERSIONS), None)
     encrypted_data = table.take("encrypted_data", flag, True)
     dscp = table.take("dscp", flag, False)
+    way = table.take("path", choice(PATHS), RELAY)
+    words: tuple[str, ...] = table.take("server", several(text), ())
+    ports = table.need("ports", parsed(lambda written: Ports.parse(written, socket.getservbyname)))
+    name = table.need("ports", text)
+    if "server" in table and not (words and words[0].startswith("/")):
+        message = (
+            'the first word must be the absolute path of a program, as in ["/usr/sbin/telnetd"]'
+        )
+        raise table.fault(message, "server")
+    if words:
+        try:
+            route.check_number(ports)
+        except SetupError as error:
+            raise table.fault(str(error), "server") from error
     local_server = LocalServer.of(words) if words else None
     try:
         service = Service(name, ports, alg, local_server, proxy, encrypted_data, dscp)
@@ -245,14 +273,14 @@ def _service(table: Table) -> Service:
     if not encrypted_data and not service.ftp:
         raise table.fault("there is no port of FTP in this service", "encrypted_data")
     try:
-        return replace(service, path=table.take("path", choice(PATHS), RELAY))
+        return replace(service, path=way)
     except ConfigError as error:
         raise table.fault(error.message, "path") from error
 
 
 def _check_paths(tables: list[Table], services: Iterable[Service], via: str) -> None:
     """Raise ConfigError for a service of the kernel path that the steering keeps from it."""
-    for table, service in zip(tables, services, strict=True):
+    for table, service in zip(tables, services, strict=False):  # fewer, if one is wrong
         if via == "redirect" and service.path == KERNEL:
             message = f"port {service.ports} cannot go by the kernel path: {REDIRECT}"
             raise table.fault(message, "path")
@@ -262,22 +290,32 @@ def _on(table: Table, key: str) -> str:
     return f"on line {table.line(key)}"
 
 
+def _reservable(layout: str | None, written: str) -> Prefix:
+    prefix = Prefix.parse(written, layout)
+    if never := never_reserved(prefix):
+        raise ConfigError(f"{prefix} cannot be reserved: {never}")
+    return prefix
+
+
 # -- maps ---------------------------------------------------------------------------------------
 
 
-def _maps(tables: list[Table], file: Path | None, prefixes: Iterable[Prefix]) -> Maps:
-    maps = Maps([*map(_map, tables), *(map_file.read(file) if file else ())])
+def _maps(document: Document, file: Path | None, prefixes: Iterable[Prefix]) -> Maps:
+    found = [document.attempt(partial(_map, one), None) for one in document.tables("map")]
+    more = document.attempt(lambda: map_file.read(file) if file else (), ())
+    maps = Maps([*filter(None, found), *more])
     static_map.check(maps, Prefixes(prefixes), Networks(32))
     return maps
 
 
 def _map(table: Table) -> Map:
-    v4 = table.need("v4", parsed(static_map.network4))
-    v6 = table.need("v6", parsed(static_map.network6))
     ports = table.take("ports", parsed(static_map.ports), None)
     to_port = table.take("to_port", whole(1, 65535), None)
     protocols = table.take("protocols", _protocols, None)
     direction = table.take("direction", choice(DIRECTIONS), None)
+    table.take("v6", parsed(static_map.network6), None)  # its mistake as well as that of v4
+    v4 = table.need("v4", parsed(static_map.network4))
+    v6 = table.need("v6", parsed(static_map.network6))
     try:
         return Map(v4, v6, ports, to_port, protocols, direction, table.file, table.line())
     except ConfigError as error:
@@ -298,10 +336,10 @@ def _access(table: Table) -> tuple[Path | None, str | None]:
     """Return the file of the access rules, or their text, or neither."""
     if "file" in table and "rules" in table:
         raise table.fault(f"there is a file {_on(table, 'file')} already", "rules")
-    file = table.take("file", path, None)
+    file, rules = table.take("file", path, None), table.take("rules", _rules, None)
     if file:
         Rules.read(file)
-    return file, table.take("rules", _rules, None)
+    return file, rules
 
 
 def _rules(value: Any) -> str:
@@ -320,11 +358,20 @@ def _limits(table: Table) -> Limits:
     for field in fields(Limits):
         if field.name in table:
             read: Reader[Any] = number if field.type == "float" else whole(0, MOST - 1)
-            chosen[field.name] = table.need(field.name, read)
+            chosen[field.name] = table.take(field.name, read, field.default)
     try:
         return Limits(**chosen)
     except ConfigError as error:
         raise table.fault(error.message) from error
+
+
+def _control(value: Any) -> Path | None:
+    if value is False or value == NONE:
+        return None
+    try:
+        return path(value)
+    except ConfigError as error:
+        raise ConfigError(f"{error.message}, or {NONE}") from None
 
 
 def _user(name: str) -> str:

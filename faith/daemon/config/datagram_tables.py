@@ -73,8 +73,8 @@ def ping(table: Table, client_length: int) -> PingSettings | None:
         client_length=client_length,
     )
     if settings.timeout < TIMEOUT:
-        raise table.fault(f"must be at least {TIMEOUT:g} seconds (RFC 5508 REQ-2)", "timeout")
+        table.note(f"must be at least {TIMEOUT:g} seconds (RFC 5508 REQ-2)", "timeout")
     for key in ("rate", "rate_per_client"):
         if 0 < getattr(settings, key) < 1:
-            raise table.fault("must be at least 1, or 0 for no limit", key)
+            table.note("must be at least 1, or 0 for no limit", key)
     return settings if table.take("enabled", flag, True) else None

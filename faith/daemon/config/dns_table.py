@@ -43,7 +43,7 @@ def read(table: Table, maps: Maps, client_length: int) -> Settings:
     )
     for key in ("pool_client", "pool_file"):
         if key in table and "pool" not in table:
-            raise table.fault("needs a pool", key)
+            table.note("needs a pool", key)
     for key in _LISTS:
         arguments = table.take(key, _with(arguments, key), arguments)
     arguments = replace(arguments, pool_file=table.take("pool_file", path, None))

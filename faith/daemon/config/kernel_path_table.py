@@ -59,8 +59,9 @@ def read(document: Document, settings: Settings) -> KernelPath | None:
         "limit": whole(1, MOST_FLOWS),
         "half_open": whole(1, MOST_FLOWS),
     }
-    chosen = {_field(key): table.need(key, read) for key, read in readers.items() if key in table}
-    times = {key: timeouts.need(key, seconds) for key in TIMEOUTS if key in timeouts}
+    taken = {_field(key): table.take(key, read, None) for key, read in readers.items()}
+    chosen = {field: value for field, value in taken.items() if value is not None}
+    times = {key: timeouts.take(key, seconds, 0.0) for key in TIMEOUTS if key in timeouts}
     ports = settings.kernel_ports | settings.auto_ports
     try:
         flows = flow_settings(ports, settings.relay, **chosen, **times)

@@ -8,7 +8,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from faith.errors import ConfigError
+from faith.errors import ConfigError, raise_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -93,15 +93,19 @@ def parsed(parse: Callable[[str], T]) -> Reader[T]:
 
 
 def several(read: Reader[T]) -> Reader[tuple[T, ...]]:
-    """Return a reader of lists; an error's *line* is the number of the element, from 1."""
+    """Return a reader of lists; an error's *line* is the number of the element, from 1.
+
+    It raises the errors of all elements.
+    """
 
     def read_all(value: Any) -> tuple[T, ...]:
-        found = []
+        found, errors = [], []
         for number, element in enumerate(_kind(value, list), 1):
             try:
                 found.append(read(element))
             except ConfigError as error:
-                raise ConfigError(error.message, line=number) from error
+                errors.append(ConfigError(error.message, line=number))
+        raise_all(errors)
         return tuple(found)
 
     return read_all

@@ -10,10 +10,11 @@ import difflib
 import socket
 from typing import TYPE_CHECKING
 
-from faith.errors import ConfigError
+from faith.errors import ConfigError, raise_all
 from faith.translation.address import from_packed, text4, text6
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, overlap
 from faith.translation.ports import Ports
+from faith.translation.typography import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,15 +34,19 @@ _SUCH_AS = {socket.AF_INET: "198.51.100.102", socket.AF_INET6: "2001:db8:a::2"}
 
 
 def parse(text: str, file: str | None = None) -> list[Map]:
-    """Return the maps in the *text* of a file.  Raises ConfigError, naming *file* and line."""
-    found = []
+    """Return the maps in the *text* of a file.
+
+    Raises ConfigError naming *file* and line, for all lines that are wrong.
+    """
+    found, errors = [], []
     for number, line in enumerate(text.split("\n"), 1):
         words = line.partition("#")[0].split()
         if words:
             try:
                 found.append(_of_line(words, file, number))
             except ConfigError as error:
-                raise ConfigError(error.message, file, number) from None
+                errors.append(ConfigError(explain(error.message, line), file, number))
+    raise_all(errors)
     return found
 
 

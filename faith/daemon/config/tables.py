@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import difflib
-import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
+from faith.daemon.config import toml_text
 from faith.daemon.config.line_numbers import Place, lines
-from faith.errors import ConfigError
+from faith.errors import ConfigError, raise_all
+from faith.translation.typography import explain
 
 T = TypeVar("T")
+D = TypeVar("D")
 Reader = Callable[[Any], T]
 """Turns a TOML value into a checked one.  Raises ConfigError, whose *line* is the
 element, from 1."""
 Keys = Mapping[str, Sequence[str]]
 """The keys of every table, by its name; "" stands for what precedes the first table."""
 
-_AT = re.compile(r"(.*) \(at line (\d+), column \d+\)")
+
+class _GivenUp(ConfigError):
+    """A mistake that is noted already, and keeps what it is in from being read."""
 
 
 class Document:
     """A TOML file called *name* in messages, with no keys but *keys*; tables of *several* are
     arrays.
 
-    Raises ConfigError.
+    Mistakes are noted as it is read, so that all are found; `finish` raises them.  Raises
+    ConfigError for a text that cannot be read further.
     """
 
     def __init__(self, text: str, name: str, keys: Keys, several: Sequence[str] = ()) -> None:
         self.name = name
-        self._text = text
-        try:
-            self._values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            said = _AT.fullmatch(str(error))
-            message, line = (said[1], int(said[2])) if said else (str(error), None)
-            raise ConfigError(message, name, line) from None
+        self._values, self._text, self._mistakes = toml_text.parse(text, name)
+        self.is_whole = not self._mistakes
+        """False if lines could not be read: keys may be missing because of that."""
+        self._misspelt: set[Place] = set()
         self._check(keys, several)
         self.top = Table(self, (), self._values)
         """The keys before the first table."""
@@ -50,6 +51,40 @@ class Document:
         """Return every ``[[name]]``, in order."""
         found = enumerate(self._values.get(name, ()))
         return [Table(self, (name, number), values) for number, values in found]
+
+    def misses(self, place: Place) -> bool:
+        """Return whether a key missing at *place* is a mistake, and not due to another mistake."""
+        return self.is_whole and place not in self._misspelt
+
+    def attempt(self, read: Callable[[], T], otherwise: D) -> T | D:
+        """Return what *read* returns, or *otherwise*, with its error noted.
+
+        An error that may be due to another mistake found by *read* is not: values that are wrong
+        have been replaced by their defaults.
+        """
+        before = len(self._mistakes)
+        try:
+            return read()
+        except _GivenUp:
+            return otherwise
+        except ConfigError as error:
+            if len(self._mistakes) == before and self.is_whole:
+                self.note(error)
+            return otherwise
+
+    def note(self, error: ConfigError) -> None:
+        """Note a mistake, or each of several, once."""
+        known = {(one.file, one.line, one.message) for one in self._mistakes}
+        self._mistakes += [
+            one for one in error.errors if (one.file, one.line, one.message) not in known
+        ]
+
+    def finish(self) -> None:
+        """Raise the mistakes that were noted, in the order of their lines."""
+        raise_all(sorted(self._mistakes, key=self._order))
+
+    def _order(self, error: ConfigError) -> tuple[bool, str, int]:
+        return error.file != self.name, error.file or "", error.line or 0
 
     def fault(self, message: str, place: Place) -> ConfigError:
         """Return the error *message* about the value at *place*."""
@@ -70,11 +105,16 @@ class Document:
     # -- keys --------------------------------------------------------------------------------
 
     def _check(self, keys: Keys, several: Sequence[str]) -> None:
-        """Raise ConfigError for an unknown key, and for a table written as something else."""
+        """Note unknown keys, and drop tables that are written as something else."""
+        for name, value in list(self._values.items()):
+            if name in keys and name and (wrong := _misshapen(name, value, several)):
+                self.note(self.fault(wrong, (name,)))
+                del self._values[name]
         for place, key in self._keys(keys, several):
             table = str(place[0]) if place else ""
             if key not in keys[table] and (place or key not in keys):
-                raise self.fault(_unknown(key, table, keys), (*place, key))
+                self.note(self.fault(_unknown(key, table, keys), (*place, key)))
+                self._misspelt.add(place)
 
     def _keys(self, keys: Keys, several: Sequence[str]) -> Iterator[tuple[Place, str]]:
         for key, value in self._values.items():
@@ -82,14 +122,18 @@ class Document:
             if key not in keys:
                 continue
             if key not in several:
-                if not isinstance(value, dict):
-                    raise self.fault(f"it is a table: [{key}]", (key,))
                 yield from (((key,), inner) for inner in value)
-            elif not (isinstance(value, list) and all(isinstance(one, dict) for one in value)):
-                raise self.fault(f"there can be several: [[{key}]]", (key,))
             else:
                 for number, one in enumerate(value):
                     yield from (((key, number), inner) for inner in one)
+
+
+def _misshapen(name: str, value: Any, several: Sequence[str]) -> str | None:
+    """Return what is wrong with the form of the table *name*, or None."""
+    if name not in several:
+        return None if isinstance(value, dict) else f"it is a table: [{name}]"
+    tables = isinstance(value, list) and all(isinstance(one, dict) for one in value)
+    return None if tables else f"there can be several: [[{name}]]"
 
 
 class Table:
@@ -108,15 +152,29 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
-    def take(self, key: str, read: Reader[T], default: T) -> T:
-        """Return the value of *key* by the reader *read*, or *default*.  Raises ConfigError."""
-        return self._read(key, read) if key in self._values else default
+    def take(self, key: str, read: Reader[T], default: D) -> T | D:
+        """Return the value of *key* by the reader *read*, or *default*, also for a mistake, which
+        is noted."""
+        return (
+            self._document.attempt(lambda: self.need(key, read), default)
+            if key in self
+            else default
+        )
 
     def need(self, key: str, read: Reader[T]) -> T:
         """Return the value of *key* by the reader *read*; it must be there.  Raises ConfigError."""
-        if key not in self._values:
-            raise self.fault(f"{key} is missing")
-        return self._read(key, read)
+        try:
+            if key not in self:
+                raise self.fault(f"{key} is missing")
+            return self._read(key, read)
+        except ConfigError as error:
+            if key in self or self._document.misses(self._place):
+                self._document.note(error)
+            raise _GivenUp(error.message, error.file, error.line) from error
+
+    def note(self, message: str, *inner: str | int) -> None:
+        """Note a mistake in this table, or in what is at *inner* in it."""
+        self._document.note(self.fault(message, *inner))
 
     def fault(self, message: str, *inner: str | int) -> ConfigError:
         """Return the error *message* about this table, or about what is at *inner* in it."""
@@ -127,11 +185,19 @@ class Table:
         return self._document.line((*self._place, *inner))
 
     def _read(self, key: str, read: Reader[T]) -> T:
+        value = self._values[key]
         try:
-            return read(self._values[key])
+            return read(value)
         except ConfigError as error:
-            element = () if error.line is None else (error.line - 1,)
-            raise self.fault(error.message, key, *element) from error
+            raise_all([self._placed(one, key, value) for one in error.errors])
+            raise
+
+    def _placed(self, error: ConfigError, key: str, value: Any) -> ConfigError:
+        """Return the *error* about *value* with its place; its line is the element's, from 1."""
+        element = () if error.line is None else (error.line - 1,)
+        written = value[error.line - 1] if error.line and isinstance(value, list) else value
+        text = written if isinstance(written, str) else ""
+        return self.fault(explain(error.message, text, tabs=True), key, *element)
 
 
 def _unknown(key: str, table: str, keys: Keys) -> str:

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from faith.daemon.process import runtime_directory
 from faith.daemon.process.channel import JsonChannel, from_memory, in_memory
 from faith.kernel.descriptor import Descriptor
 from faith.translation.ports import NO_PORTS, Ports
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.loop import Loop
 
-DIRECTORY = Path("/run/faith")
+DIRECTORY = runtime_directory.DIRECTORY
 """The directory of the sockets.  Daemons with another one there are not found."""
 TIMEOUT = 0.5
 """Seconds that all faithds together have to answer."""
@@ -158,8 +159,8 @@ class Announcement:
             path, sock = _listening()
         except OSError as error:
             log.warning(
-                "faith status and other faithds cannot find this one: %s: %s;"
-                " make %s a directory that it can write to",
+                "faith status and other faithds cannot find this one: %s: %s; make %s a directory"
+                " that it can write to, or name another: FAITH_RUNTIME_DIRECTORY",
                 error.filename or DIRECTORY,
                 error.strerror,
                 DIRECTORY,

@@ -17,6 +17,8 @@ from faith.daemon.observe.message_ids import MESSAGE_IDS
 from faith.daemon.observe.sinks import MOST, Sink, encoded, own_pid, stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from faith.daemon.observe.sinks import Fields
 
 SYSLOG = Path("/dev/log")
@@ -138,8 +140,14 @@ class Journal(_Datagrams):
 
     def __init__(self, ident: str, path: Path = JOURNAL, most: int = MOST) -> None:
         super().__init__(path, most)
-        self._common = _entry("SYSLOG_IDENTIFIER", ident) + _entry("SYSLOG_FACILITY", 3)
+        self._ident = _entry("SYSLOG_IDENTIFIER", ident) + _entry("SYSLOG_FACILITY", 3)
+        self._common = self._ident
         self._ids = {name: _entry("MESSAGE_ID", one) for name, one in MESSAGE_IDS.items()}
+
+    def label(self, labels: Mapping[str, str]) -> None:
+        """Have every entry from now on contain *labels*, as FAITH_ROLE and so on."""
+        entries = (_entry(_field(name), value) for name, value in labels.items())
+        self._common = self._ident + b"".join(entries)
 
     def write(self, priority: int, text: str, fields: Fields, event: str = "") -> int:
         """Send or keep one entry; *fields* become FAITH_CLIENT and so on."""

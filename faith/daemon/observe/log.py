@@ -50,6 +50,8 @@ NOTICE = 25
 """The level between INFO and WARNING, for what an operator wants to see in daily operation."""
 logging.addLevelName(NOTICE, "NOTICE")
 
+IDENTIFIER = "faithd"
+"""The name of every process in the log, whatever its program, service or role: `journalctl -t`."""
 FORMS = ("text", "json")
 FINISH = 1.0
 """Seconds for which the end of a process, or an upgrade, waits for lines to be written."""
@@ -83,13 +85,14 @@ _MESSAGES = {TCP: "session", UDP: "flow"}
 class Log(logging.Handler):
     """The handler that writes log messages and records to *sink* in one of `FORMS`.
 
-    *ident* is the program name in the output, as ``faithd/telnet``.
+    *labels* are fields of every line where there are fields: in JSON and in the journal.
     """
 
-    def __init__(self, sink: Sink, ident: str, form: str = "text") -> None:
+    def __init__(self, sink: Sink, form: str = "text", **labels: str) -> None:
         super().__init__()
         self._sink = sink
-        self._ident = ident
+        self._labels: dict[str, str] = {}
+        self.label(**labels)
         self._json = False
         self._lost = 0  # lines, since the last message about them
         self._repeats = Repeats()
@@ -108,6 +111,11 @@ class Log(logging.Handler):
         self._sink.flush()  # buffered lines have the old form
         self._json = form == "json"
         self._sink.bare = self._json
+
+    def label(self, **labels: str) -> None:
+        """Have every line from now on say these *labels* as well, as ``role``."""
+        self._labels |= labels
+        self._sink.label(self._labels)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a message of :mod:`logging`; its attribute ``event`` is a key of `MESSAGE_IDS`."""
@@ -233,8 +241,9 @@ class Log(logging.Handler):
             {
                 "time": f"{second}.{int(now % 1 * 1_000_000):06}Z",
                 "level": _NAMES[level],
-                "ident": self._ident,
+                "ident": IDENTIFIER,
                 "pid": own_pid(),
+                **self._labels,
                 "message": text,
                 **about,
                 **fields,
@@ -280,6 +289,12 @@ def record(one: Record) -> None:
         log.record(one)
 
 
+def label(**labels: str) -> None:
+    """Have every line of the log of this process say these *labels* as well."""
+    for one in _installed():
+        one.label(**labels)
+
+
 def set_form(form: str) -> None:
     """Have the log of this process be of another of `FORMS`."""
     for one in _installed():
@@ -301,17 +316,12 @@ def priority(level: int) -> int:
     return next((priority for floor, priority in _FLOORS if level >= floor), LOG_DEBUG)
 
 
-def identifier(program: str, service: str = "") -> str:
-    """Return the name of *program* in the log, one word: a space would end syslog's tag."""
-    return f"{program}/{service}".replace(" ", "") if service else program
-
-
-def open_sink(ident: str, *, foreground: bool) -> Sink:
+def open_sink(*, foreground: bool) -> Sink:
     """Return the journal if stderr is connected to it, else stderr in the *foreground*, else
     syslog."""
     if _leads_to_journal(2):
-        return Journal(ident)
-    return Stderr(ident) if foreground else Syslog(ident)
+        return Journal(IDENTIFIER)
+    return Stderr(IDENTIFIER) if foreground else Syslog(IDENTIFIER)
 
 
 def _leads_to_journal(descriptor: int) -> bool:

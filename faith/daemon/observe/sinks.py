@@ -62,6 +62,9 @@ class Sink:
         """
         raise NotImplementedError
 
+    def label(self, labels: Mapping[str, str]) -> None:
+        """Have a structured sink put *labels* into every entry from now on."""
+
     def fileno(self) -> int:
         """Return the descriptor that the lines are written to."""
         raise NotImplementedError

@@ -7,10 +7,12 @@ several, with a file of JSON lines each (SCM_RIGHTS), and the end of the connect
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
 from contextlib import suppress
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,10 @@ CLIENTS = 16
 """Connections at a time; more are closed at once."""
 PATIENCE = 10.0
 """Seconds a connection has, from its beginning to its end."""
+
+_NOT_WRITABLE = (EROFS, EACCES, EPERM, ENOSPC, EDQUOT)
+
+log = logging.getLogger("faith.supervisor")
 
 _CREDENTIALS = struct.Struct("=3i")  # struct ucred: pid, uid, gid
 
@@ -142,6 +148,31 @@ class Control:
     def _end(self, channel: JsonChannel) -> None:
         if channel in self._clients:
             self._give(channel).close()
+
+
+def opened(
+    loop: Loop,
+    path: Path,
+    commands: Mapping[str, Callable[[Request], None]],
+    given: Sequence[socket.socket] = (),
+) -> tuple[Control | None, list[str]]:
+    """Return the control socket at *path*, and why there is none, as warnings that are logged.
+
+    Where the file system is read-only, or may not be written to, the daemon serves without one.
+    Raises SetupError for other failures.
+    """
+    try:
+        return Control(loop, path, commands, given), []
+    except SetupError as error:
+        cause = error.__cause__
+        if not (isinstance(cause, OSError) and cause.errno in _NOT_WRITABLE):
+            raise
+        warning = (
+            f"no control socket: {error}; faith reload, drain and others cannot reach this daemon:"
+            ' make the directory writable, or choose another path, or "none", as its control'
+        )
+        log.warning("%s", warning)
+        return None, [warning]
 
 
 def _is_trusted(sock: socket.socket) -> bool:

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.observe import log as log_output
+from faith.daemon.process import role
 from faith.daemon.process.channel import InvalidMessage, close_all
 from faith.daemon.process.fork import fork, how_it_ended
 from faith.daemon.process.heartbeat import Heartbeats
@@ -274,6 +275,7 @@ class WorkerPool:
         """Be a worker, and nothing after that."""
         status = 1
         try:
+            role.adopt(role.of_pool(self._what, number))
             self._work(number, channel)
             status = 0
         except Exception as error:

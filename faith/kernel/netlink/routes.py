@@ -22,8 +22,8 @@ from faith.kernel.netlink.netlink import (
     Netlink,
     setup_error,
 )
-from faith.translation.address import IPV4_MAPPED, text6
-from faith.translation.prefix import LOW32, RFC6052, Prefix
+from faith.translation.address import text6
+from faith.translation.prefix import LOW32, RFC6052, Prefix, never_reserved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +47,6 @@ _HINTS = {
     errno.ENETDOWN: "bring the loopback interface up: ip link set lo up",
     errno.EACCES: "allow IPv6 on the loopback interface: sysctl net.ipv6.conf.lo.disable_ipv6=0",
 }
-_NEVER = (
-    (0, 127, "the unspecified and the loopback address"),
-    (IPV4_MAPPED, 96, "the IPv4-mapped addresses, which no packet may carry"),
-    (0xFE80 << 112, 10, "the link-local addresses"),
-    (0xFF << 120, 8, "the multicast addresses"),
-)
 _FAR_AWAY = 0xC6290004  # 198.41.0.4, a.root-servers.net: the route is looked up, nothing is sent
 # RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE
 _GROUPS = 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10
@@ -217,10 +211,8 @@ def conflicts_of(prefixes: Iterable[Prefix]) -> Iterator[tuple[Prefix, str]]:
 def _conflicts(
     prefix: Prefix, links: dict[int, Link], addresses: list[Address], others: list[Route]
 ) -> Iterator[str]:
-    own = (prefix.address, prefix.length)
-    for network, length, what in _NEVER:
-        if _holds(*own, network, length) or _holds(network, length, *own):
-            yield f"it overlaps {rtnetlink.text(network, length)}, {what}"
+    if never := never_reserved(prefix):
+        yield never
     for address in addresses:
         yield from _with_address(prefix, address, links.get(address.interface))
     for route in others:

@@ -19,6 +19,7 @@ import time
 from faith.errors import ConfigError, FaithError, SetupError
 from faith.kernel import text_file
 from faith.kernel.netlink.routes import own_ipv4, reserved
+from faith.kernel.title import set_title
 from faith.relay.inetd.blocking_relay import Pair
 from faith.relay.inetd.syslog import Syslog
 from faith.relay.tcp import dial
@@ -31,6 +32,7 @@ from faith.translation.networks import Networks
 from faith.translation.prefix import Prefixes
 from faith.translation.proxy import VERSIONS, header
 from faith.translation.reasons import CLOSED, NO_SOURCE, STOPPED
+from faith.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ USAGE = """\
 usage: faithd --inetd [-dp] [-f conf] [--proxy v1|v2] [--connect-timeout seconds]
               [--idle-timeout seconds] [--half-closed-timeout seconds]
               [serverpath [serverargs]]
+       faithd --inetd [--version]
 """
 SERVER_DIRECTORIES = ("/usr/libexec", "/usr/sbin", "/usr/bin", "/sbin")
 """Directories to search for a serverpath without a slash; KAME's faithd knew the first."""
@@ -56,6 +59,7 @@ class Options:
     def __init__(self) -> None:
         self.debug = False
         self.help = False
+        self.version = False
         self.reserved_port = False
         self.conf = ""
         self.proxy = ""
@@ -65,7 +69,13 @@ class Options:
         self.server: list[str] = []
 
 
-_FLAGS = {"-d": "debug", "-h": "help", "--help": "help", "-p": "reserved_port"}
+_FLAGS = {
+    "-d": "debug",
+    "-h": "help",
+    "--help": "help",
+    "-p": "reserved_port",
+    "--version": "version",
+}
 _VALUES = {
     "-f": "conf",
     "--connect-timeout": "connect_timeout",
@@ -142,7 +152,9 @@ def _serve_by(arguments: list[str], log: Syslog) -> int:
     try:
         options = parse(arguments)
         if options.help:
-            return _help()
+            return _show(USAGE)
+        if options.version:
+            return _show(f"faithd {VERSION}\n")
         log.debugging = options.debug
         client = _connection()
         try:
@@ -156,9 +168,9 @@ def _serve_by(arguments: list[str], log: Syslog) -> int:
     return 1
 
 
-def _help() -> int:
+def _show(text: str) -> int:
     if not stat.S_ISSOCK(os.fstat(1).st_mode):  # that would be the client
-        os.write(1, USAGE.encode())
+        os.write(1, text.encode())
     return 0
 
 
@@ -177,8 +189,9 @@ def serve(client: _socket.socket, options: Options, log: Syslog) -> int:
 
     Raises FaithError and OSError.
     """
-    (host, port), (mapped, log.port) = client.getpeername()[:2], client.getsockname()[:2]
-    record = Record((host, port), (mapped, log.port), "", time.time())
+    (host, port), (mapped, service) = client.getpeername()[:2], client.getsockname()[:2]
+    record = Record((host, port), (mapped, service), "", time.time())
+    set_title(f"faithd: inetd {service}")
     told = endpoint(record.client), endpoint(record.mapped)
     log.debug(f"accepted a client from {told[0]} for {told[1]}")
     prefixes = Prefixes(reserved())

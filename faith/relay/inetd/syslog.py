@@ -28,7 +28,6 @@ class Syslog:
 
     def __init__(self) -> None:
         self.debugging = False
-        self.port = 0  # of the service, once it is known
         self._waiting: list[bytes] = []
         self._lost = 0
 
@@ -65,7 +64,7 @@ class Syslog:
 
     def _tell(self, priority: int, text: str) -> None:
         when = time.strftime("%b %e %H:%M:%S")
-        line = f"{self._ident()}[{os.getpid()}]: {text}"
+        line = f"faithd[{os.getpid()}]: {text}"
         if os.isatty(2):
             os.write(2, f"{line}\n".encode())
         self._keep(f"<{priority}>{when} {line}")
@@ -99,9 +98,3 @@ class Syslog:
         finally:
             sock.close()
         return not self._waiting
-
-    def _ident(self) -> str:
-        try:
-            return f"faithd/{_socket.getservbyport(self.port, 'tcp')}"
-        except OSError:
-            return f"faithd/{self.port}" if self.port else "faithd"
