@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from faith.daemon.observe import health
+from faith.daemon.observe import health, own_numbers
 from faith.daemon.observe.exposition import Exposition
 from faith.daemon.observe.health import RelayHealth
+from faith.daemon.observe.process_slots import ProcessSlots
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.messages import pair
 from faith.daemon.services import admin
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 
     from faith.translation.shares import Place
 
-AREA = Area([health.LAYOUT], 1)
+SLOTS = ProcessSlots(Area([health.LAYOUT, own_numbers.LAYOUT], 1), [])
 
 
 def pages() -> tuple[Pages, RelayHealth]:
     told = RelayHealth([0] * health.LAYOUT.size)
-    return Pages(Exposition(AREA), told), told
+    return Pages(Exposition(SLOTS), told), told
 
 
 def ask(pages: Pages, line: str, *headers: str) -> tuple[int, dict[str, str], str]:
@@ -229,5 +230,5 @@ def test_an_address_that_is_taken_is_refused_by_name() -> None:
         port = other.getsockname()[1]
         loop = Loop()
         with pytest.raises(SetupError, match=f"listen on 127.0.0.1 port {port}: Address already"):
-            Admin(loop, ("127.0.0.1", port), AREA, pages()[1], default_user(), lambda kept: None)
+            Admin(loop, ("127.0.0.1", port), SLOTS, pages()[1], default_user(), lambda kept: None)
         loop.close()

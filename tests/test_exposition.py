@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from faith.daemon.observe import health, log_counters
 from faith.daemon.observe.exposition import Exposition
-from faith.dns import dns_counters
-from faith.kernel.shared.shared_counters import Area
-from faith.relay.tcp import relay_counters
-from faith.relay.tcp.relay_counters import Counters
+from faith.daemon.observe.metric_areas import MetricAreas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +21,9 @@ RULES = Path(__file__).parents[1] / "contrib/prometheus/faith.rules.yml"
 
 
 @pytest.fixture
-def area() -> Area:
+def areas() -> MetricAreas:
     """Two workers and a supervisor."""
-    layouts = relay_counters.LAYOUT, dns_counters.LAYOUT, health.LAYOUT, log_counters.LAYOUT
-    return Area(layouts, places=3)
+    return MetricAreas(2)
 
 
 def sample(text: str, name: str, **labels: str) -> float:
@@ -42,29 +37,29 @@ def sample(text: str, name: str, **labels: str) -> float:
     return found[0]
 
 
-def text(area: Area) -> str:
-    body, content_type = Exposition(area).text("")
+def text(areas: MetricAreas) -> str:
+    body, content_type = Exposition(areas.slots).text("")
     assert content_type.startswith("text/plain; version=0.0.4")
     return body.decode()
 
 
-def test_workers_are_added_up(area: Area) -> None:
+def test_workers_are_added_up(areas: MetricAreas) -> None:
     for place, refusals in enumerate((2, 3)):
-        counted = Counters(area.slab(place, relay_counters.LAYOUT))
+        counted = areas.worker(place)
         counted.opened()
         for _ in range(refusals):
             counted.refused("prefix gone")
-    told = text(area)
+    told = text(areas)
     assert sample(told, "faith_sessions_open") == 2
     assert sample(told, "faith_refusals_total", reason="prefix gone") == 5
     assert sample(told, "faith_refusals_total", reason="shed") == 0
 
 
-def test_a_histograms_buckets_hold_what_is_below_them(area: Area) -> None:
-    counted = Counters(area.slab(0, relay_counters.LAYOUT))
+def test_a_histograms_buckets_hold_what_is_below_them(areas: MetricAreas) -> None:
+    counted = areas.worker(0)
     for seconds in (0.002, 0.3, 60):
         counted.dialled(seconds)
-    told = text(area)
+    told = text(areas)
     assert sample(told, "faith_dial_seconds_bucket", le="0.0025") == 1
     assert sample(told, "faith_dial_seconds_bucket", le="10.0") == 2
     assert sample(told, "faith_dial_seconds_bucket", le="+Inf") == 3
@@ -72,15 +67,15 @@ def test_a_histograms_buckets_hold_what_is_below_them(area: Area) -> None:
     assert sample(told, "faith_dial_seconds_sum") == pytest.approx(60.302)
 
 
-def test_who_asks_for_openmetrics_gets_that(area: Area) -> None:
-    body, content_type = Exposition(area).text("application/openmetrics-text; version=1.0.0")
+def test_who_asks_for_openmetrics_gets_that(areas: MetricAreas) -> None:
+    body, content_type = Exposition(areas.slots).text("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
 
 
-def test_alerts_are_about_metrics_that_there_are(area: Area) -> None:
+def test_alerts_are_about_metrics_that_there_are(areas: MetricAreas) -> None:
     named = set(re.findall(r"\bfaith_\w+", RULES.read_text()))
-    samples = {sample.name for family in parse(text(area)) for sample in family.samples}
+    samples = {sample.name for family in parse(text(areas)) for sample in family.samples}
     assert named <= samples
 
 
@@ -88,6 +83,6 @@ def test_promtool_reads_the_alerts(need: Callable[[str], str]) -> None:
     subprocess.run([need("promtool"), "check", "rules", str(RULES)], check=True)
 
 
-def test_promtool_finds_nothing_to_say(area: Area, need: Callable[[str], str]) -> None:
+def test_promtool_finds_nothing_to_say(areas: MetricAreas, need: Callable[[str], str]) -> None:
     check = [need("promtool"), "check", "metrics"]
-    subprocess.run(check, check=True, input=text(area), text=True)
+    subprocess.run(check, check=True, input=text(areas), text=True)

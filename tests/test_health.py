@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from faith.daemon.observe.health import (
     DRAINING,
+    GOOD_RELOAD,
     LAME_DUCK,
     LAYOUT,
+    RELOADED,
     RELOADS,
     REPAIRS,
     RESTARTS,
     STEERING,
+    UPGRADES,
     RelayHealth,
 )
 
@@ -66,6 +71,20 @@ def test_a_way_that_is_left_is_no_longer_told() -> None:
     assert list(LAYOUT.of(STEERING, cells)) == [0, 0, 1, 0]
 
 
+def test_the_last_reload_is_known_by_its_result_and_the_last_good_one_by_its_time() -> None:
+    told, cells = condition()
+    told.configured()
+    (good,) = LAYOUT.of(GOOD_RELOAD, cells)
+    assert abs(time.time() - good) < 60
+    assert [*LAYOUT.of(RELOADED, cells)] == [1]
+    cells[LAYOUT.start(GOOD_RELOAD)] = 5
+    told.reloaded(good=False)
+    assert [*LAYOUT.of(RELOADED, cells), *LAYOUT.of(GOOD_RELOAD, cells)] == [0, 5]
+    told.reloaded(good=True)
+    assert [*LAYOUT.of(RELOADED, cells)] == [1]
+    assert cells[LAYOUT.start(GOOD_RELOAD)] >= good
+
+
 def test_what_happened_is_counted() -> None:
     told, cells = condition()
     told.serving(2, 3)
@@ -75,3 +94,6 @@ def test_what_happened_is_counted() -> None:
     assert cells[LAYOUT.start(RESTARTS)] == 3
     assert list(LAYOUT.of(RELOADS, cells)) == [1, 1]
     assert list(LAYOUT.of(REPAIRS, cells)) == [1, 0]
+    told.upgraded(good=True)
+    told.upgraded(good=False)
+    assert list(LAYOUT.of(UPGRADES, cells)) == [1, 1]

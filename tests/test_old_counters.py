@@ -63,7 +63,7 @@ def test_a_histogram_of_other_bounds_begins_anew() -> None:
 
 def test_a_past_that_is_over_is_settled_once() -> None:
     now = Area([OLD], 3)
-    now.settle(left_by(area_with(*range(1, 9))))
+    now.settle(left_by(area_with(*range(1, 9))), 0)
     assert now.totals(OLD) == [0, 4, 6, 8, 10, 12, 14, 0], "nobody is open, and states are others'"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faith.daemon.observe.health import LAYOUT, UPGRADES, RelayHealth
 from faith.daemon.process.channel import Channel
 from faith.daemon.upgrade import upgrades
 from faith.daemon.upgrade.inherited_state import InheritedState
@@ -78,7 +79,7 @@ def _upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made_of(inherited: InheritedState | None = None, **things: Thing) -> Upgrades:
     loop: Any = None
-    return Upgrades(loop, inherited, lambda: things)
+    return Upgrades(loop, inherited, lambda: things, RelayHealth([0] * LAYOUT.size))
 
 
 def request(asking: Asking) -> Any:
@@ -161,7 +162,7 @@ def test_a_reload_that_waits_for_one_is_told_when_the_daemon_stops() -> None:
 def made() -> Upgrades:
     """Those of a first program, which leaves nothing."""
     loop: Any = None
-    return Upgrades(loop, None, dict)
+    return Upgrades(loop, None, dict, RelayHealth([0] * LAYOUT.size))
 
 
 def test_one_that_is_for_later_is_answered_when_the_daemon_stops(made: Upgrades) -> None:
@@ -179,6 +180,19 @@ def test_one_that_is_for_later_and_fails_is_told(made: Upgrades) -> None:
     Upgrade.last.failed(FaithError("no such key"))
     assert asking.answer == {"error": "not upgraded: no such key"}
     assert told == ["no such key"]
+
+
+def test_upgrades_are_counted_by_their_results() -> None:
+    cells = [0] * LAYOUT.size
+    loop: Any = None
+    values = {"programs": 1, "started": 1.5, "waiting": []}
+    inherited = InheritedState(values, on_trial=True)
+    second = Upgrades(loop, inherited, dict, RelayHealth(cells))
+    assert [*LAYOUT.of(UPGRADES, cells)] == [0, 0]
+    second.serve()
+    assert [*LAYOUT.of(UPGRADES, cells)] == [1, 0]
+    Upgrade.last.failed(FaithError("no such key"))
+    assert [*LAYOUT.of(UPGRADES, cells)] == [1, 1]
 
 
 def test_a_program_on_trial_answers_nobody() -> None:

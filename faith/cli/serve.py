@@ -19,8 +19,9 @@ from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS, Log, open_sink
 from faith.daemon.observe.records import Recording
+from faith.daemon.observe.roles import SUPERVISOR
 from faith.daemon.process.daemonize import Background, is_supervised
-from faith.daemon.process.role import SUPERVISOR, supervise
+from faith.daemon.process.role import supervise
 from faith.daemon.supervisor import Supervisor
 from faith.daemon.upgrade.inherited_state import InheritedState
 from faith.dns import endpoint

@@ -11,19 +11,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from faith.daemon.observe import health, log_counters
+from faith.daemon.observe import health, log_counters, name_server_numbers, own_numbers
 from faith.daemon.observe.health import Health
 from faith.daemon.observe.log import NOTICE, Log, count_in, open_sink, retry_by
+from faith.daemon.observe.process_slots import ProcessSlots
+from faith.daemon.observe.roles import ADMIN, DNS, SUPERVISOR, Role, several
 from faith.daemon.process import role
+from faith.daemon.process.heartbeat import BEAT
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.reaping import reap
 from faith.daemon.process.systemd import notify, reloading, watchdog_interval
 from faith.daemon.process.worker_pool import PoolEvents
 from faith.daemon.services.admin import Admin
 from faith.daemon.services.dns_workers import DnsWorkers
+from faith.daemon.services.liveness import process_states
 from faith.daemon.services.rolling_restart import RollingRestart
-from faith.dns import dns_counters
-from faith.dns.dns_counters import Counters
 from faith.dns.lease_file import LeaseFile
 from faith.errors import ConfigError, FaithError
 from faith.kernel.descriptor import close_others
@@ -34,6 +36,7 @@ from faith.kernel.shared.shared_counters import Area
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from faith.daemon.process.worker_pool import WorkerPool
     from faith.dns.service import Settings
     from faith.kernel.descriptor import Source
 
@@ -63,7 +66,7 @@ def run(
     settings = read()
     log_handler = Log(open_sink(foreground=True))
     logging.getLogger().addHandler(log_handler)
-    role.supervise("faith", sys.argv[2:], f"dns {role.SUPERVISOR}")
+    role.supervise("faith", sys.argv[2:], f"dns {SUPERVISOR}")
     logging.getLogger("faith").setLevel(logging.INFO)
     if settings.pool and workers > 1:
         raise ConfigError("the leases of a pool have one owner: it takes one worker")
@@ -96,10 +99,13 @@ class _DnsDaemon:
         self._workers, self._user, self._lease_file = workers, user, lease_file
         self._loop = Loop()
         retry_by(self._loop.later)
-        layouts = dns_counters.LAYOUT, health.COMMON, log_counters.LAYOUT
-        self._area = Area(layouts, workers + 1)
-        count_in(self._area.slab(workers, log_counters.LAYOUT))
-        self._life = Health(self._area.slab(workers, health.COMMON))
+        self._area = Area((*name_server_numbers.LAYOUTS, health.COMMON), workers + 2)
+        admin, own = workers, workers + 1
+        count_in(self._area.slab(own, log_counters.LAYOUT))
+        own_numbers.write_in(self._area.slab(own, own_numbers.LAYOUT))
+        roles = Role(SUPERVISOR, own), *several(DNS, range(workers)), Role(ADMIN, admin)
+        self._slots = ProcessSlots(self._area, roles)
+        self._life = Health(self._area.slab(own, health.COMMON))
         self._life.started(time.time())
         self._settings = settings
         # Whatever there is to read anew, others answer by it.
@@ -108,7 +114,7 @@ class _DnsDaemon:
         self._is_ending = False
         self._serves = False
         self._admin = (
-            Admin(self._loop, metrics, self._area, self._life, user, self._keep_only)
+            Admin(self._loop, metrics, self._slots, self._life, user, self._be_admin)
             if metrics
             else None
         )
@@ -120,7 +126,7 @@ class _DnsDaemon:
             self._workers,
             self._user,
             self._keep_only,
-            self._counters,
+            partial(name_server_numbers.enter, self._area),
             self._lease_file,
             events=PoolEvents(
                 serving=self._changed,
@@ -151,11 +157,17 @@ class _DnsDaemon:
                 self._names.start(self._serving)
             self._loop.run()
 
-    def _counters(self, number: int) -> Counters:
-        """In the process of that number: what it counts in."""
-        self._area.enter(number)
-        count_in(self._area.slab(number, log_counters.LAYOUT))
-        return Counters(self._area.slab(number, dns_counters.LAYOUT))
+    def _be_admin(self, kept: Iterable[Source]) -> None:
+        """Become the admin listener, which has *kept*."""
+        self._area.enter(self._workers)
+        count_in(self._area.slab(self._workers, log_counters.LAYOUT))
+        own_numbers.write_in(self._area.slab(self._workers, own_numbers.LAYOUT))
+        self._keep_only(kept)
+
+    def _look(self) -> None:
+        self._slots.judge(process_states(self._pools()))
+        own_numbers.own().note()
+        self._loop.later(BEAT, self._look)
 
     def _keep_only(self, kept: Iterable[Source]) -> None:
         """In another process: keep *kept* and the log, and write to no memory but its own."""
@@ -185,6 +197,7 @@ class _DnsDaemon:
         log.log(NOTICE, "serving, workers: %s", " ".join(map(str, pids)))
         if not was_serving:
             self._keep_watchdog(watchdog_interval())
+            self._look()
 
     def _keep_watchdog(self, interval: float) -> None:
         if interval:
@@ -228,5 +241,7 @@ class _DnsDaemon:
         self._names.stop()
 
     def _handle_sigchld(self) -> None:
-        admin = [self._admin.pool] if self._admin else []
-        reap(pool.reaped for pool in (*self._names.pools(), *admin))
+        reap(pool.reaped for pool in self._pools())
+
+    def _pools(self) -> list[WorkerPool]:
+        return [*self._names.pools(), *([self._admin.pool] if self._admin else [])]

@@ -101,7 +101,8 @@ class Supervisor:
         self._leases = AddressLeases()
         self._session_queries = SessionQueries(self._loop)
         known = self._metric_areas, self._passed, self._leases
-        self._upgrades = Upgrades(self._loop, inherited, self._left)
+        condition = self._metric_areas.condition
+        self._upgrades = Upgrades(self._loop, inherited, self._left, condition)
         self._relaying = Relaying(
             self._loop,
             settings,
@@ -126,7 +127,7 @@ class Supervisor:
         }
         self._policy = RunningPolicy(self._apply_policy, self._relaying.mapped_networks.probe)
         self._reservations = HeldPrefixes([capabilities.user_number(settings.user)])
-        self._liveness = Liveness(self._loop, self._services.values(), self._metric_areas.condition)
+        self._liveness = Liveness(self._loop, self._services.values(), self._metric_areas)
         self._repair = Repair(
             self._loop,
             self._reservations,
@@ -136,7 +137,6 @@ class Supervisor:
         self._reloads = Reloads(self._reload, self._metric_areas.condition, self._tell_systemd)
         self._control: Control | None = None
         self._no_control: list[str] = []  # warnings
-        condition = self._metric_areas.condition
         condition.started(self._upgrades.started)
         services = self._services.values()
         self._shutdown = Shutdown(

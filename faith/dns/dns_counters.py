@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from faith.kernel.shared.families import Family, Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from faith.kernel.shared.families import Cells
 
 QUERIES = Family(
@@ -50,6 +52,10 @@ class Counters:
 
     def __init__(self, cells: Cells | None = None) -> None:
         self._cells = [0] * LAYOUT.size if cells is None else cells
+        self.fills: dict[str, Callable[[], tuple[int, int]]] = {}
+        """The tables of the process by name; each returns places taken and places in all."""
+        self.servers: Callable[[], list[tuple[str, str]]] = list
+        """Returns the servers that are asked, each with its error, or "" if it answers."""
 
     def datagrams(self, queries: int, at_once: int) -> None:
         """So many came, of which so many were answered at once."""

@@ -44,6 +44,11 @@ class LeaseShares:
             or self._shares.admits(client)
         )
 
+    def fill(self, now: float) -> tuple[int, int]:
+        """Return how many addresses are lent, and how many there are."""
+        self._expire(now)
+        return self._shares.fill()
+
     def lent(self, client: Hashable, lease: Lease) -> None:
         """Take note of a lease that was made, or made longer, for *client*."""
         if lease.v4 not in self._places:

@@ -8,6 +8,7 @@ they stand for.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from faith.dns import objects, reverse, zone
@@ -60,6 +61,7 @@ class Lending:
         self.pool = pool
         self._shares = LeaseShares(pool)
         self._counters = counters or Counters()
+        self._counters.fills["pool leases"] = lambda: self._shares.fill(time.monotonic())
         self._ours = ours
         self._seconds = TTL + (stale + STALE_TTL if stale else 0)
         self._quiet_until: dict[str, float] = {}

@@ -81,6 +81,8 @@ class Server:
         self._hosts: dict[bytes, str] = {}
         self._servers: dict[socket.socket, asyncio.Server] = {}
         self._streams = Shares(STREAMS, STREAM_JOSTLE)
+        self.counters.fills["look-ups"] = self.places.fill
+        self.counters.fills["streams"] = self._streams.fill
         self._writers: set[asyncio.StreamWriter] = set()
         self.has_answered = asyncio.Event()
         """Set whenever a place becomes free."""

@@ -62,6 +62,11 @@ class Upstream:
         """Questions that came back from it, since it said yes or no to one."""
         self._host = str(ip_address(exchange.endpoint.host))
 
+    @property
+    def health(self) -> tuple[str, str]:
+        """The server's address, and its error; "" if it answers."""
+        return str(self.exchange.endpoint), self._health.error
+
     def rests(self, now: float) -> bool:
         """Return whether others should be asked first."""
         return now < self._rests_until
@@ -150,6 +155,7 @@ class Upstreams:
         self._loop = asyncio.get_running_loop()
         self._all: list[Upstream] = []
         self._leaving: set[Upstream] = set()
+        self._counters.servers = self._servers
         self.replace(exchanges)
 
     def replace(self, exchanges: Sequence[Exchange]) -> None:
@@ -164,6 +170,9 @@ class Upstreams:
         for upstream in known.values():  # questions may be under way
             self._leaving.add(upstream)
             self._timers.after(2 * race.DEADLINE, partial(self._left, upstream))
+
+    def _servers(self) -> list[tuple[str, str]]:
+        return [upstream.health for upstream in self._all]
 
     def _left(self, upstream: Upstream) -> None:
         self._leaving.discard(upstream)

@@ -81,6 +81,11 @@ class LoggedHealth:
         self._is_quiet = False
         self._unlogged = 0
 
+    @property
+    def error(self) -> str:
+        """The reason why the server fails; "" if it answers."""
+        return (self._why or "no answer") if self.has_failed else ""
+
     def fail(self, why: str) -> None:
         """Take note that the server fails, and *why*; a no-op when it is known."""
         if self.has_failed:

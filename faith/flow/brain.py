@@ -215,6 +215,14 @@ class Brain:
         """The number of open flows."""
         return self._table.open.taken
 
+    def fill(self) -> tuple[int, int]:
+        """Return how many flows are open, and how many may be."""
+        return self._table.open.fill()
+
+    def fill_half_open(self) -> tuple[int, int]:
+        """Return how many flows may be half-open, and how many really may be."""
+        return len(self._table.half_open), self._table.half_open.most
+
     def sessions(self) -> Iterator[FlowView]:
         """Return the open flows."""
         now = time.monotonic_ns()

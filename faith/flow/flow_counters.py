@@ -55,6 +55,12 @@ PACKETS = Family(
     label="from",
     values=("v6", "v4"),
 )
+OCTETS = Family(
+    "faith_flow_bytes",
+    "Octets of TCP payload of flows that have ended.",
+    label="to",
+    values=("server", "client"),
+)
 LIMITED = Family(
     "faith_flow_syns_limited",
     "SYNs that the program in the kernel dropped beyond a rate, or left to the relay because nobody"
@@ -70,7 +76,7 @@ UNTOLD = Family(
 )
 LAYOUT = Layout(
     *(BEGUN, ENDED, REFUSALS, SYNS, ERRORS, CARRIED, STRAYS, LOST, OPEN, RESTING),
-    *(SLOTS, PACKETS, LIMITED, UNTOLD),
+    *(SLOTS, PACKETS, LIMITED, UNTOLD, OCTETS),
 )
 
 _BEGUN, _ENDED = LAYOUT.start(BEGUN), LAYOUT.cells(ENDED)
@@ -79,6 +85,7 @@ _NEW = _SYNS["new"]
 _ERRORS, _CARRIED = LAYOUT.cells(ERRORS), LAYOUT.cells(CARRIED)
 _STRAYS, _LOST = LAYOUT.cells(STRAYS), LAYOUT.cells(LOST)
 _OPEN, _RESTING, _SLOTS = (LAYOUT.start(family) for family in (OPEN, RESTING, SLOTS))
+_TO_SERVER, _TO_CLIENT = LAYOUT.cells(OCTETS).values()
 _OF_PROGRAM = {
     "forwarded_v6": LAYOUT.cells(PACKETS)["v6"],
     "forwarded_v4": LAYOUT.cells(PACKETS)["v4"],
@@ -104,9 +111,12 @@ class FlowCounters:
         cells[_BEGUN] += 1
         cells[_NEW] += 1
 
-    def ended(self, why: str) -> None:
-        """Count a flow that ends for the reason *why*."""
-        self._cells[_ENDED.get(why, _ENDED[OTHER])] += 1
+    def ended(self, why: str, sent: int, received: int) -> None:
+        """Count a flow that ends for the reason *why*, and its octets from client and server."""
+        cells = self._cells
+        cells[_ENDED.get(why, _ENDED[OTHER])] += 1
+        cells[_TO_SERVER] += sent
+        cells[_TO_CLIENT] += received
 
     def refused(self, why: str) -> None:
         """Count a SYN refused for the reason *why*."""

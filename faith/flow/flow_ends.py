@@ -98,5 +98,6 @@ class FlowEnds:
         return len(rested) == MOST_AT_ONCE or bool(closing and closing[0][0] <= now)
 
     def _record(self, slot: Slot, why: str) -> None:
-        self._counters.ended(why)
-        self._reports.ended(FlowView(slot, time.monotonic_ns()), why)
+        view = FlowView(slot, time.monotonic_ns())
+        self._counters.ended(why, view.sent, view.received)
+        self._reports.ended(view, why)

@@ -122,6 +122,10 @@ class Relay:
         """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
         self._rsh = Rsh(loop, self._plane, data)
 
+    def fill_ports(self) -> tuple[int, int]:
+        """Return how full the source ports are: see `SourcePorts.fill`."""
+        return self._source_ports.fill()
+
     @property
     def policy(self) -> Policy:
         """Return the policy that connections are judged by; a new one applies from the next on."""

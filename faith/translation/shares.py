@@ -47,6 +47,10 @@ class Counts:
     def __len__(self) -> int:
         return self.taken
 
+    def fill(self) -> tuple[int, int]:
+        """Return how many places are taken, and how many there are."""
+        return self.taken, self.limit
+
     def held(self, client: Hashable) -> int:
         """Return how many places *client* holds."""
         return self._held.get(client, 0)

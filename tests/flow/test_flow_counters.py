@@ -8,6 +8,7 @@ from faith.flow.flow_counters import (
     LAYOUT,
     LIMITED,
     LOST,
+    OCTETS,
     OPEN,
     PACKETS,
     REFUSAL,
@@ -59,11 +60,13 @@ def test_refusals_and_ends_are_counted_by_their_reasons_and_unknown_ones_as_othe
     for reason in (*REFUSAL, "a reason that nobody knows"):
         counters.refused(reason)
     for end in (*END, "an end that nobody knows"):
-        counters.ended(end)
+        counters.ended(end, 5, 7)
     refused = dict(zip(REFUSALS.values, LAYOUT.of(REFUSALS, cells), strict=True))
     ended = dict(zip(ENDED.values, LAYOUT.of(ENDED, cells), strict=True))
     assert refused == {**dict.fromkeys(REFUSAL, 1), OTHER: 1}
     assert ended == {**dict.fromkeys(END, 1), OTHER: 1}
+    count = len(END) + 1
+    assert [*LAYOUT.of(OCTETS, cells)] == [5 * count, 7 * count]
 
 
 def test_counters_without_cells_have_their_own() -> None:

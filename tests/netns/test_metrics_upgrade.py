@@ -53,6 +53,8 @@ PROGRAM = (
     "faith_processes_late",
     "faith_prefixes",
     "faith_steering",
+    *("faith_build_info", "faith_last_", "faith_limit_", "faith_shares_in_force"),
+    *("faith_dns_server_up", "faith_process_", "process_"),
 )
 """What is no count: of each program for itself."""
 
@@ -66,6 +68,7 @@ EXACT = (
     "faith_dns_queries_total",
     "faith_worker_restarts_total",
     "faith_reloads_total",
+    "faith_upgrades_total",
 )
 """What the test knows to the last; times differ, and a new name server has an empty cache."""
 
@@ -172,6 +175,7 @@ def test_counters_go_on(lab: ThreeHosts, tmp_path: Path, installed: Path, anothe
             session.close()
         wait_until(lambda: metrics(lab)["faith_sessions_open"] == 0, 5, "the last session's end")
         after = metrics(lab)
+    before['faith_upgrades_total{result="good"}'] += 2
     # The bytes of those that last are counted when they go elsewhere, and when they end.
     before['faith_sessions_total{end="closed"}'] += LASTING
     for to in ("server", "client"):

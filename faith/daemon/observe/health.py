@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import STATE, Family, Layout
@@ -47,14 +48,35 @@ RELOADS = Family(
     label="result",
     values=("good", "failed"),
 )
+RELOADED = Family(
+    "faith_last_reload_successful",
+    "1 if the configuration was applied when it was read last, 0 if it was refused.",
+    STATE,
+)
+GOOD_RELOAD = Family(
+    "faith_last_good_reload_time_seconds",
+    "Unix time at which a configuration was last applied, by a start, a reload or an upgrade.",
+    STATE,
+)
+UPGRADES = Family(
+    "faith_upgrades",
+    "Upgrades to another program, by result; a failed one changes nothing.",
+    label="result",
+    values=("good", "failed"),
+)
 COMMON = Layout(STARTED, WORKERS, RESTARTS, DRAINING, LATE)
 """The cells of every daemon."""
-LAYOUT = Layout(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS, LAME_DUCK)
+LAYOUT = Layout(
+    *(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS, LAME_DUCK),
+    *(RELOADED, GOOD_RELOAD, UPGRADES),
+)
 """The cells of a daemon that relays: those of every daemon, and more behind them."""
 
 _STARTED, _WORKERS, _RESTARTS, _DRAINING, _LATE = map(COMMON.start, COMMON.families)
 _PREFIXES, _LAME_DUCK = map(LAYOUT.start, (PREFIXES, LAME_DUCK))
+_RELOADED, _GOOD_RELOAD = map(LAYOUT.start, (RELOADED, GOOD_RELOAD))
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
+_UPGRADES = LAYOUT.cells(UPGRADES)
 
 
 class Health:
@@ -105,9 +127,22 @@ class RelayHealth(Health):
         """Count a repair of kernel state, *good* or failed."""
         self._cells[_REPAIRS["repaired" if good else "failed"]] += 1
 
+    def configured(self) -> None:
+        """Record that a configuration was applied at this moment."""
+        self._cells[_RELOADED] = 1
+        self._cells[_GOOD_RELOAD] = int(time.time())
+
     def reloaded(self, *, good: bool) -> None:
         """Count a reload of the configuration, *good* or failed."""
         self._cells[_RELOADS["good" if good else "failed"]] += 1
+        if good:
+            self.configured()
+        else:
+            self._cells[_RELOADED] = 0
+
+    def upgraded(self, *, good: bool) -> None:
+        """Count an upgrade to another program, *good* or failed."""
+        self._cells[_UPGRADES["good" if good else "failed"]] += 1
 
     def lame_duck(self, *, on: bool) -> None:
         """Record whether new connections are served for the last time."""

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.daemon.observe import health, log_counters
+from faith.daemon.observe import health, log_counters, name_server_numbers, own_numbers
+from faith.daemon.observe.dial_history import DialHistory
 from faith.daemon.observe.health import RelayHealth
 from faith.daemon.observe.log import count_in
+from faith.daemon.observe.process_slots import ProcessSlots
+from faith.daemon.observe.roles import (
+    ADMIN,
+    DNS,
+    FLOWS,
+    PING,
+    SUPERVISOR,
+    UDP,
+    WORKER,
+    Role,
+    several,
+)
 from faith.datagram.ping import ping_counters
 from faith.datagram.udp import udp_counters
-from faith.dns import dns_counters
+from faith.dns import dns_counters, server_cells
 from faith.flow import flow_counters
 from faith.kernel.shared.old_counters import OldCounters
 from faith.kernel.shared.shared_counters import Area
@@ -26,16 +39,19 @@ NAME_SERVERS = 64
 
 
 class MetricAreas:
-    """The slots of *workers*, of name servers, of ping, UDP, flows, and of the supervisor.
+    """The slots of *workers*, of name servers, of ping, UDP, flows, the admin listener, and of the
+    supervisor.
 
     One shared-memory slot per process; a replacement continues its predecessor's counters.  The
     counters in the `state` *left* by the predecessor daemon process are added as well: its children
-    still write there, those of the process before it do not.
+    still write there, those of the process before it do not.  The latter have a slot of their own.
     """
 
     def __init__(self, workers: int, left: Sequence[Mapping[str, Any]] = ()) -> None:
         self._workers = workers
-        self._ping, self._udp, self._flows = (workers + NAME_SERVERS + n for n in range(3))
+        names = range(workers, workers + NAME_SERVERS)
+        places = range(names.stop, names.stop + 6)
+        self._ping, self._udp, self._flows, self._admin, own, past = places
         layouts = (
             relay_counters.LAYOUT,
             dns_counters.LAYOUT,
@@ -44,16 +60,32 @@ class MetricAreas:
             flow_counters.LAYOUT,
             health.LAYOUT,
             log_counters.LAYOUT,
+            server_cells.LAYOUT,
+            own_numbers.LAYOUT,
         )
-        several = [OldCounters(one, layouts) for one in left]
-        self._old = several.pop() if several else None
-        self.area = Area(layouts, workers + NAME_SERVERS + 4, self._old)
+        older = [OldCounters(one, layouts) for one in left]
+        self._old = older.pop() if older else None
+        self.area = Area(layouts, places.stop, self._old)
         """The whole memory, for readers."""
-        self.condition = RelayHealth(self.area.slab(self.area.places - 1, health.LAYOUT))
-        for old in several:
-            self.area.settle(old)
+        self.slots = ProcessSlots(
+            self.area,
+            (
+                Role(SUPERVISOR, own),
+                *several(WORKER, range(workers)),
+                *several(DNS, names),
+                *(Role(PING, self._ping), Role(UDP, self._udp), Role(FLOWS, self._flows)),
+                Role(ADMIN, self._admin),
+            ),
+        )
+        """The same by the roles of the processes."""
+        self.dials = DialHistory(self.area)
+        """The times that dialling took."""
+        self.condition = RelayHealth(self.area.slab(own, health.LAYOUT))
+        self.condition.configured()
+        for old in older:
+            self.area.settle(old, past)
             old.close()
-        self._count_lines(self.area.places - 1)
+        self._write(own)
 
     def worker(self, number: int) -> Counters:
         """Return the counters of a worker."""
@@ -82,9 +114,13 @@ class MetricAreas:
         """Become a worker."""
         self._enter(number)
 
-    def enter_name_server(self, number: int) -> None:
-        """Become a name server process."""
-        self._enter(self._name_server(number))
+    def enter_name_server(self, number: int) -> dns_counters.Counters:
+        """Become a name server process; return its counters."""
+        return name_server_numbers.enter(self.area, self._name_server(number))
+
+    def enter_admin(self) -> None:
+        """Become the admin listener."""
+        self._enter(self._admin)
 
     def enter_ping(self) -> None:
         """Become the process that translates pings."""
@@ -100,11 +136,12 @@ class MetricAreas:
 
     def _enter(self, place: int) -> None:
         self.area.enter(place)
-        self._count_lines(place)
+        self._write(place)
 
-    def _count_lines(self, place: int) -> None:
-        """Count the log lines of this process in its slot."""
+    def _write(self, place: int) -> None:
+        """Count the log lines of this process, and write its own numbers, in its slot."""
         count_in(self.area.slab(place, log_counters.LAYOUT))
+        own_numbers.write_in(self.area.slab(place, own_numbers.LAYOUT))
 
     def only_read(self) -> None:
         """Write no slot but the one that was entered, and nothing of the predecessor process."""

@@ -114,12 +114,13 @@ class Dialling(Struct, frozen=True):
 class Use(Struct, frozen=True):
     """How much of a limit is *used*: *name* as in docs/status.rst, such as ``sessions``.
 
-    *limit* is None where there is none.
+    *limit* is None where there is none, *process* the role of the process whose limit it is, or "".
     """
 
     name: str
     used: int
     limit: int | None = None
+    process: str = ""
 
 
 class NameServer(Struct, frozen=True):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.observe import log as log_output
+from faith.daemon.observe import own_numbers
 from faith.daemon.process.channel import close_all, from_memory
 from faith.daemon.process.messages import Alive, Heartbeat, State, Stop
 
@@ -75,6 +76,7 @@ class Child:
         if isinstance(order, State):
             self._apply(order, descriptors, cut=cut)
         elif isinstance(order, Heartbeat):
+            own_numbers.own().note()
             self._answer()
         elif handler := self._handlers.get(type(order)):
             handler(order, descriptors)

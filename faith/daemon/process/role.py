@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from faith.daemon.observe import log as log_output
+from faith.daemon.observe.roles import SUPERVISOR, role_of
 from faith.kernel.title import set_title
 
-SUPERVISOR = "supervisor"
-
-_OF_POOLS = {
-    "name server": "dns {}",
-    "admin listener": "admin",
-    "ping server": "ping",
-    "UDP server": "udp",
-    "kernel path": "flows",
-}
 _program = "faithd"
 
 
@@ -26,7 +18,7 @@ def supervise(program: str, words: list[str], role: str = SUPERVISOR) -> None:
 
 def of_pool(what: str, number: int) -> str:
     """Return the role of process *number* (from 0) in a pool of *what*."""
-    return _OF_POOLS.get(what, f"{what} {{}}").format(number + 1)
+    return role_of(what, number) or f"{what} {number + 1}"
 
 
 def adopt(role: str, words: list[str] | None = None) -> None:

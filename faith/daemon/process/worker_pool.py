@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.observe import log as log_output
+from faith.daemon.observe.roles import role_of
 from faith.daemon.process import role
 from faith.daemon.process.channel import InvalidMessage, close_all
 from faith.daemon.process.fork import fork, how_it_ended
@@ -92,6 +93,8 @@ class WorkerPool:
     ) -> None:
         self.restarts = 0
         """Workers that have taken the place of a dead one."""
+        self.replaced: list[int] = []
+        """The places of these, for whoever counts them, and takes them out."""
         self._loop = loop
         self._work = work
         self._what = what
@@ -144,6 +147,15 @@ class WorkerPool:
     def workers(self) -> list[Worker]:
         """The living workers, ordered by number."""
         return sorted(self._workers.values(), key=attrgetter("number"))
+
+    @property
+    def roles(self) -> dict[int, str]:
+        """The roles in which there is a process, or is soon to be one again, by its place."""
+        numbers = {worker.number for worker in self._workers.values()}
+        if not self._retired:
+            numbers.update(range(len(self._pauses)))
+        known = ((number, role_of(self._what, number)) for number in sorted(numbers))
+        return {number: name for number, name in known if name}
 
     @property
     def pids(self) -> list[int]:
@@ -297,6 +309,7 @@ class WorkerPool:
     def _replace(self, number: int) -> None:
         if not self._retired and self._start_in(number):
             self.restarts += 1
+            self.replaced.append(number)
 
     def _start_in(self, number: int) -> bool:
         """Start a worker in place *number* unless there is one; return whether it was done."""

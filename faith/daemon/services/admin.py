@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from faith.daemon.observe.exposition import Exposition
     from faith.daemon.observe.health import Health
+    from faith.daemon.observe.process_slots import ProcessSlots
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
     from faith.daemon.services.interface import Leave
-    from faith.kernel.shared.shared_counters import Area
     from faith.translation.shares import Place
 
 LONGEST = 8192
@@ -162,7 +162,7 @@ class Visits:
 class Admin(ProcessGroup):
     """The listener on *address*, and the process that answers there, as *user*.
 
-    The process shows the metrics in *area*, and by *life* whether the daemon serves.  *leave* is
+    The process shows the metrics in *slots*, and by *life* whether the daemon serves.  *leave* is
     called in this process, with what it keeps of the supervisor's.  *left* is the `state` of the
     listener of the predecessor process; the first socket that is *given* is used in any case.
     *length* is of the prefix that is one client.  Raises SetupError.
@@ -172,7 +172,7 @@ class Admin(ProcessGroup):
         self,
         loop: Loop,
         address: tuple[str, int],
-        area: Area,
+        slots: ProcessSlots,
         life: Health,
         user: str,
         leave: Leave,
@@ -182,7 +182,7 @@ class Admin(ProcessGroup):
     ) -> None:
         self._length = length
         self._address = address
-        self._area = area
+        self._slots = slots
         self._life = life
         self._user = user
         self._leave = leave
@@ -207,7 +207,7 @@ class Admin(ProcessGroup):
 
         self._leave([channel, self._sock])
         confine_child(self._user, connects=False)
-        pages = Pages(Exposition(self._area), self._life)
+        pages = Pages(Exposition(self._slots), self._life)
         asyncio.run(_serve(self._sock, pages, channel, Visits(self._length)))
 
 

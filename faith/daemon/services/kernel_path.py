@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.config.settings import KERNEL, PINS, RELAY
 from faith.daemon.host.discovery import FlowTableReport, ServedPath
 from faith.daemon.observe import log as log_output
+from faith.daemon.observe.own_numbers import own
 from faith.daemon.observe.records import Recording, Records
 from faith.daemon.observe.tcp_flow_records import TcpFlowRecords
 from faith.daemon.process.messages import Drain
@@ -75,6 +76,7 @@ class RecordedBrain(Brain):
         known = policy, resources.flow_sockets, resources.maps
         super().__init__(loop, *known, wanted.flows, counters, reports, resources.taken)
         self.outlives = resources.outlives
+        own().fills |= {"flows": self.fill, "half-open flows": self.fill_half_open}
 
     def configure(self, wanted: Any) -> None:
         """Apply other settings from now on."""

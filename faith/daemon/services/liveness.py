@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
+from faith.daemon.observe import own_numbers
+from faith.daemon.observe.process_slots import ProcessState
+from faith.daemon.observe.roles import SUPERVISOR
 from faith.daemon.process import systemd
 from faith.daemon.process.heartbeat import BEAT
 from faith.daemon.process.reaping import reap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from faith.daemon.observe.health import Health
+    from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.worker_pool import WorkerPool
     from faith.daemon.services.interface import Service
@@ -23,12 +28,14 @@ _LOOK = 0.02
 
 
 class Liveness:
-    """Looks after the processes of *services*, and keeps *health* up to date."""
+    """Looks after the processes of *services*, and keeps *metric_areas* up to date."""
 
-    def __init__(self, loop: Loop, services: Collection[Service], health: Health) -> None:
+    def __init__(
+        self, loop: Loop, services: Collection[Service], metric_areas: MetricAreas
+    ) -> None:
         self._loop = loop
         self._services = services
-        self._health = health
+        self._metric_areas = metric_areas
 
     def start(self) -> None:
         """Report from now on who is late, and feed systemd's watchdog while nobody is."""
@@ -63,5 +70,22 @@ class Liveness:
             self._loop.later(BEAT if late else interval, partial(self._keep_watchdog, interval))
 
     def _look(self) -> None:
-        self._health.late(len(self.late))
+        areas = self._metric_areas
+        areas.condition.late(len(self.late))
+        areas.slots.judge(process_states(self._pools()))
+        areas.dials.note(time.monotonic())
+        own_numbers.own().note()
         self._loop.later(BEAT, self._look)
+
+
+def process_states(pools: Iterable[WorkerPool]) -> Iterator[ProcessState]:
+    """Yield the states of the processes of *pools* and of this one, their supervisor.
+
+    Restarts are those since this was called last.
+    """
+    yield ProcessState(SUPERVISOR, True, 0)
+    for pool in pools:
+        able = {worker.number for worker in pool.able}
+        restarts, pool.replaced = Counter(pool.replaced), []
+        for number, role in pool.roles.items():
+            yield ProcessState(role, number in able, restarts[number])

@@ -61,6 +61,10 @@ class LocalService:
         self._shares.limit = limits.local_servers or _NO_LIMIT
         self._admission.limit(limits)
 
+    def fill(self) -> tuple[int, int]:
+        """Return how many local servers run, and how many may."""
+        return self._shares.fill()
+
     def reaped(self, pid: int, status: int) -> bool:
         """Take note of a process that ended, as waitpid(2) told; False if it is no local server."""
         ended = self._running.pop(pid, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from faith.daemon.observe.own_numbers import own
 from faith.datagram import icmp
 from faith.datagram.ping.ping_server import Ping, PingSettings, PingSockets
 from faith.kernel.descriptor import Descriptor
@@ -102,4 +103,6 @@ class PingProtocol:
         self, loop: AbstractEventLoop, policy: Policy, sockets: PingSockets, wanted: PingSettings
     ) -> Ping:
         """Return the server that answers pings."""
-        return Ping(loop, sockets, policy, wanted, self._metric_areas.ping())
+        ping = Ping(loop, sockets, policy, wanted, self._metric_areas.ping())
+        own().fills["ping identifiers"] = ping.identifiers.fill
+        return ping

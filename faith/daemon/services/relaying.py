@@ -13,6 +13,7 @@ from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.host.address_conflicts import AddressConflicts
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.observe.log import NOTICE
+from faith.daemon.observe.own_numbers import own
 from faith.daemon.process.messages import Drain, Resume, Serve, Stop
 from faith.daemon.process.worker_pool import PoolEvents, WorkerPool
 from faith.daemon.services.ftp_data import DataConnections
@@ -159,6 +160,10 @@ class Relaying:
         """
         self._settings = settings
         self.local_service.apply(settings)
+        own().fills |= {
+            "sessions": lambda: (0, self._settings.relay.limits.sessions),
+            "local servers": self.local_service.fill,
+        }
         self._policy = policy
         if not policy.prefixes:
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")

@@ -13,6 +13,7 @@ from faith.daemon.services.rolling_restart import RollingRestart
 from faith.daemon.services.udp import UdpProtocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from faith.daemon.config.settings import Settings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
     from faith.daemon.services.interface import Leave, Service
-    from faith.dns.dns_counters import Counters
+    from faith.kernel.descriptor import Source
 
 
 def other_services(
@@ -40,9 +41,14 @@ def other_services(
         if settings.metrics is None:
             close_inherited(left)
             return None
-        area, life, given = metric_areas.area, metric_areas.condition, passed.copies("metrics")
+        slots, life, given = metric_areas.slots, metric_areas.condition, passed.copies("metrics")
         length = settings.relay.limits.prefix_length
-        return Admin(loop, settings.metrics, area, life, settings.user, leave, left, given, length)
+
+        def enter(kept: Iterable[Source]) -> None:
+            metric_areas.enter_admin()
+            leave(kept)
+
+        return Admin(loop, settings.metrics, slots, life, settings.user, enter, left, given, length)
 
     def names(settings: Settings, left: Any) -> DnsWorkers | None:
         if settings.dns is None:
@@ -50,13 +56,8 @@ def other_services(
         dns, workers = replace(settings.dns, shared=True), settings.dns_workers
         given, lease_file = passed.copies("dns"), leases.lease_file
 
-        def counters(number: int) -> Counters:
-            metric_areas.enter_name_server(number)
-            return metric_areas.name_server(number)
-
-        return DnsWorkers(
-            loop, dns, workers, settings.user, leave, counters, lease_file, given=given
-        )
+        enter = metric_areas.enter_name_server
+        return DnsWorkers(loop, dns, workers, settings.user, leave, enter, lease_file, given=given)
 
     return {
         "admin": RollingRestart(loop, admin, lambda settings: settings.metrics),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from faith.daemon.observe import log as log_output
 from faith.daemon.observe.flow_records import FlowRecords
+from faith.daemon.observe.own_numbers import own
 from faith.daemon.observe.records import Recording, Records
 from faith.datagram import icmp
 
@@ -124,6 +125,7 @@ class RecordedUdp:
         self._records = Records(loop, wanted.recording, log_output.record)
         reports = FlowRecords(self._records)
         self._udp = Udp(loop, sockets, policy, wanted.udp, counters, reports)
+        own().fills["udp flows"] = self._udp.fill
         self.handover = self._udp.handover
         """The flows, for the server of another process to continue with."""
 

@@ -15,6 +15,7 @@ from faith.daemon.config import carried
 from faith.daemon.config.policy import PolicyInputs
 from faith.daemon.config.worker_settings import WorkerSettings
 from faith.daemon.observe.log import NOTICE
+from faith.daemon.observe.own_numbers import own
 from faith.daemon.observe.records import Records
 from faith.daemon.process.child import Child
 from faith.daemon.process.messages import (
@@ -148,6 +149,7 @@ class RelayProcess:
         if task.relay.ftp:
             self._pools[V6].fill()
         self._requests = SupervisorRequests(loop.call_soon)
+        shares = SessionShares(places(len(task.listeners)), task.relay.limits.prefix_length)
         secured = TlsSessions(self._ask_for_steering, loop.call_later)
         self._relay = Relay(
             loop,
@@ -158,11 +160,12 @@ class RelayProcess:
             Supervised(self._pools, secured, self._ask_for_pinhole),
             task.counters,
             task.admission,
-            SessionShares(places(len(task.listeners)), task.relay.limits.prefix_length),
+            shares,
             task.workers,
             begun=self._records.begun,
             idle=loop.stop,
         )
+        own().fills |= {"session places": shares.fill, "source ports": self._relay.fill_ports}
         self._parts: dict[str, Part] = {"sessions": self._relay.handover}
         if task.serves:
             self._serve()

@@ -15,6 +15,7 @@ from faith.kernel.descriptor import descriptors
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from faith.daemon.observe.health import RelayHealth
     from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
     from faith.daemon.upgrade.inherited_state import InheritedState, Values
@@ -36,7 +37,7 @@ class Upgrades:
     """The upgrades of a daemon.
 
     *inherited* is the state passed by the predecessor process, and *things* returns what this one
-    passes on, by name.
+    passes on, by name.  *condition* counts upgrades.
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class Upgrades:
         loop: Loop,
         inherited: InheritedState | None,
         things: Callable[[], Mapping[str, Heritable]],
+        condition: RelayHealth,
     ) -> None:
+        self._condition = condition
         self._upgrade = Upgrade(loop, self._left, self._stay)
         self._things = things
         self._waiting = PendingRequests.adopt(
@@ -67,6 +70,8 @@ class Upgrades:
     def serve(self) -> None:
         """Record that this program serves."""
         self.programs += self._is_next
+        if self._is_next:
+            self._condition.upgraded(good=True)
 
     def begin(
         self, request: Request | None = None, failed: Failed | None = None, *, later: bool = False
@@ -108,6 +113,7 @@ class Upgrades:
         self._fail(FaithError("it is being stopped"))
 
     def _stay(self, error: FaithError) -> None:
+        self._condition.upgraded(good=False)
         self._waiting.answer(error=f"not upgraded: {error}")
         self._fail(error)
 

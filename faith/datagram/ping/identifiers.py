@@ -69,6 +69,10 @@ class Identifiers:
     def __len__(self) -> int:
         return len(self._by_near)
 
+    def fill(self) -> tuple[int, int]:
+        """Return how many identifiers are in use, and how many may be."""
+        return self._places.fill()
+
     def assign(
         self, near: Near, address: int, peer: int, wanted: int, now: float, domain: Domain = ()
     ) -> int | None:

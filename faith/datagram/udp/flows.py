@@ -134,6 +134,10 @@ class Flows:
     def __iter__(self) -> Iterator[Flow]:
         return iter(self._by_key.values())
 
+    def fill(self) -> tuple[int, int]:
+        """Return how many flows there are, and how many there may be."""
+        return self._places.fill()
+
     def find(self, key: Key) -> Flow | None:
         """Return the flow with that key, or None."""
         return self._by_key.get(key)

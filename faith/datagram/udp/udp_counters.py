@@ -26,13 +26,14 @@ REFUSALS = Family(
     values=(*DATAGRAM, OTHER),
 )
 FLOWS = Family("faith_udp_flows", "Open flows.", GAUGE)
-LAYOUT = Layout(DATAGRAMS, OCTETS, ERRORS, LOST, REFUSALS, FLOWS)
+BEGUN = Family("faith_udp_flows_begun", "Flows begun.")
+LAYOUT = Layout(DATAGRAMS, OCTETS, ERRORS, LOST, REFUSALS, FLOWS, BEGUN)
 
 _DATAGRAMS, _OCTETS = LAYOUT.cells(DATAGRAMS), LAYOUT.cells(OCTETS)
 _ERRORS, _REFUSALS = LAYOUT.cells(ERRORS), LAYOUT.cells(REFUSALS)
 _TO_V4, _TO_V6 = _DATAGRAMS["v4"], _DATAGRAMS["v6"]
 _OCTETS_TO_V4, _OCTETS_TO_V6 = _OCTETS["v4"], _OCTETS["v6"]
-_LOST, _FLOWS = LAYOUT.start(LOST), LAYOUT.start(FLOWS)
+_LOST, _FLOWS, _BEGUN = map(LAYOUT.start, (LOST, FLOWS, BEGUN))
 
 
 class UdpCounters:
@@ -65,6 +66,10 @@ class UdpCounters:
     def refused(self, why: str) -> None:
         """Count a datagram refused for the reason *why*."""
         self._cells[_REFUSALS.get(why, _REFUSALS[OTHER])] += 1
+
+    def begun(self) -> None:
+        """Count a flow that begins."""
+        self._cells[_BEGUN] += 1
 
     def flows(self, count: int) -> None:
         """Set the number of flows."""

@@ -110,6 +110,10 @@ class Udp:
         for flow in (*self.flows_from_v6, *self.flows_from_v4):
             self._reports.ended(flow, now, STOPPED)
 
+    def fill(self) -> tuple[int, int]:
+        """Return how many flows there are, and may be, in that direction which has more."""
+        return max(self.flows_from_v6.fill(), self.flows_from_v4.fill())
+
     @property
     def policy(self) -> Policy:
         """The policy that decides, about the next datagram of existing flows too.

@@ -185,6 +185,7 @@ class UdpV4ToV6(UdpTranslation):
             self.flows.touch(flow, host[0], host[1], now)
             self.settle(flow)
             flow.opened = now
+            self._counters.begun()
             self._reports.begun(flow, now)
         if not verdict.leased:  # a lease is looked up for each datagram, which extends it
             self._judged[arrival.source, arrival.original] = flow

@@ -155,6 +155,7 @@ class UdpV6ToV4(UdpTranslation):
             self.flows.touch(flow, server, arrival.port, now)
             flow.first = server, arrival.port
             flow.opened = now
+            self._counters.begun()
             self._reports.begun(flow, now)
         return ForwardPath(flow, server, (text4(server), arrival.port), twin)
 

@@ -103,11 +103,10 @@ class Area:
 
     # -- upgrades ----------------------------------------------------------------------------
 
-    def settle(self, old: OldCounters) -> None:
-        """Add the totals of *old* counters that no process writes to any more to the
-        first place."""
+    def settle(self, old: OldCounters, place: int) -> None:
+        """Add the totals of *old* counters that no process writes to any more to a *place*."""
         for layout in self.layouts:
-            cells = self.slab(0, layout)
+            cells = self.slab(place, layout)
             for family in layout.families:
                 if family.kind in (COUNTER, HISTOGRAM):
                     first = layout.start(family)

@@ -46,6 +46,8 @@ RUN = 5
 """Slow ones in a row that tell of few free ports: one alone may have waited for the processor."""
 CROWDED = 60.0
 """Seconds for which a server counts as crowded then."""
+ESTIMATE = 10.0
+"""Seconds from one estimate of how full the ports are to the next."""
 PAUSE = 1.0
 """Seconds between two searches in all ports."""
 WIDTH = 256
@@ -116,6 +118,8 @@ class SourcePorts:
         self._sample = sample
         self._workers = workers
         self._crowds: dict[Server, _Crowd] = {}
+        self._estimated = -ESTIMATE
+        self._fill = 0, 0
 
     def connect(
         self,
@@ -157,6 +161,20 @@ class SourcePorts:
             crowd.is_told = True
             _warn(server)
         return sock, error
+
+    def fill(self) -> tuple[int, int]:
+        """Return how many source ports sessions hold towards that server which has most, and how
+        many this process may have of them.
+
+        It is an estimate, some seconds old at most; ports in TIME_WAIT are not in it.
+        """
+        now = self._clock()
+        if now - self._estimated >= ESTIMATE and self._shares is not None:
+            self._estimated = now
+            first, last = _local_ports()
+            held = _most_held(self._sample(), self._shares.taken)
+            self._fill = held, (last - first + 1) // self._workers
+        return self._fill
 
     def _is_over_share(self, client: str, server: Server, crowd: _Crowd, now: float) -> bool:
         shares = self._shares
@@ -210,6 +228,15 @@ def _estimate(server: Server, some: Sequence[Session], sessions: int) -> dict[in
         one.share for one in some if (one.route.server, one.port, one.route.source) == server
     )
     return {who: count * sessions / len(some) for who, count in found.items()}
+
+
+def _most_held(some: Sequence[Session], sessions: int) -> int:
+    """Return how many of so many *sessions* lead to one server, from one source, at most."""
+    found = Counter((one.route.server, one.port, one.route.source) for one in some)
+    if not found:
+        return 0
+    ((_, count),) = found.most_common(1)
+    return round(count * sessions / len(some))
 
 
 @cache
