@@ -36,7 +36,7 @@ def pages() -> tuple[Pages, RelayHealth]:
 
 def ask(pages: Pages, line: str, *headers: str) -> tuple[int, dict[str, str], str]:
     head = "\r\n".join([line, *headers, "", ""]).encode()
-    head_answered, _, body = pages.answer(head).decode().partition("\r\n\r\n")
+    head_answered, _, body = asyncio.run(pages.answer(head)).decode().partition("\r\n\r\n")
     status, *lines = head_answered.split("\r\n")
     return int(status.split()[1]), dict(line.split(": ", 1) for line in lines), body
 
@@ -80,7 +80,7 @@ def test_the_accept_header_chooses_the_form() -> None:
 @pytest.mark.parametrize("head", [b"\r\n\r\n", b"\xff\x00\r\n\r\n", b"GET\r\n\r\n"])
 def test_nonsense_finds_nothing(head: bytes) -> None:
     told, _ = pages()
-    assert told.answer(head).startswith(b"HTTP/1.1 404 ")
+    assert asyncio.run(told.answer(head)).startswith(b"HTTP/1.1 404 ")
 
 
 @contextlib.asynccontextmanager
@@ -91,7 +91,7 @@ async def serving() -> AsyncIterator[int]:
     ours, theirs = pair()
     told, _ = pages()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_serve(sock, told, theirs, Visits()))
+        tasks.create_task(_serve(sock, told, theirs, Visits(), None))
         yield port
         ours.close()
     theirs.close()

@@ -11,7 +11,7 @@ import pytest
 
 from faith.cli import control_client
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running
+from faith.daemon.observe.status_report import Daemon
 from faith.daemon.process.channel import Channel, in_memory
 from faith.errors import FaithError, SetupError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Answer = Callable[[Channel[Any, Any]], None]
 
 
-class Daemon:
+class Answering:
     """Listens at *path*, and answers the only one who asks."""
 
     def __init__(self, path: Path) -> None:
@@ -53,28 +53,28 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    made = Daemon(tmp_path / "control")
+def daemon(tmp_path: Path) -> Iterator[Answering]:
+    made = Answering(tmp_path / "control")
     yield made
     made.close()
 
 
-def running(*controls: str | None) -> list[Running]:
-    usual: dict[str, Any] = {"via": "route", "workers": 1, "started": 0.0}
+def running(*controls: str | None) -> list[Daemon]:
+    usual: dict[str, Any] = {"via": "route", "started": 0.0}
     return [
-        Running(number, "web", "80", prefixes=[], sets_up=[], control=control, **usual)
+        Daemon(number, "web", "80", prefixes=[], sets_up=[], control=control, **usual)
         for number, control in enumerate(controls, 1)
     ]
 
 
-def test_the_command_and_its_words_are_sent_and_the_answer_comes_back(daemon: Daemon) -> None:
+def test_the_command_and_its_words_are_sent_and_the_answer_comes_back(daemon: Answering) -> None:
     daemon.answers(lambda channel: channel.send({"sessions": 3}))
     assert control_client.ask(daemon.path, "drain", forever=True) == {"sessions": 3}
     assert daemon.asked == {"command": "drain", "forever": True}
 
 
 def test_the_only_faithd_with_a_control_socket_is_asked(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    daemon: Answering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(discovery, "running", lambda: running(None, str(daemon.path)))
     daemon.answers(lambda channel: channel.send({"good": 1}))
@@ -100,13 +100,13 @@ def test_who_is_meant_must_be_clear(
         control_client.ask(None, "reload")
 
 
-def test_what_could_not_be_done_is_raised(daemon: Daemon) -> None:
+def test_what_could_not_be_done_is_raised(daemon: Answering) -> None:
     daemon.answers(lambda channel: channel.send({"error": "there is no session 1-7"}))
     with pytest.raises(FaithError, match="there is no session 1-7"):
         control_client.ask(daemon.path, "kill", session="1-7")
 
 
-def test_an_end_without_an_answer_is_told(daemon: Daemon) -> None:
+def test_an_end_without_an_answer_is_told(daemon: Answering) -> None:
     daemon.answers(lambda channel: None)
     with pytest.raises(
         FaithError, match="reload: the daemon ended the connection without an answer; see its log"
@@ -114,7 +114,7 @@ def test_an_end_without_an_answer_is_told(daemon: Daemon) -> None:
         control_client.ask(daemon.path, "reload")
 
 
-def test_nobody_waits_for_ever(daemon: Daemon) -> None:
+def test_nobody_waits_for_ever(daemon: Answering) -> None:
     over = threading.Event()
 
     def answer(channel: Channel[Any, Any]) -> None:
@@ -131,7 +131,7 @@ def test_where_nobody_listens_the_reason_is_told(tmp_path: Path) -> None:
         control_client.ask(tmp_path / "none", "reload")
 
 
-def test_all_answers_are_gathered_with_the_text_of_their_files(daemon: Daemon) -> None:
+def test_all_answers_are_gathered_with_the_text_of_their_files(daemon: Answering) -> None:
     before = os.listdir("/proc/self/fd")
 
     def answer(channel: Channel[Any, Any]) -> None:
@@ -146,7 +146,7 @@ def test_all_answers_are_gathered_with_the_text_of_their_files(daemon: Daemon) -
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_an_error_among_many_answers_is_raised(daemon: Daemon) -> None:
+def test_an_error_among_many_answers_is_raised(daemon: Answering) -> None:
     def answer(channel: Channel[Any, Any]) -> None:
         channel.send({"part": 1})
         channel.send({"error": "a worker has died"})

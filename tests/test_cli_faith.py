@@ -14,6 +14,8 @@ from faith.translation.prefix import RFC6052, Prefix
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from faith.daemon.observe.status_report import Report
+
 COMMANDS = [[], *([info.name] for info in app.registered_commands if info.name)]
 
 Capsys = pytest.CaptureFixture[str]
@@ -113,7 +115,7 @@ def test_addresses_without_any_prefix(capsys: Capsys, monkeypatch: pytest.Monkey
 def test_an_error_of_the_system_is_one_line(
     capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> status.Status:
+    def fail() -> Report:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(status, "read", fail)

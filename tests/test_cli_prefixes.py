@@ -5,7 +5,7 @@ import pytest
 from faith.cli import prefixes
 from faith.cli.prefixes import Change, guarded_only, script
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running
+from faith.daemon.observe.status_report import Daemon
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
@@ -85,7 +85,7 @@ class TestEnabling:
         assert all(line.startswith(start) for line, start in zip(lines, told, strict=True))
 
     def test_who_will_take_a_prefix_away_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        running = Running(42, "23", "23", "route", 1, 0.0, [str(PREFIX)], [str(PREFIX)])
+        running = Daemon(42, "23", "23", "route", 0.0, [str(PREFIX)], [str(PREFIX)])
         monkeypatch.setattr(discovery, "running", lambda: [running])
         assert list(prefixes.enabling([PREFIX]).told()) == [
             "2001:db8:ffff::/96 is reserved already, until faithd (pid 42) ends"

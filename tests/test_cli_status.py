@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
-from faith.cli import open_listeners, status
-from faith.cli.status import Status
+from faith.cli import open_listeners, status, status_lines
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import FlowTableReport, Running, ServedPath
+from faith.daemon.observe.findings import finding
+from faith.daemon.observe.status_report import Daemon, FlowTable, Guard, Process, Report, ServedPath
 from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
@@ -25,18 +25,33 @@ OTHER = Prefix.parse("64:ff9b::/96")
 GUARDED = GuardState(True, True, frozenset({(PREFIX.address, 96)}))
 
 
-def faithd(**different: Any) -> Running:
+def process(number: int, **different: Any) -> Process:
+    usual = {"role": f"worker {number}", "pid": 42 + number, "state": "serving"}
+    return Process(**{**usual, **different})
+
+
+def lines() -> list[str]:
+    return list(status_lines.lines(status.read()))
+
+
+def of(severity: str) -> list[str]:
+    """The lines of findings of that severity."""
+    found = (one for one in status.read().findings if one.severity == severity)
+    return [status_lines.told(one).removeprefix(severity).strip() for one in found]
+
+
+def faithd(**different: Any) -> Daemon:
     usual = {
         "pid": 42,
         "service": "telnet",
         "ports": "23",
         "via": "route",
-        "workers": 2,
+        "processes": [process(number) for number in (1, 2)],
         "started": time.time() - 200,
         "prefixes": [str(PREFIX)],
         "sets_up": [],
     }
-    return Running(**{**usual, **different})
+    return Daemon(**{**usual, **different})
 
 
 class Host:
@@ -69,10 +84,11 @@ class Host:
         return self.guard
 
     def warnings(self) -> list[str]:
-        """The warnings, except those about addresses and routes of the host."""
-        first, *others = status.read().warnings
+        """The warnings and failures, except those about addresses and routes of the host."""
+        failures = of("failure")
+        first, *others = of("warning")
         assert first == "no way"
-        return others
+        return failures + others
 
 
 @pytest.fixture
@@ -82,7 +98,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 
 def test_all_is_well(host: Host) -> None:
     assert host.warnings() == []
-    assert list(status.read().lines()) == [
+    assert lines() == [
         "prefix   2001:db8:ffff::/96, layout low32, guarded",
         "faithd   telnet, port 23, by route, 2 workers, pid 42, for 3 min, 0 sessions",
         "warning  no way",
@@ -92,62 +108,64 @@ def test_all_is_well(host: Host) -> None:
 def test_nothing_is_there_and_nothing_amiss(host: Host) -> None:
     host.prefixes, host.guard, host.faithds = [], GuardState(), []
     found = status.read()
-    assert found.warnings == ()
-    assert list(found.lines()) == ["prefix   none is reserved (faith -e -p PREFIX reserves one)"]
-
-
-def test_json_has_it_all(host: Host) -> None:
-    host.prefixes.append(OTHER)
-    fields = status.read().fields()
-    assert json.loads(json.dumps(fields)) == fields
-    assert fields["prefixes"] == [
-        {"prefix": "2001:db8:ffff::/96", "layout": "low32", "guarded": True},
-        {"prefix": "64:ff9b::/96", "layout": "low32", "guarded": False},
+    assert found.good
+    assert list(status_lines.lines(found)) == [
+        "prefix   none is reserved (faith -e -p PREFIX reserves one)"
     ]
-    assert fields["guard"] == {"present": True, "intact": True, "open_ports": ""}
-    assert fields["faithds"][0]["service"] == "telnet"
+
+
+def test_the_report_has_it_all(host: Host) -> None:
+    host.prefixes.append(OTHER)
+    found = msgspec.json.decode(msgspec.json.encode(status.read()), type=Report)
+    assert [(one.prefix, one.layout, one.guarded) for one in found.prefixes] == [
+        ("2001:db8:ffff::/96", "low32", True),
+        ("64:ff9b::/96", "low32", False),
+    ]
+    assert found.guard == Guard(present=True, intact=True)
+    assert found.daemons[0].service == "telnet"
+    assert not found.good
+    assert found.schema == 1
 
 
 def test_advice_is_shown_where_something_is_reserved(host: Host) -> None:
     host.advice = ["sysctl -w net.ipv4.tcp_tw_reuse=1: at 2, as it is"]
-    assert "advice   sysctl -w net.ipv4.tcp_tw_reuse=1: at 2, as it is" in status.read().lines()
-    assert status.read().fields()["advice"] == host.advice
+    assert "advice   sysctl -w net.ipv4.tcp_tw_reuse=1: at 2, as it is" in lines()
     host.prefixes.clear()
-    assert status.read().advice == ()
+    assert of("advice") == []
 
 
 def test_open_ports_are_shown_with_who_listens(host: Host) -> None:
     host.guard = GuardState(True, True, GUARDED.networks, Ports([(22, 23)]))
-    assert "open     ports 22-23, to ordinary listeners: 22 sshd (pid 7)" in status.read().lines()
+    assert "open     ports 22-23, to ordinary listeners: 22 sshd (pid 7)" in lines()
 
 
 def test_who_may_not_see_the_guard_hears_so_and_gets_the_rest(host: Host) -> None:
     host.guard = PermissionNeeded("guard", "CAP_NET_ADMIN")
     found = status.read()
-    assert found.unseen == ("guard: needs CAP_NET_ADMIN (run it as root)",)
-    assert next(iter(found.lines())) == "prefix   2001:db8:ffff::/96, layout low32"
-    assert found.fields()["guard"] is None
-    assert found.fields()["prefixes"][0]["guarded"] is None
+    assert of("unseen") == ["guard: needs CAP_NET_ADMIN (run it as root)"]
+    assert lines()[0] == "prefix   2001:db8:ffff::/96, layout low32"
+    assert found.guard is None
+    assert found.prefixes[0].guarded is None
 
 
 def test_who_may_not_ask_the_faithds_hears_so(host: Host) -> None:
     host.faithds, host.hidden = [], 2
     assert host.warnings() == []  # nor that none is running
-    assert status.read().unseen == ("faithds: 2, which only root and their own users may ask",)
+    assert of("unseen") == ["faithds: 2, which only root and their own users may ask"]
 
 
 def test_without_nftables_the_exposed_servers_are_named(host: Host) -> None:
     host.guard = NoNftables("guard", "Protocol not supported")
-    found = status.read()
-    assert "no guard, because this kernel has no nftables: servers on [::]" in found.warnings[0]
-    assert "22 sshd (pid 7)" in found.warnings[0]
+    first, _ = of("warning")
+    assert "no guard, because this kernel has no nftables: servers on [::]" in first
+    assert "22 sshd (pid 7)" in first
 
 
 def test_a_guard_that_is_gone(host: Host) -> None:
     host.guard = GuardState()
     (warning,) = host.warnings()
     assert warning.startswith("the guard is off: servers on [::] answer")
-    assert "not guarded" in next(iter(status.read().lines()))
+    assert "not guarded" in lines()[0]
 
 
 def test_a_guard_that_was_altered(host: Host) -> None:
@@ -193,18 +211,18 @@ DROPPED = " 7,000 SYNs beyond the rates were dropped"
     ("report", "line"),
     [
         (
-            FlowTableReport(["eth0", "lo"], 3, 65536, 0, False),
+            FlowTable(["eth0", "lo"], 3, 65536, 0, False),
             "flows    3 of 65,536, on eth0, lo; they end with the daemon",
         ),
         (
-            FlowTableReport(["lo"], 1, 9, 7000, True),
+            FlowTable(["lo"], 1, 9, 7000, True),
             "flows    1 of 9, on lo; they go on when it is killed;" + DROPPED,
         ),
     ],
 )
-def test_the_flows_of_a_faithd(host: Host, report: FlowTableReport, line: str) -> None:
+def test_the_flows_of_a_faithd(host: Host, report: FlowTable, line: str) -> None:
     host.faithds = [faithd(flows=report)]
-    assert line in list(status.read().lines())
+    assert line in lines()
 
 
 def test_the_paths_of_a_faithds_services(host: Host) -> None:
@@ -212,14 +230,10 @@ def test_the_paths_of_a_faithds_services(host: Host) -> None:
         faithd(paths=[ServedPath("80,443", "kernel"), ServedPath("21", "relay", "FTP")]),
         faithd(service="ssh", ports="22"),
     ]
-    _, first, web, ftp, second, *_ = status.read().lines()
+    _, first, web, ftp, second, *_ = lines()
     assert first.startswith("faithd   telnet")
     assert (web, ftp) == ("path     80,443: kernel path", "path     21: relay path: FTP")
     assert second.startswith("faithd   ssh")
-    assert json.loads(json.dumps(status.read().fields()))["faithds"][0]["paths"] == [
-        {"ports": "80,443", "path": "kernel", "reason": ""},
-        {"ports": "21", "path": "relay", "reason": "FTP"},
-    ]
 
 
 def test_a_faithd_that_serves_less_than_is_reserved(host: Host) -> None:
@@ -227,16 +241,17 @@ def test_a_faithd_that_serves_less_than_is_reserved(host: Host) -> None:
     assert host.warnings() == ["faithd telnet (pid 42) does not relay from 2001:db8:ffff::/96"]
 
 
-def test_a_process_that_hangs(host: Host) -> None:
-    host.faithds = [faithd(late=["worker 2 (pid 77)"])]
-    assert host.warnings() == [
-        "faithd telnet (pid 42): worker 2 (pid 77) does not answer; it is replaced soon"
-    ]
+def test_the_findings_of_a_faithd_name_it(host: Host) -> None:
+    hung = finding("process-hung", "worker 2 (pid 77) does not answer", "wait")
+    host.faithds = [faithd(findings=[hung])]
+    assert host.warnings() == ["faithd telnet (pid 42): worker 2 (pid 77) does not answer; wait"]
 
 
 def test_a_faithd_without_any_prefix(host: Host) -> None:
     host.prefixes, host.guard = [], GuardState()
-    assert status.read().warnings == ("faithd telnet (pid 42) has no prefix to relay from",)
+    assert of("failure") == [
+        "faithd telnet (pid 42) has no prefix to relay from; faith -e -p PREFIX"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -244,8 +259,10 @@ def test_a_faithd_without_any_prefix(host: Host) -> None:
     [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (3601, "1 h"), (200000, "2 d")],
 )
 def test_how_long_a_faithd_runs(seconds: float, text: str) -> None:
-    running = faithd(started=time.time() - seconds, service="80,443", ports="80,443", workers=1)
-    (line,) = (line for line in Status((), None, (running,)).lines() if line.startswith("faithd"))
+    one = [process(1)]
+    running = faithd(started=1e9 - seconds, service="80,443", ports="80,443", processes=one)
+    report = Report(1e9, "", True, daemons=[running])
+    (line,) = (line for line in status_lines.lines(report) if line.startswith("faithd"))
     assert line == f"faithd   ports 80,443, by route, 1 worker, pid 42, for {text}, 0 sessions"
 
 

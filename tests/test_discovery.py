@@ -12,27 +12,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Announcement, FlowTableReport, Running, ServedPath, running
+from faith.daemon.host.discovery import Announcement, running
+from faith.daemon.observe.status_report import Daemon, FlowTable, ServedPath
 from faith.daemon.process.loop import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STATE = Running(1, "test", "23", "route", 2, 1.5, ["2001:db8:ffff::/96"], [])
+STATE = Daemon(1, "test", "23", "route", 1.5, ["2001:db8:ffff::/96"], [])
 ANNOUNCE = """
 import select, sys
 from pathlib import Path
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running, Announcement
+from faith.daemon.host.discovery import Announcement
+from faith.daemon.observe.status_report import Daemon
 discovery.DIRECTORY = Path(sys.argv[2])
-state = Running(1, "test", "23", "route", 2, 1.5, ["2001:db8:ffff::/96"], [])
+state = Daemon(1, "test", "23", "route", 1.5, ["2001:db8:ffff::/96"], [])
 announcement = Announcement.create(lambda: state)
 print("ready", flush=True)
 while sys.stdin not in select.select([announcement, sys.stdin], [], [])[0]:
@@ -87,15 +90,13 @@ def silent() -> Iterator[Another]:
     another.close()
 
 
-def found() -> list[Running]:
+def found() -> list[Daemon]:
     """Return the daemons of this test: other faithds may run on the machine."""
     return [found for found in running() if found.service == "test"]
 
 
 def test_is_found_with_the_process_the_kernel_vouches_for(another: Another) -> None:
-    assert found() == [
-        Running(another.pid, "test", "23", "route", 2, 1.5, ["2001:db8:ffff::/96"], [])
-    ]
+    assert found() == [Daemon(another.pid, "test", "23", "route", 1.5, ["2001:db8:ffff::/96"], [])]
 
 
 def test_is_gone_with_its_process(another: Another) -> None:
@@ -172,13 +173,13 @@ def test_the_answers_of_other_versions_are_understood() -> None:
 
 
 def test_the_kernel_path_comes_back_as_it_was_sent() -> None:
-    sent = replace(STATE, flows=FlowTableReport(["lo", "eth0"], 3, 65536, 7, True))
-    assert discovery._read(json.dumps(asdict(sent)), STATE.pid) == sent
+    sent = replace(STATE, flows=FlowTable(["lo", "eth0"], 3, 65536, 7, True))
+    assert discovery._read(json.dumps(to_builtins(sent)), STATE.pid) == sent
 
 
 def test_paths_come_back_as_they_were_sent() -> None:
     sent = replace(STATE, paths=[ServedPath("80", "kernel"), ServedPath("21", "relay", "FTP")])
-    assert discovery._read(json.dumps(asdict(sent)), sent.pid) == sent
+    assert discovery._read(json.dumps(to_builtins(sent)), sent.pid) == sent
 
 
 @pytest.mark.parametrize("paths", [3, [3], [{}], {"ports": 1}])

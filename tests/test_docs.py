@@ -19,11 +19,11 @@ import pytest
 from typer.models import TyperInfo
 from typer.testing import CliRunner
 
-from faith.cli import control_client, faith, prefixes, serve, status
+from faith.cli import control_client, faith, prefixes, serve, status, status_lines
 from faith.cli.setup import setup_command
 from faith.daemon import dns_daemon
 from faith.daemon.config import config, kernel_path_table
-from faith.daemon.host.discovery import Running, ServedPath
+from faith.daemon.observe.status_report import Daemon, Report, ServedPath
 from faith.daemon.process.loop import Loop
 from faith.errors import ConfigError
 from faith.flow.flow_settings import FlowSettings
@@ -241,8 +241,8 @@ def test_the_page_of_the_kernel_path_has_a_configuration_and_what_comes_of_it() 
     assert settings.flows
     assert settings.flows.addresses
     for path in (ServedPath("80,443", "kernel"), ServedPath("21", "relay", "FTP")):
-        faithd = Running(1, "x", "80", "route", 1, 0, [], [], paths=[path])
-        *_, line = status.Status((), None, (faithd,)).lines()
+        faithd = Daemon(1, "x", "80", "route", 0.0, [], [], paths=[path])
+        *_, line = status_lines.lines(Report(0.0, "", True, daemons=[faithd]))
         assert f"    {line}\n" in text
 
 
@@ -264,7 +264,7 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
     for name in ("enabling", "disabling"):
         monkeypatch.setattr(prefixes, name, Mock())
     monkeypatch.setattr(faith, "_change", Mock())
-    monkeypatch.setattr(status, "read", lambda: status.Status((), None, ()))
+    monkeypatch.setattr(status, "read", lambda: Report(0.0, "", good=True))
     monkeypatch.setattr(dns_daemon, "run", Mock())
     monkeypatch.setattr(setup_command, "run", Mock(return_value=0))
     monkeypatch.setattr(control_client, "ask", lambda path, command, **words: defaultdict(str))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from faith.daemon.config.settings import AUTO, KERNEL, PINS, KernelPath, Service, Settings
-from faith.daemon.host.discovery import ServedPath
+from faith.daemon.observe.status_report import ServedPath
 from faith.daemon.process.messages import Drain
 from faith.daemon.services import kernel_path
 from faith.daemon.services.kernel_path_resources import KernelPathResources
@@ -45,7 +45,7 @@ class Resources:
     def report(self) -> Any:
         return "report"
 
-    def warnings(self) -> list[str]:
+    def findings(self) -> list[str]:
         return ["LRO is on"]
 
     def has_open_flows(self) -> bool:
@@ -129,7 +129,7 @@ def test_nothing_is_set_up_where_all_is_relayed(resources: Resources) -> None:
     assert made.group is None
     assert made.paths() == []
     assert made.report() is None
-    assert made.warnings() == []
+    assert made.findings() == []
     assert not made.has_open_flows
 
 
@@ -196,8 +196,8 @@ def test_who_drains_takes_no_new_connections(resources: Resources) -> None:
     reload(made, settings())
     assert group._settings.flows.services == NO_PORTS
     made.resume()
-    reported: Any = made.report()
-    assert (reported, made.warnings()) == ("report", ["LRO is on"])
+    reported: Any = made.report(), made.findings()
+    assert reported == ("report", ["LRO is on"])
     assert group._settings.flows.services == WEB
     assert not made.has_open_flows
     resources.open = True

@@ -17,11 +17,12 @@ SERVED = "tests/dns/test_server.py asks it by the network"
 WITHOUT = {
     "faith/cli/demo/story.py": "tests/netns/test_demo.py runs it: it is the order of the others",
     "faith/cli/version_option.py": "tests/test_version.py uses it",
+    "faith/cli/status_lines.py": "tests/test_cli_status.py reads its lines",
     "faith/cli/name_options.py": "it declares options; tests/test_cli_names.py uses them all",
     "faith/daemon/config/datagram_tables.py": "tests/test_config.py has every key of faith.toml",
     "faith/daemon/config/dns_table.py": "tests/test_config.py has every key of faith.toml",
     "faith/daemon/observe/datagram_sinks.py": "tests/test_sinks.py has all sinks",
-    "faith/daemon/observe/name_server_numbers.py": "tests/netns/test_process_metrics.py has servers",
+    "faith/daemon/observe/name_server_numbers.py": "tests/netns/test_process_metrics.py has it",
     "faith/daemon/observe/stderr_sink.py": "tests/test_sinks.py has all sinks",
     "faith/daemon/process/fork.py": "tests/test_worker_pool.py forks by it",
     "faith/daemon/process/heartbeat.py": "tests/test_worker_pool.py has its times pass",

@@ -6,8 +6,8 @@ import pytest
 
 from faith.daemon.config.settings import Service, Settings
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running
 from faith.daemon.host.port_conflicts import refuse_taken_ports
+from faith.daemon.observe.status_report import Daemon
 from faith.errors import SetupError
 from faith.translation.ports import Ports
 
@@ -19,10 +19,10 @@ def settings(*ports: tuple[int, int]) -> Settings:
 @pytest.fixture(autouse=True)
 def others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two faithds, of telnet and of some ports."""
-    usual: dict[str, Any] = {"via": "route", "workers": 1, "started": 0.0}
+    usual: dict[str, Any] = {"via": "route", "started": 0.0}
     found = [
-        Running(41, "telnet", "23", prefixes=[], sets_up=[], **usual),
-        Running(42, "8000-8010", "8000-8010", prefixes=[], sets_up=[], **usual),
+        Daemon(41, "telnet", "23", prefixes=[], sets_up=[], **usual),
+        Daemon(42, "8000-8010", "8000-8010", prefixes=[], sets_up=[], **usual),
     ]
     monkeypatch.setattr(discovery, "running", lambda: found)
 

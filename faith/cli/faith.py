@@ -14,8 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import to_builtins
 
-from faith.cli import addr, completion, maps, names, open_listeners, prefixes, running, status
+from faith.cli import (
+    addr,
+    completion,
+    maps,
+    names,
+    open_listeners,
+    prefixes,
+    running,
+    status,
+    status_lines,
+)
 from faith.cli.version_option import VersionOption  # noqa: TC001 - typer reads the annotations
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
@@ -102,7 +113,7 @@ def faith(
         bool, typer.Option("--print", help="Show the commands for it instead; change nothing.")
     ] = False,
     version: VersionOption = False,
-) -> None:
+) -> int:
     """Reserve IPv6 prefixes for mapped addresses, so that faithd can relay connections to them.
 
     Without any option or command: show the status.
@@ -112,7 +123,7 @@ def faith(
         if asked:
             raise ConfigError(f"options must follow the command: {context.invoked_subcommand} ...")
     elif not asked:
-        show_status()
+        return show_status()
     elif enable == disable:
         raise ConfigError("give either -e (reserve) or -d (release)")
     elif enable:
@@ -123,6 +134,7 @@ def faith(
     else:
         # Any layout will do: it is released whatever it has.
         _change(prefixes.disabling(_prefixes(prefix, LOW32) if prefix else None), show=show)
+    return 0
 
 
 def _prefixes(texts: list[str] | None, layout: str | None = None) -> list[Prefix]:
@@ -149,13 +161,17 @@ def _change(change: prefixes.Change, *, show: bool) -> None:
 
 
 @app.command("status")
-def show_status(as_json: _Json = False) -> None:
-    """Show what is reserved, which daemons serve it and what is wrong."""
+def show_status(as_json: _Json = False) -> int:
+    """Show what is reserved, which daemons serve it and what is wrong.
+
+    The exit status is 0 if all is well, and 1 with a failure or a warning.
+    """
     found = status.read()
     if as_json:
-        _print_json(found.fields())
+        _print_json(to_builtins(found))
     else:
-        print("\n".join(found.lines()))
+        print("\n".join(status_lines.lines(found)))
+    return 0 if found.good else 1
 
 
 @app.command("addr")

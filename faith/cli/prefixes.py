@@ -24,7 +24,7 @@ from faith.translation.ports import Ports
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from faith.daemon.host.discovery import Running
+    from faith.daemon.observe.status_report import Daemon
     from faith.translation.prefix import Prefix
 
 CAPABILITIES = ("CAP_NET_ADMIN",)
@@ -74,7 +74,7 @@ class Change:
             yield from _told_guard(self.guard, self.before)
 
 
-def _told_unchanged(prefix: Prefix, is_reserved: bool, faithds: Iterable[Running]) -> str:
+def _told_unchanged(prefix: Prefix, is_reserved: bool, faithds: Iterable[Daemon]) -> str:
     if not is_reserved:
         return f"{prefix} was not reserved"
     for faithd in faithds:

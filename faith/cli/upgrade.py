@@ -16,7 +16,7 @@ from faith.errors import FaithError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from faith.daemon.host.discovery import Running
+    from faith.daemon.observe.status_report import Daemon
 
 INTERVAL = 0.1
 """Seconds between checks."""
@@ -36,7 +36,7 @@ def upgrade(pids: Collection[int] = ()) -> Iterator[str]:
         yield _upgrade(found[pid])
 
 
-def _upgrade(faithd: Running) -> str:
+def _upgrade(faithd: Daemon) -> str:
     who = f"faithd {faithd.service} (pid {faithd.pid})"
     if faithd.control:
         return _ask(Path(faithd.control), who)
@@ -63,7 +63,7 @@ def _ask(path: Path, who: str) -> str:
     return f"upgraded {who}: program {answer['programs']}, {rest}"
 
 
-def _after(before: Running) -> Running | None:
+def _after(before: Daemon) -> Daemon | None:
     """Return the state after an upgrade or its failure; None if neither happens in time."""
     deadline = time.monotonic() + 2 * PATIENCE
     while time.monotonic() < deadline:

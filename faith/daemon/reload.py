@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
+
+from msgspec import convert, to_builtins
 
 from faith.daemon.config.policy import PolicyInputs, Rules
+from faith.daemon.observe import status_report
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 from faith.daemon.services.interface import countdown
 from faith.errors import ConfigError, FaithError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.held_prefixes import HeldPrefixes
@@ -143,23 +147,32 @@ class Reloads:
         self._condition = condition
         self._ready = ready
         self._last: Reload | None = None
+        self.last: status_report.Reload | None = None
+        """The outcome of the last one that has ended."""
 
     @property
     def under_way(self) -> bool:
         """Return whether the last reload is still to be applied."""
         return self._last is not None and not self._last.over
 
-    def state(self) -> bool:
-        """Return whether the next program of this process completes a reload."""
-        return self.under_way
+    def state(self) -> dict[str, Any]:
+        """Return whether the next program of this process completes a reload, and the last
+        outcome."""
+        return {"under_way": self.under_way, "last": to_builtins(self.last)}
 
-    def adopt(self, under_way: bool) -> None:
+    def adopt(self, left: Mapping[str, Any]) -> None:
         """Record as good the reload for which the predecessor process started this program.
 
-        *under_way* is the `state` that it left.
+        *left* is the `state` that it left.
         """
-        if under_way:
-            self._condition.reloaded(good=True)
+        self.last = convert(left["last"], status_report.Reload | None)
+        if left["under_way"]:
+            self._note(None)
+
+    def _note(self, error: FaithError | None) -> None:
+        good = error is None
+        self._condition.reloaded(good=good)
+        self.last = status_report.Reload(time.time(), good, str(error or ""))
 
     def start(self, ended: Ended, request: Request | None = None) -> None:
         """Reload; *ended* is called as by `Reload.start`.
@@ -168,7 +181,7 @@ class Reloads:
         """
 
         def over(error: FaithError | None) -> None:
-            self._condition.reloaded(good=error is None)
+            self._note(error)
             if error:
                 log.error("%s; everything stays as it was", error)
             self._ready()

@@ -85,11 +85,10 @@ class Shutdown:
         sessions = self._metric_areas.open_sessions()
         return f"{self.phase.value}, {sessions} session{'s' * (sessions != 1)}"
 
-    def warnings(self) -> list[str]:
-        """Return a sentence about what is going to happen, if anything is."""
-        if self.phase is not Phase.LAME_DUCK:
-            return []
-        return ["a lame duck: it drains soon, and accepts connections until then"]
+    @property
+    def is_lame_duck(self) -> bool:
+        """Return whether it drains soon, and accepts connections until then."""
+        return self.phase is Phase.LAME_DUCK
 
     def begin(self, seconds: float | None, lame_duck: float = 0.0, *, for_good: bool) -> None:
         """Be a *lame_duck* for so many seconds, then drain: end with the last session.

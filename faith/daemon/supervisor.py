@@ -11,9 +11,10 @@ import logging
 import os
 import signal
 from contextlib import ExitStack
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from faith.daemon.config import tried_files
 from faith.daemon.config.policy import Rules
@@ -31,6 +32,7 @@ from faith.daemon.process import control_socket, systemd
 from faith.daemon.process.daemonize import pid_file
 from faith.daemon.process.loop import Loop
 from faith.daemon.reload import Reload, Reloads
+from faith.daemon.self_report import SelfReport
 from faith.daemon.services.interface import countdown
 from faith.daemon.services.kernel_path import KernelPath
 from faith.daemon.services.liveness import Liveness
@@ -116,7 +118,7 @@ class Supervisor:
             ),
         )
         # Relaying is the last: it accepts as soon as it has started, and may refuse a policy.
-        others = other_services(self._loop, *known, self._keep_only)
+        others = other_services(self._loop, *known, self._keep_only, self._report_text)
         self._kernel_path = KernelPath(
             self._loop, self._metric_areas, self._leases, self._keep_only, self._session_queries
         )
@@ -136,7 +138,7 @@ class Supervisor:
         )
         self._reloads = Reloads(self._reload, self._metric_areas.condition, self._tell_systemd)
         self._control: Control | None = None
-        self._no_control: list[str] = []  # warnings
+        self._no_control: list[str] = []  # why, as warnings
         condition.started(self._upgrades.started)
         services = self._services.values()
         self._shutdown = Shutdown(
@@ -146,6 +148,19 @@ class Supervisor:
             services,
             self._upgrades,
             self._metric_areas,
+        )
+        self._report = SelfReport(
+            lambda: self._settings,
+            self._relaying,
+            self._kernel_path,
+            self._policy,
+            self._reservations,
+            self._metric_areas,
+            self._liveness,
+            self._upgrades,
+            self._reloads,
+            self._shutdown,
+            lambda: self._no_control,
         )
 
     def run(self) -> None:
@@ -212,9 +227,9 @@ class Supervisor:
             left = inherited.of_service(name) if inherited else None
             service.set_up(settings, policy, left, on_trial=on_trial)
         self._announcement = (
-            discovery.Announcement.adopt(inherited["presence"], self._state)
+            discovery.Announcement.adopt(inherited["presence"], self._report.daemon)
             if inherited
-            else discovery.Announcement.create(self._state)
+            else discovery.Announcement.create(self._report.daemon)
         )
         undo.callback(self._announcement.close)
         if not on_trial:
@@ -371,7 +386,7 @@ class Supervisor:
 
     def _commands(self) -> dict[str, Callable[[Request], None]]:
         return {
-            "status": lambda request: request.answer(**asdict(self._state())),
+            "status": lambda request: request.answer(**to_builtins(self._report.daemon())),
             "sessions": self._session_queries.tell,
             "kill": self._session_queries.kill,
             "reload": self._answer_reload,
@@ -383,34 +398,8 @@ class Supervisor:
             ).commands,
         }
 
-    def _state(self) -> discovery.Running:
-        return discovery.Running(
-            pid=os.getpid(),
-            service=self._settings.name,
-            ports=str(self._settings.ports),
-            via=self._relaying.steering.method,
-            workers=len(self._relaying.pool.pids),
-            started=self._upgrades.started,
-            prefixes=[str(prefix) for prefix in self._policy.inputs.prefixes],
-            sets_up=[str(prefix) for prefix in self._reservations.set_up],
-            sessions=self._metric_areas.open_sessions(),
-            draining=self._shutdown.drains,
-            control=str(self._settings.control) if self._control else None,
-            programs=self._upgrades.programs,
-            failed=self._upgrades.failures,
-            late=self._liveness.late,
-            absent=self._policy.inputs.absent,
-            paths=self._kernel_path.paths(),
-            flows=self._kernel_path.report(),
-            log_lines_lost=self._metric_areas.lost_log_lines(),
-            warnings=[
-                *self._metric_areas.warnings(),
-                *self._kernel_path.warnings(),
-                *self._relaying.conflicts.warnings(),
-                *self._shutdown.warnings(),
-                *self._no_control,
-            ],
-        )
+    def _report_text(self) -> str:
+        return self._report.text()
 
     def _handle_sigusr1(self) -> None:
         sessions, description = self._metric_areas.open_sessions(), self._relaying.description()

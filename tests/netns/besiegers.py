@@ -268,8 +268,8 @@ class Host(Actor):
         wait_until(lambda: self._absent() == [], PATIENCE, "it being there again")
 
     def _absent(self) -> list[str]:
-        found: list[str] = control_client.ask(self._unit.control, "status")["absent"]
-        return found
+        findings = control_client.ask(self._unit.control, "status")["findings"]
+        return [one["text"] for one in findings if one["id"] == "source-absent"]
 
     def map(self) -> None:
         """A mapped address comes, and goes, and a session with it."""

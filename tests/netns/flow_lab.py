@@ -152,9 +152,12 @@ def connect_as(lab: ThreeHosts, source: str, port: int = PORT, from_port: int = 
 
 
 def faith(lab: ThreeHosts, *words: str) -> str:
-    """What ``faith WORDS`` prints on the gateway; raises CalledProcessError."""
+    """What ``faith WORDS`` prints on the gateway; raises CalledProcessError.
+
+    The status is never good here: the gateway has no default route.
+    """
     command = [sys.executable, "-m", "faith.cli.faith", *words]
-    return lab.gateway.run(command, env=ENVIRONMENT).stdout
+    return lab.gateway.run(command, env=ENVIRONMENT, check=words[0] != "status").stdout
 
 
 def sessions(lab: ThreeHosts) -> list[dict[str, Any]]:

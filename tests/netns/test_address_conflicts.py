@@ -57,7 +57,7 @@ def add(lab: ThreeHosts, *maps: str) -> subprocess.CompletedProcess[str]:
 
 
 def warnings(lab: ThreeHosts) -> str:
-    return "\n".join(lab.gateway.call(status.read).warnings)
+    return "\n".join(one.text for one in lab.gateway.call(status.read).findings)
 
 
 def test_an_address_that_a_neighbour_has_cannot_be_added(

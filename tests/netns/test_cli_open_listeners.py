@@ -12,7 +12,7 @@ import pytest
 
 from faith.cli import open_listeners as listeners
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Running
+from faith.daemon.observe.status_report import Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,8 +48,8 @@ def test_who_does_not_listen_does_not_count() -> None:
 
 
 def test_the_ports_of_faithds_are_meant_to_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual: dict[str, Any] = {"via": "listen", "workers": 1, "started": 0.0, "prefixes": []}
-    faithd = Running(1, "web", "80-90", sets_up=[], **usual)
+    usual: dict[str, Any] = {"via": "listen", "started": 0.0, "prefixes": []}
+    faithd = Daemon(1, "web", "80-90", sets_up=[], **usual)
     monkeypatch.setattr(discovery, "running", lambda: [faithd])
     with listening(80, 90, 91):
         assert listeners.on_any_address() == [91]

@@ -30,8 +30,7 @@ def test_it_reads_the_tables_as_often_for_many_prefixes_as_for_one(
     def dumps_of_status() -> int:
         dumps.clear()
         found = status.read()
-        assert found.guard
-        assert all(map(found.guard.covers, found.prefixes))
+        assert all(one.guarded for one in found.prefixes)
         return len(dumps)
 
     guard.install(PREFIXES)

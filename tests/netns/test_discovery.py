@@ -16,7 +16,8 @@ import pytest
 
 from faith.cli.faith import main
 from faith.daemon.host import discovery
-from faith.daemon.host.discovery import Announcement, Running, running
+from faith.daemon.host.discovery import Announcement, running
+from faith.daemon.observe.status_report import Daemon
 from faith.lab.topology import PREFIX
 from tests.faithd import Faithd
 from tests.netns.service import PORT
@@ -38,7 +39,7 @@ def become_nobody() -> None:
 
 
 def serve(report: Report) -> None:
-    announcement = Announcement.create(lambda: Running(1, "telnet", "23", "route", 1, 0.0, [], []))
+    announcement = Announcement.create(lambda: Daemon(1, "telnet", "23", "route", 0.0, [], []))
     report("ready")
     while True:
         select.select([announcement], [], [])
@@ -154,7 +155,7 @@ def test_a_name_that_is_no_text_keeps_nobody_from_anything(
     first = start(str(PORT))
     intruder.holds([b"\0faith/\xff", b"\0faith/\n\xff 1"])
     with lab.gateway.inside():
-        assert main(["status"]) == 0
+        assert main(["status"]) == 1  # the gateway has no default route
     assert f"pid {first.process.pid}" in capsys.readouterr().out
     second = start("-P", "2001:db8:eeee::/96", "8080")
     second.signal(signal.SIGHUP)

@@ -284,7 +284,7 @@ def test_a_drain_is_taken_back(lab: ThreeHosts, start: Start, others: Others, wa
 
 def running(lab: ThreeHosts) -> dict[str, Any]:
     """The only daemon, as ``faith status`` finds it."""
-    (found,) = json.loads(faith(lab, "status", "--json"))["faithds"]
+    (found,) = json.loads(faith(lab, "status", "--json"))["daemons"]
     return dict(found)
 
 

@@ -423,5 +423,5 @@ def test_a_firewall_that_drops_answers_is_told(
     assert not any("firewall drops what is sent" in one for one in warnings(lab))
 
 
-def warnings(lab: ThreeHosts) -> tuple[str, ...]:
-    return lab.gateway.call(status.read).warnings
+def warnings(lab: ThreeHosts) -> list[str]:
+    return [one.text for one in lab.gateway.call(status.read).findings]

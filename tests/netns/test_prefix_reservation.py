@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.daemon.host import discovery, prefix_reservation
-from faith.daemon.host.discovery import Running
 from faith.daemon.host.prefix_reservation import release, release_abandoned, reserve
+from faith.daemon.observe.status_report import Daemon
 from faith.errors import SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.netlink.routes import OF_DAEMONS, PROTOCOL
@@ -32,8 +32,8 @@ def held_by_another(monkeypatch: pytest.MonkeyPatch) -> Held:
     """``held_by_another(prefix)``: from then on another faithd has set it up."""
 
     def hold(prefix: Prefix) -> None:
-        usual: dict[str, Any] = {"via": "route", "workers": 1, "started": 0.0, "prefixes": []}
-        other = Running(1, "web", "80", sets_up=[str(prefix)], **usual)
+        usual: dict[str, Any] = {"via": "route", "started": 0.0, "prefixes": []}
+        other = Daemon(1, "web", "80", sets_up=[str(prefix)], **usual)
         monkeypatch.setattr(discovery, "running", lambda: [other])
 
     return hold
@@ -109,7 +109,7 @@ def test_many_are_reserved_and_released_at_once(monkeypatch: pytest.MonkeyPatch)
     written: list[int] = []
     install = guard.install
 
-    def ask() -> list[Running]:
+    def ask() -> list[Daemon]:
         asked.append(1)
         return []
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.cli import status as cli_status
+from faith.cli import status_lines
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, PREFIX, SERVER
 from faith.translation.reasons import NO_SOURCE
@@ -122,7 +123,7 @@ def test_an_address_that_comes_later_is_used_when_it_is_there(
     clients = [f"2001:db8:6::{last:x}" for last in range(0x100, 0x110)]
     before = {client: seen(lab, listener, client) for client in clients}
     assert "192.0.2.192" not in before.values()
-    status = lab.gateway.call(lambda: list(cli_status.read().lines()))
+    status = lab.gateway.call(lambda: list(status_lines.lines(cli_status.read())))
     assert any("connects nobody from 192.0.2.192 until this host has it" in one for one in status)
     lab.gateway.links.add_address("to-server", "192.0.2.192/32")
     gateway.wait_said("this host has all addresses of the sources")

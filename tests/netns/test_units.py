@@ -66,7 +66,7 @@ def test_both_daemons_have_the_same() -> None:
 def test_capabilities_are_enough_for_each_way(lab: ThreeHosts, run: Run, way: str) -> None:
     faithd = run(way=way)
     assert relays(lab)
-    assert f"by {way}" in lab.gateway.run([*FAITH, "status"], env=ENVIRONMENT).stdout
+    assert f"by {way}" in lab.gateway.run([*FAITH, "status"], env=ENVIRONMENT, check=False).stdout
     assert faithd.stop() == 0
     assert "needs CAP_" not in faithd.said
     with lab.gateway.inside():

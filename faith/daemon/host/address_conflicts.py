@@ -16,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from faith.daemon.observe.findings import finding
 from faith.errors import SetupError
 from faith.kernel.netlink import mapped_routes, rtnetlink
 from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink
@@ -25,6 +26,7 @@ from faith.translation.networks import Networks
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from faith.daemon.observe.status_report import Finding
     from faith.daemon.process.loop import Loop
     from faith.kernel.sockets.arp import Claim
 
@@ -132,12 +134,12 @@ class AddressConflicts:
             if len(self._seen) < _MOST_CONFLICTS:
                 self._seen[claim] = now
 
-    def warnings(self) -> list[str]:
-        """Return the conflicts of the last minute, a sentence each."""
+    def findings(self) -> list[Finding]:
+        """Return the conflicts of the last minute."""
         oldest = time.monotonic() - REMEMBERED
         self._seen = {claim: last for claim, last in self._seen.items() if last > oldest}
         return [
-            f"duplicate address: {claim}, and by this gateway"
+            finding("address-conflict", f"duplicate address: {claim}, and by this gateway")
             for claim in self._seen
             if claim.address in self._networks
         ]

@@ -8,7 +8,6 @@ JSON object, in a file in memory, so that neither side ever waits for the other.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
@@ -17,15 +16,17 @@ import socket
 import struct
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.json import Decoder, encode
+from msgspec.structs import replace
+
+from faith.daemon.observe.status_report import Daemon
 from faith.daemon.process import runtime_directory
 from faith.daemon.process.channel import JsonChannel, from_memory, in_memory
 from faith.kernel.descriptor import Descriptor
-from faith.translation.ports import NO_PORTS, Ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,78 +43,9 @@ PAUSE = 1.0
 _AT_ONCE = 16
 """Connections that are answered in one turn of the supervisor's loop."""
 
-T = TypeVar("T", "Running", "ServedPath", "FlowTableReport")
+_decode = Decoder(Daemon).decode
 
 log = logging.getLogger("faith.supervisor")
-
-
-@dataclass(frozen=True)
-class ServedPath:
-    """The *path*, "kernel" or "relay", that connections to *ports* (as text) go by.
-
-    *reason* says why it is not the kernel path that was asked for, or is "".
-    """
-
-    ports: str
-    path: str
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class FlowTableReport:
-    """The kernel path at a moment: flows translated at *interfaces*, *open* of at most *slots*.
-
-    *dropped* are SYNs beyond the rates, since the program was loaded.  With *outlives*, flows go on
-    when the daemon is killed.
-    """
-
-    interfaces: list[str]
-    open: int
-    slots: int
-    dropped: int
-    outlives: bool
-
-
-@dataclass(frozen=True)
-class Running:
-    """A running faithd: *service* and *ports* as texts, *started* in Unix time.
-
-    *prefixes* are those it relays from, *sets_up* those it reserved itself (``-P``), *sessions* the
-    number of open ones, *control* the path of its control socket.
-    """
-
-    pid: int
-    service: str
-    ports: str
-    via: str
-    workers: int
-    started: float
-    prefixes: list[str]
-    sets_up: list[str]
-    sessions: int = 0
-    draining: bool = False
-    control: str | None = None
-    programs: int = 1
-    """How many programs have served in this process: one more after each upgrade."""
-    failed: int = 0
-    """The upgrades that have failed since this program began."""
-    late: list[str] = field(default_factory=list)
-    """Processes that do not answer, or have not applied the newest rules or settings."""
-    absent: list[str] = field(default_factory=list)
-    """Source addresses that this host does not have, the first of each range."""
-    log_lines_lost: int = 0
-    """Log lines that could not be written or kept."""
-    warnings: list[str] = field(default_factory=list)
-    """The obstacles that its processes meet, a sentence each."""
-    paths: list[ServedPath] = field(default_factory=list)
-    """The paths of its services; empty where all are relayed because nothing else was asked for."""
-    flows: FlowTableReport | None = None
-    """The kernel path, where it is set up."""
-
-    @property
-    def served(self) -> Ports:
-        """The ports as a set."""
-        return Ports.parse(self.ports, socket.getservbyname) if self.ports else NO_PORTS
 
 
 class Peer(NamedTuple):
@@ -143,7 +75,7 @@ class Announcement:
     """
 
     def __init__(
-        self, sock: socket.socket | None, path: Path, owner: int, running: Callable[[], Running]
+        self, sock: socket.socket | None, path: Path, owner: int, running: Callable[[], Daemon]
     ) -> None:
         self._socket = sock
         self._path = path
@@ -151,7 +83,7 @@ class Announcement:
         self._running = running
 
     @classmethod
-    def create(cls, running: Callable[[], Running]) -> Announcement:
+    def create(cls, running: Callable[[], Daemon]) -> Announcement:
         """Listen on a new name; a warning says so where the directory cannot be written to."""
         sock, path = None, DIRECTORY
         try:
@@ -169,7 +101,7 @@ class Announcement:
 
     @classmethod
     def adopt(
-        cls, state: tuple[str, int, int] | None, running: Callable[[], Running]
+        cls, state: tuple[str, int, int] | None, running: Callable[[], Daemon]
     ) -> Announcement:
         """Adopt the socket whose `state` the predecessor process left, if it had one."""
         if state is None:
@@ -197,7 +129,7 @@ class Announcement:
         """
         if self._socket is None:
             return
-        with in_memory(json.dumps(asdict(self._running()))) as file, suppress(BlockingIOError):
+        with in_memory(encode(self._running()).decode()) as file, suppress(BlockingIOError):
             for _ in range(_AT_ONCE):
                 asking, _ = self._socket.accept()
                 with asking, suppress(OSError):  # the client has closed it
@@ -223,7 +155,7 @@ class Announcement:
         self._socket.close()
 
 
-def running() -> list[Running]:
+def running() -> list[Daemon]:
     """Return every faithd of this thread's network namespace that answers, except this process.
 
     All are asked at once, and waited for no longer than `TIMEOUT` in all.
@@ -308,7 +240,7 @@ def _ask(sock: socket.socket, path: Path) -> Peer | None:
     return peer if peer.uid in (0, os.geteuid()) and peer.pid != os.getpid() else None
 
 
-def _answer(sock: socket.socket, peer: Peer) -> Running | None:
+def _answer(sock: socket.socket, peer: Peer) -> Daemon | None:
     """Return the answer of *peer* that has arrived on *sock*; None for an invalid one."""
     try:
         received = JsonChannel(sock).receive()
@@ -320,18 +252,13 @@ def _answer(sock: socket.socket, peer: Peer) -> Running | None:
         return None
 
 
-def _read(text: str, pid: int) -> Running | None:
-    """Parse the answer *text* of the process *pid* (0: known to another PID namespace only)."""
+def _read(text: str, pid: int) -> Daemon | None:
+    """Parse the answer *text* of the process *pid* (0: known to another PID namespace only).
+
+    Fields that another version has more or less are left out, or have their defaults.
+    """
     try:
-        told = json.loads(text)
-        paths = [_known(ServedPath, path) for path in told.get("paths", ())]
-        flows = _known(FlowTableReport, told["flows"]) if told.get("flows") else None
-        return _known(Running, {**told, "pid": pid or told["pid"], "paths": paths, "flows": flows})
-    except (ValueError, TypeError, KeyError, AttributeError):
+        told = _decode(text)
+    except ValueError:
         return None
-
-
-def _known(kind: type[T], told: dict[str, Any]) -> T:
-    """Return *kind* with those of its fields that were *told*; a later version may tell more."""
-    names = {field.name for field in fields(kind)}
-    return kind(**{name: value for name, value in told.items() if name in names})
+    return replace(told, pid=pid) if pid else told

@@ -132,6 +132,12 @@ class RelayHealth(Health):
         self._cells[_RELOADED] = 1
         self._cells[_GOOD_RELOAD] = int(time.time())
 
+    @property
+    def repairs(self) -> tuple[int, int]:
+        """The good and the failed repairs of kernel state."""
+        good, failed = (self._cells[cell] for cell in _REPAIRS.values())
+        return good, failed
+
     def reloaded(self, *, good: bool) -> None:
         """Count a reload of the configuration, *good* or failed."""
         self._cells[_RELOADS["good" if good else "failed"]] += 1

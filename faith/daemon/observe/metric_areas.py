@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from faith.daemon.observe import health, log_counters, name_server_numbers, own_numbers
+from faith.daemon.observe import (
+    health,
+    log_counters,
+    name_server_numbers,
+    own_numbers,
+    report_numbers,
+)
 from faith.daemon.observe.dial_history import DialHistory
+from faith.daemon.observe.findings import finding
 from faith.daemon.observe.health import RelayHealth
 from faith.daemon.observe.log import count_in
 from faith.daemon.observe.process_slots import ProcessSlots
@@ -33,6 +40,8 @@ from faith.translation.reasons import LOST
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
+
+    from faith.daemon.observe.status_report import Finding, NameServer
 
 NAME_SERVERS = 64
 """Slots of name server processes; more processes than that share slots."""
@@ -172,9 +181,14 @@ class MetricAreas:
         self.worker(number).lost()
         log_counters.settle(self.area.slab(number, log_counters.LAYOUT))
 
-    def warnings(self) -> list[str]:
-        """Return what keeps processes from their work now, a sentence each."""
-        return [ping_counters.WARNINGS[leg] for leg in self.ping().blocked_legs]
+    def findings(self) -> Iterator[Finding]:
+        """Yield what keeps processes from their work now."""
+        for leg in self.ping().blocked_legs:
+            yield finding("ping-blocked", ping_counters.WARNINGS[leg])
+        if lost := self.lost_log_lines():
+            text = f"{lost} log line{'s' * (lost > 1)} lost, for which there was no room"
+            yield finding("log-lost", text)
+        yield from _about_name_servers(report_numbers.name_servers(self.slots))
 
     def old_worker_gone(self, number: int) -> None:
         """Do so for a worker of the predecessor process."""
@@ -195,3 +209,13 @@ class MetricAreas:
         if self._old is not None:
             yield self._old
         yield self.area
+
+
+def _about_name_servers(servers: Sequence[NameServer]) -> Iterator[Finding]:
+    """Yield the servers that do not answer."""
+    dead = [one for one in servers if not one.healthy]
+    for one in dead:
+        yield finding("dns-server-dead", f"the name server {one.address} fails: {one.error}")
+    if dead and len(dead) == len(servers):
+        text = "no name server answers: names are answered from the cache, or not at all"
+        yield finding("dns-servers-dead", text, "name others in [dns] forward")

@@ -8,12 +8,18 @@ are the gateway's own and those of its servers and settings, never a client's.
 
 from __future__ import annotations
 
+import socket
 from typing import Literal
 
 from msgspec import Struct, field
 
+from faith.translation.ports import NO_PORTS, Ports
+
 SCHEMA = 1
 """The version of the schema."""
+
+WORKER = "worker"
+"""The beginning of the roles of the processes that relay."""
 
 Severity = Literal["failure", "warning", "advice", "unseen"]
 """A failure keeps clients from being served, a warning some of them or may do so later; advice is
@@ -86,7 +92,7 @@ class FlowTable(Struct, frozen=True):
 
 
 class Traffic(Struct, frozen=True):
-    """What went by one *path*: "relay", "kernel", "udp" or "ping".
+    """The traffic that went by one *path*: "relay", "kernel", "udp" or "ping".
 
     *ends* and *refusals* are counts by reason; reasons with a count of 0 are left out.
     """
@@ -197,7 +203,17 @@ class Daemon(Struct, frozen=True):
     repairs: Repairs = field(default_factory=Repairs)
     log_lines_lost: int = 0
     findings: list[Finding] = field(default_factory=list)
-    """What is amiss with it, a sentence each."""
+    """Its own defects and obstacles, of the ids in `faith.daemon.observe.findings`."""
+
+    @property
+    def served(self) -> Ports:
+        """The ports as a set."""
+        return Ports.parse(self.ports, socket.getservbyname) if self.ports else NO_PORTS
+
+    @property
+    def workers(self) -> int:
+        """The number of workers that relay; 0 where the program does not say."""
+        return sum(process.role.startswith(WORKER) for process in self.processes)
 
 
 class PrefixReport(Struct, frozen=True):

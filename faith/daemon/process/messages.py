@@ -191,6 +191,10 @@ class Killed(Message):
     found: bool
 
 
+class WantReport(Message):
+    """The process asks for the status report, as the desired state of its topic."""
+
+
 class Kept(Message):
     """A worker could not hand over all: so many *sessions* go on in it."""
 
@@ -208,6 +212,7 @@ Report = (
     | Local
     | SessionList
     | Killed
+    | WantReport
     | Kept
 )
 

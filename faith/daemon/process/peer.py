@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -55,6 +56,8 @@ class Worker:
     what: str = "process"
     killed: bool = False
     """It was killed by us, and is to be reaped."""
+    heard: float = field(default_factory=time.monotonic)
+    """When it answered last, or was born."""
     asked: float | None = None
     """When the first heartbeat was sent that it has not answered."""
     sent: dict[str, int] = field(default_factory=dict)
@@ -92,7 +95,7 @@ class Worker:
 
     def answered(self, alive: Alive, now: float) -> None:
         """Note that it is alive, and what it has applied: one that gets on does not lag."""
-        self.asked = None
+        self.asked, self.heard = None, now
         if self.behind is not None and self.applied != alive.applied:
             self.behind = now
         self.applied = alive.applied

@@ -97,7 +97,8 @@ class WorkerPool:
         """The places of these, for whoever counts them, and takes them out."""
         self._loop = loop
         self._work = work
-        self._what = what
+        self.what = what
+        """The kind of its processes, in messages."""
         self._events = events
         self._handlers: dict[type[Report], Handler] = {
             Ready: self._ready,
@@ -154,13 +155,20 @@ class WorkerPool:
         numbers = {worker.number for worker in self._workers.values()}
         if not self._retired:
             numbers.update(range(len(self._pauses)))
-        known = ((number, role_of(self._what, number)) for number in sorted(numbers))
+        known = ((number, role_of(self.what, number)) for number in sorted(numbers))
         return {number: name for number, name in known if name}
 
     @property
     def pids(self) -> list[int]:
         """The processes."""
         return list(self._workers)
+
+    @property
+    def missing(self) -> list[int]:
+        """The places whose worker has died, and is to be replaced."""
+        there = {worker.number for worker in self._workers.values()}
+        places = () if self._retired else range(len(self._pauses))
+        return [number for number in places if number not in there]
 
     @property
     def serving(self) -> int:
@@ -274,7 +282,7 @@ class WorkerPool:
         now = time.monotonic()
         self._add(
             Worker(
-                number, pid, ours, now, what=self._what, sent=dict(applied), applied=dict(applied)
+                number, pid, ours, now, what=self.what, sent=dict(applied), applied=dict(applied)
             )
         )
 
@@ -287,12 +295,12 @@ class WorkerPool:
         """Be a worker, and nothing after that."""
         status = 1
         try:
-            role.adopt(role.of_pool(self._what, number))
+            role.adopt(role.of_pool(self.what, number))
             self._work(number, channel)
             status = 0
         except Exception as error:
             if not isinstance(error, FaithError):
-                log.exception("this %s failed", self._what)
+                log.exception("this %s failed", self.what)
             with suppress(OSError):  # the supervisor is gone
                 channel.send(Failed(str(error)[:LONGEST_REASON]))
         finally:
@@ -303,7 +311,7 @@ class WorkerPool:
         lived = time.monotonic() - worker.born
         pause = self._pauses[worker.number] = next_pause(self._pauses[worker.number], lived)
         text = "%s %d %s; another takes its place in %g s"
-        log.error(text, self._what, worker.pid, how, pause)
+        log.error(text, self.what, worker.pid, how, pause)
         self._loop.later(pause, partial(self._replace, worker.number))
 
     def _replace(self, number: int) -> None:
@@ -318,7 +326,7 @@ class WorkerPool:
         try:
             self._spawn(number)
         except OSError as error:
-            log.error("no %s can be started: %s", self._what, error.strerror)
+            log.error("no %s can be started: %s", self.what, error.strerror)
             self._loop.later(LONGEST_PAUSE, partial(self._replace, number))
             return False
         return True
@@ -360,7 +368,7 @@ class WorkerPool:
         message, descriptors, cut = received
         kind = type(message).__name__
         if cut:
-            log.error("%s %d: descriptors of %s were lost", self._what, worker.number + 1, kind)
+            log.error("%s %d: descriptors of %s were lost", self.what, worker.number + 1, kind)
         handler = self._handlers.get(type(message))
         if handler is None:
             self._is_invalid(worker, f"{kind} is not for it to send")
@@ -373,7 +381,7 @@ class WorkerPool:
             if self._starting and isinstance(error, SetupError):
                 raise
             text = "%s %d: handling its %s failed, which is a defect of this program"
-            log.exception(text, self._what, worker.number + 1, kind)
+            log.exception(text, self.what, worker.number + 1, kind)
 
     def _is_invalid(self, worker: Worker, why: object) -> None:
         worker.kill(f"sent an invalid message ({printable(str(why)[:200])})")
@@ -390,7 +398,7 @@ class WorkerPool:
         if self._starting:
             self._on_failure(SetupError(_STEP, why))
             return
-        log.error("%s %d: %s", self._what, worker.pid, why)
+        log.error("%s %d: %s", self.what, worker.pid, why)
 
     def _alive(self, worker: Worker, message: Alive, descriptors: list[int]) -> None:
         worker.answered(message, time.monotonic())

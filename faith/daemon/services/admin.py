@@ -1,5 +1,6 @@
-"""The admin listener: ``/metrics``, ``/healthz`` and ``/readyz``, by a process of its own.
+"""The admin listener: ``/metrics``, ``/healthz``, ``/readyz`` and ``/status.json``.
 
+It is a process of its own.
 It has no privilege, no connection of anybody's and no way to change anything: it reads the
 counters that the others share.
 """
@@ -16,9 +17,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.daemon.process.child import Child
-from faith.daemon.process.messages import Ready
+from faith.daemon.process.messages import Ready, WantReport
 from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_pool import WorkerPool
+from faith.daemon.services.latest_report import TOPIC, LatestReport, ReportSource
 from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.errors import SetupError
 from faith.kernel.descriptor import Descriptor
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from faith.daemon.observe.health import Health
     from faith.daemon.observe.process_slots import ProcessSlots
     from faith.daemon.process.loop import Loop
-    from faith.daemon.process.messages import ProcessChannel
+    from faith.daemon.process.messages import ProcessChannel, Report
+    from faith.daemon.process.peer import Worker
+    from faith.daemon.process.worker_pool import Handler
     from faith.daemon.services.interface import Leave
     from faith.translation.shares import Place
 
@@ -70,18 +74,24 @@ class Response(NamedTuple):
 
 
 class Pages:
-    """The pages of the listener: *exposition* of the metrics, and the *condition* of the daemon."""
+    """The pages of the listener: *exposition* of the metrics, the *condition* of the daemon, and
+    its latest *report*, if it makes any."""
 
-    def __init__(self, exposition: Exposition, condition: Health) -> None:
+    def __init__(
+        self, exposition: Exposition, condition: Health, report: LatestReport | None = None
+    ) -> None:
         self._exposition = exposition
         self._condition = condition
+        self._report = report
         self._pages: dict[str, Callable[[str], Response]] = {
             "/metrics": self._metrics,
             "/healthz": self._health,
             "/readyz": self._readiness,
         }
+        if report:
+            self._pages["/status.json"] = self._status
 
-    def answer(self, head: bytes) -> bytes:
+    async def answer(self, head: bytes) -> bytes:
         """The whole answer to a request, of which *head* ends with its empty line."""
         first, *lines = head.decode("latin-1").split("\r\n")
         method, _, rest = first.partition(" ")
@@ -92,6 +102,8 @@ class Pages:
         elif method not in ("GET", "HEAD"):
             response = _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
         else:
+            if self._report and path == "/status.json":
+                await self._report.refresh()
             response = page(_accepted(lines))
         return response.message(head_only=method == "HEAD")
 
@@ -101,6 +113,15 @@ class Pages:
 
     def _health(self, accept: str) -> Response:
         return _plain(HTTPStatus.OK, "alive")
+
+    def status(self) -> bytes:
+        """Return the latest report as JSON; b"" before there is one."""
+        return self._report.text if self._report else b""
+
+    def _status(self, accept: str) -> Response:
+        if text := self.status():
+            return Response(HTTPStatus.OK, text, "application/json")
+        return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon does not say what it does")
 
     def _readiness(self, accept: str) -> Response:
         obstacles = list(self._condition.obstacles())
@@ -165,7 +186,8 @@ class Admin(ProcessGroup):
     The process shows the metrics in *slots*, and by *life* whether the daemon serves.  *leave* is
     called in this process, with what it keeps of the supervisor's.  *left* is the `state` of the
     listener of the predecessor process; the first socket that is *given* is used in any case.
-    *length* is of the prefix that is one client.  Raises SetupError.
+    *length* is of the prefix that is one client; *report* returns the status report, for
+    ``/status.json``.  Raises SetupError.
     """
 
     def __init__(
@@ -179,6 +201,7 @@ class Admin(ProcessGroup):
         left: list[Any] | None = None,
         given: Sequence[socket.socket] = (),
         length: int = CLIENT_LENGTH,
+        report: Callable[[], str] | None = None,
     ) -> None:
         self._length = length
         self._address = address
@@ -189,7 +212,16 @@ class Admin(ProcessGroup):
         inherited = _inherited(address, left)
         self._sock = given[0] if given else inherited or _listening(*address)
         self._sock.setblocking(False)
-        super().__init__(WorkerPool(loop, self._work, {}, "admin listener"))
+        self._source = ReportSource(loop, report, self._publish) if report else None
+        handlers: dict[type[Report], Handler] = {WantReport: self._asked}
+        super().__init__(WorkerPool(loop, self._work, handlers, "admin listener"))
+
+    def _asked(self, worker: Worker, message: WantReport, descriptors: list[int]) -> None:
+        if self._source:
+            self._source.want()
+
+    def _publish(self, report: str) -> None:
+        self.pool.desire(TOPIC, lambda: report, binding=False)
 
     def state(self) -> list[Any]:
         """The address and the listener, for the next program."""
@@ -207,8 +239,9 @@ class Admin(ProcessGroup):
 
         self._leave([channel, self._sock])
         confine_child(self._user, connects=False)
-        pages = Pages(Exposition(self._slots), self._life)
-        asyncio.run(_serve(self._sock, pages, channel, Visits(self._length)))
+        report = LatestReport(channel) if self._source else None
+        pages = Pages(Exposition(self._slots), self._life, report)
+        asyncio.run(_serve(self._sock, pages, channel, Visits(self._length), report))
 
 
 def close_inherited(left: list[Any] | None) -> None:
@@ -253,13 +286,17 @@ def _bind(sock: socket.socket, host: str, port: int) -> None:
 
 
 async def _serve(
-    sock: socket.socket, pages: Pages, channel: ProcessChannel, visits: Visits
+    sock: socket.socket,
+    pages: Pages,
+    channel: ProcessChannel,
+    visits: Visits,
+    report: LatestReport | None,
 ) -> None:
     """Answer until the supervisor says "stop", its only word, or is gone."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
     server = await asyncio.start_server(partial(_meet, pages, visits), sock=sock, limit=LONGEST)
-    child = Child(loop, channel, {}, gone.set)
+    child = Child(loop, channel, {}, gone.set, {TOPIC: report.apply} if report else {})
     channel.send(Ready())
     await gone.wait()
     child.close()
@@ -294,7 +331,7 @@ async def _answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.St
     kernel, and the reset takes back the answer.
     """
     try:
-        answer = pages.answer(await reader.readuntil(b"\r\n\r\n"))
+        answer = await pages.answer(await reader.readuntil(b"\r\n\r\n"))
     except asyncio.LimitOverrunError:
         too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         answer = _plain(too_large, f"at most {LONGEST} octets").message(head_only=False)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config.settings import KERNEL, PINS, RELAY
-from faith.daemon.host.discovery import FlowTableReport, ServedPath
 from faith.daemon.observe import log as log_output
 from faith.daemon.observe.own_numbers import own
 from faith.daemon.observe.records import Recording, Records
+from faith.daemon.observe.status_report import Finding, FlowTable, ServedPath
 from faith.daemon.observe.tcp_flow_records import TcpFlowRecords
 from faith.daemon.process.messages import Drain
 from faith.daemon.process.preamble import confine_child
@@ -204,13 +204,13 @@ class FlowGroup(DatagramGroup):
         """Restore what another program removed; return whether it did.  Raises SetupError."""
         return self._kernel_path.look()
 
-    def report(self) -> FlowTableReport:
+    def report(self) -> FlowTable:
         """Return what the kernel path has at this moment, for operators."""
         return self._kernel_path.report()
 
-    def warnings(self) -> list[str]:
-        """Return what keeps flows from their work now, a sentence each."""
-        return self._kernel_path.warnings()
+    def findings(self) -> list[Finding]:
+        """Return what keeps flows from their work now."""
+        return self._kernel_path.findings()
 
     @property
     def has_open_flows(self) -> bool:
@@ -342,13 +342,13 @@ class KernelPath(RollingRestart["Settings"]):
             found.append(ServedPath(str(settings.flows.services), path, self._why_not))
         return found
 
-    def report(self) -> FlowTableReport | None:
+    def report(self) -> FlowTable | None:
         """Return what the kernel path has at this moment; None where there is none."""
         return self.group.report() if isinstance(self.group, FlowGroup) else None
 
-    def warnings(self) -> list[str]:
-        """Return what keeps flows from their work now, a sentence each."""
-        return self.group.warnings() if isinstance(self.group, FlowGroup) else []
+    def findings(self) -> list[Finding]:
+        """Return what keeps flows from their work now."""
+        return self.group.findings() if isinstance(self.group, FlowGroup) else []
 
     def look(self) -> bool:
         """Restore what another program removed; return whether it did.  Raises SetupError."""

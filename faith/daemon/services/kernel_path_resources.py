@@ -7,7 +7,8 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.host.discovery import FlowTableReport
+from faith.daemon.observe.findings import finding
+from faith.daemon.observe.status_report import Finding, FlowTable
 from faith.errors import SetupError
 from faith.kernel.bpf.bpf import Map
 from faith.kernel.descriptor import Descriptor, descriptors
@@ -208,24 +209,32 @@ class KernelPathResources:
         """Take no SYN from now on; the process takes those to its ports again once it is told."""
         self.maps.set_ports(NO_PORTS)
 
-    def report(self) -> FlowTableReport:
+    def report(self) -> FlowTable:
         """Return what the kernel path has at this moment, for operators."""
         counters = self.maps.counters()
         numbers = self.links.interfaces
         names = sorted(link.name for link in _interfaces().values() if link.index in numbers)
         dropped = counters["limited_client"] + counters["limited_total"]
-        return FlowTableReport(names, self.maps.open(), self.maps.slots, dropped, self.outlives)
+        return FlowTable(names, self.maps.open(), self.maps.slots, dropped, self.outlives)
 
-    def warnings(self) -> list[str]:
-        """Return what keeps flows from their work now, a sentence each."""
+    def findings(self) -> list[Finding]:
+        """Return what keeps flows from their work now."""
         own = Networks(32, self._own)
         addresses = self._flows.addresses if self._flows else ()
         absent = [text4(one) for one in addresses if one not in own]
         return [
-            *flow_conditions.offloads(_names()),
             *(
-                f"no flow comes from {address} until this host has it"
-                f" (ip address add {address}/32 dev lo)"
+                finding("offload-harmful", text, action)
+                for text, _, action in (
+                    one.rpartition(": ") for one in flow_conditions.offloads(_names())
+                )
+            ),
+            *(
+                finding(
+                    "source-absent",
+                    f"no flow comes from {address} until this host has it",
+                    f"ip address add {address}/32 dev lo",
+                )
                 for address in absent
             ),
         ]

@@ -12,12 +12,14 @@ from faith.daemon.observe.process_slots import ProcessState
 from faith.daemon.observe.roles import SUPERVISOR
 from faith.daemon.process import systemd
 from faith.daemon.process.heartbeat import BEAT
+from faith.daemon.process.process_states import processes
 from faith.daemon.process.reaping import reap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from faith.daemon.observe.metric_areas import MetricAreas
+    from faith.daemon.observe.status_report import Process
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.worker_pool import WorkerPool
     from faith.daemon.services.interface import Service
@@ -46,6 +48,12 @@ class Liveness:
     def late(self) -> list[str]:
         """The names of the processes that are late."""
         return [worker.name for pool in self._pools() for worker in pool.late]
+
+    def processes(self, *, drains: bool) -> Iterator[Process]:
+        """Yield all processes, those that end when all *drains* included."""
+        numbers = {one.role: one for one in self._metric_areas.slots}
+        for pool in self._pools():
+            yield from processes(pool, numbers, drains=drains)
 
     def when_applied(self, then: Callable[[list[str]], None], patience: float = APPLIED) -> None:
         """Call *then* when every process has applied what is new, or with those that have not."""

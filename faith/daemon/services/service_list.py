@@ -13,7 +13,7 @@ from faith.daemon.services.rolling_restart import RollingRestart
 from faith.daemon.services.udp import UdpProtocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from faith.daemon.config.settings import Settings
@@ -31,10 +31,12 @@ def other_services(
     passed: PassedSockets,
     leases: AddressLeases,
     leave: Leave,
+    report: Callable[[], str],
 ) -> dict[str, Service]:
     """Return them by name; each process has its *metric_areas*, and calls *leave* first.
 
-    They serve on sockets that were *passed*, where there are some for them.  *leases* is the pool.
+    They serve on sockets that were *passed*, where there are some for them.  *leases* is the pool,
+    and *report* returns the status report.
     """
 
     def admin(settings: Settings, left: Any) -> Admin | None:
@@ -48,7 +50,9 @@ def other_services(
             metric_areas.enter_admin()
             leave(kept)
 
-        return Admin(loop, settings.metrics, slots, life, settings.user, enter, left, given, length)
+        return Admin(
+            loop, settings.metrics, slots, life, settings.user, enter, left, given, length, report
+        )
 
     def names(settings: Settings, left: Any) -> DnsWorkers | None:
         if settings.dns is None:

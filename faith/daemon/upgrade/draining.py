@@ -16,6 +16,7 @@ from faith.daemon.process.messages import (
     Killed,
     SessionList,
     Take,
+    WantReport,
     supervisor_end,
 )
 from faith.daemon.process.peer import Worker
@@ -59,6 +60,7 @@ class DrainingWorkers:
             SessionList: _ignore,
             Killed: _ignore,
             Kept: self._kept,
+            WantReport: _ignore,
         }
         self.pool = WorkerPool(loop, _forks_none, {**ours, **handlers}, "old worker", events)
         self._heir: Callable[[int], Worker | None] = lambda number: None
