@@ -150,9 +150,9 @@ def test_faith_takes_its_commands(unit: str, key: str) -> None:
 def test_user_and_directory_are_made(tmp_path: Path, need: Need) -> None:
     (tmp_path / "etc").mkdir()
     root = f"--root={tmp_path}"
-    done = run(need("systemd-sysusers"), root, CONTRIB / "faith.sysusers")
+    done = run(need("systemd-sysusers"), root, CONTRIB / "sysusers.d/faith.conf")
     assert done.returncode == 0, done.stderr
     assert "\nfaith:x:" in "\n" + (tmp_path / "etc/passwd").read_text()
-    done = run(need("systemd-tmpfiles"), root, "--create", CONTRIB / "faith.tmpfiles")
+    done = run(need("systemd-tmpfiles"), root, "--create", CONTRIB / "tmpfiles.d/faith.conf")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/faith").stat().st_mode & 0o777 == 0o755

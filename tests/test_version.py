@@ -36,7 +36,7 @@ def test_the_package_has_the_same_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["dynamic"] == ["version"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "faith.version.VERSION"}
-    assert importlib.metadata.version("faith") == VERSION
+    assert importlib.metadata.version("faithd") == VERSION
 
 
 def test_it_is_a_version_of_pep_440_and_stands_nowhere_else() -> None:

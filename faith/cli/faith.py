@@ -54,6 +54,8 @@ _Layout = Annotated[
         autocompletion=completion.words(*LAYOUTS),
     ),
 ]
+_UsageError: Any = typer.BadParameter.__base__
+"""The error of every command that makes no sense: before typer 0.26, click's."""
 CONFIGURATION = Path("/etc/faith.toml")
 """The file that the systemd unit reads."""
 _Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         result = app(args=argv, prog_name="faith", standalone_mode=False)
         sys.stdout.flush()
         return result or 0
-    except typer.TyperException as error:
+    except _UsageError as error:
         return _failed(f"{error.format_message()} (see faith --help)", error.exit_code)
     except ConfigError as error:
         return _failed(error, 2)
@@ -256,11 +258,14 @@ def upgrade_daemons(
             autocompletion=completion.pids,
         ),
     ] = None,
+    if_running: Annotated[
+        bool, typer.Option("--if-running", help="Succeed where no faithd is running.")
+    ] = False,
 ) -> None:
     """Upgrade every faithd to the program that is installed now; sessions continue."""
     from faith.cli import upgrade
 
-    for line in upgrade.upgrade(pids or ()):
+    for line in upgrade.upgrade(pids or (), if_running=if_running):
         print(line)
 
 
@@ -274,10 +279,13 @@ def run_demo(
     ] = False,
 ) -> int:
     """Build a network of three hosts on this machine, and watch connections pass through it."""
-    from faith.cli.demo import story
+    from faith.cli import extras
 
     if keep and remove:
         raise ConfigError("--keep and --remove exclude each other")
+    extras.require("demo", "pyroute2", "rich")
+    from faith.cli.demo import story
+
     return story.remove() if remove else story.run(stay=keep)
 
 

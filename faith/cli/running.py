@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from faith.cli import completion, control_client, sessions
+from faith.cli import completion, control_client, file_watch, sessions
 from faith.daemon.upgrade.trial import PATIENCE
 
 _Control = Annotated[
@@ -88,8 +88,16 @@ def undrain(at: _Control = None) -> None:
     print("connections are accepted again")
 
 
-def reload(at: _Control = None) -> None:
+def reload(
+    watch: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Do so whenever FILE has changed, until a signal."),
+    ] = None,
+    at: _Control = None,
+) -> None:
     """Have faithd read its configuration again: all of it is taken, or nothing."""
+    if watch:
+        file_watch.follow(watch, at)
     answer = control_client.ask(at, "reload", patience=3 * PATIENCE)  # it may take an upgrade
     if behind := answer.get("behind"):
         print(f"the configuration has been read again; not applied yet by {', '.join(behind)}")

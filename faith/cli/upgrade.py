@@ -22,15 +22,16 @@ INTERVAL = 0.1
 """Seconds between checks."""
 
 
-def upgrade(pids: Collection[int] = ()) -> Iterator[str]:
+def upgrade(pids: Collection[int] = (), *, if_running: bool = False) -> Iterator[str]:
     """Upgrade the faithds with these process numbers, or all; return a line about each.
 
-    They are upgraded one at a time, until one fails.  Raises FaithError.
+    They are upgraded one at a time, until one fails.  Raises FaithError, also where there is none,
+    unless only those shall be upgraded *if_running*.
     """
     found = {faithd.pid: faithd for faithd in discovery.running()}
     if unknown := sorted({*pids} - found.keys()):
         raise FaithError(f"process {unknown[0]} is not a faithd")
-    if not found:
+    if not found and not if_running:
         raise FaithError("no faithd is running here")
     for pid in pids or sorted(found):
         yield _upgrade(found[pid])

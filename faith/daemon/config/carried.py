@@ -78,7 +78,10 @@ def loads(text: str, kind: type[T]) -> T:
 
     Raises ValueError for another form, and ConfigError for values that contradict each other.
     """
-    found: T = decoder(kind).decode(text)
+    try:
+        found: T = decoder(kind).decode(text)
+    except msgspec.MsgspecError as error:  # no ValueError before msgspec 0.21
+        raise ValueError(str(error)) from error
     return found
 
 

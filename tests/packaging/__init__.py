@@ -1,0 +1,1 @@
+"""Packages and images, as they are installed and run."""
