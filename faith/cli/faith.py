@@ -23,6 +23,7 @@ from faith.cli import (
     names,
     open_listeners,
     prefixes,
+    readiness,
     running,
     status,
     status_lines,
@@ -291,6 +292,7 @@ def run_demo(
 
 names.join(app)
 running.join(app)
+readiness.join(app)
 app.add_typer(maps.app, name="map")
 
 if __name__ == "__main__":
