@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -128,3 +129,66 @@ def test_a_map_of_an_address_of_the_gateways_own_is_refused(
     monkeypatch.setattr(routes, "own_ipv4", lambda: [(0xC6336401, 32)])
     with pytest.raises(ConfigError, match=r"198\.51\.100\.1"):
         Gateway()
+
+
+VRRP = int(IPv4Address("192.0.2.1"))
+OF_A_PAIR = replace(
+    SETTINGS,
+    vrrp=VRRP,
+    sources=Sources(
+        [
+            Source([], Addresses.parse(["198.51.100.200"]), set_up=True),
+            Source([], Addresses.parse(["192.0.2.11"])),
+        ]
+    ),
+)
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The gateway's own networks."""
+    found = [(int(IPv4Address("192.0.2.11")), 32)]
+    monkeypatch.setattr(routes, "own_ipv4", lambda: list(found))
+    return found
+
+
+def test_the_maps_are_those_of_the_gateway_with_the_address_of_vrrp(
+    own: list[tuple[int, int]],
+) -> None:
+    gateway = Gateway(settings=OF_A_PAIR)
+    assert gateway.policy.waits_for == "192.0.2.1"
+    own.append((VRRP, 32))
+    gateway.policy.follow_kernel()
+    assert gateway.policy.waits_for == ""
+    (master,) = gateway.applied
+    assert [*master.maps] == [*FILE]
+    assert len(master.sources.sources) == 2
+    own.pop()
+    gateway.policy.follow_kernel()
+    standby = gateway.applied[-1]
+    assert not standby.maps
+    assert not standby.networks
+    assert [one.set_up for one in standby.sources.sources] == [False]
+
+
+def test_a_standby_begins_without_maps_and_keeps_those_of_commands(
+    own: list[tuple[int, int]],
+) -> None:
+    gateway = Gateway(settings=OF_A_PAIR)
+    with pytest.MonkeyPatch.context() as patch:
+        probed: list[Any] = []
+        patch.setattr(gateway.policy, "_probe", probed.append)
+        gateway.policy.apply_maps(gateway.policy.inputs.maps.changed([], OF_RUN_TIME))
+    assert probed == [()]  # another host answers there
+    assert gateway.applied == []
+    own.append((VRRP, 32))
+    gateway.policy.follow_kernel()
+    assert len(gateway.applied[-1].maps) == 2
+
+
+def test_a_reload_may_make_or_end_a_pair(own: list[tuple[int, int]]) -> None:
+    gateway = Gateway(settings=OF_A_PAIR)
+    gateway.policy.apply_settings(replace(OF_A_PAIR, vrrp=None), RULES)
+    assert [*gateway.applied[-1].maps] == [*FILE]
+    gateway.policy.apply_settings(OF_A_PAIR, RULES)
+    assert not gateway.applied[-1].maps

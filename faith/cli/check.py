@@ -50,6 +50,8 @@ def lines(settings: Settings) -> Iterator[str]:
     if settings.maps or settings.maps_file or (settings.dns and settings.dns.pool):
         yield f"maps     {_maps(settings)}"
     yield from (f"source   {_source(source)}" for source in settings.sources.sources)
+    if settings.vrrp is not None:
+        yield f"vrrp     maps and added sources only with {text4(settings.vrrp)}"
     yield f"workers  {settings.workers}, as {settings.user}"
     relay = settings.relay
     if relay.limits:

@@ -6,33 +6,32 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from faith.daemon.host import discovery
 from faith.errors import ConfigError
 
-PAUSE = 0.2
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NO_ANSWER = "no faithd answers"
+PAUSE = 0.1
 """Seconds between two looks."""
 RETRY = 2.0
 """Seconds until a command that failed is run again."""
 
 
-@dataclass(frozen=True)
-class Readiness:
-    """Whether new connections should come here; *obstacles* say why not."""
+READY, LAME_DUCK, DOWN = "ready", "lame duck", "down"
+"""The states of a host; a lame duck serves new connections, which should go elsewhere by now."""
 
-    obstacles: tuple[str, ...]
 
-    @property
-    def ready(self) -> bool:
-        """True without obstacles."""
-        return not self.obstacles
+class Readiness(NamedTuple):
+    """The *state* of this host, and *why* as a sentence."""
 
-    def __str__(self) -> str:
-        return "; ".join(self.obstacles) or "ready"
+    state: str
+    why: str
 
 
 def look() -> Readiness:
@@ -40,21 +39,26 @@ def look() -> Readiness:
     daemons = discovery.running()
     if not daemons:
         hidden = discovery.hidden()
-        return Readiness((f"{hidden} faithds may not be asked" if hidden else "no faithd answers",))
-    several = len(daemons) > 1
-    return Readiness(
-        tuple(
-            f"{daemon.service} (pid {daemon.pid}): {obstacle}" if several else obstacle
-            for daemon in daemons
-            for obstacle in daemon.obstacles
-        )
-    )
+        return Readiness(DOWN, f"{hidden} faithds may not be asked" if hidden else NO_ANSWER)
+    obstacles = [
+        f"{daemon.service} (pid {daemon.pid}): {obstacle}" if len(daemons) > 1 else obstacle
+        for daemon in daemons
+        for obstacle in daemon.obstacles
+    ]
+    if not obstacles:
+        return Readiness(READY, READY)
+    serves = all(daemon.ready or daemon.lame_duck for daemon in daemons)
+    return Readiness(LAME_DUCK if serves else DOWN, "; ".join(obstacles))
 
 
 def show_readiness(
     watch: Annotated[bool, typer.Option("--watch", help="Say it at each change.")] = False,
     up: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Run it when the host becomes ready.")
+    ] = None,
+    lame_duck: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="And this when it will drain soon; else --down."),
     ] = None,
     down: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="And this when it is not, or at the end.")
@@ -64,36 +68,37 @@ def show_readiness(
 
     With --watch it goes on until a signal. The commands are the shell's.
     """
-    if not watch:
-        if up or down:
-            raise ConfigError("--up and --down belong to --watch")
-        found = look()
-        print(found)
-        return 0 if found.ready else 1
-    _watch(up, down)
-    return 0
+    if watch:
+        _watch({READY: up, LAME_DUCK: lame_duck or down, DOWN: down})
+        return 0
+    if up or lame_duck or down:
+        raise ConfigError("--up, --lame-duck and --down belong to --watch")
+    found = look()
+    print(found.why)
+    return 0 if found.state == READY else 1
 
 
-def _watch(up: str | None, down: str | None) -> None:
-    """Say each change, and run its command, until SIGTERM or SIGINT."""
+def _watch(commands: Mapping[str, str | None]) -> None:
+    """Say each change, and run the command of its state, until SIGTERM or SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *about: sys.exit(0))
-    said = None
-    done: bool | None = None
+    said = ""
+    done: str | None = None
     again = 0.0
     try:
         while True:
             found = look()
-            if found != said:
-                print(found, flush=True)
-                said = found
-            if found.ready != done and time.monotonic() >= again:
-                done = found.ready if _run(up if found.ready else down) else None
-                again = 0.0 if done is not None else time.monotonic() + RETRY
+            if found.why != said:
+                print(found.why, flush=True)
+                said = found.why
+            if found.state != done and time.monotonic() >= again:
+                good = _run(commands[found.state])
+                done = found.state if good else None
+                again = 0.0 if good else time.monotonic() + RETRY
             time.sleep(PAUSE)
     finally:
-        if done is not False:
-            _run(down)
+        if done != DOWN:
+            _run(commands[DOWN])
 
 
 def _run(command: str | None) -> bool:

@@ -146,6 +146,9 @@ class SelfReport:
             yield finding("no-worker", "no worker serves: connections wait, or are refused")
 
     def _about_the_service(self) -> Iterator[Finding]:
+        if address := self.policy.waits_for:
+            text = f"a standby: maps and added sources are another's, which has {address}"
+            yield finding("standby", text)
         for why in self.no_control():
             yield finding("control-missing", why)
         for address in self.policy.inputs.absent:

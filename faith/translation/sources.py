@@ -207,6 +207,10 @@ class Sources:
         """Return addresses that the gateway does not have, the first of each range."""
         return [one for source in self.sources for one in source.absent(own)]
 
+    def without_set_up(self) -> Sources:
+        """Return the sources whose addresses the gateway does not add itself."""
+        return Sources((one for one in self.sources if not one.set_up), self._own)
+
     def to_set_up(self) -> list[tuple[int, int]]:
         """Return the ``(first, last)`` ranges of addresses that the gateway has to add."""
         return [one for source in self.sources if source.set_up for one in source.addresses.ranges]

@@ -79,6 +79,18 @@ def test_commands_are_run_at_each_change_and_at_the_end(lab: ThreeHosts, tmp_pat
     assert done.read_text().split()[4:] == ["down"]
 
 
+def test_a_lame_duck_has_a_command_of_its_own(lab: ThreeHosts, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    done.touch()
+    Gateway(lab, tmp_path, FILE)
+    commands = {"--up": "up", "--lame-duck": "lame", "--down": "down"}
+    words = [word for name, text in commands.items() for word in (name, f"echo {text} >> {done}")]
+    lab.gateway.popen([*FAITH, "ready", "--watch", *words], env=ENVIRONMENT)
+    wait_until(lambda: done.read_text() == "up\n", 20, "ready")
+    lab.gateway.run([*FAITH, "drain", "--lame-duck", "1"], env=ENVIRONMENT)
+    wait_until(lambda: done.read_text() == "up\nlame\ndown\n", 20, "a lame duck, then the end")
+
+
 def test_a_command_that_fails_is_run_again(lab: ThreeHosts, tmp_path: Path) -> None:
     done = tmp_path / "done"
     first_fails = f"test -e {done} || {{ touch {done}; exit 3; }}; echo down >> {done}"
@@ -92,4 +104,7 @@ def test_a_command_that_fails_is_run_again(lab: ThreeHosts, tmp_path: Path) -> N
 
 
 def test_commands_take_a_watch(lab: ThreeHosts) -> None:
-    assert asked(lab, "--up", "true") == (2, "faith: --up and --down belong to --watch\n")
+    assert asked(lab, "--up", "true") == (
+        2,
+        "faith: --up, --lame-duck and --down belong to --watch\n",
+    )

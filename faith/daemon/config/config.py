@@ -7,6 +7,7 @@ import pwd
 import socket
 from dataclasses import fields, replace
 from functools import partial
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from faith.daemon.config import (
@@ -93,6 +94,7 @@ KEYS = {
     "dns": dns_table.KEYS,
     "udp": datagram_tables.UDP_KEYS,
     "ping": datagram_tables.PING_KEYS,
+    "vrrp": ("address",),
     "metrics": ("listen",),
     "log": ("format", *(field.name for field in fields(Recording))),
 }
@@ -168,6 +170,7 @@ def _settings(document: Document) -> Settings:
         access_rules=access[1],
         maps=static,
         maps_file=file_of_maps,
+        vrrp=document.table("vrrp").take("address", parsed(_address4), None),
         sources=sources,
         workers=top.take("workers", whole(1, dns_table.MOST_WORKERS), len(os.sched_getaffinity(0))),
         user=top.take("user", parsed(_user), default_user()),
@@ -391,6 +394,13 @@ def _recording(table: Table) -> Recording:
         starts=table.take("starts", flag, usual.starts),
         flows=table.take("flows", flag, usual.flows),
     )
+
+
+def _address4(written: str) -> int:
+    try:
+        return int(IPv4Address(written))
+    except ValueError:
+        raise ConfigError(f"{written!r} is not an IPv4 address") from None
 
 
 def _metrics(written: str) -> tuple[str, int]:

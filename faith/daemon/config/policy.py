@@ -128,6 +128,16 @@ class PolicyInputs:
         ours = [(int(one.network_address), one.prefixlen) for one in found]
         return tuple(joined([*ours, *self.maps.networks, *self.pool]))
 
+    def is_standby(self, vrrp: int | None) -> bool:
+        """Return whether the address *vrrp*, which two gateways share, is elsewhere."""
+        return vrrp is not None and vrrp not in Networks(32, self.own)
+
+    def in_force(self, vrrp: int | None) -> PolicyInputs:
+        """Return what this gateway goes by: without maps and added sources as a standby."""
+        if not self.is_standby(vrrp):
+            return self
+        return replace(self, maps=NO_MAPS, sources=self.sources.without_set_up())
+
     def check(self, maps: Iterable[Map]) -> None:
         """Raise ConfigError for a map of an address that is the gateway's own, or in the pool."""
         several = tuple(maps)

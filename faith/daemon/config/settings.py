@@ -148,8 +148,9 @@ class Settings:
     exists. *maps_file* is the file of those *maps* that ``faith map`` can change.  *metrics* is the
     admin listener's address and port.  Told to stop, the daemon is a *lame_duck* for so many
     seconds before it refuses connections, and sessions have *drain_timeout* after that.  *sources*
-    are the addresses that clients connect from where no rule names one.  *kernel_path* is None
-    where all services are relayed.  Raises ConfigError.
+    are the addresses that clients connect from where no rule names one.  Without the IPv4 address
+    *vrrp*, if there is one, it is a standby: maps and added sources are another's.  *kernel_path*
+    is None where all services are relayed.  Raises ConfigError.
     """
 
     services: tuple[Service, ...]
@@ -159,6 +160,7 @@ class Settings:
     access_rules: str | None = None
     maps: Maps = NO_MAPS
     maps_file: Path | None = None
+    vrrp: int | None = None
     sources: Sources = NO_SOURCES
     workers: int = 1
     user: str = field(default_factory=default_user)

@@ -51,6 +51,7 @@ KINDS = {
     "guard-left": Kind("warning", "the guard holds a network that is not reserved"),
     "guard-passed-by": Kind("warning", "a chain translates addresses before the guard"),
     "path-fallback": Kind("advice", "a service goes by the relay, and not by the kernel path"),
+    "standby": Kind("advice", "the gateway that has the address of VRRP serves maps and sources"),
     "sysctl": Kind("advice", "a setting of the kernel had better be another"),
     "guard-unseen": Kind("unseen", "the guard could not be read"),
     "daemons-unseen": Kind("unseen", "daemons that this user may not ask"),
