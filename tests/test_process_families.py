@@ -72,7 +72,9 @@ def test_one_that_is_down_has_what_its_supervisor_knows(areas: MetricAreas) -> N
     assert samples(areas, "faith_process_up") == {("dns 2",): 0}
     assert samples(areas, "faith_process_restarts_total") == {("dns 2",): 0}
     assert samples(areas, "process_open_fds") == {}
-    assert samples(areas, "faith_process_heartbeat_age_seconds") == {}
+    assert 0 <= samples(areas, "faith_process_heartbeat_age_seconds")["dns 2",] < 60
+    areas.slots.judge([ProcessState("dns 1", False, 0)])
+    assert samples(areas, "faith_process_heartbeat_age_seconds") == {}, "it has never started"
 
 
 def test_the_supervisor_has_no_work_of_its_own(areas: MetricAreas) -> None:

@@ -190,6 +190,8 @@ def test_upgrades_are_counted_by_their_results() -> None:
     second = Upgrades(loop, inherited, dict, RelayHealth(cells))
     assert [*LAYOUT.of(UPGRADES, cells)] == [0, 0]
     second.serve()
+    assert [*LAYOUT.of(UPGRADES, cells)] == [0, 0], "it is not over yet"
+    second.handed_over()
     assert [*LAYOUT.of(UPGRADES, cells)] == [1, 0]
     Upgrade.last.failed(FaithError("no such key"))
     assert [*LAYOUT.of(UPGRADES, cells)] == [1, 1]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faith.daemon.observe.own_numbers import NO_LIMIT
 from faith.datagram.udp.flows import ENDPOINT, LOOK, Flow, Flows, UdpSettings
 from faith.errors import ConfigError
 from faith.translation.reasons import CLIENT_FLOWS, FLOWS
@@ -90,6 +91,14 @@ def test_a_crowd_leaves_a_place_for_who_has_none() -> None:
             if ended:
                 flow_of(flows, one)
     assert sum(flow.address == BOB for flow in flows) == 100
+
+
+def test_the_fill_counts_flows_and_places() -> None:
+    flows = Flows(UdpSettings(flows=4))
+    assert flows.fill() == (0, 4)
+    flow_of(flows, 1 << 64)
+    assert flows.fill() == (1, 4)
+    assert Flows(UdpSettings(flows=0)).fill()[1] >= NO_LIMIT
 
 
 def test_where_all_have_the_same_nobody_is_ended() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from faith.datagram.udp.udp_counters import (
+    BEGUN,
     DATAGRAMS,
     ERRORS,
     FLOWS,
@@ -30,12 +31,15 @@ def test_errors_losses_and_flows_have_cells_of_their_own() -> None:
     counters.error("v6")
     counters.lost()
     counters.lost()
+    counters.begun()
+    counters.begun()
     counters.flows(9)
     counters.flows(5)
     assert [*LAYOUT.of(ERRORS, cells)] == [0, 1]
     assert [*LAYOUT.of(LOST, cells)] == [2]
     assert [*LAYOUT.of(FLOWS, cells)] == [5]
-    assert sum(cells) == 8
+    assert [*LAYOUT.of(BEGUN, cells)] == [2]
+    assert sum(cells) == 10
 
 
 def test_a_refusal_is_counted_by_its_reason_and_an_unknown_one_as_other() -> None:

@@ -81,3 +81,10 @@ def test_nobody_in_particular_gets_what_there_is(lent: Lent) -> None:
     assert all(lent.lend(None, server) for server in range(lent.size))
     assert lent.shares.admits("one", SERVER + 100, 0), "it is for the pool to say so"
     assert not lent.lend("one", 100)
+
+
+def test_the_fill_is_of_leases_that_last(lent: Lent) -> None:
+    assert lent.shares.fill(0) == (0, lent.size)
+    held = lent.lend_all("one", 0)
+    assert lent.shares.fill(0) == (held, lent.size)
+    assert lent.shares.fill(SECONDS + GRACE + 1) == (0, lent.size), "although nobody asks any more"

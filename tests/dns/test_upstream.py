@@ -135,6 +135,21 @@ class TestHealth:
         assert ask(dead, good, times=10) == [GOOD] * 10
         assert dead.asked == TOLERANCE
 
+    def test_the_servers_are_known_with_their_errors(self) -> None:
+        dead, good = Scripted(OSError("no")), Scripted(GOOD)
+        counters = Counters()
+
+        async def main() -> list[tuple[str, str]]:
+            upstreams = Upstreams([dead, good], Tasks(), counters)
+            before = counters.servers()
+            for _ in range(2 * TOLERANCE):
+                await result_of(upstreams.ask, WWW)
+            assert [error for _, error in before] == ["", ""]
+            return counters.servers()
+
+        found = clock.run(main())
+        assert found == [(str(dead.endpoint), "no"), (str(good.endpoint), "")]
+
     def test_who_is_silent_too(self) -> None:
         dead, good = Scripted(None), Scripted(GOOD)
         ask(dead, good, times=6)

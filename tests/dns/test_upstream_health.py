@@ -103,6 +103,20 @@ class TestLog:
             "server it answers again",
         ]
 
+    def test_the_error_is_known_while_it_lasts(self) -> None:
+        async def main() -> None:
+            health = LoggedHealth("it", Timers())
+            assert health.error == ""
+            health.fail("why")
+            health.fail("why else")
+            assert health.error == "why"
+            health.recover()
+            assert health.error == ""
+            health.fail("")
+            assert health.error == "no answer"
+
+        clock.run(main())
+
     def test_a_failure_that_lasts_is_logged_in_the_end(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -282,6 +282,16 @@ class TestService:
         assert addresses(ask(lab.client, "www.example.")) == [lab.mapped()]
         assert "faith_dns_synthesised_total 1.0" in told("/metrics")
         assert "faith_workers 2.0" in told("/metrics")
+        wanted = [
+            *(f'up{{process="{one}"}} 1.0' for one in ("supervisor", "dns 1", "dns 2", "admin")),
+            "faith_dns_server_up{",
+            'faith_limit_most{limit="look-ups",process="dns 2"}',
+        ]
+        wait_until(
+            lambda: all(one in page for page in [told("/metrics")] for one in wanted),
+            5,
+            "all processes",
+        )
         assert "faith_steering" not in told("/metrics")
         assert told("/readyz") == "ready\n"
         daemon.process.terminate()

@@ -88,6 +88,10 @@ def test_a_flow_its_record_and_its_count(lab: ThreeHosts, start: Start) -> None:
     assert f"mapped=[{lab.mapped()}]:{PORT} source={GATEWAY_V4}:6" in record
     wait_until(lambda: metrics(lab)["faith_flows"] == 0, 5, "no open flow")
     assert metrics(lab)['faith_flows_ended_total{end="closed"}'] == 1
+    for to in ("server", "client"):
+        assert metrics(lab)[f'faith_flow_bytes_total{{to="{to}"}}'] == 4005
+    assert metrics(lab)['faith_limit_most{limit="flows",process="flows"}'] > 1000
+    assert metrics(lab)['faith_limit_most{limit="half-open flows",process="flows"}'] > 100
     assert f"{PORT}-{CLOSED_PORT}: kernel path" in faith(lab, "status")
 
 

@@ -139,6 +139,9 @@ def test_a_process_that_hangs_is_down(lab: ThreeHosts, faithd: Gateway) -> None:
         wait_for("it down", lambda: number(lab, "faith_process_up", process="worker 2") == 0)
         assert number(lab, "faith_process_up", process="worker 1") == 1
         assert number(lab, "process_open_fds", process="worker 2") is None
+        age = number(lab, "faith_process_heartbeat_age_seconds", process="worker 2")
+        assert age is not None
+        assert age > 2
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for("it again", lambda: number(lab, "faith_process_up", process="worker 2") == 1)

@@ -19,6 +19,7 @@ from faith.relay.tcp import dial, source_ports
 from faith.relay.tcp.session_shares import SessionShares
 from faith.relay.tcp.source_ports import (
     CROWDED,
+    ESTIMATE,
     PAUSE,
     RUN,
     TRIES,
@@ -324,3 +325,27 @@ def test_who_has_most_ports_towards_a_server_gets_no_more_of_those_that_become_f
         assert not any(is_served(lab, CLIENT) for _ in range(16))
         faithd.wait_said('end="over the client\'s share"', 16)
         assert is_served(lab, other)
+
+
+def session_to(server: tuple[str, int], source: str | None) -> Any:
+    return SimpleNamespace(
+        port=server[1], route=SimpleNamespace(server=server[0], source=source), share=0
+    )
+
+
+def test_the_fill_is_of_the_server_that_has_most_ports(private_network: None) -> None:
+    subprocess.run(["sysctl", "-qw", f"net.ipv4.ip_local_port_range={FIRST} {LAST}"], check=True)
+    clock, shares = Clock(), SessionShares()
+    some = [session_to(CROWDED_SERVER, None)] * 3 + [session_to(OTHER, "192.0.2.9")]
+    ports = SourcePorts(clock, shares, lambda: some, workers=2)
+    for _ in range(40):
+        shares.add(0)
+    assert ports.fill() == (30, (LAST - FIRST + 1) // 2), "three of four in the sample"
+    for _ in range(40):
+        shares.add(0)
+    assert ports.fill()[0] == 30, "it was estimated a moment ago"
+    clock.now += ESTIMATE
+    assert ports.fill()[0] == 60
+    some.clear()
+    clock.now += ESTIMATE
+    assert ports.fill()[0] == 0

@@ -53,7 +53,8 @@ _FAMILIES = (
     ProcessFamily(
         "faith_process_heartbeat_age_seconds",
         "Seconds since a process answered a heartbeat, or the supervisor looked after others.",
-        lambda one: one.heard,
+        lambda one: one.heard if one.pid else None,
+        up=False,
     ),
     ProcessFamily(
         "faith_process_open",

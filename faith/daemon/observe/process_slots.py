@@ -98,9 +98,9 @@ class ProcessNumbers(NamedTuple):
     """The numbers of the process in a *role*, and how often it was replaced: *restarts*.
 
     *open* are the sessions, flows, identifiers or look-ups that it has, and *begun* all those of
-    its place; None for a role without such.  The rest is of a process that is *up*: seconds since
-    it was *heard*, Unix time at which it *started*, *cpu* seconds, octets of *memory*, descriptors;
-    0 for what it cannot find out.
+    its place; None for a role without such.  *heard* are the seconds since its last heartbeat.  The
+    rest is of a process that is *up*: Unix time at which it *started*, *cpu* seconds, octets of
+    *memory*, descriptors; 0 for what it cannot find out.
     """
 
     role: str

@@ -70,8 +70,6 @@ class Upgrades:
     def serve(self) -> None:
         """Record that this program serves."""
         self.programs += self._is_next
-        if self._is_next:
-            self._condition.upgraded(good=True)
 
     def begin(
         self, request: Request | None = None, failed: Failed | None = None, *, later: bool = False
@@ -91,6 +89,7 @@ class Upgrades:
 
     def handed_over(self, kept: int = 0) -> None:
         """Record that this program has taken over everything but *kept* sessions, and answer."""
+        self._condition.upgraded(good=True)
         what = f"{kept} sessions end in old workers" if kept else "everything is handed over"
         log.log(NOTICE, "upgraded to program %d: %s", self.programs, what)
         self._waiting.answer(programs=self.programs, kept=kept)
