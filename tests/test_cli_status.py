@@ -10,13 +10,23 @@ import pytest
 from faith.cli import open_listeners, status, status_lines
 from faith.daemon.host import discovery
 from faith.daemon.observe.findings import finding
-from faith.daemon.observe.status_report import Daemon, FlowTable, Guard, Process, Report, ServedPath
+from faith.daemon.observe.status_report import (
+    Daemon,
+    FlowTable,
+    Guard,
+    Probe,
+    Process,
+    Report,
+    ServedPath,
+)
 from faith.errors import PermissionNeeded, SetupError
-from faith.kernel.netlink import routes
-from faith.kernel.nft import guard
+from faith.kernel.netlink import routes, uplink
+from faith.kernel.netlink.uplink import Trouble
+from faith.kernel.nft import dropping_chains, guard
+from faith.kernel.nft.dropping_chains import DroppingChain
 from faith.kernel.nft.guard import GuardState, NoNftables
 from faith.kernel.nft.translators import Translator
-from faith.kernel.sockets import tcp_sysctls
+from faith.kernel.sockets import tcp_sysctls, transparent_listeners
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefix
 
@@ -65,9 +75,15 @@ class Host:
         self.conflict: str | None = None
         self.owner = routes.PROTOCOL
         self.advice: list[str] = []
+        self.trouble: Trouble | None = None
+        self.dropping: list[DroppingChain] | OSError = []
+        self.transparent: list[int] = []
         monkeypatch.setattr(routes, "owners", lambda: dict.fromkeys(self.prefixes, self.owner))
         monkeypatch.setattr(routes, "conflicts_of", self._conflicts_of)
-        monkeypatch.setattr(routes, "forwarding_warnings", lambda: ["no way"])
+        monkeypatch.setattr(routes, "unreachable", lambda: "no way")
+        monkeypatch.setattr(uplink, "trouble", lambda: self.trouble)
+        monkeypatch.setattr(dropping_chains, "found", self._dropping)
+        monkeypatch.setattr(transparent_listeners, "ports", lambda: self.transparent)
         monkeypatch.setattr(guard, "inspect", self._inspect)
         monkeypatch.setattr(tcp_sysctls, "advice", lambda: self.advice)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
@@ -82,6 +98,11 @@ class Host:
         if isinstance(self.guard, SetupError):
             raise self.guard
         return self.guard
+
+    def _dropping(self) -> list[DroppingChain]:
+        if isinstance(self.dropping, OSError):
+            raise self.dropping
+        return self.dropping
 
     def warnings(self) -> list[str]:
         """The warnings and failures, except those about addresses and routes of the host."""
@@ -197,11 +218,58 @@ def test_an_interface_that_came_into_the_prefix(host: Host) -> None:
     assert host.warnings() == ["2001:db8:ffff::/96: it holds 2001:db8:ffff::5, an address of eth0"]
 
 
+NOBODY = "no faithd is running: connections to the reserved prefixes are refused; faithd SERVICE"
+
+
 def test_nobody_serves(host: Host) -> None:
     host.faithds = []
-    assert host.warnings() == [
-        "no faithd is running: connections to the reserved prefixes are refused"
-    ]
+    assert host.warnings() == [NOBODY]
+
+
+def test_a_unit_that_listens_serves(host: Host) -> None:
+    host.faithds, host.transparent = [], [23]
+    assert host.warnings() == []
+    assert "listens  port 23, without a daemon: sshd (pid 7)" in lines()
+    host.faithds = [faithd()]
+    assert status.read().listeners == []  # it is the daemon's
+
+
+def test_open_ports_serve_only_if_somebody_listens_there(host: Host) -> None:
+    host.faithds = []
+    host.guard = GuardState(True, True, GUARDED.networks, Ports([(22, 23)]))
+    assert host.warnings() == []
+    host.guard = GuardState(True, True, GUARDED.networks, Ports([(23, 23)]))
+    assert host.warnings() == [NOBODY]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "severity"),
+    [
+        (Trouble("missing", "no route"), "failure"),
+        (Trouble("down", "eth1, which is down"), "failure"),
+        (Trouble("no default", "no route to the world"), "warning"),
+    ],
+)
+def test_the_uplink_is_looked_at_unless_probes_do(
+    host: Host, trouble: Trouble, severity: str
+) -> None:
+    host.trouble = trouble
+    assert any(line.startswith(trouble.text) for line in of(severity))
+    host.faithds = [faithd(probes=[Probe("dns 192.0.2.53:53", good=True)])]
+    assert any(line.startswith(trouble.text) for line in of(severity))
+    host.faithds = [faithd(probes=[Probe("route 10.0.0.0/8", good=True)])]
+    assert not any(line.startswith(trouble.text) for line in of(severity))
+
+
+def test_a_firewall_that_drops_all_is_named(host: Host) -> None:
+    host.dropping = [DroppingChain("inet", "filter", "input", "input")]
+    (warning,) = host.warnings()
+    assert warning.startswith("chain inet filter input (hook input) drops every TCP connection")
+    host.dropping = OSError(2, "No such file or directory")
+    assert host.warnings() == []
+    assert of("unseen") == ["the host's firewall: No such file or directory"]
+    host.dropping = PermissionError(1, "Operation not permitted")
+    assert of("unseen") == []
 
 
 DROPPED = " 7,000 SYNs beyond the rates were dropped"

@@ -64,6 +64,32 @@ def test_it_is_not_ready_while_a_process_hangs() -> None:
     assert list(told.obstacles()) == []
 
 
+def test_with_a_quorum_it_is_ready_while_so_many_workers_answer() -> None:
+    told, _ = condition()
+    told.serving(3, 0)
+    told.steered(["route"], prefixes=1)
+    told.able(2)
+    told.late(1)
+    assert list(told.obstacles()) == ["1 process does not answer"]
+    told.need(2)
+    assert list(told.obstacles()) == []
+    told.able(1)
+    assert list(told.obstacles()) == ["1 of the 2 workers that are needed answer"]
+    told.able(2)
+    told.others_late(1)  # the name server, say
+    assert list(told.obstacles()) == ["1 process does not answer"]
+
+
+def test_it_is_not_ready_while_a_probe_fails() -> None:
+    told, _ = condition()
+    told.serving(1, 0)
+    told.steered(["route"], prefixes=1)
+    told.failing(1)
+    assert list(told.obstacles()) == ["1 probe fails"]
+    told.failing(2)
+    assert list(told.obstacles()) == ["2 probes fail"]
+
+
 def test_a_way_that_is_left_is_no_longer_told() -> None:
     told, cells = condition()
     told.steered(["route", "redirect"], prefixes=2)

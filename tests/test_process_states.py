@@ -102,6 +102,8 @@ def test_a_place_waits_for_another_process_and_counts_it(crew: Crew) -> None:
     first, second = crew.seen()
     assert first.pid != dead
     assert (first.restarts, second.restarts) == (1, 0)
+    assert first.replaced is not None
+    assert second.replaced is None
     crew.pool.retire()
     os.kill(first.pid, signal.SIGKILL)
     crew.wait(lambda: len(crew.seen()) == 1)

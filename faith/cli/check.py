@@ -18,6 +18,7 @@ from faith.translation.networks import Networks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from faith.daemon.config.probe_settings import ProbeSettings
     from faith.daemon.config.settings import Service, Settings
     from faith.daemon.observe.records import Recording
     from faith.datagram.ping.ping_server import PingSettings
@@ -72,11 +73,22 @@ def lines(settings: Settings) -> Iterator[str]:
         yield f"ping     {_ping(settings.ping)}"
     if settings.metrics:
         yield f"metrics  on {settings.metrics[0]} port {settings.metrics[1]}"
+    if probes := ", ".join(_probes(settings.probes)):
+        yield f"probes   {probes}"
     yield f"control  {settings.control or 'none: no faith sessions, kill, drain or map'}"
     if settings.pid_file:
         yield f"pid      in {settings.pid_file}"
     yield f"log      as {settings.log}"
     yield f"records  {_records(settings.recording, flows=settings.udp is not None)}"
+
+
+def _probes(probes: ProbeSettings) -> Iterator[str]:
+    """Yield what has to be good for the daemon to be ready."""
+    yield from (f"a route to {text4(*network)}" for network in probes.routes)
+    yield from (f"TCP to {target}" for target in probes.targets)
+    yield from (f"{server} answering for {probes.dns_name}" for server in probes.dns)
+    if probes.workers:
+        yield f"{counted(probes.workers, 'worker')} answering"
 
 
 def access(rules: Rules) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from msgspec import to_builtins
 
 from faith.cli import (
     addr,
@@ -27,6 +26,7 @@ from faith.cli import (
     running,
     status,
     status_lines,
+    status_watch,
 )
 from faith.cli.version_option import VersionOption  # noqa: TC001 - typer reads the annotations
 from faith.errors import ConfigError, FaithError
@@ -164,16 +164,35 @@ def _change(change: prefixes.Change, *, show: bool) -> None:
 
 
 @app.command("status")
-def show_status(as_json: _Json = False) -> int:
+def show_status(
+    as_json: _Json = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")
+    ] = False,
+    seconds: Annotated[
+        float | None,
+        typer.Argument(metavar="SECONDS", help="With --watch: the time in between; 2."),
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Show the JSON Schema of --json instead.")
+    ] = False,
+) -> int:
     """Show what is reserved, which daemons serve it and what is wrong.
 
-    The exit status is 0 if all is well, and 1 with a failure or a warning.
+    The exit status is 0 if all is well, 1 with a failure or a warning, and 2 for wrong usage.
     """
-    found = status.read()
-    if as_json:
-        _print_json(to_builtins(found))
+    if seconds is not None and not watch:
+        raise ConfigError("SECONDS belong to --watch")
+    if schema:
+        print(status_lines.schema())
+        return 0
+    text = status_lines.in_json if as_json else status_lines.text
+    if watch:
+        every = status_watch.INTERVAL if seconds is None else seconds
+        found = status_watch.watch(status.read, text, every, in_lines=as_json)
     else:
-        print("\n".join(status_lines.lines(found)))
+        found = status.read()
+        print(status_lines.in_json(found, indent=2) if as_json else text(found))
     return 0 if found.good else 1
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from faith.cli import open_listeners
 from faith.cli.prefixes import guarded_only
-from faith.daemon.host import discovery
+from faith.daemon.host import discovery, guard_findings
 from faith.daemon.observe.findings import all_well, finding
-from faith.daemon.observe.status_report import Finding, Guard, PrefixReport, Report
+from faith.daemon.observe.status_report import Finding, Listener, Report
 from faith.errors import SetupError
-from faith.kernel.netlink import routes
-from faith.kernel.nft import guard
-from faith.kernel.nft.guard import PRIORITY
+from faith.kernel.netlink import routes, uplink
+from faith.kernel.nft import dropping_chains, guard
 from faith.kernel.sockets import tcp_sysctls
+from faith.translation.ports import NO_PORTS
 from faith.version import VERSION
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from faith.daemon.observe.status_report import Daemon
     from faith.kernel.nft.guard import GuardState
-    from faith.kernel.nft.translators import Translator
     from faith.translation.prefix import Prefix
 
 
@@ -34,6 +33,7 @@ def read() -> Report:
     owners, daemons = routes.owners(), discovery.running()
     prefixes, hidden = tuple(owners), discovery.hidden()
     findings: list[Finding] = []
+    listeners: list[Listener] = []
     state = None
     try:
         state = guard.inspect()
@@ -44,16 +44,21 @@ def read() -> Report:
         findings.append(finding("guard-unseen", str(error)))
     if prefixes:
         findings += _about_routes(prefixes)
+        findings += _about_the_uplink(daemons)
+        findings += _about_the_firewall()
         if not hidden:
             findings += _abandoned(owners, daemons)
+            listeners = open_listeners.serving(state.open_ports if state else NO_PORTS)
     if state:
-        findings += _about_the_guard(state, prefixes)
+        risk = "" if state.present else open_listeners.exposed()
+        findings += guard_findings.about_the_guard(state, prefixes, risk)
+        findings += _left_in_the_guard(state, prefixes)
     if hidden:
         text = f"faithds: {hidden}, which only root and their own users may ask"
         findings.append(finding("daemons-unseen", text))
-    elif prefixes and not daemons and not (state and state.open_ports):
+    elif prefixes and not daemons and not listeners:
         text = "no faithd is running: connections to the reserved prefixes are refused"
-        findings.append(finding("no-daemon", text))
+        findings.append(finding("no-daemon", text, "faithd SERVICE"))
     findings += _about_daemons(daemons, prefixes)
     if prefixes:
         findings += [finding("sysctl", text) for text in tcp_sysctls.advice()]
@@ -61,23 +66,48 @@ def read() -> Report:
         time.time(),
         VERSION,
         all_well(findings),
-        [PrefixReport(str(one), one.layout, _guarded(state, one)) for one in prefixes],
-        Guard(state.present, state.intact, str(state.open_ports)) if state else None,
+        guard_findings.prefix_reports(state, prefixes),
+        guard_findings.guard_report(state),
         daemons,
         findings,
+        listeners,
     )
 
 
-def _guarded(state: GuardState | None, prefix: Prefix) -> bool | None:
-    """Return whether the guard holds *prefix*, None if it could not be read."""
-    return state.intact and state.covers(prefix) if state else None
-
-
 def _about_routes(prefixes: Sequence[Prefix]) -> Iterator[Finding]:
-    for text in routes.forwarding_warnings():
-        yield finding("clients-unreachable" if "IPv6" in text else "no-default-route", text)
+    if text := routes.unreachable():
+        yield finding("clients-unreachable", text)
     for prefix, why in routes.conflicts_of(prefixes):
         yield finding("prefix-conflict", f"{prefix}: {why}")
+
+
+_UPLINK = {"missing": "uplink-missing", "down": "uplink-down", "no default": "no-default-route"}
+
+
+def _about_the_uplink(daemons: Sequence[Daemon]) -> Iterator[Finding]:
+    """Yield the fault of the IPv4 uplink, unless probes say what is needed of it."""
+    probed = (probe.name for daemon in daemons for probe in daemon.probes)
+    trouble = uplink.trouble()
+    if trouble is None or any(name.startswith(("route ", "tcp ")) for name in probed):
+        return
+    action = "ip route add default via ROUTER, or probe_routes of faith.toml: the routes needed"
+    yield finding(
+        _UPLINK[trouble.kind], trouble.text, action if trouble.kind == "no default" else ""
+    )
+
+
+def _about_the_firewall() -> Iterator[Finding]:
+    try:
+        chains = dropping_chains.found()
+    except PermissionError:
+        return  # as the guard, which says so
+    except OSError as error:
+        yield finding("firewall-unseen", f"the host's firewall: {error.strerror}")
+        return
+    for chain in chains:
+        text = f"{chain} drops every TCP connection over IPv6, those to the prefixes too"
+        action = "have it accept those to the prefixes and ports that are served"
+        yield finding("firewall-drops", text, action)
 
 
 def _abandoned(owners: Mapping[Prefix, int], daemons: Iterable[Daemon]) -> Iterator[Finding]:
@@ -92,37 +122,15 @@ def _abandoned(owners: Mapping[Prefix, int], daemons: Iterable[Daemon]) -> Itera
             )
 
 
-def _about_the_guard(state: GuardState, prefixes: tuple[Prefix, ...]) -> Iterator[Finding]:
+def _left_in_the_guard(state: GuardState, prefixes: Sequence[Prefix]) -> Iterator[Finding]:
     if prefixes and not state.present:
-        text = f"the guard is off: {open_listeners.exposed()}"
-        yield finding("guard-off", text, "faith -e puts it back")
         return
-    if state.present and not state.intact:
-        text = "the guard has been altered"
-        yield finding("guard-altered", text, "faith -e puts it back as it should be")
-    for prefix in prefixes:
-        if not state.covers(prefix):
-            text = f"{prefix} is not in the guard"
-            yield finding("guard-incomplete", text, "faith -e puts it there")
-    if prefixes:
-        yield from map(_passed_by, state.passed_by)
     for network in guarded_only(state, prefixes):
         yield finding(
             "guard-left",
             f"{network} is guarded but not reserved: its route is gone",
             f"faith -e -p {network} reserves it, faith -e drops it",
         )
-
-
-def _passed_by(translator: Translator) -> Finding:
-    return finding(
-        "guard-passed-by",
-        f"{translator}, translates addresses before the guard sees them: it may take connections"
-        " under the prefixes elsewhere",
-        f"give it a priority above {PRIORITY}"
-        if translator.priority <= PRIORITY
-        else "faith -e puts the guard before it, and a running faithd does so by itself",
-    )
 
 
 def _about_daemons(daemons: Sequence[Daemon], prefixes: tuple[Prefix, ...]) -> Iterator[Finding]:

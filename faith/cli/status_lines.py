@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from msgspec import json
+
 from faith.cli import open_listeners
-from faith.translation.ports import Ports
+from faith.daemon.observe.status_report import Report
+from faith.translation.ports import NO_PORTS, Ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,11 +19,26 @@ if TYPE_CHECKING:
         Finding,
         FlowTable,
         PrefixReport,
-        Report,
         ServedPath,
     )
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def text(report: Report) -> str:
+    """Return *report* as text."""
+    return "\n".join(lines(report))
+
+
+def in_json(report: Report, indent: int = 0) -> str:
+    """Return *report* as JSON, in one line unless there is an *indent*."""
+    encoded = json.encode(report)
+    return (json.format(encoded, indent=indent) if indent else encoded).decode()
+
+
+def schema() -> str:
+    """Return the JSON Schema of a report."""
+    return json.format(json.encode(json.schema(Report)), indent=2).decode()
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -29,8 +47,14 @@ def lines(report: Report) -> Iterator[str]:
         yield f"prefix   {prefix.prefix}, layout {prefix.layout}{_guarded(prefix)}"
     if not report.prefixes:
         yield "prefix   none is reserved (faith -e -p PREFIX reserves one)"
-    if report.guard and report.guard.open_ports:
-        yield f"open     {_open(Ports.parse(report.guard.open_ports, socket.getservbyname))}"
+    text = report.guard.open_ports if report.guard else ""
+    opened = Ports.parse(text, socket.getservbyname) if text else NO_PORTS
+    if text:
+        yield f"open     {_open(opened)}"
+    for one in report.listeners:
+        if one.port not in opened:
+            holder = one.holder or "a process that cannot be seen"
+            yield f"listens  port {one.port}, without a daemon: {holder}"
     for daemon in report.daemons:
         yield f"faithd   {_serving(daemon, report.time)}"
         yield from (f"path     {_path(path)}" for path in daemon.paths)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.json import encode
 
+from faith.daemon.host import guard_findings
 from faith.daemon.observe import report_numbers
 from faith.daemon.observe.findings import all_well, finding
-from faith.daemon.observe.status_report import Daemon, PrefixReport, Repairs, Report
+from faith.daemon.observe.status_report import Daemon, Repairs, Report
+from faith.errors import SetupError
+from faith.kernel.nft import guard
 from faith.version import VERSION
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.held_prefixes import HeldPrefixes
+    from faith.daemon.host.readiness_probes import ReadinessProbes
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.observe.status_report import Finding, Process
     from faith.daemon.reload import Reloads
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
     from faith.daemon.services.running_policy import RunningPolicy
     from faith.daemon.shutdown import Shutdown
     from faith.daemon.upgrade.upgrades import Upgrades
+
+JUST = 60.0
+"""Seconds for which it is reported that a process was replaced."""
 
 
 @dataclass(eq=False)
@@ -48,12 +55,15 @@ class SelfReport:
     reloads: Reloads
     shutdown: Shutdown
     no_control: Callable[[], list[str]]
+    probes: ReadinessProbes
 
     def daemon(self) -> Daemon:
         """Return the state of the daemon at this moment."""
         settings, areas = self.settings(), self.metric_areas
         processes = list(self.liveness.processes(drains=self.shutdown.drains))
-        obstacles = list(areas.condition.obstacles())
+        probes = self.probes.results()
+        failing = filter(None, (one.obstacle for one in probes))
+        obstacles = [*areas.condition.obstacles(), *failing]
         return Daemon(
             pid=os.getpid(),
             service=settings.name,
@@ -79,31 +89,40 @@ class SelfReport:
             dialling=areas.dials.report(),
             uses=report_numbers.uses(areas.slots),
             names=report_numbers.names(areas.slots),
+            probes=[*probes, *self.probes.quorum()],
             repairs=Repairs(*areas.condition.repairs),
             log_lines_lost=areas.lost_log_lines(),
             findings=[*self._findings(processes)],
         )
 
     def text(self) -> str:
-        """Return a `Report` with this daemon alone, as JSON."""
-        daemon = self.daemon()
-        prefixes = [PrefixReport(str(one), one.layout) for one in self.policy.inputs.prefixes]
-        good = all_well(daemon.findings)
-        return encode(
-            Report(
-                time.time(),
-                VERSION,
-                good,
-                prefixes,
-                daemons=[daemon],
-                findings=daemon.findings,
-            )
-        ).decode()
+        """Return a `Report` with this daemon alone and the guard of its prefixes, as JSON."""
+        daemon, prefixes = self.daemon(), self.policy.inputs.prefixes
+        try:
+            state = guard.inspect()
+        except SetupError:  # no right to see it, or no nftables
+            state = None
+        risk = "servers of this host answer under the prefixes"
+        found = guard_findings.about_the_guard(state, prefixes, risk) if state else ()
+        findings = [*daemon.findings, *found]
+        report = Report(
+            time.time(),
+            VERSION,
+            all_well(findings),
+            guard_findings.prefix_reports(state, prefixes),
+            guard_findings.guard_report(state),
+            [daemon],
+            findings,
+        )
+        return encode(report).decode()
 
     def _findings(self, processes: list[Process]) -> Iterator[Finding]:
         yield from self._about_the_life()
         yield from self._about_processes(processes)
         yield from self._about_the_service()
+        for probe in (*self.probes.results(), *self.probes.quorum()):
+            if not probe.good:
+                yield finding("probe-failed", probe.obstacle)
         yield from self.metric_areas.findings()
         yield from self.kernel_path.findings()
         yield from self.relaying.conflicts.findings()
@@ -137,11 +156,11 @@ class SelfReport:
             if one.state == "late":
                 yield finding("process-hung", f"{who} does not answer; it is replaced soon")
             elif one.state == "restarting":
-                yield finding(
-                    "process-restarting",
-                    f"{one.role} died; another takes its place soon",
-                    "see its log",
-                )
+                text = f"{one.role} died; another takes its place soon"
+                yield finding("process-restarting", text, "see its log")
+            elif one.replaced is not None and one.replaced < JUST:
+                text = f"{one.role} died, and another took its place {one.replaced:.0f} s ago"
+                yield finding("process-restarting", text, "see its log")
         if not (self.relaying.pool.serving or self.shutdown.drains):
             yield finding("no-worker", "no worker serves: connections wait, or are refused")
 

@@ -23,6 +23,7 @@ from faith.daemon.host import discovery
 from faith.daemon.host.address_leases import AddressLeases
 from faith.daemon.host.held_prefixes import HeldPrefixes
 from faith.daemon.host.port_conflicts import refuse_taken_ports
+from faith.daemon.host.readiness_probes import ReadinessProbes
 from faith.daemon.host.repair import Repair
 from faith.daemon.host.runtime_files import RuntimeFiles
 from faith.daemon.host.socket_activation import PassedSockets
@@ -138,6 +139,8 @@ class Supervisor:
         )
         self._reloads = Reloads(self._reload, self._metric_areas.condition, self._tell_systemd)
         self._control: Control | None = None
+        condition = self._metric_areas.condition
+        self._probes = ReadinessProbes(self._loop, condition)
         self._no_control: list[str] = []  # why, as warnings
         condition.started(self._upgrades.started)
         services = self._services.values()
@@ -161,6 +164,7 @@ class Supervisor:
             self._reloads,
             self._shutdown,
             lambda: self._no_control,
+            self._probes,
         )
 
     def run(self) -> None:
@@ -251,6 +255,7 @@ class Supervisor:
         if self._control:
             undo.callback(self._control.close)
         undo.callback(self._repair.close)
+        undo.callback(self._probes.close)
         self._policy.report_absent()
         self._repair.start()
         self._loop.watch(self._watch, self._tables_changed)
@@ -269,6 +274,7 @@ class Supervisor:
             service.serve()
         self._tell_systemd()
         self._liveness.start()
+        self._probes.apply(self._settings.probes)
         capabilities.reduce(KEPT)
         log.log(NOTICE, "serving %s", self._relaying.description())
 
@@ -339,6 +345,7 @@ class Supervisor:
     def _apply(self, settings: Settings, rules: Rules) -> None:
         self._settings = settings
         self._log.form = settings.log
+        self._probes.apply(settings.probes)
         try:
             self._policy.apply_settings(settings, rules)
         except (FaithError, OSError) as error:

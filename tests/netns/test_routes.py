@@ -253,7 +253,7 @@ class TestWarnings:
         bare = network.host("bare")
         assert [w.partition(":")[0] for w in bare.call(routes.forwarding_warnings)] == [
             "no interface has an IPv6 address beyond its own link",
-            "no IPv4 route to the world",
+            "no route to any IPv4 network",
         ]
 
 

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from faith.cli import control_client
-from faith.daemon.observe.status_report import Daemon, Finding, Report
+from faith.daemon.observe.status_report import Daemon, Finding, Guard, Process, Report
 from faith.lab import wait_until
 from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
 from faith.version import VERSION
@@ -117,6 +117,20 @@ def test_it_says_the_same_wherever_it_is_asked(lab: ThreeHosts, start: Start) ->
     assert faithd.stop() == 0
 
 
+def test_the_page_knows_the_guard(
+    lab: ThreeHosts, start: Start, need: Callable[[str], str]
+) -> None:
+    faithd = start(BASE + '[[service]]\nports = "23"\n')
+    found = at_admin(lab)
+    assert [(one.prefix, one.guarded) for one in found.prefixes] == [(PREFIX, True)]
+    assert found.guard == Guard(present=True, intact=True)
+    assert found.good
+    lab.gateway.run([need("nft"), "add", "rule", "ip6", "faith", "guard", "accept"])
+    wait_until(lambda: bool(of_kind(at_admin(lab).findings, "guard-altered")), 5, "its being seen")
+    assert not at_admin(lab).good
+    assert faithd.stop() == 0
+
+
 def test_the_page_names_no_client_and_the_last_report_stays_while_the_supervisor_hangs(
     lab: ThreeHosts, start: Start
 ) -> None:
@@ -144,14 +158,16 @@ def test_a_worker_that_hangs_or_dies_is_told(lab: ThreeHosts, start: Start) -> N
     assert f"worker 2 (pid {victim}) does not answer" in text
     assert not daemon(lab).ready
 
-    def restarting() -> bool:
-        return bool(of_kind(report(lab).findings, "process-restarting"))
+    def second() -> Process:
+        (found,) = (one for one in daemon(lab).processes if one.role == "worker 2")
+        return found
 
-    wait_until(restarting, LONGEST, "its end")
-    wait_until(lambda: not restarting(), LONGEST, "another in its place")
-    (second,) = (one for one in daemon(lab).processes if one.role == "worker 2")
-    assert (second.restarts, second.state) == (1, "serving")
-    assert second.pid != victim
+    wait_until(lambda: second().pid not in (0, victim), LONGEST, "another in its place")
+    wait_until(lambda: second().state == "serving", LONGEST, "its serving")
+    assert second().replaced is not None
+    wait_until(lambda: second().restarts == 1, 5, "its being counted")
+    (text,) = of_kind(report(lab).findings, "process-restarting")
+    assert "worker 2 died, and another took its place" in text
     assert relays(lab)
     assert faithd.stop() == 0
 
@@ -266,4 +282,67 @@ def test_name_servers_that_die_and_come_back_are_told(lab: ThreeHosts, start: St
         names = daemon(lab).names
         assert names
         assert names.queries >= names.looked_up > 0
+    assert faithd.stop() == 0
+
+
+# -- probes of readiness -------------------------------------------------------------------------
+
+
+TARGET_PORT = 7777
+PROBES = f"""
+probe_routes = ["198.51.100.0/24"]
+probe_targets = ["{SERVER}:{TARGET_PORT}"]
+probe_workers = 1
+probe_interval = 1
+"""
+PROBED = BASE.replace('9064"', f'9064"{PROBES}')
+
+
+def ready(lab: ThreeHosts, *lines: str) -> None:
+    """Wait until ``/readyz`` says *lines*, or that it is ready."""
+    wanted = (503, "".join(f"{line}\n" for line in lines)) if lines else (200, "ready\n")
+    wait_until(lambda: page(lab, "/readyz") == wanted, 10, f"{wanted} of {page(lab, '/readyz')}")
+
+
+def test_it_is_ready_when_its_probes_are_good(lab: ThreeHosts, start: Start) -> None:
+    faithd = start(PROBED)
+    route = "probe route 198.51.100.0/24: no route: Network is unreachable"
+    target = f"probe tcp {SERVER}:{TARGET_PORT}: Connection refused"
+    ready(lab, "2 probes fail", route, target)
+    assert page(lab, "/healthz") == (200, "alive\n")
+    assert of_kind(daemon(lab).findings, "probe-failed") == [route, target]
+    assert relays(lab)
+    lab.gateway.links.add_route("198.51.100.0/24", SERVER)
+    ready(lab, "1 probe fails", target)
+    with lab.server.call(lambda: socket.create_server((SERVER, TARGET_PORT))):
+        ready(lab)
+        assert [(one.name, one.good) for one in daemon(lab).probes] == [
+            ("route 198.51.100.0/24", True),
+            (f"tcp {SERVER}:{TARGET_PORT}", True),
+            ("workers 1", True),
+        ]
+        assert daemon(lab).ready
+        lab.gateway.run(["ip", "link", "set", "to-server", "down"])
+        ready(
+            lab,
+            "2 probes fail",
+            "probe route 198.51.100.0/24: no route: Network is unreachable",
+            f"probe tcp {SERVER}:{TARGET_PORT}: Network is unreachable",
+        )
+        lab.gateway.run(["ip", "link", "set", "to-server", "up"])
+    reread(faithd, BASE)
+    ready(lab)
+    assert faithd.stop() == 0
+
+
+def test_a_quorum_of_workers_is_ready_while_another_hangs(lab: ThreeHosts, start: Start) -> None:
+    faithd = start(BASE.replace('9064"', '9064"\nprobe_workers = 1'))
+    victim, other = (one.pid for one in daemon(lab).processes if one.role.startswith("worker"))
+    os.kill(victim, signal.SIGSTOP)
+    wait_until(lambda: bool(of_kind(daemon(lab).findings, "process-hung")), 10, "its being late")
+    assert page(lab, "/readyz") == (200, "ready\n")
+    os.kill(other, signal.SIGSTOP)
+    ready(lab, "0 of the 1 workers that are needed answer")
+    os.kill(other, signal.SIGCONT)
+    ready(lab)
     assert faithd.stop() == 0

@@ -16,6 +16,7 @@ from faith.daemon.config import (
     dns_table,
     kernel_path_table,
     map_file,
+    metrics_table,
     static_map,
     tried_files,
 )
@@ -43,11 +44,9 @@ from faith.daemon.config.settings import (
     union,
 )
 from faith.daemon.config.tables import Document
-from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
 from faith.daemon.process.runtime_directory import DIRECTORY
-from faith.dns import endpoint
 from faith.errors import ConfigError, SetupError
 from faith.kernel.process.capabilities import default_user
 from faith.kernel.steering import METHODS, route
@@ -95,7 +94,7 @@ KEYS = {
     "udp": datagram_tables.UDP_KEYS,
     "ping": datagram_tables.PING_KEYS,
     "vrrp": ("address",),
-    "metrics": ("listen",),
+    "metrics": metrics_table.KEYS,
     "log": ("format", *(field.name for field in fields(Recording))),
 }
 """Every key, by its table."""
@@ -181,13 +180,15 @@ def _settings(document: Document) -> Settings:
         log=document.table("log").take("format", choice(FORMS), FORMS[0]),
         recording=_recording(document.table("log")),
         relay=relay,
-        metrics=document.table("metrics").take("listen", parsed(_metrics), None),
+        metrics=metrics_table.listen(document.table("metrics")),
         dns=dns,
         ping=ping,
         udp=udp,
         dns_workers=document.table("dns").take("workers", whole(1, dns_table.MOST_WORKERS), 1),
     )
-    return replace(settings, kernel_path=kernel_path_table.read(document, settings))
+    probes = metrics_table.probes(document.table("metrics"), settings.workers)
+    kernel_path = kernel_path_table.read(document, settings)
+    return replace(settings, kernel_path=kernel_path, probes=probes)
 
 
 def _tried(document: Document, name: str, read: Callable[[Table], T]) -> T | None:
@@ -401,7 +402,3 @@ def _address4(written: str) -> int:
         return int(IPv4Address(written))
     except ValueError:
         raise ConfigError(f"{written!r} is not an IPv4 address") from None
-
-
-def _metrics(written: str) -> tuple[str, int]:
-    return endpoint.parse(written, ADMIN_PORT)[:2]

@@ -7,6 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.daemon.config.probe_settings import NO_PROBES, ProbeSettings
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
 from faith.errors import ConfigError
@@ -170,6 +171,7 @@ class Settings:
     control: Path | None = None
     log: str = FORMS[0]
     metrics: tuple[str, int] | None = None
+    probes: ProbeSettings = NO_PROBES
     recording: Recording = field(default_factory=Recording)
     relay: RelaySettings = field(default_factory=RelaySettings)
     dns: DnsSettings | None = None

@@ -25,7 +25,7 @@ KINDS = {
     "uplink-missing": Kind("failure", "no route leads to any IPv4 network"),
     "uplink-down": Kind("failure", "the interface of the IPv4 uplink is down or has no carrier"),
     "dns-servers-dead": Kind("failure", "no server that the name service asks answers"),
-    "firewall-drops": Kind("failure", "a chain of the host's firewall drops all that comes"),
+    "firewall-drops": Kind("warning", "a chain of the host's firewall drops all that comes"),
     "process-hung": Kind("warning", "a process does not answer, or lags behind the newest rules"),
     "process-restarting": Kind("warning", "a process died, and is being or was just replaced"),
     "draining": Kind("warning", "the daemon accepts no new connections"),

@@ -48,6 +48,14 @@ RELOADS = Family(
     label="result",
     values=("good", "failed"),
 )
+NEEDED = Family(
+    "faith_workers_needed", "Workers that have to answer for the daemon to be ready.", STATE
+)
+ABLE = Family("faith_workers_able", "Workers that serve and answer.", STATE)
+OTHERS_LATE = Family(
+    "faith_other_processes_late", "Processes other than workers that do not answer.", STATE
+)
+FAILING = Family("faith_probes_failing", "Probes of readiness that fail.", STATE)
 RELOADED = Family(
     "faith_last_reload_successful",
     "1 if the configuration was applied when it was read last, 0 if it was refused.",
@@ -68,12 +76,14 @@ COMMON = Layout(STARTED, WORKERS, RESTARTS, DRAINING, LATE)
 """The cells of every daemon."""
 LAYOUT = Layout(
     *(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS, LAME_DUCK),
+    *(NEEDED, ABLE, OTHERS_LATE, FAILING),
     *(RELOADED, GOOD_RELOAD, UPGRADES),
 )
 """The cells of a daemon that relays: those of every daemon, and more behind them."""
 
 _STARTED, _WORKERS, _RESTARTS, _DRAINING, _LATE = map(COMMON.start, COMMON.families)
 _PREFIXES, _LAME_DUCK = map(LAYOUT.start, (PREFIXES, LAME_DUCK))
+_NEEDED, _ABLE, _OTHERS_LATE, _FAILING = map(LAYOUT.start, (NEEDED, ABLE, OTHERS_LATE, FAILING))
 _RELOADED, _GOOD_RELOAD = map(LAYOUT.start, (RELOADED, GOOD_RELOAD))
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
 _UPGRADES = LAYOUT.cells(UPGRADES)
@@ -109,8 +119,17 @@ class Health:
             yield "draining"
         if not self._cells[_WORKERS]:
             yield "no worker serves"
-        if late := self._cells[_LATE]:
+        if late := self._late_ones():
             yield "1 process does not answer" if late == 1 else f"{late} processes do not answer"
+
+    @property
+    def failing_probes(self) -> int:
+        """The number of probes of readiness that fail: only a relay has some."""
+        return 0
+
+    def _late_ones(self) -> int:
+        """Return how many processes keep the daemon from being ready because they are late."""
+        return self._cells[_LATE]
 
 
 class RelayHealth(Health):
@@ -150,6 +169,35 @@ class RelayHealth(Health):
         """Count an upgrade to another program, *good* or failed."""
         self._cells[_UPGRADES["good" if good else "failed"]] += 1
 
+    def need(self, workers: int) -> None:
+        """Be ready with so many workers that answer, whatever the others do; 0 is all of them."""
+        self._cells[_NEEDED] = workers
+
+    def able(self, workers: int) -> None:
+        """Set the number of workers that serve and answer."""
+        self._cells[_ABLE] = workers
+
+    def others_late(self, processes: int) -> None:
+        """So many processes other than workers are late."""
+        self._cells[_OTHERS_LATE] = processes
+
+    def failing(self, probes: int) -> None:
+        """So many probes of readiness fail."""
+        self._cells[_FAILING] = probes
+
+    @property
+    def failing_probes(self) -> int:
+        """The number of probes of readiness that fail."""
+        return self._cells[_FAILING]
+
+    @property
+    def quorum(self) -> tuple[int, int]:
+        """The workers that are needed, 0 for all, and those that answer."""
+        return self._cells[_NEEDED], self._cells[_ABLE]
+
+    def _late_ones(self) -> int:
+        return self._cells[_OTHERS_LATE if self._cells[_NEEDED] else _LATE]
+
     def lame_duck(self, *, on: bool) -> None:
         """Record whether new connections are served for the last time."""
         self._cells[_LAME_DUCK] = on
@@ -157,6 +205,11 @@ class RelayHealth(Health):
     def obstacles(self) -> Iterator[str]:
         """Return why no new connections should come here; nothing when they are served."""
         yield from super().obstacles()
+        needed, able = self.quorum
+        if able < needed and self._cells[_WORKERS]:
+            yield f"{able} of the {needed} workers that are needed answer"
+        if failing := self.failing_probes:
+            yield "1 probe fails" if failing == 1 else f"{failing} probes fail"
         if self._cells[_LAME_DUCK]:
             yield "lame duck: it drains soon"
         if not any(self._cells[cell] for cell in _STEERING.values()):

@@ -18,6 +18,8 @@ from faith.translation.ports import NO_PORTS, Ports
 SCHEMA = 1
 """The version of the schema."""
 
+PROBE = "probe"
+"""The beginning of an obstacle that is a probe of readiness."""
 WORKER = "worker"
 """The beginning of the roles of the processes that relay."""
 
@@ -47,6 +49,7 @@ class Process(Struct, frozen=True):
 
     *heard* is the seconds since it answered last, *restarts* how often its place was taken by
     another.  *open* are the sessions, flows or look-ups it has, *begun* all those of its place.
+    *replaced* is the seconds since it took the place of a process that died, None if it did not.
     """
 
     role: str
@@ -56,6 +59,7 @@ class Process(Struct, frozen=True):
     restarts: int = 0
     open: int = 0
     begun: int = 0
+    replaced: float | None = None
 
 
 class Reload(Struct, frozen=True):
@@ -156,6 +160,11 @@ class Probe(Struct, frozen=True):
     good: bool
     error: str = ""
 
+    @property
+    def obstacle(self) -> str:
+        """Why it keeps the daemon from being ready, as ``/readyz`` says it; "" if it is good."""
+        return "" if self.good else f"{PROBE} {self.name}: {self.error}"
+
 
 class Repairs(Struct, frozen=True):
     """Repairs of kernel state since the start."""
@@ -232,6 +241,16 @@ class Guard(Struct, frozen=True):
     open_ports: str = ""
 
 
+class Listener(Struct, frozen=True):
+    """A socket of no daemon that listens on *port* for the hosts under the prefixes.
+
+    *holder* is a process that has it, such as ``systemd (pid 1)``, or "" where it cannot be seen.
+    """
+
+    port: int
+    holder: str = ""
+
+
 class Report(Struct, frozen=True):
     """The status of a host (``faith status``), or of one daemon on it (``/status.json``).
 
@@ -246,4 +265,5 @@ class Report(Struct, frozen=True):
     guard: Guard | None = None
     daemons: list[Daemon] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
     schema: int = SCHEMA

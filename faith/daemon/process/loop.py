@@ -39,9 +39,10 @@ class Loop:
         self._selector.register(self._told, selectors.EVENT_READ, self._handle_signals)
         self._running = False
 
-    def watch(self, source: Source, ready: Action) -> None:
-        """Call *ready* whenever *source* can be read."""
-        self._selector.register(source, selectors.EVENT_READ, ready)
+    def watch(self, source: Source, ready: Action, *, writable: bool = False) -> None:
+        """Call *ready* whenever *source* can be read, or written to if *writable*."""
+        events = selectors.EVENT_WRITE if writable else selectors.EVENT_READ
+        self._selector.register(source, events, ready)
 
     def forget(self, source: Source) -> None:
         """Watch *source* no more; a no-op when it is not watched, or closed."""

@@ -54,6 +54,8 @@ class Worker:
     born: float
     ready: bool = False
     what: str = "process"
+    replaces: bool = False
+    """It took the place of a process that had died."""
     killed: bool = False
     """It was killed by us, and is to be reaped."""
     heard: float = field(default_factory=time.monotonic)

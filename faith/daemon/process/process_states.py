@@ -34,7 +34,8 @@ def processes(
         role = role_of(pool.what, worker.number) or numbered(pool.what, worker.number)
         state = _state(worker, is_late=worker.pid in late, drains=ends)
         heard = round(now - worker.heard, 1)
-        yield Process(role, worker.pid, state, heard, *_counts(numbers.get(role)))
+        replaced = round(now - worker.born, 1) if worker.replaces else None
+        yield Process(role, worker.pid, state, heard, *_counts(numbers.get(role)), replaced)
     for number in pool.missing:
         role = role_of(pool.what, number) or numbered(pool.what, number)
         restarts, _, begun = _counts(numbers.get(role))

@@ -318,6 +318,7 @@ class WorkerPool:
         if not self._retired and self._start_in(number):
             self.restarts += 1
             self.replaced.append(number)
+            next(one for one in self.workers if one.number == number).replaces = True
 
     def _start_in(self, number: int) -> bool:
         """Start a worker in place *number* unless there is one; return whether it was done."""

@@ -102,10 +102,13 @@ class Pages:
         elif method not in ("GET", "HEAD"):
             response = _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
         else:
-            if self._report and path == "/status.json":
+            if self._report and self._shows_report(path):
                 await self._report.refresh()
             response = page(_accepted(lines))
         return response.message(head_only=method == "HEAD")
+
+    def _shows_report(self, path: str) -> bool:
+        return path == "/status.json" or (path == "/readyz" and self._condition.failing_probes > 0)
 
     def _metrics(self, accept: str) -> Response:
         body, content_type = self._exposition.text(accept)
@@ -125,6 +128,8 @@ class Pages:
 
     def _readiness(self, accept: str) -> Response:
         obstacles = list(self._condition.obstacles())
+        if self._report and self._condition.failing_probes:
+            obstacles += self._report.failed_probes()
         if obstacles:
             return _plain(HTTPStatus.SERVICE_UNAVAILABLE, *obstacles)
         return _plain(HTTPStatus.OK, "ready")

@@ -10,6 +10,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec.json import Decoder
+
+from faith.daemon.observe.status_report import PROBE, Report
 from faith.daemon.process.channel import close_all
 from faith.daemon.process.messages import WantReport
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
+
+_decode = Decoder(Report).decode
 
 TOPIC = "report"
 INTERVAL = 1.0
@@ -66,6 +71,14 @@ class LatestReport:
         self.text = text.encode()
         self._received = time.monotonic()
         self._news.set()
+
+    def failed_probes(self) -> list[str]:
+        """Return the probes of readiness that fail, by the last report."""
+        if not self.text:
+            return []
+        daemons = _decode(self.text).daemons
+        obstacles = (one for daemon in daemons for one in daemon.obstacles)
+        return [one for one in obstacles if one.startswith(PROBE)]
 
     async def refresh(self) -> None:
         """Have a report that is `INTERVAL` old at most, or return when patience is at its end.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from faith.daemon.observe import own_numbers
 from faith.daemon.observe.process_slots import ProcessState
 from faith.daemon.observe.roles import SUPERVISOR
+from faith.daemon.observe.status_report import WORKER
 from faith.daemon.process import systemd
 from faith.daemon.process.heartbeat import BEAT
 from faith.daemon.process.process_states import processes
@@ -79,7 +80,9 @@ class Liveness:
 
     def _look(self) -> None:
         areas = self._metric_areas
-        areas.condition.late(len(self.late))
+        late = [(pool.what, len(pool.late)) for pool in self._pools()]
+        areas.condition.late(sum(count for _, count in late))
+        areas.condition.others_late(sum(count for what, count in late if what != WORKER))
         areas.slots.judge(process_states(self._pools()))
         areas.dials.note(time.monotonic())
         own_numbers.own().note()

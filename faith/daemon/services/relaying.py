@@ -386,10 +386,12 @@ class Relaying:
 
     def _late_changed(self) -> None:
         self._shares.share()
+        self._metric_areas.condition.able(len(self.pool.able))
 
     def _workers_changed(self) -> None:
         self._shares.share()
         self._metric_areas.condition.serving(self.pool.serving, self.pool.restarts)
+        self._metric_areas.condition.able(len(self.pool.able))
 
     def _steering_changed(self) -> None:
         self._metric_areas.condition.steered([self.steering.method], len(self._policy.prefixes))

@@ -47,7 +47,6 @@ _HINTS = {
     errno.ENETDOWN: "bring the loopback interface up: ip link set lo up",
     errno.EACCES: "allow IPv6 on the loopback interface: sysctl net.ipv6.conf.lo.disable_ipv6=0",
 }
-_FAR_AWAY = 0xC6290004  # 198.41.0.4, a.root-servers.net: the route is looked up, nothing is sent
 # RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE
 _GROUPS = 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10
 
@@ -250,18 +249,18 @@ def _holds(network: int, length: int, inner: int, inner_length: int) -> bool:
 
 def forwarding_warnings() -> list[str]:
     """Return what keeps this host from relaying, as far as its addresses and routes show."""
-    warnings = []
+    from faith.kernel.netlink import uplink  # inetd mode does without
+
+    trouble = uplink.trouble()
+    return [*filter(None, (unreachable(), trouble and trouble.text))]
+
+
+def unreachable() -> str:
+    """Return why clients cannot reach this host, as far as its addresses show, or ""."""
     with Netlink.create(NETLINK_ROUTE) as netlink:
-        if not any(map(_reachable, rtnetlink.addresses(netlink))):
-            warnings.append(
-                "no interface has an IPv6 address beyond its own link: clients cannot reach this"
-                " host"
-            )
-        try:
-            rtnetlink.route_to(netlink, rtnetlink.AF_INET, _FAR_AWAY)
-        except OSError as error:
-            warnings.append(f"no IPv4 route to the world: {error.strerror}")
-    return warnings
+        if any(map(_reachable, rtnetlink.addresses(netlink))):
+            return ""
+    return "no interface has an IPv6 address beyond its own link: clients cannot reach this host"
 
 
 def _reachable(own: Address) -> bool:

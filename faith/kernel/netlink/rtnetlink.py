@@ -61,6 +61,7 @@ _ETHERNET, _LOOPBACK = 1, 772  # linux/if_arp.h: both have the header of Etherne
 # PPP, IP in IP, SIT, bare IP; and none, as WireGuard and tun have it
 _WITHOUT_HEADER = (512, 768, 769, 776, 519, 0xFFFE)
 _IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
+_IFF_UP, _IFF_RUNNING = 0x1, 0x40
 _IFF_WITHOUT_NEIGHBOURS = 0x8 | 0x10 | 0x80  # loopback, point-to-point, no ARP
 
 
@@ -116,12 +117,13 @@ class Address:
 class Link:
     """An interface and its link *address*, in octets.
 
+    It is *up* if an operator wants so, and *runs* if packets pass too: it has a carrier.
     *neighbours* says that hosts on its link are found by ARP or NDP; *header* is the number of
     octets before the IP header of a packet: 14 with Ethernet's, 0 where there is none, None where
     it is another one.
     """
 
-    __slots__ = ("address", "header", "index", "name", "neighbours")
+    __slots__ = ("address", "header", "index", "name", "neighbours", "runs", "up")
 
     def __init__(self, body: bytes) -> None:
         _, hardware, index, flags, _ = _IFINFOMSG.unpack_from(body)
@@ -135,6 +137,8 @@ class Link:
         self.name = attrs[_IFLA_IFNAME].rstrip(bytes(1)).decode(errors="replace")
         self.address = attrs.get(_IFLA_ADDRESS, b"")
         self.neighbours = not flags & _IFF_WITHOUT_NEIGHBOURS
+        self.up = bool(flags & _IFF_UP)
+        self.runs = self.up and bool(flags & _IFF_RUNNING)
 
 
 def routes(
@@ -222,6 +226,12 @@ def addresses(netlink: Netlink) -> list[Address]:
     """Return the IPv6 addresses of all interfaces."""
     found = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(AF_INET6, 0, 0, 0, 0))
     return [Address(body) for body in found if body[0] == AF_INET6]
+
+
+def with_ipv4(netlink: Netlink) -> set[int]:
+    """Return the indices of the interfaces that hold an IPv4 address, also while they are down."""
+    found = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(AF_INET, 0, 0, 0, 0))
+    return {_IFADDRMSG.unpack_from(body)[4] for body in found if body[0] == AF_INET}
 
 
 def links(netlink: Netlink) -> dict[int, Link]:

@@ -50,6 +50,7 @@ _HTON = 1  # of byteorder
 _NAT_DST = 1
 _SOCKET_TRANSPARENT, _SOCKET_WILDCARD = 0, 2
 _NOT_LESS = 5  # of cmp
+_LOOKUP_DREG = 3  # of a map
 _REJECT_ICMP_UNREACH = 0
 _REJECT_TCP_RST = 1
 
@@ -253,14 +254,15 @@ def matches(wanted: bytes, found: bytes) -> bool:
 
     Attributes that the kernel adds with default values, and the values of counters, are ignored.
     """
-    mine, theirs = _decoded(wanted), _decoded(found)
+    mine, theirs = decoded(wanted), decoded(found)
     return len(mine) == len(theirs) and all(
         name == found_name and arguments.items() <= found_arguments.items()
         for (name, arguments), (found_name, found_arguments) in zip(mine, theirs, strict=True)
     )
 
 
-def _decoded(expressions: bytes) -> list[tuple[str, dict[int, bytes]]]:
+def decoded(expressions: bytes) -> list[tuple[str, dict[int, bytes]]]:
+    """Return the names of the *expressions* of a rule, each with its attributes."""
     parts = (dict(attributes(value)) for _, value in attributes(expressions))
     return [
         (part[_EXPR_NAME].rstrip(bytes(1)).decode(), dict(attributes(part.get(_EXPR_DATA, b""))))
@@ -317,3 +319,43 @@ def _numbered(values: Iterable[int | bytes | None]) -> bytes:
         for kind, value in enumerate(values, 1)
         if value is not None
     )
+
+
+# -- the effect of a rule that is not ours -------------------------------------------------------
+
+ACCEPTS, DROPS, PASSES = "accepts", "drops", "passes"
+_HARMLESS = frozenset(("counter", "log", "limit", "quota", "connlimit"))
+"""Expressions that change no verdict; a limit may end the rule before its verdict."""
+_MATCHES = frozenset(("payload", "meta", "cmp", "range", "bitwise", "byteorder", "ct", "exthdr"))
+_MATCHES |= {"fib", "socket", "rt", "numgen", "hash", "osf"}
+
+
+def effect(rule: bytes) -> tuple[str, bool]:
+    """Return what the expressions of a *rule* may do to a packet, and whether to every packet.
+
+    What might accept it, or is not known to be harmless, `ACCEPTS`; a rule that only drops or
+    rejects `DROPS`, and another one `PASSES`.
+    """
+    what, to_all = PASSES, True
+    for name, arguments in decoded(rule):
+        if name in ("counter", "log"):
+            continue
+        if name == "reject" or (name == "immediate" and _code(arguments) == _DROP):
+            what = DROPS
+        elif name in _HARMLESS | _MATCHES or (name == "lookup" and _LOOKUP_DREG not in arguments):
+            to_all = False
+        elif name != "immediate" or _register(arguments) == _REG_VERDICT:
+            return ACCEPTS, False
+    return what, to_all
+
+
+def _register(arguments: dict[int, bytes]) -> int:
+    return int.from_bytes(arguments.get(1, b""), "big")
+
+
+def _code(arguments: dict[int, bytes]) -> int | None:
+    """Return the verdict of an expression ``immediate``, None if it only loads a value."""
+    if _register(arguments) != _REG_VERDICT:
+        return None
+    verdict = dict(attributes(dict(attributes(arguments.get(2, b""))).get(_DATA_VERDICT, b"")))
+    return int.from_bytes(verdict.get(1, b""), "big", signed=True) if verdict else None

@@ -76,6 +76,8 @@ class BaseChain(NamedTuple):
     kind: str
     hook: str
     priority: int
+    drops: bool = False
+    """The policy is drop."""
 
 
 class Nftables:
@@ -172,6 +174,19 @@ class Nftables:
         bodies = self._netlink.dump(_kind(_GETCHAIN), of_all)
         return [one for body in bodies if (one := _base_chain(body))]
 
+    def rules_of(self, chain: BaseChain) -> list[bytes]:
+        """Return the expressions of each rule of *chain*, which may be of any family."""
+        wanted = string(_RULE_TABLE, chain.table) + string(_RULE_CHAIN, chain.name)
+        bodies = self._netlink.dump(_kind(_GETRULE), _header_of(chain) + wanted)
+        return [_attributes_of(body).get(_RULE_EXPRESSIONS, b"") for body in bodies]
+
+    def is_in_force(self, chain: BaseChain) -> bool:
+        """Return whether the table of *chain* is not dormant."""
+        wanted = _header_of(chain) + string(_TABLE_NAME, chain.table)
+        (found,) = self._netlink.request(_kind(_GETTABLE), wanted)
+        flags = int.from_bytes(_attributes_of(found)[_TABLE_FLAGS], "big")
+        return not flags & _TABLE_F_DORMANT
+
     def has_rules_of(self, table: Table) -> bool:
         """Return whether the kernel's chains, hooks and rules are exactly those of *table*.
 
@@ -224,6 +239,12 @@ class Nftables:
         return [_attributes_of(body) for body in found]
 
 
+def _header_of(chain: BaseChain) -> bytes:
+    """Return the struct nfgenmsg of the family of *chain*."""
+    (family,) = (number for number, name in _FAMILY_NAMES.items() if name == chain.family)
+    return bytes([family, 0, 0, 0])
+
+
 def _base_chain(body: bytes) -> BaseChain | None:
     attrs = _attributes_of(body)
     if _CHAIN_HOOK not in attrs:
@@ -237,6 +258,7 @@ def _base_chain(body: bytes) -> BaseChain | None:
         _name(attrs, _CHAIN_TYPE),
         _HOOK_NAMES.get(point, str(point)),
         int.from_bytes(hook[_HOOK_PRIORITY], "big", signed=True),
+        attrs.get(_CHAIN_POLICY) == bytes(4),
     )
 
 

@@ -47,7 +47,7 @@ def found(nft: Nftables, family: str) -> tuple[Translator, ...]:
         Translator(chain.family, chain.table, chain.name, chain.priority)
         for chain in nft.base_chains()
         if chain.kind == "nat" and chain.hook in _HOOKS and chain.family in (family, "inet")
-        if not _is_ours(chain.table)
+        if not is_ours(chain.table)
     ]
     chains += [
         Translator(f"{family}tables-legacy", "nat", hook, _DSTNAT) for hook in legacy(family)
@@ -55,7 +55,8 @@ def found(nft: Nftables, family: str) -> tuple[Translator, ...]:
     return tuple(sorted(chains, key=lambda one: one.priority))
 
 
-def _is_ours(table: str) -> bool:
+def is_ours(table: str) -> bool:
+    """Return whether *table* is of a guard, or of a daemon."""
     return table == _OURS or table.startswith(f"{_OURS}-")
 
 
