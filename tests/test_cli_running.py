@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from faith.cli import control_client, faith, sessions
+from faith.cli import control_client, faith
 from faith.daemon.upgrade import trial
 from faith.errors import FaithError
-
-SESSIONS = [
-    {
-        "id": f"1-{number}",
-        "client": f"[2001:db8:{number}::2]:1024",
-        "mapped": "[64:ff9b::1]:80",
-        "server": "0.0.0.1:80",
-        "stage": "open",
-        "seconds": float(number),
-        "sent": 9 - number,
-        "received": 7,
-    }
-    for number in (1, 2, 3)
-]
 
 
 @pytest.fixture
@@ -37,18 +22,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return {"sessions": 4}
 
     monkeypatch.setattr(control_client, "ask", ask)
-    monkeypatch.setattr(sessions, "read", lambda path: list(SESSIONS))
     return found
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert faith.main(words) == 0
     return capsys.readouterr().out
-
-
-def test_a_session_is_killed(asked: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys, "kill", "1-7") == "1-7 has been reset\n"
-    assert asked == [(None, "kill", {"session": "1-7"})]
 
 
 @pytest.mark.parametrize(("words", "forever"), [((), False), (("--forever",), True)])
@@ -85,33 +64,14 @@ def test_a_reload_has_the_time_of_an_upgrade(
     assert words["patience"] >= 2 * trial.PATIENCE > control_client.PATIENCE
 
 
-@pytest.mark.usefixtures("asked")
-class TestSessions:
-    def ids(self, capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
-        lines = printed(capsys, "sessions", *words).splitlines()[1:]
-        return [line.split()[0] for line in lines]
-
-    def test_the_longest_come_first_unless_it_is_said(
-        self, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert self.ids(capsys) == ["1-3", "1-2", "1-1"]
-        assert self.ids(capsys, "--sort", "sent") == ["1-1", "1-2", "1-3"]
-
-    def test_those_of_some_clients(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert self.ids(capsys, "--client", "2001:db8:2::/48") == ["1-2"]
-
-    def test_as_json(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert json.loads(printed(capsys, "sessions", "--sort", "id", "--json")) == SESSIONS
-
-
 def test_what_could_not_be_done_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*words: object, **more: object) -> None:
-        raise FaithError("there is no session 1-7")
+        raise FaithError("it is being stopped already")
 
     monkeypatch.setattr(control_client, "ask", refuse)
-    assert faith.main(["kill", "1-7"]) == 1
+    assert faith.main(["drain"]) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    assert "there is no session 1-7" in told.err
+    assert "it is being stopped already" in told.err

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from faith.cli import control_client, sessions
+from faith.cli.sessions import Session
 from faith.errors import ConfigError, FaithError
 
 
-def session(name: str, client: str, sent: int) -> dict[str, Any]:
-    fields = {"mapped": "[64:ff9b::1]:80", "server": "0.0.0.1:80", "stage": "open", "seconds": 1.5}
-    return {"id": name, "client": client, "sent": sent, "received": 7, **fields}
+def session(name: str, client: str, sent: int) -> Session:
+    mapped, server, source = "[64:ff9b::1]:80", "0.0.0.1:80", "198.51.100.1:999"
+    return Session(name, client, mapped, server, source, "open", 1.5, sent, 7)
 
 
 SESSIONS = [
@@ -21,8 +22,8 @@ SESSIONS = [
 ]
 
 
-def names(found: list[dict[str, Any]]) -> list[str]:
-    return [one["id"] for one in found]
+def names(found: list[Session]) -> list[str]:
+    return [one.id for one in found]
 
 
 def test_in_order() -> None:
@@ -32,12 +33,10 @@ def test_in_order() -> None:
         sessions.order(SESSIONS, "age")
 
 
-def test_of_some_clients() -> None:
-    assert names(sessions.of_client(SESSIONS, "2001:db8:6::/64")) == ["1-1"]
-    assert names(sessions.of_client(SESSIONS, "fe80::/10")) == ["2-1f3"]
-    assert sessions.of_client(SESSIONS, "192.0.2.0/24") == []
-    with pytest.raises(ConfigError, match="2001:db8:6::/x"):
-        sessions.of_client(SESSIONS, "2001:db8:6::/x")
+def test_those_without_a_source_come_first() -> None:
+    without = session("1-1", "[2001:db8::1]:1", 0)
+    without.source = None
+    assert sessions.order([SESSIONS[0], without], "source") == [without, SESSIONS[0]]
 
 
 def test_as_a_table() -> None:
@@ -49,11 +48,12 @@ def test_as_a_table() -> None:
     assert list(sessions.lines([])) == ["  ".join(sessions.KEYS)]
 
 
-HONEST = {
+HONEST: dict[str, Any] = {
     "serial": 0x1F3,
     "client": "[2001:db8::1]:1",
     "mapped": "[64:ff9b::1]:80",
     "server": None,
+    "source": None,
     "stage": "open",
     "seconds": 1.5,
     "sent": 3,
@@ -61,15 +61,26 @@ HONEST = {
 }
 
 
-def read(monkeypatch: pytest.MonkeyPatch, *lines: str) -> list[dict[str, Any]]:
+def read(monkeypatch: pytest.MonkeyPatch, *lines: str, **wanted: Any) -> list[Session]:
     answer = [({"worker": 2}, "".join(f"{line}\n" for line in lines))]
-    monkeypatch.setattr(control_client, "gather", lambda path, command: answer)
-    return sessions.read(None)
+    monkeypatch.setattr(control_client, "gather", lambda path, command, **words: answer)
+    return sessions.read(None, **wanted)
 
 
 def test_it_is_read_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = read(monkeypatch, json.dumps(HONEST))
-    assert found == {"id": "2-1f3", **{key: HONEST[key] for key in sessions.KEYS[1:]}}
+    assert found == Session("2-1f3", *(HONEST[key] for key in sessions.KEYS[1:]))
+
+
+def test_a_daemon_of_an_older_version_lists_all_and_no_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old = {key: value for key, value in HONEST.items() if key != "source"}
+    other = old | {"client": "[2001:db8:1::1]:1", "serial": 2}
+    (found,) = read(monkeypatch, json.dumps(old), json.dumps(other), client="2001:db8:1::/48")
+    assert (found.id, found.source) == ("2-2", None)
+    assert not read(monkeypatch, json.dumps(old), source="192.0.2.0/24")
+    assert not read(monkeypatch, json.dumps(old), server="192.0.2.0/24")
 
 
 @pytest.mark.parametrize(
@@ -77,10 +88,12 @@ def test_it_is_read_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         json.dumps(HONEST | {"client": "\x1b]0;owned\x07"}),
         json.dumps(HONEST | {"stage": "open\nroot"}),
-        json.dumps(HONEST | {"server": "x" * 1000}),
+        json.dumps(HONEST | {"server": "x" * 1001}),
+        json.dumps(HONEST | {"source": "\x1b[2J"}),
         json.dumps(HONEST | {"sent": "\x1b[2J"}),
         json.dumps(HONEST | {"serial": "\x1b[2J"}),
         json.dumps({"client": "nobody"}),
+        json.dumps(HONEST | {"client": "nobody"}),
         "[]",
         "[" * 100_000,
         "nonsense",

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from faith.cli import control_client, faith, prefixes, serve, status, status_lines
 from faith.cli.setup import setup_command
+from faith.cli.top import live_table
 from faith.daemon import dns_daemon
 from faith.daemon.config import config, kernel_path_table
 from faith.daemon.observe.status_report import Daemon, Report, ServedPath
@@ -266,6 +267,7 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(faith, "_change", Mock())
     monkeypatch.setattr(status, "read", lambda: Report(0.0, "", good=True))
     monkeypatch.setattr(dns_daemon, "run", Mock())
+    monkeypatch.setattr(live_table, "print_once", Mock())
     monkeypatch.setattr(setup_command, "run", Mock(return_value=0))
     monkeypatch.setattr(control_client, "ask", lambda path, command, **words: defaultdict(str))
     monkeypatch.setattr(control_client, "gather", lambda path, command, **words: ())

@@ -52,6 +52,15 @@ def test_inetd_mode_does_without_what_is_for_processes_of_a_daemon() -> None:
     assert not [name for name in found if name.startswith(("faith.daemon", "faith.kernel.process"))]
 
 
+def test_what_draws_is_imported_by_nothing_but_top() -> None:
+    script = "import sys, faith.cli.faith; print(*{name.partition('.')[0] for name in sys.modules})"
+    found = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert "typer" in found.stdout.split()
+    assert not {"rich", "textual"} & {*found.stdout.split()}
+
+
 @pytest.mark.parametrize("module", [name for pattern in LIGHT for name in modules(pattern)])
 def test_imports_nothing_slow(module: str) -> None:
     python = [sys.executable, "-I", "-S", "-c", IMPORT, str(ROOT), module]

@@ -16,6 +16,11 @@ WHOLE = "tests/netns/ runs it in whole daemons: by itself there is nothing to se
 SERVED = "tests/dns/test_server.py asks it by the network"
 WITHOUT = {
     "faith/cli/demo/story.py": "tests/netns/test_demo.py runs it: it is the order of the others",
+    "faith/cli/top/dialogs.py": "tests/test_top_app.py presses their keys",
+    "faith/cli/top/reading.py": "tests/netns/test_top.py reads a daemon that ends and returns",
+    "faith/cli/top/row_list.py": "tests/test_top_app.py moves its cursor",
+    "faith/cli/top/top_command.py": "tests/netns/test_top.py runs it with and without a terminal",
+    "faith/cli/session_options.py": "it declares options; tests/test_session_commands.py uses them",
     "faith/cli/version_option.py": "tests/test_version.py uses it",
     "faith/cli/status_lines.py": "tests/test_cli_status.py reads its lines",
     "faith/cli/name_options.py": "it declares options; tests/test_cli_names.py uses them all",

@@ -86,6 +86,7 @@ def test_what_is_told_while_it_goes_on(session: Session) -> None:
         "client": "[2001:db8:6::2]:40000",
         "mapped": "[2001:db8:ffff::c000:250]:2023",
         "server": "192.0.2.80:23",
+        "source": "{}:{}".format(*session.server.sock.getsockname()),
         "seconds": 2.25,
         "sent": 10,
         "received": 20,

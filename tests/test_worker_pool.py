@@ -116,10 +116,10 @@ def obey(number: int, channel: ProcessChannel) -> None:
         if isinstance(order, Stop):
             return
         if isinstance(order, State):
-            channel.send(Killed(int(from_memory(received.descriptors[0])), True))
+            channel.send(Killed(int(from_memory(received.descriptors[0])), 1))
             channel.applied[order.topic] = order.generation
         elif isinstance(order, Kill):
-            channel.send(Killed(order.question, True))
+            channel.send(Killed(order.question, 1))
         if isinstance(order, State | Heartbeat):
             channel.send(Alive(channel.applied))
 
@@ -199,7 +199,7 @@ def test_last_words_are_heard(bridge: Bridge) -> None:
     def speak_and_die(number: int, channel: ProcessChannel) -> None:
         channel.send(Ready())
         wait(channel)
-        channel.send(Killed(1, True))
+        channel.send(Killed(1, 1))
 
     bridge.man(speak_and_die, 1)
     bridge.pool.retire()
@@ -299,7 +299,7 @@ def test_a_change_is_sent_and_the_whole_to_who_lags(bridge: Bridge) -> None:
                 seen += 1
                 if seen != 2:
                     channel.applied[received.message.topic] = received.message.generation
-                    channel.send(Killed(int(from_memory(received.descriptors[0])), True))
+                    channel.send(Killed(int(from_memory(received.descriptors[0])), 1))
             channel.send(Alive(channel.applied))
 
     bridge.man(forget_one, 1)
@@ -321,7 +321,7 @@ def test_the_first_state_that_is_lost_is_sent_again_whole(bridge: Bridge) -> Non
             if isinstance(received.message, State):
                 seen += 1
                 if seen == 2:
-                    channel.send(Killed(int(from_memory(received.descriptors[0])), True))
+                    channel.send(Killed(int(from_memory(received.descriptors[0])), 1))
                     channel.applied[received.message.topic] = received.message.generation
             channel.send(Alive(channel.applied))
 

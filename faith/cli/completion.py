@@ -21,7 +21,7 @@ def sessions(incomplete: str) -> Values:
     from faith.cli import sessions as table
 
     return _found(
-        lambda: ((one["id"], f"{one['client']} to {one['server']}") for one in table.read(None)),
+        lambda: ((one.id, f"{one.client} to {one.server}") for one in table.read(None)),
         incomplete,
     )
 

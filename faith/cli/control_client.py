@@ -41,7 +41,7 @@ def gather(path: Path | None, command: str, **words: Any) -> Iterator[tuple[Mess
 def _answers(
     path: Path | None, command: str, words: Message, patience: float = PATIENCE
 ) -> Iterator[tuple[Message, list[int]]]:
-    path = path or _only()
+    path = path or only()
     step = f"ask the faithd at {path}"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
@@ -59,7 +59,7 @@ def _answers(
         raise SetupError(step, error.strerror or str(error)) from error
 
 
-def _only() -> Path:
+def only() -> Path:
     """Return the control socket of the only faithd that has one.  Raises FaithError."""
     found = [faithd.control for faithd in discovery.running() if faithd.control]
     if not found:

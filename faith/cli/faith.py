@@ -24,10 +24,12 @@ from faith.cli import (
     prefixes,
     readiness,
     running,
+    session_commands,
     status,
     status_lines,
     status_watch,
 )
+from faith.cli.top import top_command
 from faith.cli.version_option import VersionOption  # noqa: TC001 - typer reads the annotations
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
@@ -310,8 +312,10 @@ def run_demo(
 
 
 names.join(app)
+session_commands.join(app)
 running.join(app)
 readiness.join(app)
+top_command.join(app)
 app.add_typer(maps.app, name="map")
 
 if __name__ == "__main__":

@@ -1,64 +1,14 @@
-"""Commands to a running faithd: ``faith sessions``, ``kill``, ``drain``, ``reload``, and others."""
+"""Commands to a running faithd: ``faith drain``, ``undrain`` and ``reload``."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
 
-from faith.cli import completion, control_client, file_watch, sessions
+from faith.cli import control_client, file_watch, session_options
 from faith.daemon.upgrade.trial import PATIENCE
-
-_Control = Annotated[
-    Path | None,
-    typer.Option(
-        "--control",
-        metavar="FILE",
-        help="The faithd's control socket, if several run here.",
-        autocompletion=completion.controls,
-    ),
-]
-
-
-def show_sessions(
-    client: Annotated[
-        str | None, typer.Option(metavar="NETWORK", help="Only sessions of these clients.")
-    ] = None,
-    sort: Annotated[
-        str,
-        typer.Option(
-            metavar="KEY",
-            help=f"By one of {', '.join(sessions.KEYS)}.",
-            autocompletion=completion.words(*sessions.KEYS),
-        ),
-    ] = "seconds",
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    at: _Control = None,
-) -> None:
-    """Show the sessions of a running faithd."""
-    found = sessions.read(at)
-    if client:
-        found = sessions.of_client(found, client)
-    found = sessions.order(found, sort)
-    print(json.dumps(found, indent=2) if as_json else "\n".join(sessions.lines(found)))
-
-
-def kill_session(
-    session: Annotated[
-        str,
-        typer.Argument(
-            metavar="SESSION",
-            help="Its id in faith sessions.",
-            autocompletion=completion.sessions,
-        ),
-    ],
-    at: _Control = None,
-) -> None:
-    """End a session, with resets to both sides."""
-    control_client.ask(at, "kill", session=session)
-    print(f"{session} has been reset")
 
 
 def drain(
@@ -73,7 +23,7 @@ def drain(
             help="Accept connections that long still, with /readyz at 503; else as configured.",
         ),
     ] = None,
-    at: _Control = None,
+    at: session_options.Control = None,
 ) -> None:
     """Make faithd accept no more connections, and stop when its sessions have ended."""
     answer = control_client.ask(at, "drain", forever=forever, lame_duck=lame_duck)
@@ -82,7 +32,7 @@ def drain(
     print(f"{until or 'no more connections are accepted'}; open sessions: {left}")
 
 
-def undrain(at: _Control = None) -> None:
+def undrain(at: session_options.Control = None) -> None:
     """Take back a drain: have faithd accept connections as before."""
     control_client.ask(at, "undrain")
     print("connections are accepted again")
@@ -93,7 +43,7 @@ def reload(
         Path | None,
         typer.Option(metavar="FILE", help="Do so whenever FILE has changed, until a signal."),
     ] = None,
-    at: _Control = None,
+    at: session_options.Control = None,
 ) -> None:
     """Have faithd read its configuration again: all of it is taken, or nothing."""
     if watch:
@@ -107,8 +57,6 @@ def reload(
 
 def join(app: typer.Typer) -> None:
     """Add these commands to *app*."""
-    app.command("sessions")(show_sessions)
-    app.command("kill")(kill_session)
     app.command("drain")(drain)
     app.command("undrain")(undrain)
     app.command("reload")(reload)

@@ -1,86 +1,156 @@
-"""The table of ``faith sessions``."""
+"""The sessions of a running faithd: read, chosen, sorted, shown as a table, and ended."""
 
 from __future__ import annotations
 
-import json
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
 
 from faith.cli import control_client
 from faith.errors import ConfigError, FaithError
+from faith.translation.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    Session = dict[str, Any]
+    Endpoint = tuple[str, int]
 
-KEYS = ("id", "client", "mapped", "server", "stage", "seconds", "sent", "received")
+
+class Session(Struct):
+    """A session, or a flow of the kernel path, at a moment.
+
+    *client*, *mapped*, *server* and *source*, which the server sees, are ``[address]:port``.
+    *seconds* is its age, *sent* counts octets from the client, *received* those from the server.
+    """
+
+    id: str
+    client: str
+    mapped: str
+    server: str | None
+    source: str | None
+    stage: str
+    seconds: float
+    sent: int
+    received: int
+
+
+class _Line(Struct):
+    """A session as its process writes it."""
+
+    serial: int
+    client: str
+    mapped: str
+    server: str | None
+    stage: str
+    seconds: float
+    sent: int
+    received: int
+    source: str | None = None
+
+
+KEYS = Session.__struct_fields__
 """The fields of a session, in the order of the columns; numbers are sorted in descending order."""
+NUMBERS = ("seconds", "sent", "received")
 _LONGEST = 200
 """Characters of a field."""
-_NUMBERS = ("seconds", "sent", "received")
+_decode = msgspec.json.Decoder(_Line).decode_lines
 
 
-def read(path: Path | None) -> list[Session]:
-    """Return every session of the faithd at *path*, the oldest first.  Raises FaithError."""
-    found = []
-    for message, lines in control_client.gather(path, "sessions"):
-        worker = message["worker"]
-        try:
-            found += [_session(worker, json.loads(line)) for line in lines.split("\n") if line]
-        except (LookupError, TypeError, ValueError, RecursionError):
-            raise FaithError(f"worker {worker} sends no valid list of its sessions") from None
+def read(path: Path | None, **wanted: Any) -> list[Session]:
+    """Return the sessions of the faithd at *path* that are *wanted*, the oldest first.
+
+    They are chosen by the keywords of `Selection`.  Raises FaithError.
+    """
+    found: list[Session] = []
+    collect(found, path, **wanted)
     return order(found, "seconds")
 
 
-def _session(worker: str | int, fields: Any) -> Session:
+def collect(found: list[Session], path: Path | None, **wanted: Any) -> None:
+    """Add to *found* what `read` returns, in any order.
+
+    Raises FaithError; what was read before that has been added.
+    """
+    selection = Selection(**wanted)
+    for message, lines in control_client.gather(path, "sessions", **wanted):
+        worker = message["worker"]
+        try:
+            some = [_session(worker, line) for line in _decode(lines)]
+        except (ValueError, RecursionError):
+            raise FaithError(f"worker {worker} sends no valid list of its sessions") from None
+        if wanted:  # a daemon that was not upgraded lists all of them
+            some = [one for one in some if _is_in(one, selection)]
+        found += some
+
+
+def kill(path: Path | None, **wanted: Any) -> int:
+    """End the sessions of the faithd at *path* that are *wanted*, and return how many that were.
+
+    They are chosen as those that `read` returns, or by *session*, an id.  Raises FaithError.
+    """
+    answer = control_client.ask(path, "kill", **wanted)
+    return int(answer.get("ended", 1))
+
+
+def _session(worker: str | int, line: _Line) -> Session:
     """Return a session of what *worker* has written, which is not trusted: it goes to a terminal.
 
-    Raises LookupError, TypeError or ValueError for what is none.
+    Raises ValueError for what is none.
     """
-    session: Session = {"id": f"{worker}-{fields['serial']:x}"}
-    for key in KEYS[1:]:
-        value = fields[key]
-        if key in _NUMBERS:
-            session[key] = value + 0  # or it is no number
-        else:
-            text = "" if value is None else str(value)
-            if len(text) > _LONGEST or not text.isprintable():
-                raise ValueError(key)
-            session[key] = value if value is None else text
+    session = Session(
+        f"{worker}-{line.serial:x}",
+        line.client,
+        line.mapped,
+        line.server,
+        line.source,
+        line.stage,
+        line.seconds,
+        line.sent,
+        line.received,
+    )
+    text = f"{line.client}{line.mapped}{line.server}{line.source}{line.stage}"
+    if len(text) > _LONGEST * 5 or not text.isprintable():
+        raise ValueError(text)
+    host_and_port(line.client)
     return session
 
 
-def of_client(sessions: Iterable[Session], network: str) -> list[Session]:
-    """Return the sessions of clients in *network*.  Raises ConfigError."""
+def host_and_port(endpoint: str) -> Endpoint:
+    """Return the host and the port of ``[address]:port``.  Raises ValueError."""
+    host, _, port = endpoint.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_in(session: Session, selection: Selection) -> bool:
+    """Return whether *session* is selected; one whose addresses make no sense is not."""
+    server, source = session.server, session.source
     try:
-        wanted = ip_network(network)
-    except ValueError as error:
-        raise ConfigError(f"{network}: {error}") from None
-    return [session for session in sessions if _is_in(session["client"], wanted)]
+        return selection.includes(
+            host_and_port(session.client),
+            host_and_port(server) if server else ("", 0),
+            lambda: host_and_port(source) if source else None,
+        )
+    except (OSError, ValueError):
+        return False
 
 
 def order(sessions: Iterable[Session], key: str) -> list[Session]:
     """Return *sessions* sorted by one of `KEYS`.  Raises ConfigError."""
     if key not in KEYS:
         raise ConfigError(f"{key!r} is not one of {', '.join(KEYS)}")
-    return sorted(sessions, key=lambda session: session[key], reverse=key in _NUMBERS)
+    if key in NUMBERS:
+        return sorted(sessions, key=lambda session: getattr(session, key), reverse=True)
+    return sorted(sessions, key=lambda session: getattr(session, key) or "")
 
 
 def lines(sessions: Iterable[Session]) -> Iterator[str]:
     """Return a table of *sessions*, each column as wide as its longest cell."""
-    rows = [KEYS, *(tuple(str(session[key]) for key in KEYS) for session in sessions)]
+    rows = [KEYS, *(tuple(str(getattr(session, key)) for key in KEYS) for session in sessions)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = zip(KEYS, row, widths, strict=True)
         yield "  ".join(
-            cell.rjust(width) if key in _NUMBERS else cell.ljust(width)
-            for key, cell, width in cells
+            cell.rjust(width) if key in NUMBERS else cell.ljust(width) for key, cell, width in cells
         ).rstrip()
-
-
-def _is_in(endpoint: str, network: IPv4Network | IPv6Network) -> bool:
-    """Return whether ``[address]:port``, with or without a zone, is in *network*."""
-    host = endpoint.rpartition(":")[0].strip("[]").partition("%")[0]
-    return ip_address(host) in network

@@ -29,7 +29,7 @@ from faith.translation.reasons import KILLED, PREFIX_GONE, STOPPED
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from faith.flow.flow_counters import FlowCounters
     from faith.flow.flow_settings import FlowSettings
@@ -231,14 +231,14 @@ class Brain:
             if slot.started and not slot.state & RECORDED:  # it may have ended meanwhile
                 yield FlowView(slot, now)
 
-    def kill(self, serial: int) -> bool:
-        """End the open flow with that *serial*, and return whether there was one."""
-        for number in self._maps.used() if self._ticker else ():
-            if self._maps.generation_of(number) == serial:
-                is_open = self._ends.is_open(number)
-                self._ends.end([number], KILLED)
-                return is_open
-        return False
+    def kill(self, serials: Iterable[int]) -> int:
+        """End the open flows with these *serials*, and return how many there were."""
+        wanted = set(serials)
+        used = self._maps.used() if self._ticker else ()
+        found = [number for number in used if self._maps.generation_of(number) in wanted]
+        is_open = [number for number in found if self._ends.is_open(number)]
+        self._ends.end(is_open, KILLED)
+        return len(is_open)
 
     # -- input -------------------------------------------------------------------------------
 

@@ -282,8 +282,8 @@ def test_a_kill_is_felt_at_both_ends(path: KernelPath) -> None:
     assert server.recv(1) == b"x"
     (view,) = running.views()
     assert view.sent == 1
-    assert running.call(lambda: running.brain.kill(view.serial))
-    assert not running.call(lambda: running.brain.kill(view.serial))
+    assert running.call(lambda: running.brain.kill([view.serial]))
+    assert not running.call(lambda: running.brain.kill([view.serial]))
     for sock in (client, server):
         with pytest.raises(ConnectionResetError):
             sock.recv(1)
@@ -507,7 +507,7 @@ def test_a_brain_that_waits_for_its_predecessor_touches_nothing(path: KernelPath
     client, server = path.connect(path.listener())
     (view,) = first.views()
     second = path.start(serves=False)
-    assert not second.call(lambda: second.brain.kill(view.serial))
+    assert not second.call(lambda: second.brain.kill([view.serial]))
     second.stop(how="end")
     assert second.reports.ended_ == []
     client.sendall(b"x")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.cli import control_client, sessions
+from faith.cli import sessions
 from faith.kernel.netlink import mapped_routes
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
@@ -318,11 +318,13 @@ class TestChanges:
         with connect(node) as session:
             assert answers(session)
             (one,) = sessions.read(faithd.control)
-            assert one["mapped"] == f"{MAPPED}:{PORT}"
-            assert one["server"] == f"[{HOST}]:{PORT}"
-            assert one["client"].startswith(f"{NODE}:")
-            assert sessions.of_client([one], f"{NODE}/32")
-            assert control_client.ask(faithd.control, "kill", session=one["id"])
+            assert one.mapped == f"{MAPPED}:{PORT}"
+            assert one.server == f"[{HOST}]:{PORT}"
+            assert one.client.startswith(f"{NODE}:")
+            assert str(one.source).startswith("[")
+            (chosen,) = sessions.read(faithd.control, client=f"{NODE}/32", server=HOST)
+            assert chosen.id == one.id
+            assert sessions.kill(faithd.control, session=one.id) == 1
             with pytest.raises(ConnectionResetError):
                 session.recv(1)
 

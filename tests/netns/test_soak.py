@@ -132,7 +132,7 @@ class Operator(Actor):
                 return [one for one in sessions.read(path) if _ports(one) == mine]
 
             wait_until(lambda: len(found()) == 1, 5, "the session to be listed")
-            control_client.ask(path, "kill", session=found()[0]["id"])
+            control_client.ask(path, "kill", session=found()[0].id)
             with pytest.raises(ConnectionResetError):
                 sock.recv(1)
         assert control_client.ask(path, "status")["pid"] == self._faithd.process.pid
@@ -162,7 +162,7 @@ class Operator(Actor):
 
 
 def _ports(session: sessions.Session) -> tuple[int, int]:
-    client, to = (int(session[key].rpartition(":")[2]) for key in ("client", "mapped"))
+    client, to = (sessions.host_and_port(one)[1] for one in (session.client, session.mapped))
     return client, to
 
 

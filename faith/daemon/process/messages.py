@@ -28,6 +28,24 @@ LONGEST_REASON = 2000
 Reason = Annotated[str, Meta(max_length=LONGEST_REASON)]
 
 
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Network = Annotated[str, Meta(max_length=64)]
+"""A network or an address as text."""
+
+
+class Wanted(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which sessions are meant: those that have all that is given, as `Selection` has it."""
+
+    client: Network | None = None
+    server: Network | None = None
+    source: Network | None = None
+    port: Port | None = None
+    client_port: Port | None = None
+
+
+ALL = Wanted()
+
+
 class Message(Struct, tag_field="kind", tag=str.lower, forbid_unknown_fields=True):
     """A message; its type is its "kind"."""
 
@@ -51,17 +69,22 @@ class State(Message):
     base: int = 0
 
 
-class Sessions(Message):
-    """A worker is to answer `SessionList`."""
+class Sessions(Message, omit_defaults=True):
+    """A worker is to answer `SessionList`, with the sessions that are *wanted*."""
 
     question: int
+    wanted: Wanted = ALL
 
 
-class Kill(Message):
-    """A worker is to end the session *serial* and answer `Killed`."""
+class Kill(Message, omit_defaults=True):
+    """A worker is to end the sessions that are *wanted*, and answer `Killed`.
+
+    With *serial* it is that one only, and only if it is *wanted*.
+    """
 
     question: int
-    serial: int
+    serial: int | None = None
+    wanted: Wanted = ALL
 
 
 class Sock(Message, tag="socket"):
@@ -185,10 +208,10 @@ class SessionList(Message, tag="sessions"):
 
 
 class Killed(Message):
-    """A worker answers `Kill`: whether the session was there."""
+    """A worker answers `Kill`: how many sessions it has *ended*."""
 
     question: Count
-    found: bool
+    ended: Count
 
 
 class WantReport(Message):

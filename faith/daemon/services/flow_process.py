@@ -10,6 +10,8 @@ from faith.daemon.process.channel import close_all
 from faith.daemon.process.messages import Drain, Give, Kept, Kill, Killed, SessionList, Sessions
 from faith.daemon.services.datagram_process import DatagramProcess
 from faith.daemon.services.session_dump import SessionDump
+from faith.daemon.services.session_kill import SessionKill
+from faith.daemon.services.session_queries import selected
 from faith.relay.tcp.record import endpoint
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.messages import Order
     from faith.flow.brain import Brain
     from faith.flow.flow_view import FlowView
+    from faith.translation.selection import Selection
 
 
 _LOOK = 0.25
@@ -70,7 +73,9 @@ class FlowProcess(DatagramProcess):
             super()._give(order, descriptors)
 
     def _list_flows(self, order: Sessions) -> None:
-        fields = map(_fields, self._server.sessions())
+        wanted = selected(order.wanted)
+        flows = self._server.sessions()
+        fields = (_fields(view) if _is_in(view, wanted) else None for view in flows)
         SessionDump(self._loop, fields, partial(self._tell_flows, order.question))
 
     def _tell_flows(self, question: int, file: int) -> None:
@@ -78,9 +83,23 @@ class FlowProcess(DatagramProcess):
             self._channel.send(SessionList(question), [file])
 
     def _kill_flow(self, order: Kill) -> None:
-        found = self._server.kill(order.serial)
+        wanted = selected(order.wanted)
+        found = (
+            view.serial
+            for view in self._server.sessions()
+            if order.serial in (None, view.serial) and _is_in(view, wanted)
+        )
+        SessionKill(
+            self._loop, found, self._server.kill, partial(self._tell_killed, order.question)
+        )
+
+    def _tell_killed(self, question: int, ended: int) -> None:
         with suppress(OSError):
-            self._channel.send(Killed(order.question, found))
+            self._channel.send(Killed(question, ended))
+
+
+def _is_in(view: FlowView, wanted: Selection) -> bool:
+    return wanted.includes(view.client, view.server, lambda: view.source)
 
 
 def _fields(view: FlowView) -> dict[str, Any]:
@@ -90,6 +109,7 @@ def _fields(view: FlowView) -> dict[str, Any]:
         "client": endpoint(view.client),
         "mapped": endpoint(view.mapped),
         "server": endpoint(view.server),
+        "source": endpoint(view.source),
         "seconds": round(view.age, 3),
         "sent": view.sent,
         "received": view.received,

@@ -1,4 +1,4 @@
-"""The sessions of all processes that have some, told one by one, and ended one by one."""
+"""The sessions of all processes that have some: listed, and ended, all that are wanted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from faith.daemon.process.channel import check_file
-from faith.daemon.process.messages import Kill, Killed, SessionList, Sessions
+from faith.daemon.process.messages import ALL, Kill, Killed, SessionList, Sessions, Wanted
+from faith.errors import ConfigError
+from faith.translation.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +31,9 @@ PATIENCE = 5.0
 class _Question:
     request: Request
     asked: dict[int, str]
-    """The names of the processes that have not answered yet, by number."""
+    """The names of the processes that have not answered yet, by their process numbers."""
+    ended: int = 0
+    """The sessions that have been ended."""
 
 
 class SessionQueries:
@@ -51,8 +57,12 @@ class SessionQueries:
         self._pools.append((letter, workers))
 
     def tell(self, request: Request) -> None:
-        """Answer *request* by a file of sessions for each worker, JSON lines, as they come."""
-        self._ask(request, self._workers(), Sessions)
+        """Answer *request* by a file of sessions for each worker, JSON lines, as they come.
+
+        Its words may say which, as the fields of `Wanted`.
+        """
+        if (wanted := _wanted(request)) is not None:
+            self._ask(request, self._workers(), lambda number: Sessions(number, wanted))
 
     def _workers(self) -> dict[str, Worker]:
         return {
@@ -62,15 +72,29 @@ class SessionQueries:
         }
 
     def kill(self, request: Request) -> None:
-        """End the session that *request* names, with resets to both sides."""
-        name, _, serial = str(request.words.get("session")).partition("-")
+        """End the session that *request* names, or all that it wants, with resets to both sides.
+
+        A session that is named is ended only if it is wanted too: another one may have got its name
+        from a new worker.
+        """
+        if (wanted := _wanted(request)) is None:
+            return
+        if "session" in request.words:
+            self._kill_one(request, wanted)
+        elif wanted == ALL:
+            request.fail("say which sessions: by their name, client, server, source or port")
+        else:
+            self._ask(request, self._workers(), lambda number: Kill(number, None, wanted))
+
+    def _kill_one(self, request: Request, wanted: Wanted) -> None:
+        name, _, serial = str(request.words["session"]).partition("-")
         try:
-            wanted = int(serial, 16)
+            which = int(serial, 16)
         except ValueError:
             request.fail("a session is called WORKER-SERIAL, such as 2-1f3")
             return
         workers = {one: worker for one, worker in self._workers().items() if one == name}
-        self._ask(request, workers, lambda number: Kill(number, wanted))
+        self._ask(request, workers, lambda number: Kill(number, which, wanted))
 
     def gone(self, worker: Worker) -> None:
         """*worker* has ended: it answers nothing any more."""
@@ -89,8 +113,8 @@ class SessionQueries:
 
     def _receive_killed(self, worker: Worker, message: Killed, descriptors: list[int]) -> None:
         question = self._asked(message.question, worker)
-        if question and message.found and question.request.words["command"] == "kill":
-            question.request.answer(killed=question.request.words["session"])
+        if question:
+            question.ended += message.ended
         self._answered(message.question, worker)
 
     def _asked(self, number: int, worker: Worker) -> _Question | None:
@@ -121,8 +145,42 @@ class SessionQueries:
         question = self._questions.pop(number, None)
         if question is None:
             return
-        if question.request.words["command"] == "kill":
-            question.request.fail("there is no such session")  # unless it was answered
+        request = question.request
+        if request.words["command"] == "kill":
+            _answer_kill(request, question)
         elif question.asked:
-            question.request.fail(f"{len(question.asked)} workers do not answer")
-        question.request.end()
+            request.fail(f"the list lacks the sessions of {_silent(question)}")
+        request.end()
+
+
+def selected(wanted: Wanted) -> Selection:
+    """Return the selection that *wanted* means.  Raises ConfigError."""
+    return Selection(**msgspec.to_builtins(wanted))
+
+
+def _wanted(request: Request) -> Wanted | None:
+    """Return which sessions *request* wants; None if it makes no sense, which it is answered."""
+    words = {name: request.words.get(name) for name in Wanted.__struct_fields__}
+    try:
+        wanted = msgspec.convert(words, Wanted)
+        selected(wanted)
+    except (msgspec.ValidationError, ConfigError) as error:
+        request.fail(error)
+        return None
+    return wanted
+
+
+def _silent(question: _Question) -> str:
+    """Return who has not answered, as ``worker 1, 2, which does not answer``."""
+    return f"worker {', '.join(sorted(question.asked.values()))}, which does not answer"
+
+
+def _answer_kill(request: Request, question: _Question) -> None:
+    if question.asked:
+        request.fail(f"{question.ended} sessions were ended, but not those of {_silent(question)}")
+    elif "session" not in request.words:
+        request.answer(ended=question.ended)
+    elif question.ended:
+        request.answer(killed=request.words["session"], ended=question.ended)
+    else:
+        request.fail("there is no such session")

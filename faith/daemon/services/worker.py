@@ -49,6 +49,8 @@ from faith.daemon.services.map_removal import (
     PrefixRemoval,
 )
 from faith.daemon.services.session_dump import SessionDump
+from faith.daemon.services.session_kill import SessionKill
+from faith.daemon.services.session_queries import selected
 from faith.kernel.shared.leases import GRACE
 from faith.kernel.sockets.tcp_sockets import cookie, reset
 from faith.relay.alg.ftp_data import Supervised
@@ -75,8 +77,10 @@ if TYPE_CHECKING:
     from faith.relay.tcp.admission import Admission
     from faith.relay.tcp.relay_counters import Counters
     from faith.relay.tcp.relay_settings import Settings
+    from faith.relay.tcp.session import Session
     from faith.translation.destination import LeaseLookup
     from faith.translation.ports import Ports
+    from faith.translation.selection import Selection
 
 log = logging.getLogger("faith.worker")
 
@@ -284,9 +288,11 @@ class RelayProcess:
         self._requests.answered()
 
     def _list_sessions(self, order: Sessions) -> None:
-        relay, now = self._relay, self._loop.time
+        relay, now, wanted = self._relay, self._loop.time, selected(order.wanted)
         fields = (
-            None if one.end else {**one.fields(now()), "stage": relay.stage(one)}
+            {**one.fields(now()), "stage": relay.stage(one)}
+            if one.end is None and _is_in(one, wanted)
+            else None
             for one in relay.sessions()
         )
         SessionDump(self._loop, fields, partial(self._tell_sessions, order.question))
@@ -296,11 +302,26 @@ class RelayProcess:
             self._channel.send(SessionList(question), [file])
 
     def _kill_session(self, order: Kill) -> None:
-        found = [one for one in self._relay.sessions() if one.serial == order.serial]
+        wanted = selected(order.wanted)
+        found = (
+            one
+            for one in self._relay.sessions()
+            if order.serial in (None, one.serial) and _is_in(one, wanted)
+        )
+        SessionKill(self._loop, found, self._kill_some, partial(self._tell_killed, order.question))
+
+    def _kill_some(self, sessions: list[Session]) -> int:
+        """End those of *sessions* that are still here, and return how many that were."""
+        here = set(self._relay.sessions())  # others have ended, or were handed over
+        found = [one for one in sessions if one in here and one.end is None]
         for session in found:
-            self._relay.kill(session)
+            if session.end is None:  # it may have ended with one before it
+                self._relay.kill(session)
+        return len(found)
+
+    def _tell_killed(self, question: int, ended: int) -> None:
         with suppress(OSError):
-            self._channel.send(Killed(order.question, bool(found)))
+            self._channel.send(Killed(question, ended))
 
     # -- from one program to the next --------------------------------------------------------
 
@@ -385,6 +406,11 @@ class RelayProcess:
         except OSError as error:
             log.error("a connection to the gateway itself failed: %s", error.strerror)
             reset(connection)
+
+
+def _is_in(session: Session, wanted: Selection) -> bool:
+    client = session.client_host, session.client_port
+    return wanted.includes(client, (session.route.server, session.port), session.source)
 
 
 def _report(loop: AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from faith.relay.tcp.admission import Seat
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.pipes import Pipe
+    from faith.relay.tcp.record import Endpoint
     from faith.relay.tcp.routing import Route
 
 
@@ -170,13 +171,23 @@ class Session:
         """Bytes delivered to the server and to the client."""
         return self.client.moved, self.server.moved
 
-    def fields(self, now: float) -> dict[str, str | int | float]:
-        """Return the fields listed for an open session; like a record's, without a system call."""
+    def source(self) -> Endpoint | None:
+        """Return the endpoint that the server sees; None once its socket is closed."""
+        try:
+            host, port = self.server.sock.getsockname()[:2]
+        except OSError:
+            return None
+        return host, port
+
+    def fields(self, now: float) -> dict[str, str | int | float | None]:
+        """Return the fields listed for an open session, with the names of a record's."""
+        source = self.source()
         return {
             "serial": self.serial,
             "client": endpoint((self.client_host, self.client_port)),
             "mapped": endpoint((self.route.mapped, self.mapped_port)),
             "server": endpoint((self.route.server, self.port)),
+            "source": None if source is None else endpoint(source),
             "seconds": round(now - self.started, 3),
             "sent": self.client.moved,
             "received": self.server.moved,
