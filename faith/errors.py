@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+MOST = 100
+"""Mistakes that are shown at a time."""
+
+
 class FaithError(Exception):
     """The root of every error this package raises on purpose."""
 
@@ -30,17 +34,27 @@ class ConfigError(FaithError):
         return (self,)
 
 
+def lines_of(error: object) -> list[str]:
+    """Return *error* in lines: one for each mistake, `MOST` at most, and how many more."""
+    if not isinstance(error, ConfigError):
+        return [str(error)]
+    shown = list(map(str, error.errors[:MOST]))
+    more = len(error.errors) - MOST
+    return [*shown, f"and {more} more"] if more > 0 else shown
+
+
 class ConfigErrors(ConfigError):
     """Several mistakes of the operator, of which *message*, *file* and *line* are the first's.
 
-    ``str()`` has a line for each.
+    ``str()`` is one line, for a log: the first mistake, and how many more there are.
     """
 
     def __init__(self, errors: Iterable[ConfigError]) -> None:
         self._errors = tuple(errors)
         first = self._errors[0]
         super().__init__(first.message, first.file, first.line)
-        self.args = ("\n".join(map(str, self._errors)),)
+        more = len(self._errors) - 1
+        self.args = (f"{first}; {more} more mistake{'s' * (more > 1)}: faith check shows all",)
 
     @property
     def errors(self) -> tuple[ConfigError, ...]:
@@ -52,6 +66,14 @@ def raise_all(errors: Sequence[ConfigError]) -> None:
     """Raise *errors*, as ConfigErrors if there are several; return if there is none."""
     if errors:
         raise errors[0] if len(errors) == 1 else ConfigErrors(errors)
+
+
+def meant(word: str, words: Iterable[str]) -> str:
+    """Return "; is X meant?" for the one of *words* that is most like *word*, or ""."""
+    import difflib  # rare, and inetd mode has no time
+
+    near = difflib.get_close_matches(word, [*words], 1)
+    return f"; is {near[0]} meant?" if near else ""
 
 
 class SetupError(FaithError):

@@ -186,5 +186,4 @@ def test_all_lines_that_are_wrong_are_told() -> None:
     with pytest.raises(ConfigError) as told:
         Access.parse("::/0 alow 1.1.1.1\n::/0 permit 1.1.1.1\n::/0 permit “1.1.1.1”", "rules")
     assert [(error.file, error.line) for error in told.value.errors] == [("rules", 1), ("rules", 3)]
-    assert str(told.value).count("\n") == 1
-    assert "typographic quotation mark" in str(told.value)
+    assert "typographic quotation mark" in str(told.value.errors[1])

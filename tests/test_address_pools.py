@@ -92,8 +92,8 @@ ONE_CLIENT = "[[source]]\nclients = ['1::1']\none_to_one = true"
         ),
         ("addresses = ['198.51.100.1']\nclients = ['::/0',\n'::1/64']", 6, "did you mean ::/64"),
         ("addresses = ['198.51.100.1']\nclient_length = 0", 5, "0 is not a number from 1 to 128"),
-        ("addresses = ['198.51.100.1']\nclients = ['::1']\nclient_length = 64", 3, "less than a"),
-        ("addresses = ['198.51.100.1']\none_to_one = true", 3, r"2\^128 clients of 128 bits"),
+        ("addresses = ['198.51.100.1']\nclients = ['::1']\nclient_length = 64", 6, "less than a"),
+        ("addresses = ['198.51.100.1']\none_to_one = true", 5, r"2\^128 clients of 128 bits"),
         (
             "addresses = ['198.51.100.1']\nclients = ['1::/16', '1::/16']",
             5,

@@ -152,7 +152,10 @@ def test_what_this_host_would_refuse_is_shown(
     status, lines = checked(text)
     assert status == 1
     assert [line for line in lines if line.startswith("refused")] == [
-        "refused  local server /nowhere/telnetd: no such file",
+        (
+            "refused  local server /nowhere/telnetd: no such file (install it, or name another"
+            " program)"
+        ),
         f"refused  reserve 2001:db8::/96: {why}",
     ]
     status, lines = checked(text, "--elsewhere")

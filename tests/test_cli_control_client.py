@@ -156,3 +156,21 @@ def test_an_error_among_many_answers_is_raised(daemon: Answering) -> None:
     assert next(parts) == ({"part": 1}, "")
     with pytest.raises(FaithError, match="a worker has died"):
         next(parts)
+
+
+def test_what_keeps_it_from_asking_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"No such file or directory \(no daemon listens there;"):
+        control_client.ask(tmp_path / "none", "status")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+        sock.bind(str(tmp_path / "dead"))
+    with pytest.raises(SetupError, match=r"Connection refused .*faith status shows those that run"):
+        control_client.ask(tmp_path / "dead", "status")
+    assert control_client._hint(PermissionError()) == "it answers root and its own user"
+    assert control_client._hint(OSError()) == ""
+
+
+def test_a_daemon_that_may_not_be_asked_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "running", list)
+    monkeypatch.setattr(discovery, "hidden", lambda: 1)
+    with pytest.raises(FaithError, match="answers root and its own user only"):
+        control_client.ask(None, "status")

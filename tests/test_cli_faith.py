@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,7 +121,24 @@ def test_an_error_of_the_system_is_one_line(
 
     monkeypatch.setattr(status, "read", fail)
     assert main(["status"]) == 1
-    assert capsys.readouterr().err == "faith: [Errno 13] Permission denied\n"
+    assert capsys.readouterr().err == "faith: Permission denied\n"
+
+
+def test_an_error_of_the_system_names_the_file(
+    capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "read", lambda: os.stat("/proc/none"))
+    assert main(["status"]) == 1
+    assert capsys.readouterr().err == "faith: /proc/none: No such file or directory\n"
+
+
+def test_ctrl_c_ends_it_without_a_word(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> Report:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "read", interrupt)
+    assert main(["status"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_no_output_is_too_special_for_a_plain_terminal() -> None:

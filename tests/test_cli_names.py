@@ -146,4 +146,4 @@ def test_all_daemons_are_told_unless_it_is_said_which(capsys: pytest.CaptureFixt
 
 def test_a_daemon_that_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert faith.main(["ra", "--for", "quagga"]) == 2
-    assert "quagga: one of radvd, networkd, bird goes there" in capsys.readouterr().err
+    assert "--for quagga: not one of radvd, networkd, bird" in capsys.readouterr().err

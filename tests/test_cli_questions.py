@@ -16,6 +16,7 @@ from faith.cli.setup.template import render
 from faith.daemon.config import config
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
+from faith.kernel.process.capabilities import default_user
 from faith.translation.prefix import RFC6052, Prefix
 from tests.setup_host import HOST, addresses, be_the_kernel
 
@@ -61,6 +62,8 @@ def test_it_proposes_what_it_sees() -> None:
         "pool": "none",
         "listen": "[2001:db8:6::1]:53, [fd00:6::1]:53, [fd00:6::5]:53",
         "forward": "2001:db8:1::53, 192.0.2.53",
+        "metrics": "[::1]:9064",
+        "user": default_user(),
     }
 
 
@@ -121,6 +124,8 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "listen": ("[::]:53",),
     "forward": ("tls://192.0.2.53#ns.example.net, 2001:db8::53",),
     "server": ("192.0.2.53", "none"),
+    "metrics": ("none", "192.0.2.1:9064"),
+    "user": ("root",),
 }
 
 
@@ -139,7 +144,7 @@ def answered(given: dict[str, str]) -> Answers:
 
 def test_whatever_is_answered_makes_a_good_file() -> None:
     texts = set()
-    for given in itertools.islice(combinations(), 0, None, 11):
+    for given in itertools.islice(combinations(), 0, None, 41):
         text = render(answered(given))
         if text not in texts:
             texts.add(text)
@@ -188,6 +193,7 @@ def test_the_answers_are_in_the_file() -> None:
     assert settings.udp.idle == 120
     assert settings.dns
     assert len(settings.dns.pool) == 2
+    assert (settings.metrics, settings.user) == (("192.0.2.1", 9064), "root")
     assert list(map(str, settings.dns.forward)) == [
         "tls://192.0.2.53:853#ns.example.net",
         "[2001:db8::53]:53",
@@ -243,3 +249,8 @@ def test_a_prefix_that_cannot_be_reserved_is_told(monkeypatch: pytest.MonkeyPatc
         BY_NAME["prefix"].accept(HOST, {}, "64:ff9b::/96")
     host = replace(HOST, reserved=(Prefix.parse("64:ff9b::/96"),))
     assert BY_NAME["prefix"].accept(host, {}, "64:ff9b::/96")
+
+
+def test_an_answer_that_is_no_text_is_asked_for_again() -> None:
+    with pytest.raises(ConfigError, match="no text in UTF-8"):
+        BY_NAME["user"].accept(HOST, {}, "r\udcff")

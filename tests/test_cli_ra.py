@@ -74,4 +74,6 @@ def test_all_daemons_are_told_unless_one_is_named(capsys: pytest.CaptureFixture[
     assert faith.main(["ra", "-p", str(ONE)]) == 0
     assert capsys.readouterr().out.count("# ") == len(DAEMONS)
     assert faith.main(["ra", "-p", str(ONE), "--for", "rtadvd"]) == 2
-    assert "rtadvd: one of radvd, networkd, bird goes there" in capsys.readouterr().err
+    assert (
+        "--for rtadvd: not one of radvd, networkd, bird; is radvd meant?" in capsys.readouterr().err
+    )

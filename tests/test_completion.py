@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import faith
-from faith.cli import completion, serve
+from faith.cli import completion, maps, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,6 +111,7 @@ def terminal(
     terminal.close()
 
 
+@pytest.mark.timeout(240)  # each line starts the command, on a machine that may be busy
 def test_a_line_is_completed(terminal: Terminal) -> None:
     for line, wanted in CASES.items():
         terminal.completed(line, wanted)
@@ -177,7 +178,7 @@ def test_without_a_daemon_nothing_is_completed_and_nothing_said(
     monkeypatch.setattr("faith.daemon.host.discovery.DIRECTORY", tmp_path)
     for complete in (
         completion.sessions,
-        completion.maps,
+        maps.complete,
         completion.pids,
         completion.controls,
     ):

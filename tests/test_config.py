@@ -244,6 +244,11 @@ def test_what_is_not_given_is_the_default() -> None:
     assert (settings.workers, settings.log) == (len(os.sched_getaffinity(0)), "text")
 
 
+def test_a_misspelt_user_gets_a_guess() -> None:
+    with pytest.raises(ConfigError, match="there is no user 'rooot' on this system; is root meant"):
+        read(f"user = 'rooot'\n{SERVICE}")
+
+
 @pytest.mark.parametrize("written", ["false", '"none"'])
 def test_the_control_socket_can_be_turned_off(written: str) -> None:
     settings = read(f"control = {written}\n{SERVICE}")

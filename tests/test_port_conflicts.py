@@ -36,6 +36,7 @@ def test_who_serves_a_port_already_is_told() -> None:
         refuse_taken_ports(settings((80, 80), (8005, 8020)), but_of=())
     assert str(error.value) == (
         "serve web: port 8005-8010 is served by faithd 8000-8010 (pid 42) already"
+        " (stop that one, or leave the port out)"
     )
 
 

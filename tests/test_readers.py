@@ -69,3 +69,22 @@ def test_an_element_of_a_list_is_told_by_its_place() -> None:
     with pytest.raises(ConfigError, match="0 is not a number from 1 to 9") as error:
         readers.several(readers.whole(1, 9))([1, 0, 0])
     assert error.value.line == 2
+
+
+def test_no_path_is_none() -> None:
+    assert readers.path_or_none("none") is None
+    assert readers.path_or_none(False) is None
+    assert str(readers.path_or_none("/x")) == "/x"
+
+
+def test_a_user_is_of_this_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert readers.user("root") == "root"
+    with pytest.raises(ConfigError, match=r"there is no user 'rooot' .*; is root meant\?"):
+        readers.user("rooot")
+
+    def fail(file: str) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(readers, "read_leniently", fail)
+    with pytest.raises(ConfigError, match=r"there is no user 'rooot' on this system$"):
+        readers.user("rooot")

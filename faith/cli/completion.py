@@ -20,18 +20,9 @@ def sessions(incomplete: str) -> Values:
     """Complete the id of a session of the only daemon here, explained by its two ends."""
     from faith.cli import sessions as table
 
-    return _found(
+    return found(
         lambda: ((one.id, f"{one.client} to {one.server}") for one in table.read(None)),
         incomplete,
-    )
-
-
-def maps(incomplete: str) -> Values:
-    """Complete the IPv4 network of a static map, explained by its IPv6 network."""
-    from faith.cli import maps as table
-
-    return _found(
-        lambda: ((one["v4"], one["v6"]) for one in map(table.fields, table.read(None))), incomplete
     )
 
 
@@ -39,14 +30,14 @@ def pids(incomplete: str) -> Values:
     """Complete the process number of a daemon, explained by its service."""
     from faith.daemon.host import discovery
 
-    return _found(lambda: ((str(one.pid), one.service) for one in discovery.running()), incomplete)
+    return found(lambda: ((str(one.pid), one.service) for one in discovery.running()), incomplete)
 
 
 def controls(incomplete: str) -> Values:
     """Complete the control socket of a daemon, explained by its service; else any file."""
     from faith.daemon.host import discovery
 
-    return _found(
+    return found(
         lambda: ((one.control, one.service) for one in discovery.running() if one.control),
         incomplete,
     )
@@ -54,10 +45,12 @@ def controls(incomplete: str) -> Values:
 
 def words(*of: str) -> Callable[[str], Values]:
     """Return a function that completes one of some words."""
-    return lambda incomplete: _found(lambda: ((word, "") for word in of), incomplete)
+    return lambda incomplete: found(lambda: ((word, "") for word in of), incomplete)
 
 
-def _found(read: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Values:
+def found(read: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Values:
+    """Return what *read* returns of values that begin with *incomplete*, each with its explanation;
+    nothing where it raises FaithError or OSError."""
     try:
         return [(value, about) for value, about in read() if value.startswith(incomplete)]
     except (FaithError, OSError):

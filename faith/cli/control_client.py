@@ -54,14 +54,25 @@ def _answers(
                     raise FaithError(received[0]["error"])
                 yield received[:2]
     except TimeoutError as error:
-        raise SetupError(step, f"no answer within {patience:g} s") from error
+        hint = "it is busy or hangs: faith status shows which"
+        raise SetupError(step, f"no answer within {patience:g} s", hint) from error
     except OSError as error:
-        raise SetupError(step, error.strerror or str(error)) from error
+        raise SetupError(step, error.strerror or str(error), _hint(error)) from error
+
+
+def _hint(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "it answers root and its own user"
+    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        return "no daemon listens there; faith status shows those that run"
+    return ""
 
 
 def only() -> Path:
     """Return the control socket of the only faithd that has one.  Raises FaithError."""
     found = [faithd.control for faithd in discovery.running() if faithd.control]
+    if not found and discovery.hidden():
+        raise FaithError("a faithd runs that answers root and its own user only: be one of them")
     if not found:
         raise FaithError("no faithd with a control socket is running (faithd --config has one)")
     if len(found) > 1:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
+from errno import ENOSPC
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,8 +31,9 @@ from faith.cli import (
 )
 from faith.cli.top import top_command
 from faith.cli.version_option import VersionOption  # noqa: TC001 - typer reads the annotations
-from faith.errors import ConfigError, FaithError
+from faith.errors import ConfigError, FaithError, lines_of
 from faith.kernel.netlink import routes
+from faith.kernel.sockets import service_names
 from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix
 
@@ -61,6 +62,8 @@ _UsageError: Any = typer.BadParameter.__base__
 """The error of every command that makes no sense: before typer 0.26, click's."""
 CONFIGURATION = Path("/etc/faith.toml")
 """The file that the systemd unit reads."""
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
 _Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
@@ -84,12 +87,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # head(1) has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
     except OSError as error:
-        return _failed(error)
+        where = error.filename or ("standard output" if error.errno == ENOSPC else "")
+        return _failed(": ".join(filter(None, (where, error.strerror or str(error)))))
 
 
 def _failed(why: object, code: int = 1) -> int:
-    for line in str(why).split("\n"):
+    for line in lines_of(why):
         print(f"faith: {line}", file=sys.stderr)
     return code
 
@@ -149,7 +155,7 @@ def _prefixes(texts: list[str] | None, layout: str | None = None) -> list[Prefix
 
 
 def _ports(text: str) -> Ports:
-    return Ports([]) if text == "none" else Ports.parse(text, socket.getservbyname)
+    return Ports([]) if text == "none" else service_names.ports(text)
 
 
 def _change(change: prefixes.Change, *, show: bool) -> None:

@@ -24,6 +24,14 @@ COLUMNS = ("v4", "v6", "protocols", "ports", "to_port", "direction", "file")
 
 app = typer.Typer(help="Show and change the static maps of a running faithd.")
 
+
+def complete(incomplete: str) -> completion.Values:
+    """Complete the IPv4 network of a map, explained by its IPv6 network."""
+    return completion.found(
+        lambda: ((one["v4"], one["v6"]) for one in map(fields, read(None))), incomplete
+    )
+
+
 _V4 = Annotated[str, typer.Argument(metavar="IPV4", help="The address or network.")]
 _V6 = Annotated[str, typer.Argument(metavar="IPV6", help="The IPv6 address or network.")]
 _Ports = Annotated[
@@ -84,9 +92,7 @@ def add(
 def delete(
     v4: Annotated[
         str,
-        typer.Argument(
-            metavar="IPV4", help="The address or network.", autocompletion=completion.maps
-        ),
+        typer.Argument(metavar="IPV4", help="The address or network.", autocompletion=complete),
     ],
     v6: Annotated[str, typer.Argument(metavar="IPV6", help="The IPv6 address or network.")] = "",
     ports: _Ports = None,

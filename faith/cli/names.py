@@ -10,7 +10,7 @@ from faith.cli import completion, ra
 from faith.cli import name_options as options
 from faith.cli.name_options import Texts  # noqa: TC001 - typer reads the annotations
 from faith.cli.version_option import VersionOption  # noqa: TC001
-from faith.errors import ConfigError, FaithError
+from faith.errors import ConfigError, FaithError, meant
 from faith.kernel.netlink import routes
 from faith.translation import pref64
 from faith.translation.prefix import Prefix
@@ -124,7 +124,8 @@ def show_advertisements(
     under = _prefixes(prefix, layout)
     for name in daemon or ():
         if name not in ra.DAEMONS:
-            raise ConfigError(f"{name}: one of {', '.join(ra.DAEMONS)} goes there")
+            near = meant(name, ra.DAEMONS)
+            raise ConfigError(f"--for {name}: not one of {', '.join(ra.DAEMONS)}{near}")
     seconds = pref64.default_lifetime(interval) if lifetime is None else lifetime
     print(ra.snippets(under, seconds, daemon or list(ra.DAEMONS)), end="")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import socket
 import sys
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faith.cli.arguments import Parser
 from faith.daemon.config import config, kernel_path_table, tried_files
 from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.settings import ALGS, PATHS, RELAY, KernelPath, Service, Settings
@@ -25,12 +25,12 @@ from faith.daemon.process.role import supervise
 from faith.daemon.supervisor import Supervisor
 from faith.daemon.upgrade.inherited_state import InheritedState
 from faith.dns import endpoint
-from faith.errors import ConfigError, FaithError
+from faith.errors import ConfigError, FaithError, lines_of, meant
 from faith.kernel.process.capabilities import default_user
+from faith.kernel.sockets import service_names
 from faith.kernel.steering import METHODS
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
-from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, Prefix
 from faith.translation.proxy import V1, V2, VERSIONS
 from faith.version import VERSION
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     except FaithError as error:
         if options.config is None and isinstance(error, ConfigError):
             parser.error(str(error))
-        for line in str(error).split("\n"):
+        for line in lines_of(error):
             print(f"faithd: {line}", file=sys.stderr)
         return 1
     foreground = options.foreground or is_supervised()
@@ -137,7 +137,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise ConfigError("SERVICE is missing, or --config FILE")
     service = Service(
         name=options.service,
-        ports=Ports.parse(options.service, socket.getservbyname),
+        ports=service_names.ports(options.service),
         alg=options.alg,
         local_server=_local_server(options.server),
         proxy=options.proxy,
@@ -190,7 +190,7 @@ def _limits(words: list[str]) -> Limits:
         name, _, number = word.partition("=")
         kind = _LIMITS.get(name)
         if kind is None:
-            raise ConfigError(f"--limit {word}: there is no such limit; see --help")
+            raise ConfigError(f"--limit {word}: there is no such limit{meant(name, _LIMITS)}")
         try:
             chosen[name] = kind(number)
         except ValueError:
@@ -207,7 +207,7 @@ def _local_server(words: list[str]) -> LocalServer | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "faithd",
         usage=USAGE,
         description="Relay TCP connections from IPv6 clients to IPv4 servers.",

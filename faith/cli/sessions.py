@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from faith.cli import control_client
-from faith.errors import ConfigError, FaithError
+from faith.errors import ConfigError, FaithError, meant
 from faith.translation.selection import Selection
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _is_in(session: Session, selection: Selection) -> bool:
 def order(sessions: Iterable[Session], key: str) -> list[Session]:
     """Return *sessions* sorted by one of `KEYS`.  Raises ConfigError."""
     if key not in KEYS:
-        raise ConfigError(f"{key!r} is not one of {', '.join(KEYS)}")
+        raise ConfigError(f"{key!r} is not one of {', '.join(KEYS)}{meant(key, KEYS)}")
     if key in NUMBERS:
         return sorted(sessions, key=lambda session: getattr(session, key), reverse=True)
     return sorted(sessions, key=lambda session: getattr(session, key) or "")

@@ -30,7 +30,7 @@ def upgrade(pids: Collection[int] = (), *, if_running: bool = False) -> Iterator
     """
     found = {faithd.pid: faithd for faithd in discovery.running()}
     if unknown := sorted({*pids} - found.keys()):
-        raise FaithError(f"process {unknown[0]} is not a faithd")
+        raise FaithError(f"process {unknown[0]} is not a faithd; faith status shows those that run")
     if not found and not if_running:
         raise FaithError("no faithd is running here")
     for pid in pids or sorted(found):

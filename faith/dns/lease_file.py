@@ -173,7 +173,8 @@ def _opened(path: Path) -> int:
                 return file
         except BlockingIOError:
             os.close(file)
-            raise SetupError(f"open {path}", "another process lends by it") from None
+            hint = "stop that, or choose another pool_file"
+            raise SetupError(f"open {path}", "another process lends by it", hint) from None
         except BaseException:
             os.close(file)
             raise

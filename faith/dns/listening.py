@@ -70,7 +70,11 @@ def _refused(endpoint: Endpoint, kind: int, error: OSError) -> SetupError:
         return PermissionNeeded(step, "CAP_NET_BIND_SERVICE")
     if error.errno == errno.EADDRINUSE:
         who = holder(endpoint.port, endpoint.host, kind)
-        return SetupError(step, f"the port is taken by {who or 'another socket'}")
+        return SetupError(
+            step,
+            f"the port is taken by {who or 'another socket'}",
+            "stop that, or listen on other addresses",
+        )
     return SetupError(step, error.strerror or str(error))
 
 

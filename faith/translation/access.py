@@ -7,7 +7,7 @@ denies, and an empty list of rules permits everything.
 
 from __future__ import annotations
 
-from faith.errors import ConfigError, raise_all
+from faith.errors import ConfigError, meant, raise_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def _rule(words: list[str], line: int) -> Rule:
         raise ConfigError(f"a rule has three or four words: {_FORM}")
     keyword = words[1].lower()
     if keyword not in ("permit", "deny"):
-        raise ConfigError(f"{words[1]!r} is neither permit nor deny: {_FORM}")
+        near = meant(keyword, ("permit", "deny"))
+        raise ConfigError(f"{words[1]!r} is neither permit nor deny: {_FORM}{near}")
     if keyword == "deny" and len(words) == 4:
         raise ConfigError(f"a deny rule must not have the source address {words[3]}")
     return Rule(

@@ -7,7 +7,7 @@ read: inetd mode imports this module for every connection.
 
 from __future__ import annotations
 
-from faith.errors import ConfigError
+from faith.errors import ConfigError, meant
 from faith.translation.address import IPV4_MAPPED, packed6, text6
 from faith.translation.networks import Networks
 
@@ -52,7 +52,8 @@ class Prefix:
 
     def _check(self) -> None:
         if self.layout not in LAYOUTS:
-            raise ConfigError(f"layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
+            near = meant(self.layout, LAYOUTS)
+            raise ConfigError(f"layout {self.layout!r} is not one of {', '.join(LAYOUTS)}{near}")
         if not 0 < self.length <= 96:
             raise ConfigError(
                 f"{self}: a prefix is 1 to 96 bits long, so that 32 remain for the IPv4 address"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 from faith.cli.setup.questions import QUESTIONS
-from faith.cli.setup.template import NO, YES
+from faith.cli.setup.template import NO, YES, understood
 from faith.errors import ConfigError, FaithError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from faith.cli.setup.questions import Question
     from faith.cli.setup.template import Answers
 
-_WIDTH = 79
+_WIDEST = 79
 
 
 def without_asking(host: Host) -> Answers:
@@ -38,7 +39,7 @@ def by_asking(host: Host) -> Answers:
     answers: Answers = {}
     for question in QUESTIONS:
         if question.applies(host, answers):
-            tell(f"\n{textwrap.fill(question.about, _WIDTH)}")
+            tell(f"\n{textwrap.fill(question.about, _width())}")
             answers = _asked(host, answers, question)
     return answers
 
@@ -46,15 +47,20 @@ def by_asking(host: Host) -> Answers:
 def agreed(question: str) -> bool:
     """Return whether the answer to *question* is yes, the default.  Raises FaithError."""
     while True:
-        answer = _hear(question, YES)
+        answer = understood(_hear(question, YES))
         if answer in (YES, NO):
             return answer == YES
-        tell(f"  {YES} or {NO}")
+        tell(f"  {YES} or {NO}, y or n")
 
 
 def tell(text: str) -> None:
     """Print a text that is not part of the result."""
     print(text, file=sys.stderr)
+
+
+def _width() -> int:
+    """Return the columns that a text may have in this terminal."""
+    return max(20, min(shutil.get_terminal_size().columns - 1, _WIDEST))
 
 
 def _asked(host: Host, answers: Answers, question: Question) -> Answers:
@@ -67,7 +73,7 @@ def _asked(host: Host, answers: Answers, question: Question) -> Answers:
         try:
             answers = question.accept(host, answers, answer)
         except ConfigError as error:
-            tell(textwrap.fill(error.message, _WIDTH, initial_indent="  ", subsequent_indent="  "))
+            tell(textwrap.indent(textwrap.fill(error.message, _width() - 2), "  "))
             continue
         if not question.repeated:
             return answers

@@ -15,13 +15,16 @@ from faith.cli.setup.template import (
     SHARED,
     YES,
     render,
+    understood,
     words,
 )
 from faith.daemon.config import config, static_map
+from faith.daemon.observe.health import ADMIN_PORT
 from faith.datagram.ping.ping_server import PingSettings
 from faith.datagram.udp.flows import UdpSettings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
+from faith.kernel.process.capabilities import default_user
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.address import text4
 from faith.translation.networks import Networks
@@ -57,7 +60,11 @@ class Question:
 
     def accept(self, host: Host, answers: Answers, answer: str) -> Answers:
         """Return *answers* with this one added.  Raises ConfigError if it is not acceptable."""
-        answer = " ".join(answer.split())
+        answer = understood(" ".join(answer.split()))
+        try:
+            answer.encode()
+        except UnicodeEncodeError:
+            raise ConfigError("that is no text in UTF-8; set the locale of this terminal") from None
         self.check(host, answer)
         if self.repeated and self.name in answers:
             answer = f"{answers[self.name]}\n{answer}"
@@ -150,7 +157,7 @@ def _dns_listen(host: Host, answers: Answers) -> str:
 
 def _yes_or_no(host: Host, answer: str) -> None:
     if answer not in (YES, NO):
-        raise ConfigError(f"{YES} or {NO}")
+        raise ConfigError(f"{YES} or {NO}, y or n")
 
 
 def _check_server(host: Host, answer: str) -> None:
@@ -305,6 +312,21 @@ QUESTIONS = (
         lambda host, answers: next((one for one in host.servers if ":" not in one), NONE),
         _check_server,
         applies=lambda host, answers: answers["dns"] == NO,
+    ),
+    Question(
+        "metrics",
+        "Metrics",
+        "The address and port at which Prometheus reads metrics, and probes whether this gateway"
+        f" serves, over HTTP; or {NONE}.  Whoever can connect can read.",
+        lambda host, answers: f"[::1]:{ADMIN_PORT}",
+    ),
+    Question(
+        "user",
+        "User",
+        "The user of the processes that serve, who needs no rights: one of their own is best, as by"
+        " useradd --system faith",
+        lambda host, answers: default_user(),
+        applies=lambda host, answers: not default_user().isdigit(),
     ),
 )
 """All questions, in order."""

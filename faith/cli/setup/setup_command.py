@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faith.cli.setup import dialogue, writing
@@ -14,10 +15,12 @@ from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from faith.cli.setup.template import Answers
 
+UNIT_READS = Path("/etc/faith.toml")
+"""The file that the systemd unit reads."""
+SYSCTLS = "/etc/sysctl.d/60-faith.conf"
 INTERRUPTED = 130
 """The exit status after Ctrl-C."""
 
@@ -53,7 +56,11 @@ def _set_up(file: Path, *, defaults: bool, force: bool, show: bool) -> int:
     print()
     for line in _advice(host, answers):
         print(line)
-    print(f"{file} is written.  The next command: faithd --config {file}")
+    print(f"{file} is written.  What comes next:")
+    commands = list(_commands(file, answers))
+    widest = max(len(command) for command, _ in commands)
+    for command, why in commands:
+        print(f"  {command:{widest}}  # {why}")
     return 0
 
 
@@ -68,4 +75,22 @@ def _advice(host: Host, answers: Answers) -> Iterator[str]:
     elif answers["server"] != NONE:
         mapped = IPv6Address(prefix.map(int(IPv4Address(answers["server"]))))
         yield f"The name server {answers['server']} has the address {mapped} for them."
-    yield from tcp_sysctls.advice()
+
+
+def _commands(file: Path, answers: Answers) -> Iterator[tuple[str, str]]:
+    """Return the commands that make a gateway of this host, each with its reason."""
+    settings = []
+    for advice in tcp_sysctls.advice():
+        command, _, why = advice.partition(": ")
+        settings.append(command.rpartition(" ")[2])
+        yield command, why
+    if settings:
+        yield f"printf '%s\\n' {' '.join(settings)} >{SYSCTLS}", "at every boot, too"
+    yield f"faith check {file}", "shows what the file asks for"
+    if file == UNIT_READS:
+        yield "systemctl enable --now faithd", "with the units of contrib/systemd: now and at boots"
+        yield "systemctl status faithd", "shows whether it serves"
+    yield f"faithd --config {file}", "without systemd"
+    yield "faith status", "shows what it serves, and what is amiss"
+    if answers.get("metrics", NONE) != NONE:
+        yield f"curl http://{answers['metrics']}/readyz", "for probes"

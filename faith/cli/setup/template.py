@@ -18,6 +18,8 @@ EVERYBODY = "everybody"
 KERNEL = "kernel"
 SHARED = "shared"
 NONE = "none"
+_SHORT = {"y": YES, "n": NO}
+_WORDS = (YES, NO, EVERYBODY, KERNEL, SHARED, NONE)
 LAYOUT = LOW32
 """The default layout, where it is the only one or the layouts agree."""
 
@@ -32,12 +34,20 @@ def render(answers: Answers) -> str:
     return "\n\n".join([_HEAD, *_parts(answers)]) + "\n"
 
 
+def understood(answer: str) -> str:
+    """Return *answer* with the words of a dialogue as they are written here: ``Y`` is "yes"."""
+    word = answer.lower()
+    return _SHORT.get(word, word if word in _WORDS else answer)
+
+
 def words(answer: str) -> list[str]:
     """Return the parts of an answer, which are separated by commas or blanks."""
     return answer.replace(",", " ").split()
 
 
 def _parts(answers: Answers) -> Iterator[str]:
+    if "user" in answers:
+        yield f"# Who the processes are that serve.\nuser = {_text(answers['user'])}"
     if "prefix" in answers:
         yield _prefix(answers)
     yield _service(answers)
@@ -54,6 +64,8 @@ def _parts(answers: Answers) -> Iterator[str]:
         yield _ping(answers)
     if answers.get("dns") == YES:
         yield _dns(answers)
+    if answers.get("metrics", NONE) != NONE:
+        yield _metrics(answers)
 
 
 def _prefix(answers: Answers) -> str:
@@ -154,6 +166,11 @@ def _dns(answers: Answers) -> str:
         lines.append("# Lent to names that have IPv6 addresses only, for clients of IPv4 (DNS46).")
         lines.append(f"pool = {_list(words(answers['pool']))}")
     return "\n".join(lines)
+
+
+def _metrics(answers: Answers) -> str:
+    about = "# For Prometheus (/metrics) and for probes (/healthz, /readyz)."
+    return f"{about}\n[metrics]\nlisten = {_text(answers['metrics'])}"
 
 
 def _text(answer: str) -> str:

@@ -12,7 +12,7 @@ from faith.errors import FaithError
 def refuse(file: Path, *, force: bool) -> None:
     """Raise FaithError if *file* could not be written, before any question is asked."""
     if not file.parent.is_dir():
-        raise FaithError(f"{file.parent} is no directory")
+        raise FaithError(f"{file.parent} is no directory; make it first, or name another file")
     if not os.access(file.parent, os.W_OK):
         raise FaithError(
             f"{file.parent} is not writable for this user; use sudo, or name another file"

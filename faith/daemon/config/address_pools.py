@@ -44,7 +44,8 @@ def _source(table: Table) -> Source:
     try:
         return Source(clients, addresses, length, one_to_one, set_up)
     except ConfigError as error:
-        raise table.fault(error.message) from error
+        about = [key for key in ("one_to_one", "client_length", "clients") if key in table]
+        raise table.fault(error.message, *about[:1]) from error
 
 
 def _addresses(value: Any) -> Addresses:

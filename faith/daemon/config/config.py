@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import pwd
-import socket
 from dataclasses import fields, replace
 from functools import partial
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from faith.daemon.config import (
@@ -17,6 +14,7 @@ from faith.daemon.config import (
     kernel_path_table,
     map_file,
     metrics_table,
+    readers,
     static_map,
     tried_files,
 )
@@ -49,6 +47,7 @@ from faith.daemon.observe.records import Recording
 from faith.daemon.process.runtime_directory import DIRECTORY
 from faith.errors import ConfigError, SetupError
 from faith.kernel.process.capabilities import default_user
+from faith.kernel.sockets import service_names
 from faith.kernel.steering import METHODS, route
 from faith.relay.tcp.admission import MOST, Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -58,7 +57,6 @@ from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.networks import Networks
-from faith.translation.ports import Ports
 from faith.translation.prefix import LAYOUTS, Prefix, Prefixes, never_reserved
 from faith.translation.proxy import V1, V2, VERSIONS
 from faith.translation.sources import NO_SOURCES
@@ -73,8 +71,6 @@ T = TypeVar("T")
 
 CONTROL = DIRECTORY / "control.sock"
 """The control socket, where the file names none."""
-NONE = "none"
-"""What turns the control socket off; false does as well."""
 DRAIN_TIMEOUT = 30.0
 KEYS = {
     "": ("workers", "user", "control", "pid_file"),
@@ -106,7 +102,7 @@ def load(file: Path) -> Settings:
     """Return the settings in *file*.  Raises ConfigError, naming file and line."""
     toml = tried_files.text(file)
     if toml is None:
-        raise ConfigError("No such file or directory", str(file))
+        raise ConfigError("No such file or directory; faith setup makes one", str(file))
     return read(toml, str(file))
 
 
@@ -151,7 +147,7 @@ def _settings(document: Document) -> Settings:
         proxy_v2=union(service.introduced(V2) for service in services),
         dscp=union(service.ports for service in services if service.dscp),
         v4_to_v6=V4ToV6Settings(
-            ftp=maps.take("ftp", parsed(static_map.ports), usual.v4_to_v6.ftp),
+            ftp=maps.take("ftp", parsed(service_names.ports), usual.v4_to_v6.ftp),
             source=maps.take("source", choice(SOURCES), usual.v4_to_v6.source),
             proxy=maps.take("proxy", choice(VERSIONS), None),
             dscp=maps.take("dscp", flag, usual.v4_to_v6.dscp),
@@ -169,14 +165,14 @@ def _settings(document: Document) -> Settings:
         access_rules=access[1],
         maps=static,
         maps_file=file_of_maps,
-        vrrp=document.table("vrrp").take("address", parsed(_address4), None),
+        vrrp=document.table("vrrp").take("address", parsed(readers.address4), None),
         sources=sources,
         workers=top.take("workers", whole(1, dns_table.MOST_WORKERS), len(os.sched_getaffinity(0))),
-        user=top.take("user", parsed(_user), default_user()),
+        user=top.take("user", parsed(readers.user), default_user()),
         drain_timeout=timeouts.take("drain", seconds, DRAIN_TIMEOUT),
         lame_duck=timeouts.take("lame_duck", seconds, 0.0),
         pid_file=top.take("pid_file", path, None),
-        control=top.take("control", _control, CONTROL),
+        control=top.take("control", readers.path_or_none, CONTROL),
         log=document.table("log").take("format", choice(FORMS), FORMS[0]),
         recording=_recording(document.table("log")),
         relay=relay,
@@ -257,7 +253,7 @@ def _service(table: Table) -> Service:
     dscp = table.take("dscp", flag, False)
     way = table.take("path", choice(PATHS), RELAY)
     words: tuple[str, ...] = table.take("server", several(text), ())
-    ports = table.need("ports", parsed(lambda written: Ports.parse(written, socket.getservbyname)))
+    ports = table.need("ports", parsed(service_names.ports))
     name = table.need("ports", text)
     if "server" in table and not (words and words[0].startswith("/")):
         message = (
@@ -313,7 +309,7 @@ def _maps(document: Document, file: Path | None, prefixes: Iterable[Prefix]) -> 
 
 
 def _map(table: Table) -> Map:
-    ports = table.take("ports", parsed(static_map.ports), None)
+    ports = table.take("ports", parsed(service_names.ports), None)
     to_port = table.take("to_port", whole(1, 65535), None)
     protocols = table.take("protocols", _protocols, None)
     direction = table.take("direction", choice(DIRECTIONS), None)
@@ -369,23 +365,6 @@ def _limits(table: Table) -> Limits:
         raise table.fault(error.message) from error
 
 
-def _control(value: Any) -> Path | None:
-    if value is False or value == NONE:
-        return None
-    try:
-        return path(value)
-    except ConfigError as error:
-        raise ConfigError(f"{error.message}, or {NONE}") from None
-
-
-def _user(name: str) -> str:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        raise ConfigError(f"there is no user {name!r} on this system") from None
-    return name
-
-
 def _recording(table: Table) -> Recording:
     usual = Recording()
     return Recording(
@@ -395,10 +374,3 @@ def _recording(table: Table) -> Recording:
         starts=table.take("starts", flag, usual.starts),
         flows=table.take("flows", flag, usual.flows),
     )
-
-
-def _address4(written: str) -> int:
-    try:
-        return int(IPv4Address(written))
-    except ValueError:
-        raise ConfigError(f"{written!r} is not an IPv4 address") from None

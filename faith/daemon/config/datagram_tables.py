@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,12 @@ from faith.datagram.ping.identifiers import TIMEOUT
 from faith.datagram.ping.ping_server import PingSettings
 from faith.datagram.udp import flows
 from faith.errors import ConfigError
+from faith.kernel.sockets import service_names
 from faith.relay.tcp.admission import MOST
-from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
     from faith.daemon.config.tables import Table
+    from faith.translation.ports import Ports
 
 _MTU = whole(LEAST_MTU, MOST_MTU)
 
@@ -59,7 +59,7 @@ def udp(table: Table, client_length: int) -> flows.UdpSettings | None:
 
 
 def _udp_ports(written: str) -> Ports:
-    return Ports.parse(written, socket.getservbyname, "udp")
+    return service_names.ports(written, "udp")
 
 
 def ping(table: Table, client_length: int) -> PingSettings | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import static_map
 from faith.daemon.config.readers import parsed, path, seconds, several, text, whole
 from faith.daemon.config.settings import PINS, KernelPath
 from faith.errors import ConfigError
 from faith.flow.flow_settings import MOST_FLOWS, MOST_MSS, FlowSettings
+from faith.kernel.sockets import service_names
 from faith.translation.networks import Networks, contains
 from faith.translation.sources import Addresses
 
@@ -53,8 +53,8 @@ def read(document: Document, settings: Settings) -> KernelPath | None:
     table, timeouts = document.table("flows"), document.table("timeouts")
     readers: dict[str, Reader[Any]] = {
         "addresses": _addresses,
-        "ports": parsed(static_map.ports),
-        "shared_ports": parsed(static_map.ports),
+        "ports": parsed(service_names.ports),
+        "shared_ports": parsed(service_names.ports),
         "mss": whole(0, MOST_MSS),
         "limit": whole(1, MOST_FLOWS),
         "half_open": whole(1, MOST_FLOWS),

@@ -45,9 +45,11 @@ class LocalServer:
     def check(self) -> None:
         """Raise SetupError unless the program can be executed."""
         if not os.path.isfile(self.path):
-            raise SetupError(f"local server {self.path}", "no such file")
+            raise SetupError(
+                f"local server {self.path}", "no such file", "install it, or name another program"
+            )
         if not os.access(self.path, os.X_OK):
-            raise SetupError(f"local server {self.path}", "not executable")
+            raise SetupError(f"local server {self.path}", "not executable", f"chmod +x {self.path}")
 
     def start(self, connection: socket.socket) -> int:
         """Start the program on *connection* as inetd would; return its process number.  Raises

@@ -81,4 +81,5 @@ def rewritten(path: Path, text: str) -> Iterator[None]:
                 os.unlink(new)
             raise
     except OSError as error:
-        raise SetupError(f"write {path}", str(error.strerror)) from error
+        hint = "the daemon must be able to write to the directory of that file"
+        raise SetupError(f"write {path}", str(error.strerror), hint) from error

@@ -59,7 +59,7 @@ class Rules:
         name = os.fsencode(file).decode(errors="backslashreplace")  # it is sent to the workers
         text = tried_files.text(file)
         if text is None and path:
-            raise ConfigError("no such file", name)
+            raise ConfigError("no such file; create it, or name none", name)
         rules = cls(text or "", name)
         rules.access()
         return rules

@@ -3,12 +3,14 @@ ConfigError."""
 
 from __future__ import annotations
 
-import difflib
+import pwd
+from ipaddress import IPv4Address
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from faith.errors import ConfigError, raise_all
+from faith.errors import ConfigError, meant, raise_all
+from faith.kernel.text_file import read_leniently
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from faith.daemon.config.tables import Reader
 
 T = TypeVar("T")
+
+NONE = "none"
+"""The word for no path."""
 
 _KINDS = {
     bool: "true or false",
@@ -45,6 +50,34 @@ def path(value: Any) -> Path:
     if not found.is_absolute():
         _refuse(value, "an absolute path")
     return found
+
+
+def path_or_none(value: Any) -> Path | None:
+    """Read an absolute path, or ``"none"`` or false for none."""
+    if value is False or value == NONE:
+        return None
+    try:
+        return path(value)
+    except ConfigError as error:
+        raise ConfigError(f"{error.message}, or {NONE}") from None
+
+
+def user(name: str) -> str:
+    """Return the *name* of a user of this system.  Raises ConfigError."""
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        near = meant(name, _local_users())
+        raise ConfigError(f"there is no user {name!r} on this system{near}") from None
+    return name
+
+
+def _local_users() -> list[str]:
+    """Return the users of passwd(5); others, in directories, may be many and far away."""
+    try:
+        return [line.partition(":")[0] for line in read_leniently("/etc/passwd").split("\n")]
+    except OSError:
+        return []
 
 
 def seconds(value: Any) -> float:
@@ -79,9 +112,7 @@ def choice(of: Sequence[str]) -> Reader[str]:
     def read(value: Any) -> str:
         word = text(value)
         if word not in of:
-            near = difflib.get_close_matches(word, of, 1)
-            meant = f"; is {near[0]} meant?" if near else ""
-            raise ConfigError(f"{word!r} is not one of {', '.join(of)}{meant}")
+            raise ConfigError(f"{word!r} is not one of {', '.join(of)}{meant(word, of)}")
         return word
 
     return read
@@ -90,6 +121,14 @@ def choice(of: Sequence[str]) -> Reader[str]:
 def parsed(parse: Callable[[str], T]) -> Reader[T]:
     """Return a reader of texts in the form that *parse* accepts."""
     return lambda value: parse(text(value))
+
+
+def address4(written: str) -> int:
+    """Return an IPv4 address as a number.  Raises ConfigError."""
+    try:
+        return int(IPv4Address(written))
+    except ValueError:
+        raise ConfigError(f"{written!r} is not an IPv4 address") from None
 
 
 def several(read: Reader[T]) -> Reader[tuple[T, ...]]:

@@ -6,14 +6,13 @@ faith.toml(5).  Addresses are parsed by the C library: a file may have very many
 
 from __future__ import annotations
 
-import difflib
 import socket
 from typing import TYPE_CHECKING
 
-from faith.errors import ConfigError, raise_all
+from faith.errors import ConfigError, meant, raise_all
+from faith.kernel.sockets.service_names import ports
 from faith.translation.address import from_packed, text4, text6
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map, overlap
-from faith.translation.ports import Ports
 from faith.translation.typography import explain
 
 if TYPE_CHECKING:
@@ -116,11 +115,6 @@ def _no_address(text: str, address: str, family: socket.AddressFamily) -> str:
     )
 
 
-def ports(text: str) -> Ports:
-    """Parse a list of ports, as in a service.  Raises ConfigError."""
-    return Ports.parse(text, socket.getservbyname)
-
-
 def _port(text: str) -> int:
     found = ports(text)
     if len(found) != 1:
@@ -138,13 +132,8 @@ def _direction(word: str) -> str:
 
 def _one_of(word: str, words: tuple[str, ...]) -> str:
     if word not in words:
-        raise ConfigError(f"{word!r} is none of {_alternatives(word, words)}")
+        raise ConfigError(f"{word!r} is none of {', '.join(words)}{meant(word, words)}")
     return word
-
-
-def _alternatives(word: str, words: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(word, words, 1)
-    return f"{', '.join(words)}{f'; is {near[0]} meant?' if near else ''}"
 
 
 _READERS: dict[str, Callable[[str], object]] = {

@@ -93,13 +93,8 @@ def _twice(message: str, rows: list[str], number: int) -> str:
     """Return the error message for a key or a table that is there already."""
     row, before = rows[number - 1], lines("\n".join(rows[: number - 1]))
     if header := _HEADER.match(row):
-        place: Place = tuple(header[1].split("."))
-        where = _line(before, place)
-        one, several = f"[{header[1]}]", f"[[{header[1]}]]"
-        there = one if row.lstrip().startswith("[[") else several
-        if where and rows[where - 1].lstrip().startswith(("[[", "[")):
-            is_several = rows[where - 1].lstrip().startswith("[[")
-            there = several if is_several else one
+        where = _line(before, tuple(header[1].split(".")))
+        there = rows[where - 1].partition("#")[0].strip() if where else header[0]
         return f"{there} is there already, on line {where}; put the keys of both under one"
     if pair := _PAIR.fullmatch(row):
         headers = [index for index in range(number - 1) if _HEADER.match(rows[index])]

@@ -24,4 +24,5 @@ def refuse_taken_ports(settings: Settings, *, but_of: Container[int]) -> None:
             raise SetupError(
                 f"serve {settings.name}",
                 f"port {taken} is served by faithd {other.service} (pid {other.pid}) already",
+                "stop that one, or leave the port out",
             )

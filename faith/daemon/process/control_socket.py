@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
+from errno import EACCES, EADDRINUSE, EDQUOT, ENOSPC, EPERM, EROFS
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -195,7 +195,9 @@ def _listening(path: Path) -> socket.socket:
         sock.listen(CLIENTS)
     except OSError as error:
         sock.close()
-        raise SetupError(step, error.strerror or str(error)) from error
+        taken = error.errno == EADDRINUSE
+        hint = "another daemon listens there: choose another path as control" if taken else ""
+        raise SetupError(step, error.strerror or str(error), hint) from error
     sock.setblocking(False)
     return sock
 

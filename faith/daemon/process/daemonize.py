@@ -82,7 +82,8 @@ def pid_file(path: Path | None) -> Iterator[None]:
             path.parent.mkdir(mode=0o755, parents=True)
         path.write_text(f"{os.getpid()}\n")
     except OSError as error:
-        raise SetupError(f"write {path}", str(error.strerror)) from error
+        hint = "name another file as pid_file, or none"
+        raise SetupError(f"write {path}", str(error.strerror), hint) from error
     try:
         yield
     finally:

@@ -274,7 +274,9 @@ def _listening(host: str, port: int) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise SetupError(f"listen on {host} port {port}", str(error.strerror)) from error
+        taken = error.errno == errno.EADDRINUSE
+        hint = "ss -ltnp shows the program that has it; choose another port" if taken else ""
+        raise SetupError(f"listen on {host} port {port}", str(error.strerror), hint) from error
     return sock
 
 

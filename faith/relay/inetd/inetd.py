@@ -16,7 +16,7 @@ import struct
 import sys
 import time
 
-from faith.errors import ConfigError, FaithError, SetupError
+from faith.errors import ConfigError, FaithError, SetupError, meant
 from faith.kernel import text_file
 from faith.kernel.netlink.routes import own_ipv4, reserved
 from faith.kernel.title import set_title
@@ -99,7 +99,8 @@ def parse(arguments: list[str]) -> Options:
         elif word[:2] in _FLAGS:  # -dp
             words[:0] = [word[:2], f"-{word[2:]}"]
         elif name not in _VALUES:
-            raise ConfigError(f"{word} is not an option of inetd mode")
+            near = meant(name, (*_FLAGS, *_VALUES))
+            raise ConfigError(f"{word} is not an option of inetd mode{near}")
         elif not value and not words:
             raise ConfigError(f"{word} needs a value")
         else:
