@@ -1,97 +1,46 @@
-"""The admin listener's answers, and what it does with clients that are none."""
+"""The admin listener: what it does with clients that are none, and by TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
+import ssl
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from faith.daemon.observe import health, own_numbers
-from faith.daemon.observe.exposition import Exposition
-from faith.daemon.observe.health import RelayHealth
-from faith.daemon.observe.process_slots import ProcessSlots
+from faith.daemon.config.listener_access import EVERYBODY, AdminAccess, TlsFiles
 from faith.daemon.process.loop import Loop
 from faith.daemon.process.messages import pair
 from faith.daemon.services import admin
-from faith.daemon.services.admin import CLIENTS, Admin, Pages, Visits, _listening, _serve
+from faith.daemon.services.admin import CLIENTS, Admin, Visits, _listening, _serve
 from faith.errors import SetupError
 from faith.kernel.process.capabilities import default_user
-from faith.kernel.shared.shared_counters import Area
+from tests.certificates import certify
+from tests.test_admin_pages import SLOTS, pages
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from faith.translation.shares import Place
+    from tests.certificates import Certify
 
-SLOTS = ProcessSlots(Area([health.LAYOUT, own_numbers.LAYOUT], 1), [])
-
-
-def pages() -> tuple[Pages, RelayHealth]:
-    told = RelayHealth([0] * health.LAYOUT.size)
-    return Pages(Exposition(SLOTS), told), told
-
-
-def ask(pages: Pages, line: str, *headers: str) -> tuple[int, dict[str, str], str]:
-    head = "\r\n".join([line, *headers, "", ""]).encode()
-    head_answered, _, body = asyncio.run(pages.answer(head)).decode().partition("\r\n\r\n")
-    status, *lines = head_answered.split("\r\n")
-    return int(status.split()[1]), dict(line.split(": ", 1) for line in lines), body
-
-
-def test_there_are_three_pages() -> None:
-    told, _ = pages()
-    status, headers, body = ask(told, "GET /metrics HTTP/1.1")
-    assert status == 200
-    assert headers["Content-Length"] == str(len(body))
-    assert "# TYPE faith_workers gauge" in body
-    assert ask(told, "GET /healthz HTTP/1.1")[::2] == (200, "alive\n")
-    status, _, body = ask(told, "GET / HTTP/1.1")
-    assert (status, body) == (404, "/metrics\n/healthz\n/readyz\n")
-
-
-def test_readiness_follows_the_condition_and_says_what_is_wanting() -> None:
-    told, state = pages()
-    state.steered(["route"], 1)
-    assert ask(told, "GET /readyz HTTP/1.1")[::2] == (503, "no worker serves\n")
-    state.serving(1, 0)
-    assert ask(told, "GET /readyz?from=probe HTTP/1.0")[::2] == (200, "ready\n")
-    state.drain()
-    assert ask(told, "GET /readyz HTTP/1.1")[::2] == (503, "draining\n")
-
-
-def test_a_head_has_no_body_and_nothing_can_be_changed() -> None:
-    told, _ = pages()
-    status, headers, body = ask(told, "HEAD /healthz HTTP/1.1")
-    assert (status, headers["Content-Length"], body) == (200, "6", "")
-    assert ask(told, "POST /metrics HTTP/1.1")[0] == 405
-
-
-def test_the_accept_header_chooses_the_form() -> None:
-    told, _ = pages()
-    accept = "accept: application/openmetrics-text; version=1.0.0"
-    _, headers, body = ask(told, "GET /metrics HTTP/1.1", "Host: here", accept)
-    assert headers["Content-Type"].startswith("application/openmetrics-text")
-    assert body.endswith("# EOF\n")
-
-
-@pytest.mark.parametrize("head", [b"\r\n\r\n", b"\xff\x00\r\n\r\n", b"GET\r\n\r\n"])
-def test_nonsense_finds_nothing(head: bytes) -> None:
-    told, _ = pages()
-    assert asyncio.run(told.answer(head)).startswith(b"HTTP/1.1 404 ")
+__all__ = ["certify"]
 
 
 @contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[int]:
+async def serving(
+    context: ssl.SSLContext | None = None, access: AdminAccess = EVERYBODY
+) -> AsyncIterator[int]:
     """The port of a listener that serves."""
     sock = _listening("::", 0)
     port = sock.getsockname()[1]
     ours, theirs = pair()
-    told, _ = pages()
+    told, _ = pages(access)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_serve(sock, told, theirs, Visits(), None))
+        tasks.create_task(_serve(sock, told, theirs, Visits(), context=context))
         yield port
         ours.close()
     theirs.close()
@@ -232,3 +181,118 @@ def test_an_address_that_is_taken_is_refused_by_name() -> None:
         with pytest.raises(SetupError, match=f"listen on 127.0.0.1 port {port}: Address already"):
             Admin(loop, ("127.0.0.1", port), SLOTS, pages()[1], default_user(), lambda kept: None)
         loop.close()
+
+
+def test_its_end_is_no_error_for_clients_that_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """Browsers open connections beforehand, and say nothing on them."""
+
+    async def run() -> None:
+        async with serving() as port:
+            waiting = await asyncio.open_connection("::1", port)
+            assert await is_served(port)
+        waiting[1].close()
+
+    asyncio.run(run())
+    assert not caplog.records
+
+
+# -- TLS -----------------------------------------------------------------------------------------
+
+
+def files(certificate: Path, key: Path, client_ca: Path | None = None) -> TlsFiles:
+    return TlsFiles(certificate, key, client_ca)
+
+
+def ask_by_tls(
+    access: AdminAccess, trusted: Path, path: str, own: tuple[Path, Path] | None = None
+) -> bytes:
+    """Return what a client that trusts a certificate, and may have its *own*, is answered."""
+    client = ssl.create_default_context(cafile=trusted)
+    if own:
+        client.load_cert_chain(*own)
+
+    def ask(port: int) -> bytes:
+        with (
+            socket.create_connection(("::1", port), 10) as plain,
+            client.wrap_socket(plain, server_hostname="::1") as sock,
+            sock.makefile("rb") as answer,
+        ):
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += (line := answer.readline())
+                if not line:
+                    return head
+            length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+            return head + answer.read(length)
+
+    async def run() -> bytes:
+        assert access.tls
+        async with serving(access.tls.context(), access) as port:
+            return await asyncio.to_thread(ask, port)
+
+    return asyncio.run(run())
+
+
+def test_it_answers_by_tls(certify: Certify) -> None:
+    certificate, key = certify("gateway")
+    access = AdminAccess(tls=files(certificate, key))
+    answer = ask_by_tls(access, certificate, "/metrics")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"# TYPE faith_workers gauge" in answer
+
+
+def test_a_client_is_known_by_its_certificate(certify: Certify) -> None:
+    certificate, key = certify("gateway")
+    authority = certify("authority")
+    access = AdminAccess(tls=files(certificate, key, authority[0]))
+    prometheus = certify("prometheus", by=authority)
+    assert ask_by_tls(access, certificate, "/metrics").startswith(b"HTTP/1.1 403 ")
+    assert ask_by_tls(access, certificate, "/healthz").startswith(b"HTTP/1.1 200 ")
+    answer = ask_by_tls(access, certificate, "/metrics", prometheus)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    with contextlib.suppress(ssl.SSLError, ConnectionError):
+        assert ask_by_tls(access, certificate, "/healthz", certify("stranger")) == b""
+
+
+def test_who_does_not_speak_tls_is_hung_up_on_and_others_are_served(
+    certify: Certify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that is silent before its first word of TLS has a place, and its time, too."""
+    monkeypatch.setattr(admin, "PATIENCE", 1.0)
+    certificate, key = certify("gateway")
+    context = files(certificate, key).context()
+
+    async def run() -> tuple[bytes, bytes]:
+        async with serving(context) as port:
+            silent = await asyncio.open_connection("::1", port)
+            reader, writer = await asyncio.open_connection("::1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\n\r\n")
+            said = []
+            for side, other_side in ((reader, writer), silent):
+                heard = b""
+                with contextlib.suppress(ConnectionError):
+                    heard = await side.read()
+                said.append(heard)
+                other_side.close()
+            return said[0], said[1]
+
+    by_plain_http, silent = asyncio.run(run())
+    assert b"HTTP" not in by_plain_http
+    assert silent == b""
+
+
+def test_a_listener_is_shared_with_its_successor_on_the_same_address_only() -> None:
+    loop = Loop()
+    address = "::1", 0
+    first = Admin(loop, address, SLOTS, pages()[1], default_user(), lambda kept: None)
+    assert not first.copies(("::", 0))
+    (copy,) = first.copies(address)
+    second = Admin(
+        loop, address, SLOTS, pages()[1], default_user(), lambda kept: None, given=[copy]
+    )
+    first.release()
+    with socket.create_connection(copy.getsockname()[:2], 5):
+        pass
+    second.release()
+    loop.close()

@@ -115,6 +115,12 @@ def test_what_a_service_knows_of_its_protocol_is_told() -> None:
     ]
 
 
+def test_how_the_metrics_are_protected_is_told(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("0123456789abcdef\n")
+    found = told(f'{SERVICE}[metrics]\nlisten = "[::1]:99"\ntoken_file = "{tmp_path}/token"')
+    assert found["metrics"] == ["on ::1 port 99, by a token"]
+
+
 def test_the_rules_are_counted_with_their_file(tmp_path: Path) -> None:
     file = tmp_path / "rules"
     access = f'{SERVICE}[access]\nfile = "{file}"\n'

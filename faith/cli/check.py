@@ -72,7 +72,8 @@ def lines(settings: Settings) -> Iterator[str]:
     if settings.ping:
         yield f"ping     {_ping(settings.ping)}"
     if settings.metrics:
-        yield f"metrics  on {settings.metrics[0]} port {settings.metrics[1]}"
+        protected = f", {way}" if (way := settings.admin_access.description) else ""
+        yield f"metrics  on {settings.metrics[0]} port {settings.metrics[1]}{protected}"
     if probes := ", ".join(_probes(settings.probes)):
         yield f"probes   {probes}"
     yield f"control  {settings.control or 'none: no faith sessions, kill, drain or map'}"

@@ -321,7 +321,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--metrics",
         metavar="ADDRESS[:PORT]",
-        help=f"serve /metrics, /healthz and /readyz over HTTP there (port {ADMIN_PORT})",
+        help=f"serve a page, /metrics and health over HTTP there (port {ADMIN_PORT})",
     )
     add("--pid-file", type=Path, metavar="FILE", help="file for the daemon's process number")
     add("--config", type=Path, metavar="FILE", help="serve everything in this file (faith.toml(5))")

@@ -12,6 +12,7 @@ from faith.daemon.config import (
     datagram_tables,
     dns_table,
     kernel_path_table,
+    listener_access,
     map_file,
     metrics_table,
     readers,
@@ -90,7 +91,7 @@ KEYS = {
     "udp": datagram_tables.UDP_KEYS,
     "ping": datagram_tables.PING_KEYS,
     "vrrp": ("address",),
-    "metrics": metrics_table.KEYS,
+    "metrics": (*metrics_table.KEYS, *listener_access.KEYS),
     "log": ("format", *(field.name for field in fields(Recording))),
 }
 """Every key, by its table."""
@@ -177,6 +178,7 @@ def _settings(document: Document) -> Settings:
         recording=_recording(document.table("log")),
         relay=relay,
         metrics=metrics_table.listen(document.table("metrics")),
+        admin_access=listener_access.access(document.table("metrics")),
         dns=dns,
         ping=ping,
         udp=udp,

@@ -7,6 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from faith.daemon.config.listener_access import EVERYBODY, AdminAccess
 from faith.daemon.config.probe_settings import NO_PROBES, ProbeSettings
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
@@ -146,12 +147,12 @@ class Settings:
 
     No port belongs to two *services*.  *prefixes* are reserved for as long as the daemon runs.
     *access_rules* take precedence over *access_file*; with both None, `ACCESS_FILE` is read if it
-    exists. *maps_file* is the file of those *maps* that ``faith map`` can change.  *metrics* is the
-    admin listener's address and port.  Told to stop, the daemon is a *lame_duck* for so many
-    seconds before it refuses connections, and sessions have *drain_timeout* after that.  *sources*
-    are the addresses that clients connect from where no rule names one.  Without the IPv4 address
-    *vrrp*, if there is one, it is a standby: maps and added sources are another's.  *kernel_path*
-    is None where all services are relayed.  Raises ConfigError.
+    exists. *maps_file* is the file of those *maps* that ``faith map`` can change. *metrics* is the
+    admin listener's address and port, *admin_access* who may read there. Told to stop, the daemon
+    is a *lame_duck* for so many seconds before it refuses connections, and sessions have
+    *drain_timeout* after that. *sources* are the addresses that clients connect from where no rule
+    names one. Without the IPv4 address *vrrp*, if there is one, it is a standby: maps and added
+    sources are another's. *kernel_path* is None where all services are relayed. Raises ConfigError.
     """
 
     services: tuple[Service, ...]
@@ -171,6 +172,7 @@ class Settings:
     control: Path | None = None
     log: str = FORMS[0]
     metrics: tuple[str, int] | None = None
+    admin_access: AdminAccess = EVERYBODY
     probes: ProbeSettings = NO_PROBES
     recording: Recording = field(default_factory=Recording)
     relay: RelaySettings = field(default_factory=RelaySettings)

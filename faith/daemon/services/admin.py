@@ -1,4 +1,4 @@
-"""The admin listener: ``/metrics``, ``/healthz``, ``/readyz`` and ``/status.json``.
+"""The admin listener: the page, ``/status.json``, ``/metrics`` and health over HTTP.
 
 It is a process of its own.
 It has no privilege, no connection of anybody's and no way to change anything: it reads the
@@ -14,12 +14,15 @@ import os
 import socket
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from faith.daemon.config.listener_access import EVERYBODY
 from faith.daemon.process.child import Child
 from faith.daemon.process.messages import Ready, WantReport
 from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_pool import WorkerPool
+from faith.daemon.services import page_files
+from faith.daemon.services.admin_pages import Pages, plain
 from faith.daemon.services.latest_report import TOPIC, LatestReport, ReportSource
 from faith.daemon.services.rolling_restart import ProcessGroup
 from faith.errors import SetupError
@@ -29,9 +32,10 @@ from faith.translation.address import number6
 from faith.translation.shares import CLIENT_LENGTH, Shares, client
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
 
-    from faith.daemon.observe.exposition import Exposition
+    from faith.daemon.config.listener_access import AdminAccess
     from faith.daemon.observe.health import Health
     from faith.daemon.observe.process_slots import ProcessSlots
     from faith.daemon.process.loop import Loop
@@ -51,101 +55,7 @@ JOSTLE = 1.0
 """Seconds that a client's connection has, once the client has its share and comes again."""
 BACKLOG = 64
 
-_PLAIN = "text/plain; charset=utf-8"
-
 log = logging.getLogger("faith.admin")
-
-
-class Response(NamedTuple):
-    """An HTTP response: status, body and content type."""
-
-    status: HTTPStatus
-    body: bytes
-    content_type: str = _PLAIN
-
-    def message(self, *, head_only: bool) -> bytes:
-        """Return the response as octets of HTTP/1.1, without its body if *head_only*."""
-        head = (
-            f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n"
-            f"Content-Type: {self.content_type}\r\nContent-Length: {len(self.body)}\r\n"
-            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-        )
-        return head.encode() + (b"" if head_only else self.body)
-
-
-class Pages:
-    """The pages of the listener: *exposition* of the metrics, the *condition* of the daemon, and
-    its latest *report*, if it makes any."""
-
-    def __init__(
-        self, exposition: Exposition, condition: Health, report: LatestReport | None = None
-    ) -> None:
-        self._exposition = exposition
-        self._condition = condition
-        self._report = report
-        self._pages: dict[str, Callable[[str], Response]] = {
-            "/metrics": self._metrics,
-            "/healthz": self._health,
-            "/readyz": self._readiness,
-        }
-        if report:
-            self._pages["/status.json"] = self._status
-
-    async def answer(self, head: bytes) -> bytes:
-        """The whole answer to a request, of which *head* ends with its empty line."""
-        first, *lines = head.decode("latin-1").split("\r\n")
-        method, _, rest = first.partition(" ")
-        path = rest.partition(" ")[0].partition("?")[0]
-        page = self._pages.get(path)
-        if page is None:
-            response = _plain(HTTPStatus.NOT_FOUND, *self._pages)
-        elif method not in ("GET", "HEAD"):
-            response = _plain(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
-        else:
-            if self._report and self._shows_report(path):
-                await self._report.refresh()
-            response = page(_accepted(lines))
-        return response.message(head_only=method == "HEAD")
-
-    def _shows_report(self, path: str) -> bool:
-        return path == "/status.json" or (path == "/readyz" and self._condition.failing_probes > 0)
-
-    def _metrics(self, accept: str) -> Response:
-        body, content_type = self._exposition.text(accept)
-        return Response(HTTPStatus.OK, body, content_type)
-
-    def _health(self, accept: str) -> Response:
-        return _plain(HTTPStatus.OK, "alive")
-
-    def status(self) -> bytes:
-        """Return the latest report as JSON; b"" before there is one."""
-        return self._report.text if self._report else b""
-
-    def _status(self, accept: str) -> Response:
-        if text := self.status():
-            return Response(HTTPStatus.OK, text, "application/json")
-        return _plain(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon does not say what it does")
-
-    def _readiness(self, accept: str) -> Response:
-        obstacles = list(self._condition.obstacles())
-        if self._report and self._condition.failing_probes:
-            obstacles += self._report.failed_probes()
-        if obstacles:
-            return _plain(HTTPStatus.SERVICE_UNAVAILABLE, *obstacles)
-        return _plain(HTTPStatus.OK, "ready")
-
-
-def _plain(status: HTTPStatus, *lines: str) -> Response:
-    return Response(status, "".join(f"{line}\n" for line in lines).encode())
-
-
-def _accepted(lines: list[str]) -> str:
-    """The value of the Accept header."""
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.lower() == "accept":
-            return value.strip()
-    return ""
 
 
 class Visits:
@@ -192,7 +102,7 @@ class Admin(ProcessGroup):
     called in this process, with what it keeps of the supervisor's.  *left* is the `state` of the
     listener of the predecessor process; the first socket that is *given* is used in any case.
     *length* is of the prefix that is one client; *report* returns the status report, for
-    ``/status.json``.  Raises SetupError.
+    ``/status.json`` and the page; *access* says who may read.  Raises SetupError.
     """
 
     def __init__(
@@ -207,8 +117,11 @@ class Admin(ProcessGroup):
         given: Sequence[socket.socket] = (),
         length: int = CLIENT_LENGTH,
         report: Callable[[], str] | None = None,
+        access: AdminAccess = EVERYBODY,
     ) -> None:
         self._length = length
+        self._access = access
+        self._files = page_files.read() if report else {}
         self._address = address
         self._slots = slots
         self._life = life
@@ -232,6 +145,10 @@ class Admin(ProcessGroup):
         """The address and the listener, for the next program."""
         return [*self._address, Descriptor.of(self._sock)]
 
+    def copies(self, address: tuple[str, int]) -> list[socket.socket]:
+        """Return a duplicate of the listener if it is one on *address*."""
+        return [self._sock.dup()] if address == self._address else []
+
     def release(self) -> None:
         """Close the listener, in this process."""
         self._sock.close()
@@ -243,10 +160,12 @@ class Admin(ProcessGroup):
         from faith.daemon.observe.exposition import Exposition
 
         self._leave([channel, self._sock])
+        context = self._access.tls.context() if self._access.tls else None
         confine_child(self._user, connects=False)
         report = LatestReport(channel) if self._source else None
-        pages = Pages(Exposition(self._slots), self._life, report)
-        asyncio.run(_serve(self._sock, pages, channel, Visits(self._length), report))
+        pages = Pages(Exposition(self._slots), self._life, report, self._files, self._access)
+        serve = _serve(self._sock, pages, channel, Visits(self._length), report, context)
+        asyncio.run(serve)
 
 
 def close_inherited(left: list[Any] | None) -> None:
@@ -297,12 +216,14 @@ async def _serve(
     pages: Pages,
     channel: ProcessChannel,
     visits: Visits,
-    report: LatestReport | None,
+    report: LatestReport | None = None,
+    context: ssl.SSLContext | None = None,
 ) -> None:
     """Answer until the supervisor says "stop", its only word, or is gone."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
-    server = await asyncio.start_server(partial(_meet, pages, visits), sock=sock, limit=LONGEST)
+    meet = partial(_meet, pages, visits, context)
+    server = await asyncio.start_server(meet, sock=sock, limit=LONGEST)
     child = Child(loop, channel, {}, gone.set, {TOPIC: report.apply} if report else {})
     channel.send(Ready())
     await gone.wait()
@@ -313,6 +234,7 @@ async def _serve(
 async def _meet(
     pages: Pages,
     visits: Visits,
+    context: ssl.SSLContext | None,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
@@ -323,9 +245,13 @@ async def _meet(
         return
     try:
         async with asyncio.timeout(PATIENCE):
+            if context:  # nothing is awaited before: the client's first octets are TLS's
+                await writer.start_tls(context)
             await _answer(pages, reader, writer)
     except (OSError, EOFError, TimeoutError):
         pass
+    except asyncio.CancelledError:
+        pass  # the process ends; before Python 3.12, asyncio logs such a task as an error
     finally:
         writer.transport.abort()
         visits.leave(place)
@@ -337,12 +263,15 @@ async def _answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.St
     What it has still to say is read: a socket that is closed with octets unread is reset by the
     kernel, and the reset takes back the answer.
     """
+    certified = bool(writer.get_extra_info("peercert"))
     try:
-        answer = await pages.answer(await reader.readuntil(b"\r\n\r\n"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        answer = await pages.answer(head, certified=certified)
     except asyncio.LimitOverrunError:
         too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        answer = _plain(too_large, f"at most {LONGEST} octets").message(head_only=False)
+        answer = plain(too_large, f"at most {LONGEST} octets").message(head_only=False)
     writer.write(answer)
-    writer.write_eof()
+    if writer.can_write_eof():  # with TLS the client ends it, who knows the length
+        writer.write_eof()
     while await reader.read(LONGEST):
         pass

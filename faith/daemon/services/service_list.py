@@ -44,6 +44,8 @@ def other_services(
             close_inherited(left)
             return None
         slots, life, given = metric_areas.slots, metric_areas.condition, passed.copies("metrics")
+        if isinstance(now := admins.group, Admin) and not given:
+            given = now.copies(settings.metrics)  # an address has one listener
         length = settings.relay.limits.prefix_length
 
         def enter(kept: Iterable[Source]) -> None:
@@ -51,8 +53,20 @@ def other_services(
             leave(kept)
 
         return Admin(
-            loop, settings.metrics, slots, life, settings.user, enter, left, given, length, report
+            loop,
+            settings.metrics,
+            slots,
+            life,
+            settings.user,
+            enter,
+            left,
+            given,
+            length,
+            report,
+            settings.admin_access,
         )
+
+    admins = RollingRestart(loop, admin, lambda settings: (settings.metrics, settings.admin_access))
 
     def names(settings: Settings, left: Any) -> DnsWorkers | None:
         if settings.dns is None:
@@ -64,7 +78,7 @@ def other_services(
         return DnsWorkers(loop, dns, workers, settings.user, leave, enter, lease_file, given=given)
 
     return {
-        "admin": RollingRestart(loop, admin, lambda settings: settings.metrics),
+        "admin": admins,
         "ping": datagram_service(loop, PingProtocol(metric_areas), leases, leave),
         "udp": datagram_service(loop, UdpProtocol(metric_areas), leases, leave),
         "names": RollingRestart(loop, names, lambda settings: (settings.dns, settings.dns_workers)),
