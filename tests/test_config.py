@@ -244,6 +244,12 @@ def test_what_is_not_given_is_the_default() -> None:
     assert (settings.workers, settings.log) == (len(os.sched_getaffinity(0)), "text")
 
 
+def test_a_wrong_layout_is_the_only_mistake_of_its_prefix() -> None:
+    with pytest.raises(ConfigError, match="is rfc6052 meant") as told:
+        read(f'{SERVICE}[[prefix]]\naddress = "2001:db8:ff00::/40"\nlayout = "rfc"')
+    assert [error.line for error in told.value.errors] == [5]
+
+
 def test_a_misspelt_user_gets_a_guess() -> None:
     with pytest.raises(ConfigError, match="there is no user 'rooot' on this system; is root meant"):
         read(f"user = 'rooot'\n{SERVICE}")

@@ -58,7 +58,7 @@ from faith.translation.access import Access
 from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.networks import Networks
-from faith.translation.prefix import LAYOUTS, Prefix, Prefixes, never_reserved
+from faith.translation.prefix import LAYOUTS, LOW32, Prefix, Prefixes, never_reserved
 from faith.translation.proxy import V1, V2, VERSIONS
 from faith.translation.sources import NO_SOURCES
 
@@ -208,7 +208,8 @@ def _prefixes(document: Document, tables: list[Table]) -> tuple[Prefix, ...]:
 
 
 def _prefix(table: Table, found: Mapping[Prefix, Table]) -> Prefix:
-    layout = table.take("layout", choice(LAYOUTS), None)
+    # A wrong layout is its own mistake, and low32 takes any length.
+    layout = table.take("layout", choice(LAYOUTS), LOW32) if "layout" in table else None
     prefix = table.need("address", parsed(partial(_reservable, layout)))
     for other, before in found.items():
         if prefix.overlaps(other):
