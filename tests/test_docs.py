@@ -20,6 +20,7 @@ from typer.models import TyperInfo
 from typer.testing import CliRunner
 
 from faith.cli import control_client, faith, prefixes, serve, status, status_lines
+from faith.cli.explain import doctor, gathering, live_trace
 from faith.cli.setup import setup_command
 from faith.cli.top import live_table
 from faith.daemon import dns_daemon
@@ -33,6 +34,7 @@ from faith.relay.tcp.record import Record
 from faith.translation.access import Access
 from faith.translation.ports import ALL_PORTS
 from faith.translation.reasons import CLOSED
+from tests.explained import GOOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -271,6 +273,9 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(setup_command, "run", Mock(return_value=0))
     monkeypatch.setattr(control_client, "ask", lambda path, command, **words: defaultdict(str))
     monkeypatch.setattr(control_client, "gather", lambda path, command, **words: ())
+    monkeypatch.setattr(gathering, "gather", lambda asked: GOOD)
+    monkeypatch.setattr(live_trace, "watch", lambda facts: facts)
+    monkeypatch.setattr(doctor, "examine", list)
     assert faith.main(shlex.split(words)) == 0
 
 

@@ -29,6 +29,7 @@ from faith.cli import (
     status_lines,
     status_watch,
 )
+from faith.cli.explain import explain_command
 from faith.cli.top import top_command
 from faith.cli.version_option import VersionOption  # noqa: TC001 - typer reads the annotations
 from faith.errors import ConfigError, FaithError, lines_of
@@ -320,6 +321,7 @@ def run_demo(
 names.join(app)
 session_commands.join(app)
 running.join(app)
+explain_command.join(app)
 readiness.join(app)
 top_command.join(app)
 app.add_typer(maps.app, name="map")

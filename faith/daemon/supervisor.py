@@ -34,6 +34,7 @@ from faith.daemon.process.daemonize import pid_file
 from faith.daemon.process.loop import Loop
 from faith.daemon.reload import Reload, Reloads
 from faith.daemon.self_report import SelfReport
+from faith.daemon.services.explain_query import ExplainQuery
 from faith.daemon.services.interface import countdown
 from faith.daemon.services.kernel_path import KernelPath
 from faith.daemon.services.liveness import Liveness
@@ -392,7 +393,11 @@ class Supervisor:
     # -- asked and told ----------------------------------------------------------------------
 
     def _commands(self) -> dict[str, Callable[[Request], None]]:
+        explain = ExplainQuery(
+            lambda: self._settings, self._policy, self._relaying, self._kernel_path, self._leases
+        )
         return {
+            "explain": explain.answer,
             "status": lambda request: request.answer(**to_builtins(self._report.daemon())),
             "sessions": self._session_queries.tell,
             "kill": self._session_queries.kill,

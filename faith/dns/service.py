@@ -257,6 +257,12 @@ class _Service:
             log.error("%s", error)
 
 
+def serves(settings: Settings, client: int) -> bool:
+    """Return whether *client*, of 128 bits, gets answers by *settings*; IPv4 is at
+    ::ffff:0:0/96."""
+    return client in (settings.served or Networks(128, frozenset(_connected())))
+
+
 def _basis(
     settings: Settings,
 ) -> tuple[Options, frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 from collections import Counter
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.errors import PermissionNeeded
+from faith.kernel.bpf import bpf
 from faith.kernel.process import capabilities
 from faith.kernel.sockets.tcp_sockets import IPV6_FREEBIND
 from faith.kernel.steering.lookup import CAPABILITIES, Lookup
@@ -241,3 +243,11 @@ def test_close_gives_everything_back(undo: ExitStack) -> None:
     before = os.listdir("/proc/self/fd")
     Lookup.create(sock, ALL_PORTS, [net(NETWORK)]).close()
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_program_that_somebody_detaches_is_told_of(undo: ExitStack) -> None:
+    sock = bound(undo, socket.AF_INET6, socket.SOCK_STREAM)
+    lookup = undo.enter_context(Lookup.create(sock, ALL_PORTS, [net(PREFIX)]))
+    assert lookup.is_attached()
+    bpf._bpf(34, struct.pack("=I", lookup.link.fd))  # BPF_LINK_DETACH
+    assert not lookup.is_attached()

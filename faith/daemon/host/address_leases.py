@@ -75,6 +75,10 @@ class AddressLeases:
         without a lease."""
         return self._leases.use(v4) if self._leases else None
 
+    def look(self, v4: int) -> int | None:
+        """Return the same as `use`, and leave the lease as it is."""
+        return (self._leases.look(v4)[0] or None) if self._leases else None
+
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
         held = []

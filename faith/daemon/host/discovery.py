@@ -176,6 +176,16 @@ def running() -> list[Daemon]:
     return sorted(found, key=lambda faithd: faithd.pid)
 
 
+def listening() -> list[int]:
+    """Return the processes of the faithds that can be connected to, whether they answer or not."""
+    found = []
+    for path in _names():
+        with _socket() as sock:
+            if (peer := _ask(sock, path)) and peer.pid:
+                found.append(peer.pid)
+    return sorted(found)
+
+
 def hidden() -> int:
     """Return the number of faithds of this network namespace that this user may not ask."""
     return sum(not os.access(path, os.W_OK, effective_ids=True) for path in _names())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.daemon.process.channel import InvalidMessage, socket_of
@@ -84,6 +85,10 @@ class LocalService:
         """Count the servers that the predecessor has started, and this process will reap."""
         for pid, host in state:
             self._started(pid, host)
+
+    def limit_of(self, host: str) -> str | None:
+        """Return the reason of the limit that refuses a session of *host* now, None for none."""
+        return self._admission.refuses(host, time.monotonic()) if self._admission.limited else None
 
     def _serve(self, worker: Worker, message: Local, descriptors: list[int]) -> None:
         for descriptor in descriptors:  # or it was lost for want of room

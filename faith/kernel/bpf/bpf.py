@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # uapi/linux/bpf.h
 _MAP_CREATE, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _LINK_CREATE, _LINK_UPDATE = 0, 2, 3, 5, 28, 29
+_INFO = 15
+_LINK_INFO = struct.Struct("=16xI4x")  # struct bpf_link_info, of which netns_ino
 _MAP_NEXT_KEY, _PIN, _FROM_PIN, _MAP_UPDATE_BATCH, _MAP_DELETE_BATCH = 4, 6, 7, 26, 27
 MAP_HASH, MAP_ARRAY, MAP_LRU_HASH, MAP_LPM_TRIE, MAP_SOCKMAP, MAP_SOCKHASH = 1, 2, 9, 11, 15, 18
 MAP_RING = 27
@@ -270,6 +272,20 @@ def link(program: Object, target: int, attach: int) -> Object:
 def change(attached: Object, program: Object) -> None:
     """Replace the program behind the link *attached* by *program*, atomically.  Raises OSError."""
     _bpf(_LINK_UPDATE, struct.pack("=4I", attached.fd, program.fd, 0, 0))
+
+
+def is_attached(attached: Object) -> bool:
+    """Return whether the link *attached* of a network namespace still has one.
+
+    Others may detach it, and an older kernel that does not say counts as attached.
+    """
+    info = bytearray(_LINK_INFO.size)
+    where = ctypes.addressof((ctypes.c_char * len(info)).from_buffer(info))
+    try:
+        _bpf(_INFO, struct.pack("=IIQ", attached.fd, len(info), where))
+    except OSError:
+        return True
+    return bool(_LINK_INFO.unpack(info)[0])
 
 
 def pin(thing: Object, path: str) -> None:

@@ -45,7 +45,7 @@ _NETWORK_HEADER = 1
 _TRANSPORT_HEADER = 2
 
 _AF_INET, _AF_INET6 = 2, 10
-_META_PRIORITY, _META_SKUID, _META_L4PROTO = 2, 10, 16
+_META_PRIORITY, _META_SKUID, _META_NFTRACE, _META_L4PROTO = 2, 10, 12, 16
 _HTON = 1  # of byteorder
 _NAT_DST = 1
 _SOCKET_TRANSPARENT, _SOCKET_WILDCARD = 0, 2
@@ -93,6 +93,18 @@ def saddr4_in(name: str) -> bytes:
 def daddr_is(address: bytes) -> bytes:
     """``ip6 daddr address``"""
     return _load(_NETWORK_HEADER, 24, 16) + _equal(address)
+
+
+def between(source: bytes, destination: bytes) -> bytes:
+    """``ip6 saddr source ip6 daddr destination``, or of IPv4, by the number of octets"""
+    length, at = len(source), 12 if len(source) == 4 else 8
+    saddr = _load(_NETWORK_HEADER, at, length) + _equal(source)
+    return saddr + _load(_NETWORK_HEADER, at + length, length) + _equal(destination)
+
+
+def trace() -> bytes:
+    """``meta nftrace set 1``"""
+    return _value(_REG_1, bytes([1])) + _expression("meta", None, _META_NFTRACE, _REG_1)
 
 
 def l4proto(protocol: int) -> bytes:

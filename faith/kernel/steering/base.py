@@ -50,6 +50,7 @@ class Steering:
         set_prefixes: Callable[[Iterable[Prefix]], None] | None = None,
         set_ports: Callable[[Ports], None] | None = None,
         redirected: bool = False,
+        in_place: Callable[[], bool] = lambda: True,
     ) -> None:
         self.method = method
         self.redirected = redirected
@@ -61,6 +62,8 @@ class Steering:
         self._held = tuple(held)
         self._set_prefixes = set_prefixes
         self._set_ports = set_ports
+        self.in_place = in_place
+        """Returns whether what feeds the listeners is there, as far as others can remove it."""
 
     @property
     def listeners(self) -> list[list[_socket.socket]]:

@@ -101,6 +101,10 @@ class Lookup:
         ):
             bpf.change_at_socket_lookup(self.link, _NAME, code)
 
+    def is_attached(self) -> bool:
+        """Return whether the program is still where it was attached: others may detach it."""
+        return bpf.is_attached(self.link)
+
     def close(self) -> None:
         """Stop steering."""
         self.link.close()

@@ -48,6 +48,7 @@ def _steering(
         held=[lookup.networks, lookup.link],
         set_prefixes=lambda prefixes: lookup.replace(_networks(prefixes)),
         set_ports=lookup.set_ports,
+        in_place=lookup.is_attached,
     )
 
 

@@ -1,0 +1,1 @@
+"""``faith explain``: the way of one connection, step by step, and where it ends."""

@@ -1,0 +1,88 @@
+"""The command ``faith explain``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated
+
+import msgspec
+import typer
+
+from faith.cli import completion
+from faith.errors import ConfigError
+
+_Client = Annotated[str | None, typer.Argument(metavar="CLIENT", help="The address of the client.")]
+_Destination = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DEST[:PORT]",
+        help="An IPv4 address, a mapped address or a name; port 80 if none is given.",
+    ),
+]
+
+
+def explain(
+    client: _Client = None,
+    destination: _Destination = None,
+    udp: Annotated[bool, typer.Option("--udp", help="A datagram, not a connection.")] = False,
+    ping: Annotated[bool, typer.Option("--ping", help="An echo request.")] = False,
+    dial: Annotated[
+        bool, typer.Option("--dial", help="Make a test connection to the server, of 3 s at most.")
+    ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Trace the client's next packets in nftables, for 15 s.")
+    ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Answer by this faith.toml(5), and ask no daemon."),
+    ] = None,
+    dns: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The name server that the client asks.")
+    ] = None,
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The faithd's control socket, if several run here.",
+            autocompletion=completion.controls,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Explain what becomes of a connection of CLIENT to DEST, and what to do if it does not work.
+
+    Without CLIENT and DEST: check the whole set-up.
+    """
+    if client is None or destination is None:
+        if client or udp or ping or dial or live:
+            raise ConfigError("name both: faith explain CLIENT DEST[:PORT]")
+        return _doctor(as_json=as_json)
+    from faith.cli.explain import gathering, live_trace, rendering, walk
+    from faith.cli.explain.decision_facts import Asked
+    from faith.cli.explain.question_words import question
+
+    asked = Asked(question(client, destination, udp=udp, ping=ping), dial, config, dns, control)
+    facts = gathering.gather(asked)
+    found = walk.walk(live_trace.watch(facts) if live else facts)
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(found), indent=2))
+    else:
+        print("\n".join(rendering.lines(found)))
+    return found.exit_status
+
+
+def _doctor(*, as_json: bool) -> int:
+    from faith.cli.explain import doctor, rendering
+
+    checks = doctor.examine()
+    if as_json:
+        print(json.dumps({"schema": 1, "checks": msgspec.to_builtins(checks)}, indent=2))
+    else:
+        print("\n".join(rendering.check_lines(checks)))
+    return int(any(check.state == "amiss" for check in checks))
+
+
+def join(app: typer.Typer) -> None:
+    """Add this command to *app*."""
+    app.command("explain")(explain)

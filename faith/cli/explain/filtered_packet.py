@@ -1,0 +1,114 @@
+"""The first packet of a connection as packet filters look at it: its headers and where it is.
+
+What differs from packet to packet, such as the client's port, is *unknown*, and so is each answer
+that depends on it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from faith.translation.address import packed
+
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+LOCAL, UNICAST = 2, 1
+"""Types of addresses, as ``fib … type`` has them (linux/rtnetlink.h)."""
+NEW, ESTABLISHED = 8, 2
+"""States of connection tracking, as ``ct state`` has them."""
+
+_SYN, _SYN_ACK = 0x02, 0x12
+_V6, _V4 = 10, 2
+_ETHER_TYPES = {_V6: b"\x86\xdd", _V4: b"\x08\x00"}
+# Octets that no two connections have in common: class, flow label, length and hop limit; TOS,
+# length, identification, fragment flags, TTL and checksum.
+_UNKNOWN_NETWORK = {_V6: {0, 1, 2, 3, 4, 5, 7}, _V4: {1, 2, 3, 4, 5, 6, 7, 8, 10, 11}}
+
+
+@dataclass(frozen=True)
+class Interface:
+    """An interface by its *index* and *name*; index 0 is none."""
+
+    index: int = 0
+    name: str = ""
+
+
+NONE = Interface()
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A packet between *source* and *destination*, addresses as text.
+
+    *port* is the server's, 0 for an echo request.  *answer* says that it comes from the server.
+    *arrives* and *leaves* are interfaces, `NONE` where there is none.  *source_type* and
+    *destination_type* are types of the addresses on this host.  *user* is that of the process it
+    comes from, None where no process of this host sends it.
+    """
+
+    source: str
+    destination: str
+    protocol: int
+    port: int = 0
+    answer: bool = False
+    arrives: Interface = NONE
+    leaves: Interface = NONE
+    source_type: int = UNICAST
+    destination_type: int = LOCAL
+    state: int = NEW
+    user: int | None = None
+
+    @property
+    def family(self) -> str:
+        """The family of nftables, ``ip`` or ``ip6``."""
+        return "ip6" if ":" in self.source else "ip"
+
+    @property
+    def number(self) -> int:
+        """The number of the address family."""
+        return _V6 if ":" in self.source else _V4
+
+    @property
+    def ether_type(self) -> bytes:
+        return _ETHER_TYPES[self.number]
+
+    def network_header(self) -> tuple[bytes, set[int]]:
+        """Return the IP header, and the places of its octets that are unknown."""
+        source, destination = packed(self.source), packed(self.destination)
+        if self.number == _V6:
+            head = struct.pack("!IHBB", 6 << 28, 0, self.protocol, 0)
+        else:
+            head = struct.pack("!BBHIBBH", 0x45, 0, 0, 0, 0, self.protocol, 0)
+        return head + source + destination, _UNKNOWN_NETWORK[self.number]
+
+    def transport_header(self) -> tuple[bytes, set[int]]:
+        """Return the header of the transport protocol, and the places that are unknown."""
+        if self.protocol in (ICMP, ICMPV6):
+            request, reply = (8, 0) if self.protocol == ICMP else (128, 129)
+            return bytes([reply if self.answer else request]) + bytes(7), set(range(2, 8))
+        ports = (
+            struct.pack("!HH", self.port, 0) if self.answer else struct.pack("!HH", 0, self.port)
+        )
+        unknown = {2, 3} if self.answer else {0, 1}
+        if self.protocol == UDP:
+            return ports + bytes(4), unknown | {4, 5, 6, 7}
+        flags = _SYN_ACK if self.answer else _SYN
+        rest = struct.pack("!IIBBHHH", 0, 0, 0x50, flags, 0, 0, 0)
+        return ports + rest, unknown | set(range(4, 13)) | set(range(14, 20))
+
+
+def protocol_number(protocol: str, address: str) -> int:
+    """Return the number of *protocol*, tcp, udp or icmp, between addresses such as *address*."""
+    return {"tcp": TCP, "udp": UDP, "icmp": ICMPV6 if ":" in address else ICMP}[protocol]
+
+
+def is_v4(address: str) -> bool:
+    """Return whether *address*, as text, is of IPv4."""
+    return ":" not in address
+
+
+def plain(address: str) -> str:
+    """Return *address* in its usual form (RFC 5952), without a zone.  Raises ValueError."""
+    text = address.partition("%")[0]
+    return str(IPv6Address(text) if ":" in text else IPv4Address(text))

@@ -1,0 +1,72 @@
+"""The words of a question: a client, a destination with its port, a protocol."""
+
+from __future__ import annotations
+
+import socket
+
+from faith.cli.explain.explanation import Question
+from faith.cli.explain.filtered_packet import is_v4, plain
+from faith.errors import ConfigError
+from faith.translation.map import ICMP, TCP, UDP
+
+USUAL_PORT = 80
+"""The port of a question without one."""
+_MOST = 65535
+
+
+def question(client: str, destination: str, *, udp: bool = False, ping: bool = False) -> Question:
+    """Return the question about *client* and *destination*, which is ``HOST[:PORT]``.
+
+    Raises ConfigError for words that make no question.
+    """
+    if udp and ping:
+        raise ConfigError("--udp and --ping exclude each other")
+    protocol = UDP if udp else ICMP if ping else TCP
+    try:
+        asking = plain(client)
+    except ValueError:
+        raise ConfigError(f"{client!r} is not the address of a client") from None
+    host, port = _split(destination)
+    if ping and port is not None:
+        raise ConfigError(f"{destination}: a ping has no port")
+    number = 0 if ping else USUAL_PORT if port is None else _port(port, protocol)
+    if ":" in host and is_v4(asking):
+        raise ConfigError(
+            f"{client} has IPv4 only, and {host} is of IPv6: name the IPv4 address that is mapped"
+            " to it"
+        )
+    return Question(asking, host, number, protocol)
+
+
+def _split(destination: str) -> tuple[str, str | None]:
+    """Return host and port of ``HOST``, ``HOST:PORT`` or ``[ADDRESS]:PORT``."""
+    if destination.startswith("["):
+        host, closed, rest = destination[1:].partition("]")
+        if not closed or (rest and not rest.startswith(":")):
+            raise ConfigError(f"{destination}: write [ADDRESS]:PORT")
+        return _address(host, destination), rest[1:] or None
+    if destination.count(":") > 1:
+        return _address(destination, destination), None
+    host, colon, port = destination.partition(":")
+    if not host:
+        raise ConfigError(f"{destination!r}: name a host")
+    return host, port if colon else None
+
+
+def _address(host: str, destination: str) -> str:
+    try:
+        return plain(host)
+    except ValueError:
+        raise ConfigError(f"{destination}: {host!r} is not an address") from None
+
+
+def _port(text: str, protocol: str) -> int:
+    if text.isascii() and text.isdigit():
+        number = int(text)
+        if not 0 < number <= _MOST:
+            raise ConfigError(f"port {text} is not from 1 to {_MOST}")
+        return number
+    try:
+        return socket.getservbyname(text, protocol)
+    except OSError:
+        raise ConfigError(f"{text!r} is no port, and no service of services(5)") from None

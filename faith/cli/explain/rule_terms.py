@@ -1,0 +1,340 @@
+"""The expressions of a rule, evaluated for one packet: true, false, or not to be told.
+
+Numbers are those of linux/netfilter/nf_tables.h.  An expression that is not known here makes its
+rule one that may match.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from faith.cli.explain import compat_terms
+from faith.cli.explain.filtered_packet import LOCAL, NEW, NONE
+from faith.cli.explain.registers import Registers
+from faith.kernel.nft.rule_dump import DROP, Verdict, data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from faith.cli.explain.filtered_packet import Interface, Packet
+    from faith.kernel.nft.rule_dump import DumpedSet, Element, Expression
+
+    Term = Callable[["Evaluation", Mapping[int, bytes]], bool | None]
+
+_META_MARK, _META_IIF, _META_OIF, _META_IIFNAME, _META_OIFNAME = 3, 4, 5, 6, 7
+_META_SKUID, _META_NFPROTO, _META_L4PROTO, _META_PROTOCOL, _META_PKTTYPE = 10, 15, 16, 1, 19
+_CT_STATE, _CT_DIRECTION, _CT_STATUS, _CT_MARK = 0, 1, 2, 3
+_NETWORK, _TRANSPORT = 1, 2
+_NAME_LENGTH = 16
+_EQUAL, _NOT_EQUAL, _LESS, _LESS_EQUAL, _GREATER, _GREATER_EQUAL = range(6)
+_SHIFT = 0  # of bitwise: 0 is mask and xor
+_INVERTED = 1
+_FIB_INTERFACE, _FIB_NAME, _FIB_TYPE = 1, 2, 3
+_FIB_SOURCE, _FIB_PRESENT = 1, 32
+_DESTINATION_NAT = 1
+
+
+class Outcome(Exception):
+    """A rule ends with this *verdict*, ``reject`` or ``translate`` among them, or jumps.
+
+    It is not *certain* if another one is possible as well.
+    """
+
+    def __init__(self, verdict: Verdict | str, *, certain: bool = True) -> None:
+        super().__init__(verdict)
+        self.verdict = verdict
+        self.certain = certain
+
+
+class Evaluation:
+    """The evaluation of one rule for *packet*; *sets* are those of its table."""
+
+    def __init__(self, packet: Packet, sets: Callable[[str], DumpedSet | None]) -> None:
+        self.packet = packet
+        self.sets = sets
+        self.registers = Registers()
+        self.marks: dict[int, bytes] = {_META_MARK: bytes(4)}
+
+    def matches(self, expression: Expression) -> bool | None:
+        """Return whether *expression* matches, None where that cannot be told.
+
+        Raises Outcome where it ends the rule.
+        """
+        term = _TERMS.get(expression.name)
+        return term(self, expression.arguments) if term else None
+
+
+def _load(evaluation: Evaluation, register: bytes, value: bytes | None, length: int = 16) -> bool:
+    evaluation.registers.load(_number(register), value, length)
+    return True
+
+
+def _meta(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    key = _number(attrs[2])
+    if 3 in attrs:  # it sets the mark or the like
+        value = evaluation.registers.read(_number(attrs[3]), 4)
+        if value is None:
+            evaluation.marks.pop(key, None)
+        else:
+            evaluation.marks[key] = value
+        return True
+    return _load(evaluation, attrs[1], _meta_value(evaluation, key))
+
+
+def _meta_value(evaluation: Evaluation, key: int) -> bytes | None:
+    packet = evaluation.packet
+    if key in evaluation.marks:
+        return evaluation.marks[key]
+    if key in (_META_IIF, _META_OIF):
+        return _native(_interface(packet, key == _META_IIF).index)
+    if key in (_META_IIFNAME, _META_OIFNAME):
+        name = _interface(packet, key == _META_IIFNAME).name
+        return name.encode().ljust(_NAME_LENGTH, b"\0")
+    if key == _META_SKUID:
+        return None if packet.user is None else _native(packet.user)
+    known = {
+        _META_NFPROTO: bytes([packet.number]),
+        _META_L4PROTO: bytes([packet.protocol]),
+        _META_PROTOCOL: packet.ether_type,
+        _META_PKTTYPE: bytes(1) if packet.arrives != NONE else None,
+    }
+    return known.get(key)
+
+
+def _interface(packet: Packet, arriving: bool) -> Interface:
+    return packet.arrives if arriving else packet.leaves
+
+
+def _payload(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    if 5 in attrs:  # it writes to the packet
+        return True
+    base, offset, length = (_number(attrs[kind]) for kind in (2, 3, 4))
+    headers = {
+        _NETWORK: evaluation.packet.network_header,
+        _TRANSPORT: evaluation.packet.transport_header,
+    }
+    if base not in headers:
+        return _load(evaluation, attrs[1], None, length)
+    octets, unknown = headers[base]()
+    places = range(offset, offset + length)
+    value = octets[offset : offset + length]
+    if len(value) < length or unknown.intersection(places):
+        return _load(evaluation, attrs[1], None, length)
+    return _load(evaluation, attrs[1], value)
+
+
+def _ct(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    if 4 in attrs:  # it sets a mark of the connection
+        return True
+    state = evaluation.packet.state
+    is_new = state == NEW
+    known = {
+        _CT_STATE: _native(state),
+        _CT_DIRECTION: bytes([not is_new]),
+        _CT_STATUS: bytes(4) if is_new else None,
+        _CT_MARK: bytes(4) if is_new else None,
+    }
+    return _load(evaluation, attrs[1], known.get(_number(attrs[2])))
+
+
+def _compare(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
+    wanted = data(attrs[3])
+    assert isinstance(wanted, bytes)
+    value = evaluation.registers.read(_number(attrs[1]), len(wanted))
+    if value is None:
+        return None
+    return {
+        _EQUAL: value == wanted,
+        _NOT_EQUAL: value != wanted,
+        _LESS: value < wanted,
+        _LESS_EQUAL: value <= wanted,
+        _GREATER: value > wanted,
+        _GREATER_EQUAL: value >= wanted,
+    }[_number(attrs[2])]
+
+
+def _range(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
+    first, last = data(attrs[3]), data(attrs[4])
+    assert isinstance(first, bytes)
+    assert isinstance(last, bytes)
+    value = evaluation.registers.read(_number(attrs[1]), len(first))
+    if value is None:
+        return None
+    return (first <= value <= last) != bool(_number(attrs[2]))
+
+
+def _bitwise(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    length = _number(attrs[3])
+    value = evaluation.registers.read(_number(attrs[1]), length)
+    mask, xor = (data(attrs[kind]) if kind in attrs else None for kind in (4, 5))
+    if _number(attrs.get(6, b"")) != _SHIFT or not (
+        isinstance(mask, bytes) and isinstance(xor, bytes)
+    ):
+        return _load(evaluation, attrs[2], None, length)
+    if value is None:
+        known = xor if not any(mask) else None
+        return _load(evaluation, attrs[2], known, length)
+    result = bytes(octet & m ^ x for octet, m, x in zip(value, mask, xor, strict=True))
+    return _load(evaluation, attrs[2], result)
+
+
+def _byteorder(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    length, size = _number(attrs[4]), _number(attrs[5])
+    value = evaluation.registers.read(_number(attrs[1]), length)
+    if value is not None and sys.byteorder == "little":
+        parts = (value[at : at + size] for at in range(0, length, size))
+        value = b"".join(part[::-1] for part in parts)
+    return _load(evaluation, attrs[2], value, length)
+
+
+def _immediate(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    value = data(attrs[2])
+    if isinstance(value, Verdict):
+        raise Outcome(value)
+    return _load(evaluation, attrs[1], value)
+
+
+def _lookup(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
+    found = evaluation.sets(_text(attrs[1]))
+    if found is None:
+        return None
+    register, inverted = _number(attrs[2]), bool(_number(attrs.get(5, b"")) & _INVERTED)
+    element = _element(evaluation.registers, register, found)
+    if isinstance(element, str):
+        if 3 in attrs:
+            _end_by_any(found)
+            evaluation.registers.load(_number(attrs[3]), None)
+        return None
+    if element is not None and 3 in attrs:
+        if isinstance(element.value, Verdict):
+            raise Outcome(element.value)
+        return _load(evaluation, attrs[3], element.value)
+    return (element is not None) != inverted
+
+
+def _end_by_any(among: DumpedSet) -> None:
+    """End the rule by the worst of the verdicts in a map, if it has verdicts."""
+    verdicts = [one.value for one in among.elements if isinstance(one.value, Verdict)]
+    if verdicts:
+        raise Outcome(min(verdicts, key=lambda one: one.code != DROP), certain=False)
+
+
+def _element(registers: Registers, register: int, among: DumpedSet) -> Element | str | None:
+    """Return the element that has the key in *register*, None without one; "" if unknown."""
+    for element in among.elements:
+        if element.first is None:
+            continue
+        key = registers.read(register, len(element.first))
+        if key is None:
+            return ""
+        if _holds(element, key, among.fields):
+            return element
+    return next((one for one in among.elements if one.first is None), None)
+
+
+def _holds(element: Element, key: bytes, fields: tuple[int, ...]) -> bool:
+    assert element.first is not None
+    at = 0
+    for length in fields or (len(key),):
+        part = slice(at, at + length)
+        if not element.first[part] <= key[part] <= element.last[part]:
+            return False
+        at += length + -length % 4
+    return True
+
+
+def _fib(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    result, flags = _number(attrs[2]), _number(attrs[3])
+    packet, of_source = evaluation.packet, bool(flags & _FIB_SOURCE)
+    kind = packet.source_type if of_source else packet.destination_type
+    if result == _FIB_TYPE:
+        return _load(evaluation, attrs[1], _native(kind))
+    if not of_source or kind == LOCAL:
+        return _load(evaluation, attrs[1], None)
+    there = packet.arrives  # where the way back goes, which is taken to be where it came from
+    if flags & _FIB_PRESENT:
+        return _load(evaluation, attrs[1], bytes([there != NONE]))
+    if result == _FIB_NAME:
+        return _load(evaluation, attrs[1], there.name.encode().ljust(_NAME_LENGTH, b"\0"))
+    return _load(evaluation, attrs[1], _native(there.index))
+
+
+def _nat(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    if _number(attrs[1]) == _DESTINATION_NAT:
+        raise Outcome("translate")
+    raise Outcome(Verdict(1))
+
+
+def _end(verdict: Verdict | str) -> Term:
+    def term(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+        raise Outcome(verdict)
+
+    return term
+
+
+def _nothing(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    return True
+
+
+def _unknown_value(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    if 1 in attrs:
+        evaluation.registers.load(_number(attrs[1]), None)
+    return True
+
+
+def _match(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
+    return compat_terms.match(_text(attrs[1]), attrs.get(3, b""), evaluation.packet)
+
+
+def _target(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
+    verdict = compat_terms.target(_text(attrs[1]))
+    if verdict == "":
+        return True
+    if verdict is None:
+        return None
+    raise Outcome(verdict)
+
+
+_TERMS: dict[str, Term] = {
+    "meta": _meta,
+    "payload": _payload,
+    "ct": _ct,
+    "cmp": _compare,
+    "range": _range,
+    "bitwise": _bitwise,
+    "byteorder": _byteorder,
+    "immediate": _immediate,
+    "lookup": _lookup,
+    "fib": _fib,
+    "nat": _nat,
+    "masq": _end(Verdict(1)),
+    "redir": _end("translate"),
+    "reject": _end("reject"),
+    "queue": _end("queue"),
+    "counter": _nothing,
+    "log": _nothing,
+    "notrack": _nothing,
+    "objref": _nothing,
+    "last": _nothing,
+    "exthdr": _unknown_value,
+    "socket": _unknown_value,
+    "hash": _unknown_value,
+    "numgen": _unknown_value,
+    "rt": _unknown_value,
+    "xfrm": _unknown_value,
+    "match": _match,
+    "target": _target,
+}
+
+
+def _number(octets: bytes) -> int:
+    return int.from_bytes(octets, "big")
+
+
+def _native(number: int) -> bytes:
+    return number.to_bytes(4, sys.byteorder)
+
+
+def _text(octets: bytes) -> str:
+    return octets.rstrip(bytes(1)).decode(errors="replace")

@@ -1,0 +1,79 @@
+"""The walk along the way of a connection: facts in, steps and a verdict out.  It asks nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faith.cli.explain import (
+    access_steps,
+    daemon_steps,
+    filter_in_steps,
+    limit_steps,
+    map_steps,
+    name_steps,
+    way_in_steps,
+    way_out_steps,
+)
+from faith.cli.explain.explanation import Explanation, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from faith.cli.explain.explanation import Step
+    from faith.cli.explain.facts import Facts, PathProbe
+
+ORDER: tuple[Callable[[Facts], Iterator[Step]], ...] = (
+    name_steps.name,
+    way_in_steps.address,
+    map_steps.mapped,
+    way_in_steps.route_here,
+    way_in_steps.client,
+    filter_in_steps.way_in,
+    daemon_steps.daemon,
+    daemon_steps.service,
+    access_steps.access,
+    limit_steps.limits,
+    limit_steps.source,
+    way_out_steps.route_out,
+    way_out_steps.way_out,
+    way_out_steps.server,
+    way_out_steps.mtu,
+)
+"""The steps in the order of the way."""
+
+_NEEDED = ("name", "way-in", "daemon", "service")
+"""Steps without which it cannot be said whether the connection works."""
+
+
+def walk(facts: Facts) -> Explanation:
+    """Return the explanation that *facts* amount to."""
+    steps = [step for explain in ORDER for step in explain(facts)]
+    return Explanation(facts.question, steps, verdict(facts, steps))
+
+
+def verdict(facts: Facts, steps: list[Step]) -> Verdict:
+    """Return the verdict: the first certain problem on the way, or else the first likely one."""
+    problems = [step for step in steps if step.state == "problem"]
+    certain = [step for step in problems if step.certain]
+    if problems:
+        step = next(iter(certain or problems))
+        sentence = "does not work" if step.certain else "probably does not work"
+        return Verdict(False, step.cause, step.certain, f"{sentence}: {step.text}", step.action)
+    unseen = [step for step in steps if step.state == "unknown" and step.step in _NEEDED]
+    if unseen:
+        return Verdict(None, None, False, f"it cannot be said: {unseen[0].text}", unseen[0].action)
+    if facts.dial is None or facts.dial.kind not in ("connected", "answered"):
+        text = (
+            "works as far as this gateway is concerned: nothing is in the way (the server was not"
+            " asked)"
+        )
+        return Verdict(True, None, False, text, "--dial asks it")
+    if not all(map(_is_wide, (facts.probe, facts.client_probe))):
+        text = "works: nothing is in the way, and the server answers (large packets are not tried)"
+        return Verdict(True, None, False, text)
+    return Verdict(True, None, True, "works: nothing is in the way, and the server answers")
+
+
+def _is_wide(probe: PathProbe | None) -> bool:
+    """Return whether large packets are known to get through, or there is no way to try."""
+    return probe is None or bool(probe.large) or bool(probe.reported)

@@ -1,0 +1,273 @@
+"""The steps from the daemon to the server: route, packet filters, the server itself, MTU."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from faith.cli.explain import legacy_filter
+from faith.cli.explain.explanation import note, ok, problem, unknown
+from faith.cli.explain.filtered_packet import ESTABLISHED, LOCAL, UNICAST, Packet, protocol_number
+from faith.cli.explain.packet_filter import Ends, fate
+from faith.cli.explain.rule_words import described, dropped
+from faith.cli.explain.way_in_steps import refusal, remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faith.cli.explain.explanation import Step
+    from faith.cli.explain.facts import Facts, PathProbe
+    from faith.kernel.netlink.route_query import Answer
+
+
+def route_out(facts: Facts) -> Iterator[Step]:
+    """Explain the kernel's route to the server."""
+    if not facts.server:
+        return
+    found = facts.route_out
+    family = "-6" if facts.from_v4 else "-4"
+    where = f"ip {family} route get {facts.server}" + _from(facts)
+    if found.error:
+        yield _no_route(facts, where)
+        return
+    if found.is_local:
+        yield note("route-out", f"{facts.server} is this host's own address", where)
+        return
+    link = facts.links.get(found.interface)
+    name = link.name if link else "an interface"
+    if link and not link.works:
+        yield problem(
+            "route-out",
+            "uplink-down",
+            f"the way to {facts.server} is {name}, which is down",
+            f"ip link show {name}",
+            f"ip link set {name} up, or connect its cable",
+        )
+        return
+    by = f" through {found.gateway}" if found.gateway else ""
+    yield ok("route-out", f"{facts.server} is reached by {name}{by}", where)
+    yield from _replies(facts)
+    hop = found.gateway or facts.server
+    if any(one.failed and one.address == hop for one in facts.neighbours):
+        yield problem(
+            "route-out",
+            "server-unreachable",
+            f"{hop} does not answer on {name}",
+            f"ip neigh show {hop}",
+            "check that host and the link to it",
+            certain=False,
+        )
+
+
+def _from(facts: Facts) -> str:
+    decision = facts.explained.decision if facts.explained else None
+    return f" from {decision.source}" if decision and decision.source and not facts.from_v4 else ""
+
+
+def _no_route(facts: Facts, where: str) -> Step:
+    error = facts.route_out.error
+    if facts.from_v4:
+        return problem(
+            "route-out",
+            "map-target-unreachable",
+            f"there is no way to {facts.server}: {refusal(error)}",
+            where,
+            remedy(error, "-6", facts.server),
+        )
+    if error == errno.ENETUNREACH and facts.down_with_addresses:
+        down = facts.down_with_addresses
+        working = any(one.works and not one.loopback for one in facts.links.values())
+        return problem(
+            "route-out",
+            "uplink-down",
+            f"there is no route to {facts.server}, and {', '.join(down)}, which has an IPv4"
+            " address, is down",
+            f"ip link show {down[0]}",
+            f"ip link set {down[0]} up, and add its routes",
+            certain=not working or len(down) == 1,
+        )
+    return problem(
+        "route-out",
+        "no-route-out",
+        f"there is no way to {facts.server}: {refusal(error)}",
+        where,
+        remedy(error, "-4", "default"),
+    )
+
+
+def _replies(facts: Facts) -> Iterator[Step]:
+    if facts.route_of_answers.error == errno.EXDEV:
+        name = facts.links[facts.server_seen_at].name
+        yield problem(
+            "route-out",
+            "rp-filter",
+            f"{facts.server} is seen on {name}, but reached by another interface: reverse path"
+            " filtering drops its answers",
+            f"sysctl net.ipv4.conf.{name}.rp_filter",
+            f"sysctl -w net.ipv4.conf.{name}.rp_filter=2, or mend the routes",
+        )
+
+
+def leaving(facts: Facts) -> Packet:
+    """Return the gateway's first packet to the server."""
+    own, port = facts.route_out.is_local, facts.question.port
+    if facts.explained and facts.explained.decision.server_port:
+        port = facts.explained.decision.server_port
+    return Packet(
+        _source(facts),
+        facts.server,
+        protocol_number(facts.question.protocol, facts.server),
+        port,
+        leaves=facts.interface(facts.route_out.interface),
+        source_type=LOCAL,
+        destination_type=LOCAL if own else UNICAST,
+        user=facts.user,
+    )
+
+
+def returning(facts: Facts) -> Packet:
+    """Return the server's answer, as it arrives."""
+    sent = leaving(facts)
+    return Packet(
+        sent.destination,
+        sent.source,
+        sent.protocol,
+        sent.port,
+        answer=True,
+        arrives=sent.leaves,
+        source_type=sent.destination_type,
+        destination_type=LOCAL,
+        state=ESTABLISHED,
+    )
+
+
+def _source(facts: Facts) -> str:
+    decision = facts.explained.decision if facts.explained else None
+    chosen = (decision and decision.source) or facts.route_out.source
+    return chosen or ("::" if facts.from_v4 else "0.0.0.0")
+
+
+def way_out(facts: Facts) -> Iterator[Step]:
+    """Explain what packet filters do with packets to the server, and with its answers."""
+    if not facts.server or facts.route_out.error:
+        return
+    if facts.ruleset is not None:
+        steps = [*_filtered(facts)]
+        yield from steps or [ok("way-out", "no rule of nftables is in the way", "nft list ruleset")]
+    yield from legacy_filter.steps("way-out", facts, leaving(facts), ("OUTPUT", "POSTROUTING"))
+    yield from legacy_filter.steps("way-out", facts, returning(facts), ("PREROUTING", "INPUT"))
+
+
+def _filtered(facts: Facts) -> Iterator[Step]:
+    assert facts.ruleset
+    ways = (
+        (leaving(facts), ("output", "postrouting", "egress"), "output-firewall-drops", "packets"),
+        (
+            returning(facts),
+            ("ingress", "prerouting", "input"),
+            "firewall-drops-answers",
+            "answers of the server",
+        ),
+    )
+    for packet, hooks, cause, what in ways:
+        for hook in hooks:
+            found = fate(facts.ruleset, hook, packet)
+            if found.passes:
+                continue
+            if found.end is Ends.TRANSLATED:
+                yield note(
+                    "way-out",
+                    f"{described(facts, found)} translates the destination {facts.server}",
+                    found.command,
+                )
+                continue
+            target = f"{what} to {facts.server}" if cause.startswith("output") else what
+            yield dropped(facts, found, "way-out", cause, target)
+            return
+
+
+_DIALS = {
+    "refused": ("server-refuses", "refuses the connection", "check that its service runs"),
+    "silent": ("server-silent", "does not answer", "check the server, its firewall and the way"),
+    "unreachable": ("server-unreachable", "cannot be reached", "check the way to the server"),
+    "forbidden": (
+        "output-firewall-drops",
+        "is not asked: a filter of this host forbids it",
+        "nft list ruleset; see also BPF programs of cgroups",
+    ),
+    "no source": ("source-absent", "is not asked: the source address is not usable", ""),
+    "no port": ("source-ports-taken", "is not asked: no source port is free", ""),
+}
+
+
+def server(facts: Facts) -> Iterator[Step]:
+    """Explain how the server answered a test connection."""
+    if not facts.server:
+        return
+    if facts.dial is None:
+        yield note("server", "the server was not asked", action="--dial makes a test connection")
+        return
+    dial, port = facts.dial, leaving(facts).port
+    whom = facts.server if facts.question.protocol == "icmp" else f"{facts.server} port {port}"
+    if dial.kind == "silent" and dial.filtered:
+        yield problem(
+            "server",
+            "rp-filter",
+            f"{whom} does not seem to answer, but reverse path filtering dropped {dial.filtered}"
+            " packets meanwhile",
+            "nstat -az TcpExtIPReversePathFilter; sysctl -ar 'ipv4.*rp_filter'",
+            "mend the routes, or sysctl -w net.ipv4.conf.IFACE.rp_filter=2 where answers arrive",
+        )
+    elif dial.kind in ("connected", "answered"):
+        yield ok("server", f"{whom} answers")
+    elif dial.kind in _DIALS and not (dial.kind == "silent" and facts.question.protocol == "udp"):
+        cause, says, action = _DIALS[dial.kind]
+        if facts.from_v4 and dial.kind == "unreachable":
+            cause = "map-target-unreachable"
+        by = f", says {dial.by}" if dial.by and dial.by != facts.server else ""
+        said = f" ({dial.text}{by})" if dial.text else ""
+        if facts.strict:
+            said += f"; rp_filter of {', '.join(facts.strict)} would drop answers that come there"
+        text = f"{whom} {says}{said}"
+        yield problem("server", cause, text, "", action, certain=not facts.strict)
+    else:
+        yield unknown("server", f"{whom}: {dial.text or 'no answer, which says nothing of UDP'}")
+
+
+def mtu(facts: Facts) -> Iterator[Step]:
+    """Explain the MTU of both ways, and whether large packets get through."""
+    if not facts.server or facts.route_out.error:
+        return
+    yield from _size(facts, facts.server, facts.route_out, facts.probe)
+    if facts.client_probe:
+        yield from _size(facts, facts.question.client, facts.route_back, facts.client_probe)
+
+
+def _size(facts: Facts, whom: str, route: Answer, probe: PathProbe | None) -> Iterator[Step]:
+    link = facts.links.get(route.interface)
+    size = route.mtu or (link.mtu if link else 0)
+    if probe is None:
+        if size and not route.is_local:
+            yield ok("mtu", f"packets to {whom} have up to {size} octets")
+    elif probe.reported:
+        yield ok("mtu", f"a router on the way to {whom} reports an MTU of {probe.reported} octets")
+    elif probe.small and probe.large is False:
+        yield _black_hole(facts, whom, probe)
+    elif probe.small:
+        yield ok("mtu", f"packets of {probe.mtu} octets to {whom} get through")
+    else:
+        yield note("mtu", f"{whom} answers no echo request: large packets are not tried")
+
+
+def _black_hole(facts: Facts, whom: str, probe: PathProbe) -> Step:
+    headers = 48 if ":" in whom else 28
+    return problem(
+        "mtu",
+        "mtu-blackhole",
+        f"packets of {probe.mtu} octets to {whom} are lost without an error, short ones are"
+        " answered",
+        f"ping -M do -s {probe.mtu - headers} {whom}",
+        "mend the way, or ip route change … mtu 1280; net.ipv4.tcp_mtu_probing=1 (now"
+        f" {facts.mtu_probing or '?'}) lets TCP find a size that passes",
+        certain=facts.mtu_probing != "1",
+    )
