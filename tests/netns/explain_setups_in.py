@@ -26,7 +26,7 @@ WAY_IN = (
     SetUp(
         "no-prefix",
         "no prefix is reserved, and no faithd runs",
-        "silence",
+        "silence or unreachable",
         "no-prefix",
         file="",
         from_start=True,
@@ -35,7 +35,7 @@ WAY_IN = (
     SetUp(
         "other-prefix",
         "the client uses a prefix that is not the gateway's",
-        "silence",
+        "silence or unreachable",
         "not-mapped",
         ask=Question("2001:db8:eeee::c000:250"),
         from_start=True,
@@ -44,7 +44,7 @@ WAY_IN = (
     SetUp(
         "route-missing",
         "the AnyIP route of the prefix is gone",
-        "silence",
+        "silence or unreachable",
         "prefix-not-routed",
         broken=breaks.route_deleted,
         file=HEAD + RELAY,

@@ -339,7 +339,7 @@ NAMES = (
     SetUp(
         "dns-other-prefix",
         "DNS64 maps under a prefix that is not the gateway's",
-        "silence",
+        "silence or unreachable",
         "dns64-other-prefix",
         ask=name(3),
         file=SMALL + DNS + f'prefix = ["{OTHER_PREFIX}"]\n',
