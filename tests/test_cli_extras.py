@@ -19,8 +19,8 @@ def test_missing_ones_are_named_with_the_way_to_install_them() -> None:
     with pytest.raises(FaithError) as raised:
         extras.require("demo", "json", "no_such_one", "no_such_other")
     assert str(raised.value) == (
-        "no_such_one and no_such_other not installed, which faith demo needs:"
-        " pip install 'faithd[demo]', or Debian's python3-no_such_one python3-no_such_other"
+        "faith demo needs no_such_one and no_such_other: pip install no_such_one no_such_other,"
+        " or Debian's python3-no_such_one python3-no_such_other"
     )
 
 
@@ -34,5 +34,5 @@ def test_the_demo_does_without_a_traceback(
     monkeypatch.delitem(sys.modules, "faith.cli.demo.story", raising=False)
     assert faith.main(["demo"]) == 1
     said = capsys.readouterr().err
-    assert said.startswith("faith: pyroute2 not installed, which faith demo needs: pip install")
+    assert said.startswith("faith: faith demo needs pyroute2: pip install pyroute2")
     assert "faith.cli.demo.story" not in sys.modules, "it would have been imported in vain"

@@ -43,6 +43,14 @@ def controls(incomplete: str) -> Values:
     )
 
 
+def files(_incomplete: str) -> Values:
+    """Complete nothing: then the shell completes files.
+
+    Older versions of typer, Debian 13's among them, offer what was typed, unless they have this.
+    """
+    return []
+
+
 def words(*of: str) -> Callable[[str], Values]:
     """Return a function that completes one of some words."""
     return lambda incomplete: found(lambda: ((word, "") for word in of), incomplete)

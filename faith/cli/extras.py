@@ -7,14 +7,13 @@ from importlib.util import find_spec
 from faith.errors import FaithError
 
 
-def require(extra: str, *libraries: str) -> None:
-    """Check that the libraries of the extra *extra*, by their import names, are installed.
+def require(command: str, *libraries: str) -> None:
+    """Check that the *libraries* that a command needs, by their import names, are installed.
 
     Raises FaithError, with how to install them.
     """
     if missing := [name for name in libraries if find_spec(name) is None]:
         raise FaithError(
-            f"{' and '.join(missing)} not installed, which faith {extra} needs:"
-            f" pip install 'faithd[{extra}]', or Debian's"
-            f" {' '.join(f'python3-{name}' for name in missing)}"
+            f"faith {command} needs {' and '.join(missing)}: pip install {' '.join(missing)},"
+            f" or Debian's {' '.join(f'python3-{name}' for name in missing)}"
         )

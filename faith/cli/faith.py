@@ -236,7 +236,12 @@ def _print_json(value: Any) -> None:
 @app.command("check")
 def check_file(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A faith.toml(5), or a faithd.conf(5).")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A faith.toml(5), or a faithd.conf(5).",
+            autocompletion=completion.files,
+        ),
     ] = CONFIGURATION,
     rules: Annotated[
         bool, typer.Option("--rules", help="FILE has access rules, whatever it looks like.")
@@ -263,7 +268,8 @@ def check_file(
 @app.command("setup")
 def set_up(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The file to write.")
+        Path,
+        typer.Argument(metavar="FILE", help="The file to write.", autocompletion=completion.files),
     ] = CONFIGURATION,
     defaults: Annotated[
         bool, typer.Option("--defaults", help="Ask nothing: accept all proposals.")

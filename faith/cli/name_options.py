@@ -90,7 +90,12 @@ MixedCase = Annotated[
     bool, typer.Option("--mixed-case", help="Ask in random case, against forged replies.")
 ]
 Authorities = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Trust these certificates only.")
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Trust these certificates only.",
+        autocompletion=completion.files,
+    ),
 ]
 Pool = Annotated[
     Texts,
@@ -105,7 +110,11 @@ PoolClient = Annotated[
 ]
 PoolFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Keep the leases there, not in /var/lib/faith/pool."),
+    typer.Option(
+        metavar="FILE",
+        help="Keep the leases there, not in /var/lib/faith/pool.",
+        autocompletion=completion.files,
+    ),
 ]
 Workers = Annotated[int, typer.Option(min=1, metavar="N", help="The number of processes.")]
 User = Annotated[

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from faith.cli import control_client
+from faith.daemon.observe.checked_decoding import checked
 from faith.errors import ConfigError, FaithError, meant
 from faith.translation.selection import Selection
 
@@ -55,7 +56,7 @@ KEYS = Session.__struct_fields__
 NUMBERS = ("seconds", "sent", "received")
 _LONGEST = 200
 """Characters of a field."""
-_decode = msgspec.json.Decoder(_Line).decode_lines
+_decode = checked(msgspec.json.Decoder(_Line).decode_lines)
 
 
 def read(path: Path | None, **wanted: Any) -> list[Session]:

@@ -105,6 +105,10 @@ class Container:
         """Run a command in it; return its output."""
         return self._podman.run("exec", self.name, *words)
 
+    def succeeds(self, *words: str) -> bool:
+        """Run a command in it; return whether its exit status is 0."""
+        return not self._podman.status("exec", self.name, *words)
+
     def has(self, program: str) -> bool:
         """Return whether a program can be run in it."""
         return self._podman.status("exec", self.name, program) != 127

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from faith.cli import control_client, sessions
+from faith.daemon.observe.checked_decoding import checked
 from faith.daemon.observe.status_report import Daemon
 from faith.errors import FaithError
 
@@ -74,6 +75,6 @@ class Reader:
 
 def _daemon(answer: Any) -> Daemon:
     try:
-        return msgspec.convert(answer, Daemon)
-    except msgspec.ValidationError as error:
+        return checked(msgspec.convert)(answer, Daemon)
+    except ValueError as error:
         raise FaithError(f"the daemon's status is not understood: {error}") from error

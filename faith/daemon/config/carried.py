@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from faith.daemon.observe.checked_decoding import checked
 from faith.translation.map import Map
 from faith.translation.map_table import Maps
 from faith.translation.ports import Ports
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Network = tuple[int, int]
 
-_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+_decoders: dict[Any, Callable[[str], Any]] = {}
 
 
 class MapFields(msgspec.Struct, omit_defaults=True, gc=False):
@@ -78,17 +79,14 @@ def loads(text: str, kind: type[T]) -> T:
 
     Raises ValueError for another form, and ConfigError for values that contradict each other.
     """
-    try:
-        found: T = decoder(kind).decode(text)
-    except msgspec.MsgspecError as error:  # no ValueError before msgspec 0.21
-        raise ValueError(str(error)) from error
+    found: T = decoder(kind)(text)
     return found
 
 
-def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    """Return the decoder of *kind*, which takes a while to make: make it before fork(2)."""
+def decoder(kind: Any) -> Callable[[str], Any]:
+    """Return what decodes *kind*, which takes a while to make: make it before fork(2)."""
     if kind not in _decoders:
-        _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_arrived)
+        _decoders[kind] = checked(msgspec.json.Decoder(kind, dec_hook=_arrived).decode)
     return _decoders[kind]
 
 
@@ -98,4 +96,4 @@ def _carried(value: Any) -> Any:
 
 def _arrived(kind: type[Any], value: Any) -> Any:
     form = _FORMS[kind]
-    return form.read(msgspec.convert(value, form.form, dec_hook=_arrived))
+    return form.read(checked(msgspec.convert)(value, form.form, dec_hook=_arrived))

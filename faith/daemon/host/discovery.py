@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 
+from faith.daemon.observe.checked_decoding import checked
 from faith.daemon.observe.status_report import Daemon
 from faith.daemon.process import runtime_directory
 from faith.daemon.process.channel import JsonChannel, from_memory, in_memory
@@ -43,7 +44,7 @@ PAUSE = 1.0
 _AT_ONCE = 16
 """Connections that are answered in one turn of the supervisor's loop."""
 
-_decode = Decoder(Daemon).decode
+_decode = checked(Decoder(Daemon).decode)
 
 log = logging.getLogger("faith.supervisor")
 

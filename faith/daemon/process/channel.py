@@ -15,8 +15,6 @@ from array import array
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from msgspec import MsgspecError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -55,7 +53,7 @@ def socket_of(descriptor: int) -> socket.socket:
 class Codec(NamedTuple, Generic[Out, In]):
     """How the messages that are sent become octets, and the octets received messages.
 
-    *decode* raises ValueError, or msgspec's error, for what is no message.
+    *decode* raises ValueError for what is no message.
     """
 
     encode: Callable[[Out], bytes]
@@ -123,7 +121,7 @@ class Channel(Generic[Out, In]):
             if flags & socket.MSG_TRUNC:
                 raise ValueError(f"longer than {LONGEST} octets")
             message = self._codec.decode(data)
-        except (ValueError, RecursionError, MsgspecError) as error:
+        except (ValueError, RecursionError) as error:
             close_all(descriptors)
             raise InvalidMessage(str(error)) from error
         cut = bool(flags & socket.MSG_CTRUNC)

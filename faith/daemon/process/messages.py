@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from faith.daemon.observe.checked_decoding import checked
 from faith.daemon.process.channel import Channel, Codec
 
 MOST_SOCKETS = 32
@@ -240,8 +241,8 @@ Report = (
 )
 
 _encode = msgspec.json.Encoder().encode
-SUPERVISOR: Codec[Order, Report] = Codec(_encode, msgspec.json.Decoder(Report).decode)
-PROCESS: Codec[Report, Order] = Codec(_encode, msgspec.json.Decoder(Order).decode)
+SUPERVISOR: Codec[Order, Report] = Codec(_encode, checked(msgspec.json.Decoder(Report).decode))
+PROCESS: Codec[Report, Order] = Codec(_encode, checked(msgspec.json.Decoder(Order).decode))
 
 MOST_DESCRIPTORS = 252
 """Descriptors of a message to a process: the kernel carries 253."""
@@ -293,7 +294,7 @@ class Refused(Message):
 
 
 Handing = Coming | Lot | Taken | Refused
-_HANDOVER: Codec[Handing, Handing] = Codec(_encode, msgspec.json.Decoder(Handing).decode)
+_HANDOVER: Codec[Handing, Handing] = Codec(_encode, checked(msgspec.json.Decoder(Handing).decode))
 
 HandoverChannel = Channel[Handing, Handing]
 

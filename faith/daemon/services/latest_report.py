@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.json import Decoder
 
+from faith.daemon.observe.checked_decoding import checked
 from faith.daemon.observe.status_report import PROBE, Report
 from faith.daemon.process.channel import close_all
 from faith.daemon.process.messages import WantReport
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel
 
-_decode = Decoder(Report).decode
+_decode = checked(Decoder(Report).decode)
 
 TOPIC = "report"
 INTERVAL = 1.0

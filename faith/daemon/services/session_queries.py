@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from faith.daemon.observe.checked_decoding import checked
 from faith.daemon.process.channel import check_file
 from faith.daemon.process.messages import ALL, Kill, Killed, SessionList, Sessions, Wanted
 from faith.errors import ConfigError
@@ -162,9 +163,9 @@ def _wanted(request: Request) -> Wanted | None:
     """Return which sessions *request* wants; None if it makes no sense, which it is answered."""
     words = {name: request.words.get(name) for name in Wanted.__struct_fields__}
     try:
-        wanted = msgspec.convert(words, Wanted)
+        wanted = checked(msgspec.convert)(words, Wanted)
         selected(wanted)
-    except (msgspec.ValidationError, ConfigError) as error:
+    except (ValueError, ConfigError) as error:
         request.fail(error)
         return None
     return wanted

@@ -1,0 +1,1 @@
+"""The trial of the Debian package, which scripts/try-package runs in a booted tree."""
