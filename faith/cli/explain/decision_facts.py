@@ -12,6 +12,7 @@ from faith.cli import control_client
 from faith.daemon.config import config, decision
 from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.daemon.config.settings import RELAY, Service, Settings
+from faith.daemon.observe.checked_decoding import checked
 from faith.daemon.services.explain_query import Explained
 from faith.errors import FaithError
 from faith.kernel.flow import flow_conditions
@@ -89,8 +90,8 @@ def told(facts: Facts, asked: Asked, client: str, mapped: str) -> Explained | No
     }
     answer = control_client.ask(control, "explain", patience=5.0, **words)
     try:
-        return msgspec.convert(answer, Explained)
-    except msgspec.ValidationError as error:
+        return checked(msgspec.convert)(answer, Explained)
+    except ValueError as error:
         raise FaithError(f"{control}: the answer is not understood: {error}") from None
 
 
