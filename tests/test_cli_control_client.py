@@ -100,6 +100,13 @@ def test_who_is_meant_must_be_clear(
         control_client.ask(None, "reload")
 
 
+def test_one_that_hangs_is_not_said_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "running", list)
+    monkeypatch.setattr(discovery, "listening", lambda: [4711])
+    with pytest.raises(FaithError, match=r"^the faithd with pid 4711 does not answer: it is busy"):
+        control_client.ask(None, "reload")
+
+
 def test_what_could_not_be_done_is_raised(daemon: Answering) -> None:
     daemon.answers(lambda channel: channel.send({"error": "there is no session 1-7"}))
     with pytest.raises(FaithError, match="there is no session 1-7"):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from array import array
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from faith.daemon.observe.exposition import Exposition
 from faith.daemon.observe.metric_areas import MetricAreas
+from faith.daemon.observe.process_slots import ProcessState
+from faith.daemon.observe.roles import SUPERVISOR
 from tests.promql import exposed
 
 if TYPE_CHECKING:
@@ -67,6 +71,25 @@ def test_who_asks_for_openmetrics_gets_that(areas: MetricAreas) -> None:
     body, content_type = Exposition(areas.slots).text("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("anything", [-1, -(1 << 63), (1 << 63) - 1])
+def test_a_process_that_was_taken_over_spoils_no_numbers_but_its_own(
+    areas: MetricAreas, anything: int
+) -> None:
+    roles = areas.slots.roles
+    areas.slots.judge(ProcessState(role.name, True, 0) for role in roles)
+    areas.worker(1).refused("shed")
+    for role in roles:
+        if role.name not in (SUPERVISOR, "worker 2"):
+            for layout in areas.area.layouts:
+                cells = areas.area.slab(role.place, layout)
+                cells[:] = memoryview(array("q", [anything] * layout.size))
+    body, _ = Exposition(areas.slots).text("application/openmetrics-text; version=1.0.0")
+    families = parse_openmetrics(body.decode())  # type: ignore[no-untyped-call]
+    samples = [one for family in families for one in family.samples]
+    assert all(one.value >= 0 for one in samples)
+    assert sample(text(areas), "faith_refusals_total", reason="shed") >= 1
 
 
 def test_promtool_finds_nothing_to_say(need: Callable[[str], str]) -> None:

@@ -44,6 +44,12 @@ def test_numbers_go_on_while_others_write_there() -> None:
     assert now.total(OLD, 1) == 15
 
 
+def test_none_that_still_writes_there_takes_from_the_others() -> None:
+    area = area_with(1, 2, 3)
+    area.slab(1, OLD)[1] = -(1 << 63)
+    assert Area([OLD], 1, left_by(area)).total(OLD, 1) == 2
+
+
 def test_what_a_program_says_of_itself_is_not_added_up() -> None:
     assert Area([OLD], 1, left_by(area_with(*range(1, 9)))).totals(OLD)[-1] == 0
 

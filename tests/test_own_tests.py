@@ -44,6 +44,7 @@ WITHOUT = {
     "faith/daemon/services/listener_shares.py": "tests/netns/test_desired_state.py hangs workers",
     "faith/daemon/dns_daemon.py": "tests/netns/test_dns.py runs it",
     "faith/daemon/process/reaping.py": "tests/test_worker_pool.py reaps by it",
+    "faith/daemon/process/reception.py": "tests/test_worker_pool.py has workers that babble",
     "faith/daemon/services/dns_workers.py": WHOLE,
     "faith/daemon/services/flow_process.py": WHOLE,
     "faith/daemon/services/ftp_data.py": WHOLE,

@@ -57,14 +57,18 @@ def test_names() -> None:
 
 def test_limits() -> None:
     found = daemon(
-        uses=[Use("sessions", 250, 1000), Use("descriptors", 7, None, "dns 1")],
+        uses=[
+            Use("sessions", 250, 1000),
+            Use("descriptors", 7, None, "dns 1"),
+            Use("flows", 1, 4, "flows"),
+        ],
         flows=FlowTable(["lo"], 1, 4, 0, True),
         traffic=[Traffic("relay", 3, 9, 1_500_000, 20, {}, {"denied": 2, "rate": 5})],
     )
     shown = [line.split() for line in text(limits(found)).splitlines()]
     assert ["sessions", "250", "1,000", "25%"] in shown
     assert ["descriptors", "dns", "1", "7", "no", "limit"] in shown
-    assert ["flows", "1", "4", "25%"] in shown
+    assert [line for line in shown if line[0] == "flows"] == [["flows", "flows", "1", "4", "25%"]]
     assert ["relay", "3", "9", "1.5M", "20", "7"] in shown
 
 

@@ -29,6 +29,12 @@ def test_places_are_apart_and_are_added_up() -> None:
     assert list(area.slab(1, ONE)) == [0, 2, 0]
 
 
+def test_no_process_takes_from_what_others_count() -> None:
+    area = Area([ONE], places=2)
+    area.slab(0, ONE)[1], area.slab(1, ONE)[1] = 7, -(1 << 63)
+    assert area.total(ONE, 1) == 7
+
+
 def test_what_a_process_counted_stays_when_it_dies() -> None:
     area = Area([ONE], places=1)
     pid = os.fork()

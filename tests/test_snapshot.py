@@ -37,12 +37,12 @@ def test_a_daemon_that_ends_and_returns() -> None:
     found.accept(Reading(101, 0, daemon(), [session()]))
     assert found.message() == ""
     found.accept(Reading(102, 0, None, [], "no faithd is running"))
-    assert found.summary({}).startswith("faithd http, pid 4711, ready, gone")
+    assert found.summary({}).startswith("faithd http, pid 4711, ready, no answer")
     assert found.message() == "no faithd is running"
     assert found.rows == []
     found.accept(Reading(103, 0, daemon(pid=4712), [session()]))
     assert found.message() == "faithd was started again: pid 4711 is now pid 4712"
-    assert "gone" not in found.summary({})
+    assert "no answer" not in found.summary({})
     assert len(found.rows) == 1
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from textual.widgets import Input, Label, Static, TabbedContent
 
+from faith.cli.top import top_app
 from faith.cli.top.arrangement import BY_CLIENT, Arrangement
 from faith.cli.top.dialogs import Confirmation, FilterDialog
 from faith.cli.top.reading import Reading
@@ -44,11 +45,13 @@ class Readings:
         self.wanted: list[dict[str, Any]] = []
         self.killed: list[dict[str, Any]] = []
         self.count = 0
+        self.waits: Callable[[], object] = int
         self.went = threading.Event()
 
     def read(self, wanted: dict[str, Any]) -> Reading:
         self.wanted.append(wanted)
         self.count += 1
+        self.waits()
         found = None if self.error else daemon(processes=[Process("worker 1", 7, "serving")])
         return Reading(
             time.monotonic(), 0.0, found, [] if self.error else self.sessions, self.error
@@ -288,10 +291,11 @@ def test_it_reads_more_and_less_often() -> None:
     play(story)
 
 
-@pytest.mark.parametrize("size", [(20, 8), (40, 10), (300, 60)])
+@pytest.mark.parametrize("size", [(20, 5), (20, 8), (40, 10), (300, 60)])
 def test_any_terminal_will_do(size: tuple[int, int]) -> None:
     async def story(app: TopApp, pilot: Pilot[None], readings: Readings) -> None:
         assert all(len(line) <= size[0] for line in lines(app))
+        assert app.query_one(RowList).size.height > len(CLIENTS)
         await pilot.resize_terminal(60, 20)
         await until(pilot, lambda: app.query_one(RowList).size.width == 60)
         assert shown(app) == CLIENTS
@@ -299,9 +303,44 @@ def test_any_terminal_will_do(size: tuple[int, int]) -> None:
     play(story, size=size)
 
 
-def test_q_ends_it() -> None:
+@pytest.mark.parametrize("size", [(20, 6), (40, 10), (120, 24)])
+def test_a_question_is_seen_whole_before_it_is_answered(size: tuple[int, int]) -> None:
     async def story(app: TopApp, pilot: Pilot[None], readings: Readings) -> None:
-        await pilot.press("q")
+        client = "[2001:db8:1234:5678:9abc:def0:1234:5678]:65535"
+        readings.sessions[:] = [session("2-1f3", client, server="192.0.2.128:65535")]
+        await until(pilot, lambda: len(shown(app)) == 1)
+        await pilot.press("k")
+        question = app.screen.query_one(Label)
+        await until(pilot, lambda: question.size.area)
+        assert question.size.area >= len(str(question.render()))
+        assert question.region.width == question.content_region.width <= size[0]
+
+    play(story, size=size)
+
+
+def test_it_says_that_the_daemon_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top_app, "SILENCE", 0.0)
+
+    async def story(app: TopApp, pilot: Pilot[None], readings: Readings) -> None:
+        message = app.query_one("#message", Static)
+        answers = threading.Event()
+        readings.waits = answers.wait
+        try:
+            await until(pilot, lambda: "no answer for" in str(message.render()))
+        finally:
+            answers.set()
+        readings.waits = int
+        await until(pilot, lambda: not message.display)
+
+    play(story)
+
+
+@pytest.mark.parametrize("key", ["q", "ctrl+c"])
+def test_q_and_ctrl_c_end_it(key: str) -> None:
+    async def story(app: TopApp, pilot: Pilot[None], readings: Readings) -> None:
+        if key == "ctrl+c":
+            await pilot.press("f")  # from anywhere
+        await pilot.press(key)
         await until(pilot, lambda: app.return_code == 0)
 
     play(story)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from faith.translation.typography import explain
+from faith.translation.typography import explain, printable
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,7 @@ def test_only_what_is_there_is_explained_and_once() -> None:
 def test_a_tab_is_explained_where_it_does_not_belong() -> None:
     assert explain("no port", "80\t") == "no port"
     assert explain("no port", "80\t", tabs=True) == "no port; (U+0009) is a tab: delete it"
+
+
+def test_nothing_controls_a_terminal_or_turns_the_text_round() -> None:
+    assert printable("no answer\x1b[2J\r\n\u202eelif\u200b") == "no answer?[2J???elif?"

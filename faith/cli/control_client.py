@@ -70,9 +70,13 @@ def _hint(error: OSError) -> str:
 
 def only() -> Path:
     """Return the control socket of the only faithd that has one.  Raises FaithError."""
-    found = [faithd.control for faithd in discovery.running() if faithd.control]
+    running = discovery.running()
+    found = [faithd.control for faithd in running if faithd.control]
     if not found and discovery.hidden():
         raise FaithError("a faithd runs that answers root and its own user only: be one of them")
+    if not found and (silent := discovery.silent(running)):
+        pids = ", ".join(map(str, silent))
+        raise FaithError(f"the faithd with pid {pids} does not answer: it is busy, or hangs")
     if not found:
         raise FaithError("no faithd with a control socket is running (faithd --config has one)")
     if len(found) > 1:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from faith.cli import control_client
 from faith.daemon.observe.checked_decoding import checked
@@ -37,17 +37,21 @@ class Session(Struct):
     received: int
 
 
+_Count = Annotated[int, Meta(ge=0, lt=1 << 62)]
+_Seconds = Annotated[float, Meta(gt=-1e9, lt=1e9)]
+
+
 class _Line(Struct):
     """A session as its process writes it."""
 
-    serial: int
+    serial: _Count
     client: str
     mapped: str
     server: str | None
     stage: str
-    seconds: float
-    sent: int
-    received: int
+    seconds: _Seconds
+    sent: _Count
+    received: _Count
     source: str | None = None
 
 

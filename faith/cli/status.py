@@ -31,6 +31,7 @@ def read() -> Report:
     Raises OSError when even the routes cannot be read.
     """
     owners, daemons = routes.owners(), discovery.running()
+    silent = discovery.silent(daemons)
     prefixes, hidden = tuple(owners), discovery.hidden()
     findings: list[Finding] = []
     listeners: list[Listener] = []
@@ -46,7 +47,7 @@ def read() -> Report:
         findings += _about_routes(prefixes)
         findings += _about_the_uplink(daemons)
         findings += _about_the_firewall()
-        if not hidden:
+        if not (hidden or silent):
             findings += _abandoned(owners, daemons)
             listeners = open_listeners.serving(state.open_ports if state else NO_PORTS)
     if state:
@@ -56,9 +57,10 @@ def read() -> Report:
     if hidden:
         text = f"faithds: {hidden}, which only root and their own users may ask"
         findings.append(finding("daemons-unseen", text))
-    elif prefixes and not daemons and not listeners:
+    elif prefixes and not silent and not daemons and not listeners:
         text = "no faithd is running: connections to the reserved prefixes are refused"
         findings.append(finding("no-daemon", text, "faithd SERVICE"))
+    findings += map(_hung, silent)
     findings += _about_daemons(daemons, prefixes)
     if prefixes:
         findings += [finding("sysctl", text) for text in tcp_sysctls.advice()]
@@ -72,6 +74,11 @@ def read() -> Report:
         findings,
         listeners,
     )
+
+
+def _hung(pid: int) -> Finding:
+    text = f"the faithd with pid {pid} does not answer; its processes may go on without it"
+    return finding("daemon-hung", text, f"kill -CONT {pid} if it is stopped; else restart it")
 
 
 def _about_routes(prefixes: Sequence[Prefix]) -> Iterator[Finding]:

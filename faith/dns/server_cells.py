@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import STATE, Family, Layout
+from faith.translation.typography import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,14 +57,14 @@ class ServerCells:
 def read(cells: Sequence[int]) -> list[tuple[str, str]]:
     """Return the servers in *cells*, each with its error, or nothing while they are written.
 
-    The text is another process's: what is not printable is left out.
+    The text is another process's: what is not printable becomes a question mark.
     """
     before = cells[0]
     texts = [_text(cells[1 + n * _WORDS : 1 + (n + 1) * _WORDS]) for n in range(SERVERS)]
     if before % 2 or cells[0] != before:
         return []
     parts = (text.partition(_SEPARATOR) for text in texts if text)
-    return [(_printable(server), _printable(error)) for server, _, error in parts]
+    return [(printable(server), printable(error)) for server, _, error in parts]
 
 
 def _numbers(text: str) -> Iterable[int]:
@@ -74,7 +75,3 @@ def _numbers(text: str) -> Iterable[int]:
 def _text(cells: Sequence[int]) -> str:
     octets = b"".join((cell % (1 << 8 * _OCTETS)).to_bytes(_OCTETS, "big") for cell in cells)
     return octets.rstrip(b"\0").decode(errors="ignore")
-
-
-def _printable(text: str) -> str:
-    return "".join(char for char in text if char.isprintable())

@@ -1,4 +1,7 @@
-"""Characters that look like others: what editors, web pages and mail make of quotes and blanks."""
+"""Characters that are not what they look like, or look like nothing.
+
+They are what editors, web pages and mail make of quotes and blanks, and what controls a terminal.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,11 @@ def explain(message: str, text: str, *, tabs: bool = False) -> str:
     """
     found = dict.fromkeys(char for char in text if char in _KNOWN or (tabs and char == "\t"))
     return "; ".join([message, *(about for about in map(_about, found) if about not in message)])
+
+
+def printable(text: str) -> str:
+    """Return *text* without what a terminal, a log or a page would take for more than text."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _about(char: str) -> str:

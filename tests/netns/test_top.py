@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from faith.lab import wait_until
 from faith.lab.topology import CLIENT, PREFIX, SERVER
 from tests.faithd import ENVIRONMENT
 from tests.netns.flow_lab import OTHER_CLIENT, add_other_client, connect_as
@@ -182,7 +183,7 @@ def test_it_goes_on_while_the_daemon_is_replaced(
         assert answers(session)
         top.wait_shown(endpoint(session))
     assert gateway.stop(20) == 0
-    top.wait_shown("no faithd with a control socket is running", "gone", "no session")
+    top.wait_shown("no faithd with a control socket is running", "no answer", "no session")
     again = Gateway(lab, tmp_path, gateway.file.read_text())
     top.wait_shown(f"is now pid {again.process.pid}", "0 open")
     with connect_as(lab, OTHER_CLIENT) as session:
@@ -209,6 +210,32 @@ def test_a_worker_that_hangs_hides_only_its_own(
         os.kill(first, signal.SIGCONT)
     top.wait_shown(*map(endpoint, connections))
     assert "lacks" not in top.screen
+
+
+@pytest.mark.parametrize("path", ["relay"], indirect=False)
+@pytest.mark.usefixtures("connections")
+def test_a_daemon_that_hangs_is_silent_and_not_gone(
+    lab: ThreeHosts, gateway: Gateway, open_top: Open, path: str
+) -> None:
+    top = open_top()
+    top.wait_shown("3 open")
+    gateway.signal(signal.SIGSTOP)
+    try:
+        top.wait_shown("no answer for")
+        pid = gateway.process.pid
+        with pytest.raises(subprocess.CalledProcessError) as failed:
+            command_output(lab, "--once")
+        assert f"the faithd with pid {pid} does not answer" in failed.value.stderr
+        with pytest.raises(subprocess.CalledProcessError) as failed:
+            lab.gateway.run([*TOP[:3], "status", "--json"], env=ENVIRONMENT)
+        found = json.loads(failed.value.stdout)["findings"]
+        ids = {one["id"] for one in found}
+        assert "daemon-hung" in ids
+        assert not ids & {"no-daemon", "prefix-abandoned"}
+    finally:
+        gateway.signal(signal.SIGCONT)
+    wait_until(lambda: "no answer" not in top.screen, 15, "its answer")
+    top.wait_shown("3 open")
 
 
 @pytest.mark.parametrize("path", ["relay"], indirect=False)

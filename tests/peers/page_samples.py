@@ -115,8 +115,8 @@ def _daemon(moment: float) -> Daemon:
             Use("descriptors", 13_941, 16_384, "worker 2"),
             Use("descriptors", 64, 16_384, "admin"),
             Use("source ports", 4_180, 28_232, "worker 1"),
-            Use("shares", 611, 1_000, "worker 3"),
-            Use("pool", 121, 126, "dns 1"),
+            Use("look-ups", 611, 4_096, "dns 1"),
+            Use("pool leases", 121, 126, "dns 1"),
             Use("local servers", 0, 256),
         ],
         names=Names(

@@ -101,7 +101,8 @@ def test_it_shows_the_numbers_and_how_they_grow(browser: Browser, serve: Serve) 
     assert browser.text("#state") == "ready"
     assert "up 3 d 4 h" in browser.text("#facts")
     assert ["2001:db8:64::/96", "rfc6052", "yes"] in browser.rows("prefixes")
-    assert ["pool", "dns 1", "121", "126", "96 %"] in browser.rows("uses")
+    assert ["pool leases", "dns 1", "121", "126", "96 %"] in browser.rows("uses")
+    assert ["look-ups", "dns 1", "611", "4,096", "15 %"] in browser.rows("uses"), "as elsewhere"
     descriptors = [row for row in browser.rows("uses") if row[0] == "descriptors"]
     assert descriptors == [["descriptors", "worker 2", "13,941", "16,384", "85 %"]], "the fullest"
     assert ["the last minute", "10.7 ms", "83 ms"] in browser.rows("dialling")

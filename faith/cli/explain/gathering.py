@@ -74,7 +74,6 @@ def _host(asked: Asked) -> Facts:
     running = discovery.running()
     client = asked.question.client
     daemons = tuple(process_facts.daemon(one, client) for one in running)
-    silent = set(discovery.listening()) - {one.pid for one in running}
     port = asked.question.port
     links = route_query.links()
     facts = Facts(
@@ -85,7 +84,7 @@ def _host(asked: Asked) -> Facts:
         neighbours=tuple(route_query.neighbours()),
         legacy={family: filter_facts.legacy(family) for family in ("ip", "ip6")},
         daemons=daemons,
-        silent=tuple(sorted(silent)),
+        silent=tuple(discovery.silent(running)),
         hidden=discovery.hidden(),
         listening=process_facts.listens(port),
         mtu_probing=process_facts.sysctl("net.ipv4.tcp_mtu_probing"),

@@ -19,8 +19,12 @@ _CSS = """
 {name} {{ align: center middle; }}
 {name} Vertical {{
     width: 76; max-width: 100%; height: auto; padding: 1 2; border: round $primary;
-    background: $surface;
+    background: $surface; max-height: 100%; overflow-y: auto;
 }}
+{name} Label {{ width: 100%; }}
+{name} .keys {{ margin-top: 1; }}
+{name}.-short Vertical {{ border: none; padding: 0; }}
+{name}.-short .keys {{ margin-top: 0; }}
 """
 
 
@@ -40,7 +44,8 @@ class Confirmation(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         """Yield the question."""
         with Vertical():
-            yield Label(f"{self._question}\n\n[y] yes   [n] no", markup=False)
+            yield Label(self._question, markup=False)
+            yield Label("[y] yes   [n] no", classes="keys", markup=False)
 
 
 class FilterDialog(ModalScreen[dict[str, Any] | None]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.cli.top import quantities
+from faith.translation.typography import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ class Table(NamedTuple):
         if not self.rows:
             yield self.instead
             return
-        cells = [self.heading, *(tuple(map(_printable, row)) for row in self.rows)]
+        cells = [self.heading, *(tuple(map(printable, row)) for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         for row in cells:
             yield _GAP.join(
@@ -91,9 +92,6 @@ def limits(daemon: Daemon) -> list[Table]:
         )
         for one in daemon.uses
     ]
-    if flows := daemon.flows:
-        part = _part(flows.open, flows.slots)
-        uses.append(("flows", "", f"{flows.open:,}", f"{flows.slots:,}", part))
     traffic = [
         (
             one.path,
@@ -159,11 +157,6 @@ PANES: dict[str, Callable[[Daemon], Sequence[Table]]] = {
 
 def _upgraded(before: Daemon, after: Daemon) -> bool:
     return before.pid == after.pid and after.programs > before.programs
-
-
-def _printable(text: str) -> str:
-    """Return *text* without what would control a terminal: a server's error may have anything."""
-    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 def _limit(limit: int | None) -> str:

@@ -63,7 +63,7 @@ class Snapshot:
         new = "" if self.new_rate is None else f", {self.new_rate:.0f} new/s"
         chosen = f", {len(self.rows):,} of {filter_words.words(wanted)}" if wanted else ""
         moved = f"sent {quantities.octets(sent)}/s, received {quantities.octets(received)}/s"
-        gone = "" if self.is_current else ", gone"
+        gone = "" if self.is_current else ", no answer"
         return (
             f"{panes.summary(self.daemon)}{gone}\n"
             f"{self.daemon.sessions:,} open{new}{chosen}, {moved}"

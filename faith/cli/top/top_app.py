@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 SESSIONS = "Sessions"
 FASTEST, SLOWEST = 0.5, 64.0
 """Seconds between two readings, at least and at most, as the keys change them."""
+SHORT = 10
+"""Lines of a terminal from which on there is room for more than the list."""
+SILENCE = 3.0
+"""Seconds without an answer after which that is said."""
 
 
 class TopApp(App[None]):
@@ -42,14 +47,18 @@ class TopApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
     TITLE = "faith top"
     CSS = """
-    #summary { height: 2; padding: 0 1; }
-    #message { height: auto; padding: 0 1; color: $warning; }
+    #summary { height: 2; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    #message { height: auto; max-height: 3; padding: 0 1; color: $warning; }
+    .-short #summary, .-short #message { height: 1; padding: 0; }
+    .-short ContentTabs, .-short Footer { display: none; }
     TabbedContent { height: 1fr; }
     TabPane { padding: 0; }
     .pane { padding: 1 1; }
     """
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (SHORT, "-tall")]  # noqa: RUF012 - as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("o", "sort(1)", "Order"),
         Binding("O", "sort(-1)", "Order", show=False),
         Binding("r", "reverse", "Reverse"),
@@ -96,6 +105,8 @@ class TopApp(App[None]):
         self._again = threading.Event()
         self._is_over = False
         self._is_paused = False
+        self._asked: float | None = None
+        """Since when a reading has been under way."""
 
     def compose(self) -> ComposeResult:
         """Yield the widgets from top to bottom."""
@@ -113,6 +124,7 @@ class TopApp(App[None]):
         """Begin to read, in a thread that nobody waits for at the end."""
         self.query_one(RowList).focus()
         threading.Thread(target=self._read, daemon=True).start()
+        self.set_interval(1.0, self._show_message)
 
     def on_unmount(self) -> None:
         """Read no more."""
@@ -122,7 +134,9 @@ class TopApp(App[None]):
     def _read(self) -> None:
         while not self._is_over:
             self._again.clear()
+            self._asked = time.monotonic()
             reading = self._reader.read(dict(self._wanted))
+            self._asked = None
             self.post_message(self.Read(reading))
             self._again.wait(None if self._is_paused else reading.pause(self._interval))
 
@@ -140,14 +154,23 @@ class TopApp(App[None]):
         every = "paused" if self._is_paused else f"every {self._pause:.2g} s"
         order = f"by {self._arrangement.sort}, {every}"
         self.query_one("#summary", Static).update(f"{snapshot.summary(self._wanted)}, {order}")
-        message = self.query_one("#message", Static)
-        message.update(snapshot.message())
-        message.display = bool(snapshot.message())
+        self._show_message()
         self.query_one(RowList).show(snapshot.arranged(self._arrangement), self._arrangement)
         if snapshot.daemon:
             for title, pane in PANES.items():
                 tables = ("\n".join(table.lines()) for table in pane(snapshot.daemon))
                 self.query_one(f"#pane-{title}", Static).update(Text("\n\n".join(tables)))
+
+    def _show_message(self) -> None:
+        """Say that the daemon is silent, or else what the last reading says."""
+        asked = self._asked
+        silent = 0.0 if asked is None else time.monotonic() - asked
+        said = self._snapshot.message()
+        text = f"no answer for {silent:.0f} s" if silent > SILENCE else said
+        with suppress(NoMatches):
+            message = self.query_one("#message", Static)
+            message.update(text)
+            message.display = bool(text)
 
     def _arrange(self, **changes: Any) -> None:
         self._arrangement = replace(self._arrangement, **changes)

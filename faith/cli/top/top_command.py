@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from faith.cli import completion, session_options
+from faith.cli.status_watch import LEAST, MOST
 from faith.cli.top import arrangement as arrangements
 from faith.cli.top import live_table
 from faith.cli.top.arrangement import Arrangement
@@ -44,7 +45,8 @@ def top(
         ),
     ] = "",
     interval: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.2, help="Seconds between two readings.")
+        float,
+        typer.Option(metavar="SECONDS", min=LEAST, max=MOST, help="Seconds between two readings."),
     ] = INTERVAL,
     once: Annotated[
         bool, typer.Option("--once", help="Print one table, with rates over SECONDS.")

@@ -30,7 +30,7 @@ from faith.daemon.process.channel import JsonChannel, from_memory, in_memory
 from faith.kernel.descriptor import Descriptor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from faith.daemon.process.loop import Loop
 
@@ -175,6 +175,11 @@ def running() -> list[Daemon]:
                 if told := _answer(key.fileobj, key.data):
                     found.append(told)
     return sorted(found, key=lambda faithd: faithd.pid)
+
+
+def silent(found: Iterable[Daemon]) -> list[int]:
+    """Return the processes of the faithds that can be connected to, and are not those *found*."""
+    return sorted({*listening()} - {one.pid for one in found})
 
 
 def listening() -> list[int]:

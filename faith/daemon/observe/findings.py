@@ -19,6 +19,7 @@ class Kind(NamedTuple):
 
 KINDS = {
     "no-daemon": Kind("failure", "prefixes are reserved, and nobody serves them"),
+    "daemon-hung": Kind("failure", "a daemon can be connected to, and does not answer"),
     "no-worker": Kind("failure", "no worker of the daemon serves"),
     "not-steered": Kind("failure", "the daemon has lost what leads connections to it"),
     "no-prefix": Kind("failure", "the daemon has no prefix to relay from"),

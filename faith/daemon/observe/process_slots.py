@@ -29,7 +29,7 @@ from faith.datagram.ping import ping_counters
 from faith.datagram.udp import udp_counters
 from faith.dns import dns_counters
 from faith.flow import flow_counters
-from faith.kernel.shared.families import add
+from faith.kernel.shared.families import add, natural
 from faith.relay.tcp import relay_counters
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class ProcessSlots:
         return self._cells(role)[_UP] == IS_UP
 
     def _numbers(self, role: Role, now: float) -> ProcessNumbers:
-        cells = self._cells(role)
+        cells = natural(self._cells(role))
         opened, begun = self._work(role)
         up = cells[_UP] == IS_UP
         return ProcessNumbers(
@@ -180,10 +180,10 @@ class ProcessSlots:
         if role.kind not in _WORK:
             return None, None
         layout, opened, begun = _WORK[role.kind]
-        cells = self.area.slab(role.place, layout)
+        cells = natural(self.area.slab(role.place, layout))
         count = sum(sum(layout.of(family, cells)) for family in begun)
         if opened is None:
-            return self._cells(role)[_TAKEN["look-ups"]], count
+            return natural(self._cells(role))[_TAKEN["look-ups"]], count
         return cells[layout.start(opened)], count
 
     def _cells(self, role: Role) -> memoryview[int]:

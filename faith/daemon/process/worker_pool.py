@@ -13,36 +13,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from faith.daemon.observe import log as log_output
 from faith.daemon.observe.roles import role_of
 from faith.daemon.process import role
-from faith.daemon.process.channel import InvalidMessage, close_all
 from faith.daemon.process.fork import fork, how_it_ended
 from faith.daemon.process.heartbeat import Heartbeats
 from faith.daemon.process.messages import LONGEST_REASON, Alive, Failed, Ready, pair
 from faith.daemon.process.peer import Desired, Worker
+from faith.daemon.process.reception import Reception
 from faith.errors import FaithError, SetupError
+from faith.translation.typography import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from faith.daemon.process.channel import Received
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import Order, ProcessChannel, Report
-
-    Handler = Callable[[Worker, Any, list[int]], None]
-    """Called with a message and its descriptors, which are closed afterwards.
-
-    There are none if they were lost for want of room.  Raises InvalidMessage for what no sound
-    process sends.
-    """
+    from faith.daemon.process.reception import Handler
 
 log = logging.getLogger("faith.supervisor")
-
-BATCH = 64
-"""Messages of a process that are handled before the others have their turn."""
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
 """Seconds before a worker is replaced: doubled every time, until one has lived for the longest.
@@ -100,12 +91,12 @@ class WorkerPool:
         self.what = what
         """The kind of its processes, in messages."""
         self._events = events
-        self._handlers: dict[type[Report], Handler] = {
+        own: dict[type[Report], Handler] = {
             Ready: self._ready,
             Failed: self._failed,
             Alive: self._alive,
-            **handlers,
         }
+        self._reception = Reception(loop, {**own, **handlers}, lambda: self._starting)
         self._workers: dict[int, Worker] = {}
         self._pauses: list[float] = []
         self._on_ready: Callable[[], None] = _ignore
@@ -114,7 +105,7 @@ class WorkerPool:
         self._retired = False
         self._desired: dict[str, Desired] = {}
         self._heartbeats = Heartbeats(
-            loop, self._workers, self._desired, self._receive_some, events.late
+            loop, self._workers, self._desired, self._reception.some, events.late
         )
 
     def start(
@@ -250,7 +241,7 @@ class WorkerPool:
             return False
         worker.killed = True  # never by its number from now on: that may be another's
         try:
-            while self._receive(worker):
+            while self._reception.one(worker):
                 pass  # its last words come before the news of its death
         finally:
             self._let_go(worker)
@@ -288,7 +279,7 @@ class WorkerPool:
 
     def _add(self, worker: Worker) -> None:
         self._workers[worker.pid] = worker
-        self._loop.watch(worker.channel, partial(self._receive_some, worker))
+        self._loop.watch(worker.channel, partial(self._reception.some, worker))
         self._heartbeats.start()
 
     def _be(self, number: int, channel: ProcessChannel) -> None:
@@ -338,55 +329,6 @@ class WorkerPool:
 
     # -- what workers say --------------------------------------------------------------------
 
-    def _receive_some(self, worker: Worker) -> None:
-        """Handle what *worker* has sent, but let others have their turn."""
-        for _ in range(BATCH):
-            if not self._receive(worker):
-                return
-
-    def _receive(self, worker: Worker) -> bool:
-        """Handle one message; False when there is none."""
-        if worker.channel.fileno() < 0:
-            return False  # it was reaped meanwhile
-        try:
-            received = worker.channel.receive()
-        except InvalidMessage as error:
-            self._is_invalid(worker, error)
-            return not worker.killed
-        except OSError:
-            return False
-        if received is None:
-            self._loop.forget(worker.channel)  # it is about to end
-            return False
-        try:
-            self._handle(worker, received)
-        finally:
-            close_all(received.descriptors)
-        return True
-
-    def _handle(self, worker: Worker, received: Received[Report]) -> None:
-        """Call the handler of a message: an error of its own is ours, and costs no worker."""
-        message, descriptors, cut = received
-        kind = type(message).__name__
-        if cut:
-            log.error("%s %d: descriptors of %s were lost", self.what, worker.number + 1, kind)
-        handler = self._handlers.get(type(message))
-        if handler is None:
-            self._is_invalid(worker, f"{kind} is not for it to send")
-            return
-        try:
-            handler(worker, message, descriptors)
-        except InvalidMessage as error:
-            self._is_invalid(worker, error)
-        except Exception as error:
-            if self._starting and isinstance(error, SetupError):
-                raise
-            text = "%s %d: handling its %s failed, which is a defect of this program"
-            log.exception(text, self.what, worker.number + 1, kind)
-
-    def _is_invalid(self, worker: Worker, why: object) -> None:
-        worker.kill(f"sent an invalid message ({printable(str(why)[:200])})")
-
     def _ready(self, worker: Worker, message: Ready, descriptors: list[int]) -> None:
         worker.ready = True
         self._events.serving()
@@ -410,11 +352,6 @@ class WorkerPool:
             if desired.binding
         ):
             worker.behind = None
-
-
-def printable(text: str) -> str:
-    """Return *text* of a process without what a terminal or a log would take for a command."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _give_up(error: SetupError) -> None:

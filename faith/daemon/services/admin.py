@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel, Report
     from faith.daemon.process.peer import Worker
-    from faith.daemon.process.worker_pool import Handler
+    from faith.daemon.process.reception import Handler
     from faith.daemon.services.interface import Leave
     from faith.translation.shares import Place
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from faith.daemon.host.address_leases import AddressLeases
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import ProcessChannel, Report
-    from faith.daemon.process.worker_pool import Handler
+    from faith.daemon.process.reception import Handler
     from faith.daemon.services.datagram_process import Server
     from faith.daemon.services.interface import Leave
     from faith.daemon.upgrade.draining import DrainingWorkers

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.messages import Report
     from faith.daemon.process.peer import Worker
-    from faith.daemon.process.worker_pool import Handler
+    from faith.daemon.process.reception import Handler
     from faith.kernel.steering.lookup_program import Flow
     from faith.translation.prefix import Prefix
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings
     from faith.daemon.process.messages import Report
     from faith.daemon.process.peer import Worker
-    from faith.daemon.process.worker_pool import Handler
+    from faith.daemon.process.reception import Handler
     from faith.relay.tcp.admission import Admission, Seat
 
 log = logging.getLogger("faith.supervisor")

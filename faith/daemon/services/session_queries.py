@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import Order, Report
     from faith.daemon.process.peer import Worker
-    from faith.daemon.process.worker_pool import Handler
+    from faith.daemon.process.reception import Handler
 
 PATIENCE = 5.0
 """Seconds the workers have for an answer."""

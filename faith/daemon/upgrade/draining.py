@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.process.loop import Loop
     from faith.daemon.process.messages import Report
-    from faith.daemon.process.worker_pool import Handler
+    from faith.daemon.process.reception import Handler
 
 log = logging.getLogger("faith.supervisor")
 

@@ -66,6 +66,12 @@ class Layout:
         return cells[self.start(family) : self.start(family) + family.size]
 
 
+def natural(cells: Sequence[int]) -> list[int]:
+    """Return the numbers in *cells*, none below 0: what another process has written is not
+    trusted."""
+    return [max(0, number) for number in cells]
+
+
 def add(cells: Cells, cell: int, count: int) -> None:
     """Add *count* to a cell, as far as it goes: what another process has written is not trusted."""
     cells[cell] = max(0, min(cells[cell] + count, _MOST))

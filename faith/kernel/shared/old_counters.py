@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from faith.kernel.descriptor import Descriptor
-from faith.kernel.shared.families import STATE, add
+from faith.kernel.shared.families import STATE, add, natural
 from faith.kernel.shared.shared_memory import Mapped
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class OldCounters:
     def total(self, layout: Layout, cell: int) -> int:
         """Return one cell of *layout*, summed over all processes."""
         place = self._places[id(layout)][cell]
-        return 0 if place is None else sum(self._cells[place :: self._width])
+        return 0 if place is None else sum(natural(self._cells[place :: self._width]))
 
     def move(self, process: int, layout: Layout, cell: int, to: int) -> None:
         """Add a *process*'s number in a cell of *layout* to another cell; the process

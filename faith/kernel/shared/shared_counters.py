@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, overload
 
 from faith.kernel.descriptor import Descriptor
-from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE, add
+from faith.kernel.shared.families import COUNTER, HISTOGRAM, STATE, add, natural
 from faith.kernel.shared.shared_memory import SharedMemory
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ class Area:
                     self._cells[cell] = _BOUND if self._cells[cell] > 0 else 0
 
     def total(self, layout: Layout, cell: int) -> int:
-        """Return one cell of *layout*, summed over all places."""
+        """Return one cell of *layout*, summed over all places; none takes from the others."""
         start = self._offsets[id(layout)] + cell
         before = 0 if self._old is None else self._old.total(layout, cell)
-        return before + sum(self._cells[start :: self._width])
+        return before + sum(natural(self._cells[start :: self._width]))
 
     def totals(self, layout: Layout) -> list[int]:
         """Return every cell of *layout*, summed over all places."""

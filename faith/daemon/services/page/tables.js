@@ -126,7 +126,7 @@ function uses(report, daemon) {
     const style = part(use) >= TOO_MUCH ? "bad" : part(use) >= MUCH ? "warn" : "";
     const shown = { text: format.percent(use.used, use.limit), style: `part ${style}`.trim(), part: part(use) };
     return [
-      use.name.replaceAll("-", " "),
+      use.name,
       use.process || "all",
       number(format.count(use.used)),
       number(use.limit === null ? "none" : format.count(use.limit)),
