@@ -30,7 +30,7 @@ def refused(number: int) -> int:
 def run(machine: str, number: int, arch: int, *arguments: int, uses_maps: bool = False) -> int:
     """What the filter returns for a system call with these *arguments*."""
     data = struct.pack("=iIQQQ", number, arch, 0, *(*arguments, 0, 0)[:2])
-    program = list(struct.iter_unpack("=HBBI", system_calls._program(machine, uses_maps=uses_maps)))
+    program = list(struct.iter_unpack("=HBBI", system_calls._program(machine, 64, uses_maps=uses_maps)))
     at = accumulator = 0
     while True:
         code, true, false, value = program[at]
@@ -98,7 +98,13 @@ def test_other_architectures_are_refused(machine: str, arch: int, column: int) -
 
 
 def test_a_machine_without_numbers_has_no_filter() -> None:
-    assert system_calls._program("m68k") == b""
+    assert system_calls._program("m68k", 64) == b""
+
+
+@each_machine
+def test_a_process_of_32_bits_has_no_filter(machine: str, arch: int, column: int) -> None:
+    """It would refuse every call: the kernel knows them by another architecture."""
+    assert system_calls._program(machine, 32) == b""
 
 
 @pytest.mark.parametrize("column", [0, 1])

@@ -131,7 +131,7 @@ def give_up(*, uses_maps: bool = False) -> bool:
     set no_new_privs.  Returns False where the kernel has no seccomp filters,
     or this module no numbers for the machine.  Raises OSError.
     """
-    program = _program(platform.machine(), uses_maps=uses_maps)
+    program = _program(platform.machine(), struct.calcsize("P") * 8, uses_maps=uses_maps)
     if not program:
         return False
     buffer = ctypes.create_string_buffer(program, len(program))
@@ -145,9 +145,13 @@ def give_up(*, uses_maps: bool = False) -> bool:
     return True
 
 
-def _program(machine: str, *, uses_maps: bool = False) -> bytes:
-    """Return the filter for a *machine*; empty where it is not known."""
-    if machine not in _ARCHITECTURES:
+def _program(machine: str, bits: int, *, uses_maps: bool = False) -> bytes:
+    """Return the filter for a process of *bits* (32 or 64) on a *machine*; empty where it is not
+    known.
+
+    The system calls of a process of 32 bits have other numbers, on a kernel of 64 bits as well.
+    """
+    if machine not in _ARCHITECTURES or bits != 64:
         return b""
     arch, column = _ARCHITECTURES[machine]
     denied = {name: each[column] for name, each in DENIED.items()}
