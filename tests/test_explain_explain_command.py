@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.cli import faith
-from faith.cli.explain import doctor, gathering
+from faith.cli.explain import doctor, gathering, live_trace
 from faith.cli.explain.doctor import Check
+from faith.errors import SetupError
 from tests.explained import GOOD
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ def test_the_exit_status_says_what_was_found(facts: list[Facts]) -> None:
 
 
 @pytest.mark.usefixtures("facts")
+def test_what_cannot_be_asked_does_not_say_that_the_connection_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(facts: Facts) -> Facts:
+        raise SetupError("trace packets", "Operation not permitted", "run it as root")
+
+    monkeypatch.setattr(live_trace, "watch", refuse)
+    assert faith.main([*QUESTION, "--live"]) == 3
+    assert "run it as root" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("facts")
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     faith.main([*QUESTION, "--json"])
     found = json.loads(capsys.readouterr().out)
@@ -62,6 +75,9 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         ("explain", "--dial"),
         ("explain", "x", "192.0.2.80"),
         (*QUESTION, "--udp", "--ping"),
+        (*QUESTION, "--dns", "name"),
+        (*QUESTION, "--dns", "[::1]:99999"),
+        ("explain", "--config", "faith.toml"),
     ],
 )
 def test_wrong_words(words: tuple[str, ...]) -> None:

@@ -49,3 +49,9 @@ def test_dead_servers_are_certain_where_the_daemon_knows_them() -> None:
     daemon = replace(GOOD.daemons[0], dead_name_servers=("192.0.2.53",))
     facts = replace(named(error="SERVFAIL", ours=True), daemons=(daemon,), mapped="", server="")
     assert verdict(facts) == ("dns-servers-dead", True)
+
+
+def test_the_command_for_another_port_is_one_of_dig() -> None:
+    facts = replace(named(), name=NameFacts(NAME, "2001:db8::53#5300", error="SERVFAIL"))
+    shown = [step.where for step in walk(facts).steps if step.step == "name"]
+    assert shown == [f"dig @2001:db8::53 -p 5300 {NAME} AAAA"]

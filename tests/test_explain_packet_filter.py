@@ -228,3 +228,39 @@ def test_a_map_of_verdicts_decides_by_what_is_known() -> None:
 def test_the_types_of_addresses_and_the_command() -> None:
     assert (LOCAL, UNICAST, JUMP) == (2, 1, -3)
     assert ends(["drop"]).command == "nft -a list chain ip6 filter x"
+
+
+def test_a_large_set_is_searched_once_sorted() -> None:
+    elements = tuple(
+        Element(at.to_bytes(4, "big"), at.to_bytes(4, "big")) for at in range(9, 0, -2)
+    )
+    found = DumpedSet((*elements, Element(None, b"", b"else")))
+    assert found.find(b"\0\0\0\x05") is elements[2]
+    assert found.find(b"\0\0\0\x04") == found.find(bytes(4)) == Element(None, b"", b"else")
+
+
+def test_ranges_of_a_concatenation_are_searched_by_each_part() -> None:
+    wide = Element(b"\1\0\0\0\0\x05\0\0", b"\x09\0\0\0\0\x06\0\0")
+    found = DumpedSet((wide, Element(b"\2\0\0\0\0\x08\0\0", b"\3\0\0\0\0\x09\0\0")), (1, 2))
+    assert found.find(b"\2\0\0\0\0\x05\0\0") is wide
+    assert found.find(b"\2\0\0\0\0\x07\0\0") is None
+
+
+def test_what_comes_after_a_doubtful_goto_is_doubtful() -> None:
+    base, other = (
+        DumpedChain("ip6", "filter", "x", "filter", "input"),
+        DumpedChain("ip6", "filter", "other"),
+    )
+    goto = DumpedRule(1, (*UNKNOWN, Expression("immediate", _verdict(GOTO, "other"))))
+    ruleset = Ruleset((base, other), {("ip6", "filter", "x"): (goto, rule("drop"))})
+    found = fate(ruleset, "input", SYN)
+    assert (found.end, found.certain) == (Ends.DROPPED, False)
+
+
+@pytest.mark.parametrize(("kind", "certain"), [(1, True), (2, False), (4, False), (5, False)])
+def test_a_rule_by_a_named_object_is_certain_if_that_only_counts(kind: int, certain: bool) -> None:
+    base = DumpedChain("ip6", "filter", "x", "filter", "input")
+    named = Expression("objref", {1: kind.to_bytes(4, "big")})
+    dropping = DumpedRule(1, (named, *WORDS["drop"]))
+    found = fate(Ruleset((base,), {("ip6", "filter", "x"): (dropping,)}), "input", SYN)
+    assert (found.end, found.certain) == (Ends.DROPPED, certain)

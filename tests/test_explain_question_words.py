@@ -48,8 +48,22 @@ def test_protocols() -> None:
         (V6, f"{V4}:80", {"ping": True}, "no port"),
         (V6, V4, {"ping": True, "udp": True}, "exclude"),
         (V4, "2001:db8::1", {}, "IPv4 only"),
+        ("::", V4, {}, "not the address of one host"),
+        ("ff02::1", V4, {}, "not the address of one host"),
+        (V6, "256.0.2.80", {}, "not an address"),
+        (V6, "192.0.2", {}, "not an address"),
+        (V6, "192.0.2.0/24", {}, "neither"),
+        (V6, "a..b", {}, "neither"),
+        (V6, f"{'a' * 64}.example", {}, "neither"),
+        (V6, "a." * 128, {}, "neither"),
+        (V6, "www example", {}, "neither"),
     ],
 )
 def test_no_question(client: str, destination: str, options: dict[str, bool], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         question(client, destination, **options)
+
+
+def test_an_ipv4_mapped_address_is_one_of_ipv4() -> None:
+    assert question(f"::ffff:{V4}", "192.0.2.102:22").client == V4
+    assert question(V6, f"[::ffff:{V4}]:23") == Question(V6, V4, 23, "tcp")

@@ -9,7 +9,7 @@ from faith.cli.explain.facts import Dial, LegacyFilter
 from faith.cli.explain.walk import walk
 from faith.kernel.netlink.route_query import Answer, Neighbour
 from faith.translation.reasons import NO_RULE
-from tests.explained import CLIENT, FROM_V4, GOOD, decided, states
+from tests.explained import CLIENT, FROM_V4, GOOD, asked, decided, states, verdict
 
 
 def test_a_way_without_a_problem_works_and_is_certain_once_the_server_has_answered() -> None:
@@ -63,3 +63,18 @@ def test_nothing_is_said_of_what_could_not_be_asked() -> None:
     found = walk(replace(facts, route_in=Answer(), route_out=Answer()))
     assert found.verdict.cause == "no-prefix"
     assert states(found, "server") == []
+
+
+def test_nothing_that_follows_from_a_guess_at_the_settings_is_certain() -> None:
+    refused = decided(replace(GOOD, from_file="/etc/faithd.conf"), refused=NO_RULE)
+    guessed = walk(replace(refused, guessed=True))
+    assert (guessed.verdict.cause, guessed.verdict.certain) == ("no-rule-permits", False)
+    none = walk(replace(refused, daemons=(), guessed=True)).verdict
+    assert (none.cause, none.certain) == ("no-daemon", True)
+
+
+def test_the_ports_that_a_daemon_has_told_are_certain() -> None:
+    other = asked(decided(GOOD, served=False, service=None), port=23)
+    assert verdict(replace(other, guessed=True)) == ("no-service", True)
+    here = decided(GOOD, served=False, service=None)
+    assert verdict(replace(here, guessed=True)) == ("no-service", False)

@@ -24,7 +24,6 @@ WITHOUT = {
     "faith/cli/version_option.py": "tests/test_version.py uses it",
     "faith/cli/status_lines.py": "tests/test_cli_status.py reads its lines",
     "faith/cli/explain/address_facts.py": "tests/netns/test_explain.py gathers in a real network",
-    "faith/cli/explain/decision_facts.py": "tests/netns/test_explain.py gathers in a real network",
     "faith/cli/explain/explanation.py": "tests/test_explain_walk.py makes whole ones",
     "faith/cli/explain/facts.py": "tests/explained.py makes them, for all tests of steps",
     "faith/cli/explain/filter_facts.py": "tests/netns/test_explain.py has real rules",

@@ -30,7 +30,9 @@ def refused(number: int) -> int:
 def run(machine: str, number: int, arch: int, *arguments: int, uses_maps: bool = False) -> int:
     """What the filter returns for a system call with these *arguments*."""
     data = struct.pack("=iIQQQ", number, arch, 0, *(*arguments, 0, 0)[:2])
-    program = list(struct.iter_unpack("=HBBI", system_calls._program(machine, 64, uses_maps=uses_maps)))
+    program = list(
+        struct.iter_unpack("=HBBI", system_calls._program(machine, 64, uses_maps=uses_maps))
+    )
     at = accumulator = 0
     while True:
         code, true, false, value = program[at]

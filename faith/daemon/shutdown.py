@@ -7,6 +7,7 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from faith.daemon.config.readers import seconds as seconds_of
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.process import systemd
 from faith.errors import FaithError
@@ -14,7 +15,9 @@ from faith.errors import FaithError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from faith.daemon.config.settings import Settings
     from faith.daemon.observe.metric_areas import MetricAreas
+    from faith.daemon.process.control_socket import Request
     from faith.daemon.process.loop import Loop
     from faith.daemon.services.interface import Service
     from faith.daemon.services.kernel_path import KernelPath
@@ -138,6 +141,21 @@ class Shutdown:
         limit = "all the time they want" if seconds is None else f"{seconds:g} s"
         log.log(NOTICE, "stopping: sessions have %s to end", limit)
         self._next = _nothing if seconds is None else self._loop.later(seconds, self.hasten)
+
+    def answer_drain(self, request: Request, settings: Settings) -> None:
+        """Let the sessions end, in their own time or in that of *settings*."""
+        if self.has_begun:
+            request.fail("it is being stopped already")
+            return
+        limit = None if request.words.get("forever") else settings.drain_timeout
+        asked = request.words.get("lame_duck")
+        try:
+            lame_duck = settings.lame_duck if asked is None else seconds_of(asked)
+        except FaithError as error:
+            request.fail(f"lame duck: {error}")
+            return
+        self.begin(limit, lame_duck, for_good=False)
+        request.answer(sessions=self._metric_areas.open_sessions(), lame_duck=lame_duck)
 
     def take_back(self) -> None:
         """Serve as before.  Raises FaithError when it ends for good, or does not end at all."""

@@ -18,7 +18,6 @@ from msgspec import to_builtins
 
 from faith.daemon.config import tried_files
 from faith.daemon.config.policy import Rules
-from faith.daemon.config.readers import seconds
 from faith.daemon.host import discovery
 from faith.daemon.host.address_leases import AddressLeases
 from faith.daemon.host.held_prefixes import HeldPrefixes
@@ -402,7 +401,7 @@ class Supervisor:
             "sessions": self._session_queries.tell,
             "kill": self._session_queries.kill,
             "reload": self._answer_reload,
-            "drain": self._answer_drain,
+            "drain": lambda request: self._shutdown.answer_drain(request, self._settings),
             "undrain": self._answer_undrain,
             "upgrade": self._answer_upgrade,
             **MapCommands(
@@ -426,21 +425,6 @@ class Supervisor:
     def _end(self) -> None:
         """The last relayed session has ended."""
         self._shutdown.relaying_has_ended()
-
-    def _answer_drain(self, request: Request) -> None:
-        """Let the sessions end, in their own time or in that of the configuration."""
-        if self._shutdown.has_begun:
-            request.fail("it is being stopped already")
-            return
-        limit = None if request.words.get("forever") else self._settings.drain_timeout
-        asked = request.words.get("lame_duck")
-        try:
-            lame_duck = self._settings.lame_duck if asked is None else seconds(asked)
-        except FaithError as error:
-            request.fail(f"lame duck: {error}")
-            return
-        self._shutdown.begin(limit, lame_duck, for_good=False)
-        request.answer(sessions=self._metric_areas.open_sessions(), lame_duck=lame_duck)
 
     def _answer_undrain(self, request: Request) -> None:
         """Serve again."""

@@ -47,10 +47,14 @@ def decide(facts: Facts, asked: Asked) -> Facts:
         try:
             answer = told(facts, asked, facts.question.client, facts.mapped)
         except FaithError as error:
+            if asked.control:
+                raise
             return replace(facts, explain_error=str(error))
         if answer:
             return replace(facts, explained=answer)
     file = asked.config or (CONFIGURATION if CONFIGURATION.exists() else None)
+    if facts.hidden and not file:
+        return replace(facts, explain_error="only root and its user may ask it")
     try:
         settings = config.load(file) if file else _usual(facts)
         inputs = PolicyInputs.gather(Rules.of(settings), settings.maps, settings.sources)
@@ -62,7 +66,8 @@ def decide(facts: Facts, asked: Asked) -> Facts:
     words = question.client, facts.mapped, question.port, question.protocol
     made = decision.decide(inputs, settings, *words)
     found = Explained(made, path_reason="; ".join(_lacks(settings, made)))
-    return replace(facts, explained=found, from_file=str(file or inputs.rules.file))
+    from_file = str(file or inputs.rules.file)
+    return replace(facts, explained=found, from_file=from_file, guessed=not asked.config)
 
 
 def _lacks(settings: Settings, made: decision.Decision) -> list[str]:

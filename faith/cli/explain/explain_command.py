@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
@@ -10,7 +11,9 @@ import msgspec
 import typer
 
 from faith.cli import completion
-from faith.errors import ConfigError
+from faith.cli.explain.explanation import UNCERTAIN
+from faith.dns import endpoint
+from faith.errors import ConfigError, FaithError
 
 _Client = Annotated[str | None, typer.Argument(metavar="CLIENT", help="The address of the client.")]
 _Destination = Annotated[
@@ -55,21 +58,34 @@ def explain(
     Without CLIENT and DEST: check the whole set-up.
     """
     if client is None or destination is None:
-        if client or udp or ping or dial or live:
+        if client or udp or ping or dial or live or config or dns or control:
             raise ConfigError("name both: faith explain CLIENT DEST[:PORT]")
         return _doctor(as_json=as_json)
     from faith.cli.explain import gathering, live_trace, rendering, walk
     from faith.cli.explain.decision_facts import Asked
     from faith.cli.explain.question_words import question
 
-    asked = Asked(question(client, destination, udp=udp, ping=ping), dial, config, dns, control)
-    facts = gathering.gather(asked)
-    found = walk.walk(live_trace.watch(facts) if live else facts)
+    server = _server(dns) if dns else None
+    asked = Asked(question(client, destination, udp=udp, ping=ping), dial, config, server, control)
+    try:
+        facts = gathering.gather(asked)
+        found = walk.walk(live_trace.watch(facts) if live else facts)
+    except ConfigError:
+        raise
+    except (FaithError, OSError) as error:
+        print(f"faith: {error}", file=sys.stderr)
+        return UNCERTAIN  # 1 would say that the connection does not work
     if as_json:
         print(json.dumps(msgspec.to_builtins(found), indent=2))
     else:
         print("\n".join(rendering.lines(found)))
     return found.exit_status
+
+
+def _server(text: str) -> str:
+    """Return the name server *text* as ``ADDRESS#PORT``.  Raises ConfigError."""
+    found = endpoint.parse(text)
+    return f"{found.host}#{found.port}"
 
 
 def _doctor(*, as_json: bool) -> int:

@@ -160,6 +160,8 @@ class Facts:
     explained: Explained | None = None
     explain_error: str = ""
     from_file: str = ""
+    guessed: bool = False
+    """That file was not asked for: a daemon that runs may go by another."""
     user: int | None = None
     listening: bool | None = None
     steered: bool | None = None

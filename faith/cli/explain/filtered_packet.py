@@ -109,6 +109,10 @@ def is_v4(address: str) -> bool:
 
 
 def plain(address: str) -> str:
-    """Return *address* in its usual form (RFC 5952), without a zone.  Raises ValueError."""
+    """Return *address* in its usual form (RFC 5952), without a zone; an IPv4-mapped address, as
+    records and rules have IPv4 clients, in that of IPv4.  Raises ValueError."""
     text = address.partition("%")[0]
-    return str(IPv6Address(text) if ":" in text else IPv4Address(text))
+    if ":" not in text:
+        return str(IPv4Address(text))
+    found = IPv6Address(text)
+    return str(found.ipv4_mapped or found)

@@ -73,7 +73,8 @@ def _refusals(facts: Facts) -> Facts:
 def _host(asked: Asked) -> Facts:
     running = discovery.running()
     client = asked.question.client
-    daemons = tuple(process_facts.daemon(one, client) for one in running)
+    named = [one for one in running if asked.control and one.control == str(asked.control)]
+    daemons = tuple(process_facts.daemon(one, client) for one in named or running)
     port = asked.question.port
     links = route_query.links()
     facts = Facts(

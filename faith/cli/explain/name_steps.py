@@ -21,7 +21,8 @@ def name(facts: Facts) -> Iterator[Step]:
     found = facts.name
     if found is None:
         return
-    where = f"dig @{found.server} {found.name} AAAA"
+    server, _, port = found.server.partition("#")
+    where = f"dig @{server}{f' -p {port}' if port else ''} {found.name} AAAA"
     if not found.serves:
         yield problem(
             "name",

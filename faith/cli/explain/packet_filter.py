@@ -146,6 +146,8 @@ class _Traversal:
             target = self._chain(chain, verdict.chain)
             if target:
                 self._follow(target, depth + 1, sure=certain)
+            if verdict.code == GOTO and not certain:  # what comes after it may not happen
+                self._may_be_accepted = True
             return certain and verdict.code == GOTO
         if verdict.code == RETURN:  # a doubtful one: what comes after it may not happen
             self._may_be_accepted = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from ipaddress import ip_address
 
 from faith.cli.explain.explanation import Question
 from faith.cli.explain.filtered_packet import is_v4, plain
@@ -12,6 +14,11 @@ from faith.translation.map import ICMP, TCP, UDP
 USUAL_PORT = 80
 """The port of a question without one."""
 _MOST = 65535
+_LABEL, _NAME = 63, 254
+"""Octets of a label and, with the last dot, of a name (RFC 1035 section 2.3.4)."""
+_NUMBERS = re.compile(r"[0-9.]*[0-9]\.?")
+"""An attempt at an IPv4 address: no name of the last label ends so (RFC 3696 section 2)."""
+_NO_NAME = re.compile(r"[\s/\\@,;\[\]]")
 
 
 def question(client: str, destination: str, *, udp: bool = False, ping: bool = False) -> Question:
@@ -26,14 +33,16 @@ def question(client: str, destination: str, *, udp: bool = False, ping: bool = F
         asking = plain(client)
     except ValueError:
         raise ConfigError(f"{client!r} is not the address of a client") from None
+    if ip_address(asking).is_multicast or ip_address(asking).is_unspecified:
+        raise ConfigError(f"{client} is not the address of one host, as a client's is")
     host, port = _split(destination)
     if ping and port is not None:
         raise ConfigError(f"{destination}: a ping has no port")
     number = 0 if ping else USUAL_PORT if port is None else _port(port, protocol)
     if ":" in host and is_v4(asking):
         raise ConfigError(
-            f"{client} has IPv4 only, and {host} is of IPv6: name the IPv4 address that is mapped"
-            " to it"
+            f"{client} has IPv4 only, and {destination} is of IPv6: name the IPv4 address that"
+            " is mapped to it"
         )
     return Question(asking, host, number, protocol)
 
@@ -50,7 +59,18 @@ def _split(destination: str) -> tuple[str, str | None]:
     host, colon, port = destination.partition(":")
     if not host:
         raise ConfigError(f"{destination!r}: name a host")
-    return host, port if colon else None
+    return _named(host), port if colon else None
+
+
+def _named(host: str) -> str:
+    """Return *host*, an IPv4 address or a name.  Raises ConfigError for what can be neither."""
+    if _NUMBERS.fullmatch(host):
+        return _address(host, host)
+    labels = host.removesuffix(".").split(".")
+    usable = all(0 < len(label.encode()) <= _LABEL for label in labels)
+    if not usable or len(host.encode()) > _NAME or _NO_NAME.search(host):
+        raise ConfigError(f"{host!r} is neither an address nor a name")
+    return host
 
 
 def _address(host: str, destination: str) -> str:

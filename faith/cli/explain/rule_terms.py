@@ -33,6 +33,8 @@ _INVERTED = 1
 _FIB_INTERFACE, _FIB_NAME, _FIB_TYPE = 1, 2, 3
 _FIB_SOURCE, _FIB_PRESENT = 1, 32
 _DESTINATION_NAT = 1
+_LIMITING = (2, 4, 5, 8)
+"""Types of named objects by which a rule may end: quota, limit, connlimit and synproxy."""
 
 
 class Outcome(Exception):
@@ -222,26 +224,10 @@ def _end_by_any(among: DumpedSet) -> None:
 
 def _element(registers: Registers, register: int, among: DumpedSet) -> Element | str | None:
     """Return the element that has the key in *register*, None without one; "" if unknown."""
-    for element in among.elements:
-        if element.first is None:
-            continue
-        key = registers.read(register, len(element.first))
-        if key is None:
-            return ""
-        if _holds(element, key, among.fields):
-            return element
-    return next((one for one in among.elements if one.first is None), None)
-
-
-def _holds(element: Element, key: bytes, fields: tuple[int, ...]) -> bool:
-    assert element.first is not None
-    at = 0
-    for length in fields or (len(key),):
-        part = slice(at, at + length)
-        if not element.first[part] <= key[part] <= element.last[part]:
-            return False
-        at += length + -length % 4
-    return True
+    if among.length is None:
+        return among.other
+    key = registers.read(register, among.length)
+    return "" if key is None else among.find(key)
 
 
 def _fib(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
@@ -275,6 +261,11 @@ def _end(verdict: Verdict | str) -> Term:
 
 def _nothing(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
     return True
+
+
+def _object(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
+    """Return whether a named object lets the rule go on, None for a quota or another limit."""
+    return None if _number(attrs.get(1, b"")) in _LIMITING else True
 
 
 def _unknown_value(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
@@ -315,7 +306,7 @@ _TERMS: dict[str, Term] = {
     "counter": _nothing,
     "log": _nothing,
     "notrack": _nothing,
-    "objref": _nothing,
+    "objref": _object,
     "last": _nothing,
     "exthdr": _unknown_value,
     "socket": _unknown_value,

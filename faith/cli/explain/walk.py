@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from faith.cli.explain import (
     access_steps,
     daemon_steps,
@@ -43,12 +45,22 @@ ORDER: tuple[Callable[[Facts], Iterator[Step]], ...] = (
 
 _NEEDED = ("name", "way-in", "daemon", "service")
 """Steps without which it cannot be said whether the connection works."""
+_OF_SETTINGS = ("map", "lease", "service", "access", "limits", "source")
+"""Steps that follow from the settings of the daemon."""
 
 
 def walk(facts: Facts) -> Explanation:
     """Return the explanation that *facts* amount to."""
-    steps = [step for explain in ORDER for step in explain(facts)]
+    steps = [_weighed(facts, step) for explain in ORDER for step in explain(facts)]
     return Explanation(facts.question, steps, verdict(facts, steps))
+
+
+def _weighed(facts: Facts, step: Step) -> Step:
+    """Return *step*, of which nothing is certain that follows from a guess at the settings."""
+    guess = facts.guessed and step.state == "problem" and step.step in _OF_SETTINGS
+    if step.cause == "no-service" and facts.daemon:  # which has told its ports
+        guess = guess and facts.question.port in facts.daemon.ports
+    return replace(step, certain=False) if guess else step
 
 
 def verdict(facts: Facts, steps: list[Step]) -> Verdict:

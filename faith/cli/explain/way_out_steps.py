@@ -255,6 +255,8 @@ def _size(facts: Facts, whom: str, route: Answer, probe: PathProbe | None) -> It
         yield _black_hole(facts, whom, probe)
     elif probe.small:
         yield ok("mtu", f"packets of {probe.mtu} octets to {whom} get through")
+    elif probe.small is None:
+        yield note("mtu", f"large packets to {whom} are not tried (it needs CAP_NET_RAW)")
     else:
         yield note("mtu", f"{whom} answers no echo request: large packets are not tried")
 

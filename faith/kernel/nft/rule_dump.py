@@ -6,7 +6,9 @@ The tables of the modern iptables are among them.  Reading needs CAP_NET_ADMIN.
 from __future__ import annotations
 
 import errno
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.kernel.netlink.netlink import NETLINK_NETFILTER, Netlink, attributes
@@ -95,11 +97,54 @@ class Element(NamedTuple):
     value: bytes | Verdict | None = None
 
 
-class DumpedSet(NamedTuple):
+@dataclass(frozen=True)
+class DumpedSet:
     """A set or a map; *fields* are the lengths of a concatenation's parts, in octets."""
 
     elements: tuple[Element, ...] = ()
     fields: tuple[int, ...] = ()
+
+    @cached_property
+    def length(self) -> int | None:
+        """The length of a key in octets, None without any key."""
+        return len(self._firsts[0]) if self._sorted else None
+
+    @cached_property
+    def other(self) -> Element | None:
+        """The element for all other keys."""
+        return next((one for one in self.elements if one.first is None), None)
+
+    def find(self, key: bytes) -> Element | None:
+        """Return the element that holds *key*, or that for all other keys."""
+        if self._overlaps:
+            return next((one for one in self._sorted if self._holds(one, key)), self.other)
+        at = bisect_right(self._firsts, key) - 1
+        found = self._sorted[at] if at >= 0 else None
+        return found if found and key <= found.last else self.other
+
+    @cached_property
+    def _sorted(self) -> list[Element]:
+        keyed = (one for one in self.elements if one.first is not None)
+        return sorted(keyed, key=lambda one: one.first or b"")
+
+    @cached_property
+    def _firsts(self) -> list[bytes]:
+        return [one.first or b"" for one in self._sorted]
+
+    @cached_property
+    def _overlaps(self) -> bool:
+        """True if elements are ranges of each part of a key, which have no common order."""
+        return bool(self.fields) and any(one.first != one.last for one in self._sorted)
+
+    def _holds(self, element: Element, key: bytes) -> bool:
+        assert element.first is not None
+        at = 0
+        for length in self.fields:
+            part = slice(at, at + length)
+            if not element.first[part] <= key[part] <= element.last[part]:
+                return False
+            at += length + -length % 4
+        return True
 
 
 @dataclass(frozen=True)
