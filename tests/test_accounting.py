@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from faith.relay.tcp.accounting import Accounting
+from faith.relay.tcp import accounting as accounting_module
+from faith.relay.tcp.accounting import Accounting, Movement
 from faith.relay.tcp.admission import Admission, Limits, Tables
 from faith.relay.tcp.relay_counters import Counters
 
@@ -90,3 +91,19 @@ def test_without_admission_nobody_is_refused() -> None:
     kept = Accounting(Counters())
     kept.limit(Limits(sessions_per_client=1), [])
     assert kept.excess(CLIENT, 1.0) is None
+
+
+def test_octets_of_open_sessions_are_counted_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounting_module, "SLICE", 2)
+    there = [session() for _ in range(3)]
+    counted: list[Any] = []
+    movement = Movement(lambda: list(there), counted.append)
+    movement.count()
+    assert counted == there[:2]
+    movement.count()
+    movement.count()
+    assert counted == [*there, *there[:2]]
+    there.clear()
+    movement.count()
+    movement.count()
+    assert len(counted) == 6

@@ -183,6 +183,23 @@ def test_an_address_that_is_taken_is_refused_by_name() -> None:
         loop.close()
 
 
+def test_who_was_accepted_before_its_end_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin, "GRACE", 30.0)
+
+    async def run() -> bytes:
+        async with asyncio.TaskGroup() as clients, serving() as port:
+            reader, writer = await asyncio.open_connection("::1", port)
+            writer.write(b"GET /healthz HTTP/1.1\r\n")
+            assert await is_served(port)
+            # time: by then it was told to stop
+            asyncio.get_running_loop().call_later(0.2, writer.write, b"\r\n")
+            answer = clients.create_task(reader.read())
+            answer.add_done_callback(lambda _: writer.close())
+        return answer.result()
+
+    assert asyncio.run(run()).endswith(b"alive\n")
+
+
 def test_its_end_is_no_error_for_clients_that_wait(caplog: pytest.LogCaptureFixture) -> None:
     """Browsers open connections beforehand, and say nothing on them."""
 
@@ -218,13 +235,7 @@ def ask_by_tls(
             sock.makefile("rb") as answer,
         ):
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += (line := answer.readline())
-                if not line:
-                    return head
-            length = int(head.lower().partition(b"content-length: ")[2].split()[0])
-            return head + answer.read(length)
+            return answer.read()
 
     async def run() -> bytes:
         assert access.tls
@@ -240,6 +251,15 @@ def test_it_answers_by_tls(certify: Certify) -> None:
     answer = ask_by_tls(access, certificate, "/metrics")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"# TYPE faith_workers gauge" in answer
+
+
+def test_an_answer_by_tls_has_an_end(certify: Certify, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads to the end need not wait until patience is at its end."""
+    monkeypatch.setattr(admin, "PATIENCE", 60.0)
+    certificate, key = certify("gateway")
+    access = AdminAccess(tls=files(certificate, key))
+    answer = ask_by_tls(access, certificate, "/healthz")
+    assert answer.endswith(b"\r\n\r\nalive\n")
 
 
 def test_a_client_is_known_by_its_certificate(certify: Certify) -> None:

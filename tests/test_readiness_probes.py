@@ -92,7 +92,10 @@ def test_a_target_that_accepts_is_good_and_one_that_is_gone_is_not(
         probing.wait(lambda: probing.condition.failing_probes == 0)
 
 
-def test_a_target_that_does_not_answer_has_failed_in_time(probing: Probing) -> None:
+@pytest.mark.parametrize("interval", [5.0, 0.1])
+def test_a_target_that_does_not_answer_has_failed_in_time(
+    probing: Probing, interval: float
+) -> None:
     """The queue of a listener that accepts nobody is full: its kernel is silent."""
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(socket.socket())
@@ -102,7 +105,7 @@ def test_a_target_that_does_not_answer_has_failed_in_time(probing: Probing) -> N
             waiting = sockets.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
-        probing.probes.apply(ProbeSettings(targets=(at(listener),), interval=5.0, timeout=0.1))
+        probing.probes.apply(ProbeSettings(targets=(at(listener),), interval=interval, timeout=0.1))
         assert probing.outcome() == ["no answer in 0.1 s"]
 
 

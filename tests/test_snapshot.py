@@ -25,7 +25,13 @@ def test_rates_are_summed() -> None:
 def test_new_connections_are_counted_by_the_daemon() -> None:
     found = Snapshot()
     for at, begun in ((100, 5), (102, 25), (104, 3), (106, 13)):
-        found.accept(Reading(at, 0, daemon(traffic=[Traffic("relay", begun=begun)])))
+        found.accept(
+            Reading(
+                at,
+                0,
+                daemon(traffic=[Traffic("relay", begun=begun), Traffic("ping", begun=9 * at)]),
+            )
+        )
         found.new_rates = [*getattr(found, "new_rates", []), found.new_rate]  # type: ignore[attr-defined]
     assert found.new_rates == [None, 10.0, None, 5.0]  # type: ignore[attr-defined]
 

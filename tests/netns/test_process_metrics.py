@@ -131,6 +131,17 @@ def test_sessions_and_restarts_are_of_the_worker_that_has_them(
     assert number(lab, "faith_process_restarts_total", process="worker 2") == 0
 
 
+def test_octets_are_counted_while_sessions_go_on(lab: ThreeHosts, faithd: Gateway) -> None:
+    with connect(lab) as session:
+        assert answers(session, b"x" * 1000)
+        for to in ("server", "client"):
+            wait_for(
+                f"octets to the {to}",
+                lambda to=to: number(lab, "faith_relayed_bytes_total", to=to) == 1000,  # type: ignore[misc]
+            )
+        assert number(lab, "faith_sessions_open") == 1
+
+
 def test_a_process_that_hangs_is_down(lab: ThreeHosts, faithd: Gateway) -> None:
     wait_for("worker 2", lambda: number(lab, "faith_process_up", process="worker 2") == 1)
     pid = Footprint(lab, faithd).processes()["worker 2"]

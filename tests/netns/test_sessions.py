@@ -105,6 +105,9 @@ def test_nothing_is_ended_that_was_not_named(lab: ThreeHosts, gateway: Gateway) 
             sessions.kill(gateway.control, **words)
     assert answers(mine)
     port = mine.getsockname()[1]
+    for name in ("1-", "1--1", f"1-{'f' * 5000}", "1-0x1", "1-1_0"):  # none of them ends the daemon
+        with pytest.raises(FaithError, match="a session is called WORKER-SERIAL"):
+            sessions.kill(gateway.control, session=name)
     assert sessions.kill(gateway.control, session=one.id, client=CLIENT, client_port=port) == 1
     assert is_reset(mine)
     mine.close()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from faith.cli.top.reading import Reading
     from faith.daemon.observe.status_report import Daemon
 
+_CONNECTIONS = "relay", "kernel"
+"""The paths that sessions go by; datagrams and pings are none."""
+
 
 class Snapshot:
     """The last reading with rates: the *daemon*, all *rows*, and what happened or failed.
@@ -43,7 +46,8 @@ class Snapshot:
             return
         if happened := list(panes.changes(self.daemon, reading.daemon)):
             self.notice = "; ".join(happened)
-        begun = reading.at, sum(path.begun for path in reading.daemon.traffic)
+        ways = (path for path in reading.daemon.traffic if path.path in _CONNECTIONS)
+        begun = reading.at, sum(path.begun for path in ways)
         self.new_rate = None
         if self._begun and begun[1] >= self._begun[1] and begun[0] > self._begun[0]:
             self.new_rate = (begun[1] - self._begun[1]) / (begun[0] - self._begun[0])

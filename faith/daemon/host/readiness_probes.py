@@ -103,7 +103,7 @@ class ReadinessProbes:
     def _probe(self) -> None:
         self._next = self._loop.later(self._settings.interval, self._probe)
         for attempt in self._under_way:
-            attempt.close()
+            attempt.expire()  # its time may be up at this very moment
         self._under_way = []
         for name, begin in self._all():
             attempt = Attempt(self._loop, self._settings.timeout, partial(self._done, name))
@@ -132,7 +132,8 @@ class Attempt:
         self._loop = loop
         self._done: Done | None = done
         self._sock: socket.socket | None = None
-        self._call_off = loop.later(seconds, partial(self.end, f"no answer in {seconds:g} s"))
+        self._seconds = seconds
+        self._call_off = loop.later(seconds, self.expire)
 
     def wait(self, sock: socket.socket, ready: Callable[[], object], *, writable: bool) -> None:
         """Own *sock*, and call *ready* whenever it can be read, or written to if *writable*."""
@@ -144,6 +145,10 @@ class Attempt:
         if done := self._done:
             self.close()
             done(error)
+
+    def expire(self) -> None:
+        """Take note that there was no answer, unless there is an outcome."""
+        self.end(f"no answer in {self._seconds:g} s")
 
     def close(self) -> None:
         """Forget it; a no-op the second time."""

@@ -12,7 +12,6 @@ import errno
 import logging
 import os
 import socket
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +53,10 @@ CLIENTS = 32
 JOSTLE = 1.0
 """Seconds that a client's connection has, once the client has its share and comes again."""
 BACKLOG = 64
+GRACE = 1.0
+"""Seconds that clients have for their answers when another process takes over."""
+_TURNS = 4
+"""Turns of the loop after which asyncio has told of each connection that it has accepted."""
 
 log = logging.getLogger("faith.admin")
 
@@ -219,16 +222,29 @@ async def _serve(
     report: LatestReport | None = None,
     context: ssl.SSLContext | None = None,
 ) -> None:
-    """Answer until the supervisor says "stop", its only word, or is gone."""
+    """Answer until the supervisor says "stop", its only word, or is gone.
+
+    Who has been accepted by then still gets an answer: the connection is no other process's.
+    """
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
-    meet = partial(_meet, pages, visits, context)
-    server = await asyncio.start_server(meet, sock=sock, limit=LONGEST)
+    visitors: set[asyncio.Task[None]] = set()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = loop.create_task(_meet(pages, visits, context, reader, writer))
+        visitors.add(task)
+        task.add_done_callback(visitors.discard)
+
+    server = await asyncio.start_server(begin, sock=sock, limit=LONGEST)
     child = Child(loop, channel, {}, gone.set, {TOPIC: report.apply} if report else {})
     channel.send(Ready())
     await gone.wait()
     child.close()
     server.close()
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+    if visitors:
+        await asyncio.wait(visitors, timeout=GRACE)
 
 
 async def _meet(
@@ -250,8 +266,6 @@ async def _meet(
             await _answer(pages, reader, writer)
     except (OSError, EOFError, TimeoutError):
         pass
-    except asyncio.CancelledError:
-        pass  # the process ends; before Python 3.12, asyncio logs such a task as an error
     finally:
         writer.transport.abort()
         visits.leave(place)
@@ -271,7 +285,10 @@ async def _answer(pages: Pages, reader: asyncio.StreamReader, writer: asyncio.St
         too_large = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         answer = plain(too_large, f"at most {LONGEST} octets").message(head_only=False)
     writer.write(answer)
-    if writer.can_write_eof():  # with TLS the client ends it, who knows the length
+    if writer.can_write_eof():
         writer.write_eof()
-    while await reader.read(LONGEST):
-        pass
+        while await reader.read(LONGEST):
+            pass
+    else:  # TLS says the end by itself, reads on, and waits for the client's
+        writer.close()
+        await writer.wait_closed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds the workers have for an answer."""
+_SERIAL = re.compile(r"[0-9A-Fa-f]{1,15}")
 
 
 @dataclass
@@ -89,11 +91,10 @@ class SessionQueries:
 
     def _kill_one(self, request: Request, wanted: Wanted) -> None:
         name, _, serial = str(request.words["session"]).partition("-")
-        try:
-            which = int(serial, 16)
-        except ValueError:
+        if not _SERIAL.fullmatch(serial):
             request.fail("a session is called WORKER-SERIAL, such as 2-1f3")
             return
+        which = int(serial, 16)
         workers = {one: worker for one, worker in self._workers().items() if one == name}
         self._ask(request, workers, lambda number: Kill(number, which, wanted))
 

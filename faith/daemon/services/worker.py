@@ -58,6 +58,7 @@ from faith.relay.alg.socket_pool import SocketPool
 from faith.relay.alg.supervisor_requests import SupervisorRequests
 from faith.relay.alg.tls_sessions import TlsSessions
 from faith.relay.relay import Relay
+from faith.relay.tcp.accounting import Movement
 from faith.relay.tcp.record import endpoint
 from faith.relay.tcp.session_shares import SessionShares, places
 from faith.translation.address import V4, V6, number
@@ -170,6 +171,7 @@ class RelayProcess:
             idle=loop.stop,
         )
         own().fills |= {"session places": shares.fill, "source ports": self._relay.fill_ports}
+        own().also(Movement(self._relay.sessions, task.counters.moved).count)
         self._parts: dict[str, Part] = {"sessions": self._relay.handover}
         if task.serves:
             self._serve()
