@@ -65,7 +65,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("faith.supervisor")
 
 KEPT = (
-    *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE", "CAP_BPF"),
+    *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_NET_BIND_SERVICE"),
+    *("CAP_BPF", "CAP_PERFMON"),
     *("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"),  # for its processes
     *("CAP_DAC_OVERRIDE", "CAP_CHOWN"),  # files of other users, which root names
 )

@@ -85,6 +85,18 @@ def test_a_program_that_the_kernel_refuses_is_told(monkeypatch: pytest.MonkeyPat
     assert len(reason.splitlines()) == 1
 
 
+def test_a_process_without_perfmon_hears_that_older_kernels_want_it(fork: Fork) -> None:
+    def body(report: Report) -> object:
+        capabilities.drop(capabilities.default_user(), keep={"CAP_BPF", "CAP_NET_ADMIN"})
+        whole = flow_program.code
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flow_program, "code", lambda *wanted: whole(*wanted)[:-8])
+            return flow_conditions.missing()
+
+    (reason,) = fork(body).report()
+    assert reason.startswith("the program of flows takes Linux 5.14 or later, and CAP_PERFMON on ")
+
+
 def test_interfaces_that_take_no_program_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise SetupError("attach the program of flows to lo", "Operation not supported")

@@ -41,6 +41,7 @@ enum {
 	LOOPBACK = 1, /* the index of lo in every network namespace */
 	TAG_SYN = 0xFA170001,
 	TAG_FALLEN = 0xFA170002,
+	EXTENSIONS = 4, /* IPv6 extension headers that are looked through for a TCP header */
 	PACKET = 144, /* octets of a packet in an event */
 	TCP_LEAST = sizeof(struct tcphdr),
 	TCP_CHECK = __builtin_offsetof(struct tcphdr, check),
@@ -128,24 +129,6 @@ struct prefix_key {
 	__u32 length, address[4];
 };
 
-/* Keys on the stack are written in whole words: after a part of one, Linux 6.1 takes what it has
- * seen there for a pointer, which only CAP_PERFMON may overwrite.  What follows a key counts for
- * nothing. */
-union wide6 {
-	struct key6 key;
-	__u64 words[5];
-};
-
-union wide4 {
-	struct key4 key;
-	__u64 words[2];
-};
-
-union wide_prefix {
-	struct prefix_key key;
-	__u64 words[3];
-};
-
 struct event {
 	__u32 kind, interface, slot, generation, argument, length;
 	__u8 packet[PACKET];
@@ -219,39 +202,6 @@ INLINE int readable(struct __sk_buff *skb, __u32 octets, void **first)
 INLINE void copy_address(__u32 *to, const void *from)
 {
 	__builtin_memcpy(to, from, 16);
-}
-
-/* The word that has these two in memory, one after the other. */
-INLINE __u64 join(__u32 first, __u32 second)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return first | (__u64)second << 32;
-#else
-	return second | (__u64)first << 32;
-#endif
-}
-
-/* *ports* are two of 16 bits; *any* is what the verifier knows nothing of. */
-INLINE void set_key6(union wide6 *wide, const __u32 *client, const __u32 *mapped, __u32 ports,
-		     __u32 any)
-{
-	wide->words[0] = join(client[0], client[1]);
-	wide->words[1] = join(client[2], client[3]);
-	wide->words[2] = join(mapped[0], mapped[1]);
-	wide->words[3] = join(mapped[2], mapped[3]);
-	wide->words[4] = join(ports, any);
-}
-
-INLINE void set_key4(union wide4 *wide, __u32 server, __u32 source, __u32 ports, __u32 any)
-{
-	wide->words[0] = join(server, source);
-	wide->words[1] = join(ports, any);
-}
-
-/* The two halves the other way round, in either byte order. */
-INLINE __u32 swapped(__u32 ports)
-{
-	return ports << 16 | ports >> 16;
 }
 
 /* Whether one more is within the limit: GCRA, a leaky bucket in one word.  *arrival* is the time by
@@ -494,14 +444,11 @@ found:
 
 INLINE int is_served(const struct key6 *key)
 {
-	const __u32 *address = key->mapped;
-	union wide_prefix prefix;
+	struct prefix_key prefix = { .length = 128 };
 	__u32 port = NET16(key->server_port), word = port / 64;
 	__u64 *served;
 
-	prefix.words[0] = join(128, address[0]);
-	prefix.words[1] = join(address[1], address[2]);
-	prefix.words[2] = join(address[3], address[3]);
+	copy_address(prefix.address, key->mapped);
 	if (!lookup(&prefixes, &prefix))
 		return 0;
 	served = lookup(&ports, &word);
@@ -511,13 +458,12 @@ INLINE int is_served(const struct key6 *key)
 INLINE int client_admitted(const struct settings *set, const struct key6 *key, __u64 now)
 {
 	__u64 first = now + set->client_interval, *arrival;
-	__u64 client[2];
+	__u32 client[4];
 
 	if (!set->client_interval)
 		return 1;
-	for (int word = 0; word < 2; word++)
-		client[word] = join(key->client[2 * word] & set->mask[2 * word],
-				    key->client[2 * word + 1] & set->mask[2 * word + 1]);
+	for (int word = 0; word < 4; word++)
+		client[word] = key->client[word] & set->mask[word];
 	arrival = lookup(&clients, client);
 	if (arrival)
 		return admitted(arrival, set->client_interval, set->client_burst, now);
@@ -562,7 +508,7 @@ INLINE int icmpv6_error(struct __sk_buff *skb, __u32 link, __u64 *row)
 {
 	__u32 at = link + sizeof(struct ipv6hdr), slot, *found;
 	struct { __u8 type, rest[ICMP_ERROR - 1]; struct ipv6hdr ip; __u16 next[4]; } error;
-	union wide6 key;
+	struct key6 key;
 	struct flow *flow;
 
 	if (load_octets(skb, at, &error, sizeof(error)))
@@ -578,8 +524,10 @@ INLINE int icmpv6_error(struct __sk_buff *skb, __u32 link, __u64 *row)
 		return UP;
 	}
 	/* it quotes a packet that went to the client */
-	set_key6(&key, error.ip.daddr.s6_addr32, error.ip.saddr.s6_addr32,
-		 swapped(*(__u32 *)error.next), error.ip.daddr.s6_addr32[3]);
+	copy_address(key.client, &error.ip.daddr);
+	copy_address(key.mapped, &error.ip.saddr);
+	key.client_port = error.next[1];
+	key.server_port = error.next[0];
 	found = lookup(&flows6, &key);
 	if (!found)
 		return UP;
@@ -595,8 +543,8 @@ INLINE int icmpv6_error(struct __sk_buff *skb, __u32 link, __u64 *row)
 INLINE int icmpv4_error(struct __sk_buff *skb, __u32 link, __u64 *row)
 {
 	__u32 at = link + sizeof(struct iphdr), slot, *found;
-	struct { __u8 type, rest[ICMP_ERROR - 1]; struct iphdr ip; __u32 ports; } error;
-	union wide4 key;
+	struct { __u8 type, rest[ICMP_ERROR - 1]; struct iphdr ip; __u16 ports[2]; } error;
+	struct key4 key;
 	struct flow *flow;
 
 	if (load_octets(skb, at, &error, sizeof(error)))
@@ -609,7 +557,10 @@ INLINE int icmpv4_error(struct __sk_buff *skb, __u32 link, __u64 *row)
 	    error.ip.frag_off & NET16(FRAGMENT_OFFSET))
 		return UP;
 	/* it quotes a packet that went to the server */
-	set_key4(&key, error.ip.daddr, error.ip.saddr, swapped(error.ports), error.ip.daddr);
+	key.server = error.ip.daddr;
+	key.source = error.ip.saddr;
+	key.server_port = error.ports[1];
+	key.source_port = error.ports[0];
 	found = lookup(&flows4, &key);
 	if (!found)
 		return UP;
@@ -706,45 +657,35 @@ INLINE int fallen(struct __sk_buff *skb, __u64 *row)
 	return UP;
 }
 
-/* Goes past an extension header, if there is one before TCP: *next* is its type, *at* its place. */
-INLINE int pass_header(struct __sk_buff *skb, __u8 *next, __u32 *at)
-{
-	__u8 header[4];
-
-	if (*next == IPPROTO_TCP)
-		return 1;
-	if (*next != IPPROTO_HOPOPTS && *next != IPPROTO_DSTOPTS && *next != IPPROTO_ROUTING &&
-	    *next != IPPROTO_FRAGMENT)
-		return 0;
-	if (load_octets(skb, *at, header, sizeof(header)))
-		return 0;
-	if (*next != IPPROTO_FRAGMENT)
-		*at += (header[1] + 1) * 8;
-	else if (header[2] || header[3] & ~7)
-		return 0; /* a later fragment */
-	else
-		*at += 8;
-	*next = header[0];
-	return 1;
-}
-
-/* Whether a packet with up to four extension headers is of a flow.  Of fragments it is the first,
- * whose tag is that of the packet which the stack puts together.  Not in a loop: without
- * CAP_PERFMON, Linux 6.1 looks where a processor that guesses might stay in it, and finds no
- * end. */
+/* Whether a packet with extension headers is of a flow.  Of fragments it is the first, whose tag is
+ * that of the packet which the stack puts together. */
 INLINE int is_extended(struct __sk_buff *skb, const struct ipv6hdr *ip, __u32 link)
 {
-	const __u32 *client = ip->saddr.s6_addr32, *mapped = ip->daddr.s6_addr32;
-	__u32 at = link + sizeof(*ip), ports;
-	__u8 next = ip->nexthdr;
-	union wide6 key;
+	__u32 at = link + sizeof(*ip);
+	__u8 next = ip->nexthdr, header[4];
+	struct key6 key;
+	__u16 tcp[2];
 
-	if (!pass_header(skb, &next, &at) || !pass_header(skb, &next, &at) ||
-	    !pass_header(skb, &next, &at) || !pass_header(skb, &next, &at))
+	copy_address(key.client, &ip->saddr);
+	copy_address(key.mapped, &ip->daddr);
+	for (int step = 0; step < EXTENSIONS && next != IPPROTO_TCP; step++) {
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_DSTOPTS &&
+		    next != IPPROTO_ROUTING && next != IPPROTO_FRAGMENT)
+			return 0;
+		if (load_octets(skb, at, header, sizeof(header)))
+			return 0;
+		if (next != IPPROTO_FRAGMENT)
+			at += (header[1] + 1) * 8;
+		else if (header[2] || header[3] & ~7)
+			return 0; /* a later fragment */
+		else
+			at += 8;
+		next = header[0];
+	}
+	if (next != IPPROTO_TCP || load_octets(skb, at, tcp, sizeof(tcp)))
 		return 0;
-	if (next != IPPROTO_TCP || load_octets(skb, at, &ports, sizeof(ports)))
-		return 0;
-	set_key6(&key, client, mapped, ports, client[3]);
+	key.client_port = tcp[0];
+	key.server_port = tcp[1];
 	return lookup(&flows6, &key) != 0;
 }
 
@@ -755,7 +696,7 @@ INLINE int from_ipv6(struct __sk_buff *skb, const __u32 link, __u64 *row)
 	void *first;
 	struct segment segment;
 	struct flow *flow = 0;
-	union wide6 key;
+	struct key6 key;
 	__u32 slot = 0, *found, length, packet, mtu = 0;
 	enum kind kind = 0;
 	__u8 hops, tos;
@@ -776,8 +717,10 @@ INLINE int from_ipv6(struct __sk_buff *skb, const __u32 link, __u64 *row)
 	length = NET16(ip->payload_len); /* 0 in what is longer than 65535 */
 	if (length > skb->len - at || !parse(&segment, (void *)(ip + 1), length))
 		return UP;
-	set_key6(&key, ip->saddr.s6_addr32, ip->daddr.s6_addr32, *(__u32 *)(ip + 1),
-		 ip->saddr.s6_addr32[3]);
+	copy_address(key.client, &ip->saddr);
+	copy_address(key.mapped, &ip->daddr);
+	key.client_port = ((struct tcphdr *)(ip + 1))->source;
+	key.server_port = ((struct tcphdr *)(ip + 1))->dest;
 	hops = ip->hop_limit;
 	tos = NET16(*(__u16 *)ip) >> 4;
 
@@ -787,7 +730,7 @@ INLINE int from_ipv6(struct __sk_buff *skb, const __u32 link, __u64 *row)
 		flow = lookup(&slots, &slot);
 	}
 	if ((segment.flags & (SYN | ACK | RST)) == SYN && (!flow || flow->state & CLOSED)) {
-		int verdict = first_packet(skb, &key.key, row);
+		int verdict = first_packet(skb, &key, row);
 
 		/* what follows a SYN that is left to the relay is not the closed flow's */
 		if (flow && verdict == UP && skb->priority != TAG_SYN)
@@ -857,7 +800,7 @@ INLINE int from_ipv4(struct __sk_buff *skb, const __u32 link, __u64 *row)
 	void *first;
 	struct segment segment;
 	struct flow *flow;
-	union wide4 key;
+	struct key4 key;
 	__u32 slot, *found, length, packet, mtu = 0;
 	enum kind kind = 0;
 	__u16 fragment;
@@ -879,7 +822,10 @@ INLINE int from_ipv4(struct __sk_buff *skb, const __u32 link, __u64 *row)
 	length = NET16(ip->tot_len) - sizeof(*ip);
 	if (length > skb->len - at || !parse(&segment, (void *)(ip + 1), length))
 		return UP;
-	set_key4(&key, ip->saddr, ip->daddr, *(__u32 *)(ip + 1), ip->saddr);
+	key.server = ip->saddr;
+	key.source = ip->daddr;
+	key.server_port = ((struct tcphdr *)(ip + 1))->source;
+	key.source_port = ((struct tcphdr *)(ip + 1))->dest;
 	hops = ip->ttl;
 	tos = ip->tos;
 

@@ -32,6 +32,8 @@ _MAPS = {
 }
 _FILTERED = "bpf(2) is refused in spite of CAP_BPF: a container's seccomp filter has to allow it"
 _PROGRAM = "the program of flows takes Linux 5.14 or later"
+_PERFMON = "CAP_PERFMON"
+"""Without it, older verifiers, as that of Linux 6.1, refuse what newer ones do not."""
 
 _UNPRIVILEGED = "/proc/sys/kernel/unprivileged_bpf_disabled"
 _ALLOWED_BY_DESCRIPTOR = (5, 19)
@@ -81,7 +83,8 @@ def _refused_program() -> Iterator[str]:
     except (OSError, SetupError) as error:
         # of a verifier's log the last line but its statistics says what it refused
         lines = [line for line in str(error).splitlines() if not line.startswith("processed ")]
-        yield f"{_PROGRAM}: {' '.join(lines if len(lines) < 2 else (lines[0], lines[-1]))}"
+        more = "" if _PERFMON in capabilities.effective() else f", and {_PERFMON} on older kernels"
+        yield f"{_PROGRAM}{more}: {' '.join(lines if len(lines) < 2 else (lines[0], lines[-1]))}"
 
 
 def _unprivileged() -> Iterator[str]:
