@@ -32,6 +32,7 @@ class Daemon:
         commands = {
             "echo": lambda request: request.answer(said=request.words["word"]),
             "later": self.kept.append,
+            "defective": lambda request: [].pop(),
         }
         self.control = Control(self.loop, path, commands)
 
@@ -216,3 +217,14 @@ def test_where_it_can_be_made_there_is_no_warning(tmp_path: Path) -> None:
     assert control
     assert warnings == []
     control.close()
+
+
+def test_a_command_that_fails_is_told_and_ends_nothing(
+    daemon: Daemon, connect: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    JsonChannel(connect).send({"command": "defective"})
+    daemon.turn()
+    received = JsonChannel(connect).receive()
+    assert received
+    assert "defect of this program" in received[0]["error"]
+    assert "IndexError" in caplog.text

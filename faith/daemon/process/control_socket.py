@@ -138,7 +138,12 @@ class Control:
             request.fail("this is no command; there are " + ", ".join(self._commands))
             return
         self._loop.forget(channel)  # one request is all there is
-        command(request)
+        try:
+            command(request)
+        except Exception:
+            text = "the request %s failed, which is a defect of this program"
+            log.exception(text, request.words["command"])
+            request.fail("it failed, which is a defect of this program; its log says more")
 
     def _give(self, channel: JsonChannel) -> JsonChannel:
         self._clients.pop(channel, lambda: None)()
