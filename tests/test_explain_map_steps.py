@@ -13,6 +13,11 @@ def test_an_address_without_a_map() -> None:
     assert verdict(decided(facts, in_pool=True)) == ("lease-missing", True)
 
 
+def test_a_map_of_the_other_gateway() -> None:
+    facts = decided(told(FROM_V4, standby="192.0.2.1"), refused=NOT_MAPPED, map="", server="")
+    assert verdict(facts) == ("standby", True)
+
+
 def test_a_lease() -> None:
     found = walk(decided(FROM_V4, map="", leased=True))
     assert (states(found, "lease"), found.verdict.works) == (["ok"], True)

@@ -49,6 +49,15 @@ def has_role(gateway: Gateway, *, standby: bool) -> bool:
     return ("standby" in {one["id"] for one in daemon["findings"]}) == standby
 
 
+def cause(gateway: Gateway) -> str | None:
+    """Return why the map does not work, as faith explain says it."""
+    words = ["explain", SERVER, f"{MAPPED}:{PORT}", "--json", "--control", str(gateway.control)]
+    command = [sys.executable, "-m", "faith.cli.faith", *words]
+    found = gateway.lab.gateway.run(command, env=ENVIRONMENT, check=False).stdout
+    said: str | None = json.loads(found)["verdict"]["cause"]
+    return said
+
+
 def change(gateway: Gateway, verb: str) -> None:
     """Do what VRRP does with its address, and wait until the daemon has followed."""
     gateway.lab.gateway.run(["ip", "address", verb, f"{VIRTUAL}/24", "dev", "to-server"])
@@ -64,15 +73,17 @@ def test_maps_and_added_sources_come_and_go_with_the_address(
         with connect(lab, port=PORT) as connection:
             assert answers(connection)
         assert server.peers == ["192.0.2.1"]
+        assert cause(gateway) == "standby"
         change(gateway, "add")
         with connect(lab, port=PORT) as connection:
             assert answers(connection)
         assert server.peers[1:] == [ADDED]
-        held = connect_from(lab.server, MAPPED, PORT)
-        assert answers(held)
-        change(gateway, "del")
-        with pytest.raises(ConnectionResetError):
-            held.recv(1)
+        with connect_from(lab.server, MAPPED, PORT) as held:
+            assert answers(held)
+            assert cause(gateway) is None
+            change(gateway, "del")
+            with pytest.raises(ConnectionResetError):
+                held.recv(1)
         with pytest.raises(OSError, match=r"timed out|No route to host"):  # nobody answers there
             connect_from(lab.server, MAPPED, PORT)
         with connect(lab, port=PORT) as connection:

@@ -45,6 +45,7 @@ CAUSES = {
     "mtu-blackhole": "large packets are lost without an ICMP error",
     "kernel-path-unavailable": "the service must go by the kernel path, which the host lacks",
     "map-missing": "no static map is about the address",
+    "standby": "the gateway that has the address of VRRP serves the maps",
     "map-not-held": "another host answers for the mapped address",
     "map-target-unreachable": "there is no way to the IPv6 host of the map",
     "lease-missing": "the address of the pool is leased to nobody",

@@ -36,6 +36,14 @@ def mapped(facts: Facts) -> Iterator[Step]:
             "/var/lib/faith/pool",
             "have the client ask for the name again: its lease is made by the answer",
         )
+    elif decision.refused == NOT_MAPPED and facts.explained.standby:
+        yield problem(
+            "map",
+            "standby",
+            f"this gateway serves no maps: the one that has {facts.explained.standby} does",
+            "faith status",
+            "ask that gateway, or see why VRRP has given it the address",
+        )
     elif decision.refused == NOT_MAPPED:
         yield problem(
             "map",

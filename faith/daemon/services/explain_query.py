@@ -52,6 +52,8 @@ class Explained(msgspec.Struct, frozen=True):
     """Names are answered for this client."""
     steered: bool = True
     workers: int = 0
+    standby: str = ""
+    """The address of VRRP that it waits for, with its maps; "" where it serves them."""
 
 
 class ExplainQuery:
@@ -84,7 +86,7 @@ class ExplainQuery:
             request.answer(**msgspec.to_builtins(explained))
 
     def _explain(self, client: str, mapped: str, port: int, protocol: str) -> Explained:
-        settings, inputs = self._settings(), self._policy.inputs
+        settings, inputs = self._settings(), self._policy.in_force
         leases = self._leases.look
         decision = decide(inputs, settings, client, mapped, port, protocol, leases)
         path, why = self._path(port) if protocol == TCP and ":" in mapped else ("relay", "")
@@ -102,6 +104,7 @@ class ExplainQuery:
             settings.dns is None or serves(settings.dns, number6(client)),
             self._relaying.steering.in_place(),
             len(self._relaying.pool.pids),
+            self._policy.waits_for,
         )
 
     def _path(self, port: int) -> tuple[str, str]:
@@ -116,7 +119,7 @@ class ExplainQuery:
         if flows is None:
             return decision
         with Netlink.create(NETLINK_ROUTE) as netlink:
-            judge = Judge(self._policy.inputs.policy(), flows, RouteCache(netlink))
+            judge = Judge(self._policy.in_force.policy(), flows, RouteCache(netlink))
             found = judge.judge(packed(client) + packed(mapped), 0)
         return msgspec.structs.replace(decision, refused=found.refused)
 

@@ -67,7 +67,7 @@ class RunningPolicy:
         self.inputs = PolicyInputs.gather(rules, maps, settings.sources, pool)
         self.inputs.check(maps)
         self._report_role()
-        return self.inputs.in_force(self._vrrp)
+        return self.in_force
 
     def follow_kernel(self) -> None:
         """Use the prefixes and the addresses that the kernel has now.
@@ -109,6 +109,11 @@ class RunningPolicy:
         return runtime_maps.state(self._read_maps, self.inputs.maps)
 
     @property
+    def in_force(self) -> PolicyInputs:
+        """The inputs that this gateway goes by at this moment."""
+        return self.inputs.in_force(self._vrrp)
+
+    @property
     def waits_for(self) -> str:
         """The address of VRRP that another gateway has; "" where this one has it, or none is."""
         vrrp = self._vrrp
@@ -116,13 +121,12 @@ class RunningPolicy:
 
     def _change(self, inputs: PolicyInputs, vrrp: int | None) -> None:
         """Go by *inputs*, as a standby while the address *vrrp* is elsewhere."""
-        before, was, waited = self.inputs, self.inputs.in_force(self._vrrp), self.waits_for
+        before, was, waited = self.inputs, self.in_force, self.waits_for
         self.inputs, self._vrrp = inputs, vrrp
         self._report_role(waited)
-        now = inputs.in_force(vrrp)
-        if now != was:
+        if self.in_force != was:
             self.report_absent(before.absent)
-            self._apply(now)
+            self._apply(self.in_force)
 
     def _report_role(self, before: str = "") -> None:
         """Log whether this is the standby, if it was another one that it waited for *before*."""
