@@ -30,6 +30,7 @@ WITHOUT = {
     "faith/cli/explain/gathering.py": "tests/netns/test_explain.py gathers in a real network",
     "faith/cli/name_options.py": "it declares options; tests/test_cli_names.py uses them all",
     "faith/daemon/config/probe_settings.py": "tests/test_metrics_table.py reads them",
+    "faith/cli/standard_output.py": "tests/test_terminals.py closes pipes and fills disks",
     "faith/daemon/config/datagram_tables.py": "tests/test_config.py has every key of faith.toml",
     "faith/daemon/config/dns_table.py": "tests/test_config.py has every key of faith.toml",
     "faith/daemon/observe/datagram_sinks.py": "tests/test_sinks.py has all sinks",

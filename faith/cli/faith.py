@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from errno import ENOSPC
 from io import TextIOWrapper
@@ -25,6 +24,7 @@ from faith.cli import (
     readiness,
     running,
     session_commands,
+    standard_output,
     status,
     status_lines,
     status_watch,
@@ -86,12 +86,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FaithError as error:
         return _failed(error)
     except BrokenPipeError:  # head(1) has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        standard_output.discard()
         return 1
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except OSError as error:
-        where = error.filename or ("standard output" if error.errno == ENOSPC else "")
+        where = error.filename or ""
+        if error.errno == ENOSPC and not where:
+            where = "standard output"
+            standard_output.discard()
         return _failed(": ".join(filter(None, (where, error.strerror or str(error)))))
 
 

@@ -12,9 +12,12 @@ def main() -> int:
         from faith.relay.inetd import inetd
 
         return inetd.main(arguments[1:])
-    from faith.cli import serve
+    from faith.cli import serve, standard_output
 
-    return serve.main(arguments)
+    try:
+        return serve.main(arguments)
+    finally:
+        standard_output.finish()
 
 
 if __name__ == "__main__":
