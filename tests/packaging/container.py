@@ -101,9 +101,9 @@ class Container:
         )
         assert text in self._output.read_text(), self._output.read_text()
 
-    def run(self, *words: str) -> str:
+    def run(self, *words: str, check: bool = True) -> str:
         """Run a command in it; return its output."""
-        return self._podman.run("exec", self.name, *words)
+        return self._podman.run("exec", self.name, *words, check=check)
 
     def succeeds(self, *words: str) -> bool:
         """Run a command in it; return whether its exit status is 0."""

@@ -90,7 +90,7 @@ def test_it_relays_with_these_capabilities(
     container = run(text(), capabilities=capabilities, user=user)
     with connect(lab, port=PORT) as connection:
         assert answers(connection)
-        status = json.loads(container.run("faith", "status", "--json"))
+        status = json.loads(container.run("faith", "status", "--json", check=False))
         assert status["daemons"][0]["sessions"] == 1
     assert container.stop() == 0
     with pytest.raises(OSError, match="unreachable"):  # its prefix has gone with it
