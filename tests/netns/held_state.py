@@ -23,8 +23,8 @@ BEFORE_NAT = {"untranslated_prerouting", "untranslated_output"}
 OF_FLOWS, FALLEN = "ip faith_flows", {"fallen", "untracked"}
 """The table that guards the addresses of flows, and its chains."""
 INTERFACES = {"lo", "to-client", "to-server"}
-_NOT_OURS = "no-default-route", "log-lost", "sysctl"
-"""Warnings of the lab itself, and of lines that a killed process took along."""
+_NOT_OURS = "no-default-route", "log-lost", "process-restarting", "sysctl"
+"""Warnings of the lab itself, and of processes that were killed, for a minute, and their lines."""
 _ROUTE = re.compile(r"local (\S+) dev lo proto (70|71) .*metric (\d+)")
 
 
