@@ -10,6 +10,7 @@ import pytest
 from faith.cli.explain import doctor
 from faith.kernel.netlink import routes
 from faith.kernel.nft import guard
+from faith.lab import wait_until
 from faith.lab.topology import PREFIX, SERVER
 from faith.translation.prefix import Prefix
 
@@ -52,6 +53,8 @@ def test_what_is_amiss_is_mended_by_the_commands_it_names(lab: ThreeHosts) -> No
 def test_a_link_without_a_carrier(lab: ThreeHosts) -> None:
     (name,) = [one for one in _links(lab.server) if one != "lo"]
     lab.server.run(["ip", "link", "set", name, "down"])
+    # the kernel tells the other end a moment later
+    wait_until(lambda: not lab.gateway.links.is_up("to-server"), 5, "no carrier")
     (check,) = amiss(lab)["link"]
     assert "no carrier" in check.text
 
