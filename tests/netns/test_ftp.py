@@ -243,8 +243,8 @@ def test_once_the_server_has_come_nobody_does(
         numbers = server.heard[-1].split()[1].split(b",")
         at = GATEWAY_V4, int(numbers[4]) * 256 + int(numbers[5])
         with (
+            pytest.raises(ConnectionResetError),  # in connect(2) already, if it is late
             lab.gateway.call(socket.create_connection, at, 5) as stranger,
-            pytest.raises(ConnectionResetError),
         ):
             stranger.recv(1)
         faithd.wait_said("a data connection of somebody else was refused")
