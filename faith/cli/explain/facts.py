@@ -127,7 +127,7 @@ class Live:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is known about a connection and its way.
+    """The facts about a connection and its way.
 
     *mapped* is the address that the client connects to, "" if there is none; *prefixes* are those
     reserved here.  *arrives* is the interface that the client's packets arrive by, as far as it is
