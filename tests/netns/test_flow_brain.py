@@ -299,9 +299,9 @@ def test_a_flow_that_is_no_more_is_reset_when_its_client_sends(path: KernelPath)
     client.sendall(b"x")
     with pytest.raises(ConnectionResetError):
         client.recv(1)
+    assert running.counted(STRAYS) == {"v6": 1}
     client.close()
     server.close()
-    assert running.counted(STRAYS) == {"v6": 1}
 
 
 def test_a_prefix_that_goes_takes_its_flows_along(path: KernelPath) -> None:

@@ -80,9 +80,9 @@ class MappedNetworks:
         self._held = there.pop(ours, set())
         running = {other.pid for other in discovery.running()} if there else set()
         for process in there.keys() - running:
-            log.log(NOTICE, "released the mapped networks of process %d, which has ended", process)
             mapped_routes.release(there[process], process)
             self._guard(())
+            log.log(NOTICE, "released the mapped networks of process %d, which has ended", process)
 
     def probe(self, networks: Iterable[Network]) -> None:
         """Raise SetupError when another host answers for an address of *networks* that is new."""
