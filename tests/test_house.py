@@ -27,6 +27,7 @@ PLAIN = (
     "ftp",
     "kernel",
     "lab",
+    "proxy",
     "relay",
     "translation",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.relay.tcp.proxy_header import introduce
-from faith.translation.proxy import V1, V2
+from faith.translation.proxy_protocol import V1, V2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

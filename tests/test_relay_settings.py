@@ -4,7 +4,7 @@ from faith.relay.tcp.relay_settings import Settings, V4ToV6Settings
 from faith.relay.tcp.routing import CLIENT
 from faith.translation.directions import V4_TO_V6, V6_TO_V4
 from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
-from faith.translation.proxy import V1, V2
+from faith.translation.proxy_protocol import V1, V2
 
 RSH, RLOGIN = Ports([(514, 514)]), Ports([(513, 513)])
 ONE, TWO, FTP = Ports([(80, 80)]), Ports([(443, 445)]), Ports([(21, 21)])

@@ -32,7 +32,7 @@ from faith.kernel.steering import METHODS
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.prefix import LAYOUTS, Prefix
-from faith.translation.proxy import V1, V2, VERSIONS
+from faith.translation.proxy_protocol import V1, V2, VERSIONS
 from faith.version import VERSION
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from faith.kernel.netlink.routes import reserve
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, SERVER
 from faith.translation.prefix import Prefix
-from faith.translation.proxy import header
+from faith.translation.proxy_protocol import header
 from tests.netns.connections import ESTABLISHED, count, is_asleep
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.lab.topology import CLIENT, PREFIX, SERVER
-from faith.translation.proxy import V1, V2, header
+from faith.translation.proxy_protocol import V1, V2, header
 from tests.netns.ftp_server import FtpServer
 from tests.netns.gateway import Gateway
 from tests.netns.service import PORT, connect

@@ -59,7 +59,7 @@ from faith.translation.map import DIRECTIONS, PROTOCOLS, Map
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix, Prefixes, never_reserved
-from faith.translation.proxy import V1, V2, VERSIONS
+from faith.translation.proxy_protocol import V1, V2, VERSIONS
 from faith.translation.sources import NO_SOURCES
 
 if TYPE_CHECKING:

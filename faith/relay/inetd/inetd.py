@@ -30,7 +30,7 @@ from faith.translation.address import number
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefixes
-from faith.translation.proxy import VERSIONS, header
+from faith.translation.proxy_protocol import VERSIONS, header
 from faith.translation.reasons import CLOSED, NO_SOURCE, STOPPED
 from faith.version import VERSION
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from faith.translation.proxy import header
+from faith.translation.proxy_protocol import header
 
 if TYPE_CHECKING:
     from faith.relay.tcp.session import Session

@@ -9,7 +9,7 @@ from faith.relay.tcp.admission import NO_LIMITS, Limits
 from faith.relay.tcp.routing import CLIENT
 from faith.translation.directions import V4_TO_V6, V6_TO_V4
 from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
-from faith.translation.proxy import V1, V2
+from faith.translation.proxy_protocol import V1, V2
 
 if TYPE_CHECKING:
     from faith.translation.directions import Direction

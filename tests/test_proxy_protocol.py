@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faith.translation.proxy import V1, V2, VERSIONS, header
+from faith.translation.proxy_protocol import V1, V2, VERSIONS, header
 
 CLIENT = "2001:db8:6::2", 48866
 MAPPED = "2001:db8:ffff::c000:250", 80

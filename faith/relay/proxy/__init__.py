@@ -1,0 +1,1 @@
+"""Clients that ask for a server by SOCKS or HTTP, until they are sessions."""
