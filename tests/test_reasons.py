@@ -13,7 +13,14 @@ from faith.relay.tcp import relay_counters
 from faith.translation import reasons
 
 MANUAL = Path(__file__).parents[1] / "docs/man/faithd.8"
-TABLES = reasons.CONNECTION, reasons.DATAGRAM, reasons.PING, reasons.END, reasons.FLOW_END
+TABLES = (
+    reasons.CONNECTION,
+    reasons.PROXY,
+    reasons.DATAGRAM,
+    reasons.PING,
+    reasons.END,
+    reasons.FLOW_END,
+)
 
 
 def test_every_word_is_in_a_table() -> None:
@@ -51,3 +58,11 @@ def test_a_refusal_by_policy_counts_as_itself_for_every_protocol(why: str) -> No
         counters(cells).refused(why)
         assert cells[module.LAYOUT.cells(module.REFUSALS)[why]] == 1
         assert sum(cells) == 1
+
+
+@pytest.mark.parametrize("why", reasons.PROXY)
+def test_a_refusal_by_a_proxy_counts_as_itself(why: str) -> None:
+    cells = [0] * relay_counters.LAYOUT.size
+    relay_counters.Counters(cells).refused(why)
+    assert cells[relay_counters.LAYOUT.cells(relay_counters.REFUSALS)[why]] == 1
+    assert sum(cells) == 1

@@ -49,6 +49,31 @@ SHED = "shed"
 LIMITS = (TOTAL, CLIENT, PREFIX, TOTAL_RATE, CLIENT_RATE, PREFIX_RATE)
 CONNECTION = (*POLICY, PREFIX_GONE, MAP_GONE, NOT_EXPECTED, *LIMITS, CLIENT_SHARE, NO_SOURCE, SHED)
 
+# -- refusals by a proxy, of a client or of what it asks for
+
+NOT_A_CLIENT = "not a client of the proxy"
+GREETING = "no request in time"
+BAD_REQUEST = "bad request"
+NO_METHOD = "method not allowed"
+WRONG_PASSWORD = "wrong password"
+PORT_CLOSED = "port not allowed"
+PROXY_LOOP = "a loop of proxies"
+NO_NAME = "no such name"
+NAME_FAILED = "name not resolved"
+
+PROXY = (
+    NOT_A_CLIENT,
+    GREETING,
+    BAD_REQUEST,
+    NO_METHOD,
+    WRONG_PASSWORD,
+    PORT_CLOSED,
+    PROXY_LOOP,
+    NO_NAME,
+    NAME_FAILED,
+)
+"""A proxy refuses by policy and limits too, and for what the ends of failed dials say."""
+
 # -- refusals of datagrams and pings
 
 FLOWS = "too many flows"

@@ -6,13 +6,27 @@ from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout, add
 from faith.kernel.shared.shared_counters import Buckets
-from faith.translation.reasons import CLOSED, CONNECTION, END, LOST, OTHER
+from faith.translation.reasons import (
+    CLOSED,
+    CONNECTION,
+    END,
+    LOST,
+    NO_PORT,
+    OTHER,
+    PROXY,
+    REFUSED,
+    TIMEOUT,
+    UNREACHABLE,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from faith.kernel.shared.families import Cells
     from faith.relay.tcp.session import Session
+
+_DIALS = REFUSED, UNREACHABLE, TIMEOUT, NO_PORT
+"""Refusals by a proxy when no server could be connected: a session begins after that."""
 
 OPEN = Family("faith_sessions_open", "Sessions that are open, dialling ones included.", GAUGE)
 SESSIONS = Family(
@@ -25,7 +39,7 @@ REFUSALS = Family(
     "faith_refusals",
     "Connections that were refused without a session, by why.",
     label="reason",
-    values=(*CONNECTION, OTHER),
+    values=(*CONNECTION, *PROXY, *_DIALS, OTHER),
 )
 BYTES = Family(
     "faith_relayed_bytes",
