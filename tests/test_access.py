@@ -66,6 +66,23 @@ def test_the_fourth_word_is_the_source() -> None:
     assert rule.source4 == v4("10.1.1.1")
 
 
+def test_clients_may_be_ipv4_and_destinations_ipv6() -> None:
+    access = Access.parse(
+        "192.0.2.0/24 deny 10.0.0.0/8\n192.0.2.0/24 permit 2001:db8::/32\n::/0 permit 0.0.0.0/0"
+    )
+    client, other = v6("::ffff:192.0.2.9"), v6("::ffff:192.0.3.9")
+    for asking, server, line in ((client, "10.1.1.1", 1), (other, "10.1.1.1", 3)):
+        rule = access.decide(asking, v4(server))
+        assert rule is not None
+        assert rule.line == line
+    inner = access.decide(client, v6("2001:db8::5"), 128)
+    assert inner is not None
+    assert (inner.line, inner.destinations, inner.bits) == (2, (v6("2001:db8::"), 32), 128)
+    assert access.decide(other, v6("2001:db8::5"), 128) is None
+    assert access.decide(client, v6("2001:db9::5"), 128) is None
+    assert Access().decide(client, v6("2001:db8::5"), 128) is PERMIT_ALL
+
+
 def test_a_last_line_without_newline_counts() -> None:
     rule = Access.parse("::/0 deny 10.0.0.0/8\n::/0 permit 10.0.0.1").decide(1, v4("10.0.0.1"))
     assert rule is not None
@@ -77,14 +94,15 @@ def test_a_last_line_without_newline_counts() -> None:
     [
         (
             "2001:db8::/32 permit",
-            "a rule has three or four words: SRC6[/len] permit|deny DST4[/len] [",
+            "a rule has three or four words: SRC[/len] permit|deny DST[/len] [",
         ),
         ("2001:db8::/32 permit 0.0.0.0/0 10.0.0.1 more", "three or four words"),
         ("2001:db8::/32 allow 0.0.0.0/0", "'allow' is neither permit nor deny"),
         ("2001:db8::/129 permit 0.0.0.0/0", "'2001:db8::/129' is not an address"),
         ("2001:db8::/32 permit 0.0.0.0/33", "'0.0.0.0/33' is not an address"),
-        ("10.0.0.0/8 permit ::", "10.0.0.0/8 is IPv4, and the first word is IPv6: SRC6[/len] p"),
-        ("2001:db8::/32 permit 2001:db8::/32", "the third word is IPv4"),
+        ("10.0.0.0/8 permit host", "'host' is not an address or network: SRC[/len] p"),
+        ("10.0.0.0/8 permit ::/0 10.0.0.1", "IPv6 destinations ::/0 must not have the source 10"),
+        ("::/0 permit ::ffff:10.0.0.0/104", "::ffff:10.0.0.0/104 is IPv4: write 10.0.0.0/8"),
         ("2001:db8::1/32 permit 0.0.0.0/0", "host bits are set; did you mean 2001:db8::/32?"),
         ("2001:db8::/32 deny 0.0.0.0/0 10.0.0.1", "deny rule must not have the source address"),
         ("2001:db8::/32 permit 0.0.0.0/0 10.0.0.0/8", "one address, no length"),
@@ -143,11 +161,14 @@ def test_a_rule_names_what_lies_inside() -> None:
     assert Rule((0, 0), True, loopback).names(loopback)
     assert not Rule((0, 0), True, (0, 0)).names(loopback)
     assert not Rule((0, 0), True, (v4("126.0.0.0"), 8)).names(loopback)
+    inner = Rule((0, 0), True, (v6("fe80::1"), 128), bits=128)
+    assert inner.names((v6("fe80::"), 10))
+    assert not inner.names((v6("fec0::"), 10))
 
 
 def test_asking_costs_groups_not_rules() -> None:
     many = Access([Rule((n << 96, 32), True, (0, 0)) for n in range(10_000)])
-    assert len(many._groups) == 1, "one dictionary look-up, however many rules of one shape"
+    assert len(many._groups[32]) == 1, "one dictionary look-up, however many rules of one shape"
     assert many.decide(9_999 << 96, 1) is many.rules[9_999]
 
 
@@ -158,6 +179,7 @@ def test_asking_costs_groups_not_rules() -> None:
         ("2001:db8::/32 deny 10.0.0.0/8\n::/0 permit 0.0.0.0/0", []),
         ("2001:db8::/32 deny 10.0.0.0/8\n2001:db8::/48 permit 10.0.0.0/7", []),
         ("2001:db8::/32 deny 10.0.0.0/8\n2001:db9::/48 permit 10.1.0.0/16", []),
+        ("::/0 permit ::/0\n::/0 permit 0.0.0.0/0\n10.0.0.0/8 deny 2001:db8::1", [(3, 1)]),
         (
             "# x\n::1 deny 10.0.0.0/8\n\n::1 permit 10.0.0.0/8\n::1 permit 10.0.0.1",
             [(4, 2), (5, 2)],

@@ -1,26 +1,31 @@
 """Access rules of faithd.conf(5): the rules of KAME's faithd, read strictly.
 
-One rule a line, ``SRC6[/len] permit|deny DST4[/len] [SRC4]``: clients in SRC6 may or may not reach
-DST4, and SRC4 is the address the connection is made from.  The first match decides, no match
-denies, and an empty list of rules permits everything.
+One rule a line, ``SRC[/len] permit|deny DST[/len] [SRC4]``: clients in SRC may or may not reach
+DST, and SRC4 is the address the connection is made from, where DST is IPv4.  An IPv4 SRC is kept as
+the IPv4-mapped network (RFC 4291 §2.5.5.2).  Of the rules whose DST has the family of the
+destination the first match decides, no match denies, and an empty list of rules permits everything.
 """
 
 from __future__ import annotations
 
 from faith.errors import ConfigError, meant, raise_all
+from faith.translation.address import IPV4_MAPPED, text4
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_FORM = "SRC6[/len] permit|deny DST4[/len] [SRC4]"
+_FORM = "SRC[/len] permit|deny DST[/len] [SRC4]"
 
 
 class Rule:
     """One access rule; networks are ``(network, length)`` integers, *source4* a 32-bit address or
-    None."""
+    None.
 
-    __slots__ = ("clients", "destinations", "line", "permit", "source4")
+    Clients have 128 bits, destinations *bits*: 32 or 128.
+    """
+
+    __slots__ = ("bits", "clients", "destinations", "line", "permit", "source4")
 
     def __init__(
         self,
@@ -29,18 +34,21 @@ class Rule:
         destinations: tuple[int, int],
         source4: int | None = None,
         line: int | None = None,
+        bits: int = 32,
     ) -> None:
         self.clients = clients
         self.permit = permit
         self.destinations = destinations
         self.source4 = source4
         self.line = line
+        self.bits = bits
 
     def names(self, network: tuple[int, int]) -> bool:
-        """Return whether the destinations of this rule lie inside the IPv4 *network*."""
+        """Return whether the destinations of this rule lie inside *network*, of their family."""
         start, length = network
         own_start, own_length = self.destinations
-        return own_length >= length and own_start >> (32 - length) == start >> (32 - length)
+        shift = self.bits - length
+        return own_length >= length and own_start >> shift == start >> shift
 
 
 PERMIT_ALL = Rule((0, 0), True, (0, 0))
@@ -58,17 +66,21 @@ class Access:
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self.rules = tuple(rules)
-        groups: dict[tuple[int, int], dict[tuple[int, int], int]] = {}
+        groups: dict[tuple[int, int, int], dict[tuple[int, int], int]] = {}
         for index, rule in enumerate(self.rules):
             (client, client_length), (destination, length) = rule.clients, rule.destinations
-            key = client >> (128 - client_length), destination >> (32 - length)
-            groups.setdefault((client_length, length), {}).setdefault(key, index)
+            key = client >> (128 - client_length), destination >> (rule.bits - length)
+            groups.setdefault((rule.bits, client_length, length), {}).setdefault(key, index)
         # Dictionaries keep their order, so each group's first value is its lowest index, and the
         # groups themselves come in the order of their first rule.
-        self._groups = tuple(
-            (128 - lengths[0], 32 - lengths[1], next(iter(group.values())), group)
-            for lengths, group in groups.items()
-        )
+        self._groups = {
+            bits: tuple(
+                (128 - client_length, bits - length, next(iter(group.values())), group)
+                for (of, client_length, length), group in groups.items()
+                if of == bits
+            )
+            for bits in (32, 128)
+        }
 
     @classmethod
     def parse(cls, text: str, file: str | None = None) -> Access:
@@ -87,13 +99,13 @@ class Access:
         raise_all(errors)
         return cls(rules)
 
-    def decide(self, client: int, destination: int) -> Rule | None:
-        """Return the first rule that matches a 128-bit *client* and a 32-bit *destination*, or
-        None."""
+    def decide(self, client: int, destination: int, bits: int = 32) -> Rule | None:
+        """Return the first rule that matches a 128-bit *client* and a *destination* of so many
+        *bits*, or None."""
         if not self.rules:
             return PERMIT_ALL
         best = len(self.rules)
-        for client_shift, shift, first, group in self._groups:
+        for client_shift, shift, first, group in self._groups[bits]:
             if first > best:
                 break
             best = min(best, group.get((client >> client_shift, destination >> shift), best))
@@ -107,8 +119,8 @@ class Access:
         for index, rule in enumerate(self.rules):
             (client, client_length), (destination, length) = rule.clients, rule.destinations
             first = index
-            for client_shift, shift, _, group in self._groups:
-                if client_shift >= 128 - client_length and shift >= 32 - length:
+            for client_shift, shift, _, group in self._groups[rule.bits]:
+                if client_shift >= 128 - client_length and shift >= rule.bits - length:
                     key = client >> client_shift, destination >> shift
                     first = min(first, group.get(key, first))
             if first < index:
@@ -130,27 +142,37 @@ def _rule(words: list[str], line: int) -> Rule:
         raise ConfigError(f"{words[1]!r} is neither permit nor deny: {_FORM}{near}")
     if keyword == "deny" and len(words) == 4:
         raise ConfigError(f"a deny rule must not have the source address {words[3]}")
-    return Rule(
-        _network(words[0], 6, "the first word"),
-        keyword == "permit",
-        _network(words[2], 4, "the third word"),
-        _source(words[3]) if len(words) == 4 else None,
-        line,
-    )
+    clients, bits = _network(words[0])
+    destinations, to_bits = _network(words[2])
+    if bits == 32:
+        clients = IPV4_MAPPED | clients[0], 96 + clients[1]
+    if to_bits == 128:
+        _check_ipv6(destinations, words)
+    source = _source(words[3]) if len(words) == 4 else None
+    return Rule(clients, keyword == "permit", destinations, source, line, to_bits)
 
 
-def _network(word: str, family: int, place: str) -> tuple[int, int]:
+def _check_ipv6(destinations: tuple[int, int], words: list[str]) -> None:
+    start, length = destinations
+    if length >= 96 and start >> 32 == IPV4_MAPPED >> 32:
+        raise ConfigError(f"{words[2]} is IPv4: write {text4(start & 0xFFFFFFFF, length - 96)}")
+    if len(words) == 4:
+        raise ConfigError(
+            f"a rule for the IPv6 destinations {words[2]} must not have the source {words[3]}"
+        )
+
+
+def _network(word: str) -> tuple[tuple[int, int], int]:
+    """Return the network that *word* is, and the bits of its family."""
     import ipaddress  # not above: inetd mode without a rules file does not need it
 
     try:
         interface = ipaddress.ip_interface(word)
     except ValueError:
         raise ConfigError(f"{word!r} is not an address or network: {_FORM}") from None
-    if interface.version != family:
-        raise ConfigError(f"{word} is IPv{interface.version}, and {place} is IPv{family}: {_FORM}")
     if interface.ip != interface.network.network_address:
         raise ConfigError(f"{word}: host bits are set; did you mean {interface.network}?")
-    return int(interface.ip), interface.network.prefixlen
+    return (int(interface.ip), interface.network.prefixlen), interface.max_prefixlen
 
 
 def _source(word: str) -> int:

@@ -197,7 +197,7 @@ def _rules(
 
 def _shadowed(rules: Sequence[Rule], client: int, destination: int) -> Iterator[Rule]:
     """Yield the rules that would permit it, and never can: one before each decides all it names."""
-    fitting = [one for one in rules if _fits(one, client, destination)]
+    fitting = [one for one in rules if one.bits == 32 and _fits(one, client, destination)]
     for place, one in enumerate(fitting):
         # Of two networks that have an address in common, the shorter prefix has all of the other.
         if one.permit and any(
