@@ -88,10 +88,11 @@ class Policy:
     client's connection comes from its rule, else from the *maps*, else from the *sources*.
     *leased_host* returns the IPv6 host that an IPv4 address without a static map is leased to, and
     renews that lease.  *own6* are the IPv6 networks that the gateway answers for: maps and leases
-    lead to none of them unless a rule names the IPv4 address.
+    lead to none of them unless a rule names the IPv4 address.  *connected* are the networks on the
+    gateway's links, of 128 bits, IPv4 as IPv4-mapped.
     """
 
-    __slots__ = ("access", "leased_host", "maps", "own", "own6", "prefixes", "sources")
+    __slots__ = ("access", "connected", "leased_host", "maps", "own", "own6", "prefixes", "sources")
 
     def __init__(
         self,
@@ -102,6 +103,7 @@ class Policy:
         sources: Sources = NO_SOURCES,
         leased_host: LeaseLookup = no_leases,
         own6: Networks = _NONE6,
+        connected: Networks = _NONE6,
     ) -> None:
         self.prefixes = prefixes
         self.own = own
@@ -110,6 +112,7 @@ class Policy:
         self.sources = sources
         self.leased_host = leased_host
         self.own6 = own6
+        self.connected = connected
 
     def admit(self, client: int, destination: int, prefix: Prefix, protocol: str = TCP) -> Verdict:
         """Decide whether *client* (128 bits) may reach *destination* (32 bits) through *prefix*.
@@ -120,6 +123,10 @@ class Policy:
             return Verdict(SOURCE_MAPPED)  # RFC 6146 §3.5: a loop, or a forged source
         if prefix.well_known and destination in NOT_GLOBAL_DESTINATIONS:
             return Verdict(NOT_GLOBAL)
+        return self.admit_to_v4(client, destination, protocol)
+
+    def admit_to_v4(self, client: int, destination: int, protocol: str = TCP) -> Verdict:
+        """Decide as `admit` does about a *destination* that no prefix stands for."""
         rule = self.access.decide(client, destination)
         if rule is None:
             return Verdict(NO_RULE)
@@ -131,6 +138,11 @@ class Policy:
         if destination in self.own and not rule.names((destination, 32)):
             return Verdict(OWN, self._source(rule, client, protocol))
         return Verdict(None, self._source(rule, client, protocol))
+
+    def is_connected(self, client: int) -> bool:
+        """Return whether *client* (128 bits, IPv4 as IPv4-mapped) is on a link of the gateway's, or
+        the gateway itself."""
+        return client in self.connected
 
     def _source(self, rule: Rule, client: int, protocol: str) -> int | None:
         if rule.source4 is not None:

@@ -42,6 +42,18 @@ def admit_from_v4(
     policy: Policy, client: int, mapped: int, port: int, protocol: str = "tcp"
 ) -> V4ToV6Verdict:
     """Decide whether *client* may reach *port* of *mapped*, both of 32 bits; a ping has port 0."""
+    verdict = mapped_server(policy, in_rules(client), mapped, port, protocol)
+    prefix = None if verdict.refused else standing_for(client, policy.prefixes)
+    if prefix is not None:
+        verdict.source = prefix.map(client)
+    return verdict
+
+
+def mapped_server(
+    policy: Policy, client: int, mapped: int, port: int, protocol: str = "tcp"
+) -> V4ToV6Verdict:
+    """Decide as `admit_from_v4` does about a *client* of either family, as rules know it; the
+    verdict has no source."""
     found = policy.maps.to_v6(mapped, protocol, port)
     if found is not None:
         return _judged(policy, client, mapped, *found)
@@ -56,15 +68,14 @@ def admit_from_v4(
 def _judged(policy: Policy, client: int, mapped: int, server: int, port: int) -> V4ToV6Verdict:
     if policy.prefixes.find(server) is not None:
         return V4ToV6Verdict(LOOP)  # it would come back to the gateway, and go on to some IPv4 host
-    rule = policy.access.decide(in_rules(client), mapped)
+    rule = policy.access.decide(client, mapped)
     if rule is None:
         return V4ToV6Verdict(NO_RULE)
     if not rule.permit:
         return V4ToV6Verdict(DENIED)
     if server in policy.own6 and not rule.names((mapped, 32)):
         return V4ToV6Verdict(OWN)  # it may have become one since the map was made
-    prefix = standing_for(client, policy.prefixes)
-    return V4ToV6Verdict(None, server, port, prefix.map(client) if prefix else None)
+    return V4ToV6Verdict(None, server, port)
 
 
 def in_rules(client: int) -> int:
