@@ -545,6 +545,6 @@ def test_every_field_is_handed_over_or_known_not_to_be() -> None:
     """Whoever adds a field has to say what becomes of it."""
     as_text_or_descriptors = {"sock", "fd", "held", "pipe"}
     assert set(Leg.__slots__) == {*Leg.HANDED_OVER, *as_text_or_descriptors, "peer", "session"}
-    of_its_own_kind = {"client", "server", "route", "parent"}
+    of_its_own_kind = {"asked", "client", "server", "route", "parent"}
     made_anew = {"counted", "data", "end", "reset", "seat", "serial", "share"}
     assert set(Session.__slots__) == {*Session.HANDED_OVER, *of_its_own_kind, *made_anew}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
+from faith.kernel.sockets.tcp_sockets import reset
 from faith.relay.tcp import plane as plane_module
 from faith.relay.tcp.pipes import PIPE_SIZE
 from faith.relay.tcp.plane import CHUNK, Plane
@@ -504,3 +505,31 @@ def test_descriptors_return_to_the_start_count(bench: Bench) -> None:
         server.close()
     bench.plane._pipes.close()
     assert len(os.listdir("/proc/self/fd")) == start
+
+
+@pytest.mark.parametrize("forth", [True, False])
+def test_what_others_have_read_goes_first(bench: Bench, forth: bool) -> None:
+    (client, client_leg), (server, server_leg) = tcp_pair(), tcp_pair()
+    bench.sockets += [client, server]
+    session = Session(client_leg, server_leg, PEER, Route("::"), 1, bench.loop.time())
+    source, sink = (client, server) if forth else (server, client)
+    held, later = os.urandom(4_000_000), b"and this later"
+    source.send(later)
+    source.shutdown(socket.SHUT_WR)
+    bench.plane.dial(session.server)
+    early, late = (held, b"") if forth else (b"", held)
+    bench.plane.start(session.server, early=early, late=late)
+    assert bench.read(sink, len(held) + len(later)) == held + later
+    assert bench.read(sink, 1) == b""
+    assert bench.pour(sink, source, b"reply", 5) == b"reply"
+    bench.until(lambda: session.end == "closed")
+
+
+def test_what_others_have_read_is_for_a_peer_that_is_gone(bench: Bench) -> None:
+    (client, client_leg), (server, server_leg) = tcp_pair(), tcp_pair()
+    bench.sockets += [client]
+    session = Session(client_leg, server_leg, PEER, Route("::"), 1, bench.loop.time())
+    reset(server)
+    bench.plane.dial(session.server)
+    bench.plane.start(session.server, early=b"too late")
+    bench.until(lambda: session.end == "server reset")

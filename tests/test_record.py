@@ -106,3 +106,51 @@ def test_a_failure_is_told_by_side_and_kind() -> None:
     assert broken("client", errno.ECONNRESET) == "client reset"
     assert broken("server", errno.ETIMEDOUT) == "server timed out"
     assert broken("server", errno.EHOSTUNREACH) == "server no route to host"
+
+
+def of_a_proxy() -> Record:
+    return Record(
+        ("192.0.2.7", 40000),
+        ("192.0.2.1", 1080),
+        "closed",
+        1_700_000_000.0,
+        source=("2001:db8::1", 50000),
+        server=("2001:db8::80", 443),
+        method="connect",
+        asked=("www.example.org", 443),
+    )
+
+
+def test_a_client_of_a_proxy() -> None:
+    record = of_a_proxy()
+    assert record.text() == (
+        "client=192.0.2.7:40000 method=connect mapped=192.0.2.1:1080 asked=www.example.org:443"
+        " source=[2001:db8::1]:50000 server=[2001:db8::80]:443"
+        " sent=0 received=0 started=1700000000.000000 seconds=0.000000 end=closed"
+    )
+    fields = record.fields()
+    assert fields["method"] == "connect"
+    assert fields["asked"] == "www.example.org"
+    assert fields["asked_port"] == 443
+
+
+def test_what_it_asked_for_is_part_of_where_it_went() -> None:
+    record = of_a_proxy()
+    record.discreet = True
+    assert "example" not in record.text()
+    assert "method=connect" in record.text()
+    assert "asked" not in record.fields()
+
+
+def test_a_client_of_a_proxy_that_was_refused() -> None:
+    asked = "2001:db8::80", 25
+    record = Record(
+        ("192.0.2.7", 4),
+        ("192.0.2.1", 1080),
+        "port not allowed",
+        1.0,
+        method="connect",
+        asked=asked,
+    )
+    assert record.fields()["event"] == "refused"
+    assert "asked=[2001:db8::80]:25" in record.text()

@@ -10,7 +10,7 @@ import pytest
 
 from faith.relay.tcp.relay_counters import BYTES, LAYOUT, OPEN, Counters
 from faith.relay.tcp.routing import Route
-from faith.relay.tcp.session import Session
+from faith.relay.tcp.session import NO_SOCKET, Session
 from tests.test_plane import tcp_pair
 
 if TYPE_CHECKING:
@@ -125,3 +125,31 @@ def test_each_octet_is_counted_once(session: Session) -> None:
     counters.ended(session)
     assert LAYOUT.of(BYTES, cells) == [16, 21]
     assert LAYOUT.of(OPEN, cells) == [0]
+
+
+def test_a_client_of_a_proxy_is_one_before_it_has_a_server() -> None:
+    (_near, client), (_far, server) = pairs = tcp_pair(), tcp_pair()
+    session = Session(client, NO_SOCKET, ("192.0.2.7", 40000), Route("192.0.2.1"), 0, 100.0)
+    session.mapped_port = 1080
+    assert session.fields(101.0) == {
+        "serial": session.serial,
+        "client": "192.0.2.7:40000",
+        "mapped": "192.0.2.1:1080",
+        "server": None,
+        "source": None,
+        "seconds": 1.0,
+        "sent": 0,
+        "received": 0,
+    }
+    session.method, session.asked = "socks5", ("www.example.org", 443)
+    session.connect(server, Route("192.0.2.1", "2001:db8::80"), 443)
+    assert session.client.peer is session.server
+    assert session.server.peer is session.client
+    fields = session.fields(101.0)
+    assert fields["server"] == "[2001:db8::80]:443"
+    assert (fields["method"], fields["asked"]) == ("socks5", "www.example.org:443")
+    for record in session.start_record(101.0), session.record(101.0):
+        assert (record.method, record.asked) == ("socks5", ("www.example.org", 443))
+    for pair in pairs:
+        for sock in pair:
+            sock.close()

@@ -116,3 +116,11 @@ def test_what_is_adopted_does_not_block() -> None:
     with far, pytest.raises(BlockingIOError):
         sock.recv(1)
     sock.close()
+
+
+def test_what_a_client_of_a_proxy_asked_for_comes_along(sides: Sides) -> None:
+    _, _, session = sides
+    session.method, session.asked = "connect", ("www.example.org", 443)
+    came = travel(session)
+    assert (came.method, came.asked) == ("connect", ("www.example.org", 443))
+    close(came)

@@ -124,10 +124,14 @@ class Plane:
         self._put(leg.fd, leg)
         self._epoll.register(leg.fd, READING_AND_WRITING)
 
-    def start(self, dialled: Leg, events: int = 0) -> None:
+    def start(
+        self, dialled: Leg, events: int = 0, *, early: bytes = b"", late: bytes = b""
+    ) -> None:
         """Let the bytes flow; *events* are those that *dialled* had when it connected.
 
         If it has failed since (`Leg.error`), what it sent before is passed on, and then a reset.
+        *early* is sent to *dialled* before anything else, and *late* to its peer: others have read
+        it, or made it.
         """
         other = dialled.peer
         dialled.up = other.up = dialled.quick = other.quick = True
@@ -138,6 +142,11 @@ class Plane:
         elif events & (IN | SPECIAL):
             self._note(dialled, events)
             self._pump(dialled, readable=True)
+        for leg, held in (other, early), (dialled, late):
+            if held and dialled.session.end is None:
+                leg.held = held
+                leg.quick = False
+                self._pump(leg)
 
     def fail(self, leg: Leg, error: int) -> None:
         """Have the session of *leg*, whose socket has failed with that errno, end by a reset.

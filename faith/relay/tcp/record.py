@@ -21,15 +21,18 @@ class Record:
     *client*, *mapped* (what the client asked for), *source* and *server* are ``(host, port)``; the
     last two are None when there was no second leg.  *started* is Unix time, *seconds* the duration;
     *sent* counts bytes from the client that the server's socket took, *received* the other way;
-    *end* says why it ended, and is empty in a record of its start.  A *discreet* record does not
-    tell where it went.
+    *end* says why it ended, and is empty in a record of its start.  A client of a proxy has *asked*
+    for a server, ``(host, port)`` with a name or an address, by a *method*; others have neither.  A
+    *discreet* record does not tell where it went.
     """
 
     __slots__ = (
+        "asked",
         "client",
         "discreet",
         "end",
         "mapped",
+        "method",
         "protocol",
         "received",
         "seconds",
@@ -51,6 +54,8 @@ class Record:
         sent: int = 0,
         received: int = 0,
         protocol: str = TCP,
+        method: str = "",
+        asked: Endpoint | None = None,
     ) -> None:
         self.client = client
         self.mapped = mapped
@@ -62,6 +67,8 @@ class Record:
         self.sent = sent
         self.received = received
         self.protocol = protocol
+        self.method = method
+        self.asked = asked
         self.discreet = False
 
     @property
@@ -91,6 +98,8 @@ class Record:
     def fields(self) -> dict[str, str | int | float]:
         """The same by name, for JSON and the journal; an address and its port are two fields."""
         fields: dict[str, str | int | float] = {"event": self.event, "protocol": self.protocol}
+        if self.method:
+            fields["method"] = self.method
         for name, (host, port) in [("client", self.client), *self._legs()]:
             fields[name] = host
             fields[f"{name}_port"] = port
@@ -104,8 +113,9 @@ class Record:
         return fields
 
     def _legs_text(self) -> str:
-        if self.discreet or not self.source or not self.server:
-            return "".join([f" {name}={endpoint(address)}" for name, address in self._legs()])
+        if self.discreet or self.method or not self.source or not self.server:
+            legs = [f" {name}={endpoint(address)}" for name, address in self._legs()]
+            return "".join([f" method={self.method}", *legs] if self.method else legs)
         # At once, the families being known: most records are of this kind, and short connections
         # notice what theirs cost.
         mapped, mapped_port = self.mapped
@@ -120,6 +130,8 @@ class Record:
 
     def _legs(self) -> list[tuple[str, Endpoint]]:
         legs = [("mapped", self.mapped)]
+        if self.asked:
+            legs.append(("asked", self.asked))
         if self.source and self.server:
             legs += [("source", self.source), ("server", self.server)]
         return [leg for leg in legs if leg[0] == "source"] if self.discreet else legs

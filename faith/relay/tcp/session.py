@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import itertools
 import time
 from base64 import b64decode, b64encode
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, final
 from faith.relay.tcp.record import Record, endpoint
 
 if TYPE_CHECKING:
-    import _socket
     from typing import Any
 
     from faith.relay.tcp.admission import Seat
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _serials = itertools.count(1)
+NO_SOCKET = _socket.socket.__new__(_socket.socket)
+"""A socket that was never opened, of a leg that there is not yet: its descriptor is -1."""
 
 
 @final
@@ -100,10 +102,15 @@ class Leg:
 class Session:
     """The two legs of a connection and what its record will say.
 
+    A client of a proxy is a session from the beginning; its server's leg has `NO_SOCKET` until it
+    is connected.  It has *asked* for a server, ``(host, port)`` with a name or an address, by a
+    *method*, which is empty for any other session.
+
     Times are the event loop's (seconds, monotonic); *started* is when the client was accepted.
     """
 
     __slots__ = (
+        "asked",
         "client",
         "client_host",
         "client_port",
@@ -112,6 +119,7 @@ class Session:
         "end",
         "looked_at",
         "mapped_port",
+        "method",
         "parent",
         "port",
         "quiet_since",
@@ -129,6 +137,7 @@ class Session:
         "client_port",
         "looked_at",
         "mapped_port",
+        "method",
         "port",
         "quiet_since",
         "seen",
@@ -154,6 +163,8 @@ class Session:
         self.route = route
         self.port = port  # of the server's
         self.mapped_port = port  # of the mapped address: another one for FTP's data
+        self.method = ""
+        self.asked: Endpoint | None = None
         self.parent: Session | None = None  # the control connection, of a data connection
         self.data = 0  # data connections that are open, of a control connection
         self.seat: Seat | None = None  # where it counts, when there are limits
@@ -165,6 +176,14 @@ class Session:
         self.counted = (0, 0)  # what of `moved` the counters have
         self.end: str | None = None
         self.reset = False
+
+    def connect(self, server: _socket.socket, route: Route, port: int) -> None:
+        """Have a server, whose socket is *server*, at *port*, by *route*; nothing has moved yet."""
+        self.server = Leg(server, self)
+        self.client.peer = self.server
+        self.server.peer = self.client
+        self.route = route
+        self.port = port
 
     @property
     def moved(self) -> tuple[int, int]:
@@ -182,16 +201,22 @@ class Session:
     def fields(self, now: float) -> dict[str, str | int | float | None]:
         """Return the fields listed for an open session, with the names of a record's."""
         source = self.source()
-        return {
+        server = self.route.server
+        fields: dict[str, str | int | float | None] = {
             "serial": self.serial,
             "client": endpoint((self.client_host, self.client_port)),
             "mapped": endpoint((self.route.mapped, self.mapped_port)),
-            "server": endpoint((self.route.server, self.port)),
+            "server": endpoint((server, self.port)) if server else None,
             "source": None if source is None else endpoint(source),
             "seconds": round(now - self.started, 3),
             "sent": self.client.moved,
             "received": self.server.moved,
         }
+        if self.method:
+            fields["method"] = self.method
+        if self.asked:
+            fields["asked"] = endpoint(self.asked)
+        return fields
 
     def start_record(self, now: float) -> Record:
         """Return the record of the session at its start: the server has just been dialled."""
@@ -202,6 +227,8 @@ class Session:
             time.time() - (now - self.started),
             self.server.sock.getsockname()[:2],
             (self.route.server, self.port),
+            method=self.method,
+            asked=self.asked,
         )
 
     def record(self, now: float) -> Record:
@@ -217,4 +244,6 @@ class Session:
             seconds,
             self.client.moved,
             self.server.moved,
+            method=self.method,
+            asked=self.asked,
         )

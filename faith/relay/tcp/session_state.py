@@ -34,6 +34,7 @@ def freeze(session: Session) -> tuple[State, list[int]]:
     legs = session.client, session.server
     state = {
         "session": {name: getattr(session, name) for name in Session.HANDED_OVER},
+        "asked": session.asked,
         "route": [route.mapped, route.server, route.source, route.port],
         "legs": [leg.state() for leg in legs],
     }
@@ -54,6 +55,8 @@ def thaw(state: State, descriptors: Iterator[int]) -> Session:
     session = Session(client, server, peer, route, fields["port"], fields["started"])
     for name in Session.HANDED_OVER:
         setattr(session, name, fields.get(name, getattr(session, name)))
+    if asked := state.get("asked"):
+        session.asked = asked[0], asked[1]
     for leg, told in zip((session.client, session.server), state["legs"], strict=True):
         _restore(leg, told, descriptors)
     session.counted = session.moved  # where it was counted
