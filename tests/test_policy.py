@@ -13,7 +13,7 @@ from faith.daemon.config import policy, static_map
 from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.daemon.config.settings import Settings
 from faith.errors import ConfigError
-from faith.kernel.netlink import routes
+from faith.kernel.netlink import interfaces, routes
 from faith.translation.map_table import Maps
 from faith.translation.prefix import RFC6052, Prefix
 from faith.translation.reasons import NO_RULE, OWN
@@ -56,12 +56,16 @@ def test_the_kernel_says_what_is_the_gateways(
     monkeypatch.setattr(routes, "reserved", lambda: prefixes)
     monkeypatch.setattr(routes, "own_ipv4", lambda: [(SERVER, 32), (1 << 24, 8)])
     monkeypatch.setattr(routes, "own_ipv6", lambda: [(CLIENT, 128), (1 << 125, 64)])
+    monkeypatch.setattr(interfaces, "connected", lambda: [(CLIENT >> 64 << 64, 64)])
     rules, maps = Rules("", "x"), Maps(static_map.parse("198.51.101.1 2001:db8:a::1"))
     found = PolicyInputs.gather(rules, maps, pool=pool)
     assert set(found.prefixes) == set(prefixes)
     assert (found.rules, found.maps, found.pool) == (rules, maps, pool)
     assert found.own == ((1 << 24, 8), (SERVER, 32))
     assert found.own6 == ((1 << 125, 64), (CLIENT, 128))
+    assert PolicyInputs.loads(found.dumps()) == found
+    assert found.policy().is_connected(CLIENT)
+    assert not found.policy().is_connected(CLIENT + (1 << 64))
 
 
 @pytest.mark.parametrize(

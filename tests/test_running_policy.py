@@ -13,7 +13,7 @@ from faith.daemon.config.policy import PolicyInputs, Rules
 from faith.daemon.config.settings import Settings
 from faith.daemon.services.running_policy import RunningPolicy
 from faith.errors import ConfigError, SetupError
-from faith.kernel.netlink import routes
+from faith.kernel.netlink import interfaces, routes
 from faith.translation.map import TCP
 from faith.translation.map_table import NO_MAPS, Maps
 from faith.translation.prefix import Prefix
@@ -50,6 +50,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> list[Prefix]:
     reserved: list[Prefix] = []
     monkeypatch.setattr(routes, "reserved", lambda: list(reserved))
     monkeypatch.setattr(routes, "own_ipv4", list)
+    monkeypatch.setattr(interfaces, "connected", list)
     return reserved
 
 
@@ -62,6 +63,16 @@ def test_a_change_of_the_kernels_is_applied_once(kernel: list[Prefix]) -> None:
     gateway.policy.follow_kernel()
     (inputs,) = gateway.applied
     assert inputs.prefixes == tuple(kernel)
+
+
+def test_the_networks_on_the_links_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = Gateway()
+    monkeypatch.setattr(interfaces, "connected", lambda: [(1 << 125, 64)])
+    gateway.policy.follow_kernel()
+    gateway.policy.follow_kernel()
+    (inputs,) = gateway.applied
+    assert inputs.policy().is_connected(1 << 125)
+    assert not inputs.policy().is_connected(1)
 
 
 def test_maps_that_the_kernel_refuses_leave_the_old_ones() -> None:

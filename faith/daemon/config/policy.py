@@ -14,7 +14,7 @@ from msgspec import Struct
 from faith.daemon.config import carried, static_map, tried_files
 from faith.daemon.config.carried import MapFields
 from faith.errors import ConfigError
-from faith.kernel.netlink import routes
+from faith.kernel.netlink import interfaces, routes
 from faith.translation.access import Access
 from faith.translation.address import text4
 from faith.translation.destination import Policy, no_leases
@@ -79,7 +79,8 @@ class PolicyInputs:
     """The inputs of a `Policy`, as plain values.
 
     *own* are the ``(network, length)`` pairs the gateway answers for on IPv4, *own6* those on IPv6,
-    and *pool* those of the address pool of ``[dns]``.
+    *pool* those of the address pool of ``[dns]``, and *connected* those on the gateway's links: see
+    `interfaces.connected`.
     """
 
     rules: Rules
@@ -89,6 +90,7 @@ class PolicyInputs:
     sources: Sources = NO_SOURCES
     pool: tuple[tuple[int, int], ...] = ()
     own6: tuple[tuple[int, int], ...] = ()
+    connected: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def gather(
@@ -98,18 +100,20 @@ class PolicyInputs:
         sources: Sources = NO_SOURCES,
         pool: tuple[tuple[int, int], ...] = (),
     ) -> PolicyInputs:
-        """Return the arguments with the prefixes and own networks that the kernel has now.  Raises
+        """Return the arguments with the prefixes and networks that the kernel has now.  Raises
         OSError."""
         prefixes, own = Prefixes(routes.reserved()), sorted(routes.own_ipv4())
         own6 = tuple(sorted(routes.own_ipv6()))
-        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6)
+        connected = tuple(interfaces.connected())
+        return cls(rules, tuple(prefixes), tuple(own), maps, sources, pool, own6, connected)
 
     def policy(self, leases: LeaseLookup = no_leases) -> Policy:
         """Return the policy; *leases* looks up the leases of the pool."""
         own, access = Networks(32, self.own), self.rules.access()
         own6 = Networks(128, self.own6)
-        sources = self.sources.on(own)
-        return Policy(Prefixes(self.prefixes), own, access, self.maps, sources, leases, own6)
+        sources, connected = self.sources.on(own), Networks(128, self.connected)
+        prefixes = Prefixes(self.prefixes)
+        return Policy(prefixes, own, access, self.maps, sources, leases, own6, connected)
 
     @property
     def absent(self) -> list[str]:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink, attributes
 from faith.kernel.netlink.rtnetlink import AF_INET, AF_INET6, RTM_GETADDR
+from faith.translation.address import IPV4_MAPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,3 +59,25 @@ def addresses() -> list[OwnAddress]:
             bodies = netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(family, 0, 0, 0, 0))
             found += [OwnAddress(body) for body in bodies if body[0] == family]
     return found
+
+
+def connected() -> list[tuple[int, int]]:
+    """Return the networks on the links of all interfaces, and this host's addresses.
+
+    They are ``(network, length)`` pairs of 128 bits, IPv4 as IPv4-mapped.  A network of length 0
+    says nothing about who is on a link, and is left out.
+    """
+    found = dict.fromkeys(
+        pair
+        for own in addresses()
+        for pair in (
+            _of_128_bits(int(own.network.network_address), own.network.prefixlen, own),
+            _of_128_bits(int(own.address), own.address.max_prefixlen, own),
+        )
+        if own.network.prefixlen
+    )
+    return sorted(found)
+
+
+def _of_128_bits(address: int, length: int, own: OwnAddress) -> tuple[int, int]:
+    return (address, length) if own.address.version == 6 else (IPV4_MAPPED | address, 96 + length)
