@@ -213,7 +213,7 @@ def test_the_bounds_of_a_whole_number(table: str, key: str, first: int, last: in
 
 
 @pytest.mark.parametrize(
-    "key", ["connect", "idle", "half_closed", "lifetime", "drain", "lame_duck"]
+    "key", ["connect", "greeting", "idle", "half_closed", "lifetime", "drain", "lame_duck"]
 )
 def test_the_bounds_of_a_time(key: str) -> None:
     for number in (0, 999_999.5):
@@ -430,7 +430,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
             5,
             "timeouts.conect: no such key; is connect meant?",
         ),
-        (f"{SERVICE}[timeouts]\nxyz = 3", 4, "there are connect, idle"),
+        (f"{SERVICE}[timeouts]\nxyz = 3", 4, "there are connect, greeting, idle"),
         (f"{SERVICE}[log]\nuser = 'x'", 4, "it belongs at the top, before the first table"),
         ("idle = 3", 1, r"it belongs in \[timeouts\]"),
         (f"{SERVICE}port = '90'", 3, "service.port: no such key; is ports meant?"),
@@ -578,7 +578,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ),
         (f"{MAP}\n{MAP}", 5, r"the same map is there already \(line 1\)"),
         (f"[[prefix]]\naddress = '2001:db8:a::'\n{MAP}", 3, "is under the prefix 2001:db8:a::/96"),
-        ("", None, r"nothing to relay: a \[\[service\]\] or a \[\[map\]\] is needed"),
+        ("", None, r"nothing to relay: a \[\[service\]\], a \[\[map\]\] or a \[\[proxy\]\] is"),
         (
             f"{SERVICE}[[service]]\nports = '70-90'",
             4,

@@ -27,6 +27,7 @@ NEEDED = {
     "service": ('ports = "80"', {"ports"}),
     "map": ('v4 = "198.51.100.1"\nv6 = "2001:db8::1"', {"v4", "v6"}),
     "source": ('addresses = ["198.51.100.1"]', {"addresses"}),
+    "proxy": ('listen = ":1080"', {"listen"}),
     "dns": ('pool = ["198.51.100.0/24"]', {"pool"}),
 }
 SERVICE = '[[service]]\nports = "443"\n'

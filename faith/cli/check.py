@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from faith.daemon.config.policy import Rules
 from faith.daemon.config.settings import AUTO, KERNEL
 from faith.datagram.udp.flows import ADDRESS, ENDPOINT
+from faith.dns.endpoint import Endpoint
 from faith.kernel.netlink import routes
+from faith.proxy.proxy_events import CONNECT, METHODS
 from faith.relay.tcp.admission import NO_LIMITS
 from faith.relay.tcp.routing import CLIENT, EITHER, GATEWAY
-from faith.translation.address import text4
+from faith.translation.address import text4, text_as_written
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from faith.datagram.udp.flows import UdpSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.flow.flow_settings import FlowSettings
+    from faith.relay.proxy.proxy_settings import ProxySettings
     from faith.relay.tcp.admission import Limits
     from faith.translation.sources import Source
 
@@ -57,8 +60,9 @@ def lines(settings: Settings) -> Iterator[str]:
     relay = settings.relay
     if relay.limits:
         yield f"limits   {_limits(relay.limits)}"
+    greeting = f" greeting {relay.greeting_timeout:g} s," if settings.proxies else ""
     yield (
-        f"timeouts connect {relay.connect_timeout:g} s, idle {relay.idle_timeout:g} s,"
+        f"timeouts connect {relay.connect_timeout:g} s,{greeting} idle {relay.idle_timeout:g} s,"
         f" half-closed {relay.half_closed_timeout:g} s,"
         f" lifetime {relay.lifetime:g} s, drain {settings.drain_timeout:g} s,"
         f" lame duck {settings.lame_duck:g} s"
@@ -67,6 +71,8 @@ def lines(settings: Settings) -> Iterator[str]:
         yield f"dns      {_names(settings.dns, settings.dns_workers)}"
     if settings.flows:
         yield f"flows    {_flows(settings.flows)}"
+    for proxy in settings.proxies:
+        yield f"proxy    {proxy_line(proxy)}"
     if settings.udp:
         yield f"udp      {_udp(settings.udp)}"
     if settings.ping:
@@ -142,6 +148,18 @@ def _service(service: Service) -> str:
     elif service.path == AUTO and service.kernel_ports:
         parts.append(f"by the kernel path where it can be had: {service.kernel_ports}")
     return ", ".join(parts)
+
+
+def proxy_line(proxy: ProxySettings) -> str:
+    """Return where *proxy* listens, and who may ask for what by which methods."""
+    where = Endpoint(proxy.host, proxy.port)
+    clients = "those on the gateway's links"
+    if proxy.clients is not None:
+        clients = ", ".join(text_as_written(*network) for network in proxy.clients)
+    users = f", {counted(len(proxy.users), 'user')}" if proxy.users else ""
+    methods = ", ".join(method for method in METHODS if method in proxy.methods)
+    ports = f", CONNECT to {proxy.connect_ports}" if CONNECT in proxy.methods else ""
+    return f"on {where}: {methods}{ports}; clients: {clients}{users}"
 
 
 def _source(source: Source) -> str:

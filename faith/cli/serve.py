@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faith.cli.arguments import Parser
-from faith.daemon.config import config, kernel_path_table, tried_files
+from faith.daemon.config import config, kernel_path_table, proxy_table, tried_files
 from faith.daemon.config.local_server import LocalServer
-from faith.daemon.config.settings import ALGS, PATHS, RELAY, KernelPath, Service, Settings
+from faith.daemon.config.settings import ALGS, PATHS, RELAY, KernelPath, Service, Settings, union
 from faith.daemon.host.socket_activation import PassedSockets
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.daemon.observe.log import FORMS, Log, open_sink
@@ -36,9 +36,10 @@ from faith.translation.proxy_protocol import V1, V2, VERSIONS
 from faith.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 USAGE = """faithd [-dpF] [-f conf] [-P prefix] [options] SERVICE [serverpath [serverargs...]]
+       faithd [-dpF] [-f conf] [options] --proxy [ADDRESS]:PORT [SERVICE]
        faithd [-dF] --config FILE
        faithd --inetd [-dp] [-f conf] [options] [serverpath [serverargs...]]"""
 EPILOG = """SERVICE is a name, a port, a range, or a list of them (telnet, 80,443,8000-8100).
@@ -133,18 +134,13 @@ def _settings_by(
 
 def _settings(options: argparse.Namespace) -> Settings:
     """Return the settings of the options; paths become absolute, as the daemon changes to ``/``."""
-    if options.service is None:
-        raise ConfigError("SERVICE is missing, or --config FILE")
-    service = Service(
-        name=options.service,
-        ports=service_names.ports(options.service),
-        alg=options.alg,
-        local_server=_local_server(options.server),
-        proxy=options.proxy,
-        path=options.path,
-    )
+    versions = [word for word in options.proxy if word in VERSIONS]
+    listeners = [word for word in options.proxy if word not in VERSIONS]
+    services = tuple(_services(options, versions, listeners))
+    ports = union(service.ports for service in services)
     settings = Settings(
-        services=(service,),
+        services=services,
+        proxies=proxy_table.of_options(listeners, ports),
         via=options.via,
         prefixes=tuple(Prefix.parse(text, options.layout) for text in options.prefix),
         access_file=options.access_file and options.access_file.absolute(),
@@ -168,11 +164,11 @@ def _settings(options: argparse.Namespace) -> Settings:
             lifetime=options.lifetime,
             limits=_limits(options.limit),
             reserved_port=options.reserved_port,
-            ftp=service.ftp,
-            rsh=service.rsh,
-            rlogin=service.rlogin,
-            proxy_v1=service.introduced(V1),
-            proxy_v2=service.introduced(V2),
+            ftp=union(service.ftp for service in services),
+            rsh=union(service.rsh for service in services),
+            rlogin=union(service.rlogin for service in services),
+            proxy_v1=union(service.introduced(V1) for service in services),
+            proxy_v2=union(service.introduced(V2) for service in services),
         ),
     )
     ports = settings.kernel_ports | settings.auto_ports
@@ -181,6 +177,27 @@ def _settings(options: argparse.Namespace) -> Settings:
     return replace(
         settings, kernel_path=KernelPath(kernel_path_table.flow_settings(ports, settings.relay))
     )
+
+
+def _services(
+    options: argparse.Namespace, versions: list[str], listeners: list[str]
+) -> Iterator[Service]:
+    """Yield the service of the options, if there is one.  Raises ConfigError."""
+    if len(versions) > 1:
+        raise ConfigError(f"--proxy: {' and '.join(versions)}: servers expect one of them")
+    if options.service is not None:
+        yield Service(
+            name=options.service,
+            ports=service_names.ports(options.service),
+            alg=options.alg,
+            local_server=_local_server(options.server),
+            proxy=versions[0] if versions else None,
+            path=options.path,
+        )
+    elif not listeners:
+        raise ConfigError("SERVICE is missing, or --proxy [ADDRESS]:PORT, or --config FILE")
+    elif versions:
+        raise ConfigError(f"--proxy {versions[0]}: that is for the servers of a SERVICE")
 
 
 def _limits(words: list[str]) -> Limits:
@@ -248,8 +265,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--proxy",
-        choices=VERSIONS,
-        help="send servers the client address by the PROXY protocol, which they must expect",
+        action="append",
+        default=[],
+        metavar="[ADDRESS]:PORT|v1|v2",
+        help="be a proxy there for SOCKS and HTTP (repeatable; [::]:PORT is all addresses); v1, v2:"
+        " send servers the client address by the PROXY protocol, which they must expect",
     )
     add(
         "--workers",

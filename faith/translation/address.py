@@ -44,6 +44,13 @@ def text6(v6: int, length: int = 128) -> str:
     return address if length == 128 else f"{address}/{length}"
 
 
+def text_as_written(v6: int, length: int = 128) -> str:
+    """Return a network of 128 bits as `text6` does, but as IPv4 where it is IPv4-mapped."""
+    if length >= 96 and v6 >> 32 == IPV4_MAPPED >> 32:
+        return text4(v6 & 0xFFFFFFFF, length - 96)
+    return text6(v6, length)
+
+
 def text(octets: bytes) -> str:
     """Return packed octets as text.  Raises ValueError unless there are 4 or 16."""
     return inet_ntop(AF_INET if len(octets) == 4 else AF_INET6, octets)

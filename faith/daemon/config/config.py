@@ -15,6 +15,7 @@ from faith.daemon.config import (
     listener_access,
     map_file,
     metrics_table,
+    proxy_table,
     readers,
     static_map,
     tried_files,
@@ -84,18 +85,19 @@ KEYS = {
     "limits": tuple(field.name for field in fields(Limits)),
     "flows": kernel_path_table.KEYS,
     "timeouts": (
-        *("connect", "idle", "half_closed", "lifetime", "drain", "lame_duck"),
+        *("connect", "greeting", "idle", "half_closed", "lifetime", "drain", "lame_duck"),
         *kernel_path_table.TIMEOUTS,
     ),
     "dns": dns_table.KEYS,
     "udp": datagram_tables.UDP_KEYS,
     "ping": datagram_tables.PING_KEYS,
+    "proxy": proxy_table.KEYS,
     "vrrp": ("address",),
     "metrics": (*metrics_table.KEYS, *listener_access.KEYS),
     "log": ("format", *(field.name for field in fields(Recording))),
 }
 """Every key, by its table."""
-SEVERAL = ("prefix", "service", "map", "source")
+SEVERAL = ("prefix", "service", "map", "source", "proxy")
 """The tables that may occur several times."""
 
 
@@ -139,6 +141,7 @@ def _settings(document: Document) -> Settings:
         idle_timeout=timeouts.take("idle", seconds, usual.idle_timeout),
         half_closed_timeout=timeouts.take("half_closed", seconds, usual.half_closed_timeout),
         lifetime=timeouts.take("lifetime", seconds, usual.lifetime),
+        greeting_timeout=timeouts.take("greeting", seconds, usual.greeting_timeout),
         limits=limits,
         ftp=union(service.ftp for service in services),
         unencrypted_data=union(one.ftp for one in services if not one.encrypted_data),
@@ -158,6 +161,7 @@ def _settings(document: Document) -> Settings:
     dns = tried("dns", lambda table: dns_table.read(table, static, length))
     ping = tried("ping", lambda table: datagram_tables.ping(table, length))
     udp = tried("udp", lambda table: datagram_tables.udp(table, length))
+    ports = union(service.ports for service in services)
     settings = Settings(
         services=services,
         via=via,
@@ -180,6 +184,7 @@ def _settings(document: Document) -> Settings:
         metrics=metrics_table.listen(document.table("metrics")),
         admin_access=listener_access.access(document.table("metrics")),
         dns=dns,
+        proxies=document.attempt(partial(proxy_table.read, document, ports), ()),
         ping=ping,
         udp=udp,
         dns_workers=document.table("dns").take("workers", whole(1, dns_table.MOST_WORKERS), 1),
@@ -235,8 +240,8 @@ def _via(tables: list[Table]) -> str:
 def _services(document: Document) -> tuple[Service, ...]:
     tables = document.tables("service")
     maps = "map" in document.top or "maps" in document.top or "pool" in document.table("dns")
-    if not tables and not maps:
-        what = "nothing to relay: a [[service]] or a [[map]] is needed"
+    if not tables and not maps and not document.tables("proxy"):
+        what = "nothing to relay: a [[service]], a [[map]] or a [[proxy]] is needed"
         raise document.top.fault(what, "service")
     found: list[tuple[Service, Table]] = []
     for table in tables:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from faith.datagram.udp.flows import UdpSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.flow.flow_settings import FlowSettings
+    from faith.relay.proxy.proxy_settings import ProxySettings
     from faith.translation.prefix import Prefix
 
 ALGS = ("auto", "ftp", "rsh", "rlogin", "none")
@@ -152,7 +153,8 @@ class Settings:
     is a *lame_duck* for so many seconds before it refuses connections, and sessions have
     *drain_timeout* after that. *sources* are the addresses that clients connect from where no rule
     names one. Without the IPv4 address *vrrp*, if there is one, it is a standby: maps and added
-    sources are another's. *kernel_path* is None where all services are relayed. Raises ConfigError.
+    sources are another's. *kernel_path* is None where all services are relayed. No two *proxies*
+    listen at one address and port. Raises ConfigError.
     """
 
     services: tuple[Service, ...]
@@ -181,6 +183,7 @@ class Settings:
     ping: PingSettings | None = None
     udp: UdpSettings | None = None
     kernel_path: KernelPath | None = None
+    proxies: tuple[ProxySettings, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kernel_ports and (why := self._why_all_are_relayed()):
@@ -217,8 +220,9 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """The operator's names of the services; "maps" without any."""
-        return ",".join(service.name for service in self.services) or "maps"
+        """The operator's names of the services; without any, what is served instead of them."""
+        named = ",".join(service.name for service in self.services)
+        return named or ("proxy" if self.proxies else "maps")
 
     @property
     def ports(self) -> Ports:

@@ -42,7 +42,8 @@ class Settings:
     The PROXY protocol introduces the client to servers at the ports in *proxy_v1* and *proxy_v2*.
     To those in *unencrypted_data*, encrypted FTP has no data connections.  Servers at the ports in
     *dscp* are connected with the DSCP of the client's connection.  All these ports are those of
-    connections from IPv6 to IPv4; *v4_to_v6* has the others'.
+    connections from IPv6 to IPv4; *v4_to_v6* has the others'.  Within *greeting_timeout* a client
+    of a proxy has to say what it wants.
     """
 
     connect_timeout: float = 10.0
@@ -59,6 +60,7 @@ class Settings:
     proxy_v2: Ports = NO_PORTS
     dscp: Ports = NO_PORTS
     v4_to_v6: V4ToV6Settings = V4ToV6Settings()
+    greeting_timeout: float = 30.0
 
     @property
     def reserved(self) -> Ports:

@@ -1,0 +1,139 @@
+"""[[proxy]] of faith.toml(5): the proxies, and how ``faithd --proxy`` names one."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from faith.daemon.config import proxy_users, static_map
+from faith.daemon.config.readers import choice, flag, parsed, several
+from faith.dns import endpoint
+from faith.errors import ConfigError
+from faith.kernel.sockets import service_names
+from faith.proxy.proxy_events import METHODS, SOCKS4
+from faith.relay.proxy.proxy_settings import HTTPS, PSEUDONYM, ProxySettings
+from faith.translation.address import ANY, IPV4_MAPPED, V4, V6, number
+from faith.translation.sources import client_network
+
+if TYPE_CHECKING:
+    from faith.daemon.config.tables import Document, Table
+    from faith.translation.ports import Ports
+
+KEYS = (
+    *("listen", "clients", "methods", "connect_ports", "users", "bind", "associate"),
+    *("pseudonym", "autoconfig"),
+)
+PORT = 1080
+"""The port of SOCKS (IANA), where none is named."""
+MOST = 16
+"""Proxies of one daemon: each is a listener in every worker."""
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110 §5.6.2
+
+
+def read(document: Document, service_ports: Ports) -> tuple[ProxySettings, ...]:
+    """Return the proxies that *document* describes; CONNECT leads to *service_ports* as well.
+
+    Raises ConfigError, naming file, line and key.
+    """
+    found: list[tuple[ProxySettings, Table]] = []
+    tables = document.tables("proxy")
+    for table in tables[MOST:]:
+        raise table.fault(f"there can be {MOST} proxies at most")
+    for table in tables:
+        proxy = document.attempt(partial(_proxy, table, service_ports), None)
+        if proxy:
+            for other, before in found:
+                if overlap := _overlap(proxy, other):
+                    table.note(f"{overlap} on line {before.line('listen')}", "listen")
+            found.append((proxy, table))
+    return tuple(proxy for proxy, _ in found)
+
+
+def of_options(words: list[str], service_ports: Ports) -> tuple[ProxySettings, ...]:
+    """Return the proxies that the options ``--proxy`` name.  Raises ConfigError."""
+    found: list[ProxySettings] = []
+    for word in words:
+        proxy = ProxySettings(*address(word), connect_ports=HTTPS | service_ports)
+        for other in found:
+            if overlap := _overlap(proxy, other):
+                raise ConfigError(f"--proxy {word}: {overlap} before it")
+        found.append(proxy)
+    return tuple(found)
+
+
+def address(written: str) -> tuple[str, int]:
+    """Read ``[ADDRESS]:PORT``, ``ADDRESS:PORT``, ``ADDRESS``, or ``:PORT`` for all addresses.
+
+    Raises ConfigError.
+    """
+    all_of_them = written.startswith(":") and written.count(":") == 1
+    host, port, _ = endpoint.parse(f"[::]{written}" if all_of_them else written, PORT)
+    if "%" in host:
+        raise ConfigError(f"{written}: a proxy listens at an address without a zone")
+    if ":" in host and number(host) >> 32 == IPV4_MAPPED >> 32:
+        raise ConfigError(f"{written}: write an IPv4 address as such, as in 192.0.2.1:{port}")
+    return host, port
+
+
+def _overlap(proxy: ProxySettings, other: ProxySettings) -> str:
+    """Return why there cannot be both, as the beginning of a sentence, or ""."""
+    if proxy.port != other.port:
+        return ""
+    if proxy.host == other.host:
+        return "this is the address and port of the proxy"
+    hosts = {proxy.host, other.host}
+    v4 = all(":" not in host for host in hosts - {ANY[V6]})
+    if ANY[V6] in hosts or (ANY[V4] in hosts and v4):
+        return f"port {proxy.port} of all addresses includes that of the proxy"
+    return ""
+
+
+def _proxy(table: Table, service_ports: Ports) -> ProxySettings:
+    clients = table.take("clients", _clients, None)
+    users: dict[str, str] = table.take("users", proxy_users.read, {})
+    usual = frozenset(METHODS) - {SOCKS4} if users else frozenset(METHODS)
+    methods = table.take("methods", _methods, usual)
+    connect_ports = table.take("connect_ports", parsed(service_names.ports), HTTPS | service_ports)
+    bind = table.take("bind", flag, True)
+    associate = table.take("associate", flag, True)
+    pseudonym = table.take("pseudonym", parsed(_pseudonym), PSEUDONYM)
+    autoconfig = table.take("autoconfig", flag, True)
+    host, port = table.need("listen", parsed(address))
+    if users and SOCKS4 in methods:
+        message = f"{SOCKS4} has no passwords: leave it out, or leave out users"
+        raise table.fault(message, "methods")
+    rest = methods, connect_ports, users, bind, associate, pseudonym, autoconfig
+    return ProxySettings(host, port, clients, *rest)
+
+
+def _clients(value: Any) -> tuple[tuple[int, int], ...]:
+    found = several(parsed(_network))(value)
+    if not found:
+        raise ConfigError("there is nothing in it: nobody could use this proxy")
+    return found
+
+
+def _network(written: str) -> tuple[int, int]:
+    """Return a network of 128 bits, of IPv4 as IPv4-mapped.  Raises ConfigError."""
+    if ":" in written:
+        return client_network(written)
+    start, length = static_map.network4(written)
+    if start & (1 << 32 - length) - 1:
+        raise ConfigError(f"{written}: host bits are set")
+    return IPV4_MAPPED | start, 96 + length
+
+
+def _methods(value: Any) -> frozenset[str]:
+    found = several(choice(METHODS))(value)
+    if not found:
+        raise ConfigError("there is nothing in it: nobody could ask this proxy for anything")
+    return frozenset(found)
+
+
+def _pseudonym(written: str) -> str:
+    if not _TOKEN.fullmatch(written):
+        raise ConfigError(
+            f"{written!r} is no name for Via: letters, digits and -._~ only, 64 at most"
+        )
+    return written
