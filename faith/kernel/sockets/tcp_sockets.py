@@ -16,7 +16,7 @@ import struct
 import sys
 
 from faith.errors import PermissionNeeded, SetupError
-from faith.translation.address import family_of
+from faith.translation.address import ANY, V6, family_of
 
 # linux/in6.h, linux/in.h and linux/netfilter_ipv6/ip6_tables.h; not all in Python 3.11's socket.
 IP_TRANSPARENT = 19
@@ -88,11 +88,19 @@ def cookie(sock: _socket.socket) -> bytes:
 
 
 def listener(
-    address: str, port: int, *, transparent: bool, reuseport: bool = False, backlog: int = BACKLOG
+    address: str,
+    port: int,
+    *,
+    transparent: bool,
+    reuseport: bool = False,
+    backlog: int = BACKLOG,
+    open_to_all: bool = False,
 ) -> _socket.socket:
     """Return a non-blocking, close-on-exec socket listening on *address* and *port* (0: any).
 
-    It is an IPv4 socket for an IPv4 address, else an IPv6-only one.
+    It is an IPv4 socket for an IPv4 address, else an IPv6-only one.  *open_to_all* makes one on
+    "::" a socket of both families, and lets the address be one that this host has not yet: see
+    `may_be_absent`.
 
     Accepted sockets inherit TCP_NODELAY, SO_KEEPALIVE and SO_OOBINLINE.  *transparent* lets it
     accept for addresses that are not the host's, and past the guard; it needs CAP_NET_ADMIN.
@@ -104,6 +112,10 @@ def listener(
     try:
         sock = stream_socket(family_of(address), transparent=transparent, reuseport=reuseport)
         try:
+            if open_to_all:
+                may_be_absent(sock)
+            if open_to_all and address == ANY[V6]:
+                sock.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 0)
             sock.bind((address, port))
             sock.listen(backlog)
         except BaseException:
@@ -185,20 +197,30 @@ def fit(sock: _socket.socket) -> None:
     sock.setblocking(False)
 
 
-def listeners(address: str, port: int, count: int, *, transparent: bool) -> list[_socket.socket]:
+def listeners(
+    address: str,
+    port: int,
+    count: int,
+    *,
+    transparent: bool,
+    joins: bool = False,
+    open_to_all: bool = False,
+) -> list[_socket.socket]:
     """Return *count* listeners among which the kernel spreads the connections to one port.
 
     The port must be free: SO_REUSEPORT alone would join any server of the same user that also set
     it (nginx with ``reuseport``, a second faithd) and get a share of its connections.  So the first
-    listener binds without it, and only then admits the others.  Raises SetupError.
+    listener binds without it, and only then admits the others; if it *joins* others of this
+    process, it binds with it.  *open_to_all* is as for `listener`.  Raises SetupError.
     """
-    group = [listener(address, port, transparent=transparent)]
+    how = {"transparent": transparent, "open_to_all": open_to_all}
+    group = [listener(address, port, reuseport=joins, **how)]
     try:
         if count > 1:
             group[0].setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
             port = group[0].getsockname()[1]
         while len(group) < count:
-            group.append(listener(address, port, transparent=transparent, reuseport=True))
+            group.append(listener(address, port, reuseport=True, **how))
     except BaseException:
         for sock in group:
             sock.close()
