@@ -92,9 +92,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """Send what waits for the client, then end its connection: *why* is a reason of records."""
+    """Send what waits for the client, then end its connection: *why* is a reason of records.
+
+    If *cut*, end it by a reset: the client would take the answer that it has for a whole one.
+    """
 
     why: str
+    cut: bool = False
 
 
 Event = (
