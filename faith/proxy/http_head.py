@@ -1,0 +1,175 @@
+"""Heads of HTTP/1.1 messages: a strict look at the octets, and then h11 (RFC 9112).
+
+h11 is lenient where RFC 9112 lets it be: with bare line feeds, folded lines, repeated lengths.
+Between a proxy and a server that read these differently there is room for a second request, so
+whatever has two readings is refused before h11 sees it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import h11
+
+from faith.errors import FaithError
+
+LIMIT = 65536
+"""Octets of a head, or of a trailer section."""
+FIELDS = 256
+"""Fields of a head, or of a trailer section."""
+
+Field = tuple[bytes, bytes]
+"""The name, as it was sent, and the value."""
+
+_END = b"\r\n\r\n"
+_BARE = rb"\r(?=[^\n])|(?<!\r)\n"
+_FOLD = rb"\r\n[ \t]"
+_STOP_REQUEST = re.compile(
+    rb"\r\n\r\n|" + _FOLD + rb"|" + _BARE + rb"|[\0-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
+# Servers put other control characters into cookies, and nobody reads these as the end of anything.
+_STOP_RESPONSE = re.compile(rb"\r\n\r\n|" + _FOLD + rb"|" + _BARE + rb"|\0")
+_LENGTH = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
+_LENGTH_VALUE = re.compile(rb"[ \t]*[0-9]{1,18}[ \t]*")
+_HOST_VALUE = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+_TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
+
+# h11 expects no interim response, and no 101, before a request that may have one.
+_SOME_REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Upgrade", "a")])
+
+
+class BadMessage(FaithError):
+    """A message that is malformed or ambiguous; *status* answers it if it is a request."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Request(NamedTuple):
+    """The head of a request of HTTP/1.*minor*, 0 or 1."""
+
+    method: bytes
+    target: bytes
+    minor: int
+    fields: tuple[Field, ...]
+
+
+class Response(NamedTuple):
+    """The head of a response of HTTP/1.*minor*, 0 or 1."""
+
+    status: int
+    phrase: bytes
+    minor: int
+    fields: tuple[Field, ...]
+
+
+class HeadReader:
+    """Finds heads in a buffer that grows, and looks at every octet about once."""
+
+    def __init__(self, *, of_requests: bool) -> None:
+        self._of_requests = of_requests
+        self._stop = _STOP_REQUEST if of_requests else _STOP_RESPONSE
+        self._searched = 0
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """Take a head and the empty line behind it off *buffer*; None while it is not whole.
+
+        Empty lines before a request are dropped (RFC 9112 §2.2).  Raises BadMessage as soon as
+        there is an octet that no head may have, and for a head that is too long.
+        """
+        while self._of_requests and buffer.startswith(b"\r\n"):
+            del buffer[:2]
+        found = self._stop.search(buffer, max(0, self._searched - 3), LIMIT)
+        if found is None and len(buffer) < LIMIT:
+            self._searched = len(buffer)
+            return None
+        self._searched = 0
+        if found is None:
+            short = b"\r\n" in buffer[:LIMIT]
+            raise BadMessage(f"the head is longer than {LIMIT} octets", 431 if short else 414)
+        if found[0] != _END:
+            raise BadMessage(_what_is_wrong(found[0]))
+        head = bytes(buffer[: found.end()])
+        del buffer[: found.end()]
+        return head
+
+
+def _what_is_wrong(octets: bytes) -> str:
+    if octets[-1:] in (b" ", b"\t"):
+        return "a field is folded over two lines (RFC 9112 section 5.2)"
+    if octets in (b"\r", b"\n"):
+        return "a line does not end in CR and LF (RFC 9112 section 2.2)"
+    return f"there is a control character, 0x{octets[0]:02x}, in the head"
+
+
+def request(head: bytes) -> Request:
+    """Return the request with that *head*, of HeadReader.  Raises BadMessage."""
+    _check(head)
+    event = _event(h11.Connection(h11.SERVER, LIMIT), head)
+    if not isinstance(event, h11.Request):
+        raise BadMessage("there is no request")
+    minor = _minor(event.http_version)
+    fields = _fields(event.headers.raw_items())
+    if not all(_HOST_VALUE.fullmatch(value) for name, value in fields if name.lower() == b"host"):
+        raise BadMessage("the value of Host is not one of a host")
+    return Request(bytes(event.method), bytes(event.target), minor, fields)
+
+
+def response(head: bytes) -> Response:
+    """Return the response with that *head*, of HeadReader.  Raises BadMessage."""
+    _check(head)
+    connection = h11.Connection(h11.CLIENT, LIMIT)
+    if head[8:10] == b" 1":
+        connection.send(_SOME_REQUEST)
+    event = _event(connection, head)
+    if not isinstance(event, h11.Response | h11.InformationalResponse):
+        raise BadMessage("there is no response")
+    minor = _minor(event.http_version)
+    return Response(
+        event.status_code, bytes(event.reason), minor, _fields(event.headers.raw_items())
+    )
+
+
+def trailers(section: bytes) -> list[Field]:
+    """Return the fields of a trailer *section*, of HeadReader.  Raises BadMessage."""
+    found = []
+    for line in section.removesuffix(_END).split(b"\r\n"):
+        field = _TRAILER.fullmatch(line)
+        if field is None:
+            raise BadMessage("there is a malformed line in the trailer section")
+        found.append((field[1], field[2].strip(b" \t")))
+    if len(found) > FIELDS:
+        raise BadMessage(f"there are more than {FIELDS} trailer fields", 431)
+    return found
+
+
+def _check(head: bytes) -> None:
+    if head.count(b"\r\n") > FIELDS + 2:
+        raise BadMessage(f"there are more than {FIELDS} fields", 431)
+    lengths = _LENGTH.findall(head)
+    if len(lengths) > 1 or not all(map(_LENGTH_VALUE.fullmatch, lengths)):
+        raise BadMessage("Content-Length is not one number (RFC 9112 section 6.3)")
+
+
+def _event(connection: h11.Connection, head: bytes) -> object:
+    connection.receive_data(head)
+    try:
+        return connection.next_event()
+    except h11.RemoteProtocolError as error:
+        status = error.error_status_hint
+        if status == 501:
+            raise BadMessage("a transfer coding other than chunked", status) from None
+        # Behind the colon h11 quotes what it was sent.
+        raise BadMessage(str(error).partition(":")[0], status) from None
+
+
+def _minor(version: bytes) -> int:
+    if version[:2] != b"1.":
+        raise BadMessage("the version of HTTP is not 1.0 or 1.1", 505)
+    return min(int(version[2:]), 1)
+
+
+def _fields(raw: list[Field]) -> tuple[Field, ...]:
+    return tuple((bytes(name), bytes(value)) for name, value in raw)

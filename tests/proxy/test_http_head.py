@@ -1,0 +1,218 @@
+"""Heads of HTTP/1.1: what has one reading, and what is refused (RFC 9112)."""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faith.proxy import http_head
+from faith.proxy.http_head import FIELDS, LIMIT, BadMessage, HeadReader, Request
+
+HOST = b"Host: example.org\r\n"
+
+
+def head_of(octets: bytes) -> bytes:
+    head = HeadReader(of_requests=True).take(bytearray(octets))
+    assert head is not None
+    return head
+
+
+def request(octets: bytes) -> Request:
+    return http_head.request(head_of(octets))
+
+
+def with_field(line: bytes) -> bytes:
+    return b"GET / HTTP/1.1\r\n" + HOST + line + b"\r\n\r\n"
+
+
+def test_a_request() -> None:
+    octets = b"GET http://a/b HTTP/1.1\r\nHost: a\r\naCCept:\t x , y \t\r\nEmpty:\r\n\r\n"
+    assert request(octets) == Request(
+        b"GET", b"http://a/b", 1, ((b"Host", b"a"), (b"aCCept", b"x , y"), (b"Empty", b""))
+    )
+
+
+def test_a_response() -> None:
+    found = http_head.response(b"HTTP/1.0 404 Not  here\r\nA: \xe9\r\n\r\n")
+    assert found == http_head.Response(404, b"Not  here", 0, ((b"A", b"\xe9"),))
+    assert http_head.response(b"HTTP/1.1 200\r\n\r\n").phrase == b""
+    assert http_head.response(b"HTTP/1.1 999 ?\r\n\r\n").status == 999
+
+
+@pytest.mark.parametrize("status", [100, 101, 103, 199])
+def test_interim_responses(status: int) -> None:
+    head = b"HTTP/1.1 %d Wait\r\nA: b\r\n\r\n" % status
+    assert http_head.response(head) == http_head.Response(status, b"Wait", 1, ((b"A", b"b"),))
+
+
+def test_a_head_is_taken_off_and_no_more() -> None:
+    buffer = bytearray(b"\r\n\r\nGET / HTTP/1.0\r\n\r\nGET")
+    reader = HeadReader(of_requests=True)
+    assert reader.take(buffer) == b"GET / HTTP/1.0\r\n\r\n"
+    assert buffer == b"GET"
+    assert reader.take(buffer) is None
+
+
+@pytest.mark.parametrize(
+    ("octets", "status"),
+    [
+        (with_field(b"A: b\nC: d"), 400),
+        (with_field(b"A: b\rC: d"), 400),
+        (with_field(b"A: b\r\r\nC: d"), 400),
+        (with_field(b"A: b\0"), 400),
+        (with_field(b"A: \x01"), 400),
+        (with_field(b"A: \x7f"), 400),
+        (with_field(b"A: b\r\n c"), 400),
+        (with_field(b"A: b\r\n\tc"), 400),
+        (with_field(b" A: b"), 400),
+        (with_field(b"A : b"), 400),
+        (with_field(b"A\t: b"), 400),
+        (with_field(b": b"), 400),
+        (with_field(b"A"), 400),
+        (with_field(b"A(: b"), 400),
+        (with_field(b"\xe9: b"), 400),
+        (with_field(b"Host: example.com"), 400),
+        (with_field(b"hOST: example.org"), 400),
+        (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nA: b\r\n\r\n", 400),
+        (with_field(b"Content-Length: 1\r\nContent-Length: 1"), 400),
+        (with_field(b"Content-Length: 1\r\ncontent-length: 2"), 400),
+        (with_field(b"Content-Length: 1, 1"), 400),
+        (with_field(b"Content-Length: +1"), 400),
+        (with_field(b"Content-Length: -1"), 400),
+        (with_field(b"Content-Length: 1_0"), 400),
+        (with_field(b"Content-Length: 0x1"), 400),
+        (with_field(b"Content-Length: 1 2"), 400),
+        (with_field(b"Content-Length: \xb2"), 400),
+        (with_field(b"Content-Length:"), 400),
+        (with_field(b"Content-Length: " + b"9" * 19), 400),
+        (with_field(b"Content-Length : 1"), 400),
+        (with_field(b"Transfer-Encoding: gzip"), 501),
+        (with_field(b"Transfer-Encoding: gzip, chunked"), 501),
+        (with_field(b"Transfer-Encoding: chunked, chunked"), 501),
+        (with_field(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), 501),
+        (with_field(b"Transfer-Encoding: xchunked"), 501),
+        (with_field(b"Transfer-Encoding: identity"), 501),
+        (with_field(b"Transfer-Encoding:"), 501),
+        (with_field(b"Transfer-Encoding: \x0bchunked"), 400),
+        (b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET / HTTP/1.1 \r\n" + HOST + b"\r\n", 400),
+        (b" GET / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET\t/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET /\xe9 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET / http/1.1\r\n" + HOST + b"\r\n", 400),
+        (b"GET /\r\n\r\n", 400),
+        (b"GET / HTTP/1.\r\n\r\n", 400),
+        (b"GET / HTTP/11\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\n", 505),
+        (b"GET / HTTP/0.9\r\n\r\n", 505),
+        (with_field(b"\r\n".join([b"A: b"] * FIELDS)), 431),
+        (with_field(b"A: " + b"b" * LIMIT), 431),
+        (b"GET /" + b"a" * LIMIT + b" HTTP/1.1\r\n\r\n", 414),
+    ],
+)
+def test_a_request_is_refused(octets: bytes, status: int) -> None:
+    with pytest.raises(BadMessage) as caught:
+        request(octets)
+    assert caught.value.status == status
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"220 mail.example ESMTP\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+    ],
+)
+def test_a_response_is_refused(head: bytes) -> None:
+    with pytest.raises(BadMessage):
+        http_head.response(head)
+
+
+def test_a_cookie_may_have_a_control_character() -> None:
+    head = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=\x01\r\n\r\n"
+    assert HeadReader(of_requests=False).take(bytearray(head)) == head
+    assert http_head.response(head).fields == ((b"Set-Cookie", b"a=\x01"),)
+
+
+@pytest.mark.parametrize("octets", [b"GET / HTTP/1.1\n", b"GET / \rH", b"G\0", b"A: b\r\n "])
+def test_what_no_head_may_have_is_refused_at_once(octets: bytes) -> None:
+    reader = HeadReader(of_requests=True)
+    buffer = bytearray()
+    for octet in octets[:-1]:
+        buffer.append(octet)
+        assert reader.take(buffer) is None
+    buffer.append(octets[-1])
+    with pytest.raises(BadMessage):
+        reader.take(buffer)
+
+
+def test_trailers() -> None:
+    assert http_head.trailers(b"A: b \r\nC:\r\n\r\n") == [(b"A", b"b"), (b"C", b"")]
+    for section in (b"A\r\n\r\n", b"A : b\r\n\r\n", b" A: b\r\n\r\n", b"A: b\r\n" * 300 + b"\r\n"):
+        with pytest.raises(BadMessage):
+            http_head.trailers(section)
+
+
+LINES = [
+    b"GET / HTTP/1.1\r\n",
+    HOST,
+    b"A: b\r\n",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b" ",
+    b"Content-Length: 1\r\n",
+    b"x" * 40000,
+]
+octets_of_heads = st.lists(
+    st.one_of(st.sampled_from(LINES), st.binary(max_size=8)), max_size=8
+).map(b"".join)
+
+
+def taken(of_requests: bool, pieces: list[bytes]) -> list[bytes | str]:
+    """What a reader makes of *pieces*: heads, and what is wrong, which is the last."""
+    reader = HeadReader(of_requests=of_requests)
+    buffer = bytearray()
+    found: list[bytes | str] = []
+    for piece in pieces:
+        buffer += piece
+        try:
+            while (head := reader.take(buffer)) is not None:
+                found.append(head)
+        except BadMessage as error:
+            return [*found, f"{error.status} {error}"]
+        assert len(buffer) < LIMIT
+    return found
+
+
+@given(octets_of_heads, st.booleans(), st.lists(st.integers(0, 100_000), max_size=6))
+@settings(max_examples=300)
+def test_any_cut_comes_to_the_same(octets: bytes, of_requests: bool, places: list[int]) -> None:
+    bounds = [0, *sorted({place % (len(octets) + 1) for place in places}), len(octets)]
+    pieces = [octets[start:end] for start, end in pairwise(bounds)]
+    assert taken(of_requests, pieces) == taken(of_requests, [octets])
+
+
+@given(octets_of_heads, st.booleans())
+def test_any_head_is_read_or_refused(octets: bytes, of_requests: bool) -> None:
+    for head in taken(of_requests, [octets, b"\r\n\r\n"]):
+        if isinstance(head, bytes):
+            with contextlib.suppress(BadMessage):
+                (http_head.request if of_requests else http_head.response)(head)
+            with contextlib.suppress(BadMessage):
+                http_head.trailers(head)
