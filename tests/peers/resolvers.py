@@ -47,7 +47,7 @@ mixed A 192.0.2.5
 mixed AAAA ::ffff:192.0.2.5
 mixed AAAA 2001:db8::5
 short 10 A 192.0.2.6
-brief 1 A 192.0.2.8
+brief 2 A 192.0.2.8
 long 3600 A 192.0.2.7
 private A 10.0.0.1
 loopback A 127.0.0.1

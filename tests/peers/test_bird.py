@@ -115,10 +115,13 @@ def sessions(member: Member) -> list[str]:
 def test_a_gateway_that_dies_is_withdrawn_within_a_second(site: Site) -> None:
     first = site.members[0]
     assert first.faithd
+    held: list[socket.socket] = []
+    wait_until(lambda: of_both(site, held), 30, "sessions by both gateways")
     first.faithd.signal(signal.SIGKILL)
     outcome = connect_for(site.client, 20, until=2)
+    for one in held:
+        one.close()
     assert outcome.good
-    assert outcome.bad  # it did take its part
     assert outcome.gap < 1, outcome
     assert site.hops() == {f"{BETWEEN}12"}
     first.faithd.process.wait()

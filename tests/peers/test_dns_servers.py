@@ -182,11 +182,11 @@ class TestNobody:
         (good,) = addresses(ask(site.lab, "brief.example"))
         site.stop_unbound()
         try:
-            time.sleep(1.1)  # time: more than the TTL
+            time.sleep(2.1)  # time: more than the TTL
             began = time.monotonic()
             stale = ask(site.lab, "brief.example")
             assert addresses(stale) == [good]
             assert stale.answer[0].ttl == 30
-            assert time.monotonic() - began < 2.5
+            assert time.monotonic() - began < 5
         finally:
             site.start_unbound()
