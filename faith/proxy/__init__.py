@@ -10,6 +10,8 @@ the client's first octet, and does what the events say, in their order::
                                                 # port are the address it is connected from
     do(machine.failed(why))                     # answers Dial: a reason, details behind a colon
     do(machine.client_ended(why))               # FIN (reasons.CLOSED), or how else it ended
+    machine.awaits_request, machine.is_idle     # it is the client's turn; nothing of it has come
+    do(machine.overdue())                       # it did not ask in time
 
 HttpProxy alone::
 

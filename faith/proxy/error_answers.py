@@ -19,6 +19,7 @@ _PHRASES = {
     404: "Not Found",
     405: "Method Not Allowed",
     407: "Proxy Authentication Required",
+    408: "Request Timeout",
     414: "URI Too Long",
     429: "Too Many Requests",
     431: "Request Header Fields Too Large",

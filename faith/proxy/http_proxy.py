@@ -104,6 +104,16 @@ class HttpProxy:
         return self._exchange is None or not self._exchange.is_answered
 
     @property
+    def awaits_request(self) -> bool:
+        """Return whether it is the client's turn to ask for something."""
+        return self._stage is Stage.HEAD
+
+    @property
+    def is_idle(self) -> bool:
+        """Return whether nothing of another request has come since the last answer."""
+        return self._stage is Stage.HEAD and not self._client
+
+    @property
     def client_body(self) -> int:
         """Return how many octets of the client's may be moved to the server past the machine."""
         if self._stage is not Stage.EXCHANGE or self._client or self._server_over is not None:
@@ -170,7 +180,7 @@ class HttpProxy:
             self._admit(request, asked, body)
         else:
             self._credentials = None
-            self._emit(Refused(asked.server, reasons.WRONG_PASSWORD))
+            self._emit(Refused(asked.server, reasons.WRONG_PASSWORD, _method(request)))
             self._own(request, body, own_answers.wrong_password(good), why=reasons.WRONG_PASSWORD)
         return self._run()
 
@@ -198,6 +208,15 @@ class HttpProxy:
             self._answer_failure(why, target, is_whole=True, leaves=False, has_body=True)
         elif self._exchange is not None:
             self._lose(why)
+        return self._run()
+
+    def overdue(self) -> list[Event]:
+        """Return the events for a client that has not asked in time."""
+        if self.is_idle:
+            self._hang_up(reasons.CLOSED)
+        elif self._stage is Stage.HEAD:
+            self._emit(Refused(None, reasons.GREETING))
+            self._say(own_answers.OVERDUE, leaves=True, has_body=True, why=reasons.GREETING)
         return self._run()
 
     def state(self) -> dict[str, Any]:
@@ -345,7 +364,7 @@ class HttpProxy:
         refusal = self._refusal(request, asked.server)
         if refusal is not None:
             why, text = refusal
-            self._emit(Refused(asked.server, why))
+            self._emit(Refused(asked.server, why, _method(request)))
             answer = own_answers.failed(why, text, self._rules.pseudonym)
             self._own(request, body, answer, why=why)
         elif hops == 0:
@@ -360,8 +379,7 @@ class HttpProxy:
     def _refusal(self, request: Request, server: Target) -> tuple[str, str] | None:
         """Return the reason and the text that are against a *request* for *server*."""
         is_connect = request.method == b"CONNECT"
-        method = CONNECT if is_connect else HTTP
-        if method not in self._rules.methods:
+        if _method(request) not in self._rules.methods:
             name = "CONNECT" if is_connect else "forwarding of HTTP"
             return reasons.NO_METHOD, f"this proxy does without {name}"
         if not self._is_open(server.port, is_connect):
@@ -560,6 +578,11 @@ class HttpProxy:
 
     def _emit(self, event: Event) -> None:
         self._events.append(event)
+
+
+def _method(request: Request) -> str:
+    """Return the way in which *request* asks for a server, of `METHODS`."""
+    return CONNECT if request.method == b"CONNECT" else HTTP
 
 
 def _credentials(request: Request) -> bytes | None:

@@ -46,6 +46,10 @@ class OwnAnswer:
         return error_answers.content(self.status, self.octets, fields, has_body=has_body)
 
 
+OVERDUE = OwnAnswer(408, "the request did not come whole in time")
+"""The answer to a request that nobody waits for any longer (RFC 9110 §15.5.9)."""
+
+
 def leaves(message: Request | Response) -> bool:
     """Return whether the sender of *message* keeps no connection, or has no way to say so.
 

@@ -84,10 +84,14 @@ class LeaveServer:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The client's request was refused for a *why*: count and report it, and read on."""
+    """The client's request was refused for a *why*: count and report it, and read on.
+
+    *method* is that by which it asked, as far as it is known.
+    """
 
     target: Target | None
     why: str
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)

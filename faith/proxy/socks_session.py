@@ -81,6 +81,16 @@ class SocksSession:
         return self.stage in READ or self.stage is Stage.ASSOCIATED
 
     @property
+    def awaits_request(self) -> bool:
+        """Return whether it is the client's turn to ask for something, or to say who it is."""
+        return self.stage in READ
+
+    @property
+    def is_idle(self) -> bool:
+        """Return False: a client asks once."""
+        return False
+
+    @property
     def wants_server(self) -> bool:
         """Return False: there is nothing to read of a server before the tunnel."""
         return False
@@ -118,6 +128,12 @@ class SocksSession:
         *why* is of :mod:`faith.translation.reasons`; details may follow a colon.
         """
         return [ToClient(self._refusal(why)), *self._hung_up(why)]
+
+    def overdue(self) -> list[Event]:
+        """Return the events for a client that has not asked in time."""
+        if self.stage not in READ:
+            return []
+        return [Refused(None, reasons.GREETING, self.method), *self._hung_up(reasons.GREETING)]
 
     def state(self) -> dict[str, Any]:
         """Return the state for :meth:`restore`, fit for JSON."""
@@ -163,7 +179,7 @@ class SocksSession:
         return [asked]
 
     def _refuse(self, reply: bytes, why: str, target: Target | None = None) -> list[Event]:
-        return [ToClient(reply), Refused(target, why), *self._hung_up(why)]
+        return [ToClient(reply), Refused(target, why, self.method), *self._hung_up(why)]
 
     def _hung_up(self, why: str) -> list[Event]:
         if self.stage is Stage.OVER:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from faith.proxy.http_proxy import HttpProxy
-from faith.proxy.proxy_events import CONNECT, HTTP, Dial, HangUp, Target, ToClient, ToServer, Tunnel
+from faith.proxy.proxy_events import (
+    CONNECT,
+    HTTP,
+    Dial,
+    HangUp,
+    Refused,
+    Target,
+    ToClient,
+    ToServer,
+    Tunnel,
+)
 from faith.proxy.proxy_rules import ProxyRules
 from faith.translation import reasons
 
@@ -39,3 +49,38 @@ def test_a_request_is_forwarded_and_answered() -> None:
 def test_a_client_that_leaves() -> None:
     machine = HttpProxy(ProxyRules())
     assert machine.client_ended() == [HangUp(reasons.CLOSED)]
+
+
+def test_a_client_that_does_not_ask_in_time() -> None:
+    machine = HttpProxy(ProxyRules())
+    assert machine.is_idle
+    assert machine.from_client(b"GET http://exam") == []
+    assert machine.awaits_request
+    assert not machine.is_idle
+    refused, answer, end = machine.overdue()
+    assert refused == Refused(None, reasons.GREETING)
+    assert isinstance(answer, ToClient)
+    assert answer.data.startswith(b"HTTP/1.1 408 ")
+    assert end == HangUp(reasons.GREETING)
+    assert machine.overdue() == []
+
+
+def test_a_client_that_has_nothing_more_to_ask() -> None:
+    machine = HttpProxy(ProxyRules())
+    machine.from_client(GET)
+    assert not machine.awaits_request
+    machine.connected(SOURCE)
+    assert machine.overdue() == []
+    assert not machine.is_idle
+    machine.from_server(b"HTTP/1.1 204 Done\r\n\r\n")
+    assert machine.is_idle
+    assert machine.overdue()[-1] == HangUp(reasons.CLOSED)
+
+
+def test_the_method_of_what_is_refused() -> None:
+    for octets, method in (
+        (b"CONNECT example.org:25 HTTP/1.1\r\nHost: example.org\r\n\r\n", CONNECT),
+        (b"GET http://example.org:25/ HTTP/1.1\r\nHost: example.org:25\r\n\r\n", HTTP),
+    ):
+        refused = HttpProxy(ProxyRules()).from_client(octets)[0]
+        assert refused == Refused(Target("example.org", 25, False), reasons.PORT_CLOSED, method)

@@ -83,7 +83,7 @@ def test_a_wrong_password(good: bool | None) -> None:
     machine.from_client(socks.methods(2) + socks.password(b"me", b"wrong"))
     assert machine.user_checked(good) == [
         ToClient(b"\x01\x01"),
-        Refused(None, reasons.WRONG_PASSWORD),
+        Refused(None, reasons.WRONG_PASSWORD, SOCKS5),
         HangUp(reasons.WRONG_PASSWORD),
     ]
     assert machine.from_client(socks.request(1, ADDRESS, 80)) == []
@@ -111,7 +111,7 @@ def test_a_client_that_offers_a_password_only_is_welcome_where_none_is_needed() 
 def test_no_method_is_agreed_on(rules: ProxyRules, offered: list[int]) -> None:
     assert Socks5(rules).from_client(socks.methods(*offered)) == [
         ToClient(socks.NO_METHODS),
-        Refused(None, reasons.NO_METHOD),
+        Refused(None, reasons.NO_METHOD, SOCKS5),
         HangUp(reasons.NO_METHOD),
     ]
 
@@ -146,7 +146,7 @@ def test_a_command_that_the_rules_do_not_permit(command: int) -> None:
     machine.from_client(socks.methods(0))
     assert machine.from_client(socks.request(command, ADDRESS, 80)) == [
         ToClient(socks.reply(7)),
-        Refused(SERVER, reasons.NO_METHOD),
+        Refused(SERVER, reasons.NO_METHOD, SOCKS5),
         HangUp(reasons.NO_METHOD),
     ]
 

@@ -17,6 +17,7 @@ from faith.proxy.proxy_events import (
     Dial,
     Event,
     HangUp,
+    Refused,
     ToClient,
     Tunnel,
 )
@@ -163,3 +164,14 @@ def test_a_failed_request_ends_the_client_once(kind: type[SocksSession]) -> None
     assert machine.failed(reasons.REFUSED)[-1] == HangUp(reasons.REFUSED)
     assert machine.client_ended() == []
     assert machine.from_client(octets) == []
+
+
+@both
+def test_a_client_that_does_not_ask_in_time(kind: type[SocksSession]) -> None:
+    machine = kind(RULES[0])
+    assert machine.awaits_request
+    assert not machine.is_idle
+    why = reasons.GREETING
+    assert machine.overdue() == [Refused(None, why, machine.method), HangUp(why)]
+    assert machine.overdue() == []
+    assert not machine.awaits_request
