@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from faith.cli import control_client, sessions
@@ -41,11 +42,21 @@ def test_those_without_a_source_come_first() -> None:
 
 def test_as_a_table() -> None:
     shown = [line.split() for line in sessions.lines(SESSIONS[:2])]
-    assert shown[0] == list(sessions.KEYS)
+    assert shown[0] == list(sessions.KEYS[:-2])
     assert shown[2][0] == "2-1f3"
     first, second = list(sessions.lines(SESSIONS[:2]))[1:]
     assert len(first) == len(second)
-    assert list(sessions.lines([])) == ["  ".join(sessions.KEYS)]
+    assert list(sessions.lines([])) == ["  ".join(sessions.KEYS[:-2])]
+
+
+def test_what_was_asked_of_a_proxy_has_columns() -> None:
+    asked = session("1-3", "[2001:db8:6::2]:1024", 3)
+    asked.method, asked.asked = "socks5", "www.example:443"
+    head, first, second = list(sessions.lines([*SESSIONS[:1], asked]))
+    assert head.split() == list(sessions.KEYS)
+    assert first.split()[-1] == "7"
+    assert second.split()[-2:] == ["socks5", "www.example:443"]
+    assert names(sessions.order([asked, *SESSIONS], "asked"))[-1] == "1-3"
 
 
 HONEST: dict[str, Any] = {
@@ -69,7 +80,16 @@ def read(monkeypatch: pytest.MonkeyPatch, *lines: str, **wanted: Any) -> list[Se
 
 def test_it_is_read_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = read(monkeypatch, json.dumps(HONEST))
-    assert found == Session("2-1f3", *(HONEST[key] for key in sessions.KEYS[1:]))
+    assert found == Session("2-1f3", *(HONEST[key] for key in sessions.KEYS[1:-2]))
+
+
+def test_what_was_asked_of_a_proxy_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"method": "connect", "asked": f"{'a' * 63}.example:443"}
+    (found,) = read(monkeypatch, json.dumps(HONEST | asked))
+    assert (found.method, found.asked) == ("connect", asked["asked"])
+    assert asked.items() <= json.loads(msgspec.json.encode(found)).items()
+    (other,) = read(monkeypatch, json.dumps(HONEST))
+    assert "asked" not in json.loads(msgspec.json.encode(other))
 
 
 def test_a_daemon_of_an_older_version_lists_all_and_no_source(
@@ -90,6 +110,9 @@ def test_a_daemon_of_an_older_version_lists_all_and_no_source(
         json.dumps(HONEST | {"stage": "open\nroot"}),
         json.dumps(HONEST | {"server": "x" * 1001}),
         json.dumps(HONEST | {"source": "\x1b[2J"}),
+        json.dumps(HONEST | {"method": "\x1b[2J"}),
+        json.dumps(HONEST | {"asked": "\x1b[2J"}),
+        json.dumps(HONEST | {"asked": "x" * 2000}),
         json.dumps(HONEST | {"sent": "\x1b[2J"}),
         json.dumps(HONEST | {"sent": 10**400}),
         json.dumps(HONEST | {"received": -1}),

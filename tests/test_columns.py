@@ -31,12 +31,21 @@ def test_no_line_is_wider_than_the_terminal(
 
 
 def test_all_are_shown_where_there_is_room_and_the_least_important_are_left_out_first() -> None:
-    given = [row(LONG, LONG)]
+    given = [row(LONG, LONG, asked="www.example:443")]
     titles = [[column.title for column, _ in fitted(given, width)] for width in range(250, 20, -1)]
     assert titles[0] == [column.title for column in COLUMNS]
     assert titles[-1] == ["CLIENT", "SERVER"]
     for wider, narrower in pairwise(titles):
         assert set(narrower) <= set(wider)
+
+
+def test_what_was_asked_of_a_proxy_has_a_column_once_a_row_has_it() -> None:
+    without = fitted([row()], 250)
+    assert "ASKED" not in [column.title for column, _ in without]
+    asked = fitted([row(), row("1-2", asked="www.example:443")], 250, before=without)
+    assert "ASKED" in [column.title for column, _ in asked]
+    assert "www.example:443" in line(row("1-2", asked="www.example:443"), asked)
+    assert fitted([row()], 250, before=asked) == asked
 
 
 def test_the_cells_of_a_column_begin_or_end_where_its_title_does() -> None:

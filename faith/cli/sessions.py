@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     Endpoint = tuple[str, int]
 
 
-class Session(Struct):
+class Session(Struct, omit_defaults=True):
     """A session, or a flow of the kernel path, at a moment.
 
     *client*, *mapped*, *server* and *source*, which the server sees, are ``[address]:port``.
     *seconds* is its age, *sent* counts octets from the client, *received* those from the server.
+    The client of a proxy has *asked* for a server, a name or an address and a port, by a *method*;
+    both are "" for others.
     """
 
     id: str
@@ -35,6 +37,8 @@ class Session(Struct):
     seconds: float
     sent: int
     received: int
+    method: str = ""
+    asked: str = ""
 
 
 _Count = Annotated[int, Meta(ge=0, lt=1 << 62)]
@@ -53,11 +57,14 @@ class _Line(Struct):
     sent: _Count
     received: _Count
     source: str | None = None
+    method: str = ""
+    asked: str = ""
 
 
 KEYS = Session.__struct_fields__
 """The fields of a session, in the order of the columns; numbers are sorted in descending order."""
 NUMBERS = ("seconds", "sent", "received")
+_OF_PROXIES = ("method", "asked")
 _LONGEST = 200
 """Characters of a field."""
 _decode = checked(msgspec.json.Decoder(_Line).decode_lines)
@@ -114,8 +121,11 @@ def _session(worker: str | int, line: _Line) -> Session:
         line.seconds,
         line.sent,
         line.received,
+        line.method,
+        line.asked,
     )
-    text = f"{line.client}{line.mapped}{line.server}{line.source}{line.stage}"
+    of_proxy = f"{line.method}{line.asked}"
+    text = f"{line.client}{line.mapped}{line.server}{line.source}{line.stage}{of_proxy}"
     if len(text) > _LONGEST * 5 or not text.isprintable():
         raise ValueError(text)
     host_and_port(line.client)
@@ -151,11 +161,16 @@ def order(sessions: Iterable[Session], key: str) -> list[Session]:
 
 
 def lines(sessions: Iterable[Session]) -> Iterator[str]:
-    """Return a table of *sessions*, each column as wide as its longest cell."""
-    rows = [KEYS, *(tuple(str(getattr(session, key)) for key in KEYS) for session in sessions)]
+    """Return a table of *sessions*, each column as wide as its longest cell.
+
+    Columns of proxies are left out where they are empty.
+    """
+    some = list(sessions)
+    keys = [key for key in KEYS if key not in _OF_PROXIES or any(getattr(s, key) for s in some)]
+    rows = [keys, *([str(getattr(session, key)) for key in keys] for session in some)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = zip(KEYS, row, widths, strict=True)
+        cells = zip(keys, row, widths, strict=True)
         yield "  ".join(
             cell.rjust(width) if key in NUMBERS else cell.ljust(width) for key, cell, width in cells
         ).rstrip()

@@ -18,7 +18,7 @@ BY_CLIENT, BY_SERVER = "client", "server"
 GROUPS = "", BY_CLIENT, BY_SERVER
 """The groups there are: none, by the /64 or IPv4 address of clients, by address of servers."""
 LARGEST_FIRST = ("rate", "sent/s", "received/s", "sent", "received", "seconds", "sessions")
-SORTS = (*LARGEST_FIRST, "client", "server", "source", "stage", "id")
+SORTS = (*LARGEST_FIRST, "client", "server", "asked", "source", "stage", "id")
 """The keys that rows are sorted by."""
 
 _CLIENT_LENGTH = 64

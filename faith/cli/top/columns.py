@@ -33,6 +33,7 @@ class Column(NamedTuple):
 COLUMNS = (
     Column("CLIENT", lambda row: row.client, "client", 0, is_number=False),
     Column("SERVER", lambda row: row.server, "server", 1, is_number=False),
+    Column("ASKED", lambda row: row.asked, "asked", 3, is_number=False),
     Column("SENT/S", lambda row: quantities.rate(row.sent_rate), "sent/s", 2),
     Column("RCVD/S", lambda row: quantities.rate(row.received_rate), "received/s", 2),
     Column("AGE", lambda row: quantities.duration(row.seconds), "seconds", 4),
@@ -42,6 +43,7 @@ COLUMNS = (
     Column("SOURCE", lambda row: row.source, "source", 7, is_number=False),
     Column("ID", lambda row: row.id, "id", 8, is_number=False),
 )
+_ASKED = COLUMNS[2]
 SESSIONS = Column("SESSIONS", lambda row: f"{row.sessions:,}", "sessions", 3)
 """The column that groups have instead of ids."""
 
@@ -54,9 +56,13 @@ def fitted(
 ) -> Fitted:
     """Return the columns that fit into *width* characters, as wide as the cells of *rows* need.
 
-    They are not narrower than *before*, so that they stay where they are while rows change.
+    They are not narrower than *before*, so that they stay where they are while rows change.  What
+    clients have asked for has a column once one has.
     """
+    rows = list(rows)
     columns = [*COLUMNS[:-1], SESSIONS] if groups else list(COLUMNS)
+    if not any(row.asked for row in rows) and _ASKED not in [one for one, _ in before or ()]:
+        columns.remove(_ASKED)
     needed = {column.title: len(column.title) + 1 for column in columns}  # and the arrow
     needed |= {column.title: least for column, least in before or ()}
     for row in rows:

@@ -19,7 +19,7 @@ class Row(Struct):
     """A session, or a group of so many *sessions*, with its rates in octets a second.
 
     A rate is None as long as it is not known.  *id* is "" for a group, and *client* and *server*
-    may be networks or counts then.
+    may be networks or counts then.  *asked* is what a proxy's client asked for, else "".
     """
 
     id: str
@@ -34,6 +34,7 @@ class Row(Struct):
     sent_rate: float | None = None
     received_rate: float | None = None
     sessions: int = 1
+    asked: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -89,6 +90,7 @@ def _row(one: Session) -> Row:
         one.seconds,
         one.sent,
         one.received,
+        asked=one.asked,
     )
 
 
