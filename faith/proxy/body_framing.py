@@ -83,10 +83,19 @@ class Chunked:
         return self._phase == "over"
 
     def feed(self, buffer: bytearray) -> bytes:
-        """Take what *buffer* has of the body, and return what to send on.  Raises BadMessage."""
+        """Take what *buffer* has of the body, and return what to send on.
+
+        Raises BadMessage for what is at the beginning of *buffer*; before what is bad further on,
+        what is good is returned.
+        """
         out = bytearray()
         while not self.over:
-            piece = getattr(self, f"_{self._phase}")(buffer)
+            try:
+                piece = getattr(self, f"_{self._phase}")(buffer)
+            except BadMessage:
+                if out:
+                    break
+                raise
             if piece is None:
                 break
             out += piece
@@ -146,7 +155,9 @@ class Chunked:
         elif (section := self._trailer_reader.take(buffer)) is None:
             return None
         else:
+            buffer[:0] = section  # it stays until it is known to be good
             fields = trailing(http_head.trailers(section))
+            del buffer[: len(section)]
         self._phase = "over"
         lines = b"".join(b"%s: %s\r\n" % field for field in fields)
         return self._framing(b"0\r\n" + lines + _LINE_END)

@@ -81,7 +81,7 @@ class HttpProxy:
         self._at: Target | None = None  # the server that there is a connection with
         self._exchange: Exchange | None = None
         self._pending: tuple[Request, Asked, KnownLength | Chunked] | None = None
-        self._connect: Target | None = None  # what CONNECT asks for
+        self._connect: tuple[Request, Target] | None = None  # CONNECT, and for what
         self._credentials: bytes | None = None  # those that were checked last, and good
         self._own_answers = 0
         self._events: list[Event] = []
@@ -203,9 +203,10 @@ class HttpProxy:
         *why* is of :mod:`faith.translation.reasons`; details may follow a colon.
         """
         if self._connect is not None:
-            target, self._connect = self._connect, None
+            (request, target), self._connect = self._connect, None
             self._stage = Stage.HEAD
-            self._answer_failure(why, target, is_whole=True, leaves=False, has_body=True)
+            leaves = own_answers.leaves(request)
+            self._answer_failure(why, target, is_whole=True, leaves=leaves, has_body=True)
         elif self._exchange is not None:
             self._lose(why)
         return self._run()
@@ -318,6 +319,7 @@ class HttpProxy:
             return True
         if octets:
             self._emit(ToClient(octets))
+            return True
         if exchange.is_answered:
             return True
         if self._server_over is not None:
@@ -371,7 +373,7 @@ class HttpProxy:
             self._own(request, body, own_answers.last_hop(request))
         elif request.method == b"CONNECT":
             self._leave(reasons.CLOSED)
-            self._connect = asked.server
+            self._connect = request, asked.server
             self._dial(asked.server, CONNECT)
         else:
             self._forward(request, asked, body, None if hops is None else hops - 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from faith.proxy.proxy_events import METHODS
 from faith.translation.ports import Ports
 
 HTTPS = Ports([(443, 443)])
+PSEUDONYM = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
+"""A token, or a host and a port (RFC 9110 §7.6.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +33,8 @@ class ProxyRules:
     pseudonym: str = "faith"
     autoconfig: str | None = None
     own: frozenset[tuple[str, int]] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a pseudonym that cannot stand in a field."""
+        if not PSEUDONYM.fullmatch(self.pseudonym):
+            raise ValueError(f"{self.pseudonym!r} is no pseudonym: see RFC 9110 section 7.6.3")

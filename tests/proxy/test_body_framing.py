@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from faith.proxy import body_framing
 from faith.proxy.body_framing import Body, Chunked, KnownLength, UntilClose
 from faith.proxy.http_head import LIMIT, BadMessage, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LENGTH = b"Content-Length", b"5"
 CHUNKED = b"Transfer-Encoding", b"Chunked"
@@ -107,6 +111,11 @@ def test_the_inside_of_a_chunk_may_be_moved() -> None:
     assert fed(body, b"\r\n0\r\n\r\n") == (b"\r\n0\r\n\r\n", b"")
 
 
+def feed_all(body: Body, buffer: bytearray) -> Iterator[bytes]:
+    while octets := body.feed(buffer):
+        yield octets
+
+
 @pytest.mark.parametrize(
     "octets",
     [
@@ -142,8 +151,17 @@ def test_the_inside_of_a_chunk_may_be_moved() -> None:
 )
 @pytest.mark.parametrize("bare", [False, True])
 def test_bad_chunks(octets: bytes, bare: bool) -> None:
+    body, buffer = Chunked(bare=bare), bytearray(octets)
     with pytest.raises(BadMessage):
-        fed(Chunked(bare=bare), octets)
+        [*feed_all(body, buffer)]
+
+
+def test_what_is_good_before_what_is_bad_is_sent_on() -> None:
+    body, buffer = Chunked(), bytearray(b"5\r\nhello\r\n0\r\nA\r\n\r\n")
+    assert body.feed(buffer) == b"5\r\nhello\r\n"
+    for _ in range(2):
+        with pytest.raises(BadMessage):
+            body.feed(buffer)
 
 
 PARTS = [
@@ -157,16 +175,17 @@ PARTS = [
 ]
 
 
-def outcome(body: Body, pieces: list[bytes]) -> tuple[bytes, bytes, bool] | str:
-    """What comes of *pieces*, with another process for each, and what is left."""
+def outcome(body: Body, pieces: list[bytes]) -> tuple[bytes, bytes | str, bool]:
+    """What comes of *pieces*, with another process for each, and what is left or wrong."""
     buffer, out = bytearray(), b""
     for piece in pieces:
         body = body_framing.restored(json.loads(json.dumps(body.state())))
         buffer += piece
         try:
-            out += body.feed(buffer)
+            for octets in feed_all(body, buffer):
+                out += octets
         except BadMessage as error:
-            return str(error)
+            return out, str(error), False
         assert body.over or len(buffer) < LIMIT
     return out, bytes(buffer), body.over
 
