@@ -10,8 +10,8 @@ from hypothesis import given
 from faith.daemon.config import carried
 from faith.daemon.config.carried import MapFields
 from faith.datagram.ping.ping_server import PingSettings
-from faith.datagram.udp.flows import UdpSettings
 from faith.errors import ConfigError
+from faith.translation.flows import UdpSettings
 from faith.translation.map_table import Maps
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix

@@ -15,12 +15,12 @@ from faith.daemon.config.local_server import LocalServer
 from faith.daemon.config.settings import KernelPath
 from faith.daemon.observe.records import Recording
 from faith.datagram.ping.ping_server import PingSettings
-from faith.datagram.udp.flows import UdpSettings
 from faith.dns.dns_arguments import DnsArguments
 from faith.errors import ConfigError
 from faith.flow.flow_settings import FlowSettings
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
+from faith.translation.flows import UdpSettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
 

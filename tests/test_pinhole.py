@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
-from faith.relay.alg import pinhole
-from faith.relay.alg.pinhole import Pinhole
+from faith.relay.tcp import pinhole
+from faith.relay.tcp.pinhole import Pinhole
 from faith.relay.tcp.plane import Plane
 
 if TYPE_CHECKING:

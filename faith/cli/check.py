@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from faith.daemon.config.policy import Rules
 from faith.daemon.config.settings import AUTO, KERNEL
-from faith.datagram.udp.flows import ADDRESS, ENDPOINT
 from faith.dns.endpoint import Endpoint
 from faith.kernel.netlink import routes
 from faith.proxy.proxy_events import CONNECT, METHODS
 from faith.relay.tcp.admission import NO_LIMITS
 from faith.relay.tcp.routing import CLIENT, EITHER, GATEWAY
 from faith.translation.address import text4, text_as_written
+from faith.translation.flows import ADDRESS, ENDPOINT
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Service, Settings
     from faith.daemon.observe.records import Recording
     from faith.datagram.ping.ping_server import PingSettings
-    from faith.datagram.udp.flows import UdpSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.flow.flow_settings import FlowSettings
     from faith.relay.proxy.proxy_settings import ProxySettings
     from faith.relay.tcp.admission import Limits
+    from faith.translation.flows import UdpSettings
     from faith.translation.sources import Source
 
 INLINE = "access.rules"

@@ -6,23 +6,12 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from faith.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-LEAST_MTU, MOST_MTU = 1280, 65535
-"""Octets of a packet: the least MTU of RFC 8200 §5, and the greatest possible."""
 
 _HEADER = struct.Struct("!BBH4s")
 _IPV6_HEADER = 40
 _MORE = 1
-
-
-def check_mtu(mtu: int) -> None:
-    """Raise ConfigError unless a link of IPv6 can have this *mtu*."""
-    if not LEAST_MTU <= mtu <= MOST_MTU:
-        raise ConfigError(f"mtu: must be from {LEAST_MTU} to {MOST_MTU} octets")
 
 
 def room(mtu: int) -> int:

@@ -10,10 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from faith.datagram.checksum import checksum, pseudo_v6
-from faith.datagram.fragments import MOST_MTU, fragments, room
+from faith.datagram.fragments import fragments, room
 from faith.datagram.packet import ICMPV6, Packet, read_v4
 from faith.kernel.sockets.packet_info import control
 from faith.translation.address import V4, V6, from_packed, number, packed4, packed6, text4, text6
+from faith.translation.mtu import MOST_MTU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,13 +11,13 @@ import pytest
 from faith.datagram.pace import Paces
 from faith.datagram.udp.flow_handover import FlowHandover
 from faith.datagram.udp.flow_reports import NoReports
-from faith.datagram.udp.flows import Flow, Flows, UdpSettings
 from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.datagram.udp.v6_sender import V6Sender
 from faith.translation.access import Access
 from faith.translation.destination import Policy
+from faith.translation.flows import Flow, Flows, UdpSettings
 from faith.translation.map import Map
 from faith.translation.map_table import Maps
 from faith.translation.networks import Networks

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from faith.datagram.udp.flows import Flow
 from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6
+from faith.translation.flows import Flow
 from faith.translation.prefix import Prefix
 from tests.datagram.wires import Wire, number
 

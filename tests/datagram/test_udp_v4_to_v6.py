@@ -6,13 +6,13 @@ from typing import Any
 from faith.datagram import icmp
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMPV6, Packet, read_v4, write_v6
-from faith.datagram.udp.flows import Flows, UdpSettings
 from faith.datagram.udp.udp_counters import LAYOUT, UdpCounters
 from faith.datagram.udp.udp_server import ERRORS, ERRORS_PER_CLIENT
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.datagram.udp.v6_sender import V6Sender
 from faith.translation.access import Access
 from faith.translation.destination import Policy
+from faith.translation.flows import Flows, UdpSettings
 from faith.translation.map import Map
 from faith.translation.map_table import Maps
 from faith.translation.networks import Networks

@@ -12,7 +12,6 @@ from faith.datagram import icmp
 from faith.datagram.checksum import holds, pseudo_v6
 from faith.datagram.pace import Paces
 from faith.datagram.packet import ICMP, UDP, Packet, read_v6, write_v4
-from faith.datagram.udp.flows import Flow, Flows, UdpSettings
 from faith.datagram.udp.paths import ForwardPath
 from faith.datagram.udp.udp_counters import LAYOUT, UdpCounters
 from faith.datagram.udp.udp_server import ERRORS, ERRORS_PER_CLIENT
@@ -20,6 +19,7 @@ from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.datagram.udp.v6_sender import V6Sender
 from faith.translation.access import Access
 from faith.translation.destination import Policy
+from faith.translation.flows import Flow, Flows, UdpSettings
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 from tests.datagram.wires import Endpoint, Wire, arrival, number, packet

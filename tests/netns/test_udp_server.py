@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from faith.datagram import icmp
-from faith.datagram.udp.flows import UdpSettings
 from faith.datagram.udp.udp_counters import DATAGRAMS, FLOWS, LAYOUT, REFUSALS, UdpCounters
 from faith.datagram.udp.udp_server import Udp, UdpSockets
 from faith.kernel.netlink import routes
@@ -20,6 +19,7 @@ from faith.kernel.sockets.udp_sockets import arrivals, piece_sender, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.access import Access
 from faith.translation.destination import Policy
+from faith.translation.flows import UdpSettings
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 from faith.translation.reasons import DENIED

@@ -21,12 +21,12 @@ from faith.cli.setup.template import (
 from faith.daemon.config import config, static_map
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.datagram.ping.ping_server import PingSettings
-from faith.datagram.udp.flows import UdpSettings
 from faith.errors import ConfigError
 from faith.kernel.netlink import routes
 from faith.kernel.process.capabilities import default_user
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.address import text4
+from faith.translation.flows import UdpSettings
 from faith.translation.networks import Networks
 from faith.translation.prefix import LAYOUTS, RFC6052, Prefix, is_ambiguous
 from faith.translation.sources import Addresses, Source

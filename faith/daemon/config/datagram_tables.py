@@ -6,13 +6,13 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from faith.daemon.config.readers import choice, flag, number, parsed, seconds, whole
-from faith.datagram.fragments import LEAST_MTU, MOST_MTU
 from faith.datagram.ping.identifiers import TIMEOUT
 from faith.datagram.ping.ping_server import PingSettings
-from faith.datagram.udp import flows
 from faith.errors import ConfigError
 from faith.kernel.sockets import service_names
 from faith.relay.tcp.admission import MOST
+from faith.translation import flows
+from faith.translation.mtu import LEAST_MTU, MOST_MTU
 
 if TYPE_CHECKING:
     from faith.daemon.config.tables import Table

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.local_server import LocalServer
     from faith.datagram.ping.ping_server import PingSettings
-    from faith.datagram.udp.flows import UdpSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.flow.flow_settings import FlowSettings
     from faith.relay.proxy.proxy_settings import ProxySettings
+    from faith.translation.flows import UdpSettings
     from faith.translation.prefix import Prefix
 
 ALGS = ("auto", "ftp", "rsh", "rlogin", "none")

@@ -12,15 +12,15 @@ from faith.daemon.observe.flow_records import FlowRecords
 from faith.daemon.observe.own_numbers import own
 from faith.daemon.observe.records import Recording, Records
 from faith.datagram import icmp
-
-# msgspec looks the annotation up when it decodes.
-from faith.datagram.udp.flows import UdpSettings  # noqa: TC001
 from faith.datagram.udp.udp_server import Udp, UdpSockets
 from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import icmp_sockets
 from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.sockets.udp_sockets import arrivals, piece_sender, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
+
+# msgspec looks the annotation up when it decodes.
+from faith.translation.flows import UdpSettings  # noqa: TC001
 from faith.translation.networks import Networks
 
 if TYPE_CHECKING:

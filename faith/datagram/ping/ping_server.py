@@ -7,7 +7,6 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from faith.datagram.fragments import LEAST_MTU
 from faith.datagram.pace import Paces
 from faith.datagram.ping.identifiers import TIMEOUT, Identifiers
 from faith.datagram.ping.ping_counters import WARNINGS, PingCounters
@@ -15,6 +14,7 @@ from faith.datagram.ping.ping_v4_to_v6 import PingV4ToV6
 from faith.datagram.ping.ping_v6_to_v4 import PingV6ToV4
 from faith.datagram.raw_icmp import BATCH, RawIcmp
 from faith.kernel.sockets.udp_sockets import is_own
+from faith.translation.mtu import LEAST_MTU
 from faith.translation.shares import CLIENT_LENGTH
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from faith.translation.v4_to_v6 import admit_from_v4
 if TYPE_CHECKING:
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
-    from faith.datagram.udp.flows import Flows
     from faith.translation.destination import Policy
+    from faith.translation.flows import Flows
 
 
 def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None:

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from faith.datagram.udp import paths, udp_v4_to_v6
-from faith.datagram.udp.flows import Flow
 from faith.translation.directions import V4_TO_V6, V6_TO_V4
+from faith.translation.flows import Flow
 from faith.translation.prefix import Prefix
 from faith.translation.reasons import STOPPED
 

@@ -9,8 +9,8 @@ from faith.kernel.sockets.udp_sockets import own_address
 from faith.translation.address import text4, text6
 
 if TYPE_CHECKING:
-    from faith.datagram.udp.flows import Flow
     from faith.kernel.sockets.udp_sockets import Arrival
+    from faith.translation.flows import Flow
 
     Endpoint = tuple[str, int]
 

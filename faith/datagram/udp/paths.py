@@ -10,7 +10,7 @@ from faith.translation.address import V6, number, packed6, text4
 if TYPE_CHECKING:
     import _socket
 
-    from faith.datagram.udp.flows import Flow, Key
+    from faith.translation.flows import Flow, Key
     from faith.translation.prefix import Prefix
 
 

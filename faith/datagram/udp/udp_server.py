@@ -12,12 +12,12 @@ from faith.datagram.raw_icmp import RawIcmp, received
 from faith.datagram.udp.answers import answer_error_v4, answer_error_v6
 from faith.datagram.udp.flow_handover import FlowHandover
 from faith.datagram.udp.flow_reports import NO_REPORTS
-from faith.datagram.udp.flows import Flows
 from faith.datagram.udp.udp_counters import UdpCounters
 from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6, why_gone
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.datagram.udp.v6_sender import V6Sender
 from faith.kernel.sockets.udp_sockets import receive, receive_answer
+from faith.translation.flows import Flows
 from faith.translation.reasons import EXPIRED, MAP_GONE, PREFIX_GONE, STOPPED
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, TimerHandle
 
     from faith.datagram.udp.flow_reports import FlowReports
-    from faith.datagram.udp.flows import Flow, UdpSettings
     from faith.translation.destination import Policy
+    from faith.translation.flows import Flow, UdpSettings
 
 _EVENTS = 256
 _SWEEP = 1.0

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from faith.datagram.pace import Paces
     from faith.datagram.send import Send
     from faith.datagram.udp.flow_reports import FlowReports
-    from faith.datagram.udp.flows import Flow, Flows
     from faith.datagram.udp.udp_counters import UdpCounters
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
+    from faith.translation.flows import Flow, Flows
 
 
 class UdpTranslation(ABC):

@@ -10,12 +10,12 @@ from faith.datagram import icmp
 from faith.datagram.packet import UDP
 from faith.datagram.report import NO_WAY, pass_on, quoted, reporter_v6
 from faith.datagram.udp.flow_reports import NO_REPORTS
-from faith.datagram.udp.flows import LOOK, Flow
 from faith.datagram.udp.message import PROTOCOL, as_sent, ports
 from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6
 from faith.datagram.udp.udp_translation import UdpTranslation
 from faith.kernel.sockets.udp_sockets import flow_socket, is_own, set_fields
 from faith.translation.address import from_packed, number, text4
+from faith.translation.flows import LOOK, Flow
 from faith.translation.reasons import FILTERED, HOPS, NO_SOCKET, NO_SOURCE, OWN, SOURCE_MAPPED
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
     from faith.datagram.udp.flow_reports import FlowReports
-    from faith.datagram.udp.flows import Flows
     from faith.datagram.udp.udp_counters import UdpCounters
     from faith.datagram.udp.v6_sender import V6Sender
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
+    from faith.translation.flows import Flows
     from faith.translation.prefix import Prefix
 
 MOST_FORWARD_PATHS = 1 << 16

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faith.ftp import OpenActive, OpenPassive
 from faith.kernel.sockets.tcp_sockets import stream_socket
-from faith.relay.alg.pinhole import BACKLOG, Pinhole
+from faith.relay.tcp.pinhole import BACKLOG, Pinhole
 from faith.relay.tcp.session_state import adopt
 from faith.translation.directions import V4_TO_V6
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import bind_reserved, stream_socket
-from faith.relay.alg.pinhole import BACKLOG, Pinhole
+from faith.relay.tcp.pinhole import BACKLOG, Pinhole
 from faith.relay.tcp.plane import ERR, RDHUP
 from faith.relay.tcp.record import broken
 from faith.translation.reasons import BAD_STDERR_PORT, NO_STDERR_PORT, STOPPED

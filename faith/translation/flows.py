@@ -13,8 +13,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faith.datagram.fragments import LEAST_MTU, check_mtu
 from faith.errors import ConfigError
+from faith.translation.mtu import LEAST_MTU, check_mtu
 from faith.translation.ports import Ports
 from faith.translation.reasons import CLIENT_FLOWS, FLOWS
 from faith.translation.shares import CLIENT_LENGTH, Shares, client
