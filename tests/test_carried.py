@@ -11,11 +11,11 @@ from faith.daemon.config import carried
 from faith.daemon.config.carried import MapFields
 from faith.datagram.ping.ping_server import PingSettings
 from faith.errors import ConfigError
-from faith.translation.flows import UdpSettings
 from faith.translation.map_table import Maps
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
 from faith.translation.sources import Addresses, Source, Sources
+from faith.translation.udp.flows import UdpSettings
 from tests.test_map_table import one_map
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from faith.errors import ConfigError
 from faith.flow.flow_settings import FlowSettings
 from faith.relay.tcp.admission import Limits
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
-from faith.translation.flows import UdpSettings
 from faith.translation.ports import Ports
 from faith.translation.prefix import RFC6052, Prefix
+from faith.translation.udp.flows import UdpSettings
 
 if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings

@@ -11,8 +11,8 @@ from faith.daemon.observe.flow_records import FlowRecords
 from faith.daemon.observe.records import Recording, Records
 from faith.datagram.udp.udp_v4_to_v6 import V4ToV6Ends
 from faith.kernel.sockets.udp_sockets import own_address
-from faith.translation.flows import Flow
 from faith.translation.reasons import EXPIRED, FILTERED, FLOWS, HOPS, NO_RULE
+from faith.translation.udp.flows import Flow
 from tests.datagram.wires import arrival, number
 from tests.test_timeouts import Clock
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from faith.daemon.observe.own_numbers import NO_LIMIT
 from faith.errors import ConfigError
-from faith.translation.flows import ENDPOINT, LOOK, Flow, Flows, UdpSettings
 from faith.translation.reasons import CLIENT_FLOWS, FLOWS
+from faith.translation.udp.flows import ENDPOINT, LOOK, Flow, Flows, UdpSettings
 
 ALICE, BOB = 1 << 64, 2 << 64
 DNS, OTHER = 53, 4500
@@ -135,7 +135,7 @@ def test_who_sends_to_everybody_takes_no_more_memory_for_ever() -> None:
 
 
 def test_peers_of_all_flows_together_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faith.translation.flows._MOST_PEERS_OF_ALL", 1000)
+    monkeypatch.setattr("faith.translation.udp.flows._MOST_PEERS_OF_ALL", 1000)
     flows = Flows(UdpSettings())
     every = [flow_of(flows) for _ in range(10)]
     for peer in range(2000):

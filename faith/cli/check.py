@@ -14,8 +14,8 @@ from faith.proxy.proxy_events import CONNECT, METHODS
 from faith.relay.tcp.admission import NO_LIMITS
 from faith.relay.tcp.routing import CLIENT, EITHER, GATEWAY
 from faith.translation.address import text4, text_as_written
-from faith.translation.flows import ADDRESS, ENDPOINT
 from faith.translation.networks import Networks
+from faith.translation.udp.flows import ADDRESS, ENDPOINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from faith.flow.flow_settings import FlowSettings
     from faith.relay.proxy.proxy_settings import ProxySettings
     from faith.relay.tcp.admission import Limits
-    from faith.translation.flows import UdpSettings
     from faith.translation.sources import Source
+    from faith.translation.udp.flows import UdpSettings
 
 INLINE = "access.rules"
 """The name of the rules that are in a faith.toml itself."""

@@ -17,11 +17,11 @@ from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.datagram.udp.v6_sender import V6Sender
 from faith.translation.access import Access
 from faith.translation.destination import Policy
-from faith.translation.flows import Flow, Flows, UdpSettings
 from faith.translation.map import Map
 from faith.translation.map_table import Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
+from faith.translation.udp.flows import Flow, Flows, UdpSettings
 from tests.datagram.wires import Wire, arrival, number
 
 if TYPE_CHECKING:

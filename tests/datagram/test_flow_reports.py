@@ -13,7 +13,7 @@ from tests.datagram.wires import arrival, number
 
 if TYPE_CHECKING:
     from faith.kernel.sockets.udp_sockets import Arrival
-    from faith.translation.flows import Flow
+    from faith.translation.udp.flows import Flow
     from tests.datagram.test_udp_v6_to_v4 import Bench
 
 __all__ = ["bench"]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6
-from faith.translation.flows import Flow
 from faith.translation.prefix import Prefix
+from faith.translation.udp.flows import Flow
 from tests.datagram.wires import Wire, number
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")

@@ -12,11 +12,11 @@ from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6
 from faith.datagram.udp.v6_sender import V6Sender
 from faith.translation.access import Access
 from faith.translation.destination import Policy
-from faith.translation.flows import Flows, UdpSettings
 from faith.translation.map import Map
 from faith.translation.map_table import Maps
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
+from faith.translation.udp.flows import Flows, UdpSettings
 from tests.datagram.wires import Wire, arrival, by_v6, number, packet
 
 PREFIX = Prefix.parse("2001:db8:ffff::/96")

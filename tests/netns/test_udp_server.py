@@ -19,11 +19,11 @@ from faith.kernel.sockets.udp_sockets import arrivals, piece_sender, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
 from faith.translation.access import Access
 from faith.translation.destination import Policy
-from faith.translation.flows import UdpSettings
 from faith.translation.networks import Networks
 from faith.translation.prefix import Prefix, Prefixes
 from faith.translation.reasons import DENIED
 from faith.translation.reasons import FLOWS as TOO_MANY_FLOWS
+from faith.translation.udp.flows import UdpSettings
 from tests.netns.own_address import add_address
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from faith.kernel.netlink import routes
 from faith.kernel.process.capabilities import default_user
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
 from faith.translation.address import text4
-from faith.translation.flows import UdpSettings
 from faith.translation.networks import Networks
 from faith.translation.prefix import LAYOUTS, RFC6052, Prefix, is_ambiguous
 from faith.translation.sources import Addresses, Source
+from faith.translation.udp.flows import UdpSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from faith.datagram.ping.ping_server import PingSettings
 from faith.errors import ConfigError
 from faith.kernel.sockets import service_names
 from faith.relay.tcp.admission import MOST
-from faith.translation import flows
 from faith.translation.mtu import LEAST_MTU, MOST_MTU
+from faith.translation.udp import flows
 
 if TYPE_CHECKING:
     from faith.daemon.config.tables import Table

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from faith.dns.service import Settings as DnsSettings
     from faith.flow.flow_settings import FlowSettings
     from faith.relay.proxy.proxy_settings import ProxySettings
-    from faith.translation.flows import UdpSettings
     from faith.translation.prefix import Prefix
+    from faith.translation.udp.flows import UdpSettings
 
 ALGS = ("auto", "ftp", "rsh", "rlogin", "none")
 """The protocols that a service may need help with.

@@ -13,7 +13,7 @@ from faith.translation.reasons import FILTERED, HOPS
 if TYPE_CHECKING:
     from faith.daemon.observe.records import Records
     from faith.kernel.sockets.udp_sockets import Arrival
-    from faith.translation.flows import Flow
+    from faith.translation.udp.flows import Flow
 
 _USUAL = frozenset((FILTERED, HOPS))  # traceroute, and strangers who knock at a client's port
 

@@ -18,10 +18,10 @@ from faith.kernel.sockets import icmp_sockets
 from faith.kernel.sockets.icmp_sockets import icmp_socket, icmpv6_socket
 from faith.kernel.sockets.udp_sockets import arrivals, piece_sender, sender
 from faith.kernel.steering.datagram_steering import DatagramSteering
+from faith.translation.networks import Networks
 
 # msgspec looks the annotation up when it decodes.
-from faith.translation.flows import UdpSettings  # noqa: TC001
-from faith.translation.networks import Networks
+from faith.translation.udp.flows import UdpSettings  # noqa: TC001
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from faith.datagram.packet import Packet
     from faith.datagram.send import Send
     from faith.translation.destination import Policy
-    from faith.translation.flows import Flows
+    from faith.translation.udp.flows import Flows
 
 
 def answer_error_v6(packet: Packet, flows: Flows, policy: Policy) -> Send | None:

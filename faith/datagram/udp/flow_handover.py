@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from faith.datagram.udp import paths, udp_v4_to_v6
 from faith.translation.directions import V4_TO_V6, V6_TO_V4
-from faith.translation.flows import Flow
 from faith.translation.prefix import Prefix
 from faith.translation.reasons import STOPPED
+from faith.translation.udp.flows import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from faith.translation.address import text4, text6
 
 if TYPE_CHECKING:
     from faith.kernel.sockets.udp_sockets import Arrival
-    from faith.translation.flows import Flow
+    from faith.translation.udp.flows import Flow
 
     Endpoint = tuple[str, int]
 

@@ -10,8 +10,8 @@ from faith.translation.address import V6, number, packed6, text4
 if TYPE_CHECKING:
     import _socket
 
-    from faith.translation.flows import Flow, Key
     from faith.translation.prefix import Prefix
+    from faith.translation.udp.flows import Flow, Key
 
 
 def key_v6(client: tuple[int, int], zone: int, prefix: Prefix, source: int | None) -> Key:

@@ -17,8 +17,8 @@ from faith.datagram.udp.udp_v4_to_v6 import UdpV4ToV6, why_gone
 from faith.datagram.udp.udp_v6_to_v4 import UdpV6ToV4
 from faith.datagram.udp.v6_sender import V6Sender
 from faith.kernel.sockets.udp_sockets import receive, receive_answer
-from faith.translation.flows import Flows
 from faith.translation.reasons import EXPIRED, MAP_GONE, PREFIX_GONE, STOPPED
+from faith.translation.udp.flows import Flows
 
 if TYPE_CHECKING:
     import _socket
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from faith.datagram.udp.flow_reports import FlowReports
     from faith.translation.destination import Policy
-    from faith.translation.flows import Flow, UdpSettings
+    from faith.translation.udp.flows import Flow, UdpSettings
 
 _EVENTS = 256
 _SWEEP = 1.0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from faith.datagram.udp.udp_counters import UdpCounters
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
-    from faith.translation.flows import Flow, Flows
+    from faith.translation.udp.flows import Flow, Flows
 
 
 class UdpTranslation(ABC):

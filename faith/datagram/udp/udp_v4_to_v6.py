@@ -15,8 +15,8 @@ from faith.datagram.udp.message import PROTOCOL, as_sent, datagram, ports
 from faith.datagram.udp.udp_translation import UdpTranslation
 from faith.kernel.sockets.packet_info import control
 from faith.translation.address import V4, V6, from_packed, number, packed4, packed6, text4, text6
-from faith.translation.flows import LOOK, Flow
 from faith.translation.reasons import FLOWS, HOPS, MAP_GONE, NO_PREFIX, PREFIX_GONE
+from faith.translation.udp.flows import LOOK, Flow
 from faith.translation.v4_to_v6 import admit_from_v4
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from faith.kernel.sockets.packet_info import Control
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
-    from faith.translation.flows import Flows, Key
+    from faith.translation.udp.flows import Flows, Key
 
 _PORTS = range(1024, 1 << 16)
 _TRIES = 64

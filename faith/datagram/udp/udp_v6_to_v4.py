@@ -15,8 +15,8 @@ from faith.datagram.udp.paths import ForwardPath, ReturnPath, V6ToV4Ends, key_v6
 from faith.datagram.udp.udp_translation import UdpTranslation
 from faith.kernel.sockets.udp_sockets import flow_socket, is_own, set_fields
 from faith.translation.address import from_packed, number, text4
-from faith.translation.flows import LOOK, Flow
 from faith.translation.reasons import FILTERED, HOPS, NO_SOCKET, NO_SOURCE, OWN, SOURCE_MAPPED
+from faith.translation.udp.flows import LOOK, Flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from faith.datagram.udp.v6_sender import V6Sender
     from faith.kernel.sockets.udp_sockets import Arrival
     from faith.translation.destination import Policy
-    from faith.translation.flows import Flows
     from faith.translation.prefix import Prefix
+    from faith.translation.udp.flows import Flows
 
 MOST_FORWARD_PATHS = 1 << 16
 """The most forward paths remembered; beyond, all are forgotten at once."""
