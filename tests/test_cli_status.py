@@ -18,6 +18,7 @@ from faith.daemon.observe.status_report import (
     Process,
     Report,
     ServedPath,
+    ServedProxy,
 )
 from faith.errors import PermissionNeeded, SetupError
 from faith.kernel.netlink import routes, uplink
@@ -302,6 +303,22 @@ def test_the_paths_of_a_faithds_services(host: Host) -> None:
     assert first.startswith("faithd   telnet")
     assert (web, ftp) == ("path     80,443: kernel path", "path     21: relay path: FTP")
     assert second.startswith("faithd   ssh")
+
+
+def test_the_proxies_of_a_faithd(host: Host) -> None:
+    proxies = [
+        ServedProxy("[::]:1080", ["socks5", "http"]),
+        ServedProxy("192.0.2.1:3128", ["connect"], ["10.0.0.0/8", "2001:db8::/32"], 2),
+    ]
+    host.faithds = [faithd(proxies=proxies)]
+    assert [line for line in lines() if line.startswith("proxy")] == [
+        "proxy    [::]:1080: socks5, http, clients on the links",
+        "proxy    192.0.2.1:3128: connect, clients 10.0.0.0/8, 2001:db8::/32, 2 users",
+    ]
+    host.prefixes, host.guard = [], GuardState()
+    assert of("failure"), "it has services as well"
+    host.faithds = [faithd(service="proxy", ports="", prefixes=[], proxies=proxies)]
+    assert of("failure") == []
 
 
 def test_a_faithd_that_serves_less_than_is_reserved(host: Host) -> None:

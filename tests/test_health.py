@@ -9,6 +9,7 @@ from faith.daemon.observe.health import (
     GOOD_RELOAD,
     LAME_DUCK,
     LAYOUT,
+    PROXIES,
     RELOADED,
     RELOADS,
     REPAIRS,
@@ -38,6 +39,16 @@ def test_it_is_ready_when_everything_is_there() -> None:
     assert list(told.obstacles()) == ["draining"]
     told.drain(drains=False)
     assert list(told.obstacles()) == []
+
+
+def test_a_proxy_serves_clients_without_a_prefix() -> None:
+    told, cells = condition()
+    told.serving(1, 0)
+    told.steered(["route"], prefixes=0)
+    assert list(told.obstacles()) == ["no prefix is reserved"]
+    told.proxies(2)
+    assert list(told.obstacles()) == []
+    assert cells[LAYOUT.start(PROXIES)] == 2
 
 
 def test_a_lame_duck_is_not_ready_although_it_serves() -> None:

@@ -145,7 +145,7 @@ def _about_daemons(daemons: Sequence[Daemon], prefixes: tuple[Prefix, ...]) -> I
         who = f"faithd {daemon.service} (pid {daemon.pid})"
         for one in daemon.findings:
             yield Finding(one.severity, one.id, f"{who}: {one.text}", one.action)
-        if not prefixes:
+        if not prefixes and (daemon.ports or not daemon.proxies):
             yield finding("no-prefix", f"{who} has no prefix to relay from", "faith -e -p PREFIX")
         relayed = set(daemon.prefixes)
         for prefix in prefixes:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         FlowTable,
         PrefixReport,
         ServedPath,
+        ServedProxy,
     )
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -58,6 +59,7 @@ def lines(report: Report) -> Iterator[str]:
     for daemon in report.daemons:
         yield f"faithd   {_serving(daemon, report.time)}"
         yield from (f"path     {_path(path)}" for path in daemon.paths)
+        yield from (f"proxy    {_proxy(proxy)}" for proxy in daemon.proxies)
         if daemon.flows:
             yield f"flows    {_flows(daemon.flows)}"
     yield from map(told, report.findings)
@@ -110,6 +112,13 @@ def _count(number: int, what: str) -> str:
 def _path(path: ServedPath) -> str:
     """Return how connections go, as ``80: kernel path`` or ``21: relay path: FTP``."""
     return ": ".join(filter(None, (path.ports, f"{path.path} path", path.reason)))
+
+
+def _proxy(proxy: ServedProxy) -> str:
+    """Return a proxy, as ``[::]:1080: socks5, http, clients on the links``."""
+    clients = f"clients {', '.join(proxy.clients)}" if proxy.clients else "clients on the links"
+    users = f", {_count(proxy.users, 'user')}" if proxy.users else ""
+    return f"{proxy.listen}: {', '.join(proxy.methods)}, {clients}{users}"
 
 
 def _flows(flows: FlowTable) -> str:

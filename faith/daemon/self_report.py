@@ -12,9 +12,12 @@ from msgspec.json import encode
 from faith.daemon.host import guard_findings
 from faith.daemon.observe import report_numbers
 from faith.daemon.observe.findings import all_well, finding
-from faith.daemon.observe.status_report import Daemon, Repairs, Report
+from faith.daemon.observe.status_report import Daemon, Repairs, Report, ServedProxy
+from faith.dns.endpoint import Endpoint
 from faith.errors import SetupError
 from faith.kernel.nft import guard
+from faith.proxy.proxy_events import METHODS
+from faith.translation.address import text_as_written
 from faith.version import VERSION
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from faith.daemon.services.running_policy import RunningPolicy
     from faith.daemon.shutdown import Shutdown
     from faith.daemon.upgrade.upgrades import Upgrades
+    from faith.relay.proxy.proxy_settings import ProxySettings
 
 JUST = 60.0
 """Seconds for which it is reported that a process was replaced."""
@@ -84,6 +88,7 @@ class SelfReport:
             reload=self.reloads.last,
             processes=processes,
             paths=self.kernel_path.paths(),
+            proxies=[*map(_served, settings.proxies)],
             flows=self.kernel_path.report(),
             traffic=report_numbers.traffic(areas.slots),
             dialling=areas.dials.report(),
@@ -180,3 +185,12 @@ class SelfReport:
             if path.path == "relay" and path.reason:
                 text = f"ports {path.ports} go by the relay, not by the kernel path: {path.reason}"
                 yield finding("path-fallback", text)
+
+
+def _served(proxy: ProxySettings) -> ServedProxy:
+    return ServedProxy(
+        str(Endpoint(proxy.host, proxy.port)),
+        [method for method in METHODS if method in proxy.methods],
+        [text_as_written(*network) for network in proxy.clients or ()],
+        len(proxy.users),
+    )

@@ -72,17 +72,18 @@ UPGRADES = Family(
     label="result",
     values=("good", "failed"),
 )
+PROXIES = Family("faith_proxies", "Proxies that clients can ask for servers.", STATE)
 COMMON = Layout(STARTED, WORKERS, RESTARTS, DRAINING, LATE)
 """The cells of every daemon."""
 LAYOUT = Layout(
     *(*COMMON.families, PREFIXES, STEERING, REPAIRS, RELOADS, LAME_DUCK),
     *(NEEDED, ABLE, OTHERS_LATE, FAILING),
-    *(RELOADED, GOOD_RELOAD, UPGRADES),
+    *(RELOADED, GOOD_RELOAD, UPGRADES, PROXIES),
 )
 """The cells of a daemon that relays: those of every daemon, and more behind them."""
 
 _STARTED, _WORKERS, _RESTARTS, _DRAINING, _LATE = map(COMMON.start, COMMON.families)
-_PREFIXES, _LAME_DUCK = map(LAYOUT.start, (PREFIXES, LAME_DUCK))
+_PREFIXES, _LAME_DUCK, _PROXIES = map(LAYOUT.start, (PREFIXES, LAME_DUCK, PROXIES))
 _NEEDED, _ABLE, _OTHERS_LATE, _FAILING = map(LAYOUT.start, (NEEDED, ABLE, OTHERS_LATE, FAILING))
 _RELOADED, _GOOD_RELOAD = map(LAYOUT.start, (RELOADED, GOOD_RELOAD))
 _STEERING, _REPAIRS, _RELOADS = map(LAYOUT.cells, (STEERING, REPAIRS, RELOADS))
@@ -151,6 +152,10 @@ class RelayHealth(Health):
         self._cells[_RELOADED] = 1
         self._cells[_GOOD_RELOAD] = int(time.time())
 
+    def proxies(self, count: int) -> None:
+        """Set the number of proxies that clients can ask for servers."""
+        self._cells[_PROXIES] = count
+
     @property
     def repairs(self) -> tuple[int, int]:
         """The good and the failed repairs of kernel state."""
@@ -214,5 +219,5 @@ class RelayHealth(Health):
             yield "lame duck: it drains soon"
         if not any(self._cells[cell] for cell in _STEERING.values()):
             yield "nothing is steered"
-        if not self._cells[_PREFIXES]:
+        if not self._cells[_PREFIXES] and not self._cells[_PROXIES]:
             yield "no prefix is reserved"

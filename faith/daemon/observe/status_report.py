@@ -81,6 +81,19 @@ class ServedPath(Struct, frozen=True):
     reason: str = ""
 
 
+class ServedProxy(Struct, frozen=True):
+    """A proxy that listens at *listen*, ``address:port``.
+
+    *methods* are those by which clients may ask, *clients* their networks, or empty for those on
+    the gateway's links; *users* is how many may log in, 0 where nobody has to.
+    """
+
+    listen: str
+    methods: list[str] = field(default_factory=list)
+    clients: list[str] = field(default_factory=list)
+    users: int = 0
+
+
 class FlowTable(Struct, frozen=True):
     """The kernel path at a moment: flows translated at *interfaces*, *open* of at most *slots*.
 
@@ -203,6 +216,7 @@ class Daemon(Struct, frozen=True):
     processes: list[Process] = field(default_factory=list)
     paths: list[ServedPath] = field(default_factory=list)
     """The paths of its services; empty where all are relayed because nothing else was asked for."""
+    proxies: list[ServedProxy] = field(default_factory=list)
     flows: FlowTable | None = None
     traffic: list[Traffic] = field(default_factory=list)
     dialling: Dialling | None = None
