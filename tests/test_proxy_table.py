@@ -91,7 +91,7 @@ def test_all_of_it_arrives_and_is_carried(tmp_path: Path) -> None:
         ("192.0.2.1:8080", "192.0.2.1", 8080),
         ("192.0.2.1", "192.0.2.1", 1080),
         ("[2001:db8::1]", "2001:db8::1", 1080),
-        ("2001:db8::1", "2001:db8::1", 1080),
+        ("2001:DB8:0::1", "2001:db8::1", 1080),
     ],
 )
 def test_where_a_proxy_listens(written: str, host: str, port: int) -> None:

@@ -13,7 +13,7 @@ from faith.errors import ConfigError
 from faith.kernel.sockets import service_names
 from faith.proxy.proxy_events import METHODS, SOCKS4
 from faith.relay.proxy.proxy_settings import HTTPS, PSEUDONYM, ProxySettings
-from faith.translation.address import ANY, IPV4_MAPPED, V4, V6, number
+from faith.translation.address import ANY, IPV4_MAPPED, V4, V6, number, packed, text
 from faith.translation.sources import client_network
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def address(written: str) -> tuple[str, int]:
         raise ConfigError(f"{written}: a proxy listens at an address without a zone")
     if ":" in host and number(host) >> 32 == IPV4_MAPPED >> 32:
         raise ConfigError(f"{written}: write an IPv4 address as such, as in 192.0.2.1:{port}")
-    return host, port
+    return text(packed(host)), port
 
 
 def _overlap(proxy: ProxySettings, other: ProxySettings) -> str:
