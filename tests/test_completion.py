@@ -29,6 +29,7 @@ PATIENCE = 30.0
 CASES = {
     "faith sta": "faith status",
     "faith map de": "faith map del",
+    "faith proxy se": "faith proxy settings",
     "faith addr --lay": "faith addr --layout",
     "faith addr --layout rf": "faith addr --layout rfc6052",
     "faith check /etc/hostna": "faith check /etc/hostname",

@@ -21,6 +21,7 @@ from faith.cli import (
     names,
     open_listeners,
     prefixes,
+    proxy_commands,
     readiness,
     running,
     session_commands,
@@ -334,6 +335,7 @@ explain_command.join(app)
 readiness.join(app)
 top_command.join(app)
 app.add_typer(maps.app, name="map")
+app.add_typer(proxy_commands.app, name="proxy")
 
 if __name__ == "__main__":
     sys.exit(main())
