@@ -40,6 +40,18 @@ class Search:
         self.cancelled = True
 
 
+def until(loop: asyncio.AbstractEventLoop, done: Callable[[], object]) -> None:
+    """Run *loop* until *done*, or fail."""
+
+    async def wait() -> None:
+        deadline = time.monotonic() + 10
+        while not done():
+            assert time.monotonic() < deadline, "it did not happen"
+            await asyncio.sleep(0.001)  # poll: what the loop does meanwhile
+
+    loop.run_until_complete(wait())
+
+
 class Bench:
     """A plane, names on demand, and servers on addresses of the loopback interface."""
 
@@ -103,14 +115,8 @@ class Bench:
     def answer(self, family: int, *addresses: str, failure: str | None = None) -> None:
         self.searches[-1].found(Found(family, addresses, failure))
 
-    def until(self, done: Callable[[], object], seconds: float = 10.0) -> None:
-        async def wait() -> None:
-            deadline = time.monotonic() + seconds
-            while not done():
-                assert time.monotonic() < deadline, "it did not happen"
-                await asyncio.sleep(0.001)  # poll: what the loop does meanwhile
-
-        self.loop.run_until_complete(wait())
+    def until(self, done: Callable[[], object]) -> None:
+        until(self.loop, done)
 
     def outcome(self) -> Connected | str:
         self.until(lambda: self.outcomes)

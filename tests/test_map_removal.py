@@ -40,7 +40,7 @@ def from_v6(client: str, source: str | None) -> Any:
 
 def _session(client: str, route: Any, port: int, parent: Any) -> Any:
     return SimpleNamespace(
-        client_host=client, route=route, mapped_port=port, parent=parent, end=None
+        client_host=client, route=route, mapped_port=port, parent=parent, end=None, method=""
     )
 
 
@@ -69,6 +69,16 @@ def test_a_port_may_be_gone_and_its_ftp_data_with_it() -> None:
     data = from_v4("198.51.100.2", 40000, control)
     web = from_v4("198.51.100.2")
     assert ended(control, data, web) == [control, data]
+
+
+def test_the_clients_of_a_proxy_come_by_no_map() -> None:
+    at_the_gateway = from_v4("198.51.100.1")
+    at_the_gateway.method = "connect"
+    gone, stays = from_v6("2001:db8::1", "198.51.100.1"), from_v6("2001:db8::1", None)
+    gone.method = stays.method = "socks5"
+    of_ipv4 = _session("192.0.2.7", Route("198.51.100.1"), 1080, None)
+    of_ipv4.method = "http"
+    assert ended(at_the_gateway, gone, stays, of_ipv4) == [gone]
 
 
 def test_those_that_come_from_an_address_that_is_given_back() -> None:
@@ -118,3 +128,11 @@ def test_those_of_an_ipv4_client_that_the_prefix_stood_for() -> None:
         for source in ("2001:db8:fffe::c000:201", "2001:db8::1", None)
     ]
     assert withdrawn(gone, *others) == [(gone, PREFIX_GONE)]
+
+
+def test_the_clients_of_a_proxy_go_by_no_prefix() -> None:
+    asks, stays = session("2001:db8::53"), session("2001:db8::53", "2001:db8::1")
+    asks.method, stays.method = "proxy", "connect"
+    gone = session("2001:db8::53", "2001:db8:ffff::c000:201")
+    gone.method = "socks5"
+    assert withdrawn(asks, stays, gone) == [(gone, PREFIX_GONE)]

@@ -19,6 +19,9 @@ from faith.relay.alg.data_listeners import DataListeners
 from faith.relay.alg.ftp import Ftp
 from faith.relay.alg.rsh import Rsh
 from faith.relay.handover import Handover
+from faith.relay.proxy.proxies import Forwarded, Proxies
+from faith.relay.proxy.proxy_means import ProxyMeans
+from faith.relay.proxy.user_check import UserCheck, nobody
 from faith.relay.tcp import dial
 from faith.relay.tcp.accounting import Accounting
 from faith.relay.tcp.listener import Listener, Reserve, adopt
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from faith.relay.alg.ftp_data import Supervised
+    from faith.relay.proxy.name_search import Names
+    from faith.relay.proxy.proxy_settings import ProxySettings
     from faith.relay.tcp.admission import Admission
     from faith.relay.tcp.listener import Peer
     from faith.relay.tcp.relay_settings import Settings
@@ -62,6 +67,7 @@ class Relay:
     without *local* such a connection is closed.  FTP has to be *supervised*.  *counters* count;
     *admission*, and *shares* under pressure, keep clients from having too much.  *idle* is called
     when the last session has ended and nothing listens any more.  So many *workers* serve alike.
+    *names* looks names up for the clients of proxies, which without it can ask for addresses only.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Relay:
         *,
         begun: Callable[[Session], object] | None = None,
         idle: Callable[[], object] = lambda: None,
+        names: Names | None = None,
     ) -> None:
         self._idle = idle
         self._is_giving = False
@@ -121,6 +128,27 @@ class Relay:
         )
         """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
         self._rsh = Rsh(loop, self._plane, data)
+        means = ProxyMeans(
+            loop=loop,
+            plane=self._plane,
+            policy=lambda: self.policy,
+            settings=lambda: self._settings,
+            source_ports=self._source_ports,
+            accounting=self._accounting,
+            counters=self._counters,
+            users=UserCheck(loop, nobody),
+            names=names,
+            why=self._shedding.why,
+            report=report,
+            begun=begun or (lambda session: None),
+            ended=self._ended,
+            replaced=self._replaced,
+            left=self._left,
+        )
+        self._proxies = Proxies(means, self._shedding.exhausted, self._reserve)
+        self._stages = self._dialling, self._proxies.greeting
+        forwarded = Forwarded(self._proxies)
+        self._idle_timeouts.append(IdleTimeouts(loop, forwarded, *times, self._counters.moved))
 
     def fill_ports(self) -> tuple[int, int]:
         """Return how full the source ports are: see `SourcePorts.fill`."""
@@ -152,6 +180,7 @@ class Relay:
         self._dialling.limit(settings.connect_timeout)
         for timeouts in self._idle_timeouts:
             timeouts.limit(settings.idle_timeout, settings.half_closed_timeout, settings.lifetime)
+        self._proxies.limit(settings.greeting_timeout)
         self._accounting.limit(settings.limits, self.sessions())
 
     @property
@@ -163,11 +192,16 @@ class Relay:
 
     def sessions(self) -> list[Session]:
         """All there are."""
-        controls = self._ftp.sessions() if self._ftp else []
-        return self._dialling.sessions() + self._plane.sessions() + controls
+        others = self._proxies.sessions() + (self._ftp.sessions() if self._ftp else [])
+        return self._dialling.sessions() + self._plane.sessions() + others
 
     def stage(self, session: Session) -> str:
-        """Return how far *session* has come: "dialling", "open", "half-closed" or "closing"."""
+        """Return how far *session* has come: "dialling", "open", "half-closed" or "closing".
+
+        A proxy's client that has not asked for a server yet, or for the next, is in its "greeting".
+        """
+        if self._proxies.holds(session):
+            return self._proxies.stage(session)
         if session in self._dialling:
             return "dialling"
         if session.client.error or session.server.error:
@@ -178,6 +212,9 @@ class Relay:
         """End *session* with resets to both sides, for the reason *why* of its record."""
         if session in self._dialling:
             self._dialling.remove(session)
+        elif self._proxies.holds(session):
+            self._proxies.end(session, why, reset=True)
+            return
         elif self._ftp and session in self._ftp.sessions():
             self._ftp.end(session, why, reset=True)
             return
@@ -199,6 +236,14 @@ class Relay:
             self._listeners.append(listener)
             self._plane.watch(sock.fileno(), listener)
 
+    def serve_proxies(self, proxies: Iterable[tuple[_socket.socket, ProxySettings]]) -> None:
+        """Serve clients of proxies on these listeners, by these settings, and on no others.
+
+        The sockets stay the caller's; those that are to go have to be open until this returns.
+        Whoever was accepted is served on by the settings of then.
+        """
+        self._proxies.serve(proxies)
+
     def listen_for_data(self, sock: _socket.socket) -> None:
         """Accept from *sock* the data connections of encrypted FTP sessions.
 
@@ -218,11 +263,13 @@ class Relay:
         for listener in self._listeners:
             self._plane.unwatch(listener.sock.fileno())
         self._listeners.clear()
+        self._proxies.drain(hang_up=not self._is_giving)
         if not self.open_sessions:
             self._loop.call_soon(self._idled)
 
     def _is_ours(self, listener: Listener) -> bool:
-        return listener in self._listeners or listener in self._data_listeners
+        ours = self._listeners, self._data_listeners, self._proxies
+        return any(listener in some for some in ours)
 
     def _accepted(self, fd: int, peer: Peer) -> None:
         client = adopt(fd, family_of(peer[0]))
@@ -338,8 +385,8 @@ class Relay:
 
     def _displace(self, client: str) -> bool:
         """Have a session that is dialling make room for one of *client*, if one is to."""
-        oldest = self._dialling.oldest(_LOOKED_AT)
-        session = self._accounting.shares.displaceable(client, oldest)
+        some = [one for stage in self._stages for one in stage.oldest(_LOOKED_AT)]
+        session = self._accounting.shares.displaceable(client, some)
         if session is None:
             return False
         self.kill(session, DISPLACED)
@@ -371,13 +418,23 @@ class Relay:
             if self._ftp:
                 self._ftp.secured.remove(session)
             self._rsh.forget(session)
+        self._rest()
+
+    def _replaced(self, session: Session, new: Session) -> None:
+        self._report(session.record(self._loop.time()))
+        self._accounting.replaced(session, new)
+
+    def _left(self, session: Session) -> None:
+        self._accounting.left(session)
+        self._rest()
+
+    def _rest(self) -> None:
         if not self.open_sessions:
             self._plane.rest()
-            if not self._listeners:
-                self._idled()
+            self._idled()
 
     def _idled(self) -> None:
-        if not self._is_giving and not self._listeners:
+        if not (self._is_giving or self._listeners or self._proxies.listens):
             self._idle()
 
     def close(self) -> None:
@@ -386,6 +443,7 @@ class Relay:
         if self._ftp:
             self._ftp.close()
         self._rsh.close()
+        self._proxies.close()
         self._data_listeners.close()
         for session in self._dialling.sessions() + self._plane.sessions():
             self._plane.end(session, STOPPED, reset=True)

@@ -167,8 +167,8 @@ def test_a_failed_request_ends_the_client_once(kind: type[SocksSession]) -> None
 
 
 @both
-def test_a_client_that_does_not_ask_in_time(kind: type[SocksSession]) -> None:
-    machine = kind(RULES[0])  # type: ignore[call-arg]
+def test_a_client_that_does_not_ask_in_time(kind: type[Socks5] | type[Socks4]) -> None:
+    machine = kind(RULES[0])
     assert machine.awaits_request
     assert not machine.is_idle
     why = reasons.GREETING

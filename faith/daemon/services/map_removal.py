@@ -52,7 +52,10 @@ class _Removal:
 
 
 class MapRemoval(_Removal):
-    """Resets the sessions of *relay* that had come by a map *before*, and would not now."""
+    """Resets the sessions of *relay* that had come by a map *before*, and would not now.
+
+    A proxy's clients come by none, but what they are seen as may be a map's address.
+    """
 
     reason = MAP_GONE
 
@@ -62,7 +65,7 @@ class MapRemoval(_Removal):
 
     def _concerns(self, control: Session) -> bool:
         route, now = control.route, self._relay.policy.maps
-        if route.direction is V4_TO_V6:
+        if route.direction is V4_TO_V6 and not control.method:
             asked = number(route.mapped), TCP, control.mapped_port
             return self._before.find(*asked) is not None and now.find(*asked) is None
         client = number(control.client_host)
@@ -87,7 +90,7 @@ class PrefixRemoval(_Removal):
 
     def _concerns(self, control: Session) -> bool:
         route, prefixes = control.route, self._relay.policy.prefixes
-        if route.direction is not V4_TO_V6:
+        if route.direction is not V4_TO_V6 and not control.method:
             return prefixes.find(number(route.mapped)) is None
         source = route.source
         if source is None or self._before.find(number(source)) is None:

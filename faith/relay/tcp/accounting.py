@@ -121,6 +121,18 @@ class Accounting:
         self.counters.ended(session)
         self._vacate(session)
 
+    def replaced(self, session: Session, new: Session) -> None:
+        """Count the end of a session whose client goes on in a *new* one, in the same place."""
+        new.seat, session.seat = session.seat, None
+        new.share = session.share
+        self.counters.ended(session)
+        self.counters.opened()
+
+    def left(self, session: Session) -> None:
+        """Count a session no longer that had no server, and whose refusals were counted."""
+        self.counters.left()
+        self._vacate(session)
+
     def _opened(self, session: Session) -> None:
         shares = self.shares
         session.share = shares.client(session.client_host)

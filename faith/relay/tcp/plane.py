@@ -104,9 +104,14 @@ class Plane:
         """Wait for other *events* of *fd*."""
         self._epoll.modify(fd, events)
 
-    def retire(self, sock: _socket.socket) -> None:
-        """Stop watching *sock*, and close it once no event at hand can meet its descriptor."""
+    def retire(self, sock: _socket.socket, *, reset: bool = False) -> None:
+        """Stop watching *sock*, and close it once no event at hand can meet its descriptor.
+
+        Its peer gets a RST if *reset*, else a FIN.
+        """
         self.unwatch(sock.fileno())
+        if reset:
+            sock.setsockopt(_SOL_SOCKET, _SO_LINGER, _RESET)
         if self._turning:
             self._loop.call_soon(sock.close)
         else:
@@ -228,6 +233,11 @@ class Plane:
         """Return the sessions of some legs, chosen at random."""
         some = random.choices(self._table, k=SAMPLE)
         return [leg.session for leg in some if isinstance(leg, Leg)]
+
+    @property
+    def pipes(self) -> PipePool:
+        """Return the pool of the pipes that sessions and others may have."""
+        return self._pipes
 
     def rest(self) -> None:
         """Give back what is kept for the next session: there is none now."""

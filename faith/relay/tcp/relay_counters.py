@@ -105,6 +105,10 @@ class Counters:
         cells[_ENDS[CLOSED] if session.end == CLOSED else _end(session.end or OTHER)] += 1
         self.moved(session)
 
+    def left(self) -> None:
+        """A client of a proxy has gone, after answers that were counted."""
+        self._cells[_OPEN] -= 1
+
     def refused(self, why: str) -> None:
         """A connection got no session; after a colon *why* may go into details."""
         self._cells[_REFUSALS.get(why.partition(":")[0], _REFUSALS[OTHER])] += 1

@@ -234,13 +234,14 @@ class Session:
     def record(self, now: float) -> Record:
         """Return the record of the session at its end; its sockets are still open."""
         seconds = now - self.started
+        is_served = self.server.fd >= 0
         return Record(
             (self.client_host, self.client_port),
             (self.route.mapped, self.mapped_port),
             self.end or "",
             time.time() - seconds,
-            self.server.sock.getsockname()[:2],
-            (self.route.server, self.port),
+            self.server.sock.getsockname()[:2] if is_served else None,
+            (self.route.server, self.port) if is_served else None,
             seconds,
             self.client.moved,
             self.server.moved,

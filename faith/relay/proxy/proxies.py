@@ -1,0 +1,202 @@
+"""The proxies of one worker: their listeners, and the clients that have yet to become sessions."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from faith.kernel.sockets.tcp_sockets import reset
+from faith.proxy.proxy_rules import ProxyRules
+from faith.relay.proxy.proxy_client import UNTOLD, ProxyClient, Waiting
+from faith.relay.tcp.listener import Listener, adopt
+from faith.relay.tcp.record import Record
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import NO_SOCKET, Session
+from faith.relay.tcp.timeouts import StageTimeouts
+from faith.translation.address import number6
+from faith.translation.networks import Networks
+from faith.translation.reasons import NOT_A_CLIENT, STOPPED
+
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable, Iterable
+
+    from faith.relay.proxy.proxy_means import ProxyMeans
+    from faith.relay.proxy.proxy_settings import ProxySettings
+    from faith.relay.tcp.listener import Peer, Reserve
+
+log = logging.getLogger("faith.proxy")
+
+_MAPPED = "::ffff:"
+
+
+@dataclass
+class _Proxy:
+    """One proxy: what listens, by which settings, and for which clients (None: on our links)."""
+
+    listener: Listener
+    settings: ProxySettings
+    clients: Networks | None
+
+
+class Proxies:
+    """Serves the clients of proxies until their sessions are the plane's.
+
+    *exhausted* and *reserve* are those of `Listener`.
+    """
+
+    def __init__(
+        self, means: ProxyMeans, exhausted: Callable[[Listener, bool], None], reserve: Reserve
+    ) -> None:
+        self._means = means
+        self._exhausted = exhausted
+        self._reserve = reserve
+        self._proxies: dict[int, _Proxy] = {}
+        self._clients: dict[Session, ProxyClient] = {}
+        self.greeting = StageTimeouts(
+            means.loop, means.settings().greeting_timeout, lambda one: self._clients[one].overdue()
+        )
+        """The time of the clients that have yet to ask for something."""
+        self._waiting = Waiting(self._clients, self.greeting)
+
+    # -- listening ---------------------------------------------------------------------------
+
+    def serve(self, proxies: Iterable[tuple[_socket.socket, ProxySettings]]) -> None:
+        """Accept from these listeners, each by its settings, and no more from any others.
+
+        A listener that stays may have new settings, which its next client is served by.  All
+        sockets stay the caller's; one that goes has to be open until this returns.
+        """
+        self._waiting.drains = False
+        before, self._proxies = self._proxies, {}
+        for sock, settings in proxies:
+            fd = sock.fileno()
+            clients = None if settings.clients is None else Networks(128, settings.clients)
+            known = before.pop(fd, None)
+            if known is None:
+                listener = Listener(
+                    sock, partial(self._accepted, fd), self._exhausted, self._reserve
+                )
+                self._means.plane.watch(fd, listener)
+            else:
+                listener = known.listener
+            self._proxies[fd] = _Proxy(listener, settings, clients)
+        for fd in before:
+            self._means.plane.unwatch(fd)
+
+    def drain(self, *, hang_up: bool) -> None:
+        """Accept no more; with *hang_up*, connections are not kept alive for further requests."""
+        self.serve(())
+        if hang_up:
+            self._waiting.drains = True
+            for client in list(self._clients.values()):
+                client.drain()
+
+    def __contains__(self, listener: Listener) -> bool:
+        return any(one.listener is listener for one in self._proxies.values())
+
+    @property
+    def listens(self) -> bool:
+        """Return whether clients are accepted."""
+        return bool(self._proxies)
+
+    def limit(self, seconds: float) -> None:
+        """Give clients that have to ask from now on another time."""
+        self.greeting.limit(seconds)
+
+    # -- clients -----------------------------------------------------------------------------
+
+    def _accepted(self, at: int, fd: int, peer: Peer) -> None:
+        proxy, means = self._proxies[at], self._means
+        client = adopt(fd, proxy.listener.sock.family)
+        host, port = _plain(peer[0]), peer[1]
+        local, local_port = client.getsockname()[:2]
+        local = _plain(local)
+        now = means.loop.time()
+        why = None if self._serves(proxy, host) else NOT_A_CLIENT
+        if why := why or means.accounting.excess(host, now):
+            reset(client)
+            means.counters.refused(why)
+            means.report(Record((host, port), (local, local_port), why, time.time(), method=UNTOLD))
+            return
+        session = Session(client, NO_SOCKET, (host, port), Route(local), 0, now)
+        session.mapped_port, session.method = local_port, UNTOLD
+        means.accounting.begun(session)
+        rules = _rules(proxy.settings, local, local_port)
+        ProxyClient(means, self._waiting, session, rules, proxy.settings.users).start()
+
+    def _serves(self, proxy: _Proxy, host: str) -> bool:
+        client = number6(host)
+        if proxy.clients is None:
+            return self._means.policy().is_connected(client)
+        return client in proxy.clients
+
+    # -- sessions ----------------------------------------------------------------------------
+
+    def sessions(self) -> list[Session]:
+        """Return the sessions of all clients, with a server and without."""
+        return list(self._clients)
+
+    def forwarded(self) -> list[Session]:
+        """Return the sessions of those whose requests are forwarded to a server."""
+        return [session for session, client in self._clients.items() if client.has_server]
+
+    def holds(self, session: Session) -> bool:
+        """Return whether *session* is the current one of a client."""
+        return session in self._clients
+
+    def stage(self, session: Session) -> str:
+        """Return the stage of a client's session: "greeting", "dialling" or "open"."""
+        return self._clients[session].stage
+
+    def end(self, session: Session, how: str, *, reset: bool) -> None:
+        """End a client's session, and its connection."""
+        self._clients[session].end(how, reset=reset)
+
+    def leave_server(self, session: Session, how: str) -> None:
+        """End the session with a server to which a client's requests are forwarded."""
+        self._clients[session].leave_server(how)
+
+    def close(self) -> None:
+        """Reset every client that is left."""
+        self.serve(())
+        for session in self.sessions():
+            self.end(session, STOPPED, reset=True)
+        self.greeting.close()
+        self._means.users.close()
+
+
+class Forwarded:
+    """The sessions with servers to which *proxies* forward requests, as `IdleTimeouts` has them."""
+
+    def __init__(self, proxies: Proxies) -> None:
+        self._proxies = proxies
+
+    def sessions(self) -> list[Session]:
+        """Return these sessions."""
+        return self._proxies.forwarded()
+
+    def end(self, session: Session, how: str, *, reset: bool) -> None:
+        """End one of them; the client is told, and may ask for something else."""
+        self._proxies.leave_server(session, how)
+
+
+def _plain(host: str) -> str:
+    """Return the IPv4 address that an IPv4-mapped one is; any other as it is."""
+    return host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host
+
+
+def _rules(settings: ProxySettings, host: str, port: int) -> ProxyRules:
+    """Return the rules for a client that has come to *port* of the proxy's address *host*."""
+    return ProxyRules(
+        methods=settings.methods,
+        needs_user=bool(settings.users),
+        connect_ports=settings.connect_ports,
+        bind=settings.bind,
+        associate=settings.associate,
+        pseudonym=settings.pseudonym,
+        own=frozenset(((host, port),)),
+    )

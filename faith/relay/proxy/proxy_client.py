@@ -1,0 +1,438 @@
+"""A client of a proxy, from its first octet until its session is the plane's, or it is gone."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from faith.proxy.http_proxy import HttpProxy
+from faith.proxy.protocol_choice import UnknownProtocol, protocol
+from faith.proxy.proxy_events import (
+    HTTP,
+    SOCKS5,
+    Associate,
+    Bind,
+    CheckUser,
+    Dial,
+    HangUp,
+    LeaveServer,
+    Refused,
+    ToClient,
+    ToServer,
+    Tunnel,
+)
+from faith.relay.proxy.happy_dial import HappyDial
+from faith.relay.proxy.http_forward import HttpForward
+from faith.relay.proxy.server_dial import dialling, greet
+from faith.relay.proxy.stream_end import StreamEnd
+from faith.relay.tcp.plane import ERR, HUP, IN, OUT
+from faith.relay.tcp.record import Record
+from faith.relay.tcp.routing import Route
+from faith.relay.tcp.session import NO_SOCKET, Session
+from faith.translation.reasons import BAD_REQUEST, CLOSED, DEFECT, GREETING, NO_METHOD
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
+    from collections.abc import Callable, Iterable
+
+    from faith.proxy.protocol_choice import Machine
+    from faith.proxy.proxy_events import Event, Target
+    from faith.proxy.proxy_rules import ProxyRules
+    from faith.relay.proxy.happy_dial import Connected
+    from faith.relay.proxy.proxy_means import ProxyMeans
+    from faith.relay.tcp.timeouts import StageTimeouts
+
+log = logging.getLogger("faith.proxy")
+
+LINGER = 5.0
+"""Seconds that a client has to take its last answer, and to hang up."""
+
+UNTOLD = "proxy"
+"""The method of a client that has not said how it asks."""
+
+_EDGE = 1 << 31  # EPOLLET: a HUP that cannot be acted on yet is then told only once
+
+
+class Waiting:
+    """The clients that proxies serve, by their sessions, and the time of those who must ask.
+
+    While a worker *drains*, no connection is kept for another request.
+    """
+
+    def __init__(self, clients: dict[Session, ProxyClient], greeting: StageTimeouts) -> None:
+        self.clients = clients
+        self.greeting = greeting
+        self.drains = False
+
+
+class ProxyClient:
+    """Serves the client of *session*, which has no server, by *rules*; *users* are its hashes.
+
+    It has one session at a time.  HTTP can lead to several servers, one after the other: then the
+    session of each ends with it, and the client goes on in another.
+    """
+
+    def __init__(
+        self,
+        means: ProxyMeans,
+        waiting: Waiting,
+        session: Session,
+        rules: ProxyRules,
+        users: dict[str, str],
+    ) -> None:
+        self.session = session
+        self._means = means
+        self._plane = means.plane
+        self._waiting = waiting
+        self._rules = rules
+        self._users = users
+        self._client = StreamEnd("client", session.client.sock)
+        self._machine: Machine | None = None
+        self._dial: HappyDial | None = None
+        self._dialled_at = 0.0
+        self._target: Target | None = None
+        self._forward: HttpForward | None = None
+        self._checks = False
+        self._tunnel: Tunnel | None = None
+        self._leaving: HangUp | None = None
+        self._lingers = False
+        self._is_gone = False
+        self._is_recorded = False
+        """A record tells of the client since it came."""
+        self._timer: TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to read: the client has the time of a greeting from now on."""
+        self._waiting.clients[self.session] = self
+        self._keep_time()
+        self._client.interest = IN
+        self._plane.watch(self._client.fd, self._ready, IN)
+
+    @property
+    def stage(self) -> str:
+        """The stage that lists of sessions show."""
+        if self._dial is not None:
+            return "dialling"
+        return "greeting" if self._forward is None else "open"
+
+    @property
+    def has_server(self) -> bool:
+        """Return whether there is a server, to which requests are forwarded."""
+        return self._forward is not None
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _ready(self, mask: int) -> None:
+        self._guard(partial(self._hear, mask))
+
+    def _guard(self, step: Callable[[], object]) -> None:
+        """Take a *step*, and then whatever it made possible; this client only meets a defect."""
+        try:
+            step()
+            self._settle()
+        except Exception:
+            log.exception("a defect in the proxy; the client that met it is cut")
+            self.end(DEFECT, reset=True)
+
+    def _hear(self, mask: int) -> None:
+        if mask & (ERR | HUP):
+            self._client.look()
+        if self._client.error:
+            self._lose_client()
+        elif mask & ~OUT and self._reads:
+            self._read()
+
+    @property
+    def _reads(self) -> bool:
+        """Return whether to read the client: not while what it says could go nowhere."""
+        if self._client.at_end or self._tunnel is not None:
+            return False
+        if self._leaving is not None:
+            return True
+        if self._machine is not None and not self._machine.wants_client:
+            return False
+        return not (self._client.waiting if self._forward is None else self._forward.is_full)
+
+    def _read(self) -> None:
+        if self._forward is not None and self._forward.moves_from_client():
+            return
+        data = self._client.read()
+        if self._client.error:
+            self._lose_client()
+        elif data is None or self._leaving is not None:
+            return
+        elif data:
+            self._do(self._from_client(data))
+        elif self._machine is None:
+            self._leaving = HangUp(CLOSED)
+        else:
+            self._do(self._machine.client_ended())
+
+    def _from_client(self, data: bytes) -> Iterable[Event]:
+        if self._machine is None:
+            try:
+                self._machine = protocol(data)(self._rules)
+            except UnknownProtocol as unknown:
+                why = f"{BAD_REQUEST}: {unknown}"
+                return [Refused(None, why), HangUp(why, cut=True)]
+        return self._machine.from_client(data)
+
+    def _lose_client(self) -> None:
+        """The client's connection has failed: what it asked for is for nobody."""
+        if self._machine is not None and self._leaving is None:
+            self._do(self._machine.client_ended(self._client.end))
+        self.end(self._client.end, reset=True)
+
+    # -- doing what the machine says ---------------------------------------------------------
+
+    def _do(self, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case ToClient(data):
+                    self._client.put(data)
+                case ToServer(data):
+                    assert self._forward is not None
+                    self._forward.put(data)
+                case CheckUser(name, password):
+                    self._check(name, password)
+                case Dial(target, method):
+                    self._begin_dial(target, method)
+                case Bind(target, method):
+                    self._decline(target, method)
+                case Associate(target):
+                    self._decline(target, SOCKS5)
+                case LeaveServer(why):
+                    self._leave_server(why)
+                case Refused(target, why, method):
+                    self._record_refusal(target, why, method)
+                case Tunnel():
+                    self._tunnel = event
+                case HangUp():
+                    self._leaving = event
+
+    def _decline(self, target: Target, method: str) -> None:
+        """Refuse a command of SOCKS that is not served; whoever serves one answers it likewise."""
+        self.session.method = method
+        self._means.loop.call_soon(self._fail, target, NO_METHOD)
+
+    def _go_on(self, step: Callable[[], Iterable[Event]]) -> None:
+        """Do what the machine says to something that was waited for."""
+        if not self._is_gone:
+            self._guard(lambda: self._do(step()))
+
+    def _check(self, name: str, password: bytes) -> None:
+        shares = self._means.accounting.shares
+        client = shares.client(self.session.client_host)
+        self._means.users.check(client, self._users, name, password, self._checked)
+
+    def _checked(self, good: bool | None) -> None:
+        machine = self._machine
+        assert machine is not None
+        self._go_on(lambda: machine.user_checked(good))
+
+    # -- servers -----------------------------------------------------------------------------
+
+    def _begin_dial(self, target: Target, method: str) -> None:
+        session, means = self.session, self._means
+        session.method, session.asked = method, (target.host, target.port)
+        self._target = target
+        self._dialled_at = means.loop.time()
+        self._stop_waiting()
+        way = dialling(means, session)
+        seconds = means.settings().connect_timeout
+        self._dial = HappyDial(way, target, seconds, self._dialled)
+
+    def _dialled(self, outcome: Connected | str) -> None:
+        self._dial = None
+        if isinstance(outcome, str):
+            self._fail(self._target, outcome)
+        else:
+            self._guard(partial(self._connected, outcome))
+
+    def _fail(self, target: Target | None, why: str) -> None:
+        machine = self._machine
+        if self._is_gone or machine is None:
+            return
+        self._record_refusal(target, why, self.session.method)
+        self._go_on(lambda: machine.failed(why))
+
+    def _connected(self, server: Connected) -> None:
+        session, means, verdict = self.session, self._means, server.verdict
+        route = Route(session.route.mapped, verdict.server, verdict.source, port=verdict.port)
+        session.connect(server.sock, route, verdict.port)
+        session.server.error = server.error
+        means.counters.dialled(means.loop.time() - self._dialled_at)
+        means.begun(session)
+        greet(means, session, server)
+        assert self._machine is not None
+        if session.method == HTTP:
+            assert isinstance(self._machine, HttpProxy)
+            self._forward = HttpForward(
+                self._plane, session, self._client, self._machine, self._do, self._guard
+            )
+        self._do(self._machine.connected(session.server.sock.getsockname()[:2]))
+
+    def leave_server(self, how: str) -> None:
+        """End the session with the server as *how*, which is answered as the server's own end."""
+        machine, session = self._machine, self.session
+        if isinstance(machine, HttpProxy):
+            self._go_on(lambda: machine.server_ended(how))
+        if self.session is session:
+            self.end(how, reset=True)
+
+    def _leave_server(self, why: str) -> None:
+        """End the session with the server; the client goes on in another, which has none."""
+        forward, old = self._forward, self.session
+        if forward is None:
+            return
+        peer = old.client_host, old.client_port
+        route = Route(old.route.mapped)
+        new = Session(old.client.sock, NO_SOCKET, peer, route, 0, self._means.loop.time())
+        new.mapped_port, new.method = old.mapped_port, UNTOLD
+        self._stop_waiting()
+        del self._waiting.clients[old]
+        self._waiting.clients[new] = self
+        self.session = new
+        self._forward = None
+        self._is_recorded = True
+        forward.count_all()
+        old.end = why
+        self._means.replaced(old, new)
+        forward.leave()
+
+    def _record_refusal(self, target: Target | None, why: str, method: str) -> None:
+        session, means = self.session, self._means
+        asked = None if target is None else (target.host, target.port)
+        session.method, session.asked = UNTOLD, None
+        client = session.client_host, session.client_port
+        mapped = session.route.mapped, session.mapped_port
+        means.counters.refused(why)
+        means.report(Record(client, mapped, why, time.time(), method=method or UNTOLD, asked=asked))
+        self._is_recorded = True
+
+    # -- sending, and what to wait for -------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Send what can be sent, end what has ended, and choose what to wait for."""
+        if self._is_gone:
+            return
+        if self._tunnel is not None:
+            self._open_tunnel(self._tunnel)
+            return
+        forward = self._forward
+        if forward is None:
+            self._client.flush()
+        else:
+            forward.flush()
+        if self._client.error:
+            self._lose_client()
+            return
+        if self._waiting.drains and self._machine is not None and self._machine.is_idle:
+            self._leaving = self._leaving or HangUp(CLOSED)
+        if self._leaving is not None and self._has_parted(self._leaving):
+            return
+        self._keep_time()
+        interest = (IN if self._reads else 0) | (OUT if self._is_owed else 0) or _EDGE
+        if interest != self._client.interest:
+            self._client.interest = interest
+            self._plane.rewatch(self._client.fd, interest)
+        if self._forward is not None:
+            self._forward.watch()
+
+    @property
+    def _is_owed(self) -> bool:
+        forward = self._forward
+        return bool(self._client.waiting) or (forward is not None and forward.owes_client)
+
+    def _open_tunnel(self, tunnel: Tunnel) -> None:
+        """Leave the rest to the plane, with what was read already."""
+        session, client, forward = self.session, self._client, self._forward
+        client.flush()
+        if client.error:
+            self._lose_client()
+            return
+        early, late = tunnel.early, bytes(client.waiting) + tunnel.late
+        if forward is not None:
+            early = forward.release() + early
+        self._release()
+        self._plane.dial(session.server)
+        self._plane.start(session.server, early=early, late=late)
+
+    # -- time --------------------------------------------------------------------------------
+
+    @property
+    def _must_ask(self) -> bool:
+        if self._dial is not None or self._leaving is not None:
+            return False
+        return self._machine is None or self._machine.awaits_request
+
+    def _keep_time(self) -> None:
+        """Give the client the time of a greeting from when it is its turn to ask."""
+        if not self._must_ask:
+            self._stop_waiting()
+        elif self.session not in self._waiting.greeting:
+            self._waiting.greeting.add(self.session, self._means.loop.time())
+
+    def _stop_waiting(self) -> None:
+        if self.session in self._waiting.greeting:
+            self._waiting.greeting.remove(self.session)
+
+    def overdue(self) -> None:
+        """End the wait for a request: the client's time is over."""
+        machine = self._machine
+        if machine is None:
+            self._guard(lambda: self._do([Refused(None, GREETING), HangUp(GREETING)]))
+        else:
+            self._guard(lambda: self._do(machine.overdue()))
+
+    def drain(self) -> None:
+        """Hang up if nothing is asked for."""
+        self._guard(lambda: None)
+
+    # -- ends --------------------------------------------------------------------------------
+
+    def _has_parted(self, leaving: HangUp) -> bool:
+        """Send what waits and a FIN, and await the client's: a reset could overtake them."""
+        if self._timer is None:
+            self._timer = self._means.loop.call_later(
+                LINGER, partial(self.end, leaving.why, reset=True)
+            )
+        if self._is_owed:
+            return False
+        if leaving.cut or self._client.at_end:
+            self.end(leaving.why, reset=leaving.cut)
+            return True
+        if not self._lingers:
+            self._lingers = True
+            self._client.shut_down()
+        return False
+
+    def end(self, how: str, *, reset: bool) -> None:
+        """End the client's connection by a reset or a FIN, and the session as *how*."""
+        session = self.session
+        if self._is_gone:
+            return
+        self._release()
+        forward, self._forward = self._forward, None
+        session.end = how
+        if forward is not None or not self._is_recorded:
+            self._means.ended(session)
+        else:
+            self._means.left(session)
+        if forward is not None:
+            forward.leave(reset=reset)
+        self._plane.retire(self._client.sock, reset=reset)
+
+    def _release(self) -> None:
+        """Serve the client no more; its socket stays open."""
+        self._is_gone = True
+        self._plane.unwatch(self._client.fd)
+        self._stop_waiting()
+        del self._waiting.clients[self.session]
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        if self._timer is not None:
+            self._timer.cancel()

@@ -1,0 +1,84 @@
+"""One peer's connection to a proxy: what it says, and what waits to be sent to it."""
+
+from __future__ import annotations
+
+import _socket
+import errno
+
+from faith.relay.tcp.record import broken
+from faith.translation.reasons import CLOSED
+
+CHUNK = 65536
+"""Octets of a read."""
+
+
+class StreamEnd:
+    """Reads and writes *sock*; *name* is "client" or "server".
+
+    A peer whose socket has failed has an *error*, and is *at_end* once nothing more is to be read.
+    """
+
+    def __init__(self, name: str, sock: _socket.socket) -> None:
+        self.name = name
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.interest = 0
+        self.waiting = bytearray()
+        """Octets that the peer has not taken yet."""
+        self.at_end = False
+        self.error = 0
+
+    @property
+    def end(self) -> str:
+        """Return the end of a session that ended with this peer, as records give it."""
+        return broken(self.name, self.error) if self.error else CLOSED
+
+    def read(self) -> bytes | None:
+        """Return what has arrived; nothing at the end, None if there is nothing yet."""
+        try:
+            data = self.sock.recv(CHUNK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self.fail(error)
+            data = b""
+        self.at_end = not data
+        return data
+
+    def put(self, data: bytes) -> None:
+        """Have *data* sent, unless the peer is lost."""
+        if not self.error:
+            self.waiting += data
+
+    def flush(self) -> int:
+        """Send what the peer takes; returns how many octets that was."""
+        total = 0
+        while self.waiting:
+            try:
+                sent = self.sock.send(self.waiting)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self.fail(error)
+                break
+            total += sent
+            del self.waiting[:sent]
+        return total
+
+    def shut_down(self) -> None:
+        """Send a FIN."""
+        try:
+            self.sock.shutdown(_socket.SHUT_WR)
+        except OSError as error:
+            self.fail(error)
+
+    def look(self) -> None:
+        """See whether the socket has failed; epoll(7) says so."""
+        error = self.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
+        if error:
+            self.fail(OSError(error, ""))
+
+    def fail(self, error: OSError) -> None:
+        """Note that the socket has failed; what waits is for nobody."""
+        self.error = self.error or error.errno or errno.EIO
+        self.waiting.clear()
