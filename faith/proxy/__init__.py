@@ -52,4 +52,20 @@ neither while octets for the other side wait to be sent.  What is kept is then l
 
 **State.**  ``state()`` is fit for JSON, and ``restore()`` of a machine just made by the same rules
 goes on from there; never between a question and its answer.
+
+How the RFCs are read, where they leave a choice:
+
+* GSSAPI, which RFC 1928 asks for, is not offered; a client that offers a password where none is
+  needed is welcome, and the password not looked at.
+* Names are those of hosts, as A-labels.  A name that ends in a number is an address or refused:
+  ``127.1`` and ``0x7f.1`` are addresses to some (inet_aton(3)), and names to others.
+* A timeout is "TTL expired" to SOCKS, a name that does not resolve "host unreachable".
+* A loop is answered 502, with ``proxy_loop_detected`` (RFC 9209 §2.3); 508 is WebDAV's.  What rules
+  deny is 403 and not 502, because to ask again does not help.
+* A request with a body that is not read ends the connection; so does one that is malformed.
+* HTTP/1.0 is persistent on neither side (RFC 9112 §C.2.2).
+* A 407 of a server is answered 502: nobody but the proxy asks for the proxy's password.
+* WebSocket is the only upgrade that is passed on: with h2c (RFC 9113 §3.1, deprecated) requests
+  would pass that nobody looked at.
+* No Date is added to answers without one (RFC 9110 §6.6.1): there is no clock in here.
 """
