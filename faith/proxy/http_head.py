@@ -30,6 +30,9 @@ _STOP_REQUEST = re.compile(
 )
 # Servers put other control characters into cookies, and nobody reads these as the end of anything.
 _STOP_RESPONSE = re.compile(rb"\r\n\r\n|" + _FOLD + rb"|" + _BARE + rb"|\0")
+# The least that all have in common: the line behind which it is clear that no request comes.
+_REQUEST_LINE = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/[0-9.]+\r\n")
+_CODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
 _LENGTH_VALUE = re.compile(rb"[ \t]*[0-9]{1,18}[ \t]*")
 _HOST_VALUE = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
@@ -72,20 +75,25 @@ class HeadReader:
         self._of_requests = of_requests
         self._stop = _STOP_REQUEST if of_requests else _STOP_RESPONSE
         self._searched = 0
+        self._line_seen = False
 
     def take(self, buffer: bytearray) -> bytes | None:
         """Take a head and the empty line behind it off *buffer*; None while it is not whole.
 
         Empty lines before a request are dropped (RFC 9112 §2.2).  Raises BadMessage as soon as
-        there is an octet that no head may have, and for a head that is too long.
+        there is an octet that no head may have, or a first line that no request has, and for a head
+        that is too long.
         """
         while self._of_requests and buffer.startswith(b"\r\n"):
             del buffer[:2]
         found = self._stop.search(buffer, max(0, self._searched - 3), LIMIT)
+        if self._of_requests:
+            self._look_at_line(buffer, found.start() if found else LIMIT)
         if found is None and len(buffer) < LIMIT:
             self._searched = len(buffer)
             return None
         self._searched = 0
+        self._line_seen = False
         if found is None:
             short = b"\r\n" in buffer[:LIMIT]
             raise BadMessage(f"the head is longer than {LIMIT} octets", 431 if short else 414)
@@ -94,6 +102,14 @@ class HeadReader:
         head = bytes(buffer[: found.end()])
         del buffer[: found.end()]
         return head
+
+    def _look_at_line(self, buffer: bytearray, good: int) -> None:
+        """Raise BadMessage for a first line, within the *good* octets, that is of no request."""
+        if self._line_seen or buffer.find(b"\r\n", max(0, self._searched - 1), good + 2) < 0:
+            return
+        if not _REQUEST_LINE.match(buffer):
+            raise BadMessage("the first line is not that of a request (RFC 9112 section 3)")
+        self._line_seen = True
 
 
 def _what_is_wrong(octets: bytes) -> str:
@@ -159,10 +175,19 @@ def _event(connection: h11.Connection, head: bytes) -> object:
         return connection.next_event()
     except h11.RemoteProtocolError as error:
         status = error.error_status_hint
+        if status == 501 and b"chunked" in _codings(head)[:-1]:
+            raise BadMessage(
+                "chunked is not the last transfer coding (RFC 9112 section 6.3)"
+            ) from None
         if status == 501:
             raise BadMessage("a transfer coding other than chunked", status) from None
         # Behind the colon h11 quotes what it was sent.
         raise BadMessage(str(error).partition(":")[0], status) from None
+
+
+def _codings(head: bytes) -> list[bytes]:
+    members = b",".join(_CODING.findall(head)).split(b",")
+    return [member.strip(b" \t").lower() for member in members]
 
 
 def _minor(version: bytes) -> int:

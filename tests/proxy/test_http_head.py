@@ -95,8 +95,10 @@ def test_a_head_is_taken_off_and_no_more() -> None:
         (with_field(b"Content-Length : 1"), 400),
         (with_field(b"Transfer-Encoding: gzip"), 501),
         (with_field(b"Transfer-Encoding: gzip, chunked"), 501),
-        (with_field(b"Transfer-Encoding: chunked, chunked"), 501),
-        (with_field(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), 501),
+        (with_field(b"Transfer-Encoding: chunked, chunked"), 400),
+        (with_field(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), 400),
+        (with_field(b"Transfer-Encoding: Chunked, identity"), 400),
+        (with_field(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip"), 400),
         (with_field(b"Transfer-Encoding: xchunked"), 501),
         (with_field(b"Transfer-Encoding: identity"), 501),
         (with_field(b"Transfer-Encoding:"), 501),
@@ -125,6 +127,21 @@ def test_a_request_is_refused(octets: bytes, status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [b"SSH-2.0-OpenSSH_9.2", b"EHLO example.org", b"GET / HTTP/1.1 ", b"USER", b"GET /\t1 2"],
+)
+def test_a_line_that_is_of_no_request_is_not_waited_behind(line: bytes) -> None:
+    reader, buffer = HeadReader(of_requests=True), bytearray()
+    for place in range(len(line) + 1):
+        assert reader.take(buffer) is None
+        buffer += (line + b"\r")[place : place + 1]
+    buffer += b"\n"
+    with pytest.raises(BadMessage, match="first line") as caught:
+        reader.take(buffer)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
     "head",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -149,7 +166,9 @@ def test_a_cookie_may_have_a_control_character() -> None:
     assert http_head.response(head).fields == ((b"Set-Cookie", b"a=\x01"),)
 
 
-@pytest.mark.parametrize("octets", [b"GET / HTTP/1.1\n", b"GET / \rH", b"G\0", b"A: b\r\n "])
+@pytest.mark.parametrize(
+    "octets", [b"GET / HTTP/1.1\n", b"GET / \rH", b"G\0", b"GET / HTTP/1.1\r\n "]
+)
 def test_what_no_head_may_have_is_refused_at_once(octets: bytes) -> None:
     reader = HeadReader(of_requests=True)
     buffer = bytearray()
