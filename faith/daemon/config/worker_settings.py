@@ -56,3 +56,7 @@ class ProxiesSettings:
 
     proxies: tuple[ProxySettings, ...] = ()
     names: NameSettings = NameSettings()
+
+
+NO_PROXIES = ProxiesSettings()
+"""The settings of a daemon without proxies."""

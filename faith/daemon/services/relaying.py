@@ -9,18 +9,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import carried
-from faith.daemon.config.worker_settings import WorkerSettings
+from faith.daemon.config.worker_settings import NameSettings, ProxiesSettings, WorkerSettings
 from faith.daemon.host.address_conflicts import AddressConflicts
 from faith.daemon.host.mapped_networks import MappedNetworks
+from faith.daemon.host.proxy_listeners import ProxyListeners
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.observe.own_numbers import own
 from faith.daemon.process.messages import Drain, Resume, Serve, Stop
 from faith.daemon.process.worker_pool import PoolEvents, WorkerPool
 from faith.daemon.services.ftp_data import DataConnections
-from faith.daemon.services.listener_shares import ListenerShares
+from faith.daemon.services.listener_shares import ListenerShares, WorkerListeners
 from faith.daemon.services.local_service import LocalService
 from faith.daemon.services.prefix_steering import PrefixSteering
-from faith.daemon.services.worker import POLICY, SETTINGS, Task, work
+from faith.daemon.services.worker import POLICY, PROXIES, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import FaithError, SetupError
@@ -30,7 +31,6 @@ from faith.kernel.steering import change_ports, route
 from faith.relay.tcp.admission import Admission, Tables
 
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable, Iterable, Sequence
 
     from faith.daemon.config.policy import PolicyInputs
@@ -121,6 +121,8 @@ class Relaying:
         )
         session_queries.add(lambda: self.pool.workers)
         self._prefix_steering = PrefixSteering(loop, self.pool, self._steer_to)
+        self._proxies = ProxyListeners(settings.workers)
+        self._undo.callback(self._proxies.close)
         self._shares = ListenerShares(self.pool, settings.workers, self._listeners)
         self.conflicts = AddressConflicts(loop)
         self._undo.callback(self.conflicts.close)
@@ -165,7 +167,8 @@ class Relaying:
             "local servers": self.local_service.fill,
         }
         self._policy = policy
-        if not policy.prefixes:
+        self._proxies.set_up(settings.proxies, inherited["proxies"] if inherited else None)
+        if not policy.prefixes and not (settings.proxies and not settings.services):
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
         if inherited:
             self._adopt(inherited, on_trial=on_trial)
@@ -223,6 +226,8 @@ class Relaying:
             self._shares.start()
             on_ready()
 
+        if self._settings.proxies:
+            from faith.daemon.services import proxy_names  # noqa: F401, for the workers
         self.pool.desire(POLICY, cache(self._policy.dumps))
         self._desire_settings()
         self.pool.start(self._settings.workers, ready)
@@ -237,6 +242,7 @@ class Relaying:
             self._change_ports()
         except SetupError as error:
             log.error("the ports stay what they were: %s", error)
+        self._proxies.close_others()
         self._hands_over = True
         workers = self._settings.workers
         self._draining.hand_over(lambda number: self.pool.able_in(number % workers))
@@ -265,6 +271,7 @@ class Relaying:
         if not self._listeners_are_passed:
             self.steering.pause()
         self.mapped_networks.pause()
+        self._proxies.pause()
 
     def resume(self) -> None:
         """Take connections again, after `drain`; workers that have ended are started anew.
@@ -274,6 +281,7 @@ class Relaying:
         try:
             self.steering.resume(self._settings.ports)
             self.mapped_networks.resume()
+            self._proxies.resume()
         except SetupError:
             self._pause()
             raise
@@ -317,7 +325,9 @@ class Relaying:
         log.log(NOTICE, "prefixes: %s", _listed(prefixes))
 
     def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
-        """Prepare new settings, all of which workers can apply."""
+        """Prepare new settings, all of which workers can apply.  Raises SetupError when a proxy
+        cannot listen."""
+        self._proxies.prepare(settings.proxies)
         self._prepared = settings
         on_ready()
 
@@ -326,11 +336,15 @@ class Relaying:
         if self._prepared:
             self._settings, self._prepared = self._prepared, None
             self.local_service.apply(self._settings)
+            self._proxies.apply()
+            self._metric_areas.condition.proxies(len(self._settings.proxies))
             self._desire_settings()
+            self._shares.share()
 
     def drop(self) -> None:
         """Discard the settings that were prepared."""
         self._prepared = None
+        self._proxies.drop()
 
     def _desire_settings(self) -> None:
         settings = self._settings
@@ -338,10 +352,15 @@ class Relaying:
             settings.relay, settings.recording, settings.local_ports, settings.log
         )
         self.pool.desire(SETTINGS, cache(lambda: carried.dumps(orders)))
+        proxies = _proxies(settings)
+        self.pool.desire(PROXIES, cache(lambda: carried.dumps(proxies)))
 
-    def _listeners(self, number: int) -> tuple[list[_socket.socket], list[_socket.socket]]:
-        """Return those of a worker: of the services, and of the mapped networks."""
-        return self.steering.listeners[number], self.mapped_networks.listeners(number)
+    def _listeners(self, number: int) -> WorkerListeners:
+        return WorkerListeners(
+            self.steering.listeners[number],
+            self.mapped_networks.listeners(number),
+            self._proxies.of_worker(number),
+        )
 
     # -- the workers -------------------------------------------------------------------------
 
@@ -357,9 +376,9 @@ class Relaying:
         """Be a worker, in a process of its own."""
         self._metric_areas.enter_worker(number)
         self._tables.enter(number)
-        services, mapped = self._listeners(number)
+        services, mapped, proxies = self._listeners(number)
         listeners = services + mapped
-        self._leave([channel, *listeners])
+        self._leave([channel, *listeners, *proxies])
         settings = self._settings
         task = Task(
             listeners,
@@ -374,6 +393,8 @@ class Relaying:
             self._leases.use,
             self._serves,
             settings.workers,
+            _proxies(settings),
+            proxies,
         )
         work(task, channel, self._log)
 
@@ -394,6 +415,7 @@ class Relaying:
         self._metric_areas.condition.able(len(self.pool.able))
 
     def _steering_changed(self) -> None:
+        self._metric_areas.condition.proxies(len(self._settings.proxies))
         self._metric_areas.condition.steered([self.steering.method], len(self._policy.prefixes))
 
     def _ended(self) -> None:
@@ -435,12 +457,17 @@ class Relaying:
             "steering": self.steering.state(),
             "data": self._data.state(),
             "inward": self.mapped_networks.state(),
+            "proxies": self._proxies.state(),
             "local_servers": self.local_service.state(),
             "workers": as_left(self._workers()),
         }
 
     def _workers(self) -> list[Worker]:
         return self._draining.pool.workers + self.pool.workers
+
+
+def _proxies(settings: Settings) -> ProxiesSettings:
+    return ProxiesSettings(settings.proxies, NameSettings.of(settings))
 
 
 def _about_networks(policy: PolicyInputs) -> tuple[object, ...]:

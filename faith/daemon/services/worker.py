@@ -13,7 +13,7 @@ import uvloop
 
 from faith.daemon.config import carried
 from faith.daemon.config.policy import PolicyInputs
-from faith.daemon.config.worker_settings import WorkerSettings
+from faith.daemon.config.worker_settings import NO_PROXIES, ProxiesSettings, WorkerSettings
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.observe.own_numbers import own
 from faith.daemon.observe.records import Records
@@ -51,6 +51,7 @@ from faith.daemon.services.map_removal import (
 from faith.daemon.services.session_dump import SessionDump
 from faith.daemon.services.session_kill import SessionKill
 from faith.daemon.services.session_queries import selected
+from faith.daemon.services.worker_proxies import WorkerProxies
 from faith.kernel.shared.leases import GRACE
 from faith.kernel.sockets.tcp_sockets import cookie, reset
 from faith.relay.alg.ftp_data import Supervised
@@ -87,6 +88,8 @@ log = logging.getLogger("faith.worker")
 
 POLICY, SETTINGS, LISTENERS = "policy", "settings", "listeners"
 """Topics of a worker's desired state: rules and maps, settings, what it serves beside its own."""
+PROXIES, PROXY_LISTENERS = "proxies", "proxy listeners"
+"""Others: the settings of proxies, and all of their listeners that it serves."""
 
 carried.decoder(WorkerSettings)  # before a worker is forked, which would take its time
 
@@ -97,7 +100,8 @@ class Task:
 
     *local*: on these ports, the supervisor starts a local server for connections that are not to a
     mapped address.  *leases* looks up the leases of a pool.  The worker *serves* from its start on,
-    or else once the supervisor orders it to; it is one of so many *workers*.
+    or else once the supervisor orders it to; it is one of so many *workers*.  *proxy_listeners* are
+    those of the *proxies*.
     """
 
     listeners: Sequence[_socket.socket]
@@ -112,6 +116,8 @@ class Task:
     leases: LeaseLookup = no_leases
     serves: bool = True
     workers: int = 1
+    proxies: ProxiesSettings = NO_PROXIES
+    proxy_listeners: Sequence[_socket.socket] = ()
 
 
 def work(task: Task, channel: ProcessChannel, log_handler: Log) -> None:
@@ -156,6 +162,7 @@ class RelayProcess:
         self._requests = SupervisorRequests(loop.call_soon)
         shares = SessionShares(places(len(task.listeners)), task.relay.limits.prefix_length)
         secured = TlsSessions(self._ask_for_steering, loop.call_later)
+        self._proxies = WorkerProxies(task.proxy_listeners, task.proxies)
         self._relay = Relay(
             loop,
             task.policy_inputs.policy(task.leases),
@@ -169,7 +176,9 @@ class RelayProcess:
             task.workers,
             begun=self._records.begun,
             idle=loop.stop,
+            names=self._proxies,
         )
+        self._proxies.serve_by(self._relay.serve_proxies)
         own().fills |= {"session places": shares.fill, "source ports": self._relay.fill_ports}
         own().also(Movement(self._relay.sessions, task.counters.moved).count)
         self._parts: dict[str, Part] = {"sessions": self._relay.handover}
@@ -201,12 +210,15 @@ class RelayProcess:
                 POLICY: self._apply_policy,
                 SETTINGS: self._apply_settings,
                 LISTENERS: self._apply_listeners,
+                PROXIES: self._proxies.apply,
+                PROXY_LISTENERS: self._proxies.apply_listeners,
             },
         )
 
     def close(self) -> None:
         """End what is left, with resets."""
         self._relay.close()
+        self._proxies.forget_names()
         self._records.sum_up()
         self._child.close()
         self._channel.close()
@@ -330,6 +342,7 @@ class RelayProcess:
     def _serve(self) -> None:
         self._serves = True
         self._relay.listen([*self._listeners, *self._borrowed.values()], self._redirected)
+        self._proxies.serve()
 
     def _apply_listeners(self, text: str, is_change: bool, descriptors: list[int]) -> None:
         """Serve these listeners beside those of its own, and no others."""
@@ -382,6 +395,7 @@ class RelayProcess:
     def _drain(self) -> None:
         """Accept no more; the listeners stay, for `_resume`: the supervisor has paused them."""
         self._drains = True
+        self._proxies.pause()
         self._relay.stop_listening()
 
     def _resume(self) -> None:
@@ -396,6 +410,7 @@ class RelayProcess:
         for listener in (*self._listeners, *self._borrowed.values()):
             listener.close()
         self._borrowed.clear()
+        self._proxies.close()
 
     def _not_mapped(self, connection: _socket.socket) -> None:
         """Have the supervisor start the local server on *connection*, if there is one."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Values = dict[str, Any]
 
 VARIABLE = "FAITH_LEGACY"
-VERSION = 7
+VERSION = 8
 """The version of the names and shapes in the state; a change of any of them increases it."""
 
 _STEP = "adopt the state of the old program"
