@@ -22,6 +22,7 @@ from faith.relay.tcp.relay_settings import Settings
 from faith.translation.access import Access
 from faith.translation.destination import Policy
 from faith.translation.networks import Networks
+from faith.translation.ports import Ports
 from faith.translation.prefix import Prefixes
 
 if TYPE_CHECKING:
@@ -175,6 +176,9 @@ class ProxyBench:
         return listener(host, 0, transparent=False)
 
     def serve(self, settings: ProxySettings | None = None, **changes: Any) -> None:
+        """Serve by other settings; *connect_ports* are a set."""
+        if "connect_ports" in changes:
+            changes["connect_ports"] = Ports((port, port) for port in changes["connect_ports"])
         self.proxy = replace(settings or self.proxy, **changes)
         self.relay.serve_proxies([(self.at, self.proxy)])
 
@@ -192,12 +196,11 @@ class ProxyBench:
     def server(self, host: str = "127.0.0.1") -> Server:
         return Server(self, host)
 
-    def full_server(self) -> int:
-        """Return a port of 127.0.0.1 at which nothing is answered: its queue is full."""
-        full = socket.create_server(("127.0.0.1", 0), backlog=0)
-        port: int = full.getsockname()[1]
-        self._sockets += [full, socket.create_connection(("127.0.0.1", port))]
-        return port
+    def full_server(self) -> Server:
+        """Return a server that is full: it answers once its first connection is accepted."""
+        server = Server(self, "127.0.0.1", backlog=0)
+        self.keep(socket.create_connection(("127.0.0.1", server.port)))
+        return server
 
     def keep(self, sock: socket.socket) -> Client:
         self._sockets.append(sock)
@@ -255,11 +258,11 @@ class ProxyBench:
 class Server:
     """A server at *host*, an address that the rules permit."""
 
-    def __init__(self, bench: ProxyBench, host: str) -> None:
+    def __init__(self, bench: ProxyBench, host: str, backlog: int = 100) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.bench = bench
         self.host = host
-        self.listener = socket.create_server((host, 0), family=family)
+        self.listener = socket.create_server((host, 0), family=family, backlog=backlog)
         self.listener.setblocking(False)
         self.port: int = self.listener.getsockname()[1]
         bench.keep(self.listener)

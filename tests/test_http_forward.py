@@ -354,6 +354,18 @@ def test_an_idle_server(bench: ProxyBench, is_asked: bool) -> None:
         server.accept().hear_head()
 
 
+def test_a_client_that_has_ended_is_not_waited_for_as_long(bench: ProxyBench) -> None:
+    bench.relay.settings = replace(bench.settings, half_closed_timeout=0.4)
+    server = bench.server()
+    client = bench.client(get(server))
+    at = server.accept()
+    at.hear_head()
+    client.end()
+    bench.until(lambda: bench.stages() == ["half-closed"])
+    assert bench.record().end == reasons.IDLE_HALF_CLOSED
+    assert at.hear_all() == b""
+
+
 def test_kill(bench: ProxyBench) -> None:
     server = bench.server()
     client = bench.client(get(server))

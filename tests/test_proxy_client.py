@@ -297,7 +297,7 @@ def test_who_does_not_ask_in_time(bench: ProxyBench, said: bytes) -> None:
 
 def test_a_server_that_does_not_answer_in_time(bench: ProxyBench) -> None:
     bench.settings = bench.relay.settings = replace(bench.settings, connect_timeout=0.2)
-    full = bench.full_server()
+    full = bench.full_server().port
     client = bench.client(socks5("127.0.0.1", full))
     bench.until(lambda: bench.stages() == ["dialling"])
     assert refusal("socks5", client) == b"\6"
@@ -307,7 +307,7 @@ def test_a_server_that_does_not_answer_in_time(bench: ProxyBench) -> None:
 @pytest.mark.parametrize("stage", ["greeting", "dialling"])
 @pytest.mark.parametrize("how", ["kill", "close", "reset"])
 def test_an_end_without_a_server(bench: ProxyBench, stage: str, how: str) -> None:
-    said = b"\5" if stage == "greeting" else socks5("127.0.0.1", bench.full_server())
+    said = b"\5" if stage == "greeting" else socks5("127.0.0.1", bench.full_server().port)
     client = bench.client(said)
     bench.until(lambda: bench.stages() == [stage])
     if how == "kill":

@@ -51,7 +51,7 @@ neither while octets for the other side wait to be sent.  What is kept is then l
 (``http_head.LIMIT``) on each side, and what was fed last.
 
 **State.**  ``state()`` is fit for JSON, and ``restore()`` of a machine just made by the same rules
-goes on from there; never between a question and its answer.
+goes on from there; never between CheckUser and its answer.  What a Dial asked for is dialled anew.
 
 How the RFCs are read, where they leave a choice:
 

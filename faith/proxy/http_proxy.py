@@ -81,7 +81,7 @@ class HttpProxy:
         self._at: Target | None = None  # the server that there is a connection with
         self._exchange: Exchange | None = None
         self._pending: tuple[Request, Asked, KnownLength | Chunked] | None = None
-        self._connect: tuple[Request, Target] | None = None  # CONNECT, and for what
+        self._connect: tuple[Target, bool] | None = None  # of CONNECT; whether the client leaves
         self._credentials: bytes | None = None  # those that were checked last, and good
         self._own_answers = 0
         self._events: list[Event] = []
@@ -203,9 +203,8 @@ class HttpProxy:
         *why* is of :mod:`faith.translation.reasons`; details may follow a colon.
         """
         if self._connect is not None:
-            (request, target), self._connect = self._connect, None
+            (target, leaves), self._connect = self._connect, None
             self._stage = Stage.HEAD
-            leaves = own_answers.leaves(request)
             self._answer_failure(why, target, is_whole=True, leaves=leaves, has_body=True)
         elif self._exchange is not None:
             self._lose(why)
@@ -221,17 +220,18 @@ class HttpProxy:
         return self._run()
 
     def state(self) -> dict[str, Any]:
-        """Return the state for :meth:`restore`, fit for JSON; there is none between Dial or
-        CheckUser and the answer."""
-        assert self._stage not in (Stage.USER, Stage.SERVER)
+        """Return the state for :meth:`restore`, fit for JSON; there is none between CheckUser and
+        the answer."""
+        assert self._stage is not Stage.USER
         return {
             "stage": self._stage.name,
             "client": self._client.decode("latin-1"),
             "server": self._server.decode("latin-1"),
             "client_over": self._client_over,
             "server_over": self._server_over,
-            "at": self._at and [self._at.host, self._at.port, self._at.is_address],
+            "at": self._at and _told(self._at),
             "exchange": self._exchange and self._exchange.state(),
+            "connect": self._connect and [_told(self._connect[0]), self._connect[1]],
             "own_answers": self._own_answers,
         }
 
@@ -246,6 +246,9 @@ class HttpProxy:
         self._client_over = state["client_over"]
         self._server_over = state["server_over"]
         self._at = Target(*state["at"]) if state["at"] else None
+        if state["connect"]:
+            target, leaves = state["connect"]
+            self._connect = Target(*target), leaves
         exchange = state["exchange"]
         self._exchange = http_exchange.restored(exchange) if exchange else None
         self._own_answers = state["own_answers"]
@@ -373,7 +376,7 @@ class HttpProxy:
             self._own(request, body, own_answers.last_hop(request))
         elif request.method == b"CONNECT":
             self._leave(reasons.CLOSED)
-            self._connect = request, asked.server
+            self._connect = asked.server, own_answers.leaves(request)
             self._dial(asked.server, CONNECT)
         else:
             self._forward(request, asked, body, None if hops is None else hops - 1)
@@ -580,6 +583,11 @@ class HttpProxy:
 
     def _emit(self, event: Event) -> None:
         self._events.append(event)
+
+
+def _told(target: Target) -> list[str | int | bool]:
+    """Return *target* as a state has it."""
+    return [target.host, target.port, target.is_address]
 
 
 def _method(request: Request) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from faith.relay.alg.data_listeners import DataListeners
     from faith.relay.alg.ftp import Ftp
+    from faith.relay.proxy.proxies import Proxies
     from faith.relay.tcp.accounting import Accounting
     from faith.relay.tcp.plane import Plane
     from faith.relay.tcp.session_state import State
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
 
 DIALLING, FLOWING, CONTROL, LISTENER = "dialling", "flowing", "control", "listener"
 """Stages of a state: of a session, by its holder, or of a listener for data connections."""
+PROXIED = "proxied"
+"""The stage of a proxy's client whose session is not the plane's yet."""
 
 
 class Handover:
     """Takes sessions out of a relay (`give`), or into it (`adopt`).
 
-    They are on *plane*, *dialling*, or control connections of *ftp*, and *accounting* counts them;
-    the *data_listeners* go with them.
+    They are on *plane*, *dialling*, control connections of *ftp*, or clients of *proxies*, and
+    *accounting* counts them; the *data_listeners* go with them.
     """
 
     def __init__(
@@ -41,12 +44,14 @@ class Handover:
         dialling: StageTimeouts,
         data_listeners: DataListeners,
         ftp: Ftp | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._accounting = accounting
         self._data_listeners = data_listeners
         self._plane = plane
         self._dialling = dialling
         self._ftp = ftp
+        self._proxies = proxies
         self._own_name = os.urandom(8).hex()  # several may give to one
         self._names: dict[Session, str] = {}  # of parents that have gone: others name them
         self._parents: dict[str, Session] = {}  # that came, by the name given where they came from
@@ -60,8 +65,8 @@ class Handover:
         """Some sessions: states fit for JSON, and at most *room* descriptors, now the caller's.
 
         Nothing, while `Accounting.open_sessions` is not 0, means that those which are left wait for
-        an answer of the supervisor's.  Listeners for data connections are the last to come: whom
-        they let in belongs to a session.
+        an answer, of the supervisor's or about a password.  Listeners for data connections are the
+        last to come: whom they let in belongs to a session.
         """
         states: list[State] = []
         descriptors: list[int] = []
@@ -103,6 +108,8 @@ class Handover:
         found = [(session, CONTROL) for session in controls]
         found += [(session, FLOWING) for session in self._plane.sessions()]
         found += [(session, DIALLING) for session in self._dialling.sessions()]
+        if self._proxies:
+            found += [(session, PROXIED) for session in self._proxies.movable()]
         return [one for one in found if one[0].parent is None] or [
             one for one in found if one[0].parent in self._names or _is_orphan(one[0])
         ]
@@ -112,12 +119,16 @@ class Handover:
         its: list[int] = []
         if self._ftp:
             more["secured"] = self._ftp.secured.hand_over(session)
-        if stage == CONTROL:
-            assert self._ftp
-            more["control"], its = self._ftp.hand_over(session)
-        elif stage == DIALLING:
-            self._dialling.remove(session)
-        self._plane.hand_over(session)
+        if stage == PROXIED:
+            assert self._proxies
+            more["client"], its = self._proxies.hand_over(session)
+        else:
+            if stage == CONTROL:
+                assert self._ftp
+                more["control"], its = self._ftp.hand_over(session)
+            elif stage == DIALLING:
+                self._dialling.remove(session)
+            self._plane.hand_over(session)
         self._accounting.handed_over(session)
         if session.data:
             more["name"] = self._names[session] = f"{self._own_name}.{len(self._names)}"
@@ -135,8 +146,11 @@ class Handover:
         if state["stage"] == LISTENER:
             return adopt(next(descriptors)), []
         session = thaw(state, descriptors)
-        pinholes = state["control"]["doorways"] if state["stage"] == CONTROL else ()
-        return session, [next(descriptors) for _ in pinholes]
+        if state["stage"] == PROXIED:
+            further = state["client"]["descriptors"]
+        else:
+            further = len(state["control"]["doorways"]) if state["stage"] == CONTROL else 0
+        return session, [next(descriptors) for _ in range(further)]
 
     def _resume(self, state: State, session: Session, descriptors: list[int]) -> None:
         if "name" in state:
@@ -146,6 +160,10 @@ class Handover:
             session.parent = self._parents.get(state["parent"], session)
             session.parent.data += 1
         self._accounting.adopted(session)
+        if state["stage"] == PROXIED:
+            assert self._proxies
+            self._proxies.resume(session, state["client"], iter(descriptors))
+            return
         if self._ftp and state["secured"]:
             self._ftp.secured.adopt(session)
         if state["stage"] == CONTROL:

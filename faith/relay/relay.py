@@ -123,10 +123,6 @@ class Relay:
         if supervised is not None:
             self._ftp = Ftp(loop, self._plane, self._routing, supervised, data, self._counters)
             self._idle_timeouts.append(IdleTimeouts(loop, self._ftp, *times, self._counters.moved))
-        self.handover = Handover(
-            self._accounting, self._plane, self._dialling, self._data_listeners, self._ftp
-        )
-        """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
         self._rsh = Rsh(loop, self._plane, data)
         means = ProxyMeans(
             loop=loop,
@@ -146,6 +142,15 @@ class Relay:
             left=self._left,
         )
         self._proxies = Proxies(means, self._shedding.exhausted, self._reserve)
+        self.handover = Handover(
+            self._accounting,
+            self._plane,
+            self._dialling,
+            self._data_listeners,
+            self._ftp,
+            self._proxies,
+        )
+        """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
         self._stages = self._dialling, self._proxies.greeting
         forwarded = Forwarded(self._proxies)
         self._idle_timeouts.append(IdleTimeouts(loop, forwarded, *times, self._counters.moved))

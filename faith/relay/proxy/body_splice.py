@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from faith.relay.tcp.pipes import PIPE_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from faith.relay.proxy.stream_end import StreamEnd
     from faith.relay.tcp.pipes import Pipe, PipePool
 
@@ -66,6 +68,22 @@ class BodySplice:
             self.piped -= sent
             total += sent
         return total
+
+    def hand_over(self) -> tuple[int, list[int]]:
+        """Return what is in the pipe, and its descriptors if it is anything; both for `adopt`."""
+        pipe, piped = self.pipe, self.piped
+        if pipe is None or not piped:
+            self.release()
+            return 0, []
+        self._pool.hand_over(pipe)
+        self.pipe, self.piped = None, 0
+        return piped, [*pipe]
+
+    def adopt(self, piped: int, descriptors: Iterator[int]) -> None:
+        """Go on with so many octets in a pipe of another, whose *descriptors* come first."""
+        if piped:
+            self.pipe, self.piped = (next(descriptors), next(descriptors)), piped
+            self._pool.adopt(self.pipe)
 
     def release(self) -> None:
         """Give the pipe back, and drop what is in it."""

@@ -10,7 +10,8 @@ from faith.relay.proxy.stream_end import StreamEnd
 from faith.relay.tcp.plane import ERR, HUP, IN, OUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
     from faith.proxy.http_proxy import HttpProxy
     from faith.proxy.proxy_events import Event
@@ -131,6 +132,24 @@ class HttpForward:
         if interest != server.interest:
             server.interest = interest
             self._plane.rewatch(server.fd, interest)
+
+    # -- in another process ------------------------------------------------------------------
+
+    def hand_over(self) -> tuple[dict[str, Any], list[int]]:
+        """Leave the server; return what `resume` goes on from, and descriptors that go along."""
+        self._plane.unwatch(self._server.fd)
+        up, its = self._up.hand_over()
+        down, others = self._down.hand_over()
+        state = {"server": self._server.state(), "counted": self._counted, "piped": [up, down]}
+        return state, its + others
+
+    def resume(self, state: dict[str, Any], descriptors: Iterator[int]) -> None:
+        """Go on, just made, where the one stopped whose state it is, with its descriptors."""
+        self._server.restore(state["server"])
+        self._counted = state["counted"]
+        up, down = state["piped"]
+        self._up.adopt(up, descriptors)
+        self._down.adopt(down, descriptors)
 
     # -- ends --------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import reset
-from faith.proxy.proxy_rules import ProxyRules
+from faith.relay.proxy.client_rules import restored_rules, rules_for
 from faith.relay.proxy.proxy_client import UNTOLD, ProxyClient, Waiting
 from faith.relay.tcp.listener import Listener, adopt
 from faith.relay.tcp.record import Record
@@ -22,7 +22,8 @@ from faith.translation.reasons import NOT_A_CLIENT, STOPPED
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
 
     from faith.relay.proxy.proxy_means import ProxyMeans
     from faith.relay.proxy.proxy_settings import ProxySettings
@@ -125,14 +126,40 @@ class Proxies:
         session = Session(client, NO_SOCKET, (host, port), Route(local), 0, now)
         session.mapped_port, session.method = local_port, UNTOLD
         means.accounting.begun(session)
-        rules = _rules(proxy.settings, local, local_port)
-        ProxyClient(means, self._waiting, session, rules, proxy.settings.users).start()
+        settings = proxy.settings
+        rules = rules_for(settings, local, local_port)
+        name = settings.host, settings.port
+        ProxyClient(means, self._waiting, session, rules, name, self._users).start()
 
     def _serves(self, proxy: _Proxy, host: str) -> bool:
         client = number6(host)
         if proxy.clients is None:
             return self._means.policy().is_connected(client)
         return client in proxy.clients
+
+    def _users(self, name: tuple[str, int]) -> Mapping[str, str]:
+        """Return the users of the proxy of that host and port, as they are now."""
+        found = (one.settings for one in self._proxies.values())
+        users = [one.users for one in found if (one.host, one.port) == name]
+        return users[0] if users else {}
+
+    # -- in another process ------------------------------------------------------------------
+
+    def movable(self) -> list[Session]:
+        """Return the sessions of clients that can be handed over as they stand now."""
+        return [session for session, one in self._clients.items() if one.can_be_handed_over]
+
+    def hand_over(self, session: Session) -> tuple[dict[str, Any], list[int]]:
+        """Let go of a client, for `resume` elsewhere: its state and descriptors."""
+        return self._clients[session].hand_over()
+
+    def resume(self, session: Session, state: dict[str, Any], descriptors: Iterator[int]) -> None:
+        """Go on with a client that was handed over."""
+        host, port = state["proxy"]
+        rules = restored_rules(state["rules"])
+        name = host, port
+        client = ProxyClient(self._means, self._waiting, session, rules, name, self._users)
+        client.resume(state, descriptors)
 
     # -- sessions ----------------------------------------------------------------------------
 
@@ -187,16 +214,3 @@ class Forwarded:
 def _plain(host: str) -> str:
     """Return the IPv4 address that an IPv4-mapped one is; any other as it is."""
     return host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host
-
-
-def _rules(settings: ProxySettings, host: str, port: int) -> ProxyRules:
-    """Return the rules for a client that has come to *port* of the proxy's address *host*."""
-    return ProxyRules(
-        methods=settings.methods,
-        needs_user=bool(settings.users),
-        connect_ports=settings.connect_ports,
-        bind=settings.bind,
-        associate=settings.associate,
-        pseudonym=settings.pseudonym,
-        own=frozenset(((host, port),)),
-    )

@@ -19,15 +19,18 @@ from faith.proxy.proxy_events import (
     HangUp,
     LeaveServer,
     Refused,
+    Target,
     ToClient,
     ToServer,
     Tunnel,
 )
-from faith.relay.proxy.happy_dial import HappyDial
+from faith.proxy.socks4 import Socks4
+from faith.proxy.socks5 import Socks5
+from faith.relay.proxy.client_rules import rules_state
 from faith.relay.proxy.http_forward import HttpForward
-from faith.relay.proxy.server_dial import dialling, greet
+from faith.relay.proxy.server_dial import ServerDial
 from faith.relay.proxy.stream_end import StreamEnd
-from faith.relay.tcp.plane import ERR, HUP, IN, OUT
+from faith.relay.tcp.plane import ERR, HUP, IN, OUT, RDHUP
 from faith.relay.tcp.record import Record
 from faith.relay.tcp.routing import Route
 from faith.relay.tcp.session import NO_SOCKET, Session
@@ -35,24 +38,28 @@ from faith.translation.reasons import BAD_REQUEST, CLOSED, DEFECT, GREETING, NO_
 
 if TYPE_CHECKING:
     from asyncio import TimerHandle
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
 
     from faith.proxy.protocol_choice import Machine
-    from faith.proxy.proxy_events import Event, Target
+    from faith.proxy.proxy_events import Event
     from faith.proxy.proxy_rules import ProxyRules
-    from faith.relay.proxy.happy_dial import Connected
     from faith.relay.proxy.proxy_means import ProxyMeans
     from faith.relay.tcp.timeouts import StageTimeouts
+
+    Users = Callable[[tuple[str, int]], Mapping[str, str]]
 
 log = logging.getLogger("faith.proxy")
 
 LINGER = 5.0
 """Seconds that a client has to take its last answer, and to hang up."""
 
+_MACHINES: dict[str, type[Machine]] = {one.__name__: one for one in (Socks5, Socks4, HttpProxy)}
+
 UNTOLD = "proxy"
 """The method of a client that has not said how it asks."""
 
-_EDGE = 1 << 31  # EPOLLET: a HUP that cannot be acted on yet is then told only once
+_EDGE = RDHUP | 1 << 31  # EPOLLET: an end that cannot be acted on yet is told only once
 
 
 class Waiting:
@@ -68,7 +75,9 @@ class Waiting:
 
 
 class ProxyClient:
-    """Serves the client of *session*, which has no server, by *rules*; *users* are its hashes.
+    """Serves the client of *session*, which has no server, by *rules*.
+
+    *users* returns the hashes of the users of its *proxy*, which settings call by host and port.
 
     It has one session at a time.  HTTP can lead to several servers, one after the other: then the
     session of each ends with it, and the client goes on in another.
@@ -80,21 +89,22 @@ class ProxyClient:
         waiting: Waiting,
         session: Session,
         rules: ProxyRules,
-        users: dict[str, str],
+        proxy: tuple[str, int],
+        users: Users,
     ) -> None:
         self.session = session
         self._means = means
         self._plane = means.plane
         self._waiting = waiting
         self._rules = rules
+        self._proxy = proxy
         self._users = users
         self._client = StreamEnd("client", session.client.sock)
         self._machine: Machine | None = None
-        self._dial: HappyDial | None = None
-        self._dialled_at = 0.0
-        self._target: Target | None = None
+        self._dial: ServerDial | None = None
         self._forward: HttpForward | None = None
-        self._checks = False
+        self._is_asking = False
+        """Somebody of this process is asked, who has not answered yet."""
         self._tunnel: Tunnel | None = None
         self._leaving: HangUp | None = None
         self._lingers = False
@@ -106,16 +116,18 @@ class ProxyClient:
     def start(self) -> None:
         """Begin to read: the client has the time of a greeting from now on."""
         self._waiting.clients[self.session] = self
-        self._keep_time()
         self._client.interest = IN
         self._plane.watch(self._client.fd, self._ready, IN)
+        self._keep_time()
 
     @property
     def stage(self) -> str:
         """The stage that lists of sessions show."""
         if self._dial is not None:
             return "dialling"
-        return "greeting" if self._forward is None else "open"
+        if self._forward is None:
+            return "greeting"
+        return "half-closed" if self.session.client.done else "open"
 
     @property
     def has_server(self) -> bool:
@@ -139,6 +151,8 @@ class ProxyClient:
     def _hear(self, mask: int) -> None:
         if mask & (ERR | HUP):
             self._client.look()
+        if mask & RDHUP and self._forward is not None:
+            self.session.client.done = True  # for limits of time
         if self._client.error:
             self._lose_client()
         elif mask & ~OUT and self._reads:
@@ -215,6 +229,7 @@ class ProxyClient:
     def _decline(self, target: Target, method: str) -> None:
         """Refuse a command of SOCKS that is not served; whoever serves one answers it likewise."""
         self.session.method = method
+        self._is_asking = True
         self._means.loop.call_soon(self._fail, target, NO_METHOD)
 
     def _go_on(self, step: Callable[[], Iterable[Event]]) -> None:
@@ -225,54 +240,47 @@ class ProxyClient:
     def _check(self, name: str, password: bytes) -> None:
         shares = self._means.accounting.shares
         client = shares.client(self.session.client_host)
-        self._means.users.check(client, self._users, name, password, self._checked)
+        self._is_asking = True
+        users = self._users(self._proxy)
+        self._means.users.check(client, users, name, password, self._checked)
 
     def _checked(self, good: bool | None) -> None:
         machine = self._machine
         assert machine is not None
+        self._is_asking = False
         self._go_on(lambda: machine.user_checked(good))
 
     # -- servers -----------------------------------------------------------------------------
 
     def _begin_dial(self, target: Target, method: str) -> None:
-        session, means = self.session, self._means
-        session.method, session.asked = method, (target.host, target.port)
-        self._target = target
-        self._dialled_at = means.loop.time()
         self._stop_waiting()
-        way = dialling(means, session)
-        seconds = means.settings().connect_timeout
-        self._dial = HappyDial(way, target, seconds, self._dialled)
+        self._dial = ServerDial(self._means, self.session, target, method, self._dialled)
 
-    def _dialled(self, outcome: Connected | str) -> None:
-        self._dial = None
-        if isinstance(outcome, str):
-            self._fail(self._target, outcome)
+    def _dialled(self, why: str | None) -> None:
+        dial, self._dial = self._dial, None
+        if why is not None:
+            self._fail(dial.target if dial else None, why)
         else:
-            self._guard(partial(self._connected, outcome))
+            self._guard(self._connected)
 
     def _fail(self, target: Target | None, why: str) -> None:
         machine = self._machine
         if self._is_gone or machine is None:
             return
+        self._is_asking = False
         self._record_refusal(target, why, self.session.method)
         self._go_on(lambda: machine.failed(why))
 
-    def _connected(self, server: Connected) -> None:
-        session, means, verdict = self.session, self._means, server.verdict
-        route = Route(session.route.mapped, verdict.server, verdict.source, port=verdict.port)
-        session.connect(server.sock, route, verdict.port)
-        session.server.error = server.error
-        means.counters.dialled(means.loop.time() - self._dialled_at)
-        means.begun(session)
-        greet(means, session, server)
+    def _connected(self) -> None:
         assert self._machine is not None
-        if session.method == HTTP:
-            assert isinstance(self._machine, HttpProxy)
-            self._forward = HttpForward(
-                self._plane, session, self._client, self._machine, self._do, self._guard
-            )
-        self._do(self._machine.connected(session.server.sock.getsockname()[:2]))
+        if self.session.method == HTTP:
+            self._forward = self._new_forward()
+        self._do(self._machine.connected(self.session.server.sock.getsockname()[:2]))
+
+    def _new_forward(self) -> HttpForward:
+        machine = self._machine
+        assert isinstance(machine, HttpProxy)
+        return HttpForward(self._plane, self.session, self._client, machine, self._do, self._guard)
 
     def leave_server(self, how: str) -> None:
         """End the session with the server as *how*, which is answered as the server's own end."""
@@ -357,8 +365,59 @@ class ProxyClient:
         if forward is not None:
             early = forward.release() + early
         self._release()
+        session.client.done = False  # its end is for the plane to pass on
         self._plane.dial(session.server)
         self._plane.start(session.server, early=early, late=late)
+
+    # -- in another process ------------------------------------------------------------------
+
+    @property
+    def can_be_handed_over(self) -> bool:
+        """Return whether nobody of this process is waited for but a server that is dialled."""
+        return not self._is_asking and self._tunnel is None
+
+    def hand_over(self) -> tuple[dict[str, Any], list[int]]:
+        """Let go of the client: what `resume` goes on from, and the descriptors that go along.
+
+        A server that is being dialled will be dialled anew.
+        """
+        machine, leaving = self._machine, self._leaving
+        state: dict[str, Any] = {
+            "proxy": [*self._proxy],
+            "rules": rules_state(self._rules),
+            "machine": machine and [type(machine).__name__, machine.state()],
+            "client": self._client.state(),
+            "dial": self._dial and self._dial.state(),
+            "leaving": leaving and [leaving.why, leaving.cut],
+            "lingers": self._lingers,
+            "is_recorded": self._is_recorded,
+            "forward": None,
+        }
+        descriptors: list[int] = []
+        if self._forward is not None:
+            state["forward"], descriptors = self._forward.hand_over()
+        state["descriptors"] = len(descriptors)
+        self._release()
+        return state, descriptors
+
+    def resume(self, state: dict[str, Any], descriptors: Iterator[int]) -> None:
+        """Go on, just made, where the one stopped whose state it is, with its descriptors."""
+        self._client.restore(state["client"])
+        if state["machine"]:
+            kind, its = state["machine"]
+            self._machine = _MACHINES[kind](self._rules)
+            self._machine.restore(its)
+        if state["leaving"]:
+            self._leaving = HangUp(*state["leaving"])
+        self._lingers, self._is_recorded = state["lingers"], state["is_recorded"]
+        if state["forward"]:
+            self._forward = self._new_forward()
+            self._forward.resume(state["forward"], descriptors)
+        self.start()
+        if state["dial"]:
+            *target, method = state["dial"]
+            self._begin_dial(Target(*target), method)
+        self._guard(lambda: None)
 
     # -- time --------------------------------------------------------------------------------
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import _socket
 import errno
+from typing import TYPE_CHECKING
 
 from faith.relay.tcp.record import broken
 from faith.translation.reasons import CLOSED
+
+if TYPE_CHECKING:
+    from typing import Any
 
 CHUNK = 65536
 """Octets of a read."""
@@ -27,6 +31,16 @@ class StreamEnd:
         """Octets that the peer has not taken yet."""
         self.at_end = False
         self.error = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return the state for `restore`, fit for JSON."""
+        waiting = self.waiting.decode("latin-1")
+        return {"waiting": waiting, "at_end": self.at_end, "error": self.error}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on, just made, where the one stopped whose `state` it is."""
+        self.waiting += state["waiting"].encode("latin-1")
+        self.at_end, self.error = state["at_end"], state["error"]
 
     @property
     def end(self) -> str:

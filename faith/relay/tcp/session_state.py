@@ -11,7 +11,7 @@ import _socket
 from typing import TYPE_CHECKING
 
 from faith.relay.tcp.routing import Route
-from faith.relay.tcp.session import Session
+from faith.relay.tcp.session import NO_SOCKET, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +35,13 @@ def freeze(session: Session) -> tuple[State, list[int]]:
     state = {
         "session": {name: getattr(session, name) for name in Session.HANDED_OVER},
         "asked": session.asked,
+        "is_served": session.server.sock is not NO_SOCKET,
         "route": [route.mapped, route.server, route.source, route.port],
         "legs": [leg.state() for leg in legs],
     }
     pipes = [descriptor for leg in legs for descriptor in leg.pipe or ()]
-    return state, [*(leg.sock.detach() for leg in legs), *pipes]
+    sockets = [leg.sock.detach() for leg in legs if leg.sock is not NO_SOCKET]
+    return state, [*sockets, *pipes]
 
 
 def thaw(state: State, descriptors: Iterator[int]) -> Session:
@@ -47,7 +49,8 @@ def thaw(state: State, descriptors: Iterator[int]) -> Session:
 
     No plane knows it yet.
     """
-    client, server = adopt(next(descriptors)), adopt(next(descriptors))
+    client = adopt(next(descriptors))
+    server = adopt(next(descriptors)) if state.get("is_served", True) else NO_SOCKET
     fields = state["session"]
     peer = fields["client_host"], fields["client_port"], 0, 0
     *addresses, port = state["route"]

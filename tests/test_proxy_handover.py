@@ -1,0 +1,251 @@
+"""Clients of a proxy given to another relay, at every point of what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.translation import reasons
+from tests.proxy_bench import ProxyBench, new_bench
+from tests.test_http_forward import answer, get, heard, post
+from tests.test_proxy_client import METHODS, ask, granted, reach
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from faith.relay.relay import Relay
+
+
+@pytest.fixture
+def bench() -> Iterator[ProxyBench]:
+    yield from new_bench("uvloop")
+
+
+def move(bench: ProxyBench) -> int:
+    """Give all that there is to a new relay, and return how many sessions that were."""
+    old, new = bench.relay, bench.new_relay()
+    bench.relays.append(new)
+    old.prepare()
+    moved = 0
+
+    def done() -> bool:
+        nonlocal moved
+        states, descriptors = old.handover.give(252)
+        new.handover.adopt(json.loads(json.dumps(states)), [os.dup(one) for one in descriptors])
+        for one in descriptors:
+            os.close(one)
+        moved += len(states)
+        return not old.handover.left
+
+    bench.until(done)
+    bench.relays.remove(old)
+    old.close()
+    bench.relay = new
+    bench.relay.serve_proxies([(bench.at, bench.proxy)])
+    return moved
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_request_in_pieces(bench: ProxyBench, method: str) -> None:
+    server = bench.server()
+    bench.names.known["www.example.org"] = ("127.0.0.1",)
+    bench.serve(connect_ports={server.port})
+    client = bench.client()
+    for octet in ask(method, "www.example.org", server.port):
+        client.say(bytes((octet,)))
+        bench.turn()
+        assert move(bench) == 1
+        bench.turn()
+    granted(method, client)
+    at = server.accept()
+    client.say(b"question")
+    assert at.hear(8) == b"question"
+    client.close()
+    at.close()
+    record = bench.record()
+    assert (record.method, record.asked) == (method, ("www.example.org", server.port))
+
+
+def test_a_client_that_has_said_nothing(bench: ProxyBench) -> None:
+    client = bench.client()
+    bench.until(lambda: bench.open)
+    assert move(bench) == 1
+    assert bench.stages() == ["greeting"]
+    client.say(b"\5\1\0")
+    assert client.hear(2) == b"\5\0"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tunnel(bench: ProxyBench, method: str) -> None:
+    client, at, server = reach(bench, method)
+    move(bench)
+    (session,) = bench.relay.sessions()
+    assert session.fields(0)["asked"] == f"www.example.org:{server.port}"
+    client.say(b"to")
+    assert at.hear(2) == b"to"
+    at.close()
+    client.close()
+    assert bench.record().method == method
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_server_that_is_dialled(bench: ProxyBench, method: str) -> None:
+    """It is dialled anew, and by then it answers."""
+    server = bench.full_server()
+    bench.serve(connect_ports={server.port})
+    client = bench.client(ask(method, "127.0.0.1", server.port) + b"early")
+    bench.until(lambda: bench.stages() == ["dialling"])
+    server.accept()
+    move(bench)
+    at = server.accept()
+    granted(method, client)
+    assert at.hear(5) == b"early"
+    client.close()
+
+
+def test_a_request_whose_server_is_dialled(bench: ProxyBench) -> None:
+    server = bench.full_server()
+    client = bench.client(get(server, "/page"))
+    bench.until(lambda: bench.stages() == ["dialling"])
+    server.accept()
+    move(bench)
+    at = server.accept()
+    assert at.hear_head().startswith(b"GET /page ")
+    at.say(answer(b"page"))
+    assert heard(client) == b"page"
+
+
+def test_a_dial_that_fails_afterwards(bench: ProxyBench) -> None:
+    bench.settings = bench.relay.settings = replace(bench.settings, connect_timeout=0.3)
+    client = bench.client(ask("socks4", "127.0.0.1", bench.full_server().port))
+    bench.until(lambda: bench.stages() == ["dialling"])
+    move(bench)
+    assert client.hear_all()[:2] == b"\0\x5b"
+    assert bench.record().end == reasons.TIMEOUT
+
+
+def test_a_connection_that_is_kept_alive(bench: ProxyBench) -> None:
+    server = bench.server()
+    client = bench.client()
+    client.say(get(server))
+    at = server.accept()
+    for turn in range(3):
+        at.hear_head()
+        at.say(answer(b"page %d" % turn))
+        assert heard(client) == b"page %d" % turn
+        assert move(bench) == 1
+        assert bench.stages() == ["open"]
+        client.say(get(server))
+    assert server.has_none()
+    at.hear_head()
+    at.say(answer(b"the last"))
+    assert heard(client) == b"the last"
+    client.close()
+    record = bench.record()
+    assert (record.end, record.method) == ("closed", "http")
+    assert record.received > 3 * 40
+
+
+def test_one_without_a_server(bench: ProxyBench) -> None:
+    server = bench.server()
+    client = bench.client(get(server))
+    at = server.accept()
+    at.hear_head()
+    at.say(answer(b"page", "Connection: close\r\n"))
+    assert heard(client) == b"page"
+    assert bench.record().end == "closed"
+    move(bench)
+    assert bench.stages() == ["greeting"]
+    client.say(get(server, "/next"))
+    assert server.accept().hear_head().startswith(b"GET /next ")
+
+
+@pytest.mark.parametrize("forth", [True, False])
+def test_a_long_body(bench: ProxyBench, forth: bool) -> None:
+    """It is moved once with a pipe that is full, and once in the middle of nothing."""
+    server = bench.server()
+    size = 40_000_000
+    data = os.urandom(size)
+    client = bench.client(post(server, size) if forth else get(server))
+    at = server.accept()
+    at.hear_head()
+    source, sink = (client, at) if forth else (at, client)
+    if not forth:
+        at.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        client.hear_head()
+    left, got = memoryview(data), bytearray()
+    stuck = 0
+
+    def fill() -> bool:
+        nonlocal left, stuck
+        try:
+            left = left[source.sock.send(left) :]
+            stuck = 0
+        except BlockingIOError:
+            stuck += 1
+        return stuck > 30
+
+    def done() -> bool:
+        fill()
+        with contextlib.suppress(BlockingIOError):
+            got.extend(sink.sock.recv(1 << 20))
+        return len(got) == size
+
+    bench.until(fill)
+    (session,) = bench.relay.sessions()
+    forward = bench.relay._proxies._clients[session]._forward
+    assert forward
+    assert (forward._up if forth else forward._down).piped
+    move(bench)
+    got.extend(sink.hear(1_000_000))
+    move(bench)
+    bench.until(done, 30)
+    assert got == data
+    if forth:
+        at.say(answer(b"thanks"))
+        assert heard(client) == b"thanks"
+    client.say(get(server, "/next"))
+    assert at.hear_head().startswith(b"GET /next ")
+    at.say(answer(b"the next"))
+    assert heard(client) == b"the next"
+    client.close()
+    record = bench.record()
+    assert (record.sent if forth else record.received) > size
+
+
+def test_one_that_is_hanging_up(bench: ProxyBench) -> None:
+    client = bench.client(b"\5\1\7")
+    assert client.hear(2) == b"\5\xff"
+    bench.record()
+    assert move(bench) == 1
+    assert client.hear_all() == b""
+    client.close()
+    bench.until(lambda: not bench.open)
+    assert not bench.records
+
+
+def test_a_password_that_is_looked_at_is_waited_for(bench: ProxyBench) -> None:
+    bench.serve(users={"alice": "hash"})
+    client = bench.client(b"\5\1\2\1\5alice\6secret")
+    bench.turn()
+    move(bench)
+    assert client.hear(4) == b"\5\2\1\1"
+    assert bench.record().end == reasons.WRONG_PASSWORD
+
+
+def test_what_is_not_taken_can_be_taken_back(bench: ProxyBench) -> None:
+    client = bench.client(b"\5\1\0")
+    assert client.hear(2) == b"\5\0"
+    relay: Relay = bench.relay
+    relay.prepare()
+    states, descriptors = relay.handover.give(252)
+    relay.handover.adopt(states, descriptors)
+    relay.stay()
+    server = bench.server()
+    client.say(ask("socks5", "127.0.0.1", server.port)[3:])
+    assert client.hear(10)[:2] == b"\5\0"
