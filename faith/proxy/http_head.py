@@ -88,7 +88,7 @@ class HeadReader:
             del buffer[:2]
         found = self._stop.search(buffer, max(0, self._searched - 3), LIMIT)
         if self._of_requests:
-            self._look_at_line(buffer, found.start() if found else LIMIT)
+            self._look_at_line(buffer, found.start() if found else LIMIT - 2)
         if found is None and len(buffer) < LIMIT:
             self._searched = len(buffer)
             return None
@@ -104,7 +104,10 @@ class HeadReader:
         return head
 
     def _look_at_line(self, buffer: bytearray, good: int) -> None:
-        """Raise BadMessage for a first line, within the *good* octets, that is of no request."""
+        """Raise BadMessage for a first line, ended within the *good* octets, that is of no request.
+
+        *good* octets and a line end behind them are looked at, however many have come.
+        """
         if self._line_seen or buffer.find(b"\r\n", max(0, self._searched - 1), good + 2) < 0:
             return
         if not _REQUEST_LINE.match(buffer):

@@ -95,6 +95,10 @@ def test_no_port(port: int) -> None:
         target(b"example.org", port)
 
 
+def test_every_port_but_none() -> None:
+    assert [target(b"example.org", port).port for port in (1, 65535)] == [1, 65535]
+
+
 def test_an_endpoint_may_be_without_a_port() -> None:
     assert endpoint(b"0.0.0.0", 0) == Target("0.0.0.0", 0, True)
     assert packed_endpoint(bytes(16), 0) == Target("::", 0, True)

@@ -6,7 +6,7 @@ import contextlib
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from faith.proxy import http_head
@@ -166,6 +166,42 @@ def test_a_cookie_may_have_a_control_character() -> None:
     assert http_head.response(head).fields == ((b"Set-Cookie", b"a=\x01"),)
 
 
+@pytest.mark.parametrize("octets", [b"\0", b"\n", b" \rx"])
+@pytest.mark.parametrize("of_requests", [True, False])
+def test_the_first_octet_is_looked_at_as_well(octets: bytes, of_requests: bool) -> None:
+    with pytest.raises(BadMessage):
+        HeadReader(of_requests=of_requests).take(bytearray(octets))
+
+
+@pytest.mark.parametrize(
+    ("octets", "why"),
+    [
+        (with_field(b"A: b\r\n c"), "folded"),
+        (with_field(b"A: b\r\n\tc"), "folded"),
+        (with_field(b"A: b\nc: d"), "does not end in CR and LF"),
+        (with_field(b"A: b\rc: d"), "does not end in CR and LF"),
+        (with_field(b"A: \x01"), "control character, 0x01"),
+        (with_field(b"Transfer-Encoding: gzip"), "other than chunked"),
+        (with_field(b"Content-Length: x"), "Content-Length"),
+        (with_field(b"A b: c"), "illegal header line"),
+        (b"GET /\r\n\r\n", "first line"),
+        (b"GET / HTTP/1.1\r\nA: b\r\n\r\n", "Missing mandatory Host"),
+        (with_field(b"\r\n".join([b"A: b"] * FIELDS)), f"more than {FIELDS}"),
+        (with_field(b"A: " + b"b" * LIMIT), f"longer than {LIMIT}"),
+    ],
+)
+def test_a_client_is_told_what_is_wrong(octets: bytes, why: str) -> None:
+    with pytest.raises(BadMessage, match=why):
+        request(octets)
+
+
+def test_as_many_fields_as_there_may_be() -> None:
+    assert len(request(with_field(b"\r\n".join([b"A: b"] * (FIELDS - 1)))).fields) == FIELDS
+    assert len(http_head.trailers(b"A: b\r\n" * FIELDS + b"\r\n")) == FIELDS
+    with pytest.raises(BadMessage, match=f"more than {FIELDS}"):
+        http_head.trailers(b"A: b\r\n" * (FIELDS + 1) + b"\r\n")
+
+
 @pytest.mark.parametrize(
     "octets", [b"GET / HTTP/1.1\n", b"GET / \rH", b"G\0", b"GET / HTTP/1.1\r\n "]
 )
@@ -220,6 +256,8 @@ def taken(of_requests: bool, pieces: list[bytes]) -> list[bytes | str]:
 
 
 @given(octets_of_heads, st.booleans(), st.lists(st.integers(0, 100_000), max_size=6))
+@example(b"a" * LIMIT + b"\r\nB: c\r\n", True, [LIMIT])
+@example(b"a" * (LIMIT - 2) + b"\r\nB: c\r\n", True, [LIMIT, LIMIT - 1])
 @settings(max_examples=300)
 def test_any_cut_comes_to_the_same(octets: bytes, of_requests: bool, places: list[int]) -> None:
     bounds = [0, *sorted({place % (len(octets) + 1) for place in places}), len(octets)]

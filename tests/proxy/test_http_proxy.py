@@ -159,7 +159,10 @@ def test_a_method_that_the_rules_do_not_permit(methods: set[str], octets: bytes)
 
 def test_a_request_is_forwarded_and_answered() -> None:
     machine = HttpProxy(ProxyRules())
+    assert machine.client_body == machine.server_body == 0
+    assert not machine.wants_server
     assert machine.from_client(GET) == [Dial(EXAMPLE, HTTP)]
+    assert machine.client_body == machine.server_body == 0
     assert machine.connected(SOURCE) == [ToServer(SENT)]
     assert not machine.wants_client
     assert machine.wants_server
@@ -482,6 +485,13 @@ def test_a_bad_chunk_gets_no_further() -> None:
     assert events[0] == LeaveServer(reasons.BAD_REQUEST)
     assert status(events) == 400
     assert events[-1] == HangUp(reasons.BAD_REQUEST)
+
+
+def test_a_good_chunk_before_a_bad_one_gets_further() -> None:
+    machine = asked(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+    events = machine.from_client(b"5\r\nhello\r\nx\r\n")
+    assert to_server(events) == b"5\r\nhello\r\n"
+    assert status(events) == 400
 
 
 def test_a_bad_chunk_after_the_answer_has_begun() -> None:

@@ -121,6 +121,19 @@ def test_a_client_is_told_who_did_not_answer_and_why(target: Target, text: str) 
     assert own_answers.told("refused", target) == text
 
 
+def test_which_methods_there_are() -> None:
+    asked = request(b"OPTIONS", b"*")
+    message = own_answers.last_hop(asked).message(closes=False, has_body=True)
+    assert b"\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT\r\n" in message
+    assert message.endswith(b"\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_who_has_guessed_too_often_is_told_to_wait() -> None:
+    message = own_answers.wrong_password(None).message(closes=False, has_body=True)
+    assert b"\r\nRetry-After: 60\r\n" in message
+    assert message.endswith(b"wait a minute\n")
+
+
 def test_a_bad_message_has_its_status() -> None:
     answer = own_answers.bad_message(BadMessage("too long", 431), "faith")
     assert answer.status == 431

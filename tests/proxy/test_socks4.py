@@ -73,6 +73,12 @@ def test_a_request_is_refused(octets: bytes, rules: ProxyRules, code: int, why: 
     assert hang_up == HangUp(why)
 
 
+def test_a_name_of_the_greatest_length_is_read() -> None:
+    name = b"a." * 126 + b"a"
+    [event] = Socks4(ProxyRules()).from_client(socks.request4(1, b"\0\0\0\x01", 80) + name + b"\0")
+    assert event == Dial(Target(name.decode(), 80, False), SOCKS4)
+
+
 def test_a_user_of_the_greatest_length_is_read() -> None:
     machine = Socks4(ProxyRules())
     assert machine.from_client(socks.request4(1, ADDRESS, 80, b"u" * 255)) == [Dial(SERVER, SOCKS4)]

@@ -97,6 +97,7 @@ def test_a_client_that_offers_a_password_only_is_welcome_where_none_is_needed() 
     machine = Socks5(ProxyRules())
     assert machine.from_client(socks.methods(2)) == [ToClient(socks.BY_PASSWORD)]
     assert machine.from_client(socks.password(b"", b"")) == [ToClient(b"\x01\x00")]
+    assert machine.from_client(socks.request(1, ADDRESS, 80)) == [Dial(SERVER, SOCKS5)]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,12 @@ def test_bind() -> None:
     assert machine.connected(SOURCE) == [ToClient(socks.reply(0, BOUND))]
     peer = ADDRESS + b"\x00\x14"
     assert machine.accepted(("192.0.2.80", 20)) == [ToClient(socks.reply(0, peer)), Tunnel()]
+
+
+def test_a_bind_that_another_process_goes_on_with() -> None:
+    machine = Socks5(ProxyRules())
+    machine.restore(asked(socks.request(2, ADDRESS, 80)).state())
+    assert machine.connected(SOURCE) == [ToClient(socks.reply(0, BOUND))]
 
 
 def test_bind_to_which_nobody_comes() -> None:
