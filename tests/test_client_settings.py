@@ -11,6 +11,8 @@ from faith.cli.client_settings import NAMES, Place, lines, parse, place_of
 from faith.daemon.observe.status_report import ServedProxy
 from faith.errors import ConfigError
 from faith.proxy.proxy_events import CONNECT, HTTP, SOCKS4, SOCKS5
+from faith.proxy.proxy_rules import ProxyRules
+from faith.translation.ports import Ports
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,11 @@ from faith.proxy.proxy_events import CONNECT, HTTP, SOCKS4, SOCKS5
 )
 def test_a_proxy_is_named_by_address_or_name(written: str, name: str) -> None:
     assert parse(written) == Place(name)
+
+
+def test_an_authority_has_no_brackets() -> None:
+    assert parse("[2001:db8::1]:3128").authority == ("2001:db8::1", 3128)
+    assert parse("gw.example").authority == ("gw.example", 1080)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +94,9 @@ OWN = ["2001:db8::1", "192.0.2.1"]
 def test_where_clients_reach_a_running_proxy(
     listen: str, name: str, others: tuple[str, ...]
 ) -> None:
-    place = place_of(ServedProxy(listen, [SOCKS5], users=1), OWN)
-    assert place == Place(name, (SOCKS5,), True, others)
+    place = place_of(ServedProxy(listen, [SOCKS5], users=1, connect_ports="80,443"), OWN)
+    assert place == Place(name, (SOCKS5,), True, others, Ports([(80, 80), (443, 443)]))
+    assert place.rules == ProxyRules(frozenset((SOCKS5,)), True, place.connect_ports)
     assert next(iter(lines(place))).startswith(f"# the proxy at {name}")
 
 

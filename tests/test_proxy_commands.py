@@ -1,7 +1,10 @@
-"""``faith proxy``: the settings of clients, for a proxy that is named and for those that run."""
+"""``faith proxy``: what clients of a proxy are told, and the passwords of its users."""
 
 from __future__ import annotations
 
+import getpass
+import sys
+from io import BytesIO, TextIOWrapper
 from ipaddress import ip_address, ip_network
 from types import SimpleNamespace
 
@@ -10,7 +13,9 @@ import pytest
 from faith.cli import faith
 from faith.daemon.host import discovery
 from faith.daemon.observe.status_report import Daemon, ServedProxy
-from faith.kernel.netlink import interfaces
+from faith.kernel.netlink import interfaces, routes
+from faith.proxy.password_hash import PasswordHash
+from faith.translation.prefix import Prefix
 
 ADDRESSES = ("127.0.0.1", "::1", "fe80::1", "192.0.2.1", "2001:db8::1")
 
@@ -56,6 +61,77 @@ def test_where_none_runs_one_has_to_be_named(
 ) -> None:
     assert faith.main(["proxy", "settings"]) == 1
     assert "no proxy is running here; name one" in capsys.readouterr().err
+
+
+def test_the_file_of_browsers(
+    running: list[ServedProxy],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(routes, "reserved", lambda: [Prefix.parse("64:ff9b::/96")])
+    running.append(ServedProxy("[::]:1080", ["connect"], connect_ports="443,8443"))
+    assert faith.main(["proxy", "pac", "--direct", "10.0.0.0/8"]) == 0
+    out = capsys.readouterr().out
+    for said in ("// 64:ff9b::/96", "// 10.0.0.0/8", "PROXY [2001:db8::1]:1080", "[8443, 8443]"):
+        assert said in out, said
+    assert 'if (false) proxies.push("SOCKS5' in out
+    running.append(ServedProxy("192.0.2.1:3128", ["connect"]))
+    assert faith.main(["proxy", "pac"]) == 1
+    assert "several proxies run here: name one, such as [2001:db8" in capsys.readouterr().err
+    assert faith.main(["proxy", "pac", "gw.example", "--ports", "8443"]) == 0
+    out = capsys.readouterr().out
+    assert "PROXY gw.example:1080" in out
+    assert "CONNECT_PORTS = [[8443, 8443]]" in out
+
+
+def told(monkeypatch: pytest.MonkeyPatch, octets: bytes) -> None:
+    """Have standard input be *octets*, and no terminal."""
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(octets)))
+
+
+@pytest.mark.parametrize("octets", [b"sesame", b"sesame\n", b"sesame\r\nmore\n"])
+def test_a_password_from_standard_input(
+    octets: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(monkeypatch, octets)
+    assert faith.main(["proxy", "password", "alice"]) == 0
+    name, _, hashed = capsys.readouterr().out.rstrip("\n").partition(":")
+    assert name == "alice"
+    assert PasswordHash.parse(hashed).verify(b"sesame")
+
+
+@pytest.mark.parametrize(("again", "status"), [("sesame", 0), ("sesam", 1)])
+def test_a_password_is_asked_for_twice_at_a_terminal(
+    again: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    typed = iter(["sesame", again])
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: next(typed))
+    assert faith.main(["proxy", "password", "alice"]) == status
+    shown = capsys.readouterr()
+    assert shown.out.startswith("alice:$scrypt$") == (status == 0)
+    assert ("these are two passwords" in shown.err) == (status == 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "octets", "says"),
+    [
+        ("a:b", b"sesame", "the name of a user has no colon"),
+        ("", b"sesame", "is no name of a user"),
+        ("alice", b"\n", "the password is empty"),
+        ("alice", b"x" * 256, "the password has more than 255 octets"),
+    ],
+)
+def test_a_name_or_a_password_that_cannot_be(
+    name: str,
+    octets: bytes,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told(monkeypatch, octets)
+    assert faith.main(["proxy", "password", name]) == 2
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

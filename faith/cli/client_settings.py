@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from faith.dns import endpoint
 from faith.dns.endpoint import Endpoint
 from faith.errors import ConfigError
+from faith.kernel.sockets import service_names
 from faith.proxy.proxy_events import CONNECT, HTTP, METHODS, SOCKS5
+from faith.proxy.proxy_rules import HTTPS, ProxyRules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from faith.daemon.observe.status_report import ServedProxy
+    from faith.translation.ports import Ports
 
 PORT = 1080
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
@@ -24,13 +27,25 @@ LOGIN = "NAME:PASSWORD@"
 class Place(NamedTuple):
     """A proxy as a client reaches it: *methods* are what it can be asked by, *others* more places.
 
-    Where it *needs_user*, users have to log in.
+    Where it *needs_user*, users have to log in.  CONNECT leads to *connect_ports*.
     """
 
     name: str
     methods: tuple[str, ...] = METHODS
     needs_user: bool = False
     others: tuple[str, ...] = ()
+    connect_ports: Ports = HTTPS
+
+    @property
+    def rules(self) -> ProxyRules:
+        """The rules of the proxy, as far as a client can know them."""
+        return ProxyRules(frozenset(self.methods), self.needs_user, self.connect_ports)
+
+    @property
+    def authority(self) -> tuple[str, int]:
+        """The host, without brackets, and the port."""
+        host, _, port = self.name.rpartition(":")
+        return host.strip("[]"), int(port)
 
 
 class Program(NamedTuple):
@@ -123,7 +138,8 @@ def place_of(proxy: ServedProxy, own: Iterable[str]) -> Place | None:
     if not addresses:
         return None
     first, *others = (str(Endpoint(one, found.port)) for one in addresses)
-    return Place(first, tuple(proxy.methods), proxy.users > 0, tuple(others))
+    ports = service_names.ports(proxy.connect_ports) if proxy.connect_ports else HTTPS
+    return Place(first, tuple(proxy.methods), proxy.users > 0, tuple(others), ports)
 
 
 def lines(place: Place, programs: Iterable[str] = ()) -> Iterator[str]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
 from typing import Annotated
 
 import typer
 
 from faith.cli import client_settings, completion
-from faith.errors import FaithError
-from faith.kernel.netlink import interfaces
+from faith.daemon.config import proxy_users
+from faith.daemon.config.proxy_table import client_networks
+from faith.errors import ConfigError, FaithError
+from faith.kernel.netlink import interfaces, routes
+from faith.kernel.sockets import service_names
+from faith.proxy import autoconfig, password_hash
 
 app = typer.Typer(help="Show what clients of a proxy need, and make the passwords of its users.")
+
+LONGEST_PASSWORD = 255
+"""Octets (RFC 1929 §2)."""
 
 _Proxy = Annotated[
     str | None,
@@ -37,6 +46,62 @@ def show_settings(
     """Show how programs are told to use a proxy, such as curl, git, ssh, apt and browsers."""
     for number, place in enumerate(_places(proxy)):
         print("\n" * (number > 0) + "\n".join(client_settings.lines(place, programs or ())))
+
+
+@app.command("pac")
+def show_pac(
+    proxy: _Proxy = None,
+    ports: Annotated[
+        str | None,
+        typer.Option("--ports", metavar="PORTS", help="What CONNECT leads to; 443 if unknown."),
+    ] = None,
+    direct: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--direct",
+            metavar="NETWORK",
+            help="A network that clients reach without the proxy (repeatable).",
+        ),
+    ] = None,
+) -> None:
+    """Show the file by which browsers configure themselves: proxy.pac.
+
+    Addresses under the prefixes reserved here are reached directly.
+    """
+    place, *others = _places(proxy)
+    if others:
+        raise FaithError(f"several proxies run here: name one, such as {place.name}")
+    if ports is not None:
+        place = place._replace(connect_ports=service_names.ports(ports))
+    networks = [(prefix.address, prefix.length) for prefix in routes.reserved()]
+    networks += client_networks(direct or ())
+    print(autoconfig.autoconfig(*place.authority, place.rules, networks), end="")
+
+
+@app.command("password")
+def make_password(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")],
+) -> None:
+    """Make a line for the file of users: a name and the hash of a password.
+
+    The password is asked for twice at a terminal, or else is the first line of standard input.
+    """
+    proxy_users.check_name(name)
+    password = _password()
+    if not password:
+        raise ConfigError("the password is empty")
+    if len(password) > LONGEST_PASSWORD:
+        raise ConfigError(f"the password has more than {LONGEST_PASSWORD} octets")
+    print(f"{name}:{password_hash.hashed(password)}")
+
+
+def _password() -> bytes:
+    if not sys.stdin.isatty():
+        return sys.stdin.buffer.readline().rstrip(b"\r\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise FaithError("these are two passwords; nothing is made")
+    return password.encode()
 
 
 def _places(proxy: str | None) -> list[client_settings.Place]:

@@ -193,4 +193,5 @@ def _served(proxy: ProxySettings) -> ServedProxy:
         [method for method in METHODS if method in proxy.methods],
         [text_as_written(*network) for network in proxy.clients or ()],
         len(proxy.users),
+        str(proxy.connect_ports),
     )

@@ -17,6 +17,8 @@ from faith.translation.address import ANY, IPV4_MAPPED, V4, V6, number, packed, 
 from faith.translation.sources import client_network
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from faith.daemon.config.tables import Document, Table
     from faith.translation.ports import Ports
 
@@ -107,6 +109,11 @@ def _proxy(table: Table, service_ports: Ports) -> ProxySettings:
     return ProxySettings(host, port, clients, *rest)
 
 
+def client_networks(written: Iterable[str]) -> list[tuple[int, int]]:
+    """Return networks of 128 bits, those of IPv4 as IPv4-mapped.  Raises ConfigError."""
+    return [_network(one) for one in written]
+
+
 def _clients(value: Any) -> tuple[tuple[int, int], ...]:
     found = several(parsed(_network))(value)
     if not found:
@@ -115,7 +122,6 @@ def _clients(value: Any) -> tuple[tuple[int, int], ...]:
 
 
 def _network(written: str) -> tuple[int, int]:
-    """Return a network of 128 bits, of IPv4 as IPv4-mapped.  Raises ConfigError."""
     if ":" in written:
         return client_network(written)
     start, length = static_map.network4(written)

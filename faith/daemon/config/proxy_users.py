@@ -5,19 +5,18 @@ A line is ``NAME:HASH`` as ``faith proxy password NAME`` prints it; ``#`` begins
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from faith.daemon.config import tried_files
 from faith.daemon.config.readers import path
 from faith.errors import ConfigError, raise_all
+from faith.proxy.password_hash import PasswordHash
 
 if TYPE_CHECKING:
     from typing import Any
 
 LONGEST_NAME = 255
 """Octets of a name (RFC 1929 §2)."""
-_HASH = re.compile(r"\$scrypt\$ln=\d+,r=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 _ADVICE = "faith proxy password NAME makes a line"
 
 
@@ -55,12 +54,23 @@ def _parsed(text: str, file: str) -> dict[str, str]:
 
 def _wrong(name: str, colon: str, hashed: str, users: dict[str, str]) -> str:
     """Return why a line is wrong, without anything of a password that it may have, or ""."""
-    if not colon or not name:
+    if not colon:
         return f"this is not NAME:HASH; {_ADVICE}"
-    if len(name.encode()) > LONGEST_NAME:
-        return f"the name has more than {LONGEST_NAME} octets"
-    if name in users:
-        return f"{name} is there already"
-    if not _HASH.fullmatch(hashed):
-        return f"what {name} has is no hash of a password; {_ADVICE}"
+    try:
+        check_name(name)
+        if name in users:
+            return f"{name} is there already"
+        PasswordHash.parse(hashed)
+    except ConfigError as error:
+        return error.message
     return ""
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError for what cannot be the name of a user."""
+    if not name or name != name.strip() or not name.isprintable():
+        raise ConfigError(f"{name!r} is no name of a user")
+    if ":" in name or name.startswith("#"):
+        raise ConfigError(f"{name}: the name of a user has no colon, and does not begin with #")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ConfigError(f"the name has more than {LONGEST_NAME} octets")

@@ -85,13 +85,15 @@ class ServedProxy(Struct, frozen=True):
     """A proxy that listens at *listen*, ``address:port``.
 
     *methods* are those by which clients may ask, *clients* their networks, or empty for those on
-    the gateway's links; *users* is how many may log in, 0 where nobody has to.
+    the gateway's links; *users* is how many may log in, 0 where nobody has to.  CONNECT leads to
+    *connect_ports*, as text.
     """
 
     listen: str
     methods: list[str] = field(default_factory=list)
     clients: list[str] = field(default_factory=list)
     users: int = 0
+    connect_ports: str = ""
 
 
 class FlowTable(Struct, frozen=True):
