@@ -82,3 +82,11 @@ def test_networks_are_joined_one_by_one_or_all_at_once(networks: list[IPv4Networ
 def test_a_network_contains_its_parts(one: IPv4Network, other: IPv4Network) -> None:
     plain = [(int(each.network_address), each.prefixlen) for each in (one, other)]
     assert contains(*plain) == other.subnet_of(one)
+
+
+@given(st.lists(networks4, max_size=20))
+def test_all_of_them_can_be_listed(networks: list[IPv4Network]) -> None:
+    pairs = {(int(n.network_address), n.prefixlen) for n in networks}
+    listed = list(Networks(32, pairs))
+    assert set(listed) == pairs
+    assert [length for _, length in listed] == sorted((n for _, n in pairs), reverse=True)

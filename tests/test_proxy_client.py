@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import socket
 import struct
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.proxy.password_hash import hashed
 from faith.proxy.socks5 import Socks5
-from faith.relay.proxy import proxy_client
+from faith.relay.proxy import proxy_client, user_check
 from faith.relay.tcp.relay_settings import V4ToV6Settings
 from faith.translation import reasons
 from faith.translation.ports import Ports
@@ -381,3 +383,84 @@ def test_ipv6_servers_that_no_map_leads_to_do_not(bench: ProxyBench) -> None:
     bench.settings = bench.relay.settings = replace(bench.settings, v4_to_v6=v4_to_v6)
     bench.client(socks5("::1", server.port) + b"hello")
     assert server.accept().hear(5) == b"hello"
+
+
+# -- users ---------------------------------------------------------------------------------------
+
+HASH = str(hashed(b"secret", ln=4))
+
+
+def log_in(method: str, port: int, password: str) -> bytes:
+    if method == "socks5":
+        word = bytes((len(password),)) + password.encode()
+        return b"\5\1\2" + b"\1\5alice" + word + socks5("127.0.0.1", port)[3:]
+    basic = base64.b64encode(f"alice:{password}".encode()).decode()
+    head = connect("127.0.0.1", port)[:-2].decode()
+    return f"{head}Proxy-Authorization: Basic {basic}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("method", ["socks5", "connect"])
+def test_a_user(bench: ProxyBench, method: str) -> None:
+    server = bench.server()
+    bench.serve(users={"alice": HASH}, connect_ports={server.port})
+    client = bench.client(log_in(method, server.port, "secret") + b"hello")
+    assert server.accept().hear(5) == b"hello"
+    if method == "socks5":
+        assert client.hear(4) == b"\5\2\1\0"
+        assert client.hear(10)[:2] == b"\5\0"
+    else:
+        granted(method, client)
+
+
+@pytest.mark.parametrize("method", ["socks5", "connect"])
+def test_a_wrong_password(bench: ProxyBench, method: str) -> None:
+    server = bench.server()
+    bench.serve(users={"alice": HASH}, connect_ports={server.port})
+    for _ in range(user_check.FAILURES):
+        client = bench.client(log_in(method, server.port, "wrong"))
+        if method == "socks5":
+            assert client.hear_all() == b"\5\2\1\1"
+        else:
+            assert b" 407 " in client.hear_head()
+        assert bench.record().end == reasons.WRONG_PASSWORD
+    client = bench.client(log_in(method, server.port, "secret"))
+    if method == "socks5":
+        assert client.hear_all() == b"\5\2\1\1"
+    else:
+        assert b" 429 " in client.hear_head()
+    assert bench.refused(reasons.WRONG_PASSWORD) == user_check.FAILURES + 1
+    assert server.has_none()
+
+
+def test_a_client_that_does_not_say_who_it_is(bench: ProxyBench) -> None:
+    bench.serve(users={"alice": HASH})
+    assert bench.client(socks5("127.0.0.1", 9)).hear_all() == b"\5\xff"
+    client = bench.client(b"GET http://127.0.0.1/ HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert b" 407 " in client.hear_head()
+
+
+def test_a_client_that_leaves_while_its_password_is_looked_at(bench: ProxyBench) -> None:
+    bench.serve(users={"alice": HASH})
+    client = bench.client(log_in("socks5", 9, "secret"))
+    assert client.hear(2) == b"\5\2"
+    client.reset()
+    bench.until(lambda: not bench.open)
+
+
+# -- the file that browsers configure themselves by ----------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/proxy.pac", "/wpad.dat"])
+def test_browsers_find_the_proxy(bench: ProxyBench, path: str) -> None:
+    host, port = bench.at.getsockname()
+    client = bench.client(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    head = client.hear_head()
+    assert b" 200 " in head
+    text = client.hear(int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0]))
+    assert f"PROXY {host}:{port}".encode() in text
+
+
+def test_unless_the_operator_does_not_want_that(bench: ProxyBench) -> None:
+    bench.serve(autoconfig=False)
+    client = bench.client(b"GET /proxy.pac HTTP/1.1\r\nHost: proxy\r\n\r\n")
+    assert b" 404 " in client.hear_head()

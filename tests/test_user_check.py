@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 
+from faith.proxy.password_hash import hashed
 from faith.relay.proxy import user_check
-from faith.relay.proxy.user_check import FAILURES, REMEMBERED, WAITING, UserCheck, nobody
+from faith.relay.proxy.user_check import FAILURES, REMEMBERED, WAITING, UserCheck, verify
 from tests.test_happy_dial import until
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ class Bench:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.looked_at: list[str | None] = []
+        self.looked_at: list[str] = []
         self.threads: set[str] = set()
         self.gate = threading.Event()
         self.gate.set()
         self.check = UserCheck(loop, self.verify)
         self.answers: list[bool | None] = []
 
-    def verify(self, line: str | None, password: bytes) -> bool:
+    def verify(self, line: str, password: bytes) -> bool:
         self.gate.wait(10)
         self.looked_at.append(line)
         self.threads.add(threading.current_thread().name)
@@ -70,7 +71,9 @@ def test_right_and_wrong(bench: Bench) -> None:
 
 def test_a_user_that_does_not_exist_is_looked_at_too(bench: Bench) -> None:
     assert bench.answer("mallory", b"secret") is False
-    assert bench.looked_at == [None]
+    assert bench.looked_at == ["hash of secret"]
+    assert bench.answer("mallory", b"secret", client=2) is False
+    assert bench.answer("alice", b"secret") is True
 
 
 def test_a_line_that_is_no_hash(bench: Bench) -> None:
@@ -150,5 +153,23 @@ def test_few_wait_for_the_thread(bench: Bench) -> None:
     assert bench.answers.count(True) == WAITING
 
 
-def test_nobody_has_a_password() -> None:
-    assert not nobody("", b"")
+def test_without_users_nobody_has_a_password(bench: Bench) -> None:
+    bench.check.check(1, {}, "alice", b"", bench.answers.append)
+    until(bench.loop, lambda: bench.answers)
+    assert bench.answers == [False]
+
+
+def test_real_hashes(bench: Bench) -> None:
+    line = str(hashed(b"secret", ln=4))
+    assert verify(line, b"secret")
+    assert not verify(line, b"other")
+    bench.check = UserCheck(bench.loop)
+    for name, password, good in (
+        ("alice", b"secret", True),
+        ("alice", b"wrong", False),
+        ("bob", b"secret", False),
+    ):
+        bench.answers.clear()
+        bench.check.check(1, {"alice": line}, name, password, bench.answers.append)
+        until(bench.loop, lambda: bench.answers)
+        assert bench.answers == [good]

@@ -21,7 +21,7 @@ from faith.relay.alg.rsh import Rsh
 from faith.relay.handover import Handover
 from faith.relay.proxy.proxies import Forwarded, Proxies
 from faith.relay.proxy.proxy_means import ProxyMeans
-from faith.relay.proxy.user_check import UserCheck, nobody
+from faith.relay.proxy.user_check import UserCheck
 from faith.relay.tcp import dial
 from faith.relay.tcp.accounting import Accounting
 from faith.relay.tcp.listener import Listener, Reserve, adopt
@@ -132,7 +132,7 @@ class Relay:
             source_ports=self._source_ports,
             accounting=self._accounting,
             counters=self._counters,
-            users=UserCheck(loop, nobody),
+            users=UserCheck(loop),
             names=names,
             why=self._shedding.why,
             report=report,

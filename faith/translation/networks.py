@@ -5,7 +5,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     Network = tuple[int, int]
     """An IPv4 address and a prefix length."""
@@ -25,6 +25,12 @@ class Networks:
             by_length.setdefault(length, set()).add(network >> (bits - length))
         self._bits = bits
         self._tables = tuple((length, by_length[length]) for length in sorted(by_length)[::-1])
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield each ``(network, length)``, the longest first."""
+        for length, table in self._tables:
+            for start in sorted(table):
+                yield start << (self._bits - length), length
 
     def find(self, address: int) -> tuple[int, int] | None:
         """Return the longest ``(network, length)`` that contains *address*, or None."""

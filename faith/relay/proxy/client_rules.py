@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from faith.proxy.autoconfig import autoconfig
 from faith.proxy.proxy_rules import ProxyRules
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from faith.relay.proxy.proxy_settings import ProxySettings
+    from faith.translation.destination import Policy
 
 
-def rules_for(
-    settings: ProxySettings, host: str, port: int, autoconfig: str | None = None
-) -> ProxyRules:
-    """Return the rules for a client that has come to *port* of the proxy's address *host*."""
+REMEMBERED = 64
+"""Addresses of proxies whose rules are kept at hand; when there are more, all are forgotten."""
+
+
+class ClientRules:
+    """Makes rules of the settings of proxies, one for each address by which clients reach them.
+
+    *policy* returns the one in force, which has the networks that clients reach without a proxy.
+    """
+
+    def __init__(self, policy: Callable[[], Policy]) -> None:
+        self._policy = policy
+        self._made_by: Policy | None = None
+        self._rules: dict[tuple[str, int], tuple[ProxySettings, ProxyRules]] = {}
+
+    def find(self, settings: ProxySettings, host: str, port: int) -> ProxyRules:
+        """Return the rules for a client that has come to *port* of the address *host*."""
+        policy = self._policy()
+        if policy is not self._made_by or len(self._rules) >= REMEMBERED:
+            self._rules.clear()
+            self._made_by = policy
+        known = self._rules.get((host, port))
+        if known is not None and known[0] is settings:
+            return known[1]
+        rules = _rules(settings, host, port)
+        if settings.autoconfig:
+            direct = [*policy.connected, *((one.address, one.length) for one in policy.prefixes)]
+            rules = replace(rules, autoconfig=autoconfig(host, port, rules, direct))
+        self._rules[host, port] = settings, rules
+        return rules
+
+
+def _rules(settings: ProxySettings, host: str, port: int) -> ProxyRules:
     return ProxyRules(
         methods=settings.methods,
         needs_user=bool(settings.users),
@@ -22,7 +56,6 @@ def rules_for(
         bind=settings.bind,
         associate=settings.associate,
         pseudonym=settings.pseudonym,
-        autoconfig=autoconfig if settings.autoconfig else None,
         own=frozenset(((host, port),)),
     )
 

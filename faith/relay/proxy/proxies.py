@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import reset
-from faith.relay.proxy.client_rules import restored_rules, rules_for
+from faith.relay.proxy.client_rules import ClientRules, restored_rules
 from faith.relay.proxy.proxy_client import UNTOLD, ProxyClient, Waiting
 from faith.relay.tcp.listener import Listener, adopt
 from faith.relay.tcp.record import Record
@@ -55,6 +55,7 @@ class Proxies:
         self._means = means
         self._exhausted = exhausted
         self._reserve = reserve
+        self._rules = ClientRules(means.policy)
         self._proxies: dict[int, _Proxy] = {}
         self._clients: dict[Session, ProxyClient] = {}
         self.greeting = StageTimeouts(
@@ -127,7 +128,7 @@ class Proxies:
         session.mapped_port, session.method = local_port, UNTOLD
         means.accounting.begun(session)
         settings = proxy.settings
-        rules = rules_for(settings, local, local_port)
+        rules = self._rules.find(settings, local, local_port)
         name = settings.host, settings.port
         ProxyClient(means, self._waiting, session, rules, name, self._users).start()
 

@@ -12,12 +12,14 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from faith.proxy.password_hash import PasswordHash
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Mapping
 
     Answer = Callable[[bool | None], object]
-    Verify = Callable[[str | None, bytes], bool]
+    Verify = Callable[[str, bytes], bool]
 
 MINUTE = 60.0
 FAILURES = 10
@@ -30,9 +32,9 @@ WAITING = 64
 """Passwords that may wait for the thread."""
 
 
-def nobody(line: str | None, password: bytes) -> bool:
-    """Return False: no password is right."""
-    return False
+def verify(line: str, password: bytes) -> bool:
+    """Return whether *line* is the hash of *password*.  Raises ConfigError if it is no hash."""
+    return PasswordHash.parse(line).verify(password)
 
 
 class _Failures:
@@ -57,11 +59,11 @@ class _Failures:
 class UserCheck:
     """Finds out whether users' passwords are right, for all clients of one process.
 
-    *verify* is called in a thread, with the hash of a user, or None for one that does not exist,
-    and a password.
+    *verify* is called in a thread, with the hash of a user and a password.  For a user that does
+    not exist it is the hash of another, so that this costs the same; nothing is right then.
     """
 
-    def __init__(self, loop: AbstractEventLoop, verify: Verify) -> None:
+    def __init__(self, loop: AbstractEventLoop, verify: Verify = verify) -> None:
         self._loop = loop
         self._verify = verify
         self._key = os.urandom(32)
@@ -81,18 +83,22 @@ class UserCheck:
         *client*, by its number among shares, or all of them together, had too many wrong ones.
         """
         now = self._loop.time()
-        line = users.get(name)
-        proof = self._digest(name, password, line or "")
+        line, exists = users.get(name, ""), name in users
+        proof = self._digest(name, password, line)
         failures = self._of_client.get(client)
         if failures is not None and failures.is_full(now):
             self._loop.call_soon(answer, None)
-        elif proof in self._good:
+        elif exists and proof in self._good:
             self._loop.call_soon(answer, True)
         elif self._all.is_full(now) or self._waiting >= WAITING:
             self._loop.call_soon(answer, None)
         else:
             self._waiting += 1
-            self._ask(line, password, lambda good: self._found(client, proof, good, answer))
+            self._ask(
+                line if exists else next(iter(users.values()), ""),
+                password,
+                lambda good: self._found(client, proof, good and exists, answer),
+            )
 
     def close(self) -> None:
         """Answer nobody any more."""
@@ -106,7 +112,7 @@ class UserCheck:
         text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.digest(self._key, text, "sha256")
 
-    def _ask(self, line: str | None, password: bytes, found: Callable[[bool], None]) -> None:
+    def _ask(self, line: str, password: bytes, found: Callable[[bool], None]) -> None:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "passwords")
 
