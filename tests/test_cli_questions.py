@@ -62,6 +62,7 @@ def test_it_proposes_what_it_sees() -> None:
         "pool": "none",
         "listen": "[2001:db8:6::1]:53, [fd00:6::1]:53, [fd00:6::5]:53",
         "forward": "2001:db8:1::53, 192.0.2.53",
+        "proxy": "none",
         "metrics": "[::1]:9064",
         "user": default_user(),
     }
@@ -124,6 +125,7 @@ ANSWERS: dict[str, tuple[str, ...]] = {
     "listen": ("[::]:53",),
     "forward": ("tls://192.0.2.53#ns.example.net, 2001:db8::53",),
     "server": ("192.0.2.53", "none"),
+    "proxy": ("none", ":1080"),
     "metrics": ("none", "192.0.2.1:9064"),
     "user": ("root",),
 }
@@ -180,6 +182,7 @@ def test_the_answers_are_in_the_file() -> None:
     assert settings.access_rules == "\n".join(
         [
             "2001:db8:6::/62 permit 0.0.0.0/0",
+            "2001:db8:6::/62 permit ::/0",
             "::ffff:0:0/96 permit 192.0.2.102",
             "::ffff:0:0/96 permit 198.51.100.0/25",
             "::ffff:0:0/96 permit 198.51.100.200",
@@ -193,6 +196,7 @@ def test_the_answers_are_in_the_file() -> None:
     assert settings.udp.idle == 120
     assert settings.dns
     assert len(settings.dns.pool) == 2
+    assert [(proxy.host, proxy.port) for proxy in settings.proxies] == [("::", 1080)]
     assert (settings.metrics, settings.user) == (("192.0.2.1", 9064), "root")
     assert list(map(str, settings.dns.forward)) == [
         "tls://192.0.2.53:853#ns.example.net",
@@ -226,6 +230,7 @@ def test_the_answers_are_in_the_file() -> None:
         ("listen", "port 53", "not an address"),
         ("forward", "tls://192.0.2.53", "TLS needs the name"),
         ("server", "2001:db8::53", "not an IPv4 address or none"),
+        ("proxy", "yes", "'yes' is not an address"),
     ],
 )
 def test_a_bad_answer_is_told_at_once(name: str, answer: str, says: str) -> None:

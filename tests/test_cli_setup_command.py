@@ -52,7 +52,7 @@ def test_it_writes_and_tells_the_next_command(
 def test_without_names_it_tells_the_servers_mapped_address(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n" * 12 + "no\n192.0.2.53\n\n\n\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n" * 12 + "no\n192.0.2.53\n\n\n\n\n"))
     assert faith.main(["setup", str(tmp_path / "faith.toml")]) == 0
     told = capsys.readouterr()
     assert "The name server 192.0.2.53 has the address 64:ff9b:1::c000:235 for them." in told.out
@@ -63,7 +63,7 @@ def test_it_asks_again(
 ) -> None:
     file = tmp_path / "faith.toml"
     monkeypatch.setattr(
-        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 16 + "ja\nyes\n")
+        "sys.stdin", io.StringIO("x\n64:ff9b::/96\n99999\n80\n" + "\n" * 17 + "ja\nyes\n")
     )
     assert faith.main(["setup", str(file)]) == 0
     told = capsys.readouterr().err
@@ -75,7 +75,7 @@ def test_it_asks_again(
 
 
 @pytest.mark.parametrize(
-    ("answers", "status"), [("\n" * 17, 1), ("\n" * 18 + "no\n", 1), ("\n" * 18 + "N\n", 1)]
+    ("answers", "status"), [("\n" * 18, 1), ("\n" * 19 + "no\n", 1), ("\n" * 19 + "N\n", 1)]
 )
 def test_what_is_not_agreed_to_is_not_written(
     tmp_path: Path,
@@ -131,7 +131,7 @@ def test_y_and_n_are_answers_in_any_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, udp: bool
 ) -> None:
     file = tmp_path / "faith.toml"
-    words = "\n" * 8 + f"{said}\n" + ("\n" if udp else "") + "\n" * 8 + "Y\n"
+    words = "\n" * 8 + f"{said}\n" + ("\n" if udp else "") + "\n" * 9 + "Y\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(words))
     assert faith.main(["setup", str(file)]) == 0
     assert (config.load(file).udp is not None) == udp
@@ -141,7 +141,7 @@ def test_metrics_and_user_are_proposed_and_none_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "faith.toml"
-    words = "\n" * 16 + "None\nroot\nyes\n"
+    words = "\n" * 17 + "None\nroot\nyes\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(words))
     assert faith.main(["setup", str(file)]) == 0
     assert "Metrics [[::1]:9064]: " in capsys.readouterr().err

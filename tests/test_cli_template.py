@@ -57,6 +57,12 @@ def test_without_answers_everything_is_relayed_and_nothing_else_said() -> None:
         ({"tcp": "60"}, "timeouts", {"idle": 60}),
         ({"udp": "yes"}, "udp", {}),
         ({"udp": "yes", "udp_idle": "120"}, "udp", {"idle": 120}),
+        ({"proxy": ":1080"}, "proxy", [{"listen": ":1080"}]),
+        (
+            {"clients": "2001:db8:6::/64", "proxy": ":1080"},
+            "access",
+            {"rules": ["2001:db8:6::/64 permit 0.0.0.0/0", "2001:db8:6::/64 permit ::/0"]},
+        ),
         ({"ping": "yes", "icmp": "60"}, "ping", {"timeout": 60}),
         (
             {"dns": "yes", "listen": "[::]:53", "forward": "192.0.2.53, 2001:db8::53"},
@@ -80,6 +86,7 @@ def test_each_answer_is_in_its_table(answers: Answers, table: str, value: Any) -
         ({"ping": "no"}, "ping"),
         ({"dns": "no", "pool": "198.51.100.0/24"}, "dns"),
         ({"maps": ""}, "map"),
+        ({"proxy": "none"}, "proxy"),
     ],
 )
 def test_what_is_not_wanted_is_not_there(answers: Answers, table: str) -> None:

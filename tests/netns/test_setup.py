@@ -40,6 +40,7 @@ QUESTIONS = {
     "DNS pool [none]: ": "192.0.2.192/28",
     "DNS addresses [": "",
     "DNS servers [": "192.0.2.80",
+    "Proxy [none]: ": ":1080",
     "Metrics [[::1]:9064]: ": "",
     "User [": "",
     "faith.toml? [yes]: ": "",

@@ -19,6 +19,7 @@ from faith.cli.setup.template import (
     words,
 )
 from faith.daemon.config import config, static_map
+from faith.daemon.config.proxy_table import PORT as PROXY_PORT
 from faith.daemon.observe.health import ADMIN_PORT
 from faith.datagram.ping.ping_server import PingSettings
 from faith.errors import ConfigError
@@ -117,6 +118,9 @@ def _client_networks(host: Host, answers: Answers) -> str:
 def _check_networks(host: Host, answer: str) -> None:
     if not words(answer):
         raise ConfigError(f"networks, or {EVERYBODY}")
+    for word in words(answer):
+        if word != EVERYBODY and ":" not in word:
+            raise ConfigError(f"{word} is IPv4, and clients of a prefix are IPv6")
 
 
 def _pool(host: Host, answers: Answers) -> str:
@@ -312,6 +316,13 @@ QUESTIONS = (
         lambda host, answers: next((one for one in host.servers if ":" not in one), NONE),
         _check_server,
         applies=lambda host, answers: answers["dns"] == NO,
+    ),
+    Question(
+        "proxy",
+        "Proxy",
+        "The address and port at which clients ask for servers of both families by SOCKS and HTTP,"
+        f" such as :{PROXY_PORT} for every address; or {NONE}.  Hosts on its own links may ask.",
+        lambda host, answers: NONE,
     ),
     Question(
         "metrics",

@@ -64,6 +64,8 @@ def _parts(answers: Answers) -> Iterator[str]:
         yield _ping(answers)
     if answers.get("dns") == YES:
         yield _dns(answers)
+    if answers.get("proxy", NONE) != NONE:
+        yield _proxy(answers)
     if answers.get("metrics", NONE) != NONE:
         yield _metrics(answers)
 
@@ -90,7 +92,10 @@ def _service(answers: Answers) -> str:
 
 
 def _access(answers: Answers) -> str:
-    rules = [f"{network} permit 0.0.0.0/0" for network in words(answers["clients"])]
+    networks = words(answers["clients"])
+    rules = [f"{network} permit 0.0.0.0/0" for network in networks]
+    if answers.get("proxy", NONE) != NONE:
+        rules += [f"{network} permit ::/0" for network in networks]
     # IPv4 clients, as rules know them, may reach what is mapped for them.
     rules += [f"{_IPV4_CLIENTS} permit {network}" for network in _for_ipv4(answers)]
     inside = answers.get("inside", "")
@@ -166,6 +171,11 @@ def _dns(answers: Answers) -> str:
         lines.append("# Lent to names that have IPv6 addresses only, for clients of IPv4 (DNS46).")
         lines.append(f"pool = {_list(words(answers['pool']))}")
     return "\n".join(lines)
+
+
+def _proxy(answers: Answers) -> str:
+    about = "# Clients ask here for servers of both families, by SOCKS and HTTP."
+    return f"{about}\n[[proxy]]\nlisten = {_text(answers['proxy'])}"
 
 
 def _metrics(answers: Answers) -> str:
