@@ -54,6 +54,8 @@ def test_the_file_of_browsers_has_where_they_came_and_what_is_near() -> None:
     other = rules.find(ProxySettings("::", 1080), "2001:db8::1", 1080).autoconfig
     assert other
     assert "PROXY [2001:db8::1]:1080" in other
+    assert "// 2001:db8:ffff::/96" in other
+    assert "// 192.0.2.0/24" not in other, "an IPv6-only client has no way there"
 
 
 def test_they_are_made_once_until_something_changes() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from faith.proxy.autoconfig import autoconfig
 from faith.proxy.proxy_rules import ProxyRules
+from faith.translation.address import number6
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
@@ -42,10 +43,20 @@ class ClientRules:
             return known[1]
         rules = _rules(settings, host, port)
         if settings.autoconfig:
-            direct = [*policy.connected, *((one.address, one.length) for one in policy.prefixes)]
+            direct = [*_on_link(policy, host), *((p.address, p.length) for p in policy.prefixes)]
             rules = replace(rules, autoconfig=autoconfig(host, port, rules, direct))
         self._rules[host, port] = settings, rules
         return rules
+
+
+def _on_link(policy: Policy, host: str) -> list[tuple[int, int]]:
+    """Return the networks on the link of the proxy's address *host*.
+
+    Who came to that address reaches these; another link of the gateway's may be of the other
+    family, which is what the proxy is there for.
+    """
+    own = number6(host)
+    return [one for one in policy.connected if (one[0] ^ own) >> 128 - one[1] == 0]
 
 
 def _rules(settings: ProxySettings, host: str, port: int) -> ProxyRules:
