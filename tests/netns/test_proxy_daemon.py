@@ -16,6 +16,7 @@ import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from faith.proxy.password_hash import hashed
 from tests.dns.zones import NameServer, Zones
 from tests.faithd import ENVIRONMENT, Faithd
 from tests.netns.gateway import Gateway, reread
@@ -260,6 +261,68 @@ def test_rules_decide_in_both_families(start: Start, ways: Ways) -> None:
     assert is_served(ways.v6, CLIENT)
 
 
+def test_users_log_in_with_passwords_of_a_file(start: Start, ways: Ways, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text("".join(f"{name}:{hashed(name.encode(), ln=4)}\n" for name in ("ann", "bob")))
+    more = f'connect_ports = "{PORT}"\nusers = "{users}"'
+    faithd = start(text(more))
+    assert (log_in(ways.v6, "ann", "ann"), log_in(ways.v6, "ann", "bob")) == (True, False)
+    target = f"{SERVER}:{PORT}"
+    ask = f"CONNECT {target} HTTP/1.1\nHost: {target}"
+    for authorization, found in (
+        ("", "407"),
+        ("\nProxy-Authorization: Basic YW5uOmFubg==", "200"),
+        ("\nProxy-Authorization: Basic YW5uOmJvYg==", "407"),
+    ):
+        answer, sock = http(ways.v6, ask + authorization)
+        sock.close()
+        assert answer.split()[1] == found
+    users.write_text(f"ann:{hashed(b'other', ln=4)}\n")
+    faithd.reload(text(more))
+    assert (log_in(ways.v6, "ann", "ann"), log_in(ways.v6, "ann", "other")) == (False, True)
+    users.write_text("ann:other\n")
+    reread(faithd, text(more), "stays as it was")
+    assert "a password's hash is not $scrypt$" in faithd.said
+    assert log_in(ways.v6, "ann", "other")
+
+
+def log_in(way: Way, name: str, password: str) -> bool:
+    """Whether a client of SOCKS5 is let in (RFC 1929)."""
+    with connect(way) as sock:
+        sock.sendall(b"\5\2\0\2")
+        assert receive(sock, 2) == b"\5\2"
+        words = (bytes((len(one),)) + one.encode() for one in (name, password))
+        sock.sendall(b"\1" + b"".join(words))
+        return receive(sock, 2) == b"\1\0"
+
+
+def test_browsers_get_their_file_and_status_has_the_proxy(start: Start, ways: Ways) -> None:
+    faithd = start(text(f'[[prefix]]\naddress = "{PREFIX}"'))
+    for path in ("/proxy.pac", "/wpad.dat"):
+        answer, sock = http(ways.v6, f"GET {path} HTTP/1.1\nHost: gateway\nConnection: close")
+        with sock, sock.makefile("rb") as rest:
+            body = rest.read().decode()
+        assert answer.split()[1] == "200"
+        assert f"PROXY [{GATEWAY_V6}]:{PROXY}" in body
+        assert f"// {PREFIX}" in body
+    words = [sys.executable, "-m", "faith.cli.faith"]
+    shown = faithd.lab.gateway.run([*words, "status"], env=ENVIRONMENT, check=False).stdout
+    assert f"proxy    [::]:{PROXY}: socks5, socks4, connect, http, clients on the links\n" in shown
+    told = faithd.lab.gateway.run([*words, "proxy", "settings"], env=ENVIRONMENT).stdout
+    assert f"# the proxy at [{GATEWAY_V6}]:{PROXY}, also at {GATEWAY_V4}:{PROXY}\n" in told
+
+
+def test_the_way_of_a_session_is_recorded_with_what_was_asked(start: Start, ways: Ways) -> None:
+    faithd = start(text('[log]\nformat = "json"'))
+    assert is_served(ways.v6)
+    assert reply(ways.v6, "127.0.0.1") == DENIED
+    faithd.wait_said("special destination")
+    records = [json.loads(line) for line in faithd.said.splitlines()]
+    good, bad = [record for record in records if "asked" in record]
+    assert (good["method"], good["asked"], good["asked_port"]) == ("socks5", SERVER, PORT)
+    assert (bad["method"], bad["asked"], bad["asked_port"]) == ("socks5", "127.0.0.1", PORT)
+
+
 STRANGER = "2001:db8:77::2"
 
 
@@ -352,16 +415,19 @@ def test_a_mistake_in_the_file_is_told_with_its_line(start: Start, ways: Ways) -
     assert is_served(ways.v6)
 
 
-def test_an_upgrade_keeps_tunnels_and_listeners(start: Start, ways: Ways) -> None:
+def test_an_upgrade_keeps_tunnels_greetings_and_listeners(start: Start, ways: Ways) -> None:
     faithd = start(text())
     _, tunnel = socks5(ways.v6, SERVER)
-    with tunnel:
+    with tunnel, connect(ways.v6) as greeting:
+        greeting.sendall(b"\5")
         for program in (2, 3):
             faithd.signal(signal.SIGUSR2)
             faithd.wait_said(f"upgraded to program {program}", seconds=30)
             assert answers(tunnel)
             assert is_served(ways.v6)
             assert is_served(ways.v4, CLIENT)
+        greeting.sendall(b"\1\0")
+        assert receive(greeting, 2) == b"\5\0"
 
 
 def test_an_upgrade_changes_workers_and_proxies_together(start: Start, ways: Ways) -> None:
