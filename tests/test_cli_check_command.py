@@ -100,7 +100,7 @@ def test_the_mistakes_of_the_files_that_it_names_are_shown_too(
     checked: Checked, tmp_path: Path
 ) -> None:
     rules, maps = tmp_path / "rules", tmp_path / "maps"
-    rules.write_text("::/0 alow 0.0.0.0/0\n::/0 permit 0.0.0.0/0\n::/0 permit ::/0\n")
+    rules.write_text("::/0 alow 0.0.0.0/0\n::/0 permit 0.0.0.0/0\n::/0 permit ::/129\n")
     maps.write_text("198.51.100.1\n198.51.100.2 2001:db8::2 direction=up\n")
     status, lines = checked(f'{SERVICE}[access]\nfile = "{rules}"\n[maps]\nfile = "{maps}"\n')
     assert status == 1

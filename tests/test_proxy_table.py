@@ -190,6 +190,28 @@ def test_connect_leads_to_the_ports_of_the_services() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("clients", "named"),
+    [
+        ('["::/0"]', "::/0"),
+        ('["10.0.0.0/8", "0.0.0.0/0"]', "0.0.0.0/0"),
+        ('["10.0.0.0/8", "2001:db8::/32"]', None),
+        (None, None),
+    ],
+)
+def test_an_open_proxy_is_warned_of(clients: str | None, named: str | None, tmp_path: Path) -> None:
+    text = "[[proxy]]\nlisten = ':1080'\n" + (f"clients = {clients}\n" if clients else "")
+    found = list(proxy_table.warnings(proxies(text)))
+    assert len(found) == (named is not None)
+    for warning in found:
+        assert (
+            f"the proxy on [::]:1080 is open to everybody: it asks clients in {named} " in warning
+        )
+    users = tmp_path / "users"
+    users.write_text(f"alice:{HASH}\n")
+    assert not list(proxy_table.warnings(proxies(f"{text}users = '{users}'")))
+
+
 def options(*words: str) -> Settings:
     return serve._settings(serve._parser().parse_args(words))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.cli import check
-from faith.daemon.config import config, map_file, tried_files
+from faith.daemon.config import config, map_file, proxy_table, tried_files
 from faith.daemon.config.line_numbers import lines
 from faith.daemon.config.policy import Rules
 from faith.errors import FaithError, SetupError
@@ -36,7 +36,8 @@ def run(file: Path, *, rules: bool, maps: bool, elsewhere: bool) -> int:
         return 0
     settings = config.load(file)
     print("\n".join(check.lines(settings)))
-    for warning in _shadowed(Rules.of(settings), file):
+    open_to_all = proxy_table.warnings(settings.proxies)
+    for warning in (*open_to_all, *_shadowed(Rules.of(settings), file)):
         print(f"warning  {warning}")
     refused = [] if elsewhere else list(refusals(settings))
     for why in refused:

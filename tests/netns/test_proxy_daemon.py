@@ -355,6 +355,10 @@ def test_only_clients_on_the_links_are_served_unless_others_are_named(
     assert is_met(ways.v6, stranger)
     assert not is_met(ways.v6, CLIENT)
     assert is_served(ways.v4, CLIENT)
+    assert "open to everybody" not in faithd.said
+    faithd.reload(text('clients = ["::/0"]'))
+    assert is_met(ways.v6, stranger)
+    assert "is open to everybody" in faithd.said
 
 
 def test_the_links_of_the_gateway_are_followed(

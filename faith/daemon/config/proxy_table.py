@@ -13,11 +13,20 @@ from faith.errors import ConfigError
 from faith.kernel.sockets import service_names
 from faith.proxy.proxy_events import METHODS, SOCKS4
 from faith.relay.proxy.proxy_settings import HTTPS, PSEUDONYM, ProxySettings
-from faith.translation.address import ANY, IPV4_MAPPED, V4, V6, number, packed, text
+from faith.translation.address import (
+    ANY,
+    IPV4_MAPPED,
+    V4,
+    V6,
+    number,
+    packed,
+    text,
+    text_as_written,
+)
 from faith.translation.sources import client_network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from faith.daemon.config.tables import Document, Table
     from faith.translation.ports import Ports
@@ -30,6 +39,7 @@ PORT = 1080
 """The port of SOCKS (IANA), where none is named."""
 MOST = 16
 """Proxies of one daemon: each is a listener in every worker."""
+_EVERYBODY = ((0, 0), (IPV4_MAPPED, 96))
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110 §5.6.2
 
 
@@ -62,6 +72,20 @@ def of_options(words: list[str], service_ports: Ports) -> tuple[ProxySettings, .
                 raise ConfigError(f"--proxy {word}: {overlap} before it")
         found.append(proxy)
     return tuple(found)
+
+
+def warnings(proxies: Iterable[ProxySettings]) -> Iterator[str]:
+    """Yield a sentence for each proxy that everybody may use without a password."""
+    for proxy in proxies:
+        for network in proxy.clients or ():
+            if network in _EVERYBODY and not proxy.users:
+                where = endpoint.Endpoint(proxy.host, proxy.port)
+                named = text_as_written(*network)
+                yield (
+                    f"the proxy on {where} is open to everybody: it asks clients in {named} for no"
+                    " password; name your networks in clients, or users"
+                )
+                break
 
 
 def address(written: str) -> tuple[str, int]:

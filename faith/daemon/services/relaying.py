@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import carried
+from faith.daemon.config import carried, proxy_table
 from faith.daemon.config.worker_settings import NameSettings, ProxiesSettings, WorkerSettings
 from faith.daemon.host.address_conflicts import AddressConflicts
 from faith.daemon.host.mapped_networks import MappedNetworks
@@ -168,6 +168,8 @@ class Relaying:
         }
         self._policy = policy
         self._proxies.set_up(settings.proxies, inherited["proxies"] if inherited else None)
+        for warning in proxy_table.warnings(settings.proxies):
+            log.warning("%s", warning)
         if not policy.prefixes and not (settings.proxies and not settings.services):
             log.warning("no prefix is reserved yet: set one up with faith -e -p PREFIX")
         if inherited:
@@ -334,7 +336,11 @@ class Relaying:
     def apply(self) -> None:
         """Have the workers apply the settings that were prepared."""
         if self._prepared:
+            before = set(proxy_table.warnings(self._settings.proxies))
             self._settings, self._prepared = self._prepared, None
+            for warning in proxy_table.warnings(self._settings.proxies):
+                if warning not in before:
+                    log.warning("%s", warning)
             self.local_service.apply(self._settings)
             self._proxies.apply()
             self._metric_areas.condition.proxies(len(self._settings.proxies))
