@@ -93,7 +93,7 @@ class HttpProxy:
         """Return whether to read the client; data fed while it is false is kept, without bound."""
         if self._stage is Stage.EXCHANGE:
             assert self._exchange
-            return not self._exchange.is_whole and self._server_over is None
+            return not self._exchange.is_whole
         return self._stage is Stage.HEAD
 
     @property
@@ -116,7 +116,7 @@ class HttpProxy:
     @property
     def client_body(self) -> int:
         """Return how many octets of the client's may be moved to the server past the machine."""
-        if self._stage is not Stage.EXCHANGE or self._client or self._server_over is not None:
+        if self._stage is not Stage.EXCHANGE or self._client:
             return 0
         assert self._exchange
         return self._exchange.body.movable
@@ -291,7 +291,7 @@ class HttpProxy:
 
     def _take_body(self, exchange: Exchange) -> bool:
         """Pass on what has come of the request; return whether it was anything."""
-        if exchange.is_whole or self._server_over is not None:
+        if exchange.is_whole:
             return False
         before = len(self._client)
         try:

@@ -60,8 +60,8 @@ class Play:
     """One client that sends *octets*, and servers that have *answers*, one for each request.
 
     Everything comes in pieces, cut at *places*.  If it *moves*, another machine goes on before each
-    piece; if it *splices*, octets of bodies go past the machine.  A *hasty* client ends as
-    soon as it has sent all, others when nothing more happens.
+    piece, and while a server is dialled; if it *splices*, octets of bodies go past the machine.  A
+    *hasty* client ends as soon as it has sent all, others when nothing more happens.
     """
 
     rules: ProxyRules
@@ -92,10 +92,7 @@ class Play:
 
     def step(self) -> bool:
         """Feed the next piece, the client's first if it may send; return False without any."""
-        if self.moves:
-            state = json.loads(json.dumps(self.machine.state()))
-            self.machine = HttpProxy(self.rules)
-            self.machine.restore(state)
+        self.move()
         if self.machine.wants_client and self.client:
             self.do(self.from_client(self.client.pop(0)))
         elif self.machine.wants_server and self.has_more():
@@ -112,6 +109,13 @@ class Play:
         else:
             return False
         return True
+
+    def move(self) -> None:
+        """Have another machine go on, if it *moves*."""
+        if self.moves:
+            state = json.loads(json.dumps(self.machine.state()))
+            self.machine = HttpProxy(self.rules)
+            self.machine.restore(state)
 
     def client_ends(self) -> None:
         self.client_has_ended = True
@@ -156,6 +160,7 @@ class Play:
                 self.do(self.machine.user_checked({"me": True, "other": None}.get(name, False)))
             case [Dial(target)]:
                 self.server, self.ends = [], False
+                self.move()
                 if target.port == REFUSED_PORT:
                     self.do(self.machine.failed(reasons.REFUSED))
                 else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import pytest
 
 from faith.proxy import error_answers
@@ -15,6 +17,20 @@ from faith.translation import reasons
         (reasons.REFUSED, 502, "connection_refused"),
         (f"{reasons.UNREACHABLE}: No route to host", 502, "destination_ip_unroutable"),
         (reasons.TIMEOUT, 504, "connection_timeout"),
+        (reasons.IDLE, 504, "http_response_timeout"),
+        (reasons.LIFETIME, 504, "http_response_timeout"),
+        (reasons.CLOSED, 502, "connection_terminated"),
+        (reasons.KILLED, 502, "connection_terminated"),
+        (reasons.OUT_OF_STEP, 502, "http_protocol_error"),
+        (reasons.NO_METHOD, 403, "http_request_denied"),
+        (reasons.NOT_A_CLIENT, 403, "http_request_denied"),
+        (reasons.CLIENT_SHARE, 503, "connection_limit_reached"),
+        (reasons.SHED, 503, "connection_limit_reached"),
+        (reasons.NO_SOURCE, 503, "connection_limit_reached"),
+        (reasons.NO_PORT, 503, "connection_limit_reached"),
+        (reasons.STOPPED, 503, "proxy_internal_error"),
+        (reasons.PREFIX_GONE, 503, "destination_unavailable"),
+        (reasons.MAP_GONE, 503, "destination_unavailable"),
         (reasons.NO_NAME, 502, "dns_error"),
         (reasons.NAME_FAILED, 502, "dns_error"),
         (reasons.PROXY_LOOP, 502, "proxy_loop_detected"),
@@ -27,6 +43,13 @@ from faith.translation import reasons
 )
 def test_a_reason_has_its_status(why: str, status: int, error: str) -> None:
     assert failure(why) == (status, error)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 405, 407, 408, 414, 429, 431, 501, 502])
+def test_a_status_has_the_phrase_of_its_rfc(status: int) -> None:
+    names = {414: "URI Too Long"}  # http.HTTPStatus has the one of before RFC 9110
+    line = error_answers.answer(status, "x").partition(b"\r\n")[0].decode()
+    assert line == f"HTTP/1.1 {status} {names.get(status, HTTPStatus(status).phrase)}"
 
 
 def test_every_status_has_a_phrase() -> None:

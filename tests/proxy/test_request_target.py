@@ -110,6 +110,23 @@ def test_what_no_proxy_is_asked_for(method: bytes, target: bytes, status: int) -
 
 
 @pytest.mark.parametrize(
+    ("method", "target", "why"),
+    [
+        (b"GET", b"HTTPS://example.org/", "CONNECT"),
+        (b"GET", b"ftp://example.org/", "FTP itself"),
+        (b"GET", b"gopher://example.org/", "only http://"),
+        (b"GET", b"http://user@example.org/", "user in the URI"),
+        (b"CONNECT", b"example.org", "a host and a port"),
+        (b"GET", b"http://[::1", "authority"),
+        (b"GET", b"http:///", "0 octets"),
+    ],
+)
+def test_a_client_is_told_what_to_ask_for(method: bytes, target: bytes, why: str) -> None:
+    with pytest.raises(BadMessage, match=why):
+        of(method, target)
+
+
+@pytest.mark.parametrize(
     ("server", "value"),
     [
         (EXAMPLE, b"example.org"),
