@@ -362,6 +362,22 @@ def test_a_defect_costs_its_client_alone(
     assert other.hear(10)[:2] == b"\5\0"
 
 
+def test_a_defect_when_the_server_has_answered(
+    bench: ProxyBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: Socks5, bound: tuple[str, int]) -> None:
+        raise ZeroDivisionError
+
+    server = bench.server()
+    monkeypatch.setattr(Socks5, "connected", fail)
+    client = bench.client(socks5("127.0.0.1", server.port))
+    assert server.accept().hear_all() == b""
+    assert client.hear_all() == b"\5\0"
+    record = bench.record()
+    assert (record.end, record.server) == (reasons.DEFECT, ("127.0.0.1", server.port))
+    assert "a defect in the proxy" in caplog.text
+
+
 # -- servers that expect to be told who comes ----------------------------------------------------
 
 

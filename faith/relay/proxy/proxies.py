@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import reset
 from faith.relay.proxy.client_rules import ClientRules, restored_rules
-from faith.relay.proxy.proxy_client import UNTOLD, ProxyClient, Waiting
+from faith.relay.proxy.client_session import UNTOLD, new_session
+from faith.relay.proxy.proxy_client import ProxyClient, Waiting
 from faith.relay.tcp.listener import Listener, adopt
 from faith.relay.tcp.record import Record
-from faith.relay.tcp.routing import Route
-from faith.relay.tcp.session import NO_SOCKET, Session
 from faith.relay.tcp.timeouts import StageTimeouts
 from faith.translation.address import number6
 from faith.translation.networks import Networks
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from faith.relay.proxy.proxy_means import ProxyMeans
     from faith.relay.proxy.proxy_settings import ProxySettings
     from faith.relay.tcp.listener import Peer, Reserve
+    from faith.relay.tcp.session import Session
 
 log = logging.getLogger("faith.proxy")
 
@@ -124,8 +124,7 @@ class Proxies:
             means.counters.refused(why)
             means.report(Record((host, port), (local, local_port), why, time.time(), method=UNTOLD))
             return
-        session = Session(client, NO_SOCKET, (host, port), Route(local), 0, now)
-        session.mapped_port, session.method = local_port, UNTOLD
+        session = new_session(client, (host, port), (local, local_port), now)
         means.accounting.begun(session)
         settings = proxy.settings
         rules = self._rules.find(settings, local, local_port)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,13 +26,11 @@ from faith.proxy.proxy_events import (
 from faith.proxy.socks4 import Socks4
 from faith.proxy.socks5 import Socks5
 from faith.relay.proxy.client_rules import rules_state
+from faith.relay.proxy.client_session import is_served, refusal, successor
 from faith.relay.proxy.http_forward import HttpForward
 from faith.relay.proxy.server_dial import ServerDial
 from faith.relay.proxy.stream_end import StreamEnd
 from faith.relay.tcp.plane import ERR, HUP, IN, OUT, RDHUP
-from faith.relay.tcp.record import Record
-from faith.relay.tcp.routing import Route
-from faith.relay.tcp.session import NO_SOCKET, Session
 from faith.translation.reasons import BAD_REQUEST, CLOSED, DEFECT, GREETING, NO_METHOD
 
 if TYPE_CHECKING:
@@ -45,6 +42,7 @@ if TYPE_CHECKING:
     from faith.proxy.proxy_events import Event
     from faith.proxy.proxy_rules import ProxyRules
     from faith.relay.proxy.proxy_means import ProxyMeans
+    from faith.relay.tcp.session import Session
     from faith.relay.tcp.timeouts import StageTimeouts
 
     Users = Callable[[tuple[str, int]], Mapping[str, str]]
@@ -55,9 +53,6 @@ LINGER = 5.0
 """Seconds that a client has to take its last answer, and to hang up."""
 
 _MACHINES: dict[str, type[Machine]] = {one.__name__: one for one in (Socks5, Socks4, HttpProxy)}
-
-UNTOLD = "proxy"
-"""The method of a client that has not said how it asks."""
 
 _EDGE = RDHUP | 1 << 31  # EPOLLET: an end that cannot be acted on yet is told only once
 
@@ -72,6 +67,18 @@ class Waiting:
         self.clients = clients
         self.greeting = greeting
         self.drains = False
+
+    def keep_time(self, session: Session, now: float, *, must_ask: bool) -> None:
+        """Give the client the time of a greeting from when it is its turn to ask."""
+        if must_ask and session not in self.greeting:
+            self.greeting.add(session, now)
+        elif not must_ask and session in self.greeting:
+            self.greeting.remove(session)
+
+    def forget(self, session: Session) -> None:
+        """Forget *session*, and its time."""
+        self.keep_time(session, 0.0, must_ask=False)
+        del self.clients[session]
 
 
 class ProxyClient:
@@ -253,7 +260,8 @@ class ProxyClient:
     # -- servers -----------------------------------------------------------------------------
 
     def _begin_dial(self, target: Target, method: str) -> None:
-        self._stop_waiting()
+        if method == HTTP:  # its record is of this server, and not of the client
+            self.session.started = self.session.quiet_since = self._means.loop.time()
         self._dial = ServerDial(self._means, self.session, target, method, self._dialled)
 
     def _dialled(self, why: str | None) -> None:
@@ -295,14 +303,9 @@ class ProxyClient:
         forward, old = self._forward, self.session
         if forward is None:
             return
-        peer = old.client_host, old.client_port
-        route = Route(old.route.mapped)
-        new = Session(old.client.sock, NO_SOCKET, peer, route, 0, self._means.loop.time())
-        new.mapped_port, new.method = old.mapped_port, UNTOLD
-        self._stop_waiting()
-        del self._waiting.clients[old]
+        self._waiting.forget(old)
+        self.session = new = successor(old, self._means.loop.time())
         self._waiting.clients[new] = self
-        self.session = new
         self._forward = None
         self._is_recorded = True
         forward.count_all()
@@ -311,13 +314,8 @@ class ProxyClient:
         forward.leave()
 
     def _record_refusal(self, target: Target | None, why: str, method: str) -> None:
-        session, means = self.session, self._means
-        asked = None if target is None else (target.host, target.port)
-        session.method, session.asked = UNTOLD, None
-        client = session.client_host, session.client_port
-        mapped = session.route.mapped, session.mapped_port
-        means.counters.refused(why)
-        means.report(Record(client, mapped, why, time.time(), method=method or UNTOLD, asked=asked))
+        self._means.counters.refused(why)
+        self._means.report(refusal(self.session, target, why, method))
         self._is_recorded = True
 
     # -- sending, and what to wait for -------------------------------------------------------
@@ -428,15 +426,8 @@ class ProxyClient:
         return self._machine is None or self._machine.awaits_request
 
     def _keep_time(self) -> None:
-        """Give the client the time of a greeting from when it is its turn to ask."""
-        if not self._must_ask:
-            self._stop_waiting()
-        elif self.session not in self._waiting.greeting:
-            self._waiting.greeting.add(self.session, self._means.loop.time())
-
-    def _stop_waiting(self) -> None:
-        if self.session in self._waiting.greeting:
-            self._waiting.greeting.remove(self.session)
+        now = self._means.loop.time()
+        self._waiting.keep_time(self.session, now, must_ask=self._must_ask)
 
     def overdue(self) -> None:
         """End the wait for a request: the client's time is over."""
@@ -470,26 +461,26 @@ class ProxyClient:
 
     def end(self, how: str, *, reset: bool) -> None:
         """End the client's connection by a reset or a FIN, and the session as *how*."""
-        session = self.session
+        session, forward = self.session, self._forward
         if self._is_gone:
             return
         self._release()
-        forward, self._forward = self._forward, None
         session.end = how
-        if forward is not None or not self._is_recorded:
+        if is_served(session) or not self._is_recorded:
             self._means.ended(session)
         else:
             self._means.left(session)
         if forward is not None:
             forward.leave(reset=reset)
+        elif is_served(session):
+            self._plane.retire(session.server.sock, reset=reset)
         self._plane.retire(self._client.sock, reset=reset)
 
     def _release(self) -> None:
         """Serve the client no more; its socket stays open."""
         self._is_gone = True
         self._plane.unwatch(self._client.fd)
-        self._stop_waiting()
-        del self._waiting.clients[self.session]
+        self._waiting.forget(self.session)
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None
