@@ -14,6 +14,7 @@ import pytest
 from faith.proxy.password_hash import hashed
 from faith.proxy.socks5 import Socks5
 from faith.relay.proxy import proxy_client, user_check
+from faith.relay.tcp.relay_counters import LAYOUT, PROXY_REQUESTS
 from faith.relay.tcp.relay_settings import V4ToV6Settings
 from faith.translation import reasons
 from faith.translation.ports import Ports
@@ -100,6 +101,7 @@ def test_a_name(bench: ProxyBench, method: str) -> None:
     assert record.source == source
     assert (record.method, record.asked) == (method, ("www.example.org", server.port))
     assert bench.ended("closed") == 1
+    assert bench.cells[LAYOUT.cells(PROXY_REQUESTS)[method]] == 1
 
 
 @pytest.mark.parametrize("method", METHODS)

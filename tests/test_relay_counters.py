@@ -6,8 +6,17 @@ from array import array
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from faith.relay.tcp.relay_counters import BYTES, DIAL, LAYOUT, OPEN, REFUSALS, SESSIONS, Counters
-from faith.translation.reasons import DENIED, LOST, OTHER
+from faith.relay.tcp.relay_counters import (
+    BYTES,
+    DIAL,
+    LAYOUT,
+    OPEN,
+    PROXY_REQUESTS,
+    REFUSALS,
+    SESSIONS,
+    Counters,
+)
+from faith.translation.reasons import DENIED, LOST, NO_NAME, OTHER
 
 if TYPE_CHECKING:
     from faith.kernel.shared.families import Family
@@ -89,3 +98,20 @@ def test_what_a_dead_worker_has_written_stops_nobody() -> None:
         counters.lost()
         counters._cells[LAYOUT.start(OPEN)] = (1 << 63) - 1
     assert counters._cells[LAYOUT.cells(SESSIONS)[LOST]] == (1 << 63) - 1
+
+
+def test_the_requests_of_clients_of_proxies() -> None:
+    counted = Counted()
+    for method in ("socks5", "http", "socks5"):
+        counted.proxy_request(method)
+    assert counted[PROXY_REQUESTS] == {"socks5": 2, "http": 1}
+
+
+def test_a_client_of_a_proxy_that_has_had_its_answers() -> None:
+    counted = Counted()
+    counted.opened()
+    counted.refused(NO_NAME)
+    counted.left()
+    assert not counted[OPEN]
+    assert counted[REFUSALS] == {NO_NAME: 1}
+    assert not counted[SESSIONS]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from faith.kernel.sockets.tcp_sockets import reset
 from faith.relay.proxy.client_rules import ClientRules, restored_rules
 from faith.relay.proxy.client_session import UNTOLD, new_session
-from faith.relay.proxy.proxy_client import ProxyClient, Waiting
+from faith.relay.proxy.client_table import ClientTable
+from faith.relay.proxy.proxy_client import ProxyClient
 from faith.relay.tcp.listener import Listener, adopt
 from faith.relay.tcp.record import Record
-from faith.relay.tcp.timeouts import StageTimeouts
 from faith.translation.address import number6
 from faith.translation.networks import Networks
 from faith.translation.reasons import NOT_A_CLIENT, STOPPED
@@ -57,12 +57,12 @@ class Proxies:
         self._reserve = reserve
         self._rules = ClientRules(means.policy)
         self._proxies: dict[int, _Proxy] = {}
-        self._clients: dict[Session, ProxyClient] = {}
-        self.greeting = StageTimeouts(
-            means.loop, means.settings().greeting_timeout, lambda one: self._clients[one].overdue()
+        self._table: ClientTable[ProxyClient] = ClientTable(
+            means.loop, means.settings().greeting_timeout, ProxyClient.overdue
         )
+        self._clients = self._table.clients
+        self.greeting = self._table.greeting
         """The time of the clients that have yet to ask for something."""
-        self._waiting = Waiting(self._clients, self.greeting)
 
     # -- listening ---------------------------------------------------------------------------
 
@@ -72,7 +72,7 @@ class Proxies:
         A listener that stays may have new settings, which its next client is served by.  All
         sockets stay the caller's; one that goes has to be open until this returns.
         """
-        self._waiting.drains = False
+        self._table.drains = False
         before, self._proxies = self._proxies, {}
         for sock, settings in proxies:
             fd = sock.fileno()
@@ -93,7 +93,7 @@ class Proxies:
         """Accept no more; with *hang_up*, connections are not kept alive for further requests."""
         self.serve(())
         if hang_up:
-            self._waiting.drains = True
+            self._table.drains = True
             for client in list(self._clients.values()):
                 client.drain()
 
@@ -129,7 +129,7 @@ class Proxies:
         settings = proxy.settings
         rules = self._rules.find(settings, local, local_port)
         name = settings.host, settings.port
-        ProxyClient(means, self._waiting, session, rules, name, self._users).start()
+        ProxyClient(means, self._table, session, rules, name, self._users).start()
 
     def _serves(self, proxy: _Proxy, host: str) -> bool:
         client = number6(host)
@@ -158,7 +158,7 @@ class Proxies:
         host, port = state["proxy"]
         rules = restored_rules(state["rules"])
         name = host, port
-        client = ProxyClient(self._means, self._waiting, session, rules, name, self._users)
+        client = ProxyClient(self._means, self._table, session, rules, name, self._users)
         client.resume(state, descriptors)
 
     # -- sessions ----------------------------------------------------------------------------

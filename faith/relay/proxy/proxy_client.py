@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from faith.proxy.protocol_choice import Machine
     from faith.proxy.proxy_events import Event
     from faith.proxy.proxy_rules import ProxyRules
+    from faith.relay.proxy.client_table import ClientTable
     from faith.relay.proxy.proxy_means import ProxyMeans
     from faith.relay.tcp.session import Session
-    from faith.relay.tcp.timeouts import StageTimeouts
 
     Users = Callable[[tuple[str, int]], Mapping[str, str]]
 
@@ -55,30 +55,6 @@ LINGER = 5.0
 _MACHINES: dict[str, type[Machine]] = {one.__name__: one for one in (Socks5, Socks4, HttpProxy)}
 
 _EDGE = RDHUP | 1 << 31  # EPOLLET: an end that cannot be acted on yet is told only once
-
-
-class Waiting:
-    """The clients that proxies serve, by their sessions, and the time of those who must ask.
-
-    While a worker *drains*, no connection is kept for another request.
-    """
-
-    def __init__(self, clients: dict[Session, ProxyClient], greeting: StageTimeouts) -> None:
-        self.clients = clients
-        self.greeting = greeting
-        self.drains = False
-
-    def keep_time(self, session: Session, now: float, *, must_ask: bool) -> None:
-        """Give the client the time of a greeting from when it is its turn to ask."""
-        if must_ask and session not in self.greeting:
-            self.greeting.add(session, now)
-        elif not must_ask and session in self.greeting:
-            self.greeting.remove(session)
-
-    def forget(self, session: Session) -> None:
-        """Forget *session*, and its time."""
-        self.keep_time(session, 0.0, must_ask=False)
-        del self.clients[session]
 
 
 class ProxyClient:
@@ -93,7 +69,7 @@ class ProxyClient:
     def __init__(
         self,
         means: ProxyMeans,
-        waiting: Waiting,
+        table: ClientTable[ProxyClient],
         session: Session,
         rules: ProxyRules,
         proxy: tuple[str, int],
@@ -102,7 +78,7 @@ class ProxyClient:
         self.session = session
         self._means = means
         self._plane = means.plane
-        self._waiting = waiting
+        self._table = table
         self._rules = rules
         self._proxy = proxy
         self._users = users
@@ -122,10 +98,10 @@ class ProxyClient:
 
     def start(self) -> None:
         """Begin to read: the client has the time of a greeting from now on."""
-        self._waiting.clients[self.session] = self
+        self._table.add(self.session, self)
         self._client.interest = IN
         self._plane.watch(self._client.fd, self._ready, IN)
-        self._keep_time()
+        self._table.keep_time(self.session, must_ask=self._must_ask)
 
     @property
     def stage(self) -> str:
@@ -303,9 +279,9 @@ class ProxyClient:
         forward, old = self._forward, self.session
         if forward is None:
             return
-        self._waiting.forget(old)
+        self._table.remove(old)
         self.session = new = successor(old, self._means.loop.time())
-        self._waiting.clients[new] = self
+        self._table.add(new, self)
         self._forward = None
         self._is_recorded = True
         forward.count_all()
@@ -335,11 +311,11 @@ class ProxyClient:
         if self._client.error:
             self._lose_client()
             return
-        if self._waiting.drains and self._machine is not None and self._machine.is_idle:
+        if self._table.drains and self._machine is not None and self._machine.is_idle:
             self._leaving = self._leaving or HangUp(CLOSED)
         if self._leaving is not None and self._has_parted(self._leaving):
             return
-        self._keep_time()
+        self._table.keep_time(self.session, must_ask=self._must_ask)
         interest = (IN if self._reads else 0) | (OUT if self._is_owed else 0) or _EDGE
         if interest != self._client.interest:
             self._client.interest = interest
@@ -425,10 +401,6 @@ class ProxyClient:
             return False
         return self._machine is None or self._machine.awaits_request
 
-    def _keep_time(self) -> None:
-        now = self._means.loop.time()
-        self._waiting.keep_time(self.session, now, must_ask=self._must_ask)
-
     def overdue(self) -> None:
         """End the wait for a request: the client's time is over."""
         machine = self._machine
@@ -480,7 +452,7 @@ class ProxyClient:
         """Serve the client no more; its socket stays open."""
         self._is_gone = True
         self._plane.unwatch(self._client.fd)
-        self._waiting.forget(self.session)
+        self._table.remove(self.session)
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None

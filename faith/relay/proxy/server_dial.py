@@ -40,6 +40,7 @@ class ServerDial:
         done: Callable[[str | None], object],
     ) -> None:
         session.method, session.asked = method, (target.host, target.port)
+        means.counters.proxy_request(method)
         self.target = target
         self._means = means
         self._session = session

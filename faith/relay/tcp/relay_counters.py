@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout, add
 from faith.kernel.shared.shared_counters import Buckets
+from faith.proxy.proxy_events import METHODS
 from faith.translation.reasons import (
     CLOSED,
     CONNECTION,
@@ -59,13 +60,20 @@ FTP = Family(
     label="kind",
     values=("control", "encrypted", "passive", "active"),
 )
-LAYOUT = Layout(OPEN, SESSIONS, REFUSALS, BYTES, DIAL, FTP)
+PROXY_REQUESTS = Family(
+    "faith_proxy_requests",
+    "Servers that clients of proxies asked for, by method; of HTTP, those that were dialled.",
+    label="method",
+    values=METHODS,
+)
+LAYOUT = Layout(OPEN, SESSIONS, REFUSALS, BYTES, DIAL, FTP, PROXY_REQUESTS)
 
 _OPEN = LAYOUT.start(OPEN)
 _ENDS = LAYOUT.cells(SESSIONS)
 _REFUSALS = LAYOUT.cells(REFUSALS)
 _TO_SERVER, _TO_CLIENT = LAYOUT.cells(BYTES).values()
 _FTP = LAYOUT.cells(FTP)
+_PROXY_REQUESTS = LAYOUT.cells(PROXY_REQUESTS)
 
 
 class Counters:
@@ -116,6 +124,10 @@ class Counters:
     def ftp(self, kind: str) -> None:
         """The FTP ALG has a connection more."""
         self._cells[_FTP[kind]] += 1
+
+    def proxy_request(self, method: str) -> None:
+        """A client of a proxy has asked for a server by that *method*."""
+        self._cells[_PROXY_REQUESTS[method]] += 1
 
     def lost(self) -> None:
         """The process whose cells these are is dead, and its sessions with it."""
