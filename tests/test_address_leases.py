@@ -85,6 +85,30 @@ def test_the_gateways_own_address_is_refused_before_there_is_a_file(
     assert not settings.pool_file.exists()
 
 
+@pytest.mark.parametrize(("stale", "seconds"), [(0, 420), (600, 1050)])
+def test_what_another_has_is_withheld_as_long_as_it_may_be_believed(
+    settings: Settings, stale: int, seconds: int
+) -> None:
+    lent = AddressLeases()
+    lent.set_up(replace(settings, stale=stale), None)
+    lent.withhold([OTHER, number("203.0.113.1")])
+    lent.close()
+    assert f"198.51.100.2 ::198.51.100.2 {seconds}.000 " in settings.pool_file.read_text()
+    again = AddressLeases()
+    again.set_up(settings, None)
+    lend(again, LENT, HOST)
+    lend(again, OTHER, OTHER)  # as the name server does it with what is in the file
+    assert (again.look(LENT), again.look(OTHER), again.use(OTHER)) == (HOST, None, None)
+    again.close()
+
+
+def test_without_a_pool_nothing_is_withheld() -> None:
+    lent = AddressLeases()
+    lent.set_up(None, None)
+    lent.withhold([OTHER])
+    assert lent.networks == ()
+
+
 def test_the_next_program_goes_on_with_memory_and_file(settings: Settings) -> None:
     first, again = AddressLeases(), AddressLeases()
     first.set_up(settings, None)

@@ -48,6 +48,15 @@ def test_who_uses_it_keeps_its_meaning() -> None:
     assert 0 <= time.monotonic() + GRACE - until < 5
 
 
+def test_an_address_that_is_withheld_leads_nowhere_until_it_is_lent() -> None:
+    leases = Leases.create(NETWORKS)
+    leases.put(ADDRESSES[1], ADDRESSES[1], 100.0)
+    assert leases.use(ADDRESSES[1]) is leases.host(ADDRESSES[1]) is None
+    assert leases.look(ADDRESSES[1]) == (ADDRESSES[1], 100.0)
+    leases.put(ADDRESSES[1], SERVER, 50.0)
+    assert leases.use(ADDRESSES[1]) == leases.host(ADDRESSES[1]) == SERVER
+
+
 def test_it_never_gets_shorter_but_with_another_meaning() -> None:
     leases = Leases.create(NETWORKS)
     leases.put(ADDRESSES[1], SERVER, 100.0)

@@ -13,17 +13,17 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from faith.dns.pool import FORM, Pool, hosts
+from faith.dns.pool import FORM, Lease, Pool, hosts
 from faith.errors import ConfigError, FaithError, SetupError
 from faith.kernel.descriptor import Descriptor
 from faith.kernel.shared.leases import NOTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
     from typing import Self
 
-    from faith.dns.pool import Lease, Network
+    from faith.dns.pool import Network
     from faith.kernel.shared.leases import Leases
 
 log = logging.getLogger("faith.dns")
@@ -93,6 +93,12 @@ class LeaseFile:
                 len(pool.damaged),
                 pool.damaged[0],
             )
+        if withheld := [lease.left(0.0) for lease in pool if lease.is_withheld and lease.until > 0]:
+            log.warning(
+                "another host had addresses of the pool: lent to nobody for %.0f s: %d",
+                max(withheld),
+                len(withheld),
+            )
         lines = [FORM]
         for v4 in (v4 for span in self._spans for v4 in span):
             lease = pool.find(v4)
@@ -143,6 +149,17 @@ class LeaseFile:
         """Write down how long every lease has left.  Raises OSError."""
         for lease in pool:
             self._write(lease, now)
+
+    def withhold(self, addresses: Collection[int], seconds: float) -> None:
+        """Write that *addresses* are withheld for so many seconds after the next start.
+
+        Of a network that has several of them, all are: who has these has the others too.  What
+        they were lent as is over.  Raises OSError.
+        """
+        for span in self._spans:
+            there = [address for address in addresses if address in span]
+            for v4 in span if len(there) > 1 else there:
+                self._write(Lease(v4, v4, seconds), 0.0)
 
     def close(self) -> None:
         """Let others have it."""

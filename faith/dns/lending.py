@@ -42,6 +42,11 @@ _UNREACHABLE = Networks(128, [(0, 96), (0xFE80 << 112, 10), (0xFF << 120, 8)])
 log = logging.getLogger("faith.dns")
 
 
+def told_for(stale: int) -> int:
+    """Return the seconds for which a lent address may be believed, told *stale* or not."""
+    return TTL + (stale + STALE_TTL if stale else 0)
+
+
 class Lending:
     """Answers with addresses of *pool*; *stale* is for how long they may be told past their time.
 
@@ -63,7 +68,7 @@ class Lending:
         self._counters = counters or Counters()
         self._counters.fills["pool leases"] = lambda: self._shares.fill(time.monotonic())
         self._ours = ours
-        self._seconds = TTL + (stale + STALE_TTL if stale else 0)
+        self._seconds = told_for(stale)
         self._quiet_until: dict[str, float] = {}
 
     def applies(self, question: Question, view: View) -> bool:
@@ -136,7 +141,8 @@ class Lending:
         v4 = reverse.v4_address(question.name)
         if v4 is None or v4 not in self.pool:
             return None
-        return LentName(question, self.pool.find(v4))
+        lease = self.pool.find(v4)
+        return LentName(question, None if lease is None or lease.is_withheld else lease)
 
 
 class LentName:

@@ -31,7 +31,10 @@ FORM = "faith-pool 1"
 
 
 class Lease:
-    """*v4* means *v6* until *until* at least."""
+    """*v4* means *v6* until *until* at least.
+
+    Where both are the same number *v4* is withheld: it means nothing, and is lent to nobody.
+    """
 
     __slots__ = ("until", "v4", "v6")
 
@@ -39,6 +42,11 @@ class Lease:
         self.v4 = v4
         self.v6 = v6
         self.until = until
+
+    @property
+    def is_withheld(self) -> bool:
+        """Return whether another gateway may have lent the address."""
+        return self.v4 == self.v6
 
     def left(self, now: float) -> float:
         """Seconds that it is promised for; negative since its end."""

@@ -124,6 +124,63 @@ def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+class TestWithheld:
+    """Addresses that another host had: it may have lent them."""
+
+    @staticmethod
+    def left(path: Path, *addresses: int) -> None:
+        """Leave a file with a lease of the first address, in which *addresses* are withheld."""
+        lease_file = LeaseFile.create(path, NETWORKS)
+        lease_file.pool(now=0).lend(SERVERS[0], 60, now=0)
+        lease_file.withhold(addresses, 420)
+        lease_file.close()
+
+    def test_nobody_is_led_there_and_nobody_lent_one(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.left(path, FIRST)
+        assert lines(path) == [FORM, "198.18.0.1 ::198.18.0.1 420.000"]
+        leases = Leases.create(NETWORKS)
+        pool = LeaseFile.create(path, NETWORKS, leases).pool(now=1000)
+        assert "another host had addresses of the pool: lent to nobody for 420 s: 1" in caplog.text
+        assert leases.use(FIRST) is leases.host(FIRST) is None
+        found = [pool.lend(server, 900, now=1000) for server in SERVERS[:SIZE]]
+        assert [lease and lease.v4 - FIRST for lease in found[:-1]] == [1, 2, 3, 4, 5, 256, 257]
+        assert found[-1] is None
+        assert pool.lend(SERVERS[SIZE], 60, now=1419) is None
+        lease = pool.lend(SERVERS[SIZE], 60, now=1420)
+        assert lease
+        assert (lease.v4, leases.use(FIRST)) == (FIRST, SERVERS[SIZE])
+
+    def test_several_of_a_network_are_all_of_it(self, path: Path) -> None:
+        self.left(path, FIRST + 1, FIRST + 3, FIRST + 256)
+        pool = LeaseFile.create(path, NETWORKS).pool(now=0)
+        assert [lease.v4 for lease in pool if lease.is_withheld] == [
+            *range(FIRST, FIRST + 6),
+            FIRST + 256,
+        ]
+        lease = pool.lend(SERVERS[0], 60, now=0)
+        assert lease
+        assert lease.v4 == FIRST + 257
+
+    def test_addresses_of_others_are_no_matter(self, path: Path) -> None:
+        self.left(path, FIRST - 1, FIRST + 6)
+        assert lines(path) == [FORM, "198.18.0.1 2001:db8::1 180.000"]
+
+    def test_it_ends_with_the_time_that_is_left(
+        self, path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.left(path, FIRST)
+        lease_file = LeaseFile.create(path, NETWORKS)
+        lease_file.save(lease_file.pool(now=0), now=500)
+        lease_file.close()
+        caplog.clear()
+        pool = LeaseFile.create(path, NETWORKS).pool(now=0)
+        assert not caplog.text
+        found = [pool.lend(server, 60, now=0) for server in SERVERS[:SIZE]]
+        assert FIRST in {lease.v4 for lease in found if lease}
+
+
 @contextmanager
 def full_disk(octets: int) -> Iterator[None]:
     """A system that lets no file of ours grow beyond so many octets, in the middle of a write."""

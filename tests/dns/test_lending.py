@@ -18,7 +18,7 @@ from faith.dns.cache import STALE_TTL, Cache
 from faith.dns.dns_counters import LAYOUT, REFUSED, Counters
 from faith.dns.lending import TTL, UNLENT_TTL, Lending
 from faith.dns.options import Options, Rule, View
-from faith.dns.pool import GRACE, Lease, Pool
+from faith.dns.pool import FORM, GRACE, Lease, Pool
 from faith.dns.resolver import Resolver
 from faith.dns.tasks import Tasks
 from faith.dns.wire import NOERROR, NXDOMAIN, SERVFAIL, A
@@ -240,8 +240,11 @@ class TestNames:
     def test_a_failure(self) -> None:
         assert self.named(0, failure(ptr_question("2001:db8::80"))).rcode == SERVFAIL
 
-    def test_an_address_that_is_not_lent_has_none_for_now(self) -> None:
-        found = lent().named(ptr_question("198.51.100.2"))
+    @pytest.mark.parametrize("withheld", [False, True])
+    def test_an_address_that_is_not_lent_has_none_for_now(self, *, withheld: bool) -> None:
+        line = "198.51.100.2 ::198.51.100.2 60" if withheld else ""
+        pool = Pool.loads(f"{FORM}\n{line}", [NETWORK], 0)
+        found = lent(pool).named(ptr_question("198.51.100.2"))
         assert found
         assert found.v6_question() is None
         answer = found.answer(None, 0)

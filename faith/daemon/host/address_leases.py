@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.upgrade.inherited_state import demand
 from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import routes
-from faith.kernel.shared.leases import Leases
+from faith.kernel.shared.leases import GRACE, Leases
 from faith.translation.address import text4
 from faith.translation.map import overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from faith.dns.lease_file import LeaseFile
     from faith.dns.service import Settings as DnsSettings
@@ -32,6 +32,7 @@ class AddressLeases:
         """The lease file, for the name server, which makes the leases."""
         self._leases: Leases | None = None
         self._same: dict[str, str] = {}
+        self._stale = 0
 
     def set_up(self, settings: DnsSettings | None, left: Any) -> None:
         """Open the pool of the settings, or adopt that of the *left* `state` of the predecessor
@@ -43,6 +44,7 @@ class AddressLeases:
         pool = settings.pool if settings else ()
         file = settings.pool_file if settings and pool else None
         self._same = {"pool": str(pool), "pool_file": str(file)}
+        self._stale = settings.stale if settings else 0
         if left:
             demand(left["same"], self._same)
         if file is None:
@@ -77,7 +79,19 @@ class AddressLeases:
 
     def look(self, v4: int) -> int | None:
         """Return the same as `use`, and leave the lease as it is."""
-        return (self._leases.look(v4)[0] or None) if self._leases else None
+        return self._leases.host(v4) if self._leases else None
+
+    def withhold(self, addresses: Collection[int]) -> None:
+        """Lend none of *addresses*, as far as they are of the pool, and lead nobody there, at the
+        next start: another gateway may have lent them meanwhile.
+        """
+        if self.lease_file:
+            from faith.dns.lending import told_for
+
+            try:
+                self.lease_file.withhold(addresses, told_for(self._stale) + GRACE)
+            except OSError as error:
+                log.error("not withheld from the pool at the next start: %s", error.strerror)
 
     def state(self) -> Any:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""

@@ -3,7 +3,7 @@
 The name server writes a lease here before it answers, so a connection to the address finds its
 server at once, in every process.  Whoever uses a lease extends it here, so that the address is
 leased to nobody else meanwhile.  There is no lock: an address has one lender at a time, and its
-expiry only grows.
+expiry only grows.  An address that is leased to itself is withheld: it leads nowhere.
 """
 
 from __future__ import annotations
@@ -103,11 +103,16 @@ class Leases:
         words[at + 3] = _micro(until)
         words[at] = words[at] + 1 & _WORD
 
+    def host(self, v4: int) -> int | None:
+        """Return the IPv6 address leased for *v4*; None without a lease, or if it is withheld."""
+        v6, _ = self.look(v4)
+        return v6 if v6 not in (0, v4) else None
+
     def use(self, v4: int) -> int | None:
         """Return the IPv6 address leased for *v4* and extend the lease by `GRACE`; None without a
         lease."""
-        v6, _ = self.look(v4)
-        if not v6:
+        v6 = self.host(v4)
+        if v6 is None:
             return None
         at = self._at(v4)
         assert at is not None
