@@ -129,7 +129,7 @@ class Supervisor:
             "flows": self._kernel_path,
             "relaying": self._relaying,
         }
-        self._policy = RunningPolicy(self._apply_policy, self._relaying.mapped_networks.probe)
+        self._policy = RunningPolicy(self._apply_policy, self._relaying.probe)
         self._reservations = HeldPrefixes([capabilities.user_number(settings.user)])
         self._liveness = Liveness(self._loop, self._services.values(), self._metric_areas)
         self._repair = Repair(

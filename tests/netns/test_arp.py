@@ -65,6 +65,17 @@ def test_a_probe_claims_nothing_and_an_announcement_does(
     assert heard(arp, 0.1) == [], "what it sends itself is nobody's claim"
 
 
+def test_a_probe_is_seen_by_whom_it_matters_to(
+    lab: ThreeHosts, arp: ArpSocket, server: ArpSocket
+) -> None:
+    ours = lab.gateway.call(link_address, "to-server")
+    lab.gateway.call(arp.probe, "to-server", UNUSED)
+    select.select([server], [], [], 2)
+    (probe,) = server.claims(probes=True)
+    assert probe == Claim("to-gateway", UNUSED, ours, probing=True)
+    assert str(probe) == f"192.0.2.99 is about to be claimed by {ours.hex(':')} on to-gateway"
+
+
 def test_an_interface_without_ethernet_is_refused(lab: ThreeHosts, arp: ArpSocket) -> None:
     with pytest.raises(OSError, match="No such device") as refused:
         lab.gateway.call(arp.probe, "nowhere", UNUSED)

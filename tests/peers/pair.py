@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections import Counter
@@ -56,15 +57,24 @@ class Member:
 
     def start(self, more: str = "") -> Faithd:
         """Start the daemon, and wait until it serves."""
+        self.faithd = self._launch(more)
+        self.faithd.wait_said("serving", seconds=20)
+        return self.faithd
+
+    def refusal(self, more: str = "") -> str:
+        """Start a daemon that does not come up; return what it says."""
+        faithd = self._launch(more)
+        assert faithd.process.wait(20) == 1, faithd.said
+        return faithd.said
+
+    def _launch(self, more: str) -> Faithd:
         file = self.directory / "faith.toml"
         file.write_text(
             f'control = "{self.control}"\nworkers = 2\n[[prefix]]\naddress = "{PREFIX}"\n'
             f'[[service]]\nports = "{PORT}"\n{more}'
         )
         log = self.directory / f"log{time.monotonic_ns()}"
-        self.faithd = Faithd(self.host, log, "--config", str(file))
-        self.faithd.wait_said("serving", seconds=20)
-        return self.faithd
+        return Faithd(self.host, log, "--config", str(file))
 
     def faith(self, *words: str) -> str:
         """Run a command of faith(8) here; return its output."""
@@ -79,6 +89,13 @@ class Member:
         """Run a daemon of others here, in the foreground."""
         with (self.directory / log).open("wb") as output:
             return self.host.popen([*argv], stdout=output, stderr=output)
+
+    def cut_off(self) -> None:
+        """Be a machine that died: nothing of it is on the networks."""
+        assert self.faithd
+        self.faithd.signal(signal.SIGKILL)
+        for name in ("to-clients", "to-servers"):
+            self.host.run(["ip", "link", "set", name, "down"])
 
     def has(self, address: str) -> bool:
         return any(one.startswith(f"{address}/") for one in self.host.links.addresses())

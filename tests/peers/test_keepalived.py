@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import re
 import signal
-from contextlib import ExitStack, closing
+import socket
+import threading
+from contextlib import ExitStack, closing, suppress
 from functools import partial
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dns.exception
+import dns.message
+import dns.query
 import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import CLIENT, SERVER
-from tests.netns.service import Echo, answers, connect_from
+from tests.dns.zones import EXAMPLE, NameServer, Zones
+from tests.netns.service import Echo, answers, connect_from, listener
 from tests.peers.pair import MAPPED, MAPPED_SERVER, PORT, VRRP, Member, connect_for, switch
 
 if TYPE_CHECKING:
@@ -25,7 +32,16 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("real_root")]
 
 CONFIGURATION = Path(__file__).parents[2] / "contrib" / "ha" / "keepalived.conf"
-MAPS = f'[vrrp]\naddress = "{VRRP}"\n[[map]]\nv4 = "{MAPPED}"\nv6 = "{CLIENT}"\n'
+MAP = f'[[map]]\nv4 = "{MAPPED}"\nv6 = "{CLIENT}"\n'
+MAPS = f'[vrrp]\naddress = "{VRRP}"\n{MAP}'
+
+
+POOLS = "192.0.2.128/28", "192.0.2.144/28"
+ROUTED = "198.51.100.0/28"
+"""A pool that is not on the link; the hosts of the lab have a route for it."""
+MAC = "(?:[0-9a-f]{2}:){5}[0-9a-f]{2}"
+HOSTS = {"www": CLIENT, "other": "2001:db8:6::3"}
+ZONE = EXAMPLE + "".join(f"{name} 60 IN AAAA {host}\n" for name, host in HOSTS.items())
 
 
 class Pair:
@@ -63,6 +79,95 @@ class Pair:
         pids = [f"--{name}={member.directory}/{name}" for name in ("pid", "vrrp_pid")]
         words = ["--dont-fork", "--log-console", "--log-detail", "--vrrp", f"--use-file={file}"]
         member.run("keepalived", *words, *pids, log="keepalived.log")
+
+
+class Named:
+    """The server of the *pair* asks for names, which have servers with IPv6 alone."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.told: dict[str, str] = {}
+        """The hosts that addresses were told as."""
+        self._listener = listener(pair.client, PORT)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        """Say to whoever comes which host this is."""
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection:
+                    connection.sendall(connection.getsockname()[0].encode())
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    @staticmethod
+    def names(member: Member, pool: str) -> str:
+        """Return the tables of a gateway that lends addresses of *pool*."""
+        return (
+            f'[vrrp]\naddress = "{VRRP}"\n[dns]\nlisten = ["{VRRP}:53"]\nforward = ["{CLIENT}"]\n'
+            f'pool = ["{pool}"]\npool_file = "{member.directory}/pool"\n'
+        )
+
+    def ask(self, name: str) -> str:
+        """Return the address that *name* has at the address of the pair; "" when it has none."""
+        query = dns.message.make_query(f"{name}.example.", "A")
+        try:
+            reply = self.pair.server.call(dns.query.udp, query, VRRP, 1)
+        except (dns.exception.Timeout, OSError):
+            return ""
+        found = [str(record) for answer in reply.answer for record in answer]
+        for address in found:
+            assert self.told.setdefault(address, HOSTS[name]) == HOSTS[name]
+        return found[0] if found else ""
+
+    def reached(self) -> list[str | None]:
+        """Return the hosts that the addresses told lead to now, None for nobody."""
+        return [self._at(address) for address in self.told]
+
+    def _at(self, address: str) -> str | None:
+        try:
+            with connect_from(self.pair.server, address, PORT) as connection:
+                return connection.recv(100).decode() or None
+        except OSError:
+            return None
+
+    def has(self, name: str, pool: str) -> bool:
+        """Return whether *name* has an address of *pool*; no address leads to a wrong host."""
+        address = self.leads_right() and self.ask(name)
+        return bool(address) and ip_address(address) in ip_network(pool)
+
+    def hosts_of(self, *pools: str) -> list[str | None]:
+        """Return the hosts of the addresses told: what `reached` is when only *pools* work."""
+        some = [*map(ip_network, pools)]
+        return [
+            host if any(ip_address(address) in pool for pool in some) else None
+            for address, host in self.told.items()
+        ]
+
+    def leads_right(self) -> bool:
+        """Return true; no address leads to another host than it was told as."""
+        hosts = self.told.values()
+        for host, reached in zip(hosts, self.reached(), strict=True):
+            assert reached in (host, None)
+        return True
+
+
+@pytest.fixture
+def named(network: Network, tmp_path: Path, need: Callable[[str], str]) -> Iterator[Named]:
+    need("keepalived")
+    pair = Pair(network, tmp_path)
+    pair.client.links.add_address("to-clients", f"{HOSTS['other']}/64")
+    pair.server.links.add_route(ROUTED, VRRP)
+    with (
+        pair.client.call(lambda: NameServer(Zones(ZONE), CLIENT, 53)),
+        closing(Named(pair)) as named,
+        closing(Echo(pair.server, PORT, SERVER)),
+    ):
+        yield named
 
 
 @pytest.fixture
@@ -134,6 +239,61 @@ def test_a_drain_hands_over_before_anything_is_refused(pair: Pair) -> None:
     assert not outcome.errors["ConnectionRefusedError"], outcome
     assert outcome.gap < 1, outcome
     wait_master(second)
+
+
+def test_one_map_has_one_gateway_unless_they_are_a_pair(network: Network, tmp_path: Path) -> None:
+    first, second = Pair(network, tmp_path).members
+    first.start(MAP)
+    assert re.search(rf"{MAPPED} is answered for by {MAC} on to-servers", second.refusal(MAP))
+    second.start(MAPS)
+
+
+class TestPools:
+    """Whoever was told an address is led by it to the host of that name, or to nobody."""
+
+    @pytest.mark.parametrize("source", ["client", "gateway"])
+    def test_of_two_pools_each_address_keeps_its_meaning(self, named: Named, source: str) -> None:
+        """By the gateway's own address a standby serves as well: answers come back to it."""
+        sources = f'[maps]\nsource = "{source}"\n'
+        first = named.pair.members[0]
+        for member, pool in zip(named.pair.members, POOLS, strict=True):
+            member.start(named.names(member, pool) + sources)
+            named.pair.keep(member)
+        wait_master(first)
+        wait_until(lambda: named.ask("www"), 10, "an address of the first pool")
+        assert named.reached() == [HOSTS["www"]]
+        assert first.faithd
+        first.faithd.signal(signal.SIGKILL)
+        for name in HOSTS:
+            wait_until(partial(named.has, name, POOLS[1]), 20, "one of the second pool")
+        assert named.reached() == named.hosts_of(POOLS[1])
+        first.start(named.names(first, POOLS[0]) + sources)
+        wait_until(lambda: named.leads_right() and first.has(VRRP), 20, "the first gateway")
+        served = POOLS if source == "gateway" else POOLS[:1]
+        wait_until(lambda: named.reached() == named.hosts_of(*served), 10, "each its own")
+
+    @pytest.mark.parametrize("pool", [POOLS[0], ROUTED])
+    def test_one_pool_has_one_gateway(self, named: Named, pool: str) -> None:
+        """The standby with the same pool is refused; alone it waits until nothing told is left."""
+        first, second = named.pair.members
+        first.start(named.names(first, pool))
+        named.pair.keep(first)
+        wait_master(first)
+        wait_until(lambda: named.ask("www"), 10, "an address of the pool")
+        assert named.reached() == [HOSTS["www"]]
+        said = second.refusal(named.names(second, pool))
+        address = ip_network(pool).network_address
+        assert re.search(rf"{address} is answered for by {MAC} on to-servers", said)
+        assert "give each of two its own" in said
+        first.cut_off()
+        alone = second.start(named.names(second, pool))
+        named.pair.keep(second)
+        assert "another host had addresses of the pool: lent to nobody for 420 s: 14" in alone.said
+        wait_master(second)
+        assert answers_at(named.pair, MAPPED_SERVER, named.pair.client)
+        assert not named.ask("www")
+        assert not named.ask("other")
+        assert named.reached() == [None]
 
 
 def link_address(host: Host, address: str) -> str:

@@ -79,7 +79,7 @@ KEYS = {
     "prefix": ("address", "layout", "via"),
     "service": ("ports", "alg", "server", "proxy", "encrypted_data", "dscp", "path"),
     "map": ("v4", "v6", *static_map.OPTIONS),
-    "maps": ("file", "source", "proxy", "ftp", "dscp"),
+    "maps": ("file", "source", "proxy", "ftp", "dscp", "conflicts"),
     "access": ("file", "rules"),
     "source": address_pools.KEYS,
     "limits": tuple(field.name for field in fields(Limits)),
@@ -97,6 +97,8 @@ KEYS = {
     "log": ("format", *(field.name for field in fields(Recording))),
 }
 """Every key, by its table."""
+CONFLICTS = ("refuse", "report")
+"""The ways to deal with a mapped address that another host has, by default the first."""
 SEVERAL = ("prefix", "service", "map", "source", "proxy")
 """The tables that may occur several times."""
 
@@ -170,6 +172,7 @@ def _settings(document: Document) -> Settings:
         access_rules=access[1],
         maps=static,
         maps_file=file_of_maps,
+        refuses_conflicts=maps.take("conflicts", choice(CONFLICTS), CONFLICTS[0]) == CONFLICTS[0],
         vrrp=document.table("vrrp").take("address", parsed(readers.address4), None),
         sources=sources,
         workers=top.take("workers", whole(1, dns_table.MOST_WORKERS), len(os.sched_getaffinity(0))),

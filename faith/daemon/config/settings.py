@@ -153,7 +153,8 @@ class Settings:
     is a *lame_duck* for so many seconds before it refuses connections, and sessions have
     *drain_timeout* after that. *sources* are the addresses that clients connect from where no rule
     names one. Without the IPv4 address *vrrp*, if there is one, it is a standby: maps and added
-    sources are another's. *kernel_path* is None where all services are relayed. No two *proxies*
+    sources are another's. Mapped addresses that another host has are not claimed, where it
+    *refuses_conflicts*. *kernel_path* is None where all services are relayed. No two *proxies*
     listen at one address and port. Raises ConfigError.
     """
 
@@ -164,6 +165,7 @@ class Settings:
     access_rules: str | None = None
     maps: Maps = NO_MAPS
     maps_file: Path | None = None
+    refuses_conflicts: bool = True
     vrrp: int | None = None
     sources: Sources = NO_SOURCES
     workers: int = 1

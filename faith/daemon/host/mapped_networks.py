@@ -8,6 +8,7 @@ from bisect import bisect
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.host import discovery
+from faith.daemon.host.address_conflicts import Question
 from faith.daemon.observe.log import NOTICE
 from faith.errors import SetupError
 from faith.kernel.netlink import mapped_routes
@@ -84,10 +85,28 @@ class MappedNetworks:
             self._guard(())
             log.log(NOTICE, "released the mapped networks of process %d, which has ended", process)
 
-    def probe(self, networks: Iterable[Network]) -> None:
-        """Raise SetupError when another host answers for an address of *networks* that is new."""
-        if self._conflicts:
-            self._conflicts.check(set(networks) - self._held)
+    def question(
+        self,
+        networks: Iterable[Network],
+        own: Iterable[Network],
+        routed: Iterable[Network] = (),
+        router: int | None = None,
+    ) -> Question:
+        """Return the question who else has what is new of *networks* and *routed*.
+
+        The gateway's *own* networks are no question.  *router* is as in `Question`.
+        """
+        held, mine = self._held, Networks(32, own)
+        if not held:  # those of the predecessor process, where this one is on trial
+            held = {network for some in mapped_routes.held().values() for network in some}
+        lengths = {length for _, length in held}
+
+        def has(address: int) -> bool:
+            return address in mine or any(
+                (address >> 32 - length << 32 - length, length) in held for length in lengths
+            )
+
+        return Question(set(networks) - held, has, set(routed) - held, router)
 
     def follow(self, networks: Iterable[Network], own: Iterable[Network]) -> None:
         """Answer for exactly *networks*; addresses of the gateway's *own* keep their meaning.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import carried, proxy_table
 from faith.daemon.config.worker_settings import NameSettings, ProxiesSettings, WorkerSettings
-from faith.daemon.host.address_conflicts import AddressConflicts
+from faith.daemon.host.address_conflicts import AddressConflict, AddressConflicts
 from faith.daemon.host.mapped_networks import MappedNetworks
 from faith.daemon.host.proxy_listeners import ProxyListeners
 from faith.daemon.observe.log import NOTICE
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.policy import PolicyInputs
     from faith.daemon.config.settings import Settings
+    from faith.daemon.host.address_conflicts import Question
     from faith.daemon.host.address_leases import AddressLeases
     from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.log import Log
@@ -177,12 +178,44 @@ class Relaying:
         else:
             self.steering = self._undo.enter_context(self._steer())
         if on_trial:
+            self._refuse_conflicts()
             return
         if inherited:
             self.steering.set_prefixes(policy.prefixes)
         self._steering_changed()
         self.mapped_networks.start()
+        if not inherited:
+            self._refuse_conflicts()
         self.mapped_networks.follow(policy.networks, policy.own)
+
+    def _refuse_conflicts(self) -> None:
+        """Raise AddressConflict when another host has an address that is to be claimed.
+
+        Of a pool it may have lent that address: this gateway leads nobody there, and lends it to
+        nobody before what others may have been told is over.
+        """
+        try:
+            if question := self._question(self._settings, self._policy):
+                self.conflicts.check(question)
+        except AddressConflict as conflict:
+            self._leases.withhold(conflict.addresses)
+            raise
+
+    def _question(self, settings: Settings, policy: PolicyInputs) -> Question | None:
+        """Return the question who else has the networks of *policy*; None if it does not matter.
+
+        Of two gateways with VRRP one may still answer for maps that are the other's already.
+        """
+        if not settings.refuses_conflicts:
+            return None
+        if settings.vrrp is None:
+            return self.mapped_networks.question(policy.networks, policy.own)
+        return self.mapped_networks.question(policy.pool, policy.own, policy.pool, settings.vrrp)
+
+    def probe(self, policy: PolicyInputs) -> None:
+        """Raise AddressConflict when another host has an address that *policy* adds."""
+        if self._settings.refuses_conflicts:
+            self.conflicts.check(self.mapped_networks.question(policy.networks, policy.own))
 
     def _adopt(self, inherited: Any, *, on_trial: bool) -> None:
         settings = self._settings
@@ -327,11 +360,18 @@ class Relaying:
         log.log(NOTICE, "prefixes: %s", _listed(prefixes))
 
     def prepare(self, settings: Settings, on_ready: Then, on_failure: Refuse) -> None:
-        """Prepare new settings, all of which workers can apply.  Raises SetupError when a proxy
-        cannot listen."""
+        """Prepare new settings, all of which workers can apply.
+
+        No other host may have an address that is mapped by them alone.  Raises SetupError when a
+        proxy cannot listen.
+        """
         self._proxies.prepare(settings.proxies)
         self._prepared = settings
-        on_ready()
+        policy = replace(self._policy, maps=settings.maps, sources=settings.sources)
+        if question := self._question(settings, policy):
+            self.conflicts.ask(question, on_ready, on_failure)
+        else:
+            on_ready()
 
     def apply(self) -> None:
         """Have the workers apply the settings that were prepared."""

@@ -15,7 +15,7 @@ from faith.translation.address import text4
 from faith.translation.map_table import NO_MAPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from faith.daemon.config.policy import Rules
     from faith.daemon.config.settings import Settings
@@ -28,8 +28,8 @@ class RunningPolicy:
     """Has *apply* called with the inputs of the policy in force whenever these have changed.
 
     Those of a standby are without maps (`PolicyInputs.in_force`).  *apply* raises FaithError when
-    the kernel refuses a part of them.  *probe* is called with the
-    networks that a command maps, before that, and raises it when another host answers there.
+    the kernel refuses a part of them.  *probe* is called with those of a command before that, and
+    raises it when another host has an address that is new.
     """
 
     inputs: PolicyInputs
@@ -38,7 +38,7 @@ class RunningPolicy:
     def __init__(
         self,
         apply: Callable[[PolicyInputs], None],
-        probe: Callable[[Iterable[tuple[int, int]]], None],
+        probe: Callable[[PolicyInputs], None],
     ) -> None:
         self._apply = apply
         self._probe = probe
@@ -96,7 +96,7 @@ class RunningPolicy:
         """
         before = self.inputs
         inputs = replace(before, maps=maps)
-        self._probe(inputs.in_force(self._vrrp).networks)
+        self._probe(inputs.in_force(self._vrrp))
         try:
             self._change(inputs, self._vrrp)
         except FaithError:

@@ -27,15 +27,20 @@ _BATCH = 256
 
 
 class Claim(NamedTuple):
-    """An IPv4 *address* (32 bits) that the link address *by* claims on *interface*, a name."""
+    """An IPv4 *address* (32 bits) that the link address *by* claims on *interface*, a name.
+
+    If it is *probing*, it asks before it claims the address.
+    """
 
     interface: str
     address: int
     by: bytes
+    probing: bool = False
 
     def __str__(self) -> str:
         address = _socket.inet_ntoa(self.address.to_bytes(4, "big"))
-        return f"{address} is answered for by {self.by.hex(':')} on {self.interface}"
+        does = "about to be claimed" if self.probing else "answered for"
+        return f"{address} is {does} by {self.by.hex(':')} on {self.interface}"
 
 
 class ArpSocket:
@@ -84,8 +89,11 @@ class ArpSocket:
         )
         self._socket.sendto(packet, (interface, _ETH_P_ARP, 0, 0, _EVERYBODY))
 
-    def claims(self) -> Iterator[Claim]:
-        """Return what other hosts have claimed since the last call, up to a batch."""
+    def claims(self, *, probes: bool = False) -> Iterator[Claim]:
+        """Return what other hosts have claimed since the last call, up to a batch of packets.
+
+        With *probes* those that are going to claim are among them.
+        """
         for _ in range(_BATCH):
             try:
                 data, (interface, _, kind, *_) = self._socket.recvfrom(256)
@@ -93,9 +101,12 @@ class ArpSocket:
                 return
             if kind == _OUTGOING or len(data) < _PACKET.size:
                 continue
-            hardware, protocol, _, _, _, by, sender, _, _ = _PACKET.unpack_from(data)
-            if (hardware, protocol) == (_ETHERNET, _ETH_P_IP) and sender != bytes(4):
-                yield Claim(interface, int.from_bytes(sender, "big"), by)
+            hardware, protocol, _, _, _, by, sender, _, target = _PACKET.unpack_from(data)
+            if (hardware, protocol) == (_ETHERNET, _ETH_P_IP):
+                probing = sender == bytes(4)
+                address = int.from_bytes(target if probing else sender, "big")
+                if probes or not probing:
+                    yield Claim(interface, address, by, probing)
 
 
 def link_address(interface: str) -> bytes:
