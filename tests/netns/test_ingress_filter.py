@@ -47,6 +47,19 @@ def test_a_filter_comes_and_goes_with_its_clsact(netlink: Netlink, program: bpf.
     ingress_filter.detach(netlink, LO, True)
 
 
+def test_filters_with_other_handles_stay_until_all_go(
+    netlink: Netlink, program: bpf.Object
+) -> None:
+    made = ingress_filter.attach(netlink, LO, program, "of_before", 1)
+    ingress_filter.attach(netlink, LO, program, "of_now", 2)
+    ingress_filter.attach(netlink, LO, program, "replaced", 2)
+    assert shown("filter", "ingress").count("direct-action") == 2
+    assert "of_before" in shown("filter", "ingress")
+    assert "replaced" in shown("filter", "ingress")
+    ingress_filter.detach(netlink, LO, made)
+    assert "clsact" not in shown("qdisc")
+
+
 def test_a_clsact_of_others_stays(netlink: Netlink, program: bpf.Object) -> None:
     subprocess.run(["tc", "qdisc", "add", "dev", "lo", "clsact"], check=True)
     assert not ingress_filter.attach(netlink, LO, program, "test")

@@ -423,11 +423,17 @@ def test_a_stop_waits_for_flows_then_resets_them(lab: ThreeHosts, start: Start) 
     assert "end=stopped" in faithd.said
 
 
+@pytest.mark.parametrize("tcx", [True, False], ids=["tcx", "clsact"])
 @pytest.mark.usefixtures("echo")
-def test_flows_of_another_layout_go_on_beside_the_new_ones(lab: ThreeHosts, tmp_path: Path) -> None:
+def test_flows_of_another_layout_go_on_beside_the_new_ones(
+    lab: ThreeHosts, tmp_path: Path, *, tcx: bool
+) -> None:
     """By the code and in the maps that they have, watched by the process that knows them."""
     installed = tmp_path / "installed"
     shutil.copytree(ROOT / "faith", installed / "faith", ignore=shutil.ignore_patterns("__pyc*"))
+    links = installed / "faith/kernel/flow/flow_links.py"
+    links.write_text(links.read_text().replace("tcx: bool = True", f"tcx: bool = {tcx}"))
+    before = lab.gateway.run(["tc", "qdisc", "show"]).stdout
     faithd = Gateway(lab, tmp_path, BASE, PYTHONPATH=str(installed), PYTHONSAFEPATH="1")
     with connect(lab) as old:
         assert answers(old)
@@ -448,6 +454,8 @@ def test_flows_of_another_layout_go_on_beside_the_new_ones(lab: ThreeHosts, tmp_
         lambda: len(list(filter(has_maps, faithd.workers))) == 1, 10, "the end of the old brain"
     )
     assert relays(lab)
+    assert faithd.stop() == 0
+    assert lab.gateway.run(["tc", "qdisc", "show"]).stdout == before
 
 
 def _change_layout(installed: Path, number: int) -> None:

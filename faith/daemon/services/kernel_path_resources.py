@@ -123,7 +123,7 @@ class KernelPathResources:
             adopted = FlowLinks.adopt(links, FlowMaps.adopt(maps))
             return cls(adopted, *rest, outlives=state["outlives"], before=before)
         held = map(Descriptor, (*links["held"], *maps["maps"].values()))
-        made = cls(_made(slots), *rest, outlives=False, before=(*before, *held))
+        made = cls(_made(slots, links), *rest, outlives=False, before=(*before, *held))
         made.is_beside = True
         made.taken = frozenset(Map.adopt(maps["maps"]["flows4"]).keys(KEY4))
         return made
@@ -291,13 +291,13 @@ def _left(directory: Path | None) -> FlowLinks | None:
         return None
 
 
-def _made(slots: int) -> FlowLinks:
+def _made(slots: int, left: Any = None) -> FlowLinks:
     try:
         maps = FlowMaps.create(slots)
     except OSError as error:
         raise SetupError(_STEP, f"maps of {slots} flows: {error.strerror}") from error
     try:
-        return FlowLinks.create(maps)
+        return FlowLinks.create(maps, left)
     except BaseException:
         maps.close()
         raise

@@ -1,8 +1,8 @@
 """The program of flows at the ingress of interfaces: links (tcx, Linux 6.6), else filters (clsact).
 
 A link is a descriptor, and detaches the program when its last copy is closed; a filter stays until
-`close`.  Attaching needs CAP_BPF and CAP_NET_ADMIN, and applies to the network namespace of the
-calling thread.
+`close`, and so do those of other layouts, which have other handles.  Attaching needs CAP_BPF and
+CAP_NET_ADMIN, and applies to the network namespace of the calling thread.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from faith.kernel.flow import flow_program, ingress_filter
 from faith.kernel.flow.flow_maps import FlowMaps
 from faith.kernel.flow.flow_pins import Pins
 from faith.kernel.flow.flow_program import ETHERNET, LAYER3
+from faith.kernel.flow.layout import LAYOUT
 from faith.kernel.netlink.netlink import NETLINK_ROUTE, Netlink
 from faith.kernel.process import capabilities
 
@@ -44,22 +45,34 @@ class _Attached(NamedTuple):
 class FlowLinks:
     """The program that uses *maps*, attached to *interfaces*.
 
-    Methods that change anything raise SetupError, and PermissionNeeded without CAPABILITIES.
+    The filters of another layout go on *beside* it, at interfaces whose clsact was made for these,
+    or not.  Methods that change anything raise SetupError, and PermissionNeeded without
+    CAPABILITIES.
     """
 
     def __init__(
-        self, maps: FlowMaps, attached: dict[int, _Attached] | None = None, *, tcx: bool = True
+        self,
+        maps: FlowMaps,
+        attached: dict[int, _Attached] | None = None,
+        beside: dict[int, bool] | None = None,
+        *,
+        tcx: bool = True,
     ) -> None:
         self.maps = maps
         self._attached = attached or {}
+        self._beside = beside or {}
         self._tcx = tcx
         self._loaded: dict[str, bpf.Object] = {}
         self._pins: Pins | None = None
 
     @classmethod
-    def create(cls, maps: FlowMaps, *, tcx: bool = True) -> Self:
-        """Load the program, attached to nothing yet; without *tcx* it will be by filters."""
-        links = cls(maps, tcx=tcx)
+    def create(cls, maps: FlowMaps, left: Any = None, *, tcx: bool = True) -> Self:
+        """Load the program, attached to nothing yet; without *tcx* it will be by filters.
+
+        Links and filters of another layout, whose `state` the predecessor process *left*, stay.
+        """
+        filters = (one for one in left["attached"] if one[2] is None) if left else ()
+        links = cls(maps, beside={index: made for index, _, _, made in filters}, tcx=tcx)
         links._program(ETHERNET)
         return links
 
@@ -111,7 +124,7 @@ class FlowLinks:
                     bpf.change(link, loaded)
                 else:
                     with Netlink.create(NETLINK_ROUTE) as netlink:
-                        ingress_filter.attach(netlink, index, loaded, flow_program.NAME)
+                        ingress_filter.attach(netlink, index, loaded, flow_program.NAME, LAYOUT)
             except OSError as error:
                 if error.errno not in (*_GONE, errno.ENOLINK):  # `follow` forgets it
                     step = f"replace the program of flows at interface {index}"
@@ -220,8 +233,10 @@ class FlowLinks:
                     raise
             self._tcx = False
         with Netlink.create(NETLINK_ROUTE) as netlink:
-            made = ingress_filter.attach(netlink, index, loaded, flow_program.NAME)
-        return _Attached(program, None, made)
+            if index not in self._beside:  # else a killed daemon may have left some
+                ingress_filter.detach(netlink, index, made=False)
+            made = ingress_filter.attach(netlink, index, loaded, flow_program.NAME, LAYOUT)
+        return _Attached(program, None, made or self._beside.get(index, False))
 
     def _detach(self, index: int) -> None:
         attached = self._attached.pop(index)

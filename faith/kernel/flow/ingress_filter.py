@@ -27,16 +27,17 @@ _KIND, _OPTIONS = 1, 2
 _BPF_FD, _BPF_NAME, _BPF_FLAGS = 6, 7, 8
 _DIRECT_ACTION = 1
 _ALL_PROTOCOLS = 0x0003
+_ALL = 0  # the handle that stands for all filters of a priority
 
 PRIORITY = 0xFA17
-"""The priority of the filter, behind those that the kernel gives by itself: it marks it as ours."""
-_HANDLE = 1
+"""The priority of our filters, behind those that the kernel gives by itself: it marks them."""
 
 
-def attach(netlink: Netlink, interface: int, program: Object, name: str) -> bool:
-    """Have *program* run for what arrives at *interface*; another one of ours is replaced.
+def attach(netlink: Netlink, interface: int, program: Object, name: str, handle: int = 1) -> bool:
+    """Have *program* run for what arrives at *interface*; another one of *handle* is replaced.
 
-    Returns whether the interface had no clsact before.
+    Filters of ours with other handles stay, and get what the newest leaves to the next.  Returns
+    whether the interface had no clsact before.
     """
     made = True
     body = _TCMSG.pack(0, interface, _CLSACT_HANDLE, _CLSACT, 0) + attribute(_KIND, b"clsact\0")
@@ -49,7 +50,7 @@ def attach(netlink: Netlink, interface: int, program: Object, name: str) -> bool
         + attribute(_BPF_NAME, name.encode() + b"\0")
         + attribute(_BPF_FLAGS, struct.pack("=I", _DIRECT_ACTION))
     )
-    body = _ours(interface) + attribute(_KIND, b"bpf\0") + attribute(_OPTIONS, options)
+    body = _ours(interface, handle) + attribute(_KIND, b"bpf\0") + attribute(_OPTIONS, options)
     try:
         netlink.request(_NEW_FILTER, body, NLM_F_CREATE | NLM_F_REPLACE)
     except OSError:
@@ -60,12 +61,12 @@ def attach(netlink: Netlink, interface: int, program: Object, name: str) -> bool
 
 
 def detach(netlink: Netlink, interface: int, made: bool) -> None:
-    """Remove the filter, and clsact if `attach` *made* it and nobody else uses it by now.
+    """Remove our filters, and clsact if `attach` *made* it and nobody else uses it by now.
 
-    An interface or a filter that is gone is no error.
+    An interface or filters that are gone are no error.
     """
     try:
-        netlink.request(_DEL_FILTER, _ours(interface) + attribute(_KIND, b"bpf\0"))
+        netlink.request(_DEL_FILTER, _ours(interface, _ALL) + attribute(_KIND, b"bpf\0"))
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EINVAL):
             raise
@@ -74,9 +75,9 @@ def detach(netlink: Netlink, interface: int, made: bool) -> None:
         _remove_clsact(netlink, interface)
 
 
-def _ours(interface: int) -> bytes:
+def _ours(interface: int, handle: int) -> bytes:
     what = PRIORITY << 16 | socket.htons(_ALL_PROTOCOLS)
-    return _TCMSG.pack(0, interface, _HANDLE, _INGRESS, what)
+    return _TCMSG.pack(0, interface, handle, _INGRESS, what)
 
 
 def _filters(netlink: Netlink, interface: int, hook: int) -> list[bytes]:
