@@ -160,10 +160,14 @@ def test_a_place_passes_from_server_to_server(limited: ProxyBench) -> None:
     assert limited.client(b"\5\1\0").hear(2) == b"\5\0"
 
 
-def test_a_greeting_makes_room_for_others(bench: ProxyBench) -> None:
+@pytest.mark.parametrize("stage", ["greeting", "dialling"])
+def test_who_has_no_server_yet_makes_room_for_others(bench: ProxyBench, stage: str) -> None:
     shares = bench.relay._accounting.shares
-    slow = [bench.client(b"\5") for _ in range(2)]
-    bench.until(lambda: bench.open == 2)
+    said = b"\5\1\0"
+    if stage == "dialling":
+        said = socks5("127.0.0.1", bench.full_server().port)
+    slow = [bench.client(said) for _ in range(2)]
+    bench.until(lambda: bench.stages() == [stage, stage])
     shares.limit, shares.half = 2, 1
     other = bench.keep(
         socket.create_connection(bench.at.getsockname(), source_address=("127.0.0.2", 0))
@@ -171,7 +175,7 @@ def test_a_greeting_makes_room_for_others(bench: ProxyBench) -> None:
     other.say(b"\5\1\0")
     assert other.hear(2) == b"\5\0"
     assert bench.record().end == reasons.DISPLACED
-    assert slow[0].hear_all() == b""
+    assert slow[0].hear_all() == b"\5\0"
 
 
 # -- draining ------------------------------------------------------------------------------------

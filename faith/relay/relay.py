@@ -151,7 +151,6 @@ class Relay:
             self._proxies,
         )
         """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
-        self._stages = self._dialling, self._proxies.greeting
         forwarded = Forwarded(self._proxies)
         self._idle_timeouts.append(IdleTimeouts(loop, forwarded, *times, self._counters.moved))
 
@@ -390,7 +389,7 @@ class Relay:
 
     def _displace(self, client: str) -> bool:
         """Have a session that is dialling make room for one of *client*, if one is to."""
-        some = [one for stage in self._stages for one in stage.oldest(_LOOKED_AT)]
+        some = self._dialling.oldest(_LOOKED_AT) + self._proxies.oldest(_LOOKED_AT)
         session = self._accounting.shares.displaceable(client, some)
         if session is None:
             return False

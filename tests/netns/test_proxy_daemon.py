@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -432,6 +433,36 @@ def test_an_upgrade_keeps_tunnels_greetings_and_listeners(start: Start, ways: Wa
             assert is_served(ways.v4, CLIENT)
         greeting.sendall(b"\1\0")
         assert receive(greeting, 2) == b"\5\0"
+
+
+def test_an_upgrade_keeps_connections_of_http_and_their_bodies(
+    lab: ThreeHosts, start: Start, ways: Ways
+) -> None:
+    faithd = start(text())
+    body = os.urandom(20_000_000)
+    request = f"GET http://{SERVER}:8080/ HTTP/1.1\r\nHost: {SERVER}:8080\r\n\r\n".encode()
+    listener = lab.server.call(lambda: socket.create_server((SERVER, 8080)))
+    with listener, connect(ways.v6) as client:
+        client.sendall(request)
+        server, _ = listener.accept()
+        server.settimeout(20)
+        with server:
+            assert server.recv(1 << 16).startswith(b"GET / HTTP/1.1\r\n")
+            server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            sender = threading.Thread(target=server.sendall, args=(body,))
+            sender.start()
+            got = bytearray(client.recv(1_000_000))
+            faithd.signal(signal.SIGUSR2)
+            faithd.wait_said("upgraded to program 2", seconds=30)
+            head = got[: got.index(b"\r\n\r\n") + 4]
+            assert b" 200 " in head
+            while len(got) < len(head) + len(body):
+                got += receive(client, 1)
+                got += client.recv(1 << 20)
+            assert got[len(head) :] == body
+            sender.join()
+            client.sendall(request)
+            assert server.recv(1 << 16).startswith(b"GET / HTTP/1.1\r\n"), "it is the same one"
 
 
 def test_an_upgrade_changes_workers_and_proxies_together(start: Start, ways: Ways) -> None:

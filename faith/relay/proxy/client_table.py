@@ -1,7 +1,8 @@
-"""The clients of a worker's proxies by their sessions, and the time of those who are to ask."""
+"""The clients of a worker's proxies by their sessions, and which of them wait for what."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from faith.relay.tcp.timeouts import StageTimeouts
@@ -28,6 +29,8 @@ class ClientTable(Generic[C]):
         self._loop = loop
         self.clients: dict[Session, C] = {}
         self.drains = False
+        self.dialling: dict[Session, None] = {}
+        """The sessions that wait for a server, the first to have begun that first."""
 
         def miss(session: Session) -> None:
             overdue(self.clients[session])
@@ -46,7 +49,12 @@ class ClientTable(Generic[C]):
         elif not must_ask and session in self.greeting:
             self.greeting.remove(session)
 
+    def oldest(self, most: int) -> list[Session]:
+        """Return at most *most* sessions that dial, and as many that have yet to ask."""
+        return [*islice(self.dialling, most), *self.greeting.oldest(most)]
+
     def remove(self, session: Session) -> None:
         """Forget *session*, and its time."""
         self.keep_time(session, must_ask=False)
+        self.dialling.pop(session, None)
         del self.clients[session]

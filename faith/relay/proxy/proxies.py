@@ -61,8 +61,6 @@ class Proxies:
             means.loop, means.settings().greeting_timeout, ProxyClient.overdue
         )
         self._clients = self._table.clients
-        self.greeting = self._table.greeting
-        """The time of the clients that have yet to ask for something."""
 
     # -- listening ---------------------------------------------------------------------------
 
@@ -107,7 +105,7 @@ class Proxies:
 
     def limit(self, seconds: float) -> None:
         """Give clients that have to ask from now on another time."""
-        self.greeting.limit(seconds)
+        self._table.greeting.limit(seconds)
 
     # -- clients -----------------------------------------------------------------------------
 
@@ -171,6 +169,10 @@ class Proxies:
         """Return the sessions of those whose requests are forwarded to a server."""
         return [session for session, client in self._clients.items() if client.has_server]
 
+    def oldest(self, most: int) -> list[Session]:
+        """Return some sessions that can make room, at most *most* of each stage."""
+        return self._table.oldest(most)
+
     def holds(self, session: Session) -> bool:
         """Return whether *session* is the current one of a client."""
         return session in self._clients
@@ -192,7 +194,7 @@ class Proxies:
         self.serve(())
         for session in self.sessions():
             self.end(session, STOPPED, reset=True)
-        self.greeting.close()
+        self._table.greeting.close()
         self._means.users.close()
 
 

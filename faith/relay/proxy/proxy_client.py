@@ -238,10 +238,12 @@ class ProxyClient:
     def _begin_dial(self, target: Target, method: str) -> None:
         if method == HTTP:  # its record is of this server, and not of the client
             self.session.started = self.session.quiet_since = self._means.loop.time()
+        self._table.dialling[self.session] = None
         self._dial = ServerDial(self._means, self.session, target, method, self._dialled)
 
     def _dialled(self, why: str | None) -> None:
         dial, self._dial = self._dial, None
+        self._table.dialling.pop(self.session, None)
         if why is not None:
             self._fail(dial.target if dial else None, why)
         else:
