@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from bench import ends
+from bench.compiling import compiled
 from bench.congestion import use
 from bench.errors import MeasureError
 from bench.programs import IPERF3, NGINX, WRK, path
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.placement import Placement
+    from bench.way import Way
     from faith.lab import Host, ThreeHosts
 
     Build = Callable[[ExitStack], ThreeHosts]
 
 ECHO, HTTP, BULK = 7, 80, 5201
 """The origin's ports, and those on which contenders listen."""
+PAGE, LARGE = "/", "/large"
+"""What it has by HTTP: a small page, and a large file."""
 FTP, FILE = 21, 8021
 """Others of the origin's: a file by FTP, and the same as it is."""
 FIRST_CALLER = "2001:db8:6:100::1"
@@ -40,8 +44,9 @@ FIRST_CALLER = "2001:db8:6:100::1"
 FLOWS = "192.0.2.64"
 """An address of the gateway for flows alone: so they have as many ports as connections do."""
 CONNECTIONS = 50
-"""Connections that wrk keeps busy."""
+"""Connections that clients keep busy."""
 
+_LARGE_SIZE = 1 << 26
 _CLIENT_V4, _GATEWAY_V4 = "198.51.100.2", "198.51.100.1"
 _CALLERS = "2001:db8:6:100::/64"
 _START = 10.0
@@ -58,6 +63,7 @@ http {{
     server {{
         listen {address}:{port} backlog=4096;
         location / {{ return 200 "Hello from the other side of the gateway.\\n"; }}
+        location {large} {{ root {directory}; sendfile on; }}
     }}
 }}
 """
@@ -72,6 +78,14 @@ class Load(NamedTuple):
     """What wrk got done."""
 
     requests: int
+    seconds: float
+
+
+class Visits(NamedTuple):
+    """What clients got done: requests answered, octets of all bodies."""
+
+    requests: int
+    octets: int
     seconds: float
 
 
@@ -142,9 +156,13 @@ class Bed:
     # -- the origin --------------------------------------------------------------------------
 
     def serve_http(self) -> None:
-        """Have the origin serve a small page."""
+        """Have the origin serve a small page, and a large file."""
         if HTTP not in self._serving:
-            self._serve(HTTP, nginx(self.directory, "origin", _NGINX, address=SERVER, port=HTTP))
+            with (self.directory / LARGE[1:]).open("w+b") as file:
+                file.truncate(_LARGE_SIZE)
+                file.read()  # from now on it is in memory
+            fields = {"address": SERVER, "port": HTTP, "large": LARGE}
+            self._serve(HTTP, nginx(self.directory, "origin", _NGINX, **fields))
 
     def serve_bulk(self) -> None:
         """Have the origin serve iperf3."""
@@ -212,6 +230,20 @@ class Bed:
         program.send_signal(signal.SIGINT)  # -d takes whole seconds only
         output, _ = program.communicate(timeout=10)
         return _load(output)
+
+    def visit(self, way: Way, path: str, connections: int, seconds: float, *, keep: bool) -> Visits:
+        """Ask for *path* by so many connections for so long, by new ones unless they are to *keep*.
+
+        Raises MeasureError.
+        """
+        argv = [compiled("visit"), *way.words, path, connections, seconds, int(keep)]
+        done = self.lab.client.run(list(map(str, argv)), timeout=seconds + 30, check=False)
+        if done.returncode:
+            raise MeasureError(done.stderr.strip())
+        requests, made, failed, octets, took = map(float, done.stdout.split())
+        if not requests or failed > made / 100:
+            raise MeasureError(f"{failed:.0f} of {made:.0f} connections failed: {way}")
+        return Visits(int(requests), int(octets), took)
 
     def transfer(self, address: str, size: tuple[str, ...], *, reverse: bool) -> Transfer:
         """Send by iperf3, from the origin to the client if *reverse*; *size* are its options."""

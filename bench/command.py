@@ -6,21 +6,36 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench import instructions, profile, report, syscalls
 from bench.cgroup import own_group
 from bench.comparison import Comparison
-from bench.contenders import CONTENDERS
+from bench.contenders import ALL, CONTENDERS, PROXIES
 from bench.descriptors import allow_many, most_sessions
 from bench.loads import LOADS
-from bench.measures import MEASURES
+from bench.measures import MEASURES, OF_PROXIES
 from bench.scale import FULL, QUICK
 from faith.errors import FaithError
 from faith.lab import gain_rights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bench.contenders.base import Contender
+    from bench.measures.base import Measure
+
+
+class _Field(NamedTuple):
+    """Who is compared, by what, and whose ratios to the others are wanted."""
+
+    contenders: tuple[Contender, ...]
+    measures: tuple[Measure, ...]
+    ours: str
+
+
+_RELAYS = _Field(CONTENDERS, MEASURES, "relay")
+_PROXIES = _Field(PROXIES, OF_PROXIES, "proxy")
 
 
 def main(arguments: list[str]) -> int:
@@ -43,8 +58,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure the relay beside its peers, in networks of namespaces on this"
         " machine.  docs/benchmarks.rst says what the figures mean.",
     )
-    _add_comparison(parser)
-    commands = parser.add_subparsers(title="instead of a comparison", metavar="COMMAND")
+    _add_comparison(parser, _RELAYS)
+    commands = parser.add_subparsers(title="instead of this comparison", metavar="COMMAND")
+    _add_comparison(commands.add_parser("proxies", help="compare proxies"), _PROXIES)
     for name, run, what in (
         ("syscalls", syscalls.run, "count the system calls per connection"),
         ("instructions", instructions.run, "count the instructions per connection"),
@@ -52,16 +68,16 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=what)
         command.add_argument("--load", choices=LOADS, default=LOADS[0], help="(%(default)s)")
-        _add_only(command, "relay")
+        _add_only(command, ALL, "relay")
         _add_quick(command)
         command.set_defaults(run=run)
     return parser
 
 
-def _add_comparison(parser: argparse.ArgumentParser) -> None:
-    _add_only(parser, None)
+def _add_comparison(parser: argparse.ArgumentParser, field: _Field) -> None:
+    _add_only(parser, field.contenders, None)
     _add_quick(parser)
-    names = [measure.name for measure in MEASURES]
+    names = [measure.name for measure in field.measures]
     parser.add_argument(
         "--measure",
         type=lambda text: _chosen(text, names),
@@ -77,11 +93,13 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
         help="the congestion control of TCP on all hosts (%(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there too")
-    parser.set_defaults(run=_compare)
+    parser.set_defaults(run=_compare, field=field)
 
 
-def _add_only(parser: argparse.ArgumentParser, default: str | None) -> None:
-    names = [contender.name for contender in CONTENDERS]
+def _add_only(
+    parser: argparse.ArgumentParser, contenders: Sequence[Contender], default: str | None
+) -> None:
+    names = [contender.name for contender in contenders]
     parser.add_argument(
         "--only",
         type=lambda text: _chosen(text, names),
@@ -111,7 +129,7 @@ def _chosen(text: str, names: Sequence[str]) -> list[str]:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    scale = options.scale
+    field, scale = options.field, options.scale
     scale = replace(
         scale,
         congestion=options.congestion,
@@ -120,12 +138,12 @@ def _compare(options: argparse.Namespace) -> int:
         most_sessions=min(scale.most_sessions, most_sessions()),
     )
     comparison = Comparison(
-        [contender for contender in CONTENDERS if contender.name in options.only],
-        [measure for measure in MEASURES if measure.name in options.measure],
+        [contender for contender in field.contenders if contender.name in options.only],
+        [measure for measure in field.measures if measure.name in options.measure],
         scale,
     )
     results = comparison.run()
-    print(report.text(results, scale))
+    print(report.text(results, scale, field.ours))
     if options.json:
         options.json.write_text(report.as_json(results, scale) + "\n")
     return 1 if comparison.failed else 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.bed import Bed, near
-from bench.contenders import CONTENDERS
-from bench.loads import needs, serve, work
+from bench.contenders import ALL
+from bench.loads import needs, serve, suits, work
 from bench.placement import apart
 from bench.programs import lacking
 
@@ -34,10 +34,12 @@ def compare(
     Those that cannot be counted are left out, and a line says so.  Raises MeasureError.
     """
     counted, unit = {}, ""
-    for contender in CONTENDERS:
+    for contender in ALL:
         if contender.name in options.only:
             if missing := lacking((*contender.needs, tool, *needs(options.load))):
                 print(f"{contender.name} is skipped: without {', '.join(missing)}")
+            elif not suits(options.load, contender):
+                print(f"{contender.name} is skipped: it is not for {options.load}")
             else:
                 counted[contender.name], unit = _count(
                     contender, options.load, options.scale, counting
@@ -49,7 +51,7 @@ def _count(contender: Contender, load: str, scale: Scale, counting: Counter) -> 
     with Bed(near, apart(), scale.congestion) as bed, contender.start(bed) as running:
         serve(bed, load)
         if not running.programs:
-            return {}, work(bed, running.target, load, scale).what
+            return {}, work(bed, running, load, scale).what
         with counting(running, bed.directory / "counts") as counts:
-            done = work(bed, running.target, load, scale)
+            done = work(bed, running, load, scale)
         return {name: count / done.amount for name, count in counts.items()}, done.what

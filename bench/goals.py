@@ -1,9 +1,18 @@
-"""What the relay and the kernel path are to reach, most of it as ratios within one run."""
+"""What the relay, the kernel path and proxies are to reach, most of it as ratios within one run."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench.measures.asked import (
+    BY_CONNECT,
+    BY_SOCKS5,
+    FORWARDED,
+    FORWARDED_ONCE,
+    IN_TUNNEL,
+    LARGE_FORWARDED,
+    LARGE_IN_TUNNEL,
+)
 from bench.measures.bulk import DOWN, UP
 from bench.measures.bulk import MACHINE as BULK_MACHINE
 from bench.measures.distance import Far
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 FLAT = 1.1
 """What may lie between figures that are to be equal: less is noise."""
 
-_RELAY, _KERNEL = "relay", "kernel"
+_RELAY, _KERNEL, _PROXY = "relay", "kernel", "proxy"
 
 
 class Goal(NamedTuple):
@@ -68,6 +77,9 @@ def goals(scale: Scale) -> list[Goal]:
     def routed(own: Row, limit: float, *, at_least: bool = False) -> Goal:
         return beside(own, limit, "routed", at_least=at_least)._replace(name=_KERNEL)
 
+    def asked(own: Row, limit: float, *names: str) -> Goal:
+        return beside(own, limit, *names)._replace(name=_PROXY)
+
     return [
         beside(REQUEST, 1.05, "haproxy", "nginx"),
         beside(CONNECTION, 1.0, "haproxy", "nginx"),
@@ -93,4 +105,11 @@ def goals(scale: Scale) -> list[Goal]:
         *(routed(BULK_MACHINE[way], 1.2) for way in (UP, DOWN)),
         routed(ROUND_TRIPS, 0.9, at_least=True),
         Goal(OF_CORE, (), 12_000, at_least=True, name=_KERNEL),
+        *(
+            asked(one.row, 1.0, "squid", "tinyproxy")
+            for one in (BY_CONNECT, FORWARDED, FORWARDED_ONCE, LARGE_FORWARDED)
+        ),
+        asked(BY_SOCKS5.row, 1.0, "dante"),
+        *(asked(row, FLAT, "relay") for row in (IN_TUNNEL.row, LARGE_IN_TUNNEL.row)),
+        asked(Idle.memory(scale), FLAT, "relay"),
     ]

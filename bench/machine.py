@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import cgroup
-from bench.programs import GO, HAPROXY, IPERF3, NGINX, SOCAT, WRK
+from bench.programs import (
+    DANTE,
+    GO,
+    HAPROXY,
+    IPERF3,
+    NGINX,
+    SOCAT,
+    SQUID,
+    TINYPROXY,
+    WRK,
+)
 from bench.usage import slabs_are_readable
 
 if TYPE_CHECKING:
@@ -33,7 +43,7 @@ def describe(scale: Scale) -> dict[str, str]:
         if slabs_are_readable()
         else "slabs in /proc/meminfo and TCP's buffers: /proc/slabinfo may not be read",
     }
-    for program in (HAPROXY, NGINX, GO, SOCAT, WRK, IPERF3):
+    for program in (HAPROXY, NGINX, GO, SOCAT, SQUID, DANTE, TINYPROXY, WRK, IPERF3):
         described[program.name] = version(program)
     return described
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.bed import Bed, near
-from bench.contenders import CONTENDERS, Kernel, Relay
+from bench.contenders import ALL, OURS
 from bench.contenders.base import last_words
 from bench.errors import MeasureError
-from bench.loads import needs, serve, work
+from bench.loads import needs, serve, suits, work
 from bench.perf import perf, processes
 from bench.placement import apart
 from bench.programs import PERF, PY_SPY, lacking, path
@@ -37,13 +37,16 @@ def run(options: argparse.Namespace) -> int:
     if not tools:
         print(f"neither {PERF} nor {PY_SPY} is installed")
         return 1
-    for contender in CONTENDERS:
+    for contender in ALL:
         if contender.name in options.only:
             if missing := lacking((*contender.needs, *needs(options.load))):
                 print(f"{contender.name} is skipped: without {', '.join(missing)}")
                 continue
+            if not suits(options.load, contender):
+                print(f"{contender.name} is skipped: it is not for {options.load}")
+                continue
             for tool in tools:
-                if tool is PERF or isinstance(contender, Relay | Kernel):
+                if tool is PERF or contender.name in OURS:
                     print(f"{contender.name}, {options.load}, by {tool.name}:\n")
                     print(_profile(contender, options.load, options.scale, tool))
     return 0
@@ -55,7 +58,7 @@ def _profile(contender: Contender, load: str, scale: Scale, tool: Program) -> st
         serve(bed, load)
         recorded = bed.directory / "profile"
         with recording(running, recorded):
-            work(bed, running.target, load, scale)
+            work(bed, running, load, scale)
         return report(recorded)
 
 

@@ -1,9 +1,10 @@
-"""What must be there to be measured, or to measure: programs of other people, a device, BPF."""
+"""What must be there to be measured, or to measure: programs of other people, a device, rights."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.kernel.bpf.bpf import MAP_ARRAY, Map
@@ -64,7 +65,26 @@ class Bpf(NamedTuple):
         return "BPF (CAP_BPF)"
 
 
+class OtherUsers(NamedTuple):
+    """Users to become, as root is in a user namespace of its own without."""
+
+    name: str = "other users"
+
+    @property
+    def path(self) -> str | None:
+        """Its name, if more than one are mapped."""
+        mapped = Path("/proc/self/uid_map").read_text().split()
+        return self.name if sum(map(int, mapped[2::3])) > 1 else None
+
+    def __str__(self) -> str:
+        return "other users (root of the machine)"
+
+
+Need = Program | Device | Bpf | OtherUsers
+
 BPF = Bpf()
+CC = Program("cc", "gcc, with libc6-dev")
+DANTE = Program("danted", "dante-server", "-v")
 DNSMASQ = Program("dnsmasq", "dnsmasq-base", "-v")
 DNSPERF = Program("dnsperf", "dnsperf", "-h")
 GO = Program("go", "golang-go", "version")
@@ -75,18 +95,21 @@ NAMED = Program("named", "bind9", "-v")
 NFT = Program("nft", "nftables")
 NGINX = Program("nginx", "nginx", "-v")
 NGINX_STREAM = Program("nginx", "libnginx-mod-stream", "-v")
+OTHER_USERS = OtherUsers()
 PERF = Program("perf", "linux-perf")
 PING = Program("ping", "iputils-ping", "-V")
 PY_SPY = Program("py-spy", "py-spy of PyPI")
 SOCAT = Program("socat", "socat", "-V")
+SQUID = Program("squid", "squid", "-v")
 STRACE = Program("strace", "strace")
 TAYGA = Program("tayga", "tayga")
+TINYPROXY = Program("tinyproxy", "tinyproxy", "-v")
 TUN = Device("/dev/net/tun")
 UNBOUND = Program("unbound", "unbound", "-V")
 WRK = Program("wrk", "wrk", "-v")
 
 
-def lacking(needs: Iterable[Program | Device | Bpf]) -> list[str]:
+def lacking(needs: Iterable[Need]) -> list[str]:
     """Those that are not there, as texts that say where they come from."""
     return [str(need) for need in needs if need.path is None]
 

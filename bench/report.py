@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.goals import goals
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 _RELAY, _ROUTED = "relay", "routed"
 
 
-def text(results: Results, scale: Scale) -> str:
-    """The machine, the medians, the ratios and the goals, as reStructuredText."""
+def text(results: Results, scale: Scale, ours: str = _RELAY) -> str:
+    """The machine, the medians, the ratios of *ours* and the goals, as reStructuredText."""
     parts = [
         "".join(f":{name}: {value}\n" for name, value in describe(scale).items()),
         f"Medians of interleaved rounds, {scale.rounds} in all:\n",
@@ -28,8 +29,8 @@ def text(results: Results, scale: Scale) -> str:
     ]
     for heading, rows in (
         (
-            "The relay, divided by each of the others (medians of the ratios in each round):\n",
-            _ratios,
+            f"The {ours}, divided by each of the others (medians of the ratios in each round):\n",
+            partial(_ratios, ours),
         ),
         ("Each, divided by the routed path:\n", _beside_routed),
         ("Goals:\n", _goals),
@@ -50,9 +51,9 @@ def _medians(results: Results) -> str:
     return table(["median", *contenders], rows)
 
 
-def _ratios(results: Results, scale: Scale) -> str:
-    others = [name for name in results.contenders if name != _RELAY]
-    return _divided(results, "relay :", others, lambda row, other: ((row, _RELAY), (row, other)))
+def _ratios(ours: str, results: Results, scale: Scale) -> str:
+    others = [name for name in results.contenders if name != ours]
+    return _divided(results, f"{ours} :", others, lambda row, other: ((row, ours), (row, other)))
 
 
 def _beside_routed(results: Results, scale: Scale) -> str:

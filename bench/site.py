@@ -21,11 +21,12 @@ from bench import ends, site_daemon
 from bench.bed import ECHO, FIRST_CALLER, FLOWS, Bed, near
 from bench.errors import MeasureError
 from bench.flow_memory import of_maps, of_processes
-from bench.measures.idle import holding
+from bench.holding import holding
 from bench.placement import anywhere
 from bench.site_daemon import PATIENCE, base, daemon, echo, pace
 from bench.table import number, table
 from bench.usage import family, spending
+from bench.way import Way
 from faith.errors import FaithError
 from faith.lab import gain_rights
 from faith.lab.topology import SERVER
@@ -116,10 +117,10 @@ def sessions(bed: Bed, tree: Path, count: int) -> Figures:
     ports = [ECHO, *range(CROWDED, CROWDED + processes - 1)]
     for port in ports[1:]:
         echo(bed, port)
-    text = base(bed, *ports)
+    text, mapped = base(bed, *ports), bed.lab.mapped()
     with ExitStack() as held:
         running = held.enter_context(daemon(bed, tree, text, processes + 1))
-        holds = [held.enter_context(holding(bed, bed.lab.mapped(), port)) for port in ports]
+        holds = [held.enter_context(holding(bed, Way.plain(mapped, port))) for port in ports]
         before = running.memory()
         for hold in holds:
             hold(count // processes)

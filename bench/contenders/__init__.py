@@ -8,6 +8,7 @@ from bench.contenders.gocopy import GoCopy
 from bench.contenders.haproxy import HAProxy
 from bench.contenders.kernel import Kernel
 from bench.contenders.nginx import Nginx
+from bench.contenders.proxies import PROXIES
 from bench.contenders.relay import Relay
 from bench.contenders.routed import Routed
 from bench.contenders.socat import Socat
@@ -25,10 +26,16 @@ CONTENDERS: tuple[Contender, ...] = (
     Socat(),
     Routed(),
 )
-"""All of them, the relay first."""
+"""Relays, ours first."""
+ALL = (*CONTENDERS, *(one for one in PROXIES if one not in CONTENDERS))
+OURS = ("relay", "kernel", "proxy")
+"""Names of those that are written in Python."""
 
 __all__ = [
+    "ALL",
     "CONTENDERS",
+    "OURS",
+    "PROXIES",
     "GoCopy",
     "HAProxy",
     "Kernel",

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Protocol, Self
 from bench.bed import ECHO
 from bench.errors import MeasureError
 from bench.usage import family
+from bench.way import Way
 from faith.lab import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.bed import Bed
-    from bench.programs import Bpf, Program
+    from bench.programs import Need
 
 MANY = 1_000_000
 
@@ -33,7 +34,7 @@ class Contender(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def needs(self) -> tuple[Program | Bpf, ...]: ...
+    def needs(self) -> tuple[Need, ...]: ...
     @property
     def most_sessions(self) -> int: ...
     @property
@@ -69,12 +70,23 @@ class Running:
             raise
 
     def _serves(self, bed: Bed) -> bool:
-        for program in self._programs:
-            if program.poll() is not None:
-                raise MeasureError(f"it ended: {last_words(bed.written(program))}")
+        self._check(bed)
         if self._programs and not bed.lab.gateway.is_listening(ECHO):
             return False
         return bed.reaches_echo(self.target)
+
+    def _check(self, bed: Bed) -> None:
+        """Raises MeasureError when a program has ended."""
+        for program in self._programs:
+            if program.poll() is not None:
+                raise MeasureError(f"it ended: {last_words(bed.written(program))}")
+
+    def way(self, method: str, port: int) -> Way:
+        """How clients get to a *port* of the origin when proxies are asked by *method*: as always.
+
+        A proxy has something else to say of it.
+        """
+        return Way.plain(self.target, port)
 
     @property
     def programs(self) -> list[int]:

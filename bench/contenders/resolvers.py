@@ -7,9 +7,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.contenders.base import MANY, Running, last_words
+from bench.contenders.base import MANY, Running
 from bench.contenders.relay import CLONE
-from bench.errors import MeasureError
 from bench.programs import DNSMASQ, NAMED, UNBOUND, path
 from faith.lab.topology import GATEWAY_V6, SERVER
 
@@ -62,9 +61,7 @@ class _Answering(Running):
     """A name server at work, which need not reach the origin's echo."""
 
     def _serves(self, bed: Bed) -> bool:
-        for program in self._programs:
-            if program.poll() is not None:
-                raise MeasureError(f"it ended: {last_words(bed.written(program))}")
+        self._check(bed)
         return bed.lab.gateway.is_listening(PORT, socket.AF_INET6, "udp")
 
 

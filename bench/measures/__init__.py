@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.measures.asked import (
+    BY_CONNECT,
+    BY_SOCKS5,
+    FORWARDED,
+    FORWARDED_ONCE,
+    IN_TUNNEL,
+    LARGE_FORWARDED,
+    LARGE_IN_TUNNEL,
+)
 from bench.measures.bulk import Bulk
 from bench.measures.distance import Far
 from bench.measures.growth import PREFIXES, RULES, SESSIONS, Growth
@@ -32,4 +41,16 @@ MEASURES: tuple[Measure, ...] = (
     Far(middle=True),
     Far(middle=False),
 )
-"""All of them, in the order of the table."""
+"""Those of relays, in the order of the table."""
+
+OF_PROXIES: tuple[Measure, ...] = (
+    BY_CONNECT,
+    BY_SOCKS5,
+    FORWARDED,
+    FORWARDED_ONCE,
+    IN_TUNNEL,
+    LARGE_IN_TUNNEL,
+    LARGE_FORWARDED,
+    Idle(),
+)
+"""Those of proxies."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bench.bed import Bed, Build
     from bench.contenders.base import Contender
     from bench.placement import Placement
-    from bench.programs import Device, Program
+    from bench.programs import Need
     from bench.scale import Scale
 
     Figures = Mapping["Row", float]
@@ -37,7 +37,7 @@ class Measure(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def needs(self) -> tuple[Program | Device, ...]: ...
+    def needs(self) -> tuple[Need, ...]: ...
     @property
     def build(self) -> Build: ...
     @property

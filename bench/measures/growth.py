@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from bench import ends
 from bench.bed import ECHO, FIRST_CALLER, near
 from bench.contenders.relay import Relay
+from bench.holding import holding
 from bench.measures.base import Row
-from bench.measures.idle import holding
 from bench.placement import apart
 from bench.usage import settle, spending
+from bench.way import TUNNEL
 from faith.kernel.netlink.routes import release, reserve
 from faith.lab.topology import SERVER
 from faith.translation.prefix import Prefix
@@ -78,7 +79,7 @@ class Growth:
 
 
 def _by_sessions(bed: Bed, scale: Scale) -> Iterator[float]:
-    with Relay().start(bed) as running, holding(bed, running.target) as hold:
+    with Relay().start(bed) as running, holding(bed, running.way(TUNNEL, ECHO)) as hold:
         for step in steps(scale, SESSIONS):
             hold(step)
             yield _cost(bed, running, scale.calls)

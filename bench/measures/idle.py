@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bench import ends
 from bench.bed import ECHO, near
-from bench.errors import MeasureError
+from bench.holding import holding
 from bench.measures.base import Row
 from bench.placement import apart
 from bench.usage import kernel_memory, memory, spending
+from bench.way import TUNNEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from bench.bed import Bed, Build
     from bench.contenders.base import Contender, Running
     from bench.measures.base import Figures
@@ -25,29 +21,6 @@ if TYPE_CHECKING:
 
 _WARM = 20
 """Sessions opened before the memory is read for the first time."""
-
-
-@contextmanager
-def holding(bed: Bed, target: str, port: int = ECHO) -> Iterator[Callable[[int], None]]:
-    """Within the block, what it gives is called with a number of sessions to have open."""
-    program = bed.lab.client.popen(
-        ends.command("hold", target, port), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert program.stdin
-    assert program.stdout
-    orders, answers = program.stdin, program.stdout
-
-    def hold(sessions: int) -> None:
-        orders.write(f"{sessions}\n")
-        orders.flush()
-        if answers.readline() != f"{sessions}\n":
-            raise MeasureError(f"{sessions} sessions could not be opened")
-
-    try:
-        yield hold
-    finally:
-        program.kill()
-        program.communicate()
 
 
 class Idle:
@@ -81,7 +54,7 @@ class Idle:
             min(number, contender.most_sessions) for number in (scale.sessions, scale.most_sessions)
         )
         processes, kernel, cpu = self.rows(scale)
-        with contender.start(bed) as running, holding(bed, running.target) as hold:
+        with contender.start(bed) as running, holding(bed, running.way(TUNNEL, ECHO)) as hold:
             hold(_WARM)
             before = _memory(running, scale)
             hold(few)

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import faith
-from bench.contenders import CONTENDERS
-from bench.loads import LOADS
-from bench.measures import MEASURES
+from bench.contenders import CONTENDERS, PROXIES
+from bench.measures import MEASURES, OF_PROXIES
 from bench.perf import counts_instructions
-from bench.programs import BPF, GO, TUN, lacking
+from bench.programs import BPF, GO, OTHER_USERS, TUN, lacking
 from bench.scale import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.contenders.base import Contender
+    from bench.measures.base import Measure
+
 pytestmark = [pytest.mark.netns, pytest.mark.peers, pytest.mark.timeout(240)]
 
 ROOT = Path(faith.__file__).parents[1]
-OPTIONAL = {str(need) for need in (BPF, GO, TUN)}
+OPTIONAL = {str(need) for need in (BPF, GO, OTHER_USERS, TUN)}
 
 
 def bench(*arguments: object) -> str:
@@ -50,16 +52,24 @@ def needed(one: Any, need: Callable[[str], str]) -> bool:
     return not lacking(one.needs)
 
 
+@pytest.mark.parametrize(
+    ("command", "contending", "measured"),
+    [((), CONTENDERS, MEASURES), (("proxies",), PROXIES, OF_PROXIES)],
+)
 def test_every_row_has_a_figure_of_every_contender_it_suits(
-    tmp_path: Path, need: Callable[[str], str]
+    tmp_path: Path,
+    need: Callable[[str], str],
+    command: tuple[str, ...],
+    contending: tuple[Contender, ...],
+    measured: tuple[Measure, ...],
 ) -> None:
-    contenders = [one for one in CONTENDERS if needed(one, need)]
-    measures = [one for one in MEASURES if needed(one, need)]
+    contenders = [one for one in contending if needed(one, need)]
+    measures = [one for one in measured if needed(one, need)]
 
-    printed = bench("--quick", "--json", tmp_path / "figures")
+    printed = bench(*command, "--quick", "--json", tmp_path / "figures")
 
     figures = json.loads((tmp_path / "figures").read_text())["figures"]
-    for measure in MEASURES:
+    for measure in measured:
         for row in measure.rows(QUICK):
             assert f"\n{row} " in printed
     for measure in measures:
@@ -87,12 +97,28 @@ def test_instructions_are_counted(need: Callable[[str], str]) -> None:
     assert re.search(r"\nin user mode +[0-9,]*[1-9]", printed)
 
 
-@pytest.mark.parametrize("load", LOADS)
-def test_where_time_goes_is_shown(load: str, need: Callable[[str], str]) -> None:
-    for program in ("perf", "wrk", "nginx", "iperf3"):
+@pytest.mark.parametrize(
+    ("whose", "load"),
+    [
+        ("relay", "connections"),
+        ("relay", "requests"),
+        ("relay", "bulk"),
+        ("proxy", "socks5"),
+        ("proxy", "forward"),
+    ],
+)
+def test_where_time_goes_is_shown(whose: str, load: str, need: Callable[[str], str]) -> None:
+    for program in ("perf", "wrk", "nginx", "iperf3", "cc"):
         need(program)
-    printed = bench("profile", "--quick", "--load", load)
-    assert f"relay, {load}, by perf:" in printed
+    printed = bench("profile", "--quick", "--only", whose, "--load", load)
+    assert f"{whose}, {load}, by perf:" in printed
+
+
+def test_a_load_that_is_not_for_a_proxy_is_not_given_to_it(need: Callable[[str], str]) -> None:
+    for program in ("perf", "iperf3"):
+        need(program)
+    printed = bench("profile", "--quick", "--only", "proxy", "--load", "bulk")
+    assert printed == "proxy is skipped: it is not for bulk\n"
 
 
 def test_what_is_asked_for_wrongly_is_refused() -> None:
