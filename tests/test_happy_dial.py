@@ -300,6 +300,20 @@ def test_an_attempt_that_cannot_begin(bench: Bench) -> None:
     assert "no source" in str(bench.outcome())
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (errno.ENETUNREACH, "unreachable: Network is unreachable"),
+        (errno.EHOSTUNREACH, "unreachable: No route to host"),
+        (errno.ECONNREFUSED, reasons.REFUSED),
+    ],
+)
+def test_what_is_unreachable_has_details(bench: Bench, error: int, told: str) -> None:
+    bench.means = bench.means._replace(connect=lambda _: (socket.socket(), error))
+    bench.dial("127.0.0.1")
+    assert bench.outcome() == told
+
+
 def test_few_of_many_addresses_are_tried(bench: Bench) -> None:
     many = [f"127.0.1.{host}" for host in range(100)]
     bench.refused = dict.fromkeys(many, reasons.DENIED)

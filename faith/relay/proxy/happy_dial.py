@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import errno
+import os
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -218,7 +219,7 @@ class HappyDial:
             return False
         if error not in (0, errno.EINPROGRESS):
             sock.close()
-            self._reasons.append(dial.kind(error))
+            self._reasons.append(_failure(error))
             return False
         fd = sock.fileno()
         self._attempts[fd] = Connected(sock, address, verdict, 0), means.loop.time()
@@ -231,7 +232,7 @@ class HappyDial:
         error = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         if error and error not in dial.AFTERWARDS:
             self._means.plane.retire(sock)
-            self._reasons.append(dial.kind(error))
+            self._reasons.append(_failure(error))
             self._go_on()
             return
         self._means.plane.unwatch(fd)
@@ -250,6 +251,15 @@ class HappyDial:
         why = min(self._reasons, key=_rank, default=otherwise)
         self.cancel()
         self._deadline = self._means.loop.call_soon(self._done, why)
+
+
+def _failure(error: int) -> str:
+    """Return the reason for an attempt that failed with *error* (an errno).
+
+    What is unreachable has details: clients of SOCKS learn whether it is a host or a network.
+    """
+    kind = dial.kind(error)
+    return f"{kind}: {os.strerror(error)}" if kind == UNREACHABLE else kind
 
 
 def _rank(why: str) -> int:
