@@ -41,14 +41,19 @@ window.setTimeout = (call, delay, ...rest) => later(call, delay / {HASTE}, ...re
 class Browser:
     """A browser; `close` ends it.  *need* finds a program or skips the test.
 
-    It is hasty: timers of pages wait a part of their time, unless *patient*.
+    It is hasty: timers of pages wait a part of their time, unless *patient*.  *more* are options of
+    its command line.
     """
 
     def __init__(
-        self, need: Callable[[str], str], directory: Path, *, patient: bool = False
+        self,
+        need: Callable[[str], str],
+        directory: Path,
+        *more: str,
+        patient: bool = False,
     ) -> None:
         options = webdriver.ChromeOptions()
-        for option in (*_OPTIONS, f"--user-data-dir={directory}"):
+        for option in (*_OPTIONS, f"--user-data-dir={directory}", *more):
             options.add_argument(option)
         options.binary_location = need("chromium")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

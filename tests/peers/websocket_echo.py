@@ -1,7 +1,8 @@
-"""``websocket_echo.py PORT``: send every message back."""
+"""``websocket_echo.py PORT [ADDRESS]``: send every message back."""
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,5 +17,8 @@ def echo(connection: ServerConnection) -> None:
         connection.send(message)
 
 
-with serve(echo, "0.0.0.0", int(sys.argv[1]), ping_interval=None) as server:
+port, address = int(sys.argv[1]), (sys.argv[2:] or ["0.0.0.0"])[0]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+listener = socket.create_server((address, port), family=family)
+with serve(echo, sock=listener, ping_interval=None) as server:
     server.serve_forever()

@@ -1,0 +1,242 @@
+"""Real clients of FAITH's proxy: what they transfer from servers of the other family is whole.
+
+They have neither a route beyond the gateway nor a name server: names are looked up on the gateway.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from faith.lab import Network
+from faith.lab.topology import SERVER
+from tests.peers import proxy_clients as clients
+from tests.peers import proxy_site, servers
+from tests.peers.browser import Browser
+from tests.peers.proxy_clients import USER_NAME, Visit
+from tests.peers.proxy_lab import V6_SERVER, ProxyLab, proxy_lab
+from tests.peers.proxy_peers import OPEN, faith
+from tests.peers.proxy_told import TOLD, settings
+from tests.peers.site import Site, write_payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.faithd import Faithd
+    from tests.peers.proxy_clients import Client
+    from tests.peers.proxy_site import Files
+
+    Need = Callable[[str], str]
+
+pytestmark = [pytest.mark.netns, pytest.mark.peers]
+
+PAYLOAD_SIZE = 8
+"""In MiB."""
+SERVED = (servers.SSH, servers.WEBSOCKET, servers.GIT)
+
+V6, V4 = "v6", "v4"
+"""The clients."""
+ADDRESS, NAME, BOTH = "address", "name", "both"
+"""How the server is named: BOTH is a name with addresses of both families."""
+HOSTS = {
+    (V6, ADDRESS): SERVER,
+    (V6, NAME): "v4.example",
+    (V6, BOTH): "both.example",
+    (V4, ADDRESS): V6_SERVER,
+    (V4, NAME): "v6.example",
+    (V4, BOTH): "both.example",
+}
+ALL, NAMED = (ADDRESS, NAME, BOTH), (NAME, BOTH)
+
+
+@dataclass(frozen=True)
+class World:
+    """The lab with everything running."""
+
+    lab: ProxyLab
+    files: Files
+    ssh: Path
+    faithd: Faithd
+    need: Need
+
+    def visit(self, client: str, directory: Path) -> Visit:
+        """A visit from the client *client*, in an empty directory."""
+        host, gateway = list(self.lab.clients())[client == V4]
+        return Visit(Site(host, directory, self.need), gateway, self.files, self.ssh)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, need: Need) -> Iterator[World]:
+    with ExitStack() as running:
+        network = running.enter_context(Network())
+        directory = tmp_path_factory.mktemp("gateway")
+        lab = proxy_lab(network, running, directory, need("nft"))
+        payload = write_payload(directory / "payload", PAYLOAD_SIZE)
+        gateway, keys, v4, v6 = (
+            Site(host, tmp_path_factory.mktemp(name), need)
+            for host, name in (
+                (lab.gateway, "files"),
+                (lab.gateway, "keys"),
+                (lab.v4_server, "v4"),
+                (lab.v6_server, "v6"),
+            )
+        )
+        files = proxy_site.make_files(gateway, payload)
+        for site in (v4, v6):
+            proxy_site.serve(site, files)
+        ssh = servers.ssh_server(v4, keys)
+        v6.serve(servers.SSH, "sshd", "-D", "-e", "-f", v4.directory / "sshd_config")
+        faithd = faith(lab, gateway, *SERVED)
+        yield World(lab, files, ssh, faithd, need)
+        assert faithd.stop() == 0
+
+
+VISITS: dict[str, tuple[Client, tuple[str, ...]]] = {
+    "curl-http": (clients.curl("http"), ALL),
+    "curl-connect": (clients.curl("http", "--proxytunnel"), ALL),
+    "curl-https": (clients.curl("http", https=True), ALL),
+    "curl-socks5": (clients.curl("socks5"), (ADDRESS,)),
+    "curl-socks5h": (clients.curl("socks5h"), ALL),
+    "curl-socks5h-https": (clients.curl("socks5h", https=True), ALL),
+    "curl-socks4a": (clients.curl("socks4a"), NAMED),
+    "curl-http-user": (clients.curl("http", user=USER_NAME), (NAME,)),
+    "curl-https-user": (clients.curl("http", https=True, user=USER_NAME), (NAME,)),
+    "curl-socks5h-user": (clients.curl("socks5h", user=USER_NAME), (NAME,)),
+    "curl-put": (clients.curl_upload("http"), ALL),
+    "curl-put-chunked": (clients.curl_upload("http", "-H", "Transfer-Encoding: chunked"), (NAME,)),
+    "curl-put-https": (clients.curl_upload("http", https=True), (NAME,)),
+    "curl-put-socks5h": (clients.curl_upload("socks5h"), (NAME,)),
+    "curl-one-connection": (clients.curl_by_one_connection, (ADDRESS,)),
+    "wget-http": (clients.wget(), ALL),
+    "wget-https": (clients.wget("https"), NAMED),
+    "git-http": (clients.git("http"), NAMED),
+    "git-https": (clients.git("http", https=True), (NAME,)),
+    "git-socks5h": (clients.git("socks5h"), (NAME,)),
+    "git-protocol-nc-connect": (clients.git_protocol("connect"), (ADDRESS, NAME)),
+    "git-protocol-nc-5": (clients.git_protocol("5"), (ADDRESS, NAME)),
+    "ssh-nc-connect": (clients.ssh("connect"), ALL),
+    "ssh-nc-5": (clients.ssh("5"), ALL),
+    "apt-http": (clients.apt("http"), NAMED),
+    "apt-socks5h": (clients.apt("socks5h"), (NAME,)),
+    "pip": (clients.pip, NAMED),
+    "node": (clients.node, ALL),
+    "websocket-connect": (clients.websocket_in_tunnel, ALL),
+    "websocket-upgrade": (clients.websocket_by_upgrade, ALL),
+    "proxychains-socks5": (clients.proxychains("socks5"), ALL),
+    "proxychains-http": (clients.proxychains("http"), NAMED),
+}
+"""Visits from each client to the other family's server."""
+
+OF_ONE: dict[str, tuple[Client, str, tuple[str, ...]]] = {
+    "curl-socks4": (clients.curl("socks4"), V6, (SERVER,)),
+    "curl-socks4a": (clients.curl("socks4a"), V6, (SERVER,)),
+    "git-protocol-nc-4": (clients.git_protocol("4"), V6, (SERVER,)),
+    "ssh-nc-4": (clients.ssh("4"), V6, (SERVER,)),
+    "proxychains-socks4": (clients.proxychains("socks4"), V6, (SERVER,)),
+    "tsocks-4": (clients.tsocks(4), V4, (SERVER,)),
+    "tsocks-5": (clients.tsocks(5), V4, (SERVER,)),
+    "socksify": (clients.socksify, V4, (SERVER, "v4.example", "v6.example", "both.example")),
+}
+"""What some clients cannot do: SOCKS4 has IPv4 addresses only, and tsocks as well; Dante's client
+connects to its proxy by IPv4 only, and leaves alone what is not IPv4 or a name."""
+
+
+@pytest.mark.parametrize(
+    ("client", "host", "visit"),
+    [
+        pytest.param(client, HOSTS[client, how], visit, id=f"{name}-{client}-{how}")
+        for name, (visit, hows) in VISITS.items()
+        for client in (V6, V4)
+        for how in hows
+    ],
+)
+def test_from_one_family_to_the_other(
+    world: World, tmp_path: Path, client: str, host: str, visit: Client
+) -> None:
+    visit(world.visit(client, tmp_path), host)
+
+
+@pytest.mark.parametrize(
+    ("client", "host", "visit"),
+    [
+        pytest.param(client, host, visit, id=f"{name}-{host}")
+        for name, (visit, client, hosts) in OF_ONE.items()
+        for host in hosts
+    ],
+)
+def test_what_one_client_can(
+    world: World, tmp_path: Path, client: str, host: str, visit: Client
+) -> None:
+    visit(world.visit(client, tmp_path), host)
+
+
+@pytest.mark.parametrize(("client", "host"), [(V6, "v4.example"), (V4, "v6.example")])
+@pytest.mark.parametrize("program", TOLD)
+def test_the_settings_that_faith_prints(
+    world: World, tmp_path: Path, client: str, host: str, program: str
+) -> None:
+    visit = world.visit(client, tmp_path)
+    TOLD[program](visit, settings(visit, program), host)
+
+
+# -- a browser -----------------------------------------------------------------------------------
+
+_FETCH = """
+const done = arguments[1];
+fetch(arguments[0])
+    .then((answer) => answer.arrayBuffer())
+    .then((data) => crypto.subtle.digest("SHA-256", data))
+    .then((hash) => done([...new Uint8Array(hash)].map((octet) =>
+        octet.toString(16).padStart(2, "0")).join("")))
+    .catch((error) => done(String(error)));
+"""
+"""Returns the SHA-256 of what is at a URL of the page's server; that takes HTTPS."""
+
+
+def browse(visit: Visit, host: str, *options: str) -> None:
+    """Have Chromium, with *options*, open a page of *host* in both ways, and load the payload."""
+    directory = visit.file("chromium")
+    with (
+        visit.client.host.inside(),
+        closing(Browser(visit.client.need, directory, *options)) as browser,
+    ):
+        browser.open(f"http://{clients.in_url(host)}/")
+        assert browser.text("p") == "It is served."
+        browser.open(f"https://{clients.in_url(host)}/")
+        assert browser.text("p") == "It is served."
+        hashed = browser.driver.execute_async_script(_FETCH, "/payload")
+        assert hashed == visit.files.payload.digest
+
+
+@pytest.mark.parametrize(
+    ("scheme", "client", "host"),
+    [
+        ("http", V6, "v4.example"),
+        ("http", V4, V6_SERVER),
+        ("socks5", V6, SERVER),
+        ("socks5", V4, "v6.example"),
+        ("socks5", V4, "both.example"),
+    ],
+)
+def test_chromium(world: World, tmp_path: Path, scheme: str, client: str, host: str) -> None:
+    visit = world.visit(client, tmp_path)
+    browse(visit, host, f"--proxy-server={visit.proxy(scheme)}")
+
+
+@pytest.mark.parametrize(
+    ("file", "client", "host"),
+    [
+        ("proxy.pac", V6, "v4.example"),
+        ("proxy.pac", V4, "v6.example"),
+        ("wpad.dat", V4, "both.example"),
+    ],
+)
+def test_chromium_configures_itself(
+    world: World, tmp_path: Path, file: str, client: str, host: str
+) -> None:
+    visit = world.visit(client, tmp_path)
+    browse(visit, host, f"--proxy-pac-url=http://{clients.in_url(visit.gateway)}:{OPEN}/{file}")
