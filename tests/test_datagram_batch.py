@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.kernel.sockets.datagram_batch import SIZE, Batch, host_text
+from faith.kernel.sockets.datagram_batch import (
+    SIZE,
+    Batch,
+    endpoint_of,
+    host_text,
+    socket_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,3 +127,24 @@ def test_hosts_of_a_link_have_its_name() -> None:
     loopback = socket.if_nametoindex("lo").to_bytes(4, "little")
     assert host_text(octets + loopback) in ("fe80::1%lo", "fe80::1%16777216")
     assert host_text(octets + b"\xff" * 4) == "fe80::1%4294967295"
+
+
+@each_family
+def test_a_datagram_comes_with_the_whole_name_of_its_socket(
+    family: socket.AddressFamily, host: str, undo: ExitStack
+) -> None:
+    ends = Ends(undo, family, host)
+    asking = [ends.asking() for _ in range(3)]
+    for number, sock in enumerate(asking):
+        sock.send(b"%d" % number)
+    batch = Batch(family, 65535, 0, size=2)
+    found = batch.receive_from(ends.asked.fileno()) + batch.receive_from(ends.asked.fileno())
+    names = [sock.getsockname()[:2] for sock in asking]
+    assert found == [(b"%d" % number, socket_name(*name)) for number, name in enumerate(names)]
+    assert [endpoint_of(name) for _, name in found] == names
+    assert batch.receive_from(ends.asked.fileno()) == []
+
+
+def test_a_name_has_the_scope_of_a_link() -> None:
+    assert socket_name("fe80::1", 53, 2) != socket_name("fe80::1", 53)
+    assert endpoint_of(socket_name("fe80::1", 53, 2)) == ("fe80::1", 53)

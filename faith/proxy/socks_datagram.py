@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from faith.errors import FaithError
 from faith.proxy import socks_address
@@ -12,45 +12,59 @@ from faith.proxy.socks_address import UnknownAddressType
 if TYPE_CHECKING:
     from faith.proxy.proxy_events import Target
 
-LONGEST_HEADER = 3 + 1 + 16 + 2
-"""Octets before the data of a datagram that comes from an IPv6 address."""
 _BEFORE = b"\0\0\0"
 """Two reserved octets, and the number of the fragment."""
+_KIND = len(_BEFORE)
+_NAME = 3
+_ENDS = {1: _KIND + 1 + 4 + 2, 4: _KIND + 1 + 16 + 2}
+"""Octets of a header by the type of its address, but for names."""
+LONGEST_HEADER = _ENDS[4]
+"""Octets before the data of a datagram that comes from an IPv6 address."""
 
 
 class BadDatagram(FaithError):
     """A datagram of a client that is to be dropped; the text says why."""
 
 
-class SocksDatagram(NamedTuple):
-    """A datagram with the *target* it is for, or which it comes from, and its *data*."""
-
-    target: Target
-    data: bytes
+class Fragment(BadDatagram):
+    """A fragment of a datagram: the RFC lets a relay drop them."""
 
 
-def parse(octets: bytes) -> SocksDatagram:
-    """Return the datagram that a client sent as *octets*.
+def header_end(octets: bytes) -> int:
+    """Return where the data of a client's datagram begin, behind its header.
 
-    Raises BadDatagram for a fragment, which the RFC lets a relay drop, and for a target that is
-    none.  The reserved octets are not looked at.
+    The header is not read.  Its reserved octets are not looked at.  Raises Fragment, and
+    BadDatagram where there is no whole header.
     """
-    if len(octets) <= len(_BEFORE):
-        raise BadDatagram("the datagram is shorter than its header")
-    if octets[2]:
-        raise BadDatagram("the datagram is a fragment, which are not put together")
+    if len(octets) > _KIND + 1:
+        if octets[2]:
+            raise Fragment("the datagram is a fragment, which are not put together")
+        kind = octets[_KIND]
+        end = _KIND + 2 + octets[_KIND + 1] + 2 if kind == _NAME else _ENDS.get(kind)
+        if end is None:
+            raise BadDatagram(f"address type {kind} is not 1 (IPv4), 3 (a name) or 4 (IPv6)")
+        if len(octets) >= end:
+            return end
+    raise BadDatagram("the datagram is shorter than its header")
+
+
+def target(header: bytes) -> Target:
+    """Return where a datagram with that whole *header* is to be sent.
+
+    Raises BadDatagram for a target that is none.
+    """
     try:
-        found = socks_address.read(octets, len(_BEFORE))
+        found = socks_address.read(header, _KIND)
     except (BadTarget, UnknownAddressType) as error:
         raise BadDatagram(str(error)) from None
     if found is None:
         raise BadDatagram("the datagram is shorter than its header")
-    target, end = found
-    if not target.port:
+    if not found[0].port:
         raise BadDatagram("port 0 is not between 1 and 65535")
-    return SocksDatagram(target, octets[end:])
+    return found[0]
 
 
-def make(host: str, port: int, data: bytes) -> bytes:
-    """Return *data* that came from *port* of *host*, an address in text, as a client gets it."""
-    return _BEFORE + socks_address.made(host, port) + data
+def header(host: str, port: int) -> bytes:
+    """Return what a client gets before the data that came from *port* of *host*, an address in
+    text."""
+    return _BEFORE + socks_address.made(host, port)

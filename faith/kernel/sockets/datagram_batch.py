@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import socket
+import struct
 import sys
 from typing import Any, Literal
 
-from faith.translation.address import text
+from faith.translation.address import packed, text
 
 SIZE = 64
 """Datagrams in a batch."""
@@ -24,6 +25,9 @@ _LENGTHS = {socket.AF_INET: 16, socket.AF_INET6: 28}
 """Octets of a struct sockaddr_in and of a struct sockaddr_in6."""
 _HOSTS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 28)}
 """The octets of these that are the host: an address, of IPv6 with the scope behind it."""
+
+_NAME_V4 = struct.Struct("!2sH4s8x")
+_NAME_V6 = struct.Struct("!2sH4x16s4s")
 
 
 class _Vector(ctypes.Structure):
@@ -54,8 +58,6 @@ class _Message(ctypes.Structure):
 
 _ORDER = sys.byteorder
 _WORD: Literal["I", "Q"] = "Q" if ctypes.sizeof(ctypes.c_size_t) == 8 else "I"
-_Vectors = _Vector * SIZE
-_Messages = _Message * SIZE
 _MESSAGE = ctypes.sizeof(_Message)
 
 _libc = ctypes.CDLL(None)
@@ -66,20 +68,23 @@ _send.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
 
 
 class Batch:
-    """Room for SIZE datagrams of *limit* octets, and for as many replies.
+    """Room for *size* datagrams of *limit* octets, and for as many replies.
 
     It serves any number of sockets of one *family*, one after the other.  A reply must not have
     more than *reply_limit* octets.
     """
 
-    def __init__(self, family: socket.AddressFamily, limit: int, reply_limit: int) -> None:
+    def __init__(
+        self, family: socket.AddressFamily, limit: int, reply_limit: int, size: int = SIZE
+    ) -> None:
+        self._size = size
         self._family = family
         self._host = _HOSTS[family]
         self._room, self._reply_room = limit + _LINE, reply_limit + _LINE
         self._name = _LENGTHS[family]
-        self._names = bytearray(SIZE * self._name)
-        self._received = bytearray(SIZE * self._room)
-        self._replies = bytearray(SIZE * self._reply_room)
+        self._names = bytearray(size * self._name)
+        self._received = bytearray(size * self._room)
+        self._replies = bytearray(size * self._reply_room)
         self._name_at = ctypes.addressof(ctypes.c_char.from_buffer(self._names))
         self._in, self._in_vectors = self._messages(self._received, self._room, limit)
         self._out, self._out_vectors = self._messages(self._replies, self._reply_room, reply_limit)
@@ -93,7 +98,8 @@ class Batch:
 
     def _messages(self, octets: bytearray, room: int, limit: int) -> tuple[Any, Any]:
         at = ctypes.addressof(ctypes.c_char.from_buffer(octets))
-        vectors = _Vectors(*(_Vector(at + number * room, limit) for number in range(SIZE)))
+        size = self._size
+        vectors = (_Vector * size)(*(_Vector(at + number * room, limit) for number in range(size)))
         first = ctypes.addressof(vectors)
         headers = (
             _Header(
@@ -102,19 +108,26 @@ class Batch:
                 first + number * ctypes.sizeof(_Vector),
                 1,
             )
-            for number in range(SIZE)
+            for number in range(size)
         )
-        return _Messages(*(_Message(header, 0) for header in headers)), vectors
+        return (_Message * size)(*(_Message(header, 0) for header in headers)), vectors
 
     def receive(self, descriptor: int) -> list[tuple[bytes, bytes]]:
-        """Return the datagrams that wait there, SIZE at most, each with the octets of its host.
+        """Return the datagrams that wait there, a batch at most, each with the octets of its host.
 
         A datagram is cut off at the limit.  None waits where there is an error.
         """
-        count = _receive(descriptor, self._in_at, SIZE, socket.MSG_DONTWAIT, None)
+        return self._read(descriptor, self._host.start, self._host.stop)
+
+    def receive_from(self, descriptor: int) -> list[tuple[bytes, bytes]]:
+        """Do as `receive`, with the whole `socket_name` that each came from."""
+        return self._read(descriptor, 0, self._name)
+
+    def _read(self, descriptor: int, first: int, last: int) -> list[tuple[bytes, bytes]]:
+        """Return the datagrams, each with that part of the socket address."""
+        count = _receive(descriptor, self._in_at, self._size, socket.MSG_DONTWAIT, None)
         octets, names = self._views
         room, name, lengths = self._room, self._name, self._lengths
-        first, last = self._host.start, self._host.stop
         return [
             (
                 octets[number * room : number * room + lengths[number]].tobytes(),
@@ -171,3 +184,18 @@ def host_text(octets: bytes) -> str:
         return f"{address}%{socket.if_indextoname(scope)}"
     except OSError:
         return f"{address}%{scope}"
+
+
+def socket_name(host: str, port: int, scope: int = 0) -> bytes:
+    """Return the octets of a socket address: *host* is an address in text without a zone."""
+    octets = packed(host)
+    if len(octets) == 4:
+        return _NAME_V4.pack(socket.AF_INET.to_bytes(2, _ORDER), port, octets)
+    family = socket.AF_INET6.to_bytes(2, _ORDER)
+    return _NAME_V6.pack(family, port, octets, scope.to_bytes(4, _ORDER))
+
+
+def endpoint_of(name: bytes) -> tuple[str, int]:
+    """Return the host, without a zone, and the port that a `socket_name` has."""
+    port = int.from_bytes(name[2:4], "big")
+    return text(name[4:8] if len(name) == _NAME_V4.size else name[8:24]), port

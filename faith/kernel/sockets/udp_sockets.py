@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from faith.kernel.process.capabilities import refusal
+from faith.kernel.sockets.association_sockets import source_towards
 from faith.kernel.sockets.icmp_sockets import CAPABILITIES as RAW
 from faith.kernel.sockets.icmp_sockets import raw_socket
 from faith.kernel.sockets.tcp_sockets import IP_TRANSPARENT, IPV6_TRANSPARENT
@@ -224,16 +225,8 @@ def receive_answer(sock: _socket.socket) -> tuple[bytes, tuple[str, int], int]:
 
 def own_address(to: int) -> int | None:
     """Return the kernel's source address for the IPv4 address *to*; None without a route."""
-    try:
-        sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
-        try:
-            # connect() of a UDP socket sends nothing
-            sock.connect((text4(to), 1))
-            return number(sock.getsockname()[0])
-        finally:
-            sock.close()
-    except OSError:
-        return None
+    source = source_towards(text4(to))
+    return None if source is None else number(source)
 
 
 def is_own(v4: int) -> bool:
