@@ -210,3 +210,12 @@ def test_a_flow_is_there_for_exactly_as_long_as_its_datagrams_say(
             flows.add(flow)
         flows.touch(flow, SERVER, port, now)
     assert len(flows) == len(due)
+
+
+def test_flows_that_end_early_are_not_kept_until_their_time() -> None:
+    flows = Flows(UdpSettings())
+    kept = flow_of(flows)
+    for _ in range(5000):
+        flows.remove(flow_of(flows))
+    assert len(flows._ends) < 2000
+    assert flows.expire(300.0 + LOOK) == [kept]

@@ -274,6 +274,7 @@ def test_a_port_that_is_not_allowed(bench: ProxyBench) -> None:
 
 @pytest.mark.parametrize("command", [2, 3])
 def test_commands_that_are_not_served(bench: ProxyBench, command: int) -> None:
+    bench.serve(bind=False, associate=False)
     request = bytearray(socks5("127.0.0.1", 9))
     request[4] = command
     client = bench.client(bytes(request))

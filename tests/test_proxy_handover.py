@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.translation import reasons
+from tests.association_bench import Associated, Numbers, UdpEnd, to
 from tests.proxy_bench import ProxyBench, new_bench
+from tests.test_awaited_peer import ask5, peer, reply5
 from tests.test_http_forward import answer, get, heard, post
 from tests.test_proxy_client import METHODS, ask, granted, reach
 
@@ -249,3 +251,84 @@ def test_what_is_not_taken_can_be_taken_back(bench: ProxyBench) -> None:
     server = bench.server()
     client.say(ask("socks5", "127.0.0.1", server.port)[3:])
     assert client.hear(10)[:2] == b"\5\0"
+
+
+# -- BIND, and UDP ASSOCIATE ---------------------------------------------------------------------
+
+
+def test_a_peer_that_is_waited_for(bench: ProxyBench) -> None:
+    client = ask5(bench, "127.0.0.5")
+    at = reply5(client)
+    assert move(bench) == 1
+    assert bench.stages() == ["listening"]
+    assert peer(bench, at, "127.0.0.6").hear_all() == b""
+    server = peer(bench, at, "127.0.0.5")
+    assert reply5(client) == server.sock.getsockname()
+    server.say(b"data")
+    assert client.hear(4) == b"data"
+    server.close()
+    client.close()
+    record = bench.record()
+    assert (record.source, record.asked) == (at, ("127.0.0.5", 21))
+
+
+def test_an_association(bench: ProxyBench) -> None:
+    servers = [UdpEnd(bench), UdpEnd(bench, "::1")]
+    client, numbers = Associated(bench), Numbers(bench)
+    bench.names.known["www.example.org"] = ("127.0.0.1",)
+    client.say(b"first", "www.example.org", servers[0].at[1])
+    client.say(b"question", *servers[1].at)
+    sources = [server.echo() for server in servers]
+    answers = [client.hear() for _ in servers]
+    assert move(bench) == 1
+    assert bench.stages() == ["open"]
+    assert numbers.open == 1
+    for server, source in zip(servers, sources, strict=True):
+        server.sock.sendto(b"late answer", source)
+        assert client.hear() == (b"late answer", server.at)
+    client.say(b"and more", "www.example.org", servers[0].at[1])
+    assert servers[0].echo() == sources[0]
+    assert client.hear() == (b"and more", servers[0].at)
+    assert bench.names.asked == ["www.example.org"]
+    stranger = UdpEnd(bench)
+    stranger.sock.sendto(to(*servers[0].at) + b"no", client.proxy)
+    assert servers[0].has_none()
+    client.control.close()
+    bench.until(lambda: not bench.relay.sessions())
+    ends = {one.server: (one.sent, one.received) for one in bench.records if one.end}
+    assert ends == {servers[0].at: (13, 24), servers[1].at: (8, 19)}
+    assert len(answers) == 2
+    assert numbers.open == 0
+
+
+def test_an_association_that_nothing_has_come_from(bench: ProxyBench) -> None:
+    server, client = UdpEnd(bench), Associated(bench)
+    assert move(bench) == 1
+    client.say(b"question", *server.at)
+    server.echo()
+    assert client.hear() == (b"question", server.at)
+
+
+def test_what_waits_for_a_name_goes_along(
+    bench: ProxyBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, client = UdpEnd(bench), Associated(bench)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.names, "look_up", lambda name, found: bench.names)
+        client.say(b"question", "www.example.org", server.at[1])
+        bench.until(bench.relay.sessions)
+        bench.turn()
+    bench.names.known["www.example.org"] = ("127.0.0.1",)
+    assert move(bench) == 1
+    assert server.receive()[0] == b"question"
+
+
+def test_a_destination_that_the_policy_of_the_taker_refuses(bench: ProxyBench) -> None:
+    server, client, numbers = UdpEnd(bench), Associated(bench), Numbers(bench)
+    client.say(b"question", *server.at)
+    server.receive()
+    bench.policy = bench.policy_of("127.0.0.0/8 deny 127.0.0.0/8")
+    assert move(bench) == 1
+    client.say(b"no more", *server.at)
+    bench.until(lambda: numbers.refused(reasons.DENIED))
+    assert server.has_none()

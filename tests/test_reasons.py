@@ -17,6 +17,7 @@ TABLES = (
     reasons.CONNECTION,
     reasons.PROXY,
     reasons.DATAGRAM,
+    reasons.ASSOCIATION,
     reasons.PING,
     reasons.END,
     reasons.FLOW_END,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.observe.message_ids import LEFT_OUT
 from faith.daemon.observe.records import Recording, Records
 from faith.relay.tcp.record import UDP, Record
-from faith.translation.reasons import CLOSED
+from faith.translation.reasons import CLOSED, DENIED, EXPIRED
 from tests.test_timeouts import Clock
 
 if TYPE_CHECKING:
@@ -165,3 +165,20 @@ def test_all_refusals_are_written_where_that_is_wanted() -> None:
         told(ended("too many sessions", None))
     assert len(written) == 1000
     assert not clock.timers
+
+
+def test_udp_has_records_of_its_own_choice() -> None:
+    told, written, _ = records()
+    start = Record(CLIENT, MAPPED, "", 0.0, SOURCE, SERVER, protocol=UDP)
+    end = Record(CLIENT, MAPPED, EXPIRED, 0.0, SOURCE, SERVER, protocol=UDP)
+    refused = Record(CLIENT, MAPPED, DENIED, 0.0, protocol=UDP)
+    for record in start, end, refused:
+        told(record)
+    assert written == [end, refused], "starts have records where that is wanted"
+    told.recording = Recording(starts=True)
+    told(start)
+    assert written.pop() is start
+    told.recording = Recording(starts=True, flows=False)
+    for record in start, end, refused:
+        told(record)
+    assert written == [end, refused, refused]

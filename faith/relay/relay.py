@@ -19,6 +19,7 @@ from faith.relay.alg.data_listeners import DataListeners
 from faith.relay.alg.ftp import Ftp
 from faith.relay.alg.rsh import Rsh
 from faith.relay.handover import Handover
+from faith.relay.proxy.association_table import AssociationTable
 from faith.relay.proxy.proxies import Forwarded, Proxies
 from faith.relay.proxy.proxy_means import ProxyMeans
 from faith.relay.proxy.user_check import UserCheck
@@ -133,6 +134,9 @@ class Relay:
             accounting=self._accounting,
             counters=self._counters,
             users=UserCheck(loop),
+            associations=AssociationTable(
+                loop, settings.datagrams, self._counters, self._accounting.shares.limit
+            ),
             names=names,
             why=self._shedding.why,
             report=report,
@@ -140,6 +144,8 @@ class Relay:
             ended=self._ended,
             replaced=self._replaced,
             left=self._left,
+            take_transparent=supervised and (lambda one, use: supervised.pools[one].take(use)),
+            ask_for_pinhole=supervised and supervised.ask_for_pinhole,
         )
         self._proxies = Proxies(means, self._shedding.exhausted, self._reserve)
         self.handover = Handover(

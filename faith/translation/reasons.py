@@ -85,8 +85,17 @@ PINGS = "too many"
 CLIENT_PINGS = "too many of the client"
 NO_IDENTIFIER = "no identifier left"
 BROKEN = "broken"
+BAD_HEADER = "bad header"
+FRAGMENT = "fragment"
+TOO_LARGE = "too large"
+QUEUE = "queue full"
 
 DATAGRAM = (*POLICY, FLOWS, CLIENT_FLOWS, FILTERED, HOPS, NO_SOURCE, NO_SOCKET)
+ASSOCIATION = (
+    *(*POLICY, NOT_A_CLIENT, BAD_HEADER, FRAGMENT, TOO_LARGE, QUEUE, NO_NAME, NAME_FAILED),
+    *(FLOWS, CLIENT_FLOWS, FILTERED, NO_SOURCE, NO_SOCKET),
+)
+"""Of datagrams that a proxy relays for clients of SOCKS5."""
 PING = (*POLICY, PINGS, CLIENT_PINGS, NO_IDENTIFIER, HOPS, NO_SOURCE, BROKEN)
 
 # -- ends of sessions

@@ -62,6 +62,7 @@ from faith.translation.networks import Networks
 from faith.translation.prefix import LAYOUTS, LOW32, Prefix, Prefixes, never_reserved
 from faith.translation.proxy_protocol import V1, V2, VERSIONS
 from faith.translation.sources import NO_SOURCES
+from faith.translation.udp.flows import UdpSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -163,6 +164,7 @@ def _settings(document: Document) -> Settings:
     dns = tried("dns", lambda table: dns_table.read(table, static, length))
     ping = tried("ping", lambda table: datagram_tables.ping(table, length))
     udp = tried("udp", lambda table: datagram_tables.udp(table, length))
+    relay = replace(relay, datagrams=udp or UdpSettings(client_length=length))
     ports = union(service.ports for service in services)
     settings = Settings(
         services=services,

@@ -65,6 +65,11 @@ class Records:
     def __call__(self, record: Record) -> None:
         """Write *record* if it is selected."""
         end = record.end
+        if record.server is not None and record.protocol == UDP and not self.recording.flows:
+            return
+        if not end:
+            self.start(record)
+            return
         if end in _GOOD:
             self._good += 1
             if self._good % self.recording.sample:

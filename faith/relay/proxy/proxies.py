@@ -104,8 +104,9 @@ class Proxies:
         return bool(self._proxies)
 
     def limit(self, seconds: float) -> None:
-        """Give clients that have to ask from now on another time."""
+        """Give clients that have to ask from now on another time, and datagrams their limits."""
         self._table.greeting.limit(seconds)
+        self._means.associations.limit(self._means.settings().datagrams)
 
     # -- clients -----------------------------------------------------------------------------
 
@@ -166,7 +167,7 @@ class Proxies:
         return list(self._clients)
 
     def forwarded(self) -> list[Session]:
-        """Return the sessions of those whose requests are forwarded to a server."""
+        """Return the sessions of those whose requests or datagrams are forwarded to servers."""
         return [session for session, client in self._clients.items() if client.has_server]
 
     def oldest(self, most: int) -> list[Session]:
@@ -178,7 +179,7 @@ class Proxies:
         return session in self._clients
 
     def stage(self, session: Session) -> str:
-        """Return the stage of a client's session: "greeting", "dialling" or "open"."""
+        """Return the stage of a client's session, which may be "listening" besides others."""
         return self._clients[session].stage
 
     def end(self, session: Session, how: str, *, reset: bool) -> None:

@@ -25,15 +25,20 @@ from faith.proxy.proxy_events import (
 )
 from faith.proxy.socks4 import Socks4
 from faith.proxy.socks5 import Socks5
+from faith.proxy.socks_session import SocksSession
+from faith.relay.proxy.association import Association, new_socket
+from faith.relay.proxy.awaited_peer import AwaitedPeer
 from faith.relay.proxy.client_rules import rules_state
 from faith.relay.proxy.client_session import is_served, refusal, successor
 from faith.relay.proxy.http_forward import HttpForward
 from faith.relay.proxy.server_dial import ServerDial
 from faith.relay.proxy.stream_end import StreamEnd
 from faith.relay.tcp.plane import ERR, HUP, IN, OUT, RDHUP
-from faith.translation.reasons import BAD_REQUEST, CLOSED, DEFECT, GREETING, NO_METHOD
+from faith.relay.tcp.session_state import adopt
+from faith.translation.reasons import BAD_REQUEST, CLOSED, DEFECT, GREETING
 
 if TYPE_CHECKING:
+    import _socket
     from asyncio import TimerHandle
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
@@ -85,6 +90,8 @@ class ProxyClient:
         self._client = StreamEnd("client", session.client.sock)
         self._machine: Machine | None = None
         self._dial: ServerDial | None = None
+        self._peer: AwaitedPeer | None = None
+        self._association: Association | None = None
         self._forward: HttpForward | None = None
         self._is_asking = False
         """Somebody of this process is asked, who has not answered yet."""
@@ -108,14 +115,16 @@ class ProxyClient:
         """The stage that lists of sessions show."""
         if self._dial is not None:
             return "dialling"
-        if self._forward is None:
+        if self._peer is not None:
+            return "listening"
+        if not self.has_server:
             return "greeting"
         return "half-closed" if self.session.client.done else "open"
 
     @property
     def has_server(self) -> bool:
-        """Return whether there is a server, to which requests are forwarded."""
-        return self._forward is not None
+        """Return whether there is a server to which requests are forwarded, or many for UDP."""
+        return self._forward is not None or self._association is not None
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -197,9 +206,9 @@ class ProxyClient:
                 case Dial(target, method):
                     self._begin_dial(target, method)
                 case Bind(target, method):
-                    self._decline(target, method)
+                    self._await_peer(target, method)
                 case Associate(target):
-                    self._decline(target, SOCKS5)
+                    self._associate(target)
                 case LeaveServer(why):
                     self._leave_server(why)
                 case Refused(target, why, method):
@@ -208,12 +217,6 @@ class ProxyClient:
                     self._tunnel = event
                 case HangUp():
                     self._leaving = event
-
-    def _decline(self, target: Target, method: str) -> None:
-        """Refuse a command of SOCKS that is not served; whoever serves one answers it likewise."""
-        self.session.method = method
-        self._is_asking = True
-        self._means.loop.call_soon(self._fail, target, NO_METHOD)
 
     def _go_on(self, step: Callable[[], Iterable[Event]]) -> None:
         """Do what the machine says to something that was waited for."""
@@ -267,6 +270,58 @@ class ProxyClient:
         machine = self._machine
         assert isinstance(machine, HttpProxy)
         return HttpForward(self._plane, self.session, self._client, machine, self._do, self._guard)
+
+    # -- BIND, and UDP ASSOCIATE -------------------------------------------------------------
+
+    def _new_peer(self, target: Target, method: str) -> AwaitedPeer:
+        calls = self._listens, self._came
+        self._peer = AwaitedPeer(self._means, self.session, target, method, *calls)
+        return self._peer
+
+    def _await_peer(self, target: Target, method: str) -> None:
+        self._new_peer(target, method).start()
+
+    def _listens(self, at: tuple[str, int]) -> None:
+        machine = self._machine
+        assert machine is not None
+        self._go_on(lambda: machine.connected(at))
+
+    def _came(self, outcome: tuple[str, int] | str) -> None:
+        peer, self._peer = self._peer, None
+        machine = self._machine
+        assert isinstance(machine, SocksSession)
+        if isinstance(outcome, str):
+            self._fail(peer.target if peer else None, outcome)
+        else:
+            self._go_on(lambda: machine.accepted(outcome))
+
+    def _associate(self, announced: Target) -> None:
+        session, means = self.session, self._means
+        session.method = SOCKS5
+        means.counters.proxy_request(SOCKS5)
+        self._is_asking = True
+        why = means.associations.refuses(session.share)
+        if why is None:
+            try:
+                sock = new_socket(session)
+            except OSError as error:
+                why = means.why(error)
+            else:
+                association = self._new_association(sock)
+                association.expect(announced)
+                means.loop.call_soon(self._listens, association.bound)
+                return
+        means.loop.call_soon(self._fail, None, why)
+
+    def _new_association(self, sock: _socket.socket) -> Association:
+        self._is_asking = False
+        association = Association(self._means, self.session, sock, self._guard)
+        self._association = association
+        self._is_recorded = True  # each destination has a record of its own
+        self.session.looked_at = True  # there is no server for idle limits to look at
+        return association
+
+    # -- leaving a server --------------------------------------------------------------------
 
     def leave_server(self, how: str) -> None:
         """End the session with the server as *how*, which is answered as the server's own end."""
@@ -350,7 +405,8 @@ class ProxyClient:
     @property
     def can_be_handed_over(self) -> bool:
         """Return whether nobody of this process is waited for but a server that is dialled."""
-        return not self._is_asking and self._tunnel is None
+        is_asking = self._is_asking or (self._peer is not None and self._peer.is_asking)
+        return not is_asking and self._tunnel is None
 
     def hand_over(self) -> tuple[dict[str, Any], list[int]]:
         """Let go of the client: what `resume` goes on from, and the descriptors that go along.
@@ -368,10 +424,16 @@ class ProxyClient:
             "lingers": self._lingers,
             "is_recorded": self._is_recorded,
             "forward": None,
+            "peer": None,
+            "association": None,
         }
         descriptors: list[int] = []
         if self._forward is not None:
             state["forward"], descriptors = self._forward.hand_over()
+        elif self._peer is not None:
+            state["peer"], descriptors = self._peer.hand_over()
+        elif self._association is not None:
+            state["association"], descriptors = self._association.hand_over()
         state["descriptors"] = len(descriptors)
         self._release()
         return state, descriptors
@@ -390,6 +452,12 @@ class ProxyClient:
             self._forward = self._new_forward()
             self._forward.resume(state["forward"], descriptors)
         self.start()
+        if state["association"]:
+            sock = adopt(next(descriptors))
+            self._new_association(sock).resume(state["association"], descriptors)
+        if state["peer"]:
+            peer = self._new_peer(Target(*state["peer"]["target"]), state["peer"]["method"])
+            peer.resume(state["peer"], descriptors)
         if state["dial"]:
             *target, method = state["dial"]
             self._begin_dial(Target(*target), method)
@@ -399,7 +467,7 @@ class ProxyClient:
 
     @property
     def _must_ask(self) -> bool:
-        if self._dial is not None or self._leaving is not None:
+        if self._dial is not None or self._peer is not None or self._leaving is not None:
             return False
         return self._machine is None or self._machine.awaits_request
 
@@ -440,6 +508,9 @@ class ProxyClient:
             return
         self._release()
         session.end = how
+        if self._association is not None:
+            self._association.close(how)
+            self._association = None
         if is_served(session) or not self._is_recorded:
             self._means.ended(session)
         else:
@@ -458,5 +529,8 @@ class ProxyClient:
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None
+        if self._peer is not None:
+            self._peer.cancel()
+            self._peer = None
         if self._timer is not None:
             self._timer.cancel()

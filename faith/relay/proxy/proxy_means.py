@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import _socket
     from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
+    from faith.relay.proxy.association_table import AssociationTable
     from faith.relay.proxy.name_search import Names
     from faith.relay.proxy.user_check import UserCheck
     from faith.relay.tcp.accounting import Accounting
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from faith.relay.tcp.source_ports import SourcePorts
     from faith.translation.destination import Policy
 
+    Use = Callable[[_socket.socket | None], None]
+
 
 @dataclass(frozen=True)
 class ProxyMeans:
@@ -30,6 +34,10 @@ class ProxyMeans:
     connected, and *ended* every one that has ended, to be recorded.  *replaced* gets a session that
     has ended and the one in which its client goes on; *left* one that has ended of which there are
     records enough.  Without *names* no name is found.
+
+    *take_transparent* calls a function with a transparent socket of a family, or None, and
+    *ask_for_pinhole* has a listener, on an address that is steered, reached by a host, and then
+    calls a function; both are None where no supervisor helps.
     """
 
     loop: AbstractEventLoop
@@ -40,6 +48,7 @@ class ProxyMeans:
     accounting: Accounting
     counters: Counters
     users: UserCheck
+    associations: AssociationTable
     names: Names | None
     why: Callable[[OSError], str]
     report: Callable[[Record], object]
@@ -47,3 +56,5 @@ class ProxyMeans:
     ended: Callable[[Session], object]
     replaced: Callable[[Session, Session], object]
     left: Callable[[Session], object]
+    take_transparent: Callable[[int, Use], object] | None = None
+    ask_for_pinhole: Callable[[_socket.socket, str, Callable[[], None]], object] | None = None

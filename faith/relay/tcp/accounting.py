@@ -130,6 +130,7 @@ class Accounting:
 
     def left(self, session: Session) -> None:
         """Count a session no longer that had no server, and whose refusals were counted."""
+        self.counters.moved(session)
         self.counters.left()
         self._vacate(session)
 

@@ -65,6 +65,10 @@ class Pinhole:
                 break
         self._shut()
 
+    def abandon(self) -> None:
+        """Let in nobody any more, not even who has come by now; again is nothing."""
+        self._shut()
+
     def _shut(self) -> None:
         if self.is_open:
             self._stop()

@@ -8,6 +8,7 @@ from faith.kernel.shared.families import GAUGE, HISTOGRAM, Family, Layout, add
 from faith.kernel.shared.shared_counters import Buckets
 from faith.proxy.proxy_events import METHODS
 from faith.translation.reasons import (
+    ASSOCIATION,
     CLOSED,
     CONNECTION,
     END,
@@ -66,7 +67,35 @@ PROXY_REQUESTS = Family(
     label="method",
     values=METHODS,
 )
-LAYOUT = Layout(OPEN, SESSIONS, REFUSALS, BYTES, DIAL, FTP, PROXY_REQUESTS)
+ASSOCIATIONS = Family("faith_associations_open", "Clients of SOCKS5 that send datagrams.", GAUGE)
+DATAGRAMS = Family(
+    "faith_association_datagrams",
+    "Datagrams of these clients that were sent on.",
+    label="to",
+    values=("server", "client"),
+)
+DATAGRAM_BYTES = Family(
+    "faith_association_bytes",
+    "Octets of their payloads.",
+    label="to",
+    values=("server", "client"),
+)
+DATAGRAM_REFUSALS = Family(
+    "faith_association_refusals",
+    "Datagrams of these clients that were refused, or answers to them, by why.",
+    label="reason",
+    values=(*ASSOCIATION, OTHER),
+)
+DATAGRAM_LOST = Family(
+    "faith_association_lost", "Datagrams of these clients that the kernel refused to send."
+)
+DATAGRAM_ERRORS = Family(
+    "faith_association_errors", "ICMP errors about datagrams of these clients."
+)
+LAYOUT = Layout(
+    *(OPEN, SESSIONS, REFUSALS, BYTES, DIAL, FTP, PROXY_REQUESTS, ASSOCIATIONS, DATAGRAMS),
+    *(DATAGRAM_BYTES, DATAGRAM_REFUSALS, DATAGRAM_LOST, DATAGRAM_ERRORS),
+)
 
 _OPEN = LAYOUT.start(OPEN)
 _ENDS = LAYOUT.cells(SESSIONS)
@@ -74,6 +103,11 @@ _REFUSALS = LAYOUT.cells(REFUSALS)
 _TO_SERVER, _TO_CLIENT = LAYOUT.cells(BYTES).values()
 _FTP = LAYOUT.cells(FTP)
 _PROXY_REQUESTS = LAYOUT.cells(PROXY_REQUESTS)
+_ASSOCIATIONS = LAYOUT.start(ASSOCIATIONS)
+_UP, _DOWN = LAYOUT.cells(DATAGRAMS).values()
+_UP_BYTES, _DOWN_BYTES = LAYOUT.cells(DATAGRAM_BYTES).values()
+_DATAGRAM_REFUSALS = LAYOUT.cells(DATAGRAM_REFUSALS)
+_DATAGRAM_LOST, _DATAGRAM_ERRORS = LAYOUT.start(DATAGRAM_LOST), LAYOUT.start(DATAGRAM_ERRORS)
 
 
 class Counters:
@@ -129,10 +163,36 @@ class Counters:
         """A client of a proxy has asked for a server by that *method*."""
         self._cells[_PROXY_REQUESTS[method]] += 1
 
+    def associations(self, count: int) -> None:
+        """Set the number of associations."""
+        self._cells[_ASSOCIATIONS] = count
+
+    def datagram_to_server(self, octets: int) -> None:
+        """An association has sent a datagram on, with *octets* of payload."""
+        self._cells[_UP] += 1
+        self._cells[_UP_BYTES] += octets
+
+    def datagram_to_client(self, octets: int) -> None:
+        """An association has passed on an answer, with *octets* of payload."""
+        self._cells[_DOWN] += 1
+        self._cells[_DOWN_BYTES] += octets
+
+    def datagram_refused(self, why: str) -> None:
+        """An association has dropped a datagram."""
+        self._cells[_DATAGRAM_REFUSALS.get(why, _DATAGRAM_REFUSALS[OTHER])] += 1
+
+    def datagram_lost(self) -> None:
+        """The kernel has refused to send a datagram of an association."""
+        self._cells[_DATAGRAM_LOST] += 1
+
+    def datagram_error(self) -> None:
+        """An ICMP error about a datagram of an association has arrived."""
+        self._cells[_DATAGRAM_ERRORS] += 1
+
     def lost(self) -> None:
         """The process whose cells these are is dead, and its sessions with it."""
         add(self._cells, _ENDS[LOST], self.open)
-        self._cells[_OPEN] = 0
+        self._cells[_OPEN] = self._cells[_ASSOCIATIONS] = 0
 
 
 def _end(end: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from faith.relay.tcp.admission import NO_LIMITS, Limits
@@ -10,6 +10,7 @@ from faith.relay.tcp.routing import CLIENT
 from faith.translation.directions import V4_TO_V6, V6_TO_V4
 from faith.translation.ports import ALL_PORTS, NO_PORTS, Ports
 from faith.translation.proxy_protocol import V1, V2
+from faith.translation.udp.flows import UdpSettings
 
 if TYPE_CHECKING:
     from faith.translation.directions import Direction
@@ -43,7 +44,8 @@ class Settings:
     To those in *unencrypted_data*, encrypted FTP has no data connections.  Servers at the ports in
     *dscp* are connected with the DSCP of the client's connection.  All these ports are those of
     connections from IPv6 to IPv4; *v4_to_v6* has the others'.  Within *greeting_timeout* a client
-    of a proxy has to say what it wants.
+    of a proxy has to say what it wants; the datagrams of a client of SOCKS are relayed by the times
+    and limits in *datagrams*.
     """
 
     connect_timeout: float = 10.0
@@ -61,6 +63,7 @@ class Settings:
     dscp: Ports = NO_PORTS
     v4_to_v6: V4ToV6Settings = V4ToV6Settings()
     greeting_timeout: float = 30.0
+    datagrams: UdpSettings = field(default_factory=UdpSettings)
 
     @property
     def reserved(self) -> Ports:

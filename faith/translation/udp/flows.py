@@ -43,6 +43,7 @@ _ECN = 0b11
 _MOST_PEERS = 4096  # of one flow; fewer when all flows together have many
 _MOST_PEERS_OF_ALL, _FEW_PEERS = 1 << 20, 32
 _NO_LIMIT = 1 << 40
+_MOST_ENDED = 1024  # flows that have ended before their time, beside as many as there are
 _LOOKED_AT = 16
 _order = itertools.count()
 
@@ -180,7 +181,7 @@ class Flows:
         most, flow = max(held, key=lambda pair: pair[0], default=(0, None))
         if flow is None or most <= max(equal, own + 1):
             return None
-        self._remove(flow)
+        self.remove(flow)
         return flow
 
     def add(self, flow: Flow) -> None:
@@ -229,7 +230,7 @@ class Flows:
                 continue
             heapq.heappop(self._ends)
             if not flow.ended:
-                self._remove(flow)
+                self.remove(flow)
                 ended.append(flow)
         return ended
 
@@ -237,18 +238,22 @@ class Flows:
         """End the flows that are *concerned*, and return them."""
         ended = [flow for flow in self if concerned(flow)]
         for flow in ended:
-            self._remove(flow)
+            self.remove(flow)
         return ended
 
     def take(self, most: int) -> list[Flow]:
         """Remove at most *most* flows, for another process to have them."""
         taken = list(itertools.islice(self, most))
         for flow in taken:
-            self._remove(flow)
+            self.remove(flow)
         return taken
 
-    def _remove(self, flow: Flow) -> None:
+    def remove(self, flow: Flow) -> None:
+        """End *flow*, before its time."""
         flow.ended = True
         del self._by_key[flow.key]
         self._peers -= len(flow.peers)
         self._places.leave(flow.place)
+        if len(self._ends) > 2 * len(self._by_key) + _MOST_ENDED:
+            self._ends = [one for one in self._ends if not one[2].ended]
+            heapq.heapify(self._ends)
