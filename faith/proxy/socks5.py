@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from faith.proxy import socks_address, socks_replies
 from faith.proxy.asked_target import BadTarget
-from faith.proxy.proxy_events import SOCKS5, CheckUser, Event, ToClient
+from faith.proxy.proxy_events import SOCKS5, CheckUser, Event, Target, ToClient
 from faith.proxy.socks_address import UnknownAddressType
 from faith.proxy.socks_session import ASSOCIATE, BIND, CONNECT, SocksSession, Stage
 from faith.translation import reasons
@@ -20,6 +20,7 @@ _SUBNEGOTIATION = b"\x01"
 _GOOD, _WRONG = b"\x01\x00", b"\x01\x01"
 _COMMANDS = frozenset((CONNECT, BIND, ASSOCIATE))
 _NOWHERE = "0.0.0.0", 0
+_ANY = Target(*_NOWHERE, True)
 
 
 class Socks5(SocksSession):
@@ -93,7 +94,10 @@ class Socks5(SocksSession):
         except UnknownAddressType:
             return self._bad_request(_reply(socks_replies.NO_TYPE))
         except BadTarget:
-            return self._bad_request(_reply(socks_replies.FAILED))
+            if buffer[1] != ASSOCIATE:
+                return self._bad_request(_reply(socks_replies.FAILED))
+            # Where it sends from need not be right: PySocks says that it is a host called "0".
+            found = _ANY, socks_address.end_of_name(buffer, 3)
         if found is None:
             return None
         (target, end), command = found, buffer[1]

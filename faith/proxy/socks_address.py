@@ -46,6 +46,11 @@ def read(octets: bytes | bytearray, start: int) -> tuple[Target, int] | None:
     return found, end + _PORT
 
 
+def end_of_name(octets: bytes | bytearray, start: int) -> int:
+    """Return where what follows the whole name begins whose type stands at *start*."""
+    return start + 2 + octets[start + 1] + _PORT
+
+
 def made(host: str, port: int) -> bytes:
     """Return the octets of the address *host*, in text, and *port*; IPv4-mapped is IPv4.
 

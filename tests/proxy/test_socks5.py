@@ -221,3 +221,18 @@ def test_associate_lives_as_long_as_the_client() -> None:
 def test_an_address_bound_that_is_ipv4_mapped_is_ipv4() -> None:
     machine = asked(socks.request(1, ADDRESS, 80))
     assert machine.connected(("::ffff:192.0.2.1", 40000))[0] == ToClient(socks.reply(0, BOUND))
+
+
+@pytest.mark.parametrize("name", [b"0", b"", b"no name", b"xn--"])
+def test_where_datagrams_come_from_may_be_any_text(name: bytes) -> None:
+    octets = b"\5\3\0\3" + bytes((len(name),)) + name + b"\x9c\x40"
+    machine = Socks5(ProxyRules())
+    machine.from_client(socks.methods(0))
+    for end in range(len(octets)):
+        assert machine.from_client(octets[end : end + 1]) == [] or end == len(octets) - 1
+    assert machine.connected(("192.0.2.1", 40000)) == [ToClient(b"\5\0\0" + BOUND)]
+    machine = asked(b"\5\1" + octets[2:])
+    assert machine.from_client(b"") == [], "a server has to be one"
+    machine = Socks5(ProxyRules())
+    machine.from_client(socks.methods(0))
+    assert machine.from_client(octets) == [Associate(Target("0.0.0.0", 0, True))]

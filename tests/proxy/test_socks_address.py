@@ -45,3 +45,8 @@ def test_addresses_are_made_as_they_are_read() -> None:
     assert socks_address.made("::ffff:192.0.2.1", 80) == IPV4
     with pytest.raises(OSError, match="illegal"):
         socks_address.made("example.org", 80)
+
+
+def test_where_a_name_ends_that_is_none() -> None:
+    assert socks_address.end_of_name(b"xyz" + NAME + b"more", 3) == 3 + len(NAME)
+    assert socks_address.end_of_name(b"\x03\x00\x00\x50", 0) == 4

@@ -131,7 +131,8 @@ class Log(logging.Handler):
         KAME's level."""
         level, text, fields = LOG_INFO, "", _NO_FIELDS
         if record.end in _NOT_PERMITTED:
-            to = f"to {endpoint(record.mapped)} " if not record.discreet else ""
+            asked = record.asked or record.mapped
+            to = f"to {endpoint(asked)} " if not record.discreet else ""
             what = "" if record.protocol == TCP else "of UDP "
             text = (
                 f"translation {what}{to}not permitted for {endpoint(record.client)}: {record.end}"

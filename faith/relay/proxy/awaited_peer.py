@@ -47,7 +47,6 @@ class AwaitedPeer:
         done: Callable[[Endpoint | str], object],
     ) -> None:
         session.method, session.asked = method, (target.host, target.port)
-        means.counters.proxy_request(method)
         self.target = target
         self._means = means
         self._session = session

@@ -279,9 +279,11 @@ class ProxyClient:
         return self._peer
 
     def _await_peer(self, target: Target, method: str) -> None:
+        self._means.counters.proxy_request(method)
         self._new_peer(target, method).start()
 
     def _listens(self, at: tuple[str, int]) -> None:
+        self._is_asking = False
         machine = self._machine
         assert machine is not None
         self._go_on(lambda: machine.connected(at))
@@ -314,7 +316,6 @@ class ProxyClient:
         means.loop.call_soon(self._fail, None, why)
 
     def _new_association(self, sock: _socket.socket) -> Association:
-        self._is_asking = False
         association = Association(self._means, self.session, sock, self._guard)
         self._association = association
         self._is_recorded = True  # each destination has a record of its own
