@@ -81,7 +81,6 @@ WITHOUT = {
     "faith/relay/proxy/proxy_means.py": "it declares what tests/proxy_bench.py has",
     "faith/relay/proxy/proxy_settings.py": "it declares what tests/test_proxies.py sets",
     "faith/relay/proxy/server_dial.py": "tests/test_proxy_client.py dials by it",
-    "faith/relay/proxy/stream_end.py": "tests/test_http_forward.py has both ends",
     "faith/relay/alg/side.py": "tests/test_control_connection.py has both sides of it",
 }
 """The modules that have no test of their own, and why."""

@@ -68,6 +68,18 @@ def test_it_hears_no_more_when_it_is_unwatched(
     bench.until(lambda: bool(met))
 
 
+def test_another_handler_takes_its_place(
+    bench: Bench, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = ends
+    met: list[int] = []
+    bench.plane.watch(near.fileno(), lambda _: pytest.fail("it was replaced"), OUT)
+    bench.plane.watch(near.fileno(), met.append)
+    far.send(b"x")
+    bench.until(lambda: bool(met))
+    assert set(met) == {IN}
+
+
 def test_what_is_retired_is_closed_and_no_more_heard_of(
     bench: Bench, ends: tuple[socket.socket, socket.socket]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from tests.proxy_bench import ProxyBench, new_bench
 from tests.test_proxy_client import connect, granted5, reach, socks5
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -234,3 +235,55 @@ def test_a_new_time_limit(bench: ProxyBench) -> None:
     client = bench.client(b"\4")
     assert client.hear_all() == b""
     assert bench.record().end == reasons.GREETING
+
+
+def _by_socks(bench: ProxyBench) -> None:
+    server = bench.server()
+    client = bench.client(socks5("127.0.0.1", server.port))
+    granted5(client)
+    server.accept().close()
+    client.hear_all()
+    client.close()
+
+
+def _refused(bench: ProxyBench) -> None:
+    client = bench.client(socks5("127.0.1.1", 80))
+    client.hear_all()
+    client.close()
+
+
+def _by_http(bench: ProxyBench) -> None:
+    server = bench.server()
+    url = f"http://127.0.0.1:{server.port}/"
+    client = bench.client(f"GET {url} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    accepted = server.accept()
+    accepted.hear_head()
+    accepted.say(b"HTTP/1.1 204 No Content\r\n\r\n")
+    client.hear_head()
+    client.close()
+    accepted.hear_all()
+
+
+@pytest.mark.parametrize("visit", [_by_socks, _refused, _by_http])
+def test_no_garbage_collector_has_to_find_who_is_gone(
+    bench: ProxyBench, visit: Callable[[ProxyBench], None]
+) -> None:
+    def visited() -> None:
+        visit(bench)
+        bench.record()
+        bench.turn()
+        bench.begun.clear()
+
+    visited()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        visited()
+        gc.collect()
+        found = {type(one).__name__ for one in gc.garbage if "faith" in type(one).__module__}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not found

@@ -58,8 +58,8 @@ _TELLING = (
 class Connected(NamedTuple):
     """A server that has answered at *address*, by the *verdict* that let it be dialled.
 
-    *error* is that of a connection which failed as soon as it was there; what the server sent
-    before can still be read.
+    The plane watches *sock* until it is told to whom else.  *error* is that of a connection which
+    failed as soon as it was there; what the server sent before can still be read.
     """
 
     sock: _socket.socket
@@ -155,6 +155,7 @@ class HappyDial:
         for attempt, _ in self._attempts.values():
             self._means.plane.retire(attempt.sock)
         self._attempts.clear()
+        self._done = _nobody  # which leads to all that led here
 
     # -- names -------------------------------------------------------------------------------
 
@@ -188,7 +189,8 @@ class HappyDial:
             if len(self._attempts) >= AT_ONCE and not self._gives_up_oldest():
                 return
             if self._begin(self._candidates.take()):
-                self._wait(ATTEMPT_DELAY)
+                if self._candidates or self._searched:
+                    self._wait(ATTEMPT_DELAY)
                 return
         if not self._attempts and not self._searched:
             self._fail()
@@ -235,9 +237,9 @@ class HappyDial:
             self._reasons.append(_failure(error))
             self._go_on()
             return
-        self._means.plane.unwatch(fd)
+        done = self._done
         self.cancel()
-        self._done(attempt._replace(error=error))
+        done(attempt._replace(error=error))
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -248,9 +250,13 @@ class HappyDial:
 
     def _fail(self, otherwise: str = NO_NAME) -> None:
         """Report the most telling of the reasons, or *otherwise*, once the caller has returned."""
-        why = min(self._reasons, key=_rank, default=otherwise)
+        why, done = min(self._reasons, key=_rank, default=otherwise), self._done
         self.cancel()
-        self._deadline = self._means.loop.call_soon(self._done, why)
+        self._deadline = self._means.loop.call_soon(self._tell, done, why)
+
+    def _tell(self, done: Callable[[str], object], why: str) -> None:
+        self._deadline = None  # it leads here
+        done(why)
 
 
 def _failure(error: int) -> str:
@@ -260,6 +266,10 @@ def _failure(error: int) -> str:
     """
     kind = dial.kind(error)
     return f"{kind}: {os.strerror(error)}" if kind == UNREACHABLE else kind
+
+
+def _nobody(_: Connected | str) -> None:
+    """Be told, and do nothing."""
 
 
 def _rank(why: str) -> int:

@@ -82,8 +82,11 @@ class HttpForward:
     def _hear(self, mask: int) -> None:
         if mask & (ERR | HUP):
             self._server.look()
-        if mask & ~OUT and self._reads:
-            self._read()
+        if mask & ~OUT:
+            if self._reads:
+                self._read()
+            else:
+                self._server.is_early = True
 
     @property
     def _reads(self) -> bool:
@@ -129,9 +132,7 @@ class HttpForward:
         """Wait for what can be done next."""
         server = self._server
         interest = (IN if self._reads else 0) | (OUT if self.is_full else 0) or _EDGE
-        if interest != server.interest:
-            server.interest = interest
-            self._plane.rewatch(server.fd, interest)
+        server.wait_for(self._plane, interest)
 
     # -- in another process ------------------------------------------------------------------
 

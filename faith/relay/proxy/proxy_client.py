@@ -147,8 +147,11 @@ class ProxyClient:
             self.session.client.done = True  # for limits of time
         if self._client.error:
             self._lose_client()
-        elif mask & ~OUT and self._reads:
-            self._read()
+        elif mask & ~OUT:
+            if self._reads:
+                self._read()
+            else:
+                self._client.is_early = True
 
     @property
     def _reads(self) -> bool:
@@ -346,6 +349,7 @@ class ProxyClient:
         old.end = why
         self._means.replaced(old, new)
         forward.leave()
+        old.part()
 
     def _record_refusal(self, target: Target | None, why: str, method: str) -> None:
         self._means.counters.refused(why)
@@ -375,9 +379,7 @@ class ProxyClient:
             return
         self._table.keep_time(self.session, must_ask=self._must_ask)
         interest = (IN if self._reads else 0) | (OUT if self._is_owed else 0) or _EDGE
-        if interest != self._client.interest:
-            self._client.interest = interest
-            self._plane.rewatch(self._client.fd, interest)
+        self._client.wait_for(self._plane, interest)
         if self._forward is not None:
             self._forward.watch()
 
@@ -396,7 +398,7 @@ class ProxyClient:
         early, late = tunnel.early, bytes(client.waiting) + tunnel.late
         if forward is not None:
             early = forward.release() + early
-        self._release()
+        self._leave_table()
         session.client.done = False  # its end is for the plane to pass on
         self._plane.dial(session.server)
         self._plane.start(session.server, early=early, late=late)
@@ -521,11 +523,15 @@ class ProxyClient:
         elif is_served(session):
             self._plane.retire(session.server.sock, reset=reset)
         self._plane.retire(self._client.sock, reset=reset)
+        session.part()
 
     def _release(self) -> None:
         """Serve the client no more; its socket stays open."""
-        self._is_gone = True
         self._plane.unwatch(self._client.fd)
+        self._leave_table()
+
+    def _leave_table(self) -> None:
+        self._is_gone = True
         self._table.remove(self.session)
         if self._dial is not None:
             self._dial.cancel()

@@ -6,11 +6,14 @@ import _socket
 import errno
 from typing import TYPE_CHECKING
 
+from faith.relay.tcp.plane import IN, OUT
 from faith.relay.tcp.record import broken
 from faith.translation.reasons import CLOSED
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from faith.relay.tcp.plane import Plane
 
 CHUNK = 65536
 """Octets of a read."""
@@ -27,6 +30,9 @@ class StreamEnd:
         self.sock = sock
         self.fd = sock.fileno()
         self.interest = 0
+        """The events that the plane waits for."""
+        self.is_early = False
+        """There was an event, and the peer was not to be read."""
         self.waiting = bytearray()
         """Octets that the peer has not taken yet."""
         self.at_end = False
@@ -85,6 +91,19 @@ class StreamEnd:
             self.sock.shutdown(_socket.SHUT_WR)
         except OSError as error:
             self.fail(error)
+
+    def wait_for(self, plane: Plane, interest: int) -> None:
+        """Have *plane* wait for *interest*, which without IN and OUT is for an end alone.
+
+        A peer that is not to be read says nothing, mostly: only when it does is the kernel told.
+        """
+        early, self.is_early = self.is_early, False
+        if interest == self.interest:
+            return
+        if self.interest == IN and not (interest & (IN | OUT) or early):
+            return
+        self.interest = interest
+        plane.rewatch(self.fd, interest)
 
     def look(self) -> None:
         """See whether the socket has failed; epoll(7) says so."""

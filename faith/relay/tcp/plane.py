@@ -96,9 +96,10 @@ class Plane:
     # -- what is watched ---------------------------------------------------------------------
 
     def watch(self, fd: int, handler: Handler, events: int = IN) -> None:
-        """Call *handler* with the events of *fd*, in the same turn as the sessions'."""
-        self._put(fd, handler)
-        self._epoll.register(fd, events)
+        """Call *handler*, and no other any more, with the events of *fd*, in the same turn as the
+        sessions'.
+        """
+        self._put(fd, handler, events)
 
     def rewatch(self, fd: int, events: int) -> None:
         """Wait for other *events* of *fd*."""
@@ -126,8 +127,7 @@ class Plane:
     def dial(self, leg: Leg) -> None:
         """Watch a leg whose connect(2) is under way; *dialled* hears how it ended."""
         leg.watched = True
-        self._put(leg.fd, leg)
-        self._epoll.register(leg.fd, READING_AND_WRITING)
+        self._put(leg.fd, leg, READING_AND_WRITING)
 
     def start(
         self, dialled: Leg, events: int = 0, *, early: bytes = b"", late: bytes = b""
@@ -140,8 +140,7 @@ class Plane:
         """
         other = dialled.peer
         dialled.up = other.up = dialled.quick = other.quick = True
-        self._put(other.fd, other)
-        self._epoll.register(other.fd, READING)
+        self._put(other.fd, other, READING)
         if dialled.error:
             self.fail(dialled, dialled.error)
         elif events & (IN | SPECIAL):
@@ -212,8 +211,7 @@ class Plane:
             if leg.pipe is not None:
                 self._pipes.adopt(leg.pipe)
             if leg.up or leg.watched:
-                self._put(leg.fd, leg)
-                self._epoll.register(leg.fd, READING_AND_WRITING if leg.watched else READING)
+                self._put(leg.fd, leg, READING_AND_WRITING if leg.watched else READING)
         for leg in (session.client, session.server):
             if leg.up:  # what was read there and has yet to be passed on, the kernel does not know
                 self._defer(leg)
@@ -251,11 +249,14 @@ class Plane:
         self._epoll.close()
         self._pipes.close()
 
-    def _put(self, fd: int, entry: Leg | Handler) -> None:
+    def _put(self, fd: int, entry: Leg | Handler, events: int) -> None:
+        """Have *entry* be told the *events* of *fd*, those at hand included."""
         table = self._table
         if fd >= len(table):
             table.extend([None] * (fd + 1))
+        watch = self._epoll.register if table[fd] is None else self._epoll.modify
         table[fd] = entry
+        watch(fd, events)
 
     # -- a turn ------------------------------------------------------------------------------
 

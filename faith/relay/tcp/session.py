@@ -185,6 +185,11 @@ class Session:
         self.route = route
         self.port = port
 
+    def part(self) -> None:
+        """Separate the legs of a session that has ended: no garbage collector has to find them."""
+        for leg in self.client, self.server:
+            del leg.peer, leg.session
+
     @property
     def moved(self) -> tuple[int, int]:
         """Bytes delivered to the server and to the client."""
