@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import AF_INET, AF_INET6, AF_UNSPEC, AddressFamily
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from faith.errors import SetupError
@@ -41,6 +42,7 @@ class Host:
         self.namespace = self._resident.namespace
         self.links = Links(self._resident)
         self._warden: subprocess.Popen[str] | None = None
+        self._posting = Lock()
         self._programs: list[subprocess.Popen[str]] = []
         self._kept = False
         self.links.up("lo")
@@ -150,18 +152,19 @@ class Host:
         return sorted(pid for pid in found if pid != holder)
 
     def _post_warden(self) -> subprocess.Popen[str]:
-        if self._warden is None:
-            self._warden = self.call(
-                lambda: subprocess.Popen(
-                    [sys.executable, "-IS", warden.__file__, self.name],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    start_new_session=True,
+        with self._posting:  # the first programs may be started by several threads
+            if self._warden is None:
+                self._warden = self.call(
+                    lambda: subprocess.Popen(
+                        [sys.executable, "-IS", warden.__file__, self.name],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL,
+                        text=True,
+                        start_new_session=True,
+                    )
                 )
-            )
-        return self._warden
+            return self._warden
 
     def sysctl(self, name: str, value: object = None) -> str:
         """Return the value of ``net.…`` here, after setting it if one is given.  Raises

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from ipaddress import ip_interface
 from pathlib import Path
@@ -220,6 +221,12 @@ class TestPrograms:
     def test_unknown_program(self, network: Network) -> None:
         with pytest.raises(FileNotFoundError):
             network.host("one").popen(["/nonexistent"])
+
+    def test_several_threads_start_the_first(self, network: Network) -> None:
+        host = network.host("one")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(host.run, [["true"]] * 8))
+        assert host.processes() == [], "one process ends the programs, and is not counted"
 
 
 class TestListening:
