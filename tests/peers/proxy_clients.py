@@ -73,12 +73,14 @@ class Visit:
 # -- curl, wget ----------------------------------------------------------------------------------
 
 
-def curl(scheme: str, *options: str, https: bool = False, user: str = "") -> Client:
-    """curl by a proxy of *scheme*, as *user* if that is named."""
+def curl(
+    scheme: str, *options: str, https: bool = False, user: str = "", path: str = "/payload"
+) -> Client:
+    """curl by a proxy of *scheme*, as *user* if that is named; *path* leads to the payload."""
 
     def visit(visit: Visit, host: str) -> None:
         file = visit.file("curled")
-        url = f"http{'s' if https else ''}://{in_url(host)}/payload"
+        url = f"http{'s' if https else ''}://{in_url(host)}{path}"
         proxy = visit.proxy(scheme, LOCKED if user else OPEN)
         words: list[str | Path] = [
             "-q",
@@ -110,16 +112,20 @@ def curl_upload(scheme: str, *options: str, https: bool = False) -> Client:
     return visit
 
 
-def curl_by_one_connection(visit: Visit, host: str) -> None:
+def curl_by_one_connection(path: str = "/payload") -> Client:
     """curl, which asks two servers in turn by one connection to the proxy."""
-    words = ["-q", "-g", "-sS", "--fail", "--proxy", visit.proxy("http")]
-    names = [host, NAME, V4_NAME, V6_NAME, host]
-    for place, name in enumerate(names):
-        words += ["--output", f"{place}", f"http://{in_url(name)}/payload"]
-    connects = visit.run("curl", *words, "--write-out", "%{num_connects} ")
-    assert connects.split() == ["1", "0", "0", "0", "0"]
-    for place in range(len(names)):
-        visit.check(visit.file(f"{place}"))
+
+    def visit(visit: Visit, host: str) -> None:
+        words = ["-q", "-g", "-sS", "--fail", "--proxy", visit.proxy("http")]
+        names = [host, NAME, V4_NAME, V6_NAME, host]
+        for place, name in enumerate(names):
+            words += ["--output", f"{place}", f"http://{in_url(name)}{path}"]
+        connects = visit.run("curl", *words, "--write-out", "%{num_connects} ")
+        assert connects.split() == ["1", "0", "0", "0", "0"]
+        for place in range(len(names)):
+            visit.check(visit.file(f"{place}"))
+
+    return visit
 
 
 def wget(scheme: str = "http") -> Client:

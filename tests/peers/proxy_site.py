@@ -23,7 +23,8 @@ PACKAGE, VERSION = "tiny", "1.0"
 WHEEL = f"{PACKAGE}-{VERSION}-py3-none-any.whl"
 DEB = f"{PACKAGE}_{VERSION}_all.deb"
 NAMES = ("v4.example", "v6.example", "both.example")
-FTP = 21
+SLOW = "/slow"
+"""The path of a payload that comes no faster than 2 MiB a second."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def serve(site: Site, files: Files) -> None:
         f"http {{\naccess_log off; sendfile on; default_type text/html;\n{temporary}"
         f"ssl_certificate {files.certificate}; ssl_certificate_key {files.key};\n"
         f"server {{ listen {at[0]}; listen {at[1]} ssl; root {files.root};\n"
+        f"location = {SLOW} {{ alias {files.payload.path}; limit_rate 2m; }}\n"
         "location /upload/ { dav_methods PUT; client_max_body_size 0; }\n}\n}\n"
     )
     site.serve(443, "nginx", "-p", site.directory, "-e", "stderr", "-c", file)

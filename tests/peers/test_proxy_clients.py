@@ -5,13 +5,16 @@ They have neither a route beyond the gateway nor a name server: names are looked
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.lab import Network
+from faith.lab import Network, wait_until
 from faith.lab.topology import SERVER
 from tests.peers import proxy_clients as clients
 from tests.peers import proxy_site, servers
@@ -68,6 +71,18 @@ class World:
         host, gateway = list(self.lab.clients())[client == V4]
         return Visit(Site(host, directory, self.need), gateway, self.files, self.ssh)
 
+    @contextmanager
+    def clients_stopped(self) -> Iterator[None]:
+        """Have all programs on the clients' hosts stand still."""
+        programs = [pid for host, _ in self.lab.clients() for pid in host.processes()]
+        for pid in programs:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in programs:
+                os.kill(pid, signal.SIGCONT)
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, need: Need) -> Iterator[World]:
@@ -110,7 +125,7 @@ VISITS: dict[str, tuple[Client, tuple[str, ...]]] = {
     "curl-put-chunked": (clients.curl_upload("http", "-H", "Transfer-Encoding: chunked"), (NAME,)),
     "curl-put-https": (clients.curl_upload("http", https=True), (NAME,)),
     "curl-put-socks5h": (clients.curl_upload("socks5h"), (NAME,)),
-    "curl-one-connection": (clients.curl_by_one_connection, (ADDRESS,)),
+    "curl-one-connection": (clients.curl_by_one_connection(), (ADDRESS,)),
     "wget-http": (clients.wget(), ALL),
     "wget-https": (clients.wget("https"), NAMED),
     "git-http": (clients.git("http"), NAMED),
@@ -181,6 +196,52 @@ def test_the_settings_that_faith_prints(
 ) -> None:
     visit = world.visit(client, tmp_path)
     TOLD[program](visit, settings(visit, program), host)
+
+
+# -- an upgrade ----------------------------------------------------------------------------------
+
+SLOW = ("--limit-rate", "1M")
+"""Of curl, when it sends."""
+UNDER_WAY: dict[str, Client] = {
+    "http": clients.curl("http", path=proxy_site.SLOW),
+    "connect": clients.curl("http", "--proxytunnel", path=proxy_site.SLOW),
+    "https": clients.curl("http", https=True, path=proxy_site.SLOW),
+    "socks5h": clients.curl("socks5h", path=proxy_site.SLOW),
+    "socks4a": clients.curl("socks4a", path=proxy_site.SLOW),
+    "user": clients.curl("http", user=USER_NAME, path=proxy_site.SLOW),
+    "put": clients.curl_upload("http", *SLOW),
+    "put-chunked": clients.curl_upload("http", "-H", "Transfer-Encoding: chunked", *SLOW),
+    "put-socks5h": clients.curl_upload("socks5h", *SLOW),
+    "one-connection": clients.curl_by_one_connection(proxy_site.SLOW),
+}
+"""Transfers from each client, to the server of the other family; each takes seconds."""
+
+
+def test_transfers_go_on_through_an_upgrade(world: World, tmp_path: Path) -> None:
+    def directory(name: str, client: str) -> Path:
+        return tmp_path / f"{name}-{client}"
+
+    def transfer(name: str, client: str) -> None:
+        UNDER_WAY[name](world.visit(client, directory(name, client)), HOSTS[client, NAME])
+
+    def has_begun(name: str, client: str) -> bool:
+        files = list(directory(name, client).iterdir())
+        return name.startswith("put") or any(file.stat().st_size for file in files)
+
+    each = [(name, client) for name in UNDER_WAY for client in (V6, V4)]
+    for place in each:
+        directory(*place).mkdir()
+    with ThreadPoolExecutor(len(each)) as pool:
+        transfers = {place: pool.submit(transfer, *place) for place in each}
+        wait_until(lambda: all(has_begun(*place) for place in each), 10, "octets of each")
+        with world.clients_stopped():
+            upgrades = world.faithd.said.count("upgraded to program")
+            world.faithd.signal(signal.SIGUSR2)
+            world.faithd.wait_said("upgraded to program", upgrades + 1, seconds=30)
+            assert not any(transfer.done() for transfer in transfers.values())
+        assert {place: transfer.exception() for place, transfer in transfers.items()} == (
+            dict.fromkeys(each)
+        )
 
 
 # -- a browser -----------------------------------------------------------------------------------
