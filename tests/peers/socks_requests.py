@@ -99,6 +99,10 @@ SOCKS5_CASES = (
     Case("a name with a NUL", socks5(named(b"v4.example\0.test")), "1", "RFC 1123 §2.1"),
     Case("a name with a space", socks5(named(b"v4 .example")), "1", "RFC 1123 §2.1"),
     Case("a request of version 4", Socks5(asks(SERVER, version=4)), "1", "RFC 1928 §4"),
+    Case("UDP ASSOCIATE, IPv6", Socks5(asks("::", 0, command=3), probe=b""), "0", "RFC 1928 §4"),
+    Case(
+        "UDP ASSOCIATE, IPv4", Socks5(asks("0.0.0.0", 0, command=3), probe=b""), "0", "RFC 1928 §4"
+    ),
     Case(
         "user and password",
         socks5(SERVER, methods=NAMES_USER, login=GOOD),

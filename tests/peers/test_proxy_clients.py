@@ -16,8 +16,8 @@ import pytest
 
 from faith.lab import Network, wait_until
 from faith.lab.topology import SERVER
+from tests.peers import ftp_servers, proxy_site, servers
 from tests.peers import proxy_clients as clients
-from tests.peers import proxy_site, servers
 from tests.peers.browser import Browser
 from tests.peers.proxy_clients import USER_NAME, Visit
 from tests.peers.proxy_lab import V6_SERVER, ProxyLab, proxy_lab
@@ -103,6 +103,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, need: Need) -> Iterator[Worl
         files = proxy_site.make_files(gateway, payload)
         for site in (v4, v6):
             proxy_site.serve(site, files)
+        visitor = ftp_servers.start_elsewhere(ftp_servers.FTP, v4)
+        (visitor / payload.path.name).hardlink_to(payload.path)
         ssh = servers.ssh_server(v4, keys)
         v6.serve(servers.SSH, "sshd", "-D", "-e", "-f", v4.directory / "sshd_config")
         faithd = faith(lab, gateway, *SERVED)
@@ -154,6 +156,8 @@ OF_ONE: dict[str, tuple[Client, str, tuple[str, ...]]] = {
     "proxychains-socks4": (clients.proxychains("socks4"), V6, (SERVER,)),
     "tsocks-4": (clients.tsocks(4), V4, (SERVER,)),
     "tsocks-5": (clients.tsocks(5), V4, (SERVER,)),
+    "active-ftp-curl": (clients.active_curl, V4, (SERVER,)),
+    "active-ftp-tnftp": (clients.active_tnftp, V4, (SERVER,)),
     "socksify": (clients.socksify, V4, (SERVER, "v4.example", "v6.example", "both.example")),
 }
 """What some clients cannot do: SOCKS4 has IPv4 addresses only, and tsocks as well; Dante's client
