@@ -149,6 +149,19 @@ def test_a_refusal_has_kames_words_and_level(receiver: Receiver, told: Log) -> N
     )
 
 
+def test_a_refused_client_of_a_proxy_is_told_with_what_it_asked_for(
+    receiver: Receiver, told: Log
+) -> None:
+    client, proxy = ("2001:db8:6::2", 4242), ("2001:db8:6::1", 1080)
+    told.record(Record(client, proxy, NO_RULE, 1.0, method="http", asked=("www.example", 80)))
+    (line,) = receiver.messages()
+    assert line.startswith(b"<27>")
+    assert line.endswith(
+        b"translation by http to www.example:80 not permitted"
+        b" for [2001:db8:6::2]:4242: no rule permits it"
+    )
+
+
 def test_a_refused_datagram_is_called_one(receiver: Receiver, told: Log) -> None:
     client, mapped = ("2001:db8:6::2", 4242), ("2001:db8:ffff::a00:1", 53)
     told.record(Record(client, mapped, NO_RULE, 1.0, protocol=UDP))

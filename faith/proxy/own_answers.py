@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from faith.proxy import error_answers
 from faith.proxy.hop_by_hop import listed
 from faith.proxy.http_head import BadMessage, Field, Request, Response
+from faith.translation import reasons
 
 if TYPE_CHECKING:
     from faith.proxy.proxy_events import Target
@@ -72,9 +73,13 @@ def bad_message(error: BadMessage, pseudonym: str) -> OwnAnswer:
 
 
 def told(why: str, target: Target) -> str:
-    """Return what a client is told when *target* gave no answer for the reason *why*."""
+    """Return what a client is told when *target* gave no answer for the reason *why*.
+
+    What ends a session may have ended one with the server; for other reasons there was none.
+    """
     host = f"[{target.host}]" if ":" in target.host else target.host
-    return f"no answer from {host}:{target.port}: {why}"
+    what = "no answer from" if why.partition(":")[0] in reasons.END else "no connection to"
+    return f"{what} {host}:{target.port}: {why}"
 
 
 def password_needed() -> OwnAnswer:

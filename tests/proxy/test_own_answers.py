@@ -111,14 +111,29 @@ def test_an_answer_says_when_it_is_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "text"),
+    ("why", "target", "text"),
     [
-        (Target("example.org", 80, False), "no answer from example.org:80: refused"),
-        (Target("2001:db8::1", 80, True), "no answer from [2001:db8::1]:80: refused"),
+        ("refused", Target("example.org", 80, False), "no answer from example.org:80: refused"),
+        ("refused", Target("2001:db8::1", 80, True), "no answer from [2001:db8::1]:80: refused"),
+        (
+            "unreachable: No route to host",
+            Target("example.org", 80, False),
+            "no answer from example.org:80: unreachable: No route to host",
+        ),
+        (
+            "special destination",
+            Target("127.0.0.1", 80, True),
+            "no connection to 127.0.0.1:80: special destination",
+        ),
+        (
+            "no such name",
+            Target("example.org", 80, False),
+            "no connection to example.org:80: no such name",
+        ),
     ],
 )
-def test_a_client_is_told_who_did_not_answer_and_why(target: Target, text: str) -> None:
-    assert own_answers.told("refused", target) == text
+def test_a_client_is_told_who_did_not_answer_and_why(why: str, target: Target, text: str) -> None:
+    assert own_answers.told(why, target) == text
 
 
 def test_which_methods_there_are() -> None:

@@ -134,6 +134,7 @@ class Log(logging.Handler):
             asked = record.asked or record.mapped
             to = f"to {endpoint(asked)} " if not record.discreet else ""
             what = "" if record.protocol == TCP else "of UDP "
+            what += f"by {record.method} " if record.method else ""
             text = (
                 f"translation {what}{to}not permitted for {endpoint(record.client)}: {record.end}"
             )
