@@ -66,6 +66,8 @@ def told(text: str) -> ConfigError:
         ("[acces]\nfile = 'x'\n", 1, "acces: no such key; is access meant?"),
         ("ports = '80'\n", 1, "ports: no such key here; it belongs in [service]"),
         ("[access]\nworkers = 2\n", 2, "access.workers: no such key here; it belongs at the top"),
+        ("[service]\nport = '80'\n", 1, "service: there can be several"),
+        ("[access]\nrule = []\n", 2, "access.rule: no such key; is rules meant?"),
         ("[access]\nfil = 'x'\n", 2, "access.fil: no such key; is file meant?"),
         ("[access]\nq = 1\n", 2, "access.q: no such key; there are file, rules"),
         ("[access]\nservic = 1\n", 2, "access.servic: no such key; there are file, rules"),

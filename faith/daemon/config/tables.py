@@ -17,6 +17,8 @@ D = TypeVar("D")
 Reader = Callable[[Any], T]
 """Turns a TOML value into a checked one.  Raises ConfigError, whose *line* is the
 element, from 1."""
+_ALL_BUT_THE_SAME = 0.85
+"""The likeness, up to 1, of keys that differ in a letter or two: "client" and "clients"."""
 Keys = Mapping[str, Sequence[str]]
 """The keys of every table, by its name; "" stands for what precedes the first table."""
 
@@ -205,6 +207,8 @@ def _unknown(key: str, table: str, keys: Keys) -> str:
     own = [*keys[table], *filter(None, keys)] if not table else list(keys[table])
     if not table and (near := difflib.get_close_matches(key, filter(None, keys), 1, 0.8)):
         # the name of a table is a better guess than a key elsewhere
+        return f"no such key; is {near[0]} meant?"
+    if table and (near := difflib.get_close_matches(key, own, 1, _ALL_BUT_THE_SAME)):
         return f"no such key; is {near[0]} meant?"
     home = next((name for name, others in keys.items() if key in others), None)
     if home is not None:
