@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import struct
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -41,6 +42,17 @@ settings.load_profile("gate" if os.environ.get("CI") else "desk")
 _NO_NETWORKS = "faith_no_networks"
 _reason = pytest.StashKey[str]()
 """Why no network can be built."""
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that all users of this machine come to, unlike those of ``tmp_path``."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name).resolve()
+        directory.chmod(0o755)
+        if not all(parent.stat().st_mode & 0o001 for parent in directory.parents):
+            pytest.skip(f"not all users come to {directory.parent}")
+        yield directory
 
 
 def pytest_configure() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.cli import check_command
 from faith.cli.faith import main
 from faith.kernel.netlink import routes
 from faith.translation.prefix import Prefix
@@ -179,6 +182,25 @@ def test_every_section_is_shown(checked: Checked, section: str) -> None:
     assert status == 0
     assert section not in {line.split()[0] for line in before}
     assert section in {line.split()[0] for line in after}
+
+
+def test_the_port_of_a_proxy_that_another_program_has_is_refused(checked: Checked) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for listen in (f":{port}", f"127.0.0.1:{port}"):
+            status, lines = checked(f'[[proxy]]\nlisten = "{listen}"\n')
+            assert status == 1
+            assert f":{port}: the port is taken by " in lines[-1]
+            assert lines[-1].endswith(f"(pid {os.getpid()})")
+        assert checked(f'[[proxy]]\nlisten = ":{port}"\n', "--elsewhere")[0] == 0
+    assert checked(f'[[proxy]]\nlisten = ":{port}"\n')[0] == 0
+
+
+def test_the_port_of_a_proxy_that_a_faithd_has_is_not_refused(
+    checked: Checked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_command, "holder", lambda port, address: "faithd (pid 7)")
+    assert checked('[[proxy]]\nlisten = ":1080"\n')[0] == 0
 
 
 def test_a_missing_file_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

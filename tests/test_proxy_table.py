@@ -77,6 +77,7 @@ def test_all_of_it_arrives_and_is_carried(tmp_path: Path) -> None:
         associate=False,
         pseudonym="edge.example",
         autoconfig=False,
+        users_file=str(users),
     )
     assert carried.loads(carried.dumps(proxy), ProxySettings) == proxy
     assert HASH not in repr(proxy)
@@ -101,7 +102,8 @@ def test_where_a_proxy_listens(written: str, host: str, port: int) -> None:
 @pytest.mark.parametrize(
     ("written", "says"),
     [
-        ("1080", "'1080' is not an address"),
+        ("1080", "1080: write :1080 for that port of all addresses"),
+        ("*:3128", "*:3128: write :3128 for all addresses"),
         (":0", "'0' is not a port"),
         (":70000", "'70000' is not a port"),
         ("proxy.example:1080", "'proxy.example' is not an address"),
@@ -128,7 +130,8 @@ def test_where_no_proxy_listens(written: str, says: str) -> None:
         ("pseudonym = 'a b'", "proxy.pseudonym: 'a b' is no name for Via"),
         ("users = 'users'", "proxy.users: 'users' is not an absolute path"),
         ("users = '/nonexistent'", "proxy.users: /nonexistent: No such file or directory; faith"),
-        ("user = '/etc/users'", "user: no such key here"),
+        ("user = '/etc/users'", "user: no such key; is users meant?"),
+        ("client = ['::/0']", "client: no such key; is clients meant?"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(line: str, says: str) -> None:
@@ -210,6 +213,18 @@ def test_an_open_proxy_is_warned_of(clients: str | None, named: str | None, tmp_
     users = tmp_path / "users"
     users.write_text(f"alice:{HASH}\n")
     assert not list(proxy_table.warnings(proxies(f"{text}users = '{users}'")))
+
+
+def test_a_file_of_users_that_everybody_may_read_is_warned_of(open_directory: Path) -> None:
+    users = open_directory / "users"
+    users.write_text(f"alice:{HASH}\n")
+    users.chmod(0o644)
+    found = proxies(f"[[proxy]]\nlisten = ':1080'\nusers = '{users}'")
+    (warning,) = proxy_table.warnings(found)
+    assert warning.startswith(f"{users} is open to every user of this host")
+    assert warning.endswith(f": chmod o= {users}")
+    users.chmod(0o640)
+    assert not list(proxy_table.warnings(found))
 
 
 def options(*words: str) -> Settings:

@@ -57,6 +57,21 @@ def test_a_file_without_users_is_a_mistake(tmp_path: Path) -> None:
         read(tmp_path, "# nobody\n")
 
 
+@pytest.mark.parametrize(
+    ("mode", "found"), [(0o600, False), (0o640, False), (0o644, True), (0o602, True)]
+)
+def test_a_file_is_open_to_users_without_rights(
+    open_directory: Path, mode: int, found: bool
+) -> None:
+    users = open_directory / "users"
+    users.write_text(f"alice:{HASH}\n")
+    users.chmod(mode)
+    assert proxy_users.is_open(users) == found
+    open_directory.chmod(0o750)
+    assert not proxy_users.is_open(users), "nobody else comes to it"
+    assert not proxy_users.is_open(open_directory / "none")
+
+
 def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file or directory"):
         proxy_users.read(str(tmp_path / "users"))

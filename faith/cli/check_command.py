@@ -8,9 +8,12 @@ from faith.cli import check
 from faith.daemon.config import config, map_file, proxy_table, tried_files
 from faith.daemon.config.line_numbers import lines
 from faith.daemon.config.policy import Rules
+from faith.dns.endpoint import Endpoint
 from faith.errors import FaithError, SetupError
 from faith.kernel.netlink import routes
 from faith.kernel.nft import reservation
+from faith.kernel.sockets.holder import holder
+from faith.translation.address import ANY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +87,7 @@ def refusals(settings: Settings) -> Iterator[str]:
                 service.local_server.check()
             except SetupError as error:
                 yield str(error)
+    yield from _taken(settings)
     try:
         there = routes.reserved()
         reservation.check((one for one in settings.prefixes if one not in there), there)
@@ -91,3 +95,11 @@ def refusals(settings: Settings) -> Iterator[str]:
         yield str(error)
     except OSError:  # a sandbox without netlink shows nothing of this host
         pass
+
+
+def _taken(settings: Settings) -> Iterator[str]:
+    """Return a sentence for each proxy whose port another program than a faithd has."""
+    for proxy in settings.proxies:
+        by = holder(proxy.port, "" if proxy.host in ANY.values() else proxy.host)
+        if by and not by.startswith("faithd"):
+            yield f"proxy on {Endpoint(proxy.host, proxy.port)}: the port is taken by {by}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import proxy_users, static_map
@@ -75,8 +76,14 @@ def of_options(words: list[str], service_ports: Ports) -> tuple[ProxySettings, .
 
 
 def warnings(proxies: Iterable[ProxySettings]) -> Iterator[str]:
-    """Yield a sentence for each proxy that everybody may use without a password."""
+    """Yield a sentence for each proxy that everybody may use without a password, and for each file
+    of users that everybody here may read."""
     for proxy in proxies:
+        if proxy.users_file and proxy_users.is_open(Path(proxy.users_file)):
+            yield (
+                f"{proxy.users_file} is open to every user of this host, who can try passwords by"
+                f" the hashes in it: chmod o= {proxy.users_file}"
+            )
         for network in proxy.clients or ():
             if network in _EVERYBODY and not proxy.users:
                 where = endpoint.Endpoint(proxy.host, proxy.port)
@@ -94,6 +101,10 @@ def address(written: str) -> tuple[str, int]:
     Raises ConfigError.
     """
     all_of_them = written.startswith(":") and written.count(":") == 1
+    if written.isascii() and written.isdigit():
+        raise ConfigError(f"{written}: write :{written} for that port of all addresses")
+    if written.startswith("*:"):
+        raise ConfigError(f"{written}: write {written[1:]} for all addresses")
     host, port, _ = endpoint.parse(f"[::]{written}" if all_of_them else written, PORT)
     if "%" in host:
         raise ConfigError(f"{written}: a proxy listens at an address without a zone")
@@ -117,7 +128,7 @@ def _overlap(proxy: ProxySettings, other: ProxySettings) -> str:
 
 def _proxy(table: Table, service_ports: Ports) -> ProxySettings:
     clients = table.take("clients", _clients, None)
-    users: dict[str, str] = table.take("users", proxy_users.read, {})
+    users, users_file = table.take("users", _users, ({}, ""))
     usual = frozenset(METHODS) - {SOCKS4} if users else frozenset(METHODS)
     methods = table.take("methods", _methods, usual)
     connect_ports = table.take("connect_ports", parsed(service_names.ports), HTTPS | service_ports)
@@ -130,7 +141,12 @@ def _proxy(table: Table, service_ports: Ports) -> ProxySettings:
         message = f"{SOCKS4} has no passwords: leave it out, or leave out users"
         raise table.fault(message, "methods")
     rest = methods, connect_ports, users, bind, associate, pseudonym, autoconfig
-    return ProxySettings(host, port, clients, *rest)
+    return ProxySettings(host, port, clients, *rest, users_file=users_file)
+
+
+def _users(value: Any) -> tuple[dict[str, str], str]:
+    """Return users with their hashes, and the file that has them."""
+    return proxy_users.read(value), str(value)
 
 
 def client_networks(written: Iterable[str]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ A line is ``NAME:HASH`` as ``faith proxy password NAME`` prints it; ``#`` begins
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 from faith.daemon.config import tried_files
@@ -13,6 +14,7 @@ from faith.errors import ConfigError, raise_all
 from faith.proxy.password_hash import PasswordHash
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 LONGEST_NAME = 255
@@ -33,6 +35,19 @@ def read(value: Any) -> dict[str, str]:
     if found is None:
         raise ConfigError(f"{file}: No such file or directory; {_ADVICE}")
     return _parsed(found, str(file))
+
+
+def is_open(file: Path) -> bool:
+    """Return whether users of this host without any right of their own can read or write *file*.
+
+    Where it is cannot be seen, as in a sandbox, it is not.
+    """
+    try:
+        file = file.resolve()
+        reached = all(parent.stat().st_mode & stat.S_IXOTH for parent in file.parents)
+        return reached and bool(file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
+    except OSError:
+        return False
 
 
 def _parsed(text: str, file: str) -> dict[str, str]:

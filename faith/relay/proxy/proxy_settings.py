@@ -18,11 +18,11 @@ class ProxySettings:
 
     *clients* are networks ``(address, length)`` of 128 bits, IPv4 as IPv4-mapped; None stands for
     the networks on the gateway's links.  Clients may ask by *methods*; by CONNECT for
-    *connect_ports* only.  *users* are hashes of passwords by name, and without any nobody has to
-    log in.  Clients may wait for one connection (*bind*) and send datagrams (*associate*) by SOCKS.
-    The proxy calls itself *pseudonym* in Via (RFC 9110 §7.6.3).  It answers for the file that
-    browsers configure themselves by, if *autoconfig*.  Clients in front of a terminator of TLS come
-    behind a header of the PROXY protocol (*introduced*).
+    *connect_ports* only.  *users* are hashes of passwords by name, from *users_file*, and without
+    any nobody has to log in.  Clients may wait for one connection (*bind*) and send datagrams
+    (*associate*) by SOCKS.  The proxy calls itself *pseudonym* in Via (RFC 9110 §7.6.3).  It
+    answers for the file that browsers configure themselves by, if *autoconfig*.  Clients in front
+    of a terminator of TLS come behind a header of the PROXY protocol (*introduced*).
     """
 
     host: str
@@ -36,3 +36,4 @@ class ProxySettings:
     pseudonym: str = PSEUDONYM
     autoconfig: bool = True
     introduced: bool = False
+    users_file: str = ""
