@@ -49,6 +49,15 @@ def test_as_a_table() -> None:
     assert list(sessions.lines([])) == ["  ".join(sessions.KEYS[:-2])]
 
 
+def test_a_client_that_has_no_server_yet() -> None:
+    asking = session("1-3", "[2001:db8:6::2]:1024", 3)
+    asking.server = asking.source = None
+    asking.method = "proxy"
+    head, line = list(sessions.lines([asking]))
+    cells = dict(zip(head.split(), line.split(), strict=False))
+    assert (cells["server"], cells["source"], cells["method"]) == ("-", "-", "proxy")
+
+
 def test_what_was_asked_of_a_proxy_has_columns() -> None:
     asked = session("1-3", "[2001:db8:6::2]:1024", 3)
     asked.method, asked.asked = "socks5", "www.example:443"

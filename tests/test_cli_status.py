@@ -319,6 +319,8 @@ def test_the_proxies_of_a_faithd(host: Host) -> None:
     assert of("failure"), "it has services as well"
     host.faithds = [faithd(service="proxy", ports="", prefixes=[], proxies=proxies)]
     assert of("failure") == []
+    (line,) = [line for line in lines() if line.startswith("faithd ")]
+    assert line.startswith("faithd   proxy, 2 workers, pid "), "nothing is steered to it"
 
 
 def test_a_faithd_that_serves_less_than_is_reserved(host: Host) -> None:

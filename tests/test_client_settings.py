@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 import pytest
@@ -51,9 +52,16 @@ def test_every_program_is_told_as_a_shell_reads_it() -> None:
     for line in told.splitlines():
         assert shlex.split(line, comments=True) or not line or line.startswith("#")
         assert "{" not in line
-    assert "curl --proxy socks5h://[2001:db8::1]:3128 " in told
-    assert "nc -X 5 -x [2001:db8::1]:3128 %h %p" in told
+    assert "curl --proxy 'socks5h://[2001:db8::1]:3128' " in told
+    assert "'nc -X 5 -x \"[2001:db8::1]:3128\" %h %p'" in told
+    assert """echo 'Acquire::http::Proxy "http://[2001:db8::1]:3128";' > """ in told
     assert "http://[2001:db8::1]:3128/proxy.pac" in told
+
+
+def test_no_shell_takes_brackets_for_a_pattern() -> None:
+    for line in lines(parse("[2001:db8::1]:3128")):
+        bare = re.sub(r"'[^']*'", "", line.partition("# ")[0])
+        assert "[" not in bare, line
 
 
 def test_only_what_the_proxy_can_be_asked_by() -> None:

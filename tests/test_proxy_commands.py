@@ -51,7 +51,7 @@ def test_the_settings_of_those_that_run(
     assert faith.main(["proxy", "settings", "--for", "ssh"]) == 0
     out = capsys.readouterr().out
     assert "# the proxy at [2001:db8::1]:1080, also at 192.0.2.1:1080\n" in out
-    assert "nc -X 5 -x [2001:db8::1]:1080 %h %p" in out
+    assert 'nc -X 5 -x "[2001:db8::1]:1080" %h %p' in out
     assert "\n\n# the proxy at 192.0.2.1:3128\n" in out
     assert "nc -X connect -x 192.0.2.1:3128 %h %p" in out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.dns import endpoint
@@ -49,7 +50,11 @@ class Place(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A program, the methods that it *needs* of a proxy, and its *lines* with fields in braces."""
+    """A program, the methods that it *needs* of a proxy, and its *lines* with fields in braces.
+
+    Brackets of an address are patterns for shells, some of which give up where no file matches:
+    words with them are quoted, {inner} for what is in quotes already.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -74,9 +79,9 @@ PROGRAMS = (
     ),
     Program("git", (SOCKS5,), ("git config --global http.proxy {socks}",)),
     Program("git", (HTTP, CONNECT), ("git config --global http.proxy {http}",)),
-    Program("ssh", (SOCKS5,), ("ssh -o ProxyCommand='nc -X 5 -x {place} %h %p' host.example",)),
+    Program("ssh", (SOCKS5,), ("ssh -o ProxyCommand='nc -X 5 -x {inner} %h %p' host.example",)),
     Program(
-        "ssh", (CONNECT,), ("ssh -o ProxyCommand='nc -X connect -x {place} %h %p' host.example",)
+        "ssh", (CONNECT,), ("ssh -o ProxyCommand='nc -X connect -x {inner} %h %p' host.example",)
     ),
     Program(
         "npm",
@@ -87,13 +92,13 @@ PROGRAMS = (
         "apt",
         (HTTP, CONNECT),
         (
-            """echo 'Acquire::http::Proxy "{http}";' > /etc/apt/apt.conf.d/80proxy""",
-            """echo 'Acquire::https::Proxy "{http}";' >> /etc/apt/apt.conf.d/80proxy""",
+            """echo 'Acquire::http::Proxy "{url}";' > /etc/apt/apt.conf.d/80proxy""",
+            """echo 'Acquire::https::Proxy "{url}";' >> /etc/apt/apt.conf.d/80proxy""",
         ),
     ),
     Program("pip", (CONNECT,), ("pip config set global.proxy {http}",)),
     Program("browsers", (HTTP,), ("# automatic proxy configuration: http://{place}/proxy.pac",)),
-    Program("browsers", (SOCKS5,), ("chromium --proxy-server=socks5://{place}",)),
+    Program("browsers", (SOCKS5,), ("chromium --proxy-server={browser}",)),
 )
 """Programs, and how each is told; of the lines for one, those come first that are best."""
 NAMES = tuple(dict.fromkeys(program.name for program in PROGRAMS))
@@ -152,10 +157,14 @@ def lines(place: Place, programs: Iterable[str] = ()) -> Iterator[str]:
         if name not in NAMES:
             raise ConfigError(f"{name!r} is not one of {', '.join(NAMES)}")
     login = LOGIN if place.needs_user else ""
+    url = f"http://{login}{place.name}"
     words = {
         "place": place.name,
-        "http": f"http://{login}{place.name}",
-        "socks": f"socks5h://{login}{place.name}",
+        "url": url,
+        "http": quote(url),
+        "socks": quote(f"socks5h://{login}{place.name}"),
+        "browser": quote(f"socks5://{place.name}"),
+        "inner": f'"{place.name}"' if quote(place.name) != place.name else place.name,
     }
     yield f"# the proxy at {place.name}{_also(place)}"
     for name in wanted:

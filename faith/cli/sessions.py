@@ -160,6 +160,10 @@ def order(sessions: Iterable[Session], key: str) -> list[Session]:
     return sorted(sessions, key=lambda session: getattr(session, key) or "")
 
 
+def _shown(value: str | float | None) -> str:
+    return "-" if value is None else str(value)
+
+
 def lines(sessions: Iterable[Session]) -> Iterator[str]:
     """Return a table of *sessions*, each column as wide as its longest cell.
 
@@ -167,7 +171,7 @@ def lines(sessions: Iterable[Session]) -> Iterator[str]:
     """
     some = list(sessions)
     keys = [key for key in KEYS if key not in _OF_PROXIES or any(getattr(s, key) for s in some)]
-    rows = [keys, *([str(getattr(session, key)) for key in keys] for session in some)]
+    rows = [keys, *([_shown(getattr(session, key)) for key in keys] for session in some)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = zip(keys, row, widths, strict=True)

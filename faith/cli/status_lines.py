@@ -94,7 +94,7 @@ def _serving(daemon: Daemon, now: float) -> str:
             None,
             (
                 service,
-                f"by {daemon.via}",
+                f"by {daemon.via}" if daemon.ports else "",
                 _count(daemon.workers, "worker") if daemon.workers else "",
                 f"pid {daemon.pid}",
                 f"for {duration(now - daemon.started)}",

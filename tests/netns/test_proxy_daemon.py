@@ -324,6 +324,14 @@ def test_the_way_of_a_session_is_recorded_with_what_was_asked(start: Start, ways
     assert (bad["method"], bad["asked"], bad["asked_port"]) == ("socks5", "127.0.0.1", PORT)
 
 
+def test_where_only_proxies_are_served_no_prefix_is_missing(start: Start, ways: Ways) -> None:
+    faithd = start(text())
+    assert f"serving proxy, proxies: [::]:{PROXY}, prefixes: none, workers: " in faithd.said
+    words = [sys.executable, "-m", "faith.cli.faith", "explain"]
+    shown = faithd.lab.gateway.run(words, env=ENVIRONMENT, check=False).stdout
+    assert "note   prefix      no prefix is reserved: only proxies are served\n" in shown
+
+
 STRANGER = "2001:db8:77::2"
 
 

@@ -19,6 +19,8 @@ from faith.kernel.sockets import tcp_sysctls
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from faith.daemon.observe.status_report import Report
+
 State = Literal["ok", "note", "amiss", "unknown"]
 _STATES: dict[str, State] = {
     "failure": "amiss",
@@ -130,12 +132,18 @@ def _set_up() -> Iterator[Check]:
     """Return the prefixes, and what ``faith status`` finds amiss."""
     found = status.read()
     if not found.prefixes:
-        yield Check("prefix", "amiss", "no prefix is reserved", "faith -e -p PREFIX")
+        yield _without_prefix(found)
     for prefix in found.prefixes:
         yield Check("prefix", "ok", f"{prefix.prefix}{', guarded' if prefix.guarded else ''}")
     for one in found.findings:
         if one.id != "sysctl":  # which has a check of its own
             yield Check("status", _STATES[one.severity], one.text, one.action)
+
+
+def _without_prefix(found: Report) -> Check:
+    if any(daemon.proxies for daemon in found.daemons):
+        return Check("prefix", "note", "no prefix is reserved: only proxies are served")
+    return Check("prefix", "amiss", "no prefix is reserved", "faith -e -p PREFIX")
 
 
 def _links() -> Iterator[Check]:

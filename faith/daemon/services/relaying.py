@@ -24,6 +24,7 @@ from faith.daemon.services.prefix_steering import PrefixSteering
 from faith.daemon.services.worker import POLICY, PROXIES, SETTINGS, Task, work
 from faith.daemon.upgrade.draining import DrainingWorkers, as_left
 from faith.daemon.upgrade.inherited_state import demand
+from faith.dns.endpoint import Endpoint
 from faith.errors import FaithError, SetupError
 from faith.kernel import steering
 from faith.kernel.process import capabilities
@@ -490,8 +491,10 @@ class Relaying:
         """Return, for the log, the services, method of steering, prefixes and worker processes."""
         settings = self._settings
         served = f"{settings.name} (port {settings.ports}) by {self.steering.method}"
+        places = [str(Endpoint(proxy.host, proxy.port)) for proxy in settings.proxies]
+        proxies = f" proxies: {' '.join(places)}," if places else ""
         return (
-            f"{served if settings.services else settings.name},"
+            f"{served if settings.services else settings.name},{proxies}"
             f" prefixes: {_listed(self._policy.prefixes)}, workers:"
             f" {' '.join(map(str, self.pool.pids))}"
         )
