@@ -99,6 +99,7 @@ SOCKS5_CASES = (
     Case("a name with a NUL", socks5(named(b"v4.example\0.test")), "1", "RFC 1123 §2.1"),
     Case("a name with a space", socks5(named(b"v4 .example")), "1", "RFC 1123 §2.1"),
     Case("a request of version 4", Socks5(asks(SERVER, version=4)), "1", "RFC 1928 §4"),
+    Case("BIND", Socks5(asks(SERVER, 21, command=2), probe=b""), "0", "RFC 1928 §4"),
     Case("UDP ASSOCIATE, IPv6", Socks5(asks("::", 0, command=3), probe=b""), "0", "RFC 1928 §4"),
     Case(
         "UDP ASSOCIATE, IPv4", Socks5(asks("0.0.0.0", 0, command=3), probe=b""), "0", "RFC 1928 §4"
@@ -141,6 +142,7 @@ SOCKS4_CASES = (
     Case("a port that is closed", Socks4(asks4(SERVER, SHUT)), "91", "SOCKS4"),
     Case("a name that does not exist", Socks4(asks4("nowhere.example")), "91", "SOCKS4A"),
     Case("the gateway's loopback", Socks4(asks4("127.0.0.1")), "91", "SOCKS4"),
+    Case("BIND", Socks4(asks4(SERVER, 21, command=2), probe=b""), "90", "SOCKS4"),
     Case("an unknown command", Socks4(asks4(SERVER, command=3)), "91", "SOCKS4"),
     Case("a user of 5000 octets", Socks4(asks4(SERVER, user=b"u" * 5000)), "91", "SOCKS4"),
     Case("a password is wanted", Socks4(asks4(SERVER)), "91", "SOCKS4", locked=True),
