@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from faith.proxy.http_head import values
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -45,8 +47,10 @@ _NOT_IN_TRAILERS = HOP_BY_HOP | {
 
 def listed(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """Return the members of all fields called *name*, which are lists, in lower case."""
-    values = [value for field, value in fields if field.lower() == name]
-    members = [member.strip(b" \t").lower() for value in values for member in value.split(b",")]
+    found = values(fields, name)
+    if not found:
+        return found
+    members = [member.strip(b" \t").lower() for value in found for member in value.split(b",")]
     return [member for member in members if member]
 
 

@@ -8,11 +8,15 @@ whatever has two readings is refused before h11 sees it.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import h11
 
 from faith.errors import FaithError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LIMIT = 65536
 """Octets of a head, or of a trailer section."""
@@ -40,6 +44,27 @@ _TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
 
 # h11 expects no interim response, and no 101, before a request that may have one.
 _SOME_REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Upgrade", "a")])
+
+_RESPONSES = h11.Response, h11.InformationalResponse
+
+
+class Fields(tuple[Field, ...]):  # noqa: SLOT001 # a tuple has no slot for what is cached
+    """The fields of a head, in their order."""
+
+    @cached_property
+    def named(self) -> dict[bytes, list[bytes]]:
+        """The values by the names in lower case: a head is asked for a dozen of them."""
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in self:
+            found.setdefault(name.lower(), []).append(value)
+        return found
+
+
+def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
+    """Return the values of all fields called *name*, which is in lower case, in their order."""
+    if not isinstance(fields, Fields):
+        fields = Fields(fields)
+    return fields.named.get(name, [])
 
 
 class BadMessage(FaithError):
@@ -84,6 +109,8 @@ class HeadReader:
         there is an octet that no head may have, or a first line that no request has, and for a head
         that is too long.
         """
+        if not buffer:
+            return None
         while self._of_requests and buffer.startswith(b"\r\n"):
             del buffer[:2]
         found = self._stop.search(buffer, max(0, self._searched - 3), LIMIT)
@@ -131,7 +158,7 @@ def request(head: bytes) -> Request:
         raise BadMessage("there is no request")
     minor = _minor(event.http_version)
     fields = _fields(event.headers.raw_items())
-    if not all(_HOST_VALUE.fullmatch(value) for name, value in fields if name.lower() == b"host"):
+    if not all(map(_HOST_VALUE.fullmatch, values(fields, b"host"))):
         raise BadMessage("the value of Host is not one of a host")
     return Request(bytes(event.method), bytes(event.target), minor, fields)
 
@@ -143,7 +170,7 @@ def response(head: bytes) -> Response:
     if head[8:10] == b" 1":
         connection.send(_SOME_REQUEST)
     event = _event(connection, head)
-    if not isinstance(event, h11.Response | h11.InformationalResponse):
+    if not isinstance(event, _RESPONSES):
         raise BadMessage("there is no response")
     minor = _minor(event.http_version)
     return Response(
@@ -199,5 +226,5 @@ def _minor(version: bytes) -> int:
     return min(int(version[2:]), 1)
 
 
-def _fields(raw: list[Field]) -> tuple[Field, ...]:
-    return tuple((bytes(name), bytes(value)) for name, value in raw)
+def _fields(raw: list[Field]) -> Fields:
+    return Fields([(bytes(name), bytes(value)) for name, value in raw])

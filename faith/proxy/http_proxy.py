@@ -597,7 +597,5 @@ def _method(request: Request) -> str:
 
 def _credentials(request: Request) -> bytes | None:
     """Return the value of Proxy-Authorization; None without one, or with several."""
-    values: list[bytes] = [
-        value for name, value in request.fields if name.lower() == b"proxy-authorization"
-    ]
+    values = http_head.values(request.fields, b"proxy-authorization")
     return values[0] if len(values) == 1 else None

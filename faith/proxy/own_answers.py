@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from faith.proxy import error_answers
 from faith.proxy.hop_by_hop import listed
-from faith.proxy.http_head import BadMessage, Field, Request, Response
+from faith.proxy.http_head import BadMessage, Field, Request, Response, values
 from faith.translation import reasons
 
 if TYPE_CHECKING:
@@ -117,12 +117,12 @@ def max_forwards(request: Request) -> int | None:
     """
     if request.method not in _LAST_HOP:
         return None
-    values = [value for name, value in request.fields if name.lower() == b"max-forwards"]
-    if not values:
+    found = values(request.fields, b"max-forwards")
+    if not found:
         return None
-    if len(values) > 1 or not _HOPS.fullmatch(values[0]):
+    if len(found) > 1 or not _HOPS.fullmatch(found[0]):
         raise BadMessage("Max-Forwards is not one number (RFC 9110 section 7.6.2)")
-    return int(values[0])
+    return int(found[0])
 
 
 def last_hop(request: Request) -> OwnAnswer:

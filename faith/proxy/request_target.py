@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from faith.proxy.asked_target import BadTarget, target
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from faith.proxy.proxy_events import Target
 
 HTTP_PORT = 80
+SERVERS = 256
+"""Authorities whose servers are kept at hand; good ones alone, which are short."""
 
 _AUTHORITY = re.compile(rb"(\[[^\[\]@/?#]*\]|[^\[\]:@/?#]*)(?::([0-9]*))?")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*):(//)?([^/?#]*)(.*)")
@@ -60,6 +63,7 @@ def _absolute(request: Request) -> Asked:
     return Asked(server, path if path.startswith(b"/") else b"/" + path)
 
 
+@lru_cache(SERVERS)
 def _server(authority: bytes, default_port: int | None) -> Target:
     if b"@" in authority:
         raise BadMessage("a user in the URI is refused (RFC 9110 section 4.2.4)")
