@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -332,3 +334,64 @@ def test_a_destination_that_the_policy_of_the_taker_refuses(bench: ProxyBench) -
     client.say(b"no more", *server.at)
     bench.until(lambda: numbers.refused(reasons.DENIED))
     assert server.has_none()
+
+
+# -- everything at once --------------------------------------------------------------------------
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer each request with its body, and now and then leave after it."""
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            size = int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0])
+            body = await reader.readexactly(size)
+            leaves = b"/leave" in head
+            fields = b"Connection: close\r\n" if leaves else b""
+            writer.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n" % (fields, size))
+            writer.write(body)
+            await writer.drain()
+            if leaves:
+                break
+    writer.close()
+
+
+async def talk(bench: ProxyBench, port: int, chance: random.Random) -> None:
+    """Be a client that asks for many things, each of which comes back."""
+    host, at = bench.at.getsockname()
+    reader, writer = await asyncio.open_connection(host, at)
+    for _ in range(12):
+        body = chance.randbytes(chance.choice([0, 10, 70_000, 900_000]))
+        path = chance.choice(["stay", "stay", "leave"])
+        head = f"POST http://127.0.0.1:{port}/{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        answered = await reader.readuntil(b"\r\n\r\n")
+        assert b" 200 " in answered
+        assert await reader.readexactly(len(body)) == body
+    writer.close()
+    await writer.wait_closed()
+
+
+def test_many_clients_that_are_moved_about() -> None:
+    for bench in new_bench("asyncio"):  # a server of uvloop's leaves a descriptor with its loop
+        _move_about(bench)
+
+
+def _move_about(bench: ProxyBench) -> None:
+    chance = random.Random(19)
+    server = bench.loop.run_until_complete(asyncio.start_server(echo, "127.0.0.1", 0))
+    port = server.sockets[0].getsockname()[1]
+    clients = [bench.loop.create_task(talk(bench, port, random.Random(seed))) for seed in range(6)]
+    moves = 0
+    while not all(client.done() for client in clients):
+        bench.loop.run_until_complete(asyncio.sleep(chance.uniform(0, 0.02)))  # time: to move in
+        move(bench)
+        moves += 1
+    for client in clients:
+        client.result()
+    assert moves > 5
+    bench.until(lambda: not bench.open)
+    assert {record.end for record in bench.records} == {"closed"}
+    server.close()
+    bench.loop.run_until_complete(server.wait_closed())
+    bench.until(lambda: len(asyncio.all_tasks(bench.loop)) == 1)
