@@ -25,7 +25,8 @@ from faith.cli.setup import setup_command
 from faith.cli.top import live_table
 from faith.daemon import dns_daemon
 from faith.daemon.config import config, kernel_path_table
-from faith.daemon.observe.status_report import Daemon, Report, ServedPath
+from faith.daemon.host import discovery
+from faith.daemon.observe.status_report import Daemon, Report, ServedPath, ServedProxy
 from faith.daemon.process.loop import Loop
 from faith.errors import ConfigError
 from faith.flow.flow_settings import FlowSettings
@@ -262,7 +263,10 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
         monkeypatch.setattr(os, name, Mock(side_effect=AssertionError("an example starts nothing")))
     monkeypatch.setattr(Loop, "run", Mock(side_effect=AssertionError("an example serves nobody")))
     if program == "faithd":
-        serve._settings(serve._parser().parse_args(shlex.split(words)))
+        options = (parser := serve._parser()).parse_args(shlex.split(words))
+        by = serve._settings_by(options, parser)
+        if options.config is None:  # what is in such a file is another example
+            by()
         return
     for name in ("enabling", "disabling"):
         monkeypatch.setattr(prefixes, name, Mock())
@@ -273,6 +277,9 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(setup_command, "run", Mock(return_value=0))
     monkeypatch.setattr(control_client, "ask", lambda path, command, **words: defaultdict(str))
     monkeypatch.setattr(control_client, "gather", lambda path, command, **words: ())
+    proxies = [ServedProxy("192.0.2.1:1080", ["socks5"])]
+    daemon = Daemon(1, "proxy", "", "route", 0.0, [], [], proxies=proxies)
+    monkeypatch.setattr(discovery, "running", lambda: [daemon])
     monkeypatch.setattr(gathering, "gather", lambda asked: GOOD)
     monkeypatch.setattr(live_trace, "watch", lambda facts: facts)
     monkeypatch.setattr(doctor, "examine", list)

@@ -1,11 +1,11 @@
-"""The walk-through of the README, done as it is written there."""
+"""The walk-throughs of the README and of docs/proxy.rst, done as they are written there."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import pytest
 
 from faith.lab import wait_until
 from faith.lab.topology import SERVER
-from tests.peers.servers import TELNET
+from tests.peers.servers import HTTP, TELNET
 from tests.peers.site import Site
 from tests.peers.terminal import Terminal
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.peers]
 
 ROOT = Path(__file__).parents[2]
-FIRST, LAST = "\nA walk-through\n", "\nInstallation\n"
+README = "README.rst", "\nA walk-through\n", "\nInstallation\n"
+PROXY = "docs/proxy.rst", "\nSet up\n", "\nClients' settings\n"
+PAGE = "It works.\n"
 TYPED = re.compile(r" {4}(\w+)[#$] (.+)")
 PROCESS = re.compile(r"(?<=pid )\d+")
 CHANGING = re.compile(r"(?<=pid )\d+|\d+ workers?|\d+ sessions?|(?<=, by )\w+|(?<=, for )\d+ s")
@@ -41,11 +43,16 @@ class Step:
     output: list[str] = field(default_factory=list)
 
 
-def steps() -> Iterator[Step]:
-    """The steps of the README, in their order."""
+def part(page: str, first: str, last: str) -> str:
+    """The text of *page* from *first* to *last*."""
+    text = (ROOT / page).read_text()
+    return text[text.index(first) : text.index(last)]
+
+
+def steps(text: str) -> Iterator[Step]:
+    """The steps in *text*, in their order."""
     step = None
-    text = (ROOT / "README.rst").read_text()
-    for line in text[text.index(FIRST) : text.index(LAST)].splitlines():
+    for line in text.splitlines():
         if typed := TYPED.fullmatch(line):
             if step:
                 yield step
@@ -60,17 +67,19 @@ class Walk:
     """Takes the steps, on *sites* by the names of their hosts."""
 
     def __init__(self, sites: dict[str, Site]) -> None:
-        self._sites = sites
+        self.sites = sites
         self._processes: dict[str, str] = {}  # their numbers in the README, and here
 
     def take(self, step: Step) -> None:
         """Raises AssertionError unless *step* goes as it is written."""
-        site = self._sites[step.host]
+        site = self.sites[step.host]
         program, *words = shlex.split(step.command)
         if program == "telnet":
             _talk(site, words, step.output)
         elif program == "kill":
             _kill(site, [self._processes[number] for number in words])
+        elif program == "curl":
+            assert site.run("curl", "-q", "-sS", *words).splitlines() == step.output
         else:
             self._compare(_run(site, program, words), step.output)
 
@@ -100,7 +109,15 @@ def _run(site: Site, program: str, words: list[str]) -> list[str]:
         [sys.executable, "-m", module, *words],
         env={**site.environment(), "PYTHONPATH": str(ROOT)},
     )
-    return result.stdout.splitlines()
+    return list(filter(None, result.stdout.splitlines()))
+
+
+def _serve_page(site: Site, port: int, address: str) -> None:
+    directory = site.directory / "www"
+    directory.mkdir()
+    (directory / "index.html").write_text(PAGE)
+    words = "-m", "http.server", str(port), "--bind", address, "--directory", directory
+    site.serve(port, sys.executable, *words)
 
 
 @pytest.fixture
@@ -119,6 +136,7 @@ def walk(lab: ThreeHosts, tmp_path: Path, need: Callable[[str], str]) -> Walk:
         f"{TELNET} stream tcp nowait root {need('telnetd')} telnetd\n"
     )
     server.serve(TELNET, "inetd", "-i", server.directory / "inetd.conf")
+    _serve_page(server, HTTP, "0.0.0.0")
     # It stands for the IPv4 Internet, and says that it has no name server, which telnetd would
     # wait for.
     lab.gateway.links.add_route("default", SERVER)
@@ -128,6 +146,17 @@ def walk(lab: ThreeHosts, tmp_path: Path, need: Callable[[str], str]) -> Walk:
 
 def test_every_step_goes_as_it_is_written(lab: ThreeHosts, walk: Walk) -> None:
     before = lab.gateway.links.routes()
-    for step in steps():
+    for step in steps(part(*README)):
         walk.take(step)
     assert lab.gateway.links.routes() == before
+
+
+def test_every_step_of_a_proxy_goes_as_it_is_written(walk: Walk, tmp_path: Path) -> None:
+    _serve_page(walk.sites["client"], HTTP, "::")
+    page = part(*PROXY)
+    found = re.search(r"::\n\n((?:    .*\n)+)", page)
+    assert found
+    file = tmp_path / "faith.toml"
+    file.write_text(f'control = "{tmp_path / "control"}"\n{found[1]}')
+    for step in steps(page):
+        walk.take(replace(step, command=step.command.replace("/etc/faith.toml", str(file))))
