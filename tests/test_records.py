@@ -39,6 +39,13 @@ def test_everything_is_written_unless_told_otherwise() -> None:
     assert len(written) == 3
 
 
+def test_details_are_no_reason_of_their_own() -> None:
+    told, written, _ = records(refusals=4)
+    for octet in range(100):
+        told(ended(f"bad request: the first octet is 0x{octet:02x}", None))
+    assert len(written) == 2, "half of them for one client"
+
+
 def test_a_sample_is_of_the_good_ones_only() -> None:
     told, written, _ = records(sample=10)
     for _ in range(100):

@@ -95,8 +95,10 @@ class Records:
     def admits(self, why: str, client: str, what: str) -> bool:
         """Return whether one more record of this reason and client fits into the current second.
 
-        If not, it is counted; *what* says in the summary what happened.
+        If not, it is counted; *what* says in the summary what happened.  Details behind a colon are
+        no part of the reason: a client may have as many as it can make up.
         """
+        why = why.partition(":")[0]
         most = self.recording.refusals
         if not most:
             return True
