@@ -322,6 +322,56 @@ def test_a_server_that_resets_in_the_middle(bench: ProxyBench) -> None:
     bench.until(lambda: not bench.open)
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_a_server_that_ends_with_an_answer_before_the_request_is_whole(
+    bench: ProxyBench, is_lost: bool
+) -> None:
+    server = bench.server()
+    client = bench.client(post(server, 100 * BULK))
+    at = server.accept()
+    at.hear_head()
+    client.sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:  # until nobody takes any more: there is some in the pipe
+            client.sock.send(bytes(BULK))
+            bench.turn()
+    at.say(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.hear_head().startswith(b"HTTP/1.1 204 ")
+    if is_lost:
+        at.reset()
+    else:
+        at.end()
+    assert bench.record().end == ("server reset" if is_lost else "closed")
+    client.hear_all()
+    client.close()
+    bench.until(lambda: not bench.open)
+
+
+def test_a_bad_request_is_no_end_of_the_server_before(bench: ProxyBench) -> None:
+    server = bench.server()
+    client = bench.client(get(server))
+    at = server.accept()
+    at.hear_head()
+    at.say(answer(b"page"))
+    assert heard(client) == b"page"
+    client.say(b"GET nowhere\r\n\r\n")
+    assert client.hear_head().startswith(b"HTTP/1.1 400 ")
+    assert {bench.record().end, bench.record().end} == {"closed", "bad request"}
+    assert bench.ended("closed") == bench.refused("bad request") == 1
+
+
+def test_a_bad_body_is_an_end_of_the_server(bench: ProxyBench) -> None:
+    server = bench.server()
+    at = f"127.0.0.1:{server.port}"
+    head = f"POST http://{at}/ HTTP/1.1\r\nHost: {at}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    client = bench.client(head.encode())
+    server.accept().hear_head()
+    client.say(b"none\r\n")
+    assert client.hear_head().startswith(b"HTTP/1.1 400 ")
+    assert bench.record().end == bench.record().end == "bad request"
+    assert bench.ended("bad request") == bench.refused("bad request") == 1
+
+
 def test_a_client_that_is_reset_in_the_middle(bench: ProxyBench) -> None:
     server = bench.server()
     client = bench.client(post(server, 1_000_000) + b"half")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import socket
 from dataclasses import replace
@@ -10,16 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from faith.kernel.sockets.tcp_sockets import listener
+from faith.proxy.password_hash import hashed
 from faith.relay.proxy.proxy_settings import ProxySettings
 from faith.relay.tcp.admission import Admission, Limits, Tables
 from faith.translation import reasons
 from faith.translation.address import number6
 from faith.translation.networks import Networks
-from tests.proxy_bench import ProxyBench, new_bench
+from tests.proxy_bench import Client, ProxyBench, new_bench
+from tests.test_http_forward import answer, get
 from tests.test_proxy_client import connect, granted5, reach, socks5
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 
 @pytest.fixture
@@ -101,6 +105,86 @@ def test_new_settings_are_for_new_clients(bench: ProxyBench) -> None:
     assert bench.client(b"\5\1\0").hear_all() == b"\5\xff"
     first.say(socks5("127.0.0.1", server.port)[3:])
     assert first.hear(10)[:2] == b"\5\0"
+
+
+LOGIN = f"Proxy-Authorization: Basic {base64.b64encode(b'me:secret').decode()}\r\n"
+
+
+def status(client: Client) -> bytes:
+    """The status of the next answer, which says how long it is, if it is not closed."""
+    head = client.hear_head()
+    client.hear(int(head.partition(b"Content-Length: ")[2].split(b"\r")[0]))
+    return head.split(b" ")[1]
+
+
+def test_a_user_who_is_no_more(bench: ProxyBench) -> None:
+    line = str(hashed(b"secret", ln=4))
+    bench.serve(users={"me": line})
+    client, server = bench.client(), bench.server()
+    client.say(get(server, fields=LOGIN))
+    at = server.accept()
+    at.hear_head()
+    at.say(answer(b"page"))
+    assert status(client) == b"200"
+    bench.serve(users={"other": line})
+    client.say(get(server, fields=LOGIN))
+    assert status(client) == b"407"
+    bench.serve(users={"me": line})
+    client.say(get(server, fields=LOGIN))
+    at.hear_head()
+    at.say(answer(b"page"))
+    assert status(client) == b"200"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"methods": frozenset({"socks5"})}, b"403"), ({"users": {"me": "hash"}}, b"407")],
+)
+def test_kept_connections_are_served_by_new_settings(
+    bench: ProxyBench, changes: dict[str, Any], code: bytes
+) -> None:
+    client, server = bench.client(), bench.server()
+    client.say(get(server))
+    at = server.accept()
+    at.hear_head()
+    bench.serve(**changes)
+    at.say(answer(b"page"))
+    assert status(client) == b"200", "what is asked for goes on"
+    client.say(get(server))
+    assert status(client) == code
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_kept_connections_that_the_proxy_is_not_for_any_more(
+    bench: ProxyBench, is_gone: bool, is_idle: bool
+) -> None:
+    client, server = bench.client(), bench.server()
+    client.say(get(server) + (b"" if is_idle else get(server)))
+    at = server.accept()
+    at.hear_head()
+    if is_gone:
+        bench.relay.serve_proxies([])
+    else:
+        bench.serve(clients=((number6("192.0.2.0"), 120),))
+    at.say(answer(b"page"))
+    assert status(client) == b"200", "what is asked for goes on"
+    if not is_idle:
+        assert status(client) == b"403"
+    assert client.hear_all() == b""
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+def test_passwords_are_looked_at_while_it_drains(bench: ProxyBench, is_right: bool) -> None:
+    bench.serve(users={"me": str(hashed(b"secret", ln=4))})
+    client, server = bench.client(b"\5\1\2"), bench.server()
+    assert client.hear(2) == b"\5\2"
+    bench.relay.stop_listening()
+    client.say(b"\1\2me\6" + (b"secret" if is_right else b"guess!"))
+    assert client.hear(2) == (b"\1\0" if is_right else b"\1\1")
+    if is_right:
+        client.say(socks5("127.0.0.1", server.port)[3:])
+        assert client.hear(10)[:2] == b"\5\0"
 
 
 def test_a_proxy_that_is_taken_away(bench: ProxyBench) -> None:

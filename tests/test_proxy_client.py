@@ -13,7 +13,7 @@ import pytest
 
 from faith.proxy.password_hash import hashed
 from faith.proxy.socks5 import Socks5
-from faith.relay.proxy import proxy_client, user_check
+from faith.relay.proxy import parting, user_check
 from faith.relay.tcp.relay_counters import LAYOUT, PROXY_REQUESTS
 from faith.relay.tcp.relay_settings import V4ToV6Settings
 from faith.translation import reasons
@@ -338,7 +338,7 @@ def test_who_says_nothing_and_leaves(bench: ProxyBench) -> None:
 
 
 def test_who_does_not_take_its_answer(bench: ProxyBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy_client, "LINGER", 0.1)
+    monkeypatch.setattr(parting, "LINGER", 0.1)
     client = bench.client(b"\5\1\7")
     assert client.hear(2) == b"\5\xff"
     bench.until(lambda: not bench.open)

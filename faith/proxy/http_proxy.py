@@ -70,7 +70,8 @@ class HttpProxy:
     """One client of HTTP: :mod:`faith.proxy` tells how to drive it."""
 
     def __init__(self, rules: ProxyRules) -> None:
-        self._rules = rules
+        self.rules = rules
+        """Other rules may take their place at any time: they are for the next request."""
         self._stage = Stage.HEAD
         self._client = bytearray()
         self._server = bytearray()
@@ -82,7 +83,6 @@ class HttpProxy:
         self._exchange: Exchange | None = None
         self._pending: tuple[Request, Asked, KnownLength | Chunked] | None = None
         self._connect: tuple[Target, bool] | None = None  # of CONNECT; whether the client leaves
-        self._credentials: bytes | None = None  # those that were checked last, and good
         self._own_answers = 0
         self._events: list[Event] = []
 
@@ -101,7 +101,8 @@ class HttpProxy:
         """Return whether to read the server, be it for its end alone."""
         if self._at is None:
             return False
-        return self._exchange is None or not self._exchange.is_answered
+        # While a user is checked, what nobody asked for waits: there would be no bound to it.
+        return self._stage is not Stage.USER or not self._server
 
     @property
     def awaits_request(self) -> bool:
@@ -175,11 +176,10 @@ class HttpProxy:
         pending, self._pending = self._pending, None
         request, asked, body = pending
         self._stage = Stage.HEAD
+        self._look_at_server()
         if good:
-            self._credentials = _credentials(request)
             self._admit(request, asked, body)
         else:
-            self._credentials = None
             self._emit(Refused(asked.server, reasons.WRONG_PASSWORD, _method(request)))
             self._own(request, body, own_answers.wrong_password(good), why=reasons.WRONG_PASSWORD)
         return self._run()
@@ -238,7 +238,7 @@ class HttpProxy:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on, just made by the same rules, where the one stopped whose :meth:`state` it is.
 
-        The user is checked again with the next request: no password is in the state.
+        No password is in the state: the user is checked with every request.
         """
         self._stage = Stage[state["stage"]]
         self._client += state["client"].encode("latin-1")
@@ -274,10 +274,7 @@ class HttpProxy:
 
     def _between(self) -> bool:
         """Look at a server that nothing was asked of, and for the next request."""
-        if self._server:
-            self._leave(reasons.OUT_OF_STEP)  # that would be taken for the next answer
-        elif self._server_over is not None:
-            self._leave(self._server_over)
+        self._look_at_server()
         try:
             head = self._client_head.take(self._client)
             if head is not None:
@@ -288,6 +285,13 @@ class HttpProxy:
             self._refuse_message(error)
             return False
         return head is not None
+
+    def _look_at_server(self) -> None:
+        """Leave a server that has ended, or has said something, before another request of it."""
+        if self._server:
+            self._leave(reasons.OUT_OF_STEP)  # that would be taken for the next answer
+        elif self._server_over is not None:
+            self._leave(self._server_over)
 
     def _take_body(self, exchange: Exchange) -> bool:
         """Pass on what has come of the request; return whether it was anything."""
@@ -339,10 +343,10 @@ class HttpProxy:
         if request.method in (b"CONNECT", b"TRACE") and not body.over:
             raise BadMessage(f"{request.method.decode()} has no content (RFC 9110 section 9.3)")
         if asked.server is None:
-            self._own(request, body, own_answers.resource(request, asked.path, self._rules))
+            self._own(request, body, own_answers.resource(request, asked.path, self.rules))
             return
         credentials = _credentials(request)
-        if not self._rules.needs_user or (credentials and credentials == self._credentials):
+        if not self.rules.needs_user:
             self._admit(request, asked, body)
         elif credentials is None or (user := basic(credentials)) is None:
             self._own(request, body, own_answers.password_needed())
@@ -354,11 +358,7 @@ class HttpProxy:
     def _asked(self, request: Request) -> Asked:
         asked = request_target.asked(request)
         server = asked.server
-        if (
-            server
-            and request.method != b"CONNECT"
-            and (server.host, server.port) in self._rules.own
-        ):
+        if server and request.method != b"CONNECT" and (server.host, server.port) in self.rules.own:
             return Asked(None, asked.path)
         return asked
 
@@ -370,7 +370,7 @@ class HttpProxy:
         if refusal is not None:
             why, text = refusal
             self._emit(Refused(asked.server, why, _method(request)))
-            answer = own_answers.failed(why, text, self._rules.pseudonym)
+            answer = own_answers.failed(why, text, self.rules.pseudonym)
             self._own(request, body, answer, why=why)
         elif hops == 0:
             self._own(request, body, own_answers.last_hop(request))
@@ -384,17 +384,17 @@ class HttpProxy:
     def _refusal(self, request: Request, server: Target) -> tuple[str, str] | None:
         """Return the reason and the text that are against a *request* for *server*."""
         is_connect = request.method == b"CONNECT"
-        if _method(request) not in self._rules.methods:
+        if _method(request) not in self.rules.methods:
             name = "CONNECT" if is_connect else "forwarding of HTTP"
             return reasons.NO_METHOD, f"this proxy does without {name}"
         if not self._is_open(server.port, is_connect):
             return reasons.PORT_CLOSED, f"port {server.port} may not be reached by this proxy"
-        if via.has(request.fields, self._rules.pseudonym):
+        if via.has(request.fields, self.rules.pseudonym):
             return reasons.PROXY_LOOP, "the request has come by this proxy already, as Via says"
         return None
 
     def _is_open(self, port: int, is_connect: bool) -> bool:
-        if port in self._rules.connect_ports:
+        if port in self.rules.connect_ports:
             return True
         return not is_connect and (port >= PRIVILEGED or port == request_target.HTTP_PORT)
 
@@ -407,7 +407,7 @@ class HttpProxy:
             head=forwarded_heads.request_head(
                 request,
                 asked,
-                self._rules.pseudonym,
+                self.rules.pseudonym,
                 chunked=forwarded_heads.is_chunked(body),
                 max_forwards=hops,
             ),
@@ -454,7 +454,7 @@ class HttpProxy:
         self._emit(
             ToClient(
                 forwarded_heads.response_head(
-                    response, self._rules.pseudonym, chunked=chunked, closes=exchange.leaves
+                    response, self.rules.pseudonym, chunked=chunked, closes=exchange.leaves
                 )
             )
         )
@@ -467,7 +467,7 @@ class HttpProxy:
             raise BadMessage("an interim response that nobody asked for")
         if exchange.minor == 0:  # RFC 9110 §15.2
             return
-        pseudonym = self._rules.pseudonym
+        pseudonym = self.rules.pseudonym
         head = forwarded_heads.response_head(response, pseudonym, chunked=False, closes=False)
         self._emit(ToClient(head))
         if switches:
@@ -481,8 +481,11 @@ class HttpProxy:
     def _finish(self, exchange: Exchange) -> bool:
         """Go on after an answer that is whole; return whether there is more to look at."""
         server_left = exchange.closes or self._server_over is not None
+        if self._server and not exchange.is_whole:  # that is no part of any answer
+            self._hang_up(reasons.OUT_OF_STEP)
+            return False
         if exchange.leaves or (server_left and not exchange.is_whole):
-            self._hang_up(reasons.CLOSED)
+            self._hang_up(self._server_over or reasons.CLOSED)
             return False
         if not exchange.is_whole:
             return self._take_body(exchange)
@@ -530,12 +533,12 @@ class HttpProxy:
     def _answer_failure(
         self, why: str, target: Target, *, is_whole: bool, leaves: bool, has_body: bool
     ) -> None:
-        answer = own_answers.failed(why, own_answers.told(why, target), self._rules.pseudonym)
+        answer = own_answers.failed(why, own_answers.told(why, target), self.rules.pseudonym)
         self._say(answer, leaves=leaves or not is_whole, has_body=has_body, why=why)
 
     def _refuse_message(self, error: BadMessage) -> None:
         self._emit(Refused(None, reasons.BAD_REQUEST))
-        answer = own_answers.bad_message(error, self._rules.pseudonym)
+        answer = own_answers.bad_message(error, self.rules.pseudonym)
         self._say(answer, leaves=True, has_body=True, why=reasons.BAD_REQUEST)
 
     def _bad_body(self, exchange: Exchange, error: BadMessage) -> None:
@@ -553,6 +556,7 @@ class HttpProxy:
         leaves = leaves or self._own_answers >= OWN_ANSWERS
         self._emit(ToClient(answer.message(closes=leaves, has_body=has_body)))
         if leaves:
+            self._leave(reasons.CLOSED)  # of a server before, which has done nothing wrong
             self._hang_up(why)
 
     # -- ends ------------------------------------------------------------------------------------

@@ -250,7 +250,8 @@ class Relay:
         """Serve clients of proxies on these listeners, by these settings, and on no others.
 
         The sockets stay the caller's; those that are to go have to be open until this returns.
-        Whoever was accepted is served on by the settings of then.
+        Of clients that were accepted before, those that keep a connection of HTTP are served by
+        these, too.
         """
         self._proxies.serve(proxies)
 

@@ -160,6 +160,7 @@ END = (
     PREFIX_GONE,
     MAP_GONE,
     OUT_OF_STEP,
+    BAD_REQUEST,
     STOPPED,
     OUT_OF_MEMORY,
     DEFECT,

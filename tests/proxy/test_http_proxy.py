@@ -398,8 +398,38 @@ def test_an_answer_before_the_body_has_come() -> None:
     machine = asked(POST + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")
     assert status(machine.from_server(HELLO)) == 200
     assert machine.wants_client
-    assert not machine.wants_server
+    assert machine.wants_server, "it may end"
     assert machine.from_client(b"hello" + GET)[0] == ToServer(b"hello")
+
+
+@pytest.mark.parametrize("why", [reasons.CLOSED, "server reset"])
+def test_a_server_that_ends_after_such_an_answer(why: str) -> None:
+    machine = asked(POST + b"Content-Length: 5\r\n\r\nhell")
+    assert status(machine.from_server(HELLO)) == 200
+    assert machine.server_ended(why) == [LeaveServer(why), HangUp(why)]
+
+
+def test_a_server_that_says_more_after_such_an_answer() -> None:
+    machine = asked(POST + b"Content-Length: 5\r\n\r\nhell")
+    *_, left, hung_up = machine.from_server(HELLO + b"x")
+    assert left == LeaveServer(reasons.OUT_OF_STEP)
+    assert hung_up == HangUp(reasons.OUT_OF_STEP)
+
+
+def test_a_server_that_goes_on_while_a_user_is_checked() -> None:
+    machine = HttpProxy(ProxyRules(needs_user=True))
+    machine.from_client(request(USER))
+    machine.user_checked(True)
+    machine.connected(SOURCE)
+    machine.from_server(HELLO)
+    other = USER[0], b"Basic " + base64.b64encode(b"other:secret")
+    assert isinstance(machine.from_client(request(other))[-1], CheckUser)
+    assert machine.wants_server
+    assert machine.from_server(b"unasked") == []
+    assert not machine.wants_server, "there would be no bound to it"
+    left, dial = machine.user_checked(True)
+    assert left == LeaveServer(reasons.OUT_OF_STEP)
+    assert isinstance(dial, Dial)
 
 
 def test_a_server_that_does_not_wait_for_the_body() -> None:
@@ -549,14 +579,22 @@ def test_a_loop() -> None:
 LOCKED = ProxyRules(needs_user=True, autoconfig="text")
 
 
-def test_a_user_is_checked_once_and_goes_no_further() -> None:
+def test_a_user_is_checked_with_every_request_and_goes_no_further() -> None:
     machine = HttpProxy(LOCKED)
     assert machine.from_client(request(USER)) == [CheckUser("me", b"secret")]
     assert not machine.wants_client
     assert machine.user_checked(True) == [Dial(EXAMPLE, HTTP)]
     assert machine.connected(SOURCE) == [ToServer(SENT)]
     machine.from_server(HELLO)
-    assert machine.from_client(request(USER)) == [ToServer(SENT)]
+    assert machine.from_client(request(USER)) == [CheckUser("me", b"secret")]
+    assert machine.user_checked(True) == [ToServer(SENT)]
+
+
+def test_other_rules_are_for_the_next_request() -> None:
+    machine = asked()
+    machine.rules = ProxyRules(methods=frozenset({CONNECT}))
+    assert status(machine.from_server(HELLO)) == 200
+    assert status(machine.from_client(GET)) == 403
 
 
 def test_another_password_is_checked_again() -> None:

@@ -81,10 +81,11 @@ class WorkerProxies:
             self._serve((one, proxy) for one, proxy in named if proxy)
 
     def close(self) -> None:
-        """Accept never again; the kernel queues no connection once all copies are closed."""
+        """Accept never again; the kernel queues no connection once all copies are closed.
+
+        The relay has to have stopped before: clients that it has are not those of proxies gone.
+        """
         self._is_leaving = True
-        if self._serve and self._serves:
-            self._serve(())
         self._serves = False
         for listener in self._listeners.values():
             listener.close()

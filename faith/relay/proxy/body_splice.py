@@ -54,7 +54,10 @@ class BodySplice:
         return self.piped > 0
 
     def push(self) -> int:
-        """Give the sink what is in the pipe, as far as it takes it; return how much it took."""
+        """Give the sink what is in the pipe, as far as it takes it; return how much it took.
+
+        When the sink has failed, the rest is dropped.
+        """
         total = 0
         while self.piped:
             assert self.pipe is not None
@@ -64,6 +67,7 @@ class BodySplice:
                 break
             except OSError as error:
                 self._sink.fail(OSError(error.errno or errno.EIO, ""))
+                self.release()
                 break
             self.piped -= sent
             total += sent

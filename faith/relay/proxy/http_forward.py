@@ -62,9 +62,9 @@ class HttpForward:
         return bool(self._server.waiting or self._up.piped)
 
     @property
-    def owes_client(self) -> bool:
-        """Return whether octets for the client are on their way past the machine."""
-        return self._down.piped > 0
+    def owed(self) -> int:
+        """Return how many octets for the client are on their way past the machine."""
+        return self._down.piped
 
     def put(self, data: bytes) -> None:
         """Have *data* sent to the server."""

@@ -57,6 +57,7 @@ class Proxies:
         self._reserve = reserve
         self._rules = ClientRules(means.policy)
         self._proxies: dict[int, _Proxy] = {}
+        self._known: dict[tuple[str, int], _Proxy] = {}
         self._table: ClientTable[ProxyClient] = ClientTable(
             means.loop, means.settings().greeting_timeout, ProxyClient.overdue
         )
@@ -67,10 +68,20 @@ class Proxies:
     def serve(self, proxies: Iterable[tuple[_socket.socket, ProxySettings]]) -> None:
         """Accept from these listeners, each by its settings, and no more from any others.
 
-        A listener that stays may have new settings, which its next client is served by.  All
-        sockets stay the caller's; one that goes has to be open until this returns.
+        A listener that stays may have new settings: for the next client, and for the next request
+        of those that keep a connection; where the proxy is gone, or is not for them any more, these
+        are hung up on.  All sockets stay the caller's; one that goes has to be open until this
+        returns.
         """
         self._table.drains = False
+        self._listen(proxies)
+        self._known = {
+            (one.settings.host, one.settings.port): one for one in self._proxies.values()
+        }
+        for session, client in list(self._clients.items()):
+            self._apply(session, client)
+
+    def _listen(self, proxies: Iterable[tuple[_socket.socket, ProxySettings]]) -> None:
         before, self._proxies = self._proxies, {}
         for sock, settings in proxies:
             fd = sock.fileno()
@@ -87,9 +98,18 @@ class Proxies:
         for fd in before:
             self._means.plane.unwatch(fd)
 
+    def _apply(self, session: Session, client: ProxyClient) -> None:
+        """Have *client* of *session* served by the settings that its proxy has now."""
+        proxy = self._known.get(client.proxy)
+        if proxy is None or not self._serves(proxy, session.client_host):
+            client.retire()
+        else:
+            at = session.route.mapped, session.mapped_port
+            client.apply(self._rules.find(proxy.settings, *at))
+
     def drain(self, *, hang_up: bool) -> None:
         """Accept no more; with *hang_up*, connections are not kept alive for further requests."""
-        self.serve(())
+        self._listen(())
         if hang_up:
             self._table.drains = True
             for client in list(self._clients.values()):
@@ -137,10 +157,12 @@ class Proxies:
         return client in proxy.clients
 
     def _users(self, name: tuple[str, int]) -> Mapping[str, str]:
-        """Return the users of the proxy of that host and port, as they are now."""
-        found = (one.settings for one in self._proxies.values())
-        users = [one.users for one in found if (one.host, one.port) == name]
-        return users[0] if users else {}
+        """Return the users of the proxy of that host and port, as they are now.
+
+        While a worker drains, or hands its clients over, they are those of before.
+        """
+        proxy = self._known.get(name)
+        return proxy.settings.users if proxy else {}
 
     # -- in another process ------------------------------------------------------------------
 
@@ -159,6 +181,8 @@ class Proxies:
         name = host, port
         client = ProxyClient(self._means, self._table, session, rules, name, self._users)
         client.resume(state, descriptors)
+        if self._known and self._clients.get(session) is client:
+            self._apply(session, client)
 
     # -- sessions ----------------------------------------------------------------------------
 
@@ -192,7 +216,7 @@ class Proxies:
 
     def close(self) -> None:
         """Reset every client that is left."""
-        self.serve(())
+        self._listen(())
         for session in self.sessions():
             self.end(session, STOPPED, reset=True)
         self._table.greeting.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from faith.relay.proxy.awaited_peer import AwaitedPeer
 from faith.relay.proxy.client_rules import rules_state
 from faith.relay.proxy.client_session import is_served, refusal, successor
 from faith.relay.proxy.http_forward import HttpForward
+from faith.relay.proxy.parting import Parting
 from faith.relay.proxy.server_dial import ServerDial
 from faith.relay.proxy.stream_end import StreamEnd
 from faith.relay.tcp.plane import ERR, HUP, IN, OUT, RDHUP
@@ -39,7 +41,6 @@ from faith.translation.reasons import BAD_REQUEST, CLOSED, DEFECT, GREETING
 
 if TYPE_CHECKING:
     import _socket
-    from asyncio import TimerHandle
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
     Users = Callable[[tuple[str, int]], Mapping[str, str]]
 
 log = logging.getLogger("faith.proxy")
-
-LINGER = 5.0
-"""Seconds that a client has to take its last answer, and to hang up."""
 
 _MACHINES: dict[str, type[Machine]] = {one.__name__: one for one in (Socks5, Socks4, HttpProxy)}
 
@@ -85,7 +83,7 @@ class ProxyClient:
         self._plane = means.plane
         self._table = table
         self._rules = rules
-        self._proxy = proxy
+        self.proxy = proxy
         self._users = users
         self._client = StreamEnd("client", session.client.sock)
         self._machine: Machine | None = None
@@ -97,11 +95,12 @@ class ProxyClient:
         """Somebody of this process is asked, who has not answered yet."""
         self._tunnel: Tunnel | None = None
         self._leaving: HangUp | None = None
+        self._retires = False
         self._lingers = False
         self._is_gone = False
         self._is_recorded = False
         """A record tells of the client since it came."""
-        self._timer: TimerHandle | None = None
+        self._parting: Parting | None = None
 
     def start(self) -> None:
         """Begin to read: the client has the time of a greeting from now on."""
@@ -117,6 +116,8 @@ class ProxyClient:
             return "dialling"
         if self._peer is not None:
             return "listening"
+        if self._leaving is not None:
+            return "closing"
         if not self.has_server:
             return "greeting"
         return "half-closed" if self.session.client.done else "open"
@@ -230,7 +231,7 @@ class ProxyClient:
         shares = self._means.accounting.shares
         client = shares.client(self.session.client_host)
         self._is_asking = True
-        users = self._users(self._proxy)
+        users = self._users(self.proxy)
         self._means.users.check(client, users, name, password, self._checked)
 
     def _checked(self, good: bool | None) -> None:
@@ -373,20 +374,21 @@ class ProxyClient:
         if self._client.error:
             self._lose_client()
             return
-        if self._table.drains and self._machine is not None and self._machine.is_idle:
+        ends = self._table.drains or self._retires
+        if ends and self._machine is not None and self._machine.is_idle:
             self._leaving = self._leaving or HangUp(CLOSED)
         if self._leaving is not None and self._has_parted(self._leaving):
             return
         self._table.keep_time(self.session, must_ask=self._must_ask)
-        interest = (IN if self._reads else 0) | (OUT if self._is_owed else 0) or _EDGE
+        interest = (IN if self._reads else 0) | (OUT if self._owed() else 0) or _EDGE
         self._client.wait_for(self._plane, interest)
         if self._forward is not None:
             self._forward.watch()
 
-    @property
-    def _is_owed(self) -> bool:
+    def _owed(self) -> int:
+        """Return how many octets for the client wait here."""
         forward = self._forward
-        return bool(self._client.waiting) or (forward is not None and forward.owes_client)
+        return len(self._client.waiting) + (0 if forward is None else forward.owed)
 
     def _open_tunnel(self, tunnel: Tunnel) -> None:
         """Leave the rest to the plane, with what was read already."""
@@ -418,7 +420,7 @@ class ProxyClient:
         """
         machine, leaving = self._machine, self._leaving
         state: dict[str, Any] = {
-            "proxy": [*self._proxy],
+            "proxy": [*self.proxy],
             "rules": rules_state(self._rules),
             "machine": machine and [type(machine).__name__, machine.state()],
             "client": self._client.state(),
@@ -486,23 +488,41 @@ class ProxyClient:
         """Hang up if nothing is asked for."""
         self._guard(lambda: None)
 
+    # -- other settings ----------------------------------------------------------------------
+
+    def apply(self, rules: ProxyRules) -> None:
+        """Serve by other *rules* from the next request on; what is asked for already goes on."""
+        self._rules = rules
+        if isinstance(self._machine, HttpProxy):
+            self._machine.rules = rules
+
+    def retire(self) -> None:
+        """Serve no other request, and hang up if nothing is asked for."""
+        self._retires = True
+        self.apply(replace(self._rules, methods=frozenset()))
+        self.drain()
+
     # -- ends --------------------------------------------------------------------------------
 
     def _has_parted(self, leaving: HangUp) -> bool:
         """Send what waits and a FIN, and await the client's: a reset could overtake them."""
-        if self._timer is None:
-            self._timer = self._means.loop.call_later(
-                LINGER, partial(self.end, leaving.why, reset=True)
-            )
-        if self._is_owed:
+        if self._parting is None:
+            patience = self._means.settings().half_closed_timeout
+            over = partial(self._over, leaving)
+            fd, loop = self._client.fd, self._means.loop
+            self._parting = Parting(loop, fd, self._owed, patience, over, cut=leaving.cut)
+        if self._owed():
             return False
-        if leaving.cut or self._client.at_end:
+        if not self._parting.left if leaving.cut else self._client.at_end:
             self.end(leaving.why, reset=leaving.cut)
             return True
-        if not self._lingers:
+        if not self._lingers and not leaving.cut:
             self._lingers = True
             self._client.shut_down()
         return False
+
+    def _over(self, leaving: HangUp, has_everything: bool) -> None:
+        self.end(leaving.why, reset=leaving.cut or not has_everything)
 
     def end(self, how: str, *, reset: bool) -> None:
         """End the client's connection by a reset or a FIN, and the session as *how*."""
@@ -539,5 +559,6 @@ class ProxyClient:
         if self._peer is not None:
             self._peer.cancel()
             self._peer = None
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._parting is not None:
+            self._parting.cancel()
+            self._parting = None
