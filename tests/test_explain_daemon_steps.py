@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as replace_question
 
 from faith.cli.explain.facts import Facts
 from faith.cli.explain.walk import walk
@@ -55,6 +56,17 @@ def test_a_daemon_that_cannot_serve(
 
 def test_steering_that_is_gone() -> None:
     assert verdict(replace(GOOD, steered=False)) == ("steering-gone", True)
+
+
+def test_clients_of_a_proxy_go_another_way() -> None:
+    proxy = replace(DAEMON, pid=101, proxies=("[::]:1080", "192.0.2.1:3128"))
+    facts = replace(GOOD, daemons=(DAEMON, proxy))
+    assert verdict(facts) == verdict(GOOD)
+    (step,) = [step for step in walk(facts).steps if step.step == "proxy"]
+    assert step.state == "note"
+    assert "clients of the proxy at [::]:1080, 192.0.2.1:3128: " in step.text
+    for other in (GOOD, replace(facts, question=replace_question(facts.question, protocol="udp"))):
+        assert "proxy" not in [step.step for step in walk(other).steps]
 
 
 def test_a_port_without_a_service() -> None:

@@ -330,6 +330,9 @@ def test_where_only_proxies_are_served_no_prefix_is_missing(start: Start, ways: 
     words = [sys.executable, "-m", "faith.cli.faith", "explain"]
     shown = faithd.lab.gateway.run(words, env=ENVIRONMENT, check=False).stdout
     assert "note   prefix      no prefix is reserved: only proxies are served\n" in shown
+    words += [CLIENT, SERVER]
+    shown = faithd.lab.gateway.run(words, env=ENVIRONMENT, check=False).stdout
+    assert f"this is not about clients of the proxy at [::]:{PROXY}: " in shown
 
 
 STRANGER = "2001:db8:77::2"

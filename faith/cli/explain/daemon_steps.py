@@ -162,6 +162,18 @@ def service(facts: Facts) -> Iterator[Step]:
             yield note("service", f"not by the kernel path: {found.path_reason}", "faith status")
 
 
+def proxies(facts: Facts) -> Iterator[Step]:
+    """Say that clients of proxies go another way, where there are proxies."""
+    places = [place for daemon in facts.daemons for place in daemon.proxies]
+    if places and facts.question.protocol == "tcp":
+        yield note(
+            "proxy",
+            f"this is not about clients of the proxy at {', '.join(places)}: what they ask for, and"
+            " why they do not get it, is in its answers and in the records",
+            "the log; faith sessions; docs/proxy.rst",
+        )
+
+
 def _no_service(facts: Facts, ports: str, *, certain: bool = True) -> Step:
     port = facts.question.port
     return problem(

@@ -35,7 +35,8 @@ class DaemonFacts:
     *stuck* are the roles of its processes that do not answer, or are stopped by a signal or a
     debugger; *descriptors* is how many a worker has open, and its limit, of the one that has most;
     *full* workers have no place for another session of the client.  *refusals* are counts by path
-    and reason, *flows* those open on the kernel path, and the most.
+    and reason, *flows* those open on the kernel path, and the most.  *proxies* are the places where
+    it listens for clients of proxies.
     """
 
     pid: int
@@ -51,6 +52,7 @@ class DaemonFacts:
     full: int = 0
     refusals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     flows: tuple[int, int] = (0, 0)
+    proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

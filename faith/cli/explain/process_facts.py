@@ -49,6 +49,7 @@ def daemon(running: Daemon, client: str = "") -> DaemonFacts:
         full=sum(_is_full(pid, sessions, client) for pid in workers) if sessions else 0,
         refusals={one.path: one.refusals for one in running.traffic},
         flows=(running.flows.open, running.flows.slots) if running.flows else (0, 0),
+        proxies=tuple(one.listen for one in running.proxies),
     )
 
 

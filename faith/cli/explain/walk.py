@@ -33,6 +33,7 @@ ORDER: tuple[Callable[[Facts], Iterator[Step]], ...] = (
     filter_in_steps.way_in,
     daemon_steps.daemon,
     daemon_steps.service,
+    daemon_steps.proxies,
     access_steps.access,
     limit_steps.limits,
     limit_steps.source,
