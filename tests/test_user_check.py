@@ -71,9 +71,15 @@ def test_right_and_wrong(bench: Bench) -> None:
 
 def test_a_user_that_does_not_exist_is_looked_at_too(bench: Bench) -> None:
     assert bench.answer("mallory", b"secret") is False
-    assert bench.looked_at == ["hash of secret"]
+    assert set(bench.looked_at) <= {*USERS.values()}
     assert bench.answer("mallory", b"secret", client=2) is False
     assert bench.answer("alice", b"secret") is True
+
+
+def test_the_hash_looked_at_for_nobody_is_always_the_same(bench: Bench) -> None:
+    for client in range(5):
+        assert bench.answer("mallory", b"guess %d" % client) is False
+    assert len(set(bench.looked_at)) == 1
 
 
 def test_a_line_that_is_no_hash(bench: Bench) -> None:
@@ -129,6 +135,38 @@ def test_too_many_wrong_ones_in_all(bench: Bench, monkeypatch: pytest.MonkeyPatc
         assert bench.answer("alice", b"wrong", client=client) is False
     assert bench.answer("carol", b"other", client=9) is None
     assert bench.answer("alice", b"secret", client=9) is True, "it is remembered"
+    for _ in range(FAILURES - 1):
+        assert bench.answer("alice", b"guess", client=9) is None
+    assert bench.answer("alice", b"secret", client=9) is None, "else guessing would be quick"
+
+
+def test_who_asks_the_same_at_the_same_time_has_one_answer(bench: Bench) -> None:
+    bench.gate.clear()
+    for client in (1, 1, 2):
+        bench.ask("alice", b"secret", client)
+    for client in (*[1] * FAILURES, 3):
+        bench.ask("alice", b"wrong", client)
+    bench.gate.set()
+    until(bench.loop, lambda: len(bench.answers) == 3 + FAILURES + 1)
+    assert bench.answers == [True] * 3 + [False] * (FAILURES + 1)
+    assert len(bench.looked_at) == 2
+    assert bench.answer("bob", b"secret", 1) is True, "it has guessed once"
+    for _ in range(FAILURES - 1):
+        assert bench.answer("bob", b"guess", client=3) is False
+    assert bench.answer("bob", b"guess", client=3) is None, "as often as any other"
+
+
+def test_what_waits_is_a_guess_too(bench: Bench) -> None:
+    bench.gate.clear()
+    for guess in range(FAILURES + 5):
+        bench.ask("alice", b"guess %d" % guess, client=1)
+    until(bench.loop, lambda: len(bench.answers) == 5)
+    assert set(bench.answers) == {None}
+    bench.ask("alice", b"secret", client=2)
+    bench.gate.set()
+    until(bench.loop, lambda: len(bench.answers) == FAILURES + 5 + 1)
+    assert bench.answers.count(True) == 1
+    assert len(bench.looked_at) == FAILURES + 1
 
 
 def test_clients_without_failures_are_forgotten(
@@ -145,12 +183,12 @@ def test_clients_without_failures_are_forgotten(
 def test_few_wait_for_the_thread(bench: Bench) -> None:
     bench.gate.clear()
     for client in range(WAITING + 5):
-        bench.ask("alice", b"secret", client)
+        bench.ask("alice", b"%d" % client, client)
     until(bench.loop, lambda: len(bench.answers) == 5)
     assert set(bench.answers) == {None}
     bench.gate.set()
     until(bench.loop, lambda: len(bench.answers) == WAITING + 5)
-    assert bench.answers.count(True) == WAITING
+    assert bench.answers.count(False) == WAITING
 
 
 def test_without_users_nobody_has_a_password(bench: Bench) -> None:
