@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -70,6 +72,19 @@ def test_one_connection_for_many_requests(bench: ProxyBench) -> None:
     assert at.hear_all() == b""
     bench.until(lambda: not bench.open)
     assert not bench.records
+
+
+def test_an_answer_has_the_date_of_now(bench: ProxyBench) -> None:
+    server = bench.server()
+    before = int(time.time())
+    client = bench.client(get(server))
+    at = server.accept()
+    at.hear_head()
+    at.say(answer(b"page"))
+    date = client.hear_head().partition(b"Date: ")[2].split(b"\r")[0].decode()
+    assert before <= parsedate_to_datetime(date).timestamp() <= time.time()
+    client = bench.client(b"GET /\r\n\r\n")
+    assert b"\r\nDate: " in client.hear_head()
 
 
 def test_a_session_for_each_server(bench: ProxyBench) -> None:

@@ -19,6 +19,8 @@ HttpProxy alone::
     do(machine.server_ended(why))
     machine.client_body, machine.server_body    # octets that may be moved past the machine, now
     do(machine.body_moved("client", count))     # they were, to the other side; or "server"
+    machine.now = seconds                       # Unix time of what is fed next, for Date
+    machine.rules = other_rules                 # for the next request
 
 SOCKS alone::
 
@@ -67,5 +69,8 @@ How the RFCs are read, where they leave a choice:
 * A 407 of a server is answered 502: nobody but the proxy asks for the proxy's password.
 * WebSocket is the only upgrade that is passed on: with h2c (RFC 9113 §3.1, deprecated) requests
   would pass that nobody looked at.
-* No Date is added to answers without one (RFC 9110 §6.6.1): there is no clock in here.
+* An answer to CONNECT has no Date: those of servers, and the proxy's own, have one (RFC 9110
+  §6.6.1).
+* A request without user and password is answered 407, and that is all: most programs ask without
+  them first, because they do not know that the proxy needs them.
 """

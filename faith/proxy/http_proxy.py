@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from faith.proxy import (
     body_framing,
     forwarded_heads,
+    http_date,
     http_exchange,
     http_head,
     own_answers,
@@ -37,6 +39,7 @@ from faith.translation import reasons
 
 if TYPE_CHECKING:
     from faith.proxy.body_framing import Chunked, KnownLength
+    from faith.proxy.http_head import Field
     from faith.proxy.proxy_rules import ProxyRules
 
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
@@ -72,6 +75,8 @@ class HttpProxy:
     def __init__(self, rules: ProxyRules) -> None:
         self.rules = rules
         """Other rules may take their place at any time: they are for the next request."""
+        self.now: float | None = None
+        """Unix time of what comes next, for the Date of answers; None if nobody knows it."""
         self._stage = Stage.HEAD
         self._client = bytearray()
         self._server = bytearray()
@@ -451,6 +456,8 @@ class HttpProxy:
         exchange.leaves = exchange.leaves or exchange.ends_by_close
         self._own_answers = 0
         chunked = forwarded_heads.is_chunked(answer)
+        if not any(name.lower() == b"date" for name, _ in response.fields):
+            response = response._replace(fields=response.fields + self._date())
         self._emit(
             ToClient(
                 forwarded_heads.response_head(
@@ -553,11 +560,16 @@ class HttpProxy:
         self, answer: own_answers.OwnAnswer, *, leaves: bool, has_body: bool, why: str
     ) -> None:
         self._own_answers += 1
+        answer = replace(answer, fields=answer.fields + self._date())
         leaves = leaves or self._own_answers >= OWN_ANSWERS
         self._emit(ToClient(answer.message(closes=leaves, has_body=has_body)))
         if leaves:
             self._leave(reasons.CLOSED)  # of a server before, which has done nothing wrong
             self._hang_up(why)
+
+    def _date(self) -> tuple[Field, ...]:
+        """Return the field of an answer that has no Date (RFC 9110 §6.6.1)."""
+        return () if self.now is None else (http_date.field(self.now),)
 
     # -- ends ------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -135,6 +136,8 @@ class ProxyClient:
     def _guard(self, step: Callable[[], object]) -> None:
         """Take a *step*, and then whatever it made possible; this client only meets a defect."""
         try:
+            if isinstance(self._machine, HttpProxy):
+                self._machine.now = time.time()
             step()
             self._settle()
         except Exception:
@@ -187,6 +190,8 @@ class ProxyClient:
             except UnknownProtocol as unknown:
                 why = f"{BAD_REQUEST}: {unknown}"
                 return [Refused(None, why), HangUp(why, cut=True)]
+            if isinstance(self._machine, HttpProxy):
+                self._machine.now = time.time()
         return self._machine.from_client(data)
 
     def _lose_client(self) -> None:
