@@ -6,6 +6,7 @@ import base64
 import os
 import socket
 import struct
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -289,12 +290,15 @@ def test_commands_that_are_not_served(bench: ProxyBench, command: int) -> None:
 @pytest.mark.parametrize("said", [b"", b"\5", b"\5\1\0", b"\4\1", b"CONNECT "])
 def test_who_does_not_ask_in_time(bench: ProxyBench, said: bytes) -> None:
     bench.settings = bench.relay.settings = replace(bench.settings, greeting_timeout=0.2)
+    before = time.time()
     client = bench.client(said)
     told = client.hear_all()
     assert told == (b"\5\0" if said == b"\5\1\0" else told)
     assert (b" 408 " in told) == said.startswith(b"C")
     record = bench.record()
     assert (record.end, record.event) == (reasons.GREETING, "refused")
+    assert record.seconds > 0.1
+    assert before - 0.1 < record.started < time.time() - 0.1, "it began when the client came"
     client.close()
     bench.until(lambda: not bench.open)
     assert bench.refused(reasons.GREETING) == 1

@@ -39,14 +39,19 @@ def is_served(session: Session) -> bool:
     return session.server.sock is not NO_SOCKET
 
 
-def refusal(session: Session, target: Target | None, why: str, method: str) -> Record:
-    """Return the record that *session*'s client was refused *target*, and have it asked nothing."""
+def refusal(session: Session, target: Target | None, why: str, method: str, now: float) -> Record:
+    """Return the record that *session*'s client was refused *target*, and have it asked nothing.
+
+    *now* is the event loop's time: the record lasts from the beginning of the session.
+    """
     session.method, session.asked = UNTOLD, None
+    seconds = now - session.started
     return Record(
         (session.client_host, session.client_port),
         (session.route.mapped, session.mapped_port),
         why,
-        time.time(),
+        time.time() - seconds,
+        seconds=seconds,
         method=method or UNTOLD,
         asked=None if target is None else (target.host, target.port),
     )

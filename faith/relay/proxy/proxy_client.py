@@ -359,7 +359,8 @@ class ProxyClient:
 
     def _record_refusal(self, target: Target | None, why: str, method: str) -> None:
         self._means.counters.refused(why)
-        self._means.report(refusal(self.session, target, why, method))
+        now = self._means.loop.time()
+        self._means.report(refusal(self.session, target, why, method, now))
         self._is_recorded = True
 
     # -- sending, and what to wait for -------------------------------------------------------
