@@ -9,6 +9,7 @@ import pytest
 
 from faith.cli import check, serve
 from faith.daemon.config import carried, config, proxy_table
+from faith.daemon.config.proxy_pseudonym import usual
 from faith.errors import ConfigError
 from faith.proxy.proxy_events import CONNECT, HTTP, METHODS, SOCKS5
 from faith.relay.proxy.proxy_settings import ProxySettings
@@ -34,7 +35,7 @@ def proxies(text: str) -> tuple[ProxySettings, ...]:
 
 def test_a_proxy_alone_is_enough_and_has_safe_defaults() -> None:
     settings = read("[[proxy]]\nlisten = ':1080'")
-    assert settings.proxies == (ProxySettings("::", 1080),)
+    assert settings.proxies == (ProxySettings("::", 1080, pseudonym=usual("::", 1080)),)
     assert (settings.name, str(settings.ports)) == ("proxy", "")
     (proxy,) = settings.proxies
     assert (proxy.clients, proxy.connect_ports) == (None, HTTPS)
@@ -233,8 +234,9 @@ def options(*words: str) -> Settings:
 
 def test_the_option_is_the_table() -> None:
     settings = options("--proxy", ":1080", "--proxy", "192.0.2.1:3128", "80")
+    ports = Ports([(80, 80), (443, 443)])
     assert settings.proxies == tuple(
-        ProxySettings(host, port, connect_ports=Ports([(80, 80), (443, 443)]))
+        ProxySettings(host, port, connect_ports=ports, pseudonym=usual(host, port))
         for host, port in (("::", 1080), ("192.0.2.1", 3128))
     )
     assert settings.name == "80"

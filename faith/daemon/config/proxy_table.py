@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faith.daemon.config import proxy_users, static_map
+from faith.daemon.config import proxy_pseudonym, proxy_users, static_map
 from faith.daemon.config.readers import choice, flag, parsed, several
 from faith.dns import endpoint
 from faith.errors import ConfigError
 from faith.kernel.sockets import service_names
 from faith.proxy.proxy_events import METHODS, SOCKS4
-from faith.relay.proxy.proxy_settings import HTTPS, PSEUDONYM, ProxySettings
+from faith.relay.proxy.proxy_settings import HTTPS, ProxySettings
 from faith.translation.address import (
     ANY,
     IPV4_MAPPED,
@@ -67,7 +67,10 @@ def of_options(words: list[str], service_ports: Ports) -> tuple[ProxySettings, .
     """Return the proxies that the options ``--proxy`` name.  Raises ConfigError."""
     found: list[ProxySettings] = []
     for word in words:
-        proxy = ProxySettings(*address(word), connect_ports=HTTPS | service_ports)
+        host, port = address(word)
+        pseudonym = proxy_pseudonym.usual(host, port)
+        ports = HTTPS | service_ports
+        proxy = ProxySettings(host, port, connect_ports=ports, pseudonym=pseudonym)
         for other in found:
             if overlap := _overlap(proxy, other):
                 raise ConfigError(f"--proxy {word}: {overlap} before it")
@@ -134,12 +137,13 @@ def _proxy(table: Table, service_ports: Ports) -> ProxySettings:
     connect_ports = table.take("connect_ports", parsed(service_names.ports), HTTPS | service_ports)
     bind = table.take("bind", flag, True)
     associate = table.take("associate", flag, True)
-    pseudonym = table.take("pseudonym", parsed(_pseudonym), PSEUDONYM)
+    pseudonym = table.take("pseudonym", parsed(_pseudonym), "")
     autoconfig = table.take("autoconfig", flag, True)
     host, port = table.need("listen", parsed(address))
     if users and SOCKS4 in methods:
         message = f"{SOCKS4} has no passwords: leave it out, or leave out users"
         raise table.fault(message, "methods")
+    pseudonym = pseudonym or proxy_pseudonym.usual(host, port)
     rest = methods, connect_ports, users, bind, associate, pseudonym, autoconfig
     return ProxySettings(host, port, clients, *rest, users_file=users_file)
 
