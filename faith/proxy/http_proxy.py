@@ -544,7 +544,7 @@ class HttpProxy:
         self._say(answer, leaves=leaves or not is_whole, has_body=has_body, why=why)
 
     def _refuse_message(self, error: BadMessage) -> None:
-        self._emit(Refused(None, reasons.BAD_REQUEST))
+        self._emit(Refused(None, f"{reasons.BAD_REQUEST}: {error}"))
         answer = own_answers.bad_message(error, self.rules.pseudonym)
         self._say(answer, leaves=True, has_body=True, why=reasons.BAD_REQUEST)
 

@@ -521,7 +521,11 @@ def test_a_server_that_switches_unasked(fields: tuple[Field, ...]) -> None:
 def test_a_bad_request_ends_the_connection(octets: bytes, code: int) -> None:
     machine = HttpProxy(ProxyRules())
     events = machine.from_client(octets)
-    assert events[0] == Refused(None, reasons.BAD_REQUEST)
+    refused = events[0]
+    assert isinstance(refused, Refused)
+    reason, _, what = refused.why.partition(": ")
+    assert reason == reasons.BAD_REQUEST
+    assert to_client(events).endswith(f"\r\n\r\n{what}\n".encode()), "the record has it too"
     assert status(events) == code
     assert b"\r\nConnection: close\r\n" in to_client(events)
     assert events[-1] == HangUp(reasons.BAD_REQUEST)
