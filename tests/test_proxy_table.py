@@ -241,7 +241,8 @@ def test_the_option_is_the_table() -> None:
     )
     assert settings.name == "80"
     alone = options("--proxy", ":1080")
-    assert (alone.services, alone.proxies) == ((), (ProxySettings("::", 1080),))
+    proxy = ProxySettings("::", 1080, pseudonym=usual("::", 1080))
+    assert (alone.services, alone.proxies) == ((), (proxy,))
 
 
 def test_the_option_names_the_version_of_the_proxy_protocol_too() -> None:

@@ -19,7 +19,7 @@ HttpProxy alone::
     do(machine.server_ended(why))
     machine.client_body, machine.server_body    # octets that may be moved past the machine, now
     do(machine.body_moved("client", count))     # they were, to the other side; or "server"
-    machine.now = seconds                       # Unix time of what is fed next, for Date
+    machine.date = octets                       # of what is fed next, for Date
     machine.rules = other_rules                 # for the next request
 
 SOCKS alone::

@@ -40,7 +40,9 @@ _CODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
 _LENGTH_VALUE = re.compile(rb"[ \t]*[0-9]{1,18}[ \t]*")
 _HOST_VALUE = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
-_TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
+_TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
+# Servers behind CGI, and what is like it, take the first for the second (RFC 3875 §4.1.18).
+_IMITATION = re.compile(rb"\r\n(?:content[_]length|transfer[_]encoding):", re.IGNORECASE)
 
 # h11 expects no interim response, and no 101, before a request that may have one.
 _SOME_REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Upgrade", "a")])
@@ -153,6 +155,8 @@ def _what_is_wrong(octets: bytes) -> str:
 def request(head: bytes) -> Request:
     """Return the request with that *head*, of HeadReader.  Raises BadMessage."""
     _check(head)
+    if _IMITATION.search(head):
+        raise BadMessage("a field imitates one that frames the body, with _ in place of -")
     event = _event(h11.Connection(h11.SERVER, LIMIT), head)
     if not isinstance(event, h11.Request):
         raise BadMessage("there is no request")
@@ -227,4 +231,9 @@ def _minor(version: bytes) -> int:
 
 
 def _fields(raw: list[Field]) -> Fields:
-    return Fields([(bytes(name), bytes(value)) for name, value in raw])
+    return Fields([(bytes(name), _value(name, value)) for name, value in raw])
+
+
+def _value(name: bytes, value: bytes) -> bytes:
+    # With zeros before it, a length is octal to some: it is written anew.
+    return b"%d" % int(value) if name.lower() == b"content-length" else bytes(value)

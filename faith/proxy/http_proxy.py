@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from faith.proxy import (
     body_framing,
     forwarded_heads,
-    http_date,
     http_exchange,
     http_head,
     own_answers,
@@ -75,8 +74,8 @@ class HttpProxy:
     def __init__(self, rules: ProxyRules) -> None:
         self.rules = rules
         """Other rules may take their place at any time: they are for the next request."""
-        self.now: float | None = None
-        """Unix time of what comes next, for the Date of answers; None if nobody knows it."""
+        self.date: bytes | None = None
+        """The date of what comes next, for answers that have none; None if nobody knows it."""
         self._stage = Stage.HEAD
         self._client = bytearray()
         self._server = bytearray()
@@ -569,7 +568,7 @@ class HttpProxy:
 
     def _date(self) -> tuple[Field, ...]:
         """Return the field of an answer that has no Date (RFC 9110 §6.6.1)."""
-        return () if self.now is None else (http_date.field(self.now),)
+        return () if self.date is None else ((b"Date", self.date),)
 
     # -- ends ------------------------------------------------------------------------------------
 

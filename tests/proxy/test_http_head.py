@@ -84,6 +84,8 @@ def test_a_head_is_taken_off_and_no_more() -> None:
         (with_field(b"Content-Length: 1\r\nContent-Length: 1"), 400),
         (with_field(b"Content-Length: 1\r\ncontent-length: 2"), 400),
         (with_field(b"Content-Length: 1, 1"), 400),
+        (with_field(b"Content_Length: 1"), 400),
+        (with_field(b"transfer_Encoding: chunked"), 400),
         (with_field(b"Content-Length: +1"), 400),
         (with_field(b"Content-Length: -1"), 400),
         (with_field(b"Content-Length: 1_0"), 400),
@@ -216,9 +218,17 @@ def test_what_no_head_may_have_is_refused_at_once(octets: bytes) -> None:
         reader.take(buffer)
 
 
+def test_a_length_is_written_anew() -> None:
+    request = http_head.request(with_field(b"Content-Length: 0010"))
+    assert (b"Content-Length", b"10") in request.fields
+    response = http_head.response(b"HTTP/1.1 200 OK\r\ncontent-length: 0010\r\n\r\n")
+    assert response.fields == ((b"content-length", b"10"),)
+
+
 def test_trailers() -> None:
     assert http_head.trailers(b"A: b \r\nC:\r\n\r\n") == [(b"A", b"b"), (b"C", b"")]
-    for section in (b"A\r\n\r\n", b"A : b\r\n\r\n", b" A: b\r\n\r\n", b"A: b\r\n" * 300 + b"\r\n"):
+    bad = b"A\r\n\r\n", b"A : b\r\n\r\n", b" A: b\r\n\r\n", b"A: \x0b\r\n\r\n"
+    for section in (*bad, b"A: b\r\n" * 300 + b"\r\n"):
         with pytest.raises(BadMessage):
             http_head.trailers(section)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from faith.proxy.proxy_events import (
 from faith.proxy.socks4 import Socks4
 from faith.proxy.socks5 import Socks5
 from faith.proxy.socks_session import SocksSession
+from faith.relay.proxy import http_date
 from faith.relay.proxy.association import Association, new_socket
 from faith.relay.proxy.awaited_peer import AwaitedPeer
 from faith.relay.proxy.client_rules import rules_state
@@ -137,7 +137,7 @@ class ProxyClient:
         """Take a *step*, and then whatever it made possible; this client only meets a defect."""
         try:
             if isinstance(self._machine, HttpProxy):
-                self._machine.now = time.time()
+                self._machine.date = http_date.now()
             step()
             self._settle()
         except Exception:
@@ -191,7 +191,7 @@ class ProxyClient:
                 why = f"{BAD_REQUEST}: {unknown}"
                 return [Refused(None, why), HangUp(why, cut=True)]
             if isinstance(self._machine, HttpProxy):
-                self._machine.now = time.time()
+                self._machine.date = http_date.now()
         return self._machine.from_client(data)
 
     def _lose_client(self) -> None:
