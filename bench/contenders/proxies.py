@@ -74,6 +74,13 @@ LogLevel Critical
 """
 
 
+_OWN_MEMORY = (
+    *("unshare", "--mount", "sh", "-c"),
+    *('mount -t tmpfs none /dev/shm && exec "$@"', "squid"),
+)
+"""What squid shares with others of its name, which may run too, and would leave behind."""
+
+
 class _Asked(Running):
     """A proxy at work, which is asked by its *methods*."""
 
@@ -124,7 +131,8 @@ def _faithd(bed: Bed, workers: int) -> list[str]:
 
 def _squid(bed: Bed, workers: int) -> list[str]:
     descriptors = min(2 * most_sessions() + 1_000, 65_536)
-    return [path(SQUID), "-N", "-f", _written(bed, "squid.conf", _SQUID, descriptors=descriptors)]
+    file = _written(bed, "squid.conf", _SQUID, descriptors=descriptors)
+    return [*_OWN_MEMORY, path(SQUID), "-N", "-f", file]
 
 
 def _dante(bed: Bed, workers: int) -> list[str]:

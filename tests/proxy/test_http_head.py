@@ -283,3 +283,13 @@ def test_any_head_is_read_or_refused(octets: bytes, of_requests: bool) -> None:
                 (http_head.request if of_requests else http_head.response)(head)
             with contextlib.suppress(BadMessage):
                 http_head.trailers(head)
+
+
+def test_values_are_found_by_the_name_in_lower_case_in_their_order() -> None:
+    fields = ((b"A", b"1"), (b"b", b"2"), (b"a", b"3"))
+    assert http_head.values(fields, b"a") == [b"1", b"3"]
+    assert http_head.values(fields, b"c") == []
+    head = b"GET http://a/ HTTP/1.1\r\nHost: a\r\nA: 1\r\nb: 2\r\na: 3\r\n\r\n"
+    found = http_head.request(head).fields
+    assert found[1:] == fields
+    assert http_head.values(found, b"a") == [b"1", b"3"]

@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from functools import partial
+from sys import intern
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import reset
@@ -135,7 +136,7 @@ class Proxies:
         client = adopt(fd, proxy.listener.sock.family)
         host, port = _plain(peer[0]), peer[1]
         local, local_port = client.getsockname()[:2]
-        local = _plain(local)
+        local = intern(_plain(local))  # every session of the proxy has it
         now = means.loop.time()
         why = None if self._serves(proxy, host) else NOT_A_CLIENT
         if why := why or means.accounting.excess(host, now):
