@@ -17,7 +17,7 @@ from faith.relay.tcp.admission import Admission, Limits, Tables
 from faith.translation import reasons
 from faith.translation.address import number6
 from faith.translation.networks import Networks
-from tests.proxy_bench import Client, ProxyBench, new_bench
+from tests.proxy_bench import Client, ProxyBench, Server, new_bench
 from tests.test_http_forward import answer, get
 from tests.test_proxy_client import connect, granted5, reach, socks5
 
@@ -243,6 +243,37 @@ def test_a_place_passes_from_server_to_server(limited: ProxyBench) -> None:
     other.close()
     limited.until(lambda: not limited.open)
     assert limited.client(b"\5\1\0").hear(2) == b"\5\0"
+
+
+@pytest.fixture
+def paced() -> Iterator[ProxyBench]:
+    """A bench of which each client may have three sessions at once, and then none for long."""
+    tables = Tables(1)
+    tables.enter(0)
+    limits = Limits(rate_per_client=0.003, burst=1000)
+    yield from new_bench("uvloop", Admission(limits, tables, 0))
+
+
+def test_a_rate_holds_for_the_servers_of_one_connection(paced: ProxyBench) -> None:
+    one, other = paced.server(), paced.server()
+    client = paced.client()
+
+    def ask(server: Server, at: Client | None = None) -> Client:
+        client.say(get(server))
+        at = at or server.accept()
+        at.hear_head()
+        at.say(answer(b"page"))
+        assert status(client) == b"200"
+        return at
+
+    ask(one)
+    ask(other)
+    ask(one, ask(one))
+    client.say(get(other))
+    assert status(client) == b"503"
+    assert [paced.record().end for _ in range(4)] == ["closed"] * 3 + [reasons.CLIENT_RATE]
+    assert paced.refused(reasons.CLIENT_RATE) == 1
+    assert paced.client().hear_all() == b"", "so it is of other connections"
 
 
 @pytest.mark.parametrize("stage", ["greeting", "dialling"])

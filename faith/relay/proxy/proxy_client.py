@@ -96,6 +96,8 @@ class ProxyClient:
         """Somebody of this process is asked, who has not answered yet."""
         self._tunnel: Tunnel | None = None
         self._leaving: HangUp | None = None
+        self._has_dialled = False
+        """It has had the session that counted when it came: the next counts as a new one."""
         self._retires = False
         self._lingers = False
         self._is_gone = False
@@ -213,7 +215,7 @@ class ProxyClient:
                 case CheckUser(name, password):
                     self._check(name, password)
                 case Dial(target, method):
-                    self._begin_dial(target, method)
+                    self._reach(target, method)
                 case Bind(target, method):
                     self._await_peer(target, method)
                 case Associate(target):
@@ -246,6 +248,19 @@ class ProxyClient:
         self._go_on(lambda: machine.user_checked(good))
 
     # -- servers -----------------------------------------------------------------------------
+
+    def _reach(self, target: Target, method: str) -> None:
+        """Dial *target*, if the client may have another session after its first."""
+        session, means = self.session, self._means
+        if self._has_dialled and (
+            why := means.accounting.excess_of_another(session.client_host, means.loop.time())
+        ):
+            session.method = method
+            self._is_asking = True
+            means.loop.call_soon(self._fail, target, why)
+            return
+        self._has_dialled = True
+        self._begin_dial(target, method)
 
     def _begin_dial(self, target: Target, method: str) -> None:
         if method == HTTP:  # its record is of this server, and not of the client
@@ -434,6 +449,7 @@ class ProxyClient:
             "leaving": leaving and [leaving.why, leaving.cut],
             "lingers": self._lingers,
             "is_recorded": self._is_recorded,
+            "has_dialled": self._has_dialled,
             "forward": None,
             "peer": None,
             "association": None,
@@ -459,6 +475,7 @@ class ProxyClient:
         if state["leaving"]:
             self._leaving = HangUp(*state["leaving"])
         self._lingers, self._is_recorded = state["lingers"], state["is_recorded"]
+        self._has_dialled = state["has_dialled"]
         if state["forward"]:
             self._forward = self._new_forward()
             self._forward.resume(state["forward"], descriptors)

@@ -94,6 +94,18 @@ class Accounting:
             self._limited.pass_on(client, now)
         return why
 
+    def excess_of_another(self, client: str, now: float) -> str | None:
+        """As `excess`, for another session in the place that *client* has; it counts if admitted.
+
+        A connection to a proxy may lead to one server after the other.
+        """
+        if self._limited is None:
+            return None
+        why = self._limited.too_fast(client, now)
+        if why is None:
+            self._limited.pass_on(client, now)
+        return why
+
     def over_share(self, client: str) -> str | None:
         """Return the reason why *client*, an address, has no share left; None if it has."""
         why = self.shares.refuses(client)

@@ -138,8 +138,10 @@ class Admission:
 
     def refuses(self, client: str, now: float) -> str | None:
         """Return the reason to refuse a session of *client*, an address; None to admit it."""
-        if why := self.too_many(client):
-            return why
+        return self.too_many(client) or self.too_fast(client, now)
+
+    def too_fast(self, client: str, now: float) -> str | None:
+        """Return the reason to refuse it for the rate of sessions, whatever their number is."""
         seat = self.seat(client)
         for part, why, most in self._fastest:
             if self._pace.exceeds(seat[part], most - _ONE, now):
