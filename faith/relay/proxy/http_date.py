@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import time
+from email.utils import formatdate
 from functools import lru_cache
-
-_DAYS = "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"
-_MONTHS = (
-    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
-    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
-)
 
 
 def now() -> bytes:
@@ -20,6 +15,4 @@ def now() -> bytes:
 @lru_cache(maxsize=1)
 def written(seconds: int) -> bytes:
     """Return the date that is so many *seconds* of Unix time."""
-    year, month, day, hour, minute, second, weekday, *_ = time.gmtime(seconds)
-    date = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04}"
-    return f"{date} {hour:02}:{minute:02}:{second:02} GMT".encode("ascii")
+    return formatdate(seconds, usegmt=True).encode("ascii")
