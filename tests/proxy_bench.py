@@ -48,7 +48,7 @@ class Names:
         self.known: dict[str, tuple[str, ...]] = {}
         self.asked: list[str] = []
 
-    def look_up(self, name: str, found: Callable[[Found], object]) -> Names:
+    def look_up(self, name: str, found: Callable[[Found], object], client: int) -> Names:
         self.asked.append(name)
         addresses = self.known.get(name, ())
         for family, mark in ((6, ":"), (4, ".")):

@@ -29,7 +29,7 @@ class Names:
         self.at_once = at_once
         self.searches: list[Search] = []
 
-    def look_up(self, name: str, found: Callable[[Found], object]) -> Search:
+    def look_up(self, name: str, found: Callable[[Found], object], client: int) -> Search:
         self.searches.append(Search(name, found))
         for one in self.at_once:
             found(one)
@@ -41,7 +41,7 @@ class Bench:
         self.loop = loop
         self.names = Names(*at_once)
         self.answers: list[list[str] | str] = []
-        self.search = AddressSearch(loop, self.names, NAME, self.answers.append)
+        self.search = AddressSearch(loop, self.names, NAME, self.answers.append, 1)
 
     def find(self, *found: Found) -> None:
         for one in found:
@@ -118,7 +118,7 @@ def test_a_name_that_is_not_answered(
 
 def test_nobody_who_looks_names_up(loop: asyncio.AbstractEventLoop) -> None:
     answers: list[list[str] | str] = []
-    AddressSearch(loop, None, NAME, answers.append)
+    AddressSearch(loop, None, NAME, answers.append, 1)
     assert answers == []
     until(loop, lambda: answers)
     assert answers == [NAME_FAILED]

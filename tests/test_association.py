@@ -337,7 +337,7 @@ class Waiting:
         self.cancelled = 0
         monkeypatch.setattr(bench.names, "look_up", self.look_up)
 
-    def look_up(self, name: str, found: object) -> Waiting:
+    def look_up(self, name: str, found: object, client: int) -> Waiting:
         self.names.append(name)
         return self
 

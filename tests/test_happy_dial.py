@@ -66,7 +66,7 @@ class Bench:
         self.outcomes: list[Connected | str] = []
         self.sockets: list[socket.socket] = []
         self.port = 0
-        self.means = Dialling(loop, self.plane, self, self.judge, self.connect, str)
+        self.means = Dialling(loop, self.plane, self, self.judge, self.connect, str, 1)
 
     def serve(self, *addresses: str) -> None:
         """Listen at all of these addresses, at one port."""
@@ -77,7 +77,7 @@ class Bench:
 
     # -- the means ---------------------------------------------------------------------------
 
-    def look_up(self, name: str, found: Callable[[Found], object]) -> Search:
+    def look_up(self, name: str, found: Callable[[Found], object], client: int) -> Search:
         self.searches.append(Search(name, found))
         return self.searches[-1]
 

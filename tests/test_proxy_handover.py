@@ -316,7 +316,7 @@ def test_what_waits_for_a_name_goes_along(
 ) -> None:
     server, client = UdpEnd(bench), Associated(bench)
     with monkeypatch.context() as patch:
-        patch.setattr(bench.names, "look_up", lambda name, found: bench.names)
+        patch.setattr(bench.names, "look_up", lambda name, found, client: bench.names)
         client.say(b"question", "www.example.org", server.at[1])
         bench.until(bench.relay.sessions)
         bench.turn()

@@ -11,7 +11,7 @@ import uvloop
 
 from faith.daemon.config.worker_settings import NameSettings
 from faith.daemon.services import proxy_names
-from faith.daemon.services.proxy_names import ProxyNames
+from faith.daemon.services.proxy_names import OVER_SHARE, ProxyNames
 from faith.dns.endpoint import Endpoint
 from faith.relay.proxy.name_search import Found
 from faith.translation.reasons import NAME_FAILED, NO_NAME
@@ -59,9 +59,9 @@ def found(
     return uvloop.run(main())
 
 
-async def look(names: ProxyNames, name: str) -> dict[int, Found | None]:
+async def look(names: ProxyNames, name: str, client: int = 1) -> dict[int, Found | None]:
     answers: asyncio.Queue[Found] = asyncio.Queue()
-    names.look_up(name, answers.put_nowait)
+    names.look_up(name, answers.put_nowait, client)
     async with asyncio.timeout(20):
         both = [await answers.get(), await answers.get()]
     assert answers.empty()
@@ -182,7 +182,7 @@ async def asked(held: Held) -> None:
 def test_what_is_cancelled_calls_nobody() -> None:
     async def main(names: ProxyNames, held: Held, server: NameServer) -> None:
         got: list[Found] = []
-        search = names.look_up("both.example", got.append)
+        search = names.look_up("both.example", got.append, 1)
         async with asyncio.TaskGroup() as tasks:
             other = tasks.create_task(look(names, "both.example"))
             await asked(held)
@@ -191,7 +191,7 @@ def test_what_is_cancelled_calls_nobody() -> None:
             held.free.set()
         assert other.result()[6] == Found(6, ("2001:db8::80",))
         assert got == []
-        assert names._searches == 0
+        assert not len(names._searches)
 
     with_held(main)
 
@@ -206,25 +206,28 @@ def test_who_cancels_in_an_answer_gets_no_other(server: NameServer) -> None:
             got.append(one)
             search.cancel()
 
-        search = names.look_up("text.example", enough)
+        search = names.look_up("text.example", enough, 1)
         await look(names, "text.example")
         assert len(got) == 1
-        assert names._searches == 0
+        assert not len(names._searches)
         names.close()
 
     uvloop.run(main())
 
 
-def test_there_is_an_end_to_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy_names, "MOST", 2)
+def test_there_is_an_end_to_searches_and_a_share_of_each_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(proxy_names, "MOST", 4)
 
     async def main(names: ProxyNames, held: Held, server: NameServer) -> None:
         async with asyncio.TaskGroup() as tasks:
             waiting = [tasks.create_task(look(names, f"{one}.example")) for one in ("both", "v4")]
             await asked(held)
-            assert (await look(names, "none.example"))[4] == Found(4, (), NAME_FAILED)
+            assert (await look(names, "none.example"))[4] == Found(4, (), OVER_SHARE)
+            other = tasks.create_task(look(names, "v4.example", client=2))
             held.free.set()
-        assert [one.result()[4] for one in waiting] != [Found(4, (), NAME_FAILED)] * 2
+        assert all(one.result()[4] != Found(4, (), OVER_SHARE) for one in (*waiting, other))
         assert (await look(names, "none.example"))[4] == Found(4, (), NO_NAME)
 
     with_held(main)

@@ -160,7 +160,7 @@ def test_names_are_looked_up_by_the_newest_settings(
 ) -> None:
     async def main() -> None:
         found: list[Found] = []
-        proxies.look_up("localhost.invalid", found.append)
+        proxies.look_up("localhost.invalid", found.append, 1)
         assert {one.family for one in found} == {4, 6}
         assert proxies._names is not None
         settings = NameSettings(mixed_case=True)

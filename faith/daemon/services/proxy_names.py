@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.dns.cache import Cache
@@ -24,6 +25,7 @@ from faith.kernel import text_file
 from faith.relay.proxy.name_search import Found
 from faith.translation.address import text
 from faith.translation.reasons import NAME_FAILED, NO_NAME
+from faith.translation.shares import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 
 HOSTS = "/etc/hosts"
 MOST = 1024
-"""Names that are looked up at a time; more fail at once."""
+"""Names that are looked up at a time, of which each client has a share; more fail at once."""
+OVER_SHARE = f"{NAME_FAILED}: too many are looked up for the client"
 MOST_ADDRESSES = 16
 """Addresses of one family that a name has here; others are left out."""
 _CACHE = 8 << 20
@@ -58,7 +61,7 @@ class ProxyNames:
         self._settings = settings
         self._asking: _Asking | None = None
         self._leaving: list[_Asking] = []
-        self._searches = 0
+        self._searches = Counts(MOST)
 
     def apply(self, settings: NameSettings) -> None:
         """Ask as other *settings* say from now on; what is under way goes on."""
@@ -80,14 +83,17 @@ class ProxyNames:
         self._leaving.clear()
         self._asking = None
 
-    def look_up(self, name: str, found: Take) -> Look:
-        """Look *name* up, in lower case and without a dot at its end.
+    def look_up(self, name: str, found: Take, client: int) -> Look:
+        """Look *name* up for *client*, by its number among shares.
+
+        The name is in lower case and has no dot at its end.
 
         *found* is called once for each family, in the order of the answers, maybe before this
         returns.
         """
-        look = Look(found, self._ended)
-        self._searches += 1
+        admitted = self._searches.admits(client)
+        look = Look(found, partial(self._searches.remove, client))
+        self._searches.add(client)
         known = self._hosts.addresses(name)
         if known is not None:
             look.conclude(known)
@@ -96,15 +102,12 @@ class ProxyNames:
         if wire is None or name.rpartition(".")[2] in _NOWHERE:
             look.fail(NO_NAME)
             return look
-        asking = self._ready() if self._searches <= MOST else None
+        asking = self._ready() if admitted else None
         if asking is None:
-            look.fail(NAME_FAILED)
+            look.fail(NAME_FAILED if admitted else OVER_SHARE)
         else:
             look.ask(asking.table, wire)
         return look
-
-    def _ended(self) -> None:
-        self._searches -= 1
 
     def _ready(self) -> _Asking | None:
         if self._asking is None:

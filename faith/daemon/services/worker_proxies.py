@@ -93,15 +93,15 @@ class WorkerProxies:
 
     # -- names -------------------------------------------------------------------------------
 
-    def look_up(self, name: str, found: Callable[[Found], object]) -> NameSearch:
-        """Look *name* up as `ProxyNames` does."""
+    def look_up(self, name: str, found: Callable[[Found], object], client: int) -> NameSearch:
+        """Look *name* up for *client* as `ProxyNames` does."""
         if self._names is None:
             # It takes a while, and most do without: the supervisor has imported it if there were
             # proxies when this process was forked.
             from faith.daemon.services.proxy_names import ProxyNames
 
             self._names = ProxyNames(self._settings.names)
-        return self._names.look_up(name, found)
+        return self._names.look_up(name, found, client)
 
     def forget_names(self) -> None:
         """Ask nobody any more."""

@@ -20,13 +20,21 @@ PATIENCE = 10.0
 
 
 class AddressSearch:
-    """Looks *name* up; *done* is called once, after this was made.
+    """Looks *name* up for *client*, by its number among shares; *done* is called once, after this
+    was made.
 
     It gets the addresses in the order of RFC 8305 §4, or the reason why there is none.  A family
     that is late, by the resolution delay of RFC 8305 §3, is not waited for.
     """
 
-    def __init__(self, loop: AbstractEventLoop, names: Names | None, name: str, done: Done) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        names: Names | None,
+        name: str,
+        done: Done,
+        client: int,
+    ) -> None:
         self._loop = loop
         self._done = done
         self._candidates = Candidates()
@@ -40,7 +48,7 @@ class AddressSearch:
             self._why = NAME_FAILED
             self._soon()
         else:
-            self._search = names.look_up(name, self._found)
+            self._search = names.look_up(name, self._found, client)
 
     def cancel(self) -> None:
         """Stop: *done* is not called any more."""

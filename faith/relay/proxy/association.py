@@ -257,7 +257,7 @@ class Association:
             path.candidates = [target.host]
         else:
             means, found = self._means, partial(self._answered, path)
-            path.search = AddressSearch(means.loop, means.names, target.host, found)
+            path.search = AddressSearch(means.loop, means.names, target.host, found, self._share)
         return path
 
     def _answered(self, path: Path, found: list[str] | str) -> None:

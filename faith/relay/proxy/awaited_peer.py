@@ -68,7 +68,8 @@ class AwaitedPeer:
         if target.is_address:
             self._timer = means.loop.call_soon(self._found, [target.host])
         else:
-            self._search = AddressSearch(means.loop, means.names, target.host, self._found)
+            its = target.host, self._found, self._session.share
+            self._search = AddressSearch(means.loop, means.names, *its)
 
     def cancel(self) -> None:
         """Stop: nothing is called any more."""

@@ -94,8 +94,9 @@ class Candidates:
 class Dialling(NamedTuple):
     """The means to dial for one client.
 
-    *judge* decides about an address and a port; *connect* begins a connection as
-    `SourcePorts.connect` does; *why* returns the reason for an error that it raises.
+    *client* is its number among shares.  *judge* decides about an address and a port; *connect*
+    begins a connection as `SourcePorts.connect` does; *why* returns the reason for an error that it
+    raises.
     """
 
     loop: AbstractEventLoop
@@ -104,6 +105,7 @@ class Dialling(NamedTuple):
     judge: Callable[[str, int], ProxiedVerdict]
     connect: Callable[[ProxiedVerdict], tuple[_socket.socket, int]]
     why: Callable[[OSError], str]
+    client: int
 
 
 class HappyDial:
@@ -142,7 +144,7 @@ class HappyDial:
             self._fail(NAME_FAILED)
         else:
             self._searched = {6, 4}
-            self._search = means.names.look_up(target.host, self._found)
+            self._search = means.names.look_up(target.host, self._found, means.client)
 
     def cancel(self) -> None:
         """Stop: *done* is not called any more."""

@@ -29,8 +29,10 @@ class NameSearch(Protocol):
 class Names(Protocol):
     """Whoever looks names up."""
 
-    def look_up(self, name: str, found: Callable[[Found], object]) -> NameSearch:
-        """Look *name* up, in lower case and without a dot at its end.
+    def look_up(self, name: str, found: Callable[[Found], object], client: int) -> NameSearch:
+        """Look *name* up for *client*, by its number among shares.
+
+        The name is in lower case and has no dot at its end.
 
         *found* is called once for each family, in the order of the answers, maybe before this
         returns.

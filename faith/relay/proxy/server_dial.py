@@ -90,7 +90,8 @@ def _dialling(means: ProxyMeans, session: Session) -> Dialling:
             traffic_class=dscp_of(session.client.sock) if carries else 0,
         )
 
-    return Dialling(means.loop, means.plane, means.names, judge, connect, means.why)
+    calls = judge, connect, means.why
+    return Dialling(means.loop, means.plane, means.names, *calls, session.share)
 
 
 def _greet(means: ProxyMeans, session: Session, server: Connected) -> None:
