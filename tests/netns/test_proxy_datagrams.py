@@ -173,7 +173,7 @@ def test_what_may_not_be_reached_is_not_sent(start: Start, ways: Ways) -> None:
         refused = faithd.counted("faith_association_refusals_total")
     assert refused["the gateway's own address"] == 1
     assert refused["special destination"] == 3
-    assert "translation of UDP to [::1]:7 not permitted for" in faithd.said
+    assert "translation of UDP by socks5 to [::1]:7 not permitted for" in faithd.said
 
 
 def test_names_of_servers_and_questions_for_names(
