@@ -108,3 +108,17 @@ def test_it_imports_no_socket() -> None:
         if isinstance(node, ast.ImportFrom) and node.module == "_socket"
     ]
     assert imported == ["AF_INET", "AF_INET6", "inet_ntoa", "inet_ntop", "inet_pton"]
+
+
+@pytest.mark.parametrize(
+    ("address", "plain"),
+    [
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:0:0", "::ffff:0:0"),
+        ("::192.0.2.1", "::192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_ipv4_mapped_text_is_that_of_ipv4(address: str, plain: str) -> None:
+    assert module.unmapped(address) == plain

@@ -169,3 +169,18 @@ def test_the_original_destination_is_read_from_a_sockaddr_in6() -> None:
     address = bytes(range(16))
     answer = struct.pack("=H", socket.AF_INET6) + struct.pack("!H4x16s4x", 8080, address)
     assert tcp_sockets.original_destination(Kernel(answer=answer).socket) == (address, 8080)
+
+
+def test_a_unix_stream_has_neither_a_mark_nor_a_traffic_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        assert not tcp_sockets.at_mark(near.fileno())
+        assert tcp_sockets.dscp_of(near) == 0
+
+        def unknown(*_: object) -> bytes:
+            raise OSError(errno.ENOTTY, "as a kernel without CONFIG_AF_UNIX_OOB says")
+
+        monkeypatch.setattr("fcntl.ioctl", unknown)
+        assert not tcp_sockets.at_mark(near.fileno())

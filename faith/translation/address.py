@@ -68,6 +68,11 @@ def packed(address: str) -> bytes:
     return inet_pton(AF_INET, address)
 
 
+def unmapped(address: str) -> str:
+    """Return the text of the IPv4 address that an IPv4-mapped one is; any other as it is."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
 def number(address: str) -> int:
     """Parse the text of an address as `packed` does, and return its number.  Raises OSError."""
     if ":" in address:

@@ -254,8 +254,11 @@ def original_destination(sock: _socket.socket) -> tuple[bytes, int]:
 def dscp_of(sock: _socket.socket) -> int:
     """Return the traffic class, without ECN, with which the peer of an accepted *sock* connected.
 
-    It is 0 for an IPv4 socket that has connected itself: the kernel keeps no TOS then.
+    It is 0 for an IPv4 socket that has connected itself: the kernel keeps no TOS then.  It is 0 for
+    a UNIX socket, too.
     """
+    if sock.family not in _CLASSES:
+        return 0
     level, receive, options = _CLASSES[sock.family]
     sock.setsockopt(level, receive, 1)
     found = sock.getsockopt(level, options, _socket.CMSG_SPACE(4))
@@ -291,8 +294,16 @@ def unacknowledged(fd: int) -> int:
 
 
 def at_mark(fd: int) -> bool:
-    """Return whether the next octet of the TCP socket *fd* is urgent; it may have yet to arrive."""
-    return fcntl.ioctl(fd, _SIOCATMARK, _INT) != _INT
+    """Return whether the next octet of the TCP socket *fd* is urgent; it may have yet to arrive.
+
+    A UNIX socket has none, even where the kernel does not know the question.
+    """
+    try:
+        return fcntl.ioctl(fd, _SIOCATMARK, _INT) != _INT
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTTY):
+            raise
+        return False
 
 
 def choose_port_in(sock: _socket.socket, ports: PortRange) -> None:

@@ -13,10 +13,11 @@ from faith.kernel.sockets.tcp_sockets import reset
 from faith.relay.proxy.client_rules import ClientRules, restored_rules
 from faith.relay.proxy.client_session import UNTOLD, new_session
 from faith.relay.proxy.client_table import ClientTable
+from faith.relay.proxy.passed_clients import PassedClients
 from faith.relay.proxy.proxy_client import ProxyClient
 from faith.relay.tcp.listener import Listener, adopt
 from faith.relay.tcp.record import Record
-from faith.translation.address import number6
+from faith.translation.address import number6, unmapped
 from faith.translation.networks import Networks
 from faith.translation.reasons import NOT_A_CLIENT, STOPPED
 
@@ -25,21 +26,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
+    from faith.relay.proxy.passed_clients import Introduction
     from faith.relay.proxy.proxy_means import ProxyMeans
     from faith.relay.proxy.proxy_settings import ProxySettings
     from faith.relay.tcp.listener import Peer, Reserve
+    from faith.relay.tcp.record import Endpoint
     from faith.relay.tcp.session import Session
 
 log = logging.getLogger("faith.proxy")
 
-_MAPPED = "::ffff:"
+_AF_UNIX = 1
 
 
 @dataclass
 class _Proxy:
     """One proxy: what listens, by which settings, and for which clients (None: on our links)."""
 
-    listener: Listener
+    listener: Listener | None
     settings: ProxySettings
     clients: Networks | None
 
@@ -58,7 +61,10 @@ class Proxies:
         self._reserve = reserve
         self._rules = ClientRules(means.policy)
         self._proxies: dict[int, _Proxy] = {}
-        self._known: dict[tuple[str, int], _Proxy] = {}
+        self._channels: dict[int, PassedClients] = {}
+        self._passed: dict[Endpoint, _Proxy] = {}
+        """The proxies whose clients come from there, by where they listen."""
+        self._known: dict[Endpoint, _Proxy] = {}
         self._table: ClientTable[ProxyClient] = ClientTable(
             means.loop, means.settings().greeting_timeout, ProxyClient.overdue
         )
@@ -71,32 +77,40 @@ class Proxies:
 
         A listener that stays may have new settings: for the next client, and for the next request
         of those that keep a connection; where the proxy is gone, or is not for them any more, these
-        are hung up on.  All sockets stay the caller's; one that goes has to be open until this
-        returns.
+        are hung up on.  A channel of `faith.relay.proxy.passed_clients` is one for any number of
+        proxies.  All sockets stay the caller's; one that goes has to be open until this returns.
         """
         self._table.drains = False
         self._listen(proxies)
-        self._known = {
-            (one.settings.host, one.settings.port): one for one in self._proxies.values()
-        }
+        served = (*self._proxies.values(), *self._passed.values())
+        self._known = {(one.settings.host, one.settings.port): one for one in served}
         for session, client in list(self._clients.items()):
             self._apply(session, client)
 
     def _listen(self, proxies: Iterable[tuple[_socket.socket, ProxySettings]]) -> None:
         before, self._proxies = self._proxies, {}
+        channels, self._channels = self._channels, {}
+        self._passed.clear()
         for sock, settings in proxies:
             fd = sock.fileno()
             clients = None if settings.clients is None else Networks(128, settings.clients)
+            if sock.family == _AF_UNIX:
+                passed = self._channels.get(fd) or channels.pop(fd, None)
+                if passed is None:
+                    passed = PassedClients(sock, self._came)
+                    self._means.plane.watch(fd, passed)
+                self._channels[fd] = passed
+                self._passed[settings.host, settings.port] = _Proxy(None, settings, clients)
+                continue
             known = before.pop(fd, None)
-            if known is None:
+            listener = known.listener if known else None
+            if listener is None:
                 listener = Listener(
                     sock, partial(self._accepted, fd), self._exhausted, self._reserve
                 )
                 self._means.plane.watch(fd, listener)
-            else:
-                listener = known.listener
             self._proxies[fd] = _Proxy(listener, settings, clients)
-        for fd in before:
+        for fd in (*before, *channels):
             self._means.plane.unwatch(fd)
 
     def _apply(self, session: Session, client: ProxyClient) -> None:
@@ -122,7 +136,7 @@ class Proxies:
     @property
     def listens(self) -> bool:
         """Return whether clients are accepted."""
-        return bool(self._proxies)
+        return bool(self._proxies or self._passed)
 
     def limit(self, seconds: float) -> None:
         """Give clients that have to ask from now on another time, and datagrams their limits."""
@@ -132,11 +146,23 @@ class Proxies:
     # -- clients -----------------------------------------------------------------------------
 
     def _accepted(self, at: int, fd: int, peer: Peer) -> None:
-        proxy, means = self._proxies[at], self._means
+        proxy = self._proxies[at]
+        assert proxy.listener is not None
         client = adopt(fd, proxy.listener.sock.family)
-        host, port = _plain(peer[0]), peer[1]
         local, local_port = client.getsockname()[:2]
-        local = intern(_plain(local))  # every session of the proxy has it
+        self._begin(proxy, client, (unmapped(peer[0]), peer[1]), (unmapped(local), local_port))
+
+    def _came(self, client: _socket.socket, told: Introduction) -> None:
+        """Serve a client that was passed on, unless its proxy has gone meanwhile."""
+        proxy = self._passed.get(told.proxy)
+        if proxy is None:
+            client.close()
+        else:
+            self._begin(proxy, client, told.client, told.local)
+
+    def _begin(self, proxy: _Proxy, client: _socket.socket, peer: Endpoint, at: Endpoint) -> None:
+        means, (host, port), (local, local_port) = self._means, peer, at
+        local = intern(local)  # every session of the proxy has it
         now = means.loop.time()
         why = None if self._serves(proxy, host) else NOT_A_CLIENT
         if why := why or means.accounting.excess(host, now):
@@ -237,8 +263,3 @@ class Forwarded:
     def end(self, session: Session, how: str, *, reset: bool) -> None:
         """End one of them; the client is told, and may ask for something else."""
         self._proxies.leave_server(session, how)
-
-
-def _plain(host: str) -> str:
-    """Return the IPv4 address that an IPv4-mapped one is; any other as it is."""
-    return host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host

@@ -21,8 +21,8 @@ class ProxySettings:
     *connect_ports* only.  *users* are hashes of passwords by name, from *users_file*, and without
     any nobody has to log in.  Clients may wait for one connection (*bind*) and send datagrams
     (*associate*) by SOCKS.  The proxy calls itself *pseudonym* in Via (RFC 9110 §7.6.3).  It
-    answers for the file that browsers configure themselves by, if *autoconfig*.  Clients in front
-    of a terminator of TLS come behind a header of the PROXY protocol (*introduced*).
+    answers for the file that browsers configure themselves by, if *autoconfig*.  With *tls* clients
+    come by TLS, which others terminate: from a channel of `faith.relay.proxy.passed_clients`.
     """
 
     host: str
@@ -35,5 +35,5 @@ class ProxySettings:
     associate: bool = True
     pseudonym: str = PSEUDONYM
     autoconfig: bool = True
-    introduced: bool = False
     users_file: str = ""
+    tls: bool = False

@@ -63,6 +63,7 @@ _SPLICE = 3  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK
 _MSG_OOB, _MSG_MORE = 1, 0x8000
 _SHUT_WR = 1
 _SOL_SOCKET, _SO_ERROR, _SO_LINGER = 1, 4, 13
+_AF_UNIX = 1
 _RESET = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s: close() sends RST
 
 
@@ -375,6 +376,10 @@ class Plane:
             if error:
                 self.fail(leg, error)
                 return
+        if mask & HUP and not leg.peer.done and leg.sock.family == _AF_UNIX:
+            # Both directions are closed, and not by us: a UNIX socket has no other reset.
+            self.fail(leg, errno.ECONNRESET)
+            return
         if mask & (IN | SPECIAL):
             self._pump(leg, readable=True)
         if mask & OUT and not leg.peer.quick:
@@ -425,7 +430,9 @@ class Plane:
         """Give *peer* what was read; False when it has no room for all of it."""
         held = leg.held
         while held is not None:
-            flags = _MSG_OOB if leg.urgent_held else _MSG_MORE if leg.eof and not leg.error else 0
+            flags = _MSG_MORE if leg.eof and not leg.error else 0
+            if leg.urgent_held and peer.sock.family != _AF_UNIX:
+                flags = _MSG_OOB
             try:
                 sent = peer.sock.send(held, flags)
             except BlockingIOError:
