@@ -308,12 +308,12 @@ def test_the_paths_of_a_faithds_services(host: Host) -> None:
 def test_the_proxies_of_a_faithd(host: Host) -> None:
     proxies = [
         ServedProxy("[::]:1080", ["socks5", "http"]),
-        ServedProxy("192.0.2.1:3128", ["connect"], ["10.0.0.0/8", "2001:db8::/32"], 2),
+        ServedProxy("192.0.2.1:3128", ["connect"], ["10.0.0.0/8", "2001:db8::/32"], 2, tls=True),
     ]
     host.faithds = [faithd(proxies=proxies)]
     assert [line for line in lines() if line.startswith("proxy")] == [
         "proxy    [::]:1080: socks5, http, clients on the links",
-        "proxy    192.0.2.1:3128: connect, clients 10.0.0.0/8, 2001:db8::/32, 2 users",
+        "proxy    192.0.2.1:3128 by TLS: connect, clients 10.0.0.0/8, 2001:db8::/32, 2 users",
     ]
     host.prefixes, host.guard = [], GuardState()
     assert of("failure"), "it has services as well"

@@ -72,6 +72,7 @@ WITHOUT = {
     "faith/lab/host.py": "tests/netns/test_lab.py has the whole lab",
     "faith/lab/keep.py": "tests/netns/test_lab.py: what is kept is one for the whole machine",
     "faith/proxy/proxy_events.py": "tests/proxy/test_socks5.py has the machines return them",
+    "faith/relay/proxy/tls_passage.py": "tests/test_tls_terminator.py has clients pass it",
     "faith/relay/proxy/destinations.py": "tests/test_association.py sends to them",
     "faith/relay/alg/control_log.py": "tests/test_control_connection.py reads what it logs",
     "faith/relay/alg/data_connections.py": "tests/netns/test_ftp.py has it between real peers",

@@ -59,6 +59,7 @@ def test_the_settings_of_those_that_run(
 def test_where_none_runs_one_has_to_be_named(
     running: list[ServedProxy], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    running.append(ServedProxy("[::]:3129", ["socks5"], tls=True))
     assert faith.main(["proxy", "settings"]) == 1
     assert "no proxy is running here; name one" in capsys.readouterr().err
 

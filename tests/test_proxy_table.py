@@ -15,11 +15,15 @@ from faith.proxy.proxy_events import CONNECT, HTTP, METHODS, SOCKS5
 from faith.relay.proxy.proxy_settings import ProxySettings
 from faith.translation.address import number6
 from faith.translation.ports import ALL_PORTS, Ports
+from tests.certificates import certify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from faith.daemon.config.settings import Settings
+    from tests.certificates import Certify
+
+__all__ = ["certify"]
 
 HASH = "$scrypt$ln=14,r=8,p=1$c2FsdHNhbHRzYWx0c2FsdA$" + "A" * 43
 HTTPS = Ports([(443, 443)])
@@ -213,7 +217,35 @@ def test_an_open_proxy_is_warned_of(clients: str | None, named: str | None, tmp_
         )
     users = tmp_path / "users"
     users.write_text(f"alice:{HASH}\n")
-    assert not list(proxy_table.warnings(proxies(f"{text}users = '{users}'")))
+    assert list(proxy_table.warnings(proxies(f"{text}users = '{users}'"))) == [CLEAR]
+
+
+CLEAR = "passwords travel in clear to the proxy on [::]:1080: give it a tls_certificate"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:1080", "[::1]:1080"])
+def test_passwords_do_not_travel_on_this_host(listen: str, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"alice:{HASH}\n")
+    text = f"[[proxy]]\nlisten = '{listen}'\nusers = '{users}'\n"
+    assert list(proxy_table.warnings(proxies(text))) == []
+
+
+def test_tls_takes_the_keys_of_the_admin_listener(certify: Certify, tmp_path: Path) -> None:
+    certificate, key = certify("proxy")
+    users = tmp_path / "users"
+    users.write_text(f"alice:{HASH}\n")
+    secured = f"listen = ':1080'\ntls_certificate = '{certificate}'\n"
+    text = f"[[proxy]]\n{secured}tls_key = '{key}'\nusers = '{users}'\n"
+    settings = read(f"{text}[[proxy]]\nlisten = ':1081'\n")
+    assert [proxy.tls for proxy in settings.proxies] == [True, False]
+    assert [(one.host, one.port) for one in settings.proxy_tls] == [("::", 1080)]
+    assert settings.proxy_tls[0].files.certificate == certificate
+    assert list(proxy_table.warnings(settings.proxies)) == []
+    with pytest.raises(ConfigError, match=r"^faith.toml:3: proxy.tls_certificate: .* no certif"):
+        read(f"[[proxy]]\n{secured}")
+    with pytest.raises(ConfigError, match=r"^faith.toml:3: proxy.tls_key: it needs a tls_cert"):
+        read(f"[[proxy]]\nlisten = ':1080'\ntls_key = '{key}'")
 
 
 def test_a_file_of_users_that_everybody_may_read_is_warned_of(open_directory: Path) -> None:
@@ -221,11 +253,12 @@ def test_a_file_of_users_that_everybody_may_read_is_warned_of(open_directory: Pa
     users.write_text(f"alice:{HASH}\n")
     users.chmod(0o644)
     found = proxies(f"[[proxy]]\nlisten = ':1080'\nusers = '{users}'")
-    (warning,) = proxy_table.warnings(found)
+    clear, warning = proxy_table.warnings(found)
+    assert clear == CLEAR
     assert warning.startswith(f"{users} is open to every user of this host")
     assert warning.endswith(f": chmod o= {users}")
     users.chmod(0o640)
-    assert not list(proxy_table.warnings(found))
+    assert list(proxy_table.warnings(found)) == [CLEAR]
 
 
 def options(*words: str) -> Settings:

@@ -8,6 +8,7 @@ from faith.daemon.observe.roles import DNS, WORKER, Role, role_of, several
 def test_processes_of_several_are_numbered_from_1() -> None:
     assert role_of("worker", 0) == "worker 1"
     assert role_of("name server", 2) == "dns 3"
+    assert role_of("TLS terminator", 1) == "tls 2"
     assert several(WORKER, range(4, 6)) == [Role("worker 1", 4), Role("worker 2", 5)]
 
 

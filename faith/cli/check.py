@@ -159,7 +159,8 @@ def proxy_line(proxy: ProxySettings) -> str:
     users = f", {counted(len(proxy.users), 'user')}" if proxy.users else ""
     methods = ", ".join(method for method in METHODS if method in proxy.methods)
     ports = f", CONNECT to {proxy.connect_ports}" if CONNECT in proxy.methods else ""
-    return f"on {where}: {methods}{ports}; clients: {clients}{users}"
+    tls = " by TLS" if proxy.tls else ""
+    return f"on {where}{tls}: {methods}{ports}; clients: {clients}{users}"
 
 
 def _source(source: Source) -> str:

@@ -111,7 +111,8 @@ def _places(proxy: str | None) -> list[client_settings.Place]:
     from faith.daemon.host import discovery
 
     own = _own_addresses()
-    running = (one for daemon in discovery.running() for one in daemon.proxies)
+    # Few programs know proxies by TLS, each by an option of its own: docs/proxy.rst has curl's.
+    running = (one for daemon in discovery.running() for one in daemon.proxies if not one.tls)
     found = [place for one in running if (place := client_settings.place_of(one, own))]
     if not found:
         raise FaithError("no proxy is running here; name one: HOST[:PORT]")

@@ -118,7 +118,8 @@ def _proxy(proxy: ServedProxy) -> str:
     """Return a proxy, as ``[::]:1080: socks5, http, clients on the links``."""
     clients = f"clients {', '.join(proxy.clients)}" if proxy.clients else "clients on the links"
     users = f", {_count(proxy.users, 'user')}" if proxy.users else ""
-    return f"{proxy.listen}: {', '.join(proxy.methods)}, {clients}{users}"
+    tls = " by TLS" if proxy.tls else ""
+    return f"{proxy.listen}{tls}: {', '.join(proxy.methods)}, {clients}{users}"
 
 
 def _flows(flows: FlowTable) -> str:

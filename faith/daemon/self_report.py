@@ -194,4 +194,5 @@ def _served(proxy: ProxySettings) -> ServedProxy:
         [text_as_written(*network) for network in proxy.clients or ()],
         len(proxy.users),
         str(proxy.connect_ports),
+        proxy.tls,
     )

@@ -22,6 +22,7 @@ from faith.daemon.host import discovery
 from faith.daemon.host.address_leases import AddressLeases
 from faith.daemon.host.held_prefixes import HeldPrefixes
 from faith.daemon.host.port_conflicts import refuse_taken_ports
+from faith.daemon.host.proxy_listeners import ProxyListeners
 from faith.daemon.host.readiness_probes import ReadinessProbes
 from faith.daemon.host.repair import Repair
 from faith.daemon.host.runtime_files import RuntimeFiles
@@ -38,9 +39,10 @@ from faith.daemon.services.interface import countdown
 from faith.daemon.services.kernel_path import KernelPath
 from faith.daemon.services.liveness import Liveness
 from faith.daemon.services.map_commands import MapCommands
+from faith.daemon.services.proxy_tls import TlsTerminators
 from faith.daemon.services.relaying import Relaying, RelayingEvents
 from faith.daemon.services.running_policy import RunningPolicy
-from faith.daemon.services.service_list import other_services
+from faith.daemon.services.service_list import other_services, proxy_tls
 from faith.daemon.services.session_queries import SessionQueries
 from faith.daemon.shutdown import Shutdown
 from faith.daemon.upgrade.upgrades import Upgrades
@@ -107,9 +109,12 @@ class Supervisor:
         known = self._metric_areas, self._passed, self._leases
         condition = self._metric_areas.condition
         self._upgrades = Upgrades(self._loop, inherited, self._left, condition)
+        listeners = ProxyListeners(settings.workers, self._share_secured)
+        self._secured = proxy_tls(self._loop, self._metric_areas, self._keep_only, listeners)
         self._relaying = Relaying(
             self._loop,
             settings,
+            listeners,
             *known,
             self._keep_only,
             log_handler,
@@ -120,7 +125,8 @@ class Supervisor:
             ),
         )
         # Relaying is the last: it accepts as soon as it has started, and may refuse a policy.
-        others = other_services(self._loop, *known, self._keep_only, self._report_text)
+        calls = self._keep_only, self._report_text
+        others = other_services(self._loop, *known, *calls, self._secured)
         self._kernel_path = KernelPath(
             self._loop, self._metric_areas, self._leases, self._keep_only, self._session_queries
         )
@@ -285,6 +291,11 @@ class Supervisor:
         systemd.notify("READY=1", f"STATUS={status}")
 
     # -- other processes ---------------------------------------------------------------------
+
+    def _share_secured(self) -> None:
+        """Have those that terminate TLS serve the listeners of proxies that there are now."""
+        if isinstance(group := self._secured.group, TlsTerminators):
+            group.share()
 
     def _keep_only(self, kept: Iterable[Source]) -> None:
         """In another process: keep *kept* and the log, and write to no memory but its own."""

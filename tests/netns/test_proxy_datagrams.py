@@ -341,3 +341,17 @@ def test_the_rules_decide_who_is_waited_for(start: Start, ways: Ways) -> None:
         sock.sendall(b"\5\1\0" + b"\5\2\0\1" + ip_address(SERVER).packed + b"\0\x15")
         assert receive(sock, 2) == b"\5\0"
         assert receive(sock, 2)[1] == DENIED
+
+
+def test_a_source_of_a_rule_lets_in_by_the_supervisor(
+    lab: ThreeHosts, start: Start, ways: Ways
+) -> None:
+    lab.gateway.links.add_address("to-server", "192.0.2.7/24")
+    start(text('[access]\nrules = ["::/0 permit 0.0.0.0/0 192.0.2.7"]'))
+    sock, at = bind(ways.v6)
+    with sock:
+        assert at[0] == "192.0.2.7"
+        with lab.server.call(lambda: socket.create_connection(at, 5)) as peer:
+            assert reply(sock) == peer.getsockname()[:2]
+            peer.sendall(b"data")
+            assert receive(sock, 4) == b"data"

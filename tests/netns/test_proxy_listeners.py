@@ -136,7 +136,13 @@ def test_the_next_program_adopts_them_for_any_number_of_workers(
     proxies: ProxyListeners, workers: int
 ) -> None:
     proxies.set_up([ALL, OTHER])
-    left = [[host, port, [os.dup(fd) for fd in fds]] for host, port, fds in proxies.state()]
+    left = {
+        "places": [
+            [host, port, [os.dup(fd) for fd in fds]]
+            for host, port, fds in proxies.state()["places"]
+        ],
+        "channel": None,
+    }
     assert len(descriptors(proxies.state())) == 4
     following = ProxyListeners(workers)
     try:

@@ -166,6 +166,8 @@ def _settings(document: Document) -> Settings:
     udp = tried("udp", lambda table: datagram_tables.udp(table, length))
     relay = replace(relay, datagrams=udp or UdpSettings(client_length=length))
     ports = union(service.ports for service in services)
+    read_proxies = partial(proxy_table.read, document, ports)
+    proxies, proxy_tls = document.attempt(read_proxies, proxy_table.NONE)
     settings = Settings(
         services=services,
         via=via,
@@ -189,7 +191,8 @@ def _settings(document: Document) -> Settings:
         metrics=metrics_table.listen(document.table("metrics")),
         admin_access=listener_access.access(document.table("metrics")),
         dns=dns,
-        proxies=document.attempt(partial(proxy_table.read, document, ports), ()),
+        proxies=proxies,
+        proxy_tls=proxy_tls,
         ping=ping,
         udp=udp,
         dns_workers=document.table("dns").take("workers", whole(1, dns_table.MOST_WORKERS), 1),

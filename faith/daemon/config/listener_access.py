@@ -119,7 +119,7 @@ EVERYBODY = AdminAccess()
 def access(table: Table) -> AdminAccess:
     """Return the access to the listener.  Raises ConfigError."""
     tokens: frozenset[bytes] = table.take("token_file", _tokens, frozenset())
-    found = AdminAccess(tokens, _tls(table), table.take("protect_health", flag, False))
+    found = AdminAccess(tokens, tls_files(table), table.take("protect_health", flag, False))
     if found.protect_health and not found.tokens and not (found.tls and found.tls.client_ca):
         message = "it needs a token_file or a tls_client_ca: nothing is protected without"
         raise table.fault(message, "protect_health")
@@ -149,7 +149,7 @@ def _tokens(value: Any) -> frozenset[bytes]:
     return frozenset(hashlib.sha256(token.encode()).digest() for _, token in tokens)
 
 
-def _tls(table: Table) -> TlsFiles | None:
+def tls_files(table: Table) -> TlsFiles | None:
     """Return the files of TLS, which a server can use, or None without.  Raises ConfigError."""
     names = "tls_certificate", "tls_key", "tls_client_ca"
     certificate, key, client_ca = (table.take(name, path, None) for name in names)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.daemon.config import proxy_pseudonym, proxy_users, static_map
+from faith.daemon.config.listener_access import TlsFiles, tls_files
 from faith.daemon.config.readers import choice, flag, parsed, several
 from faith.dns import endpoint
 from faith.errors import ConfigError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 KEYS = (
     *("listen", "clients", "methods", "connect_ports", "users", "bind", "associate"),
-    *("pseudonym", "autoconfig"),
+    *("pseudonym", "autoconfig", "tls_certificate", "tls_key", "tls_client_ca"),
 )
 PORT = 1080
 """The port of SOCKS (IANA), where none is named."""
@@ -44,23 +45,40 @@ _EVERYBODY = ((0, 0), (IPV4_MAPPED, 96))
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # RFC 9110 §5.6.2
 
 
-def read(document: Document, service_ports: Ports) -> tuple[ProxySettings, ...]:
+class ProxyTls(NamedTuple):
+    """The *files* of TLS of the proxy that listens at *port* of *host*."""
+
+    host: str
+    port: int
+    files: TlsFiles
+
+
+Read = tuple[tuple[ProxySettings, ...], tuple[ProxyTls, ...]]
+"""Proxies, and the files of those that have TLS."""
+NONE: Read = (), ()
+
+
+def read(document: Document, service_ports: Ports) -> Read:
     """Return the proxies that *document* describes; CONNECT leads to *service_ports* as well.
 
     Raises ConfigError, naming file, line and key.
     """
     found: list[tuple[ProxySettings, Table]] = []
+    secured: list[ProxyTls] = []
     tables = document.tables("proxy")
     for table in tables[MOST:]:
         raise table.fault(f"there can be {MOST} proxies at most")
     for table in tables:
-        proxy = document.attempt(partial(_proxy, table, service_ports), None)
-        if proxy:
+        both = document.attempt(partial(_proxy, table, service_ports), None)
+        if both:
+            proxy, files = both
+            if files:
+                secured.append(ProxyTls(proxy.host, proxy.port, files))
             for other, before in found:
                 if overlap := _overlap(proxy, other):
                     table.note(f"{overlap} on line {before.line('listen')}", "listen")
             found.append((proxy, table))
-    return tuple(proxy for proxy, _ in found)
+    return tuple(proxy for proxy, _ in found), tuple(secured)
 
 
 def of_options(words: list[str], service_ports: Ports) -> tuple[ProxySettings, ...]:
@@ -79,9 +97,12 @@ def of_options(words: list[str], service_ports: Ports) -> tuple[ProxySettings, .
 
 
 def warnings(proxies: Iterable[ProxySettings]) -> Iterator[str]:
-    """Yield a sentence for each proxy that everybody may use without a password, and for each file
-    of users that everybody here may read."""
+    """Yield a sentence for each proxy that everybody may use without a password, or whose passwords
+    everybody on the way can read, and for each file of users that everybody here may read."""
     for proxy in proxies:
+        if proxy.users and not (proxy.tls or _is_loopback(proxy.host)):
+            where = endpoint.Endpoint(proxy.host, proxy.port)
+            yield f"passwords travel in clear to the proxy on {where}: give it a tls_certificate"
         if proxy.users_file and proxy_users.is_open(Path(proxy.users_file)):
             yield (
                 f"{proxy.users_file} is open to every user of this host, who can try passwords by"
@@ -96,6 +117,10 @@ def warnings(proxies: Iterable[ProxySettings]) -> Iterator[str]:
                     " password; name your networks in clients, or users"
                 )
                 break
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith("127.")
 
 
 def address(written: str) -> tuple[str, int]:
@@ -129,7 +154,7 @@ def _overlap(proxy: ProxySettings, other: ProxySettings) -> str:
     return ""
 
 
-def _proxy(table: Table, service_ports: Ports) -> ProxySettings:
+def _proxy(table: Table, service_ports: Ports) -> tuple[ProxySettings, TlsFiles | None]:
     clients = table.take("clients", _clients, None)
     users, users_file = table.take("users", _users, ({}, ""))
     usual = frozenset(METHODS) - {SOCKS4} if users else frozenset(METHODS)
@@ -139,13 +164,15 @@ def _proxy(table: Table, service_ports: Ports) -> ProxySettings:
     associate = table.take("associate", flag, True)
     pseudonym = table.take("pseudonym", parsed(_pseudonym), "")
     autoconfig = table.take("autoconfig", flag, True)
+    files = tls_files(table)
     host, port = table.need("listen", parsed(address))
     if users and SOCKS4 in methods:
         message = f"{SOCKS4} has no passwords: leave it out, or leave out users"
         raise table.fault(message, "methods")
     pseudonym = pseudonym or proxy_pseudonym.usual(host, port)
     rest = methods, connect_ports, users, bind, associate, pseudonym, autoconfig
-    return ProxySettings(host, port, clients, *rest, users_file=users_file)
+    proxy = ProxySettings(host, port, clients, *rest, users_file=users_file, tls=files is not None)
+    return proxy, files
 
 
 def _users(value: Any) -> tuple[dict[str, str], str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from faith.daemon.config.local_server import LocalServer
+    from faith.daemon.config.proxy_table import ProxyTls
     from faith.datagram.ping.ping_server import PingSettings
     from faith.dns.service import Settings as DnsSettings
     from faith.flow.flow_settings import FlowSettings
@@ -155,7 +156,7 @@ class Settings:
     names one. Without the IPv4 address *vrrp*, if there is one, it is a standby: maps and added
     sources are another's. Mapped addresses that another host has are not claimed, where it
     *refuses_conflicts*. *kernel_path* is None where all services are relayed. No two *proxies*
-    listen at one address and port. Raises ConfigError.
+    listen at one address and port; *proxy_tls* has the files of those with TLS. Raises ConfigError.
     """
 
     services: tuple[Service, ...]
@@ -186,6 +187,7 @@ class Settings:
     udp: UdpSettings | None = None
     kernel_path: KernelPath | None = None
     proxies: tuple[ProxySettings, ...] = ()
+    proxy_tls: tuple[ProxyTls, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kernel_ports and (why := self._why_all_are_relayed()):

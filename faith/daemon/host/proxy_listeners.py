@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from faith.kernel.descriptor import Descriptor
 from faith.kernel.sockets import tcp_sockets
+from faith.relay.proxy import passed_clients
+from faith.relay.tcp.session_state import adopt
 from faith.translation.address import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from faith.relay.proxy.proxy_settings import ProxySettings
 
@@ -37,11 +39,19 @@ class ProxyListeners:
     """The listeners of one daemon's proxies, a group for each place, for so many *workers*.
 
     Others are opened by `prepare`, and what is not needed any more is closed by `apply`: in between
-    connections to either wait in the kernel.
+    connections to either wait in the kernel.  *changed* is called when there are others.
+
+    Those of proxies with TLS are for the processes that terminate it, which pass clients on to all
+    workers by one channel.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, changed: Callable[[], object] = lambda: None) -> None:
         self._workers = workers
+        self._changed = changed
+        self._secured: frozenset[Place] = frozenset()
+        self._wanted_secured: frozenset[Place] = frozenset()
+        self._channel: tuple[_socket.socket, _socket.socket] | None = None
+        """Where workers receive clients, and where these are passed on."""
         self._groups: Groups = {}
         self._new: Groups = {}
         self._wanted: list[Place] = []
@@ -53,11 +63,11 @@ class ProxyListeners:
 
         Listeners of it that are not needed stay until `close_others`.  Raises SetupError.
         """
-        for host, port, descriptors in left or ():
-            group = [_socket.socket(fileno=fd) for fd in descriptors]
-            for listener in group:
-                listener.setblocking(False)
-            self._groups[Place(host, port)] = group
+        for host, port, descriptors in left["places"] if left else ():
+            self._groups[Place(host, port)] = [adopt(fd) for fd in descriptors]
+        if left and left["channel"]:
+            receiving, sending = left["channel"]
+            self._channel = adopt(receiving), adopt(sending)
         self.prepare(proxies)
         self._commit()
 
@@ -67,7 +77,9 @@ class ProxyListeners:
         Commit with `apply`, or roll back with `drop`.
         """
         self.drop()
-        self._wanted = [Place.of(proxy) for proxy in proxies]
+        wanted = [*proxies]
+        self._wanted = [Place.of(proxy) for proxy in wanted]
+        self._wanted_secured = frozenset(Place.of(proxy) for proxy in wanted if proxy.tls)
         ports = {place.port for place in self._groups}
         try:
             for place in self._wanted:
@@ -92,6 +104,7 @@ class ProxyListeners:
         """Discard what was prepared; a no-op when nothing was."""
         _close(self._new)
         self._wanted = [*self._groups]
+        self._wanted_secured = self._secured
 
     def close_others(self) -> None:
         """Close the listeners that no proxy needs any more."""
@@ -105,11 +118,33 @@ class ProxyListeners:
         self._groups = {place: held.pop(place) for place in self._wanted}
         self._leaving |= held
         self._new = {}
+        self._secured = self._wanted_secured
+        if self._secured and self._channel is None:
+            self._channel = passed_clients.channel()
+        self._changed()
 
     def of_worker(self, number: int) -> list[_socket.socket]:
-        """Return the listeners of a worker: of each proxy at least one, which others may share."""
+        """Return the listeners of a worker: of each proxy at least one, which others may share.
+
+        Those of proxies with TLS have one channel together.
+        """
+        found = self._share(number, secured=False)
+        return [*found, self._channel[0]] if self._secured and self._channel else found
+
+    def of_terminator(self, number: int) -> list[_socket.socket]:
+        """Return the channel to the workers, and the listeners of a process that terminates TLS.
+
+        Nothing where no proxy has TLS.
+        """
+        if not self._secured or self._channel is None:
+            return []
+        return [self._channel[1], *self._share(number, secured=True)]
+
+    def _share(self, number: int, *, secured: bool) -> list[_socket.socket]:
         found: list[_socket.socket] = []
-        for group in self._groups.values():
+        for place, group in self._groups.items():
+            if (place in self._secured) is not secured:
+                continue
             if self._workers <= len(group):
                 found += group[number :: self._workers]
             else:
@@ -139,18 +174,23 @@ class ProxyListeners:
             raise
         self._paused.clear()
 
-    def state(self) -> list[Any]:
+    def state(self) -> dict[str, Any]:
         """Return the state that an upgrade passes to the successor process, fit for JSON."""
-        return [
+        places = [
             [*place, [Descriptor.of(listener) for listener in group]]
             for place, group in self._groups.items()
         ]
+        channel = self._channel and [Descriptor.of(end) for end in self._channel]
+        return {"places": places, "channel": channel}
 
     def close(self) -> None:
         """Close all listeners."""
         self.drop()
         self.close_others()
         _close(self._groups)
+        for end in self._channel or ():
+            end.close()
+        self._channel = None
 
 
 def _close(groups: Groups) -> None:

@@ -22,6 +22,7 @@ from faith.daemon.observe.roles import (
     FLOWS,
     PING,
     SUPERVISOR,
+    TLS,
     UDP,
     WORKER,
     Role,
@@ -48,8 +49,8 @@ NAME_SERVERS = 64
 
 
 class MetricAreas:
-    """The slots of *workers*, of name servers, of ping, UDP, flows, the admin listener, and of the
-    supervisor.
+    """The slots of *workers* and as many terminators of TLS, of name servers, of ping, UDP, flows,
+    the admin listener, and of the supervisor.
 
     One shared-memory slot per process; a replacement continues its predecessor's counters.  The
     counters in the `state` *left* by the predecessor daemon process are added as well: its children
@@ -59,7 +60,9 @@ class MetricAreas:
     def __init__(self, workers: int, left: Sequence[Mapping[str, Any]] = ()) -> None:
         self._workers = workers
         names = range(workers, workers + NAME_SERVERS)
-        places = range(names.stop, names.stop + 6)
+        secured = range(names.stop, names.stop + workers)
+        self._secured = secured.start
+        places = range(secured.stop, secured.stop + 6)
         self._ping, self._udp, self._flows, self._admin, own, past = places
         layouts = (
             relay_counters.LAYOUT,
@@ -82,6 +85,7 @@ class MetricAreas:
                 Role(SUPERVISOR, own),
                 *several(WORKER, range(workers)),
                 *several(DNS, names),
+                *several(TLS, secured),
                 *(Role(PING, self._ping), Role(UDP, self._udp), Role(FLOWS, self._flows)),
                 Role(ADMIN, self._admin),
             ),
@@ -126,6 +130,10 @@ class MetricAreas:
     def enter_name_server(self, number: int) -> dns_counters.Counters:
         """Become a name server process; return its counters."""
         return name_server_numbers.enter(self.area, self._name_server(number))
+
+    def enter_terminator(self, number: int) -> None:
+        """Become a process that terminates TLS for proxies."""
+        self._enter(self._secured + number)
 
     def enter_admin(self) -> None:
         """Become the admin listener."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 SUPERVISOR, ADMIN, PING, UDP, FLOWS = "supervisor", "admin", "ping", "udp", "flows"
 """Roles of one process each."""
-WORKER, DNS = "worker", "dns"
+WORKER, DNS, TLS = "worker", "dns", "tls"
 """Kinds of roles of several processes, whose numbers follow."""
 
 _BY_POOL = {
@@ -19,6 +19,7 @@ _BY_POOL = {
     "UDP server": UDP,
     "kernel path": FLOWS,
     "admin listener": ADMIN,
+    "TLS terminator": TLS,
 }
 """The kinds of roles, by what the pools call their processes."""
 
@@ -31,7 +32,7 @@ class Role(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """The name without its number: `WORKER`, `DNS`, or the name of a single process."""
+        """The name without its number: `WORKER`, `DNS`, `TLS`, or the name of a single process."""
         return self.name.partition(" ")[0]
 
 
@@ -41,7 +42,7 @@ def role_of(what: str, number: int) -> str | None:
     None for processes that have none: those that a predecessor process has left.
     """
     kind = _BY_POOL.get(what)
-    return numbered(kind, number) if kind in (WORKER, DNS) else kind
+    return numbered(kind, number) if kind in (WORKER, DNS, TLS) else kind
 
 
 def numbered(kind: str, number: int) -> str:

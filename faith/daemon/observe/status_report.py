@@ -86,7 +86,7 @@ class ServedProxy(Struct, frozen=True):
 
     *methods* are those by which clients may ask, *clients* their networks, or empty for those on
     the gateway's links; *users* is how many may log in, 0 where nobody has to.  CONNECT leads to
-    *connect_ports*, as text.
+    *connect_ports*, as text.  With *tls* clients come by TLS only.
     """
 
     listen: str
@@ -94,6 +94,7 @@ class ServedProxy(Struct, frozen=True):
     clients: list[str] = field(default_factory=list)
     users: int = 0
     connect_ports: str = ""
+    tls: bool = False
 
 
 class FlowTable(Struct, frozen=True):

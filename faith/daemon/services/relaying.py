@@ -12,7 +12,6 @@ from faith.daemon.config import carried, proxy_table
 from faith.daemon.config.worker_settings import NameSettings, ProxiesSettings, WorkerSettings
 from faith.daemon.host.address_conflicts import AddressConflict, AddressConflicts
 from faith.daemon.host.mapped_networks import MappedNetworks
-from faith.daemon.host.proxy_listeners import ProxyListeners
 from faith.daemon.observe.log import NOTICE
 from faith.daemon.observe.own_numbers import own
 from faith.daemon.process.messages import Drain, Resume, Serve, Stop
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.address_conflicts import Question
     from faith.daemon.host.address_leases import AddressLeases
+    from faith.daemon.host.proxy_listeners import ProxyListeners
     from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.log import Log
     from faith.daemon.observe.metric_areas import MetricAreas
@@ -72,7 +72,8 @@ class RelayingEvents:
 class Relaying:
     """The workers, also those of the predecessor process, and what leads connections to them.
 
-    Sockets for services that were *passed* are their listeners.  *leave* is called in each worker,
+    Sockets for services that were *passed* are their listeners, *proxy_listeners* those of
+    proxies.  *leave* is called in each worker,
     with what it keeps of the supervisor's; *log_handler* gets its messages, and *session_queries*
     asks it about its sessions.
     """
@@ -84,6 +85,7 @@ class Relaying:
         self,
         loop: Loop,
         settings: Settings,
+        proxy_listeners: ProxyListeners,
         metric_areas: MetricAreas,
         passed: PassedSockets,
         leases: AddressLeases,
@@ -123,7 +125,7 @@ class Relaying:
         )
         session_queries.add(lambda: self.pool.workers)
         self._prefix_steering = PrefixSteering(loop, self.pool, self._steer_to)
-        self._proxies = ProxyListeners(settings.workers)
+        self._proxies = proxy_listeners
         self._undo.callback(self._proxies.close)
         self._shares = ListenerShares(self.pool, settings.workers, self._listeners)
         self.conflicts = AddressConflicts(loop)

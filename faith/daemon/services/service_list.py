@@ -9,6 +9,7 @@ from faith.daemon.services.admin import Admin, close_inherited
 from faith.daemon.services.datagram_service import datagram_service
 from faith.daemon.services.dns_workers import DnsWorkers
 from faith.daemon.services.ping import PingProtocol
+from faith.daemon.services.proxy_tls import TlsTerminators
 from faith.daemon.services.rolling_restart import RollingRestart
 from faith.daemon.services.udp import UdpProtocol
 
@@ -18,11 +19,28 @@ if TYPE_CHECKING:
 
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.address_leases import AddressLeases
+    from faith.daemon.host.proxy_listeners import ProxyListeners
     from faith.daemon.host.socket_activation import PassedSockets
     from faith.daemon.observe.metric_areas import MetricAreas
     from faith.daemon.process.loop import Loop
     from faith.daemon.services.interface import Leave, Service
     from faith.kernel.descriptor import Source
+
+
+def proxy_tls(
+    loop: Loop, metric_areas: MetricAreas, leave: Leave, listeners: ProxyListeners
+) -> RollingRestart[Settings]:
+    """Return the service that terminates TLS for proxies, on their *listeners*."""
+
+    def make(settings: Settings, left: Any) -> TlsTerminators | None:
+        if not settings.proxy_tls:
+            return None
+        proxies, workers, user = settings.proxy_tls, settings.workers, settings.user
+        length = settings.relay.limits.prefix_length
+        enter = metric_areas.enter_terminator
+        return TlsTerminators(loop, listeners, proxies, workers, user, leave, enter, length)
+
+    return RollingRestart(loop, make, lambda settings: settings.proxy_tls)
 
 
 def other_services(
@@ -32,11 +50,12 @@ def other_services(
     leases: AddressLeases,
     leave: Leave,
     report: Callable[[], str],
+    secured: RollingRestart[Settings],
 ) -> dict[str, Service]:
     """Return them by name; each process has its *metric_areas*, and calls *leave* first.
 
     They serve on sockets that were *passed*, where there are some for them.  *leases* is the pool,
-    and *report* returns the status report.
+    and *report* returns the status report; *secured* is the service of `proxy_tls`.
     """
 
     def admin(settings: Settings, left: Any) -> Admin | None:
@@ -81,5 +100,6 @@ def other_services(
         "admin": admins,
         "ping": datagram_service(loop, PingProtocol(metric_areas), leases, leave),
         "udp": datagram_service(loop, UdpProtocol(metric_areas), leases, leave),
+        "tls": secured,
         "names": RollingRestart(loop, names, lambda settings: (settings.dns, settings.dns_workers)),
     }

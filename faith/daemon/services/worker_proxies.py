@@ -24,8 +24,9 @@ carried.decoder(ProxiesSettings)  # before a worker is forked, which would take 
 class WorkerProxies:
     """Has a relay serve *listeners* by *settings*, and looks names up for it.
 
-    What a listener is for, its address and port tell.  Settings and listeners come apart: a worker
-    without room for descriptors must have the settings all the same.
+    What a listener is for, its address and port tell; a channel is for all proxies with TLS.
+    Settings and listeners come apart: a worker without room for descriptors must have the settings
+    all the same.
     """
 
     def __init__(self, listeners: Iterable[_socket.socket], settings: ProxiesSettings) -> None:
@@ -76,9 +77,15 @@ class WorkerProxies:
 
     def _apply(self) -> None:
         if self._serve and self._serves:
-            known = {(proxy.host, proxy.port): proxy for proxy in self._settings.proxies}
-            named = [(one, known.get(one.getsockname()[:2])) for one in self._listeners.values()]
-            self._serve((one, proxy) for one, proxy in named if proxy)
+            proxies = self._settings.proxies
+            known = {(proxy.host, proxy.port): proxy for proxy in proxies if not proxy.tls}
+            served: list[tuple[_socket.socket, ProxySettings]] = []
+            for one in self._listeners.values():
+                if one.family == _socket.AF_UNIX:  # all clients that have come by TLS
+                    served += [(one, proxy) for proxy in proxies if proxy.tls]
+                elif proxy := known.get(one.getsockname()[:2]):
+                    served.append((one, proxy))
+            self._serve(served)
 
     def close(self) -> None:
         """Accept never again; the kernel queues no connection once all copies are closed.
