@@ -17,6 +17,7 @@ from tests.netns.datagrams import udp
 from tests.netns.gateway import Gateway
 from tests.netns.prometheus import Prometheus
 from tests.netns.service import PORT, Echo, answers, connect, connect_from
+from tests.netns.test_proxy_datagrams import Associated
 from tests.promql import selectors
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ sessions = 20
 [dns]
 listen = ["[{GATEWAY_V6}]:53"]
 forward = ["{SERVER}"]
+[[proxy]]
+listen = "[::]:1080"
 [metrics]
 listen = "[::1]:9064"
 """
@@ -86,6 +89,8 @@ def use(lab: ThreeHosts, number: int) -> None:
         sock.sendto(b"question", (lab.mapped(), ASKED))
         assert sock.recv(100) == b"question"
         sock.sendto(b"question", (own, ASKED))
+    with Associated((lab.client, GATEWAY_V6)) as proxied:
+        proxied.sendto(b"question", (GATEWAY_V4, ASKED))
     for host in (lab.mapped(), own):
         lab.client.run(["ping", "-c", "1", "-W", "1", host], check=False)
     for name in ("www", f"none{number}"):
