@@ -317,9 +317,12 @@ def test_the_way_of_a_session_is_recorded_with_what_was_asked(start: Start, ways
     faithd = start(text('[log]\nformat = "json"'))
     assert is_served(ways.v6)
     assert reply(ways.v6, "127.0.0.1") == DENIED
-    faithd.wait_said("special destination")
+    # by two workers, each of which writes its own
+    wait_until(lambda: faithd.said.count('"asked_port"') == 2, 10, "both records")
+    wait_until(lambda: faithd.said.endswith("\n"), 10, "whole lines")
     records = [json.loads(line) for line in faithd.said.splitlines()]
-    good, bad = [record for record in records if "asked" in record]
+    asked = [record for record in records if "asked" in record]
+    good, bad = sorted(asked, key=lambda record: record["event"])
     assert (good["method"], good["asked"], good["asked_port"]) == ("socks5", SERVER, PORT)
     assert (bad["method"], bad["asked"], bad["asked_port"]) == ("socks5", "127.0.0.1", PORT)
 
