@@ -134,7 +134,7 @@ def test_a_map_to_what_becomes_the_gateways_own_leads_nowhere(
         with contextlib.closing(Echo(lab.gateway, PORT, "::")) as bystander:
             lab.gateway.run(become_own)
             # by either worker, each of which learns it by itself
-            wait_until(lambda: not any(relays(node) for _ in range(8)), 5, "the refusal")
+            wait_until(lambda: not any(relays(node) for _ in range(30)), 5, "the refusal")
             faithd.wait_said("the gateway's own address")
             before = len(bystander.peers)  # from the moment until it was known
             assert not relays(node)
