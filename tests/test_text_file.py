@@ -175,3 +175,14 @@ def test_nothing_else_reads_text() -> None:
     for file in root.rglob("*.py"):
         if file.relative_to(root).parts[0] != "lab":
             assert ".read_text(" not in file.read_text(), f"{file} is to use text_file"
+
+
+def test_the_state_of_a_file_changes_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with pytest.raises(FileNotFoundError):
+        text_file.state(file)
+    file.write_text("one")
+    before = text_file.state(file)
+    assert text_file.state(file) == before
+    file.write_text("three")
+    assert text_file.state(file) != before

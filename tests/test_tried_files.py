@@ -65,3 +65,14 @@ def test_without_a_trial_nothing_is_reused(tmp_path: Path, tried: int) -> None:
     file.write_text("now")
     tried_files.reuse(tried)
     assert tried_files.text(file) == "now"
+
+
+def test_a_needed_file_is_named_with_the_advice(tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    with pytest.raises(ConfigError, match=r"users: No such file or directory; make one$"):
+        tried_files.needed(file, "make one")
+    file.write_bytes(b"\0")
+    with pytest.raises(ConfigError, match=r"users: not a text file"):
+        tried_files.needed(file)
+    file.write_text("ann\n")
+    assert tried_files.needed(file) == "ann\n"

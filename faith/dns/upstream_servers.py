@@ -144,10 +144,9 @@ def _of_the_system() -> list[Endpoint]:
 def _state() -> _State | None:
     """Return numbers that differ between contents of resolv.conf, None where there is none."""
     try:
-        found = RESOLV_CONF.stat()
+        return text_file.state(RESOLV_CONF)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _spelled(own: Iterable[Endpoint]) -> frozenset[Endpoint]:

@@ -44,6 +44,23 @@ class WireError(FaithError):
     """Octets that are no DNS message, or none that can be used."""
 
 
+def name_on_wire(name: str) -> bytes:
+    """Return the octets of *name* (RFC 1035 §3.1), which may have a dot at its end.
+
+    Raises WireError for what is no name.
+    """
+    try:
+        labels = name.encode("ascii").removesuffix(b".").split(b".") if name != "." else []
+    except UnicodeEncodeError:
+        raise WireError(f"{name!r} is not in ASCII") from None
+    if not all(0 < len(label) < 64 for label in labels):
+        raise WireError(f"{name!r} has a label without octets, or with more than 63")
+    wire = b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+    if len(wire) > NAME_LIMIT:
+        raise WireError(f"{name!r} has more than {NAME_LIMIT} octets")
+    return wire
+
+
 class Record(NamedTuple):
     """Where a record lies in its message: offsets of its name, its data and its end."""
 

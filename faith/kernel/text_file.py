@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from faith.errors import ConfigError, SetupError
 
@@ -59,6 +60,12 @@ def read_proc(file: File) -> str:
         return _octets(file).decode(errors="replace")
     except OSError as error:
         raise SetupError(f"read {file}", str(error.strerror), "mount proc on /proc") from error
+
+
+def state(file: File) -> tuple[int, ...]:
+    """Return numbers that change with the content of *file*.  Raises OSError."""
+    found = os.stat(file)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _octets(file: File) -> bytes:

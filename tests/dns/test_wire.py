@@ -14,6 +14,7 @@ from faith.dns.wire import (
     OPT,
     WireError,
     name_end,
+    name_on_wire,
     question_end,
     records,
 )
@@ -110,3 +111,24 @@ class TestNames:
 def test_one_whole_question_is_needed(message: bytes) -> None:
     with pytest.raises(WireError):
         question_end(message)
+
+
+class TestWrittenNames:
+    @pytest.mark.parametrize(
+        ("written", "octets"),
+        [
+            ("www.example", b"\3www\7example\0"),
+            ("www.example.", b"\3www\7example\0"),
+            (".", b"\0"),
+            ("a" * 63, b"\x3f" + b"a" * 63 + b"\0"),
+        ],
+    )
+    def test_on_the_wire(self, written: str, octets: bytes) -> None:
+        assert name_on_wire(written) == octets
+
+    @pytest.mark.parametrize(
+        "written", ["", "a..b", ".a", "a" * 64, "ä.example", ".".join(["a" * 63] * 4)]
+    )
+    def test_what_is_no_name_is_refused(self, written: str) -> None:
+        with pytest.raises(WireError):
+            name_on_wire(written)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from faith.daemon.config import tried_files
 from faith.daemon.config.readers import flag, path
 from faith.errors import ConfigError
+from faith.kernel import text_file
 
 if TYPE_CHECKING:
     import ssl
@@ -129,13 +129,7 @@ def access(table: Table) -> AdminAccess:
 def _tokens(value: Any) -> frozenset[bytes]:
     """Read the digests of the tokens in a file, one a line."""
     file = path(value)
-    try:
-        found = tried_files.text(file)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error.message}") from error
-    if found is None:
-        raise ConfigError(f"{file}: No such file or directory")
-    numbered = enumerate(found.splitlines(), 1)
+    numbered = enumerate(tried_files.needed(file).splitlines(), 1)
     tokens = [(number, line.strip()) for number, line in numbered if line.strip()]
     for number, token in tokens:
         if not _TOKEN.fullmatch(token):
@@ -174,7 +168,6 @@ def tls_files(table: Table) -> TlsFiles | None:
 def _stamp(table: Table, name: str, file: Path) -> tuple[int, ...]:
     """Return numbers that change with the content of *file*.  Raises ConfigError."""
     try:
-        found = os.stat(file)
+        return text_file.state(file)
     except OSError as error:
         raise table.fault(f"{file}: {error.strerror}", name) from error
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -28,13 +28,7 @@ def read(value: Any) -> dict[str, str]:
     Raises ConfigError for all lines that are wrong.
     """
     file = path(value)
-    try:
-        found = tried_files.text(file)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error.message}") from error
-    if found is None:
-        raise ConfigError(f"{file}: No such file or directory; {_ADVICE}")
-    return _parsed(found, str(file))
+    return _parsed(tried_files.needed(file, _ADVICE), str(file))
 
 
 def is_open(file: Path) -> bool:

@@ -10,6 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from faith.errors import ConfigError
 from faith.kernel import text_file
 
 if TYPE_CHECKING:
@@ -36,6 +37,21 @@ def text(path: Path) -> str | None:
         found = None
     if _recorded is not None:
         _recorded[name] = found
+    return found
+
+
+def needed(path: Path, advice: str = "") -> str:
+    """Return the text of a file that a setting names, as `text` does.
+
+    Raises ConfigError, which names the file, and has the *advice* where there is none.
+    """
+    try:
+        found = text(path)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from error
+    if found is None:
+        missing = f"{path}: No such file or directory"
+        raise ConfigError(f"{missing}; {advice}" if advice else missing)
     return found
 
 

@@ -30,6 +30,7 @@ from faith.dns.wire import (
     SERVFAIL,
     TYPE_CLASS,
     A,
+    name_on_wire,
 )
 from faith.kernel.netlink import uplink
 from faith.translation.address import text4
@@ -205,10 +206,8 @@ def _ask(server: Endpoint, name: str, attempt: Attempt) -> None:
 
 def _query(name: str, number: int) -> bytes:
     """Return a query with recursion desired (RFC 1035 §4.1)."""
-    labels = (label.encode() for label in name.split(".") if label)
-    wire = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
     kind = NS if name == "." else A
-    return HEADER.pack(number, RD, 1, 0, 0, 0) + wire + TYPE_CLASS.pack(kind, IN)
+    return HEADER.pack(number, RD, 1, 0, 0, 0) + name_on_wire(name) + TYPE_CLASS.pack(kind, IN)
 
 
 def _is_answer(message: bytes, number: int) -> bool:

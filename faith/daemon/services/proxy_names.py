@@ -7,11 +7,10 @@ the records that there are: addresses mapped for DNS64 are not made here.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from functools import partial
 from typing import TYPE_CHECKING
 
+from faith.daemon.services.hosts_file import HOSTS, MOST_ADDRESSES, HostsFile
 from faith.dns.cache import Cache
 from faith.dns.dns_counters import Counters
 from faith.dns.look_ups import LookUps
@@ -19,9 +18,18 @@ from faith.dns.question import Question
 from faith.dns.race import DEADLINE
 from faith.dns.tasks import Tasks
 from faith.dns.upstream_servers import Servers
-from faith.dns.wire import AAAA, ANSWER, IN, NAME_LIMIT, NOERROR, NXDOMAIN, TYPE_CLASS, A
+from faith.dns.wire import (
+    AAAA,
+    ANSWER,
+    IN,
+    NOERROR,
+    NXDOMAIN,
+    TYPE_CLASS,
+    A,
+    WireError,
+    name_on_wire,
+)
 from faith.errors import ConfigError
-from faith.kernel import text_file
 from faith.relay.proxy.name_search import Found
 from faith.translation.address import text
 from faith.translation.reasons import NAME_FAILED, NO_NAME
@@ -33,16 +41,12 @@ if TYPE_CHECKING:
     from faith.daemon.config.worker_settings import NameSettings
     from faith.dns.answer import Answer
     from faith.dns.look_ups import LookUp
-    from faith.dns.wire import WireError
 
     Take = Callable[[Found], object]
 
-HOSTS = "/etc/hosts"
 MOST = 1024
 """Names that are looked up at a time, of which each client has a share; more fail at once."""
 OVER_SHARE = f"{NAME_FAILED}: too many are looked up for the client"
-MOST_ADDRESSES = 16
-"""Addresses of one family that a name has here; others are left out."""
 _CACHE = 8 << 20
 """Octets of answers that each worker keeps."""
 _KINDS = {6: AAAA, 4: A}
@@ -98,8 +102,11 @@ class ProxyNames:
         if known is not None:
             look.conclude(known)
             return look
-        wire = _on_the_wire(name)
-        if wire is None or name.rpartition(".")[2] in _NOWHERE:
+        try:
+            wire = name_on_wire(name)
+        except WireError:
+            wire = b""
+        if not wire or name.rpartition(".")[2] in _NOWHERE:
             look.fail(NO_NAME)
             return look
         asking = self._ready() if admitted else None
@@ -240,65 +247,3 @@ def _addresses(answer: Answer, kind: int) -> tuple[str, ...]:
         if (record.section, record.kind, record.klass) == (ANSWER, kind, IN)
     )
     return tuple(found)[:MOST_ADDRESSES]
-
-
-def _on_the_wire(name: str) -> bytes | None:
-    """Return *name* as DNS has it, or None for what cannot be a name."""
-    try:
-        labels = name.encode("ascii").split(b".")
-    except UnicodeEncodeError:
-        return None
-    if not all(0 < len(label) < 64 for label in labels):
-        return None
-    wire = b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
-    return wire if len(wire) <= NAME_LIMIT else None
-
-
-class HostsFile:
-    """The file hosts(5), read again when it has changed."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._state: tuple[int, ...] | None = None
-        self._names: dict[str, dict[int, tuple[str, ...]]] = {}
-
-    def addresses(self, name: str) -> dict[int, tuple[str, ...]] | None:
-        """Return the addresses of *name* by family, or None where the file does not have it."""
-        state = self._stat()
-        if state != self._state:
-            self._state, self._names = state, self._read()
-        return self._names.get(name)
-
-    def _stat(self) -> tuple[int, ...] | None:
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-
-    def _read(self) -> dict[str, dict[int, tuple[str, ...]]]:
-        try:
-            lines = text_file.read_leniently(self._path).split("\n")
-        except OSError:
-            return {}
-        names: dict[str, dict[int, tuple[str, ...]]] = {}
-        for line in lines:
-            address, *called = line.partition("#")[0].split() or [""]
-            family = _family(address)
-            for name in called if family else ():
-                known = names.setdefault(name.lower().rstrip("."), {})
-                some = known.get(family, ())
-                if address not in some and len(some) < MOST_ADDRESSES:
-                    known[family] = (*some, address)
-        return names
-
-
-def _family(address: str) -> int:
-    """Return 4 or 6, the version of an address, or 0 for what is none."""
-    for family, version in ((socket.AF_INET, 4), (socket.AF_INET6, 6)):
-        try:
-            socket.inet_pton(family, address)
-        except (OSError, ValueError):
-            continue
-        return version
-    return 0

@@ -73,9 +73,8 @@ class Relaying:
     """The workers, also those of the predecessor process, and what leads connections to them.
 
     Sockets for services that were *passed* are their listeners, *proxy_listeners* those of
-    proxies.  *leave* is called in each worker,
-    with what it keeps of the supervisor's; *log_handler* gets its messages, and *session_queries*
-    asks it about its sessions.
+    proxies.  *leave* is called in each worker, with what it keeps of the supervisor's;
+    *log_handler* gets its messages, and *session_queries* asks it about its sessions.
     """
 
     steering: Steering
