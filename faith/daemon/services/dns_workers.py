@@ -15,7 +15,6 @@ from faith.daemon.process.messages import Ready
 from faith.daemon.process.preamble import confine_child
 from faith.daemon.process.worker_pool import NO_EVENTS, PoolEvents, WorkerPool
 from faith.daemon.services.rolling_restart import ProcessGroup
-from faith.dns.service import serve
 from faith.kernel.process import capabilities
 
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ class DnsWorkers(ProcessGroup):
 
     async def _serve(self, channel: ProcessChannel, counters: Counters) -> None:
         """Serve until the supervisor says "stop", its only word, or is gone."""
+        from faith.dns.service import serve  # the supervisor has imported it with the settings
+
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task

@@ -9,7 +9,6 @@ import msgspec
 
 from faith.daemon.config.decision import PROTOCOLS, Decision, decide
 from faith.daemon.config.settings import KERNEL
-from faith.dns.service import serves
 from faith.errors import ConfigError, FaithError
 from faith.flow.judge import Judge
 from faith.flow.route_cache import RouteCache
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from faith.daemon.services.kernel_path import KernelPath
     from faith.daemon.services.relaying import Relaying
     from faith.daemon.services.running_policy import RunningPolicy
+    from faith.dns.service import Settings as DnsSettings
 
 _MOST_PORT = 65535
 
@@ -101,7 +101,7 @@ class ExplainQuery:
             {name: value for name, value in asdict(limits).items() if value},
             [one.text for one in self._relaying.conflicts.findings()],
             name_servers(settings),
-            settings.dns is None or serves(settings.dns, number6(client)),
+            settings.dns is None or _answers_names(settings.dns, client),
             self._relaying.steering.in_place(),
             len(self._relaying.pool.pids),
             self._policy.waits_for,
@@ -139,6 +139,12 @@ def _words(words: Message) -> tuple[str, str, int, str]:
     if protocol not in PROTOCOLS:
         raise ConfigError(f"protocol is to be one of {', '.join(PROTOCOLS)}")
     return client, mapped, port, str(protocol)
+
+
+def _answers_names(settings: DnsSettings, client: str) -> bool:
+    from faith.dns.service import serves  # a daemon with [dns] has imported it, others need not
+
+    return serves(settings, number6(client))
 
 
 def name_servers(settings: Settings) -> list[str] | None:
