@@ -28,6 +28,20 @@ def test_addresses() -> None:
         assert ask("missing.example", server).error == NO_NAME
 
 
+def test_a_server_at_all_addresses() -> None:
+    """Which `listen` of [dns] may name as :: or 0.0.0.0: it answers from another."""
+    for host in ("::", "0.0.0.0"):
+        with NameServer(Zones(ZONE), host) as server:
+            assert ask("www.example", server).v4 == ("192.0.2.80",)
+
+
+def test_an_answer_that_is_too_long_for_a_datagram() -> None:
+    many = "".join(f"many 60 IN A 192.0.2.{number}\n" for number in range(1, 60))
+    with NameServer(Zones(f"{EXAMPLE}{many}"), "0.0.0.0") as server:
+        assert len(ask("many.example", server).v4) == 59
+        assert server.by_tcp
+
+
 def test_a_name_of_another_zone() -> None:
     with NameServer(Zones(ZONE)) as server:
         assert ask("www.other", server).error in (REFUSED, "SERVFAIL", NO_NAME)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from faith.cli.explain.facts import NO_NAME, NOBODY, NameFacts
@@ -11,6 +12,8 @@ from faith.kernel import text_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from dns.message import Message
 
 TIMEOUT = 3.0
 """Seconds for each question."""
@@ -49,19 +52,12 @@ class _Unanswered(Exception):
 
 def _addresses(name: str, server: str, kind: str) -> tuple[str, ...]:
     import dns.exception
-    import dns.message
-    import dns.query
     import dns.rcode
     import dns.rdatatype
 
     host, _, port = server.partition("#")
-    where = host, int(port or 53)
     try:
-        question = dns.message.make_query(name, kind)
-        with _connected(*where) as sock:  # else refusals are not seen
-            answer, _ = dns.query.udp_with_fallback(
-                question, host, TIMEOUT, where[1], udp_sock=sock, ignore_unexpected=True
-            )
+        answer = _reply(name, kind, host, int(port or 53))
     except ConnectionRefusedError:
         raise _Unanswered(NOBODY) from None
     except (dns.exception.DNSException, OSError) as error:
@@ -76,11 +72,36 @@ def _addresses(name: str, server: str, kind: str) -> tuple[str, ...]:
     )
 
 
+def _reply(name: str, kind: str, host: str, port: int) -> Message:
+    """Return the reply of the server at *host*.  Raises DNSException and OSError."""
+    import dns.flags
+    import dns.message
+    import dns.query
+
+    question = dns.message.make_query(name, kind)
+    until = time.time() + TIMEOUT
+    answer: Message
+    with _connected(host, port) as sock:  # else refusals are not seen
+        # The kernel keeps others away, of :: as well, which answers from another address.
+        dns.query.send_udp(sock, question, None, until)
+        while True:
+            answer = dns.query.receive_udp(sock, None, until)[0]
+            if question.is_response(answer):
+                break
+        peer = sock.getpeername()[0]
+    if answer.flags & dns.flags.TC:
+        return dns.query.tcp(question, peer, TIMEOUT, port)
+    return answer
+
+
 def _connected(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    # A link-local address has its interface in the tuple alone.
+    (found, *_) = socket.getaddrinfo(
+        host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+    )
+    sock = socket.socket(found[0], socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
-        sock.connect((host, port))
+        sock.connect(found[4])
     except OSError:
         sock.close()
         raise
@@ -99,4 +120,4 @@ def _of_resolv_conf() -> list[str]:
     except SetupError:
         return []
     words = [line.split() for line in lines]
-    return [one[1].partition("%")[0] for one in words if len(one) > 1 and one[0] == "nameserver"]
+    return [one[1] for one in words if len(one) > 1 and one[0] == "nameserver"]
