@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from faith.errors import FaithError
@@ -11,6 +12,7 @@ from faith.translation import address
 LONGEST = 253
 """Octets of a name in text (RFC 1035 §2.3.4: 255 in a message)."""
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_PUNYCODE = codecs.lookup("punycode")  # a confined process may not find it when a name needs it
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -70,11 +72,11 @@ def _name(text: str) -> str:
 def _is_a_label(label: str) -> bool:
     encoded = label[4:].encode("ascii")
     try:
-        decoded = encoded.decode("punycode")
+        decoded = _PUNYCODE.decode(encoded)[0]
         return (
             not decoded.isascii()
             and decoded.isprintable()
-            and decoded.encode("punycode") == encoded
+            and _PUNYCODE.encode(decoded)[0] == encoded
         )
     except UnicodeError:
         return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -28,6 +30,19 @@ from faith.proxy.proxy_events import Target
 )
 def test_names(host: bytes, name: str) -> None:
     assert target(host, 80) == Target(name, 80, False)
+
+
+def test_an_a_label_needs_no_module_that_is_not_loaded() -> None:
+    """As in a process whose user cannot read where Python is, /root/.local for instance."""
+    program = (
+        "import sys\n"
+        "from faith.proxy.asked_target import target\n"
+        "sys.meta_path.clear()\n"
+        "print(target(b'xn--mnchen-3ya.example', 80).host)\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("xn--mnchen-3ya.example\n", "")
 
 
 @pytest.mark.parametrize(
