@@ -50,6 +50,33 @@ def test_answers_that_reverse_path_filtering_drops() -> None:
     assert verdict(facts) == ("rp-filter", True)
 
 
+def test_answers_that_a_route_takes() -> None:
+    taken = replace(GOOD, route_of_answers=Answer(errno.EINVAL))
+    assert verdict(taken) == ("answers-taken", True)
+    elsewhere = replace(GOOD, route_of_answers=Answer(0, UNICAST, 2))
+    assert verdict(elsewhere) == ("answers-taken", True)
+    assert verdict(replace(GOOD, route_of_answers=Answer(0, LOCAL, 1))) == (None, False)
+
+
+def test_a_rule_that_may_be_in_the_way_is_none_once_the_server_has_answered() -> None:
+    one = chain("output", family="ip")
+    ruleset = Ruleset((one,), {("ip", "filter", "x"): (rule("maybe drop"),)})
+    facts = replace(GOOD, ruleset=ruleset)
+    assert verdict(facts) == ("output-firewall-drops", False)
+    answered = replace(facts, dial=Dial("connected"))
+    assert verdict(answered) == (None, True)
+    assert states(walk(answered), "way-out") == ["note"]
+
+
+def test_a_silent_server_is_not_certain_where_a_rule_may_be_in_the_way() -> None:
+    one = chain("input", family="ip")
+    ruleset = Ruleset((one,), {("ip", "filter", "x"): (rule("maybe drop"),)})
+    facts = replace(GOOD, ruleset=ruleset)
+    assert verdict(replace(facts, dial=Dial("silent"))) == ("firewall-drops-answers", False)
+    refusing = replace(facts, dial=Dial("refused"))  # a rule that drops does not
+    assert verdict(refusing) == ("server-refuses", True)
+
+
 def test_a_next_hop_that_is_mute() -> None:
     mute = (Neighbour("192.0.2.9", 3, True, False),)
     through = Answer(0, UNICAST, 3, gateway="192.0.2.9", source=SOURCE)

@@ -53,6 +53,15 @@ def commands(host: str, do: str, undo: str) -> Break:
     return broken
 
 
+def rule_to_blackhole(family: str, rule: str) -> Break:
+    """Have a routing *rule* of *family*, ``-4`` or ``-6``, lead to a table with a blackhole."""
+    ip, route = f"ip {family}", "blackhole default table 77"
+    return together(
+        commands("gateway", f"{ip} route add {route}", f"{ip} route del {route}"),
+        commands("gateway", f"{ip} rule add pref 50 {rule} lookup 77", f"{ip} rule del pref 50"),
+    )
+
+
 def sysctl(host: str, name: str, value: object) -> Break:
     """Have *name* be *value* on *host*."""
 
@@ -85,21 +94,26 @@ def together(*breaks: Break) -> Break:
 
 
 def chain(
-    hook: str, rules: str, host: str = "gateway", policy: str = "accept", priority: str = "0"
+    hook: str,
+    rules: str,
+    host: str = "gateway",
+    policy: str = "accept",
+    priority: str = "0",
+    table: str = "site",
 ) -> Break:
-    """Have a chain with *rules* in a table ``inet site`` of *host*."""
+    """Have a chain with *rules* in a *table* of the family ``inet`` of *host*."""
 
     @contextmanager
     def broken(site: Site) -> Iterator[None]:
         of_site = getattr(site, host)
-        kind = "nat" if "dnat" in rules else "filter"
+        kind = "nat" if "nat to" in rules or "nat ip" in rules else "filter"
         head = f"type {kind} hook {hook} priority {priority}; policy {policy};"
-        text = f"table inet site {{\nchain c {{\n{head}\n{rules}\n}}\n}}\n"
+        text = f"table inet {table} {{\nchain c {{\n{head}\n{rules}\n}}\n}}\n"
         of_site.run(["nft", "-f", "-"], stdin=text)
         try:
             yield
         finally:
-            of_site.run(["nft", "delete", "table", "inet", "site"])
+            of_site.run(["nft", "delete", "table", "inet", table])
 
     return broken
 

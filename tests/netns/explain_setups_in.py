@@ -126,6 +126,36 @@ WAY_IN = (
         patience=1,
     ),
     SetUp(
+        "answers-by-rule",
+        "a routing rule leads what comes from the prefix to a blackhole",
+        "silence",
+        "client-unreachable",
+        broken=breaks.rule_to_blackhole("-6", f"from {PREFIX}"),
+        patience=1,
+    ),
+    SetUp(
+        "firewall-untracked",
+        "``notrack`` before connection tracking, and a rule in ``input`` drops what is untracked",
+        "silence",
+        "firewall-drops-client",
+        broken=together(
+            chain("prerouting", f"{PORT} notrack", priority="raw"),
+            chain("input", f"{PORT} ct state != {{ new, established }} drop", table="other"),
+        ),
+        patience=1,
+    ),
+    SetUp(
+        "firewall-mark",
+        "a rule in ``prerouting`` marks the client, another in ``input`` drops what is marked",
+        "silence",
+        "firewall-drops-client",
+        broken=together(
+            chain("prerouting", f"ip6 saddr {CLIENT} meta mark set 7", priority="mangle"),
+            chain("input", "meta mark and 4 == 4 drop", table="other"),
+        ),
+        patience=1,
+    ),
+    SetUp(
         "firewall-input",
         "a rule in the hook ``input`` of the host's firewall drops the port",
         "silence",

@@ -47,7 +47,7 @@ def host(network: Network, need: Callable[[str], str]) -> Host:
     return network.host("host")
 
 
-def drops(host: Host, rule: str, packet: Packet, hook: str = "input") -> str:
+def drops(host: Host, rule: str, packet: Packet, hook: str = "input", priority: str = "0") -> str:
     """Whether *rule*, which ends in drop, drops *packet*."""
     host.run(
         ["nft", "-f", "-"],
@@ -55,7 +55,7 @@ def drops(host: Host, rule: str, packet: Packet, hook: str = "input") -> str:
         "set bad { type ipv6_addr; flags interval; elements = { 2001:db8:6::/64 } }\n"
         "set twins { type ipv6_addr . inet_service; elements = { 2001:db8:6::2 . 80 } }\n"
         "chain drops { drop\n }\n"
-        f"chain c {{ type filter hook {hook} priority 0;\n{rule}\n}}\n}}\n",
+        f"chain c {{ type filter hook {hook} priority {priority};\n{rule}\n}}\n}}\n",
     )
     found = fate(host.call(rule_dump.read), hook, packet)
     if found.passes:
@@ -142,6 +142,39 @@ def test_a_rule_for_datagrams_and_answers(host: Host) -> None:
     assert drops(host, "tcp sport 80 drop", ANSWER, "output") == YES
     assert drops(host, "ct state new drop", ANSWER, "output") == NO
     assert drops(host, "ct state established drop", ANSWER, "output") == YES
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("ct state invalid drop", YES),
+        ("ct state new drop", NO),
+        ("ct direction original drop", NO),
+        ("notrack ct state untracked drop", YES),
+        ("notrack ct mark set 1 ct mark 1 drop", NO),
+    ],
+)
+def test_connection_tracking_has_not_seen_what_comes_before_it(
+    host: Host, rule: str, expected: str
+) -> None:
+    assert drops(host, rule, SYN, "prerouting", "raw") == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("meta mark set 7\nmeta mark 7 drop", YES),
+        ("meta mark set 7\nmeta mark 0 drop", NO),
+        ("tcp dport 81 meta mark set 7\nmeta mark 7 drop", NO),
+        ("tcp sport 81 meta mark set 7\nmeta mark 7 drop", MAYBE),
+        ("tcp sport 81 meta mark set 0\nmeta mark 0 drop", YES),
+        ("meta mark set numgen inc mod 2\nmeta mark 1 drop", MAYBE),
+        ("ct mark set 7\nct mark 7 drop", YES),
+        ("tcp sport 81 accept\nmeta mark set 7\nmeta mark 0 drop", MAYBE),
+    ],
+)
+def test_marks_go_from_rule_to_rule(host: Host, rules: str, expected: str) -> None:
+    assert drops(host, rules, SYN) == expected
 
 
 def test_reverse_path_filtering_by_a_rule(host: Host) -> None:

@@ -37,6 +37,7 @@ CAUSES = {
     "source-absent": "this host does not have the source address",
     "source-ports-taken": "no source port is free towards the server",
     "no-route-out": "there is no route to the server",
+    "answers-taken": "a route or rule leads the server's answers elsewhere",
     "uplink-down": "the interface towards the server is down",
     "output-firewall-drops": "a rule drops or rejects what the gateway sends to the server",
     "server-refuses": "the server refuses the connection",

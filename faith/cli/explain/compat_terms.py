@@ -79,12 +79,14 @@ def _conntrack(info: bytes, packet: Packet) -> bool | None:
     if len(info) < _STATES.size:
         return None
     flags, inverted, mask = _STATES.unpack_from(info)
-    if flags != _STATE:
+    if flags != _STATE or packet.state is None:
         return None
     return bool(mask & packet.state) != bool(inverted & _STATE)
 
 
 def _state(info: bytes, packet: Packet) -> bool | None:
+    if packet.state is None:
+        return None
     mask = int.from_bytes(info[:4], sys.byteorder)
     return bool(mask & packet.state)
 

@@ -39,13 +39,18 @@ _KINDS = {
 }
 
 
-def dial(question: Question, server: str, port: int, source: str | None) -> Dial:
-    """Connect to *port* of *server* from *source*, an address or None, as *question* asks."""
+def dial(
+    question: Question, server: str, port: int, source: str | None, user: int | None = None
+) -> Dial:
+    """Connect to *port* of *server* from *source*, an address or None, as *question* asks.
+
+    The socket is one of *user*, if this process may be one: rules and filters may look at that.
+    """
     if question.protocol == "icmp":
         return _ping(server, source)
     kind = socket.SOCK_STREAM if question.protocol == "tcp" else socket.SOCK_DGRAM
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
-    with socket.socket(family, kind) as sock:
+    with _socket(family, kind, user) as sock:
         sock.setblocking(False)
         try:
             _bind(sock, family, source)
@@ -60,6 +65,16 @@ def dial(question: Question, server: str, port: int, source: str | None) -> Dial
         except OSError as error:
             return _failed(sock, error.errno or 0)
         return _awaited(sock, kind)
+
+
+def _socket(family: int, kind: int, user: int | None) -> socket.socket:
+    before = os.geteuid()
+    with suppress(PermissionError):
+        os.seteuid(before if user is None else user)
+    try:
+        return socket.socket(family, kind)
+    finally:
+        os.seteuid(before)
 
 
 def _bind(sock: socket.socket, family: int, source: str | None) -> None:

@@ -111,6 +111,8 @@ def probe(server: str, source: str | None, mtu: int) -> PathProbe:
             if found.mtu:
                 return PathProbe(mtu, small=True, large=False, reported=found.mtu)
         again = ask(server, source, SHORT).replied  # else it has stopped answering at all
-    except OSError:
-        return PathProbe(mtu)
+    except PermissionError:
+        return PathProbe(mtu, error="it needs CAP_NET_RAW, and no filter that forbids it")
+    except OSError as error:
+        return PathProbe(mtu, error=error.strerror or str(error))
     return PathProbe(mtu, small=True if again else None, large=False)

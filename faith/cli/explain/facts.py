@@ -104,13 +104,14 @@ class PathProbe:
     """The outcome of probes without fragmentation: of *mtu* octets and of few.
 
     Each is True if it was answered, False if not, None if none was sent.  *reported* is the MTU
-    that an ICMP error named, or 0.
+    that an ICMP error named, or 0.  *error* is why none was sent.
     """
 
     mtu: int
     small: bool | None = None
     large: bool | None = None
     reported: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,9 @@ class Facts:
 
     *mapped* is the address that the client connects to, "" if there is none; *prefixes* are those
     reserved here.  *arrives* is the interface that the client's packets arrive by, as far as it is
-    known.  *steered* says whether the daemon's way of steering is in place.  *explained* is the
-    daemon's own answer, or the one that the file *from_file* gives.
+    known.  *back_from* is the source with which *route_back* was asked for.  *steered* says whether
+    the daemon's way of steering is in place.  *explained* is the daemon's own answer, or the one
+    that the file *from_file* gives.
     """
 
     question: Question
@@ -144,6 +146,7 @@ class Facts:
     prefixes: tuple[Prefix, ...] = ()
     route_in: Answer = NO_ANSWER
     route_back: Answer = NO_ANSWER
+    back_from: str = ""
     route_out: Answer = NO_ANSWER
     arrives: int = 0
     arrives_seen: bool = False
@@ -186,6 +189,11 @@ class Facts:
     def from_v4(self) -> bool:
         """True if the client has an IPv4 address, and the server an IPv6 one."""
         return ":" not in self.question.client
+
+    @property
+    def answered(self) -> bool:
+        """True if the server has answered a test connection."""
+        return self.dial is not None and self.dial.kind in ("connected", "answered")
 
     @property
     def daemon(self) -> DaemonFacts | None:

@@ -12,6 +12,7 @@ from faith.cli.explain.filtered_packet import (
     UNICAST,
     Interface,
     Packet,
+    Passage,
     protocol_number,
 )
 from faith.cli.explain.packet_filter import Ends, fate
@@ -67,7 +68,8 @@ def way_in(facts: Facts) -> Iterator[Step]:
     else:
         live = list(live_steps.steps(facts))
         yield from live
-        steps = [*_filtered_in(facts), *_filtered_back(facts)]
+        passage = Passage(arriving(facts))
+        steps = [*_filtered_in(facts, passage), *_filtered_back(facts, passage)]
         if live and all(step.state != "problem" for step in live):
             steps = [step for step in steps if step.certain]
         yield from steps or [ok("way-in", "no rule of nftables is in the way", "nft list ruleset")]
@@ -76,11 +78,10 @@ def way_in(facts: Facts) -> Iterator[Step]:
     yield from _guard(facts)
 
 
-def _filtered_in(facts: Facts) -> Iterator[Step]:
+def _filtered_in(facts: Facts, passage: Passage) -> Iterator[Step]:
     assert facts.ruleset
-    packet = arriving(facts)
     for hook in ("ingress", "prerouting", "input"):
-        found = fate(facts.ruleset, hook, packet)
+        found = fate(facts.ruleset, hook, passage)
         if found.passes or (found.end is Ends.TRANSLATED and _keeps(facts, found)):
             continue
         if found.end is Ends.TRANSLATED:
@@ -105,11 +106,11 @@ def _keeps(facts: Facts, found: Fate) -> bool:
     )
 
 
-def _filtered_back(facts: Facts) -> Iterator[Step]:
+def _filtered_back(facts: Facts, sent: Passage) -> Iterator[Step]:
     assert facts.ruleset
-    packet = answering(facts)
+    passage = sent.answered_by(answering(facts))
     for hook in ("output", "postrouting", "egress"):
-        found = fate(facts.ruleset, hook, packet)
+        found = fate(facts.ruleset, hook, passage)
         if not found.passes and found.end is not Ends.TRANSLATED:
             yield dropped(facts, found, "way-in", "firewall-drops-answers", "answers to the client")
             return

@@ -7,7 +7,7 @@ that depends on it.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from faith.translation.address import packed
@@ -15,8 +15,11 @@ from faith.translation.address import packed
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 LOCAL, UNICAST = 2, 1
 """Types of addresses, as ``fib … type`` has them (linux/rtnetlink.h)."""
-NEW, ESTABLISHED = 8, 2
+INVALID, ESTABLISHED, NEW, UNTRACKED = 1, 2, 8, 64
 """States of connection tracking, as ``ct state`` has them."""
+META_MARK, CONNECTION_MARK = 3, -1
+"""Keys of marks that rules set and others look at: that of linux/netfilter/nf_tables.h, and one of
+the connection's own."""
 
 _SYN, _SYN_ACK = 0x02, 0x12
 _V6, _V4 = 10, 2
@@ -44,7 +47,7 @@ class Packet:
     *port* is the server's, 0 for an echo request.  *answer* says that it comes from the server.
     *arrives* and *leaves* are interfaces, `NONE` where there is none.  *source_type* and
     *destination_type* are types of the addresses on this host.  *user* is that of the process it
-    comes from, None where no process of this host sends it.
+    comes from, None where no process of this host sends it.  *state* is None where it is unknown.
     """
 
     source: str
@@ -56,7 +59,7 @@ class Packet:
     leaves: Interface = NONE
     source_type: int = UNICAST
     destination_type: int = LOCAL
-    state: int = NEW
+    state: int | None = NEW
     user: int | None = None
 
     @property
@@ -96,6 +99,42 @@ class Packet:
         flags = _SYN_ACK if self.answer else _SYN
         rest = struct.pack("!IIBBHHH", 0, 0, 0x50, flags, 0, 0, 0)
         return ports + rest, unknown | set(range(4, 13)) | set(range(14, 20))
+
+
+_MARKS = {META_MARK: bytes(4), CONNECTION_MARK: bytes(4)}
+
+
+@dataclass
+class Passage:
+    """A packet on its way through the hooks, with what rules have made of it so far.
+
+    *marks* has the metadata that rules set, without those that are unknown.  *from_other_source*
+    says that a rule translates the source, or may.
+    """
+
+    packet: Packet
+    from_other_source: bool = False
+    marks: dict[int, bytes] = field(default_factory=lambda: dict(_MARKS))
+
+    def mark(self, key: int, value: bytes | None, *, sure: bool) -> None:
+        """Set the metadata *key*; None is an unknown value.  *sure*: by a rule that matches."""
+        if sure and value is not None:
+            self.marks[key] = value
+        elif not sure and self.marks.get(key) == value:
+            pass
+        else:
+            self.marks.pop(key, None)
+
+    def leave_untracked(self, *, sure: bool) -> None:
+        """Keep connection tracking away from the packet, which *sure* says is so."""
+        if self.packet.state != UNTRACKED:
+            self.packet = replace(self.packet, state=UNTRACKED if sure else None)
+
+    def answered_by(self, answer: Packet) -> Passage:
+        """Return the passage of *answer*: it is of no connection that is known if this packet was
+        left untracked."""
+        state = answer.state if self.packet.state == NEW else None
+        return Passage(replace(answer, state=state))
 
 
 def protocol_number(protocol: str, address: str) -> int:

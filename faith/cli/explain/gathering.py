@@ -19,9 +19,11 @@ from faith.cli.explain import (
     process_facts,
 )
 from faith.cli.explain.facts import Facts, PathProbe
+from faith.cli.explain.filtered_packet import protocol_number
 from faith.daemon.config.settings import KERNEL, RELAY
 from faith.daemon.host import discovery
 from faith.kernel.netlink import interfaces, route_query, routes
+from faith.kernel.netlink.route_query import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +47,7 @@ def gather(asked: Asked) -> Facts:
     facts = _ways(facts)
     if facts.mapped:
         facts = decision_facts.decide(facts, asked)
-    facts = _way_out(facts)
+    facts = _way_out(_way_back(facts))
     if asked.dial:
         facts = _dialled(facts)
     return _refusals(facts)
@@ -54,7 +56,7 @@ def gather(asked: Asked) -> Facts:
 def _refusals(facts: Facts) -> Facts:
     """Return *facts* with the refusals that are being counted, where only a process knows why."""
     found, path = facts.daemon, _PATHS[facts.question.protocol]
-    if path == RELAY and facts.explained and facts.explained.path == KERNEL:
+    if path == RELAY and _is_by_kernel(facts):
         path = KERNEL
     if found is None or path == RELAY:
         return facts
@@ -130,13 +132,38 @@ def _ways(facts: Facts) -> Facts:
         return facts
     if back.is_local or back.error or not arrives:
         return replace(facts, route_in=route_query.route(facts.mapped))
-    return replace(facts, route_in=_arriving(facts, facts.mapped, asking, arrives))
+    flow = _flow(facts, asking)._replace(port=facts.question.port)
+    return replace(facts, route_in=_arriving(facts, facts.mapped, asking, arrives, flow))
 
 
-def _arriving(facts: Facts, destination: str, source: str, interface: int) -> Answer:
+def _flow(facts: Facts, address: str) -> Flow:
+    """Return the flow of packets between addresses such as *address*, without ports and user."""
+    return Flow(protocol_number(facts.question.protocol, address))
+
+
+def _way_back(facts: Facts) -> Facts:
+    """Ask for the route of the daemon's answers, which rules may lead elsewhere than others."""
+    asking = facts.question.client
+    if not facts.route_in.is_local or facts.route_back.error or facts.route_back.is_local:
+        return facts
+    flow = _flow(facts, asking)._replace(source_port=facts.question.port)
+    found = route_query.route(asking, facts.mapped, flow=flow)
+    return replace(facts, route_back=found, back_from=facts.mapped)
+
+
+def _sender(facts: Facts) -> int | None:
+    """Return the user whose packets those of the daemon are; the kernel path has none."""
+    return None if _is_by_kernel(facts) else _user(facts)
+
+
+def _is_by_kernel(facts: Facts) -> bool:
+    return facts.explained is not None and facts.explained.path == KERNEL
+
+
+def _arriving(facts: Facts, destination: str, source: str, interface: int, flow: Flow) -> Answer:
     """Return the route of a packet that arrives by *interface*, with EXDEV where reverse path
     filtering drops it: some kernels call that EINVAL, as they call a blackhole."""
-    found = route_query.route(destination, source, interface)
+    found = route_query.route(destination, source, interface, flow)
     if found.error != errno.EINVAL or ":" in destination or route_query.route(destination).error:
         return found
     name = facts.interface(interface).name
@@ -151,7 +178,8 @@ def _way_out(facts: Facts) -> Facts:
         return facts
     # A source that stands for an IPv4 client is local by the prefix, as a reply's destination.
     source = (decision.source or "") if decision and not decision.source_absent else ""
-    found = route_query.route(server, "" if facts.from_v4 else source)
+    flow = _flow(facts, server)._replace(port=_server_port(facts), user=_sender(facts))
+    found = route_query.route(server, "" if facts.from_v4 else source, flow=flow)
     facts = replace(facts, server=server, route_out=found, user=_user(facts))
     if not facts.from_v4 and not found.error and not found.is_local:
         facts = _towards(facts, source or found.source, server)
@@ -166,10 +194,19 @@ def _towards(facts: Facts, source: str, server: str) -> Facts:
         if one.address == server and not one.failed and not one.waits
     ]
     facts = replace(facts, source_ports=used)
-    if not seen or facts.route_out.interface in seen or not source:
+    if not source or _is_by_kernel(facts):  # which takes answers before they are routed
         return facts
-    returning = _arriving(facts, source, server, seen[0])
+    flow, there = _flow(facts, server)._replace(source_port=_server_port(facts)), facts.route_out
+    if not seen or there.interface in seen:
+        returning = route_query.route(source, server, there.interface, flow)
+        return replace(facts, route_of_answers=returning)
+    returning = _arriving(facts, source, server, seen[0], flow)
     return replace(facts, server_seen_at=seen[0], route_of_answers=returning)
+
+
+def _server_port(facts: Facts) -> int:
+    decision = facts.explained.decision if facts.explained else None
+    return (decision and decision.server_port) or facts.question.port
 
 
 def _user(facts: Facts) -> int | None:
@@ -190,9 +227,9 @@ def _dialled(facts: Facts) -> Facts:
     if not facts.server or facts.route_out.error or refused:
         return facts
     source = decision.source if decision else None
-    port = (decision and decision.server_port) or facts.question.port
     dropped = process_facts.reverse_path_drops()
-    found = dialling.dial(facts.question, facts.server, port, source)
+    port, user = _server_port(facts), _sender(facts)
+    found = dialling.dial(facts.question, facts.server, port, source, user)
     found = replace(found, filtered=process_facts.reverse_path_drops() - dropped)
     if found.by and route_query.route(found.by).is_local:
         found = replace(found, by="", text="no host on the link answers for its address")

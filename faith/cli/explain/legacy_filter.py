@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
 
 _TABLES = ("raw", "mangle", "nat", "filter")
 _DEEPEST = 16
+_NOTRACK = re.compile(r"-j NOTRACK|--notrack")
 _PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "ipv6-icmp": 58, "icmpv6": 58, "all": 0}
-_STATES = {NEW: "NEW", ESTABLISHED: "ESTABLISHED"}
+_STATES: dict[int | None, str] = {NEW: "NEW", ESTABLISHED: "ESTABLISHED"}
 _ENDS = {"DROP": "drops", "REJECT": "rejects", "DNAT": "translates", "REDIRECT": "translates"}
 _GOES_ON = ("LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "CT", "NOTRACK", "TRACE", "DSCP", "TOS")
 _WITHOUT_MEANING = ("-m", "--comment")
@@ -85,9 +88,12 @@ def _what(packet: Packet) -> str:
 def fate(saved: str, packet: Packet, chains: tuple[str, ...]) -> LegacyEnd | None:
     """Return how *packet* ends in *chains* by the rules *saved*; None if it passes."""
     tables = _parsed(saved)
+    raw = tables.get("raw", _Table({}, {}))
+    if any(_NOTRACK.search(rule) for rules in raw.rules.values() for rule in rules):
+        packet = replace(packet, state=None)
     for chain in chains:
         for name in _TABLES:
-            if name not in tables or (name == "nat" and packet.state != NEW):
+            if name not in tables or (name == "nat" and packet.state == ESTABLISHED):
                 continue
             end = _Traversal(name, tables[name], packet).base(chain)
             if end:
@@ -202,7 +208,7 @@ def _matches(option: str, value: str, packet: Packet) -> bool | None:
     if option == "-p":
         return _PROTOCOLS.get(value, -1) in (0, packet.protocol)
     if option in ("--ctstate", "--state"):
-        return _STATES.get(packet.state, "") in value.split(",")
+        return _STATES[packet.state] in value.split(",") if packet.state in _STATES else None
     is_server_port = option.startswith("--s") == packet.answer
     return any(_holds(part, packet.port) for part in value.split(",")) if is_server_port else None
 

@@ -7,11 +7,11 @@ ways are followed, and the result is not certain.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from faith.cli.explain.filtered_packet import NEW
+from faith.cli.explain.filtered_packet import NEW, Passage
 from faith.cli.explain.rule_terms import Evaluation, Outcome
 from faith.kernel.nft.rule_dump import ACCEPT, DROP, GOTO, JUMP, RETURN, Verdict
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from faith.kernel.nft.rule_dump import DumpedChain, DumpedRule, DumpedSet, Ruleset
 
 _DEEPEST = 16
+_TRACKING = -200
+"""The priority of connection tracking, in the hooks that packets come to first."""
 _OURS = re.compile(r"faith([-_].*)?")
 """Tables of FAITH, of which other steps know: the guards, steering, and the flows' guard."""
 
@@ -59,12 +61,20 @@ class Fate:
 PASSED = Fate(Ends.PASSES)
 
 
-def fate(ruleset: Ruleset, hook: str, packet: Packet) -> Fate:
-    """Return the fate of *packet* at *hook*, by the chains of other programs than FAITH."""
-    chains = [chain for chain in ruleset.chains if _applies(chain, hook, packet)]
+def fate(ruleset: Ruleset, hook: str, packet: Packet | Passage) -> Fate:
+    """Return the fate of *packet* at *hook*, by the chains of other programs than FAITH.
+
+    A passage goes from hook to hook: what rules set at one is what those of the next look at.
+    """
+    passage = packet if isinstance(packet, Passage) else Passage(packet)
+    chains = [chain for chain in ruleset.chains if _applies(chain, hook, passage.packet)]
     doubtful: Fate | None = None
     for chain in sorted(chains, key=lambda one: one.priority):
-        found = _Traversal(ruleset, packet).base(chain)
+        if chain.kind == "nat" and passage.packet.state not in (NEW, None):
+            continue
+        found = _Traversal(ruleset, passage, _is_before_tracking(chain, passage.packet)).base(chain)
+        if chain.kind == "nat" and passage.packet.state is None:
+            found = replace(found, certain=False)
         if found.end is not Ends.PASSES and found.certain:
             return found if not doubtful else Fate(found.end, found.chain, found.handle, False)
         if found.end is not Ends.PASSES:
@@ -80,12 +90,19 @@ def is_ours(table: str) -> bool:
 def _applies(chain: DumpedChain, hook: str, packet: Packet) -> bool:
     if is_ours(chain.table) or chain.hook != hook:
         return False
-    if chain.kind == "nat" and packet.state != NEW:
-        return False
     if chain.family == "netdev" or hook in ("ingress", "egress"):
         place = packet.leaves if hook == "egress" else packet.arrives
         return not chain.devices or place.name in chain.devices
     return chain.family in ("inet", packet.family)
+
+
+def _is_before_tracking(chain: DumpedChain, packet: Packet) -> bool:
+    """Return whether the packet comes to *chain* before connection tracking has seen it."""
+    if packet.arrives.name == "lo":  # it has been seen when it left
+        return False
+    if chain.hook == "ingress":
+        return True
+    return chain.hook in ("prerouting", "output") and chain.priority < _TRACKING
 
 
 class _Ended(Exception):
@@ -95,11 +112,12 @@ class _Ended(Exception):
 
 
 class _Traversal:
-    """One base chain and those it jumps to, for one packet."""
+    """One base chain and those it jumps to, for one packet; *early*: before it is tracked."""
 
-    def __init__(self, ruleset: Ruleset, packet: Packet) -> None:
+    def __init__(self, ruleset: Ruleset, passage: Passage, early: bool) -> None:
         self._ruleset = ruleset
-        self._packet = packet
+        self._passage = passage
+        self._early = early
         self._may_be_accepted = False
         self._doubtful: Fate | None = None  # the first end that there may be
 
@@ -125,7 +143,7 @@ class _Traversal:
     def _follow(self, chain: DumpedChain, depth: int, *, sure: bool) -> bool:
         """Follow the rules of *chain*; return whether it was left by ``return`` or its end."""
         for rule in self._ruleset.rules_of(chain) if depth < _DEEPEST else ():
-            outcome, matched = self._evaluate(chain, rule)
+            outcome, matched = self._evaluate(chain, rule, sure=sure and not self._may_be_accepted)
             if outcome is None or matched is False:
                 continue
             certain = sure and matched is True
@@ -164,14 +182,14 @@ class _Traversal:
             self._doubtful = self._doubtful or Fate(end, chain, rule.handle, False)
 
     def _evaluate(
-        self, chain: DumpedChain, rule: DumpedRule
+        self, chain: DumpedChain, rule: DumpedRule, *, sure: bool
     ) -> tuple[Verdict | str | None, bool | None]:
         """Return how *rule* ends, if it does, and whether it matches (None: it may)."""
 
         def sets(name: str) -> DumpedSet | None:
             return self._ruleset.sets.get((chain.family, chain.table, name))
 
-        evaluation = Evaluation(self._packet, sets)
+        evaluation = Evaluation(self._passage, sets, early=self._early, sure=sure)
         matched: bool | None = True
         for expression in rule.expressions:
             try:
@@ -183,7 +201,7 @@ class _Traversal:
             if one is False:
                 return None, False
             if one is None:
-                matched = None
+                matched, evaluation.sure = None, False
         return None, matched
 
     def _chain(self, beside: DumpedChain, name: str) -> DumpedChain | None:

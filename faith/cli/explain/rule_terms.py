@@ -7,22 +7,32 @@ rule one that may match.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from faith.cli.explain import compat_terms
-from faith.cli.explain.filtered_packet import LOCAL, NEW, NONE
+from faith.cli.explain.filtered_packet import (
+    CONNECTION_MARK,
+    ESTABLISHED,
+    INVALID,
+    LOCAL,
+    META_MARK,
+    NEW,
+    NONE,
+    UNTRACKED,
+)
 from faith.cli.explain.registers import Registers
 from faith.kernel.nft.rule_dump import DROP, Verdict, data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from faith.cli.explain.filtered_packet import Interface, Packet
+    from faith.cli.explain.filtered_packet import Interface, Packet, Passage
     from faith.kernel.nft.rule_dump import DumpedSet, Element, Expression
 
     Term = Callable[["Evaluation", Mapping[int, bytes]], bool | None]
 
-_META_MARK, _META_IIF, _META_OIF, _META_IIFNAME, _META_OIFNAME = 3, 4, 5, 6, 7
+_META_IIF, _META_OIF, _META_IIFNAME, _META_OIFNAME = 4, 5, 6, 7
 _META_SKUID, _META_NFPROTO, _META_L4PROTO, _META_PROTOCOL, _META_PKTTYPE = 10, 15, 16, 1, 19
 _CT_STATE, _CT_DIRECTION, _CT_STATUS, _CT_MARK = 0, 1, 2, 3
 _NETWORK, _TRANSPORT = 1, 2
@@ -33,6 +43,7 @@ _INVERTED = 1
 _FIB_INTERFACE, _FIB_NAME, _FIB_TYPE = 1, 2, 3
 _FIB_SOURCE, _FIB_PRESENT = 1, 32
 _DESTINATION_NAT = 1
+_MARKING = {"MARK": META_MARK, "CONNMARK": CONNECTION_MARK}
 _LIMITING = (2, 4, 5, 8)
 """Types of named objects by which a rule may end: quota, limit, connlimit and synproxy."""
 
@@ -50,13 +61,33 @@ class Outcome(Exception):
 
 
 class Evaluation:
-    """The evaluation of one rule for *packet*; *sets* are those of its table."""
+    """The evaluation of one rule for the packet of *passage*; *sets* are those of its table.
 
-    def __init__(self, packet: Packet, sets: Callable[[str], DumpedSet | None]) -> None:
-        self.packet = packet
+    *early* says that connection tracking has not seen the packet yet, *sure* that it comes to this
+    rule for certain, and that what was evaluated of it so far matches.
+    """
+
+    def __init__(
+        self,
+        passage: Passage,
+        sets: Callable[[str], DumpedSet | None],
+        *,
+        early: bool,
+        sure: bool,
+    ) -> None:
+        self.passage = passage
         self.sets = sets
+        self.early = early
+        self.sure = sure
         self.registers = Registers()
-        self.marks: dict[int, bytes] = {_META_MARK: bytes(4)}
+
+    @property
+    def packet(self) -> Packet:
+        """The packet as rules see it here."""
+        packet = self.passage.packet
+        if self.early and packet.state in (NEW, ESTABLISHED):
+            return replace(packet, state=INVALID)
+        return packet
 
     def matches(self, expression: Expression) -> bool | None:
         """Return whether *expression* matches, None where that cannot be told.
@@ -76,18 +107,15 @@ def _meta(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
     key = _number(attrs[2])
     if 3 in attrs:  # it sets the mark or the like
         value = evaluation.registers.read(_number(attrs[3]), 4)
-        if value is None:
-            evaluation.marks.pop(key, None)
-        else:
-            evaluation.marks[key] = value
+        evaluation.passage.mark(key, value, sure=evaluation.sure)
         return True
     return _load(evaluation, attrs[1], _meta_value(evaluation, key))
 
 
 def _meta_value(evaluation: Evaluation, key: int) -> bytes | None:
     packet = evaluation.packet
-    if key in evaluation.marks:
-        return evaluation.marks[key]
+    if key in evaluation.passage.marks:
+        return evaluation.passage.marks[key]
     if key in (_META_IIF, _META_OIF):
         return _native(_interface(packet, key == _META_IIF).index)
     if key in (_META_IIFNAME, _META_OIFNAME):
@@ -127,17 +155,28 @@ def _payload(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
 
 
 def _ct(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    key, state = _number(attrs.get(2, b"")), evaluation.packet.state
+    if state in (INVALID, UNTRACKED) and key != _CT_STATE:
+        return False  # there is no connection to look at, or to mark
     if 4 in attrs:  # it sets a mark of the connection
+        if key == _CT_MARK:
+            value = evaluation.registers.read(_number(attrs[4]), 4)
+            evaluation.passage.mark(CONNECTION_MARK, value, sure=evaluation.sure)
         return True
-    state = evaluation.packet.state
     is_new = state == NEW
     known = {
-        _CT_STATE: _native(state),
-        _CT_DIRECTION: bytes([not is_new]),
+        _CT_STATE: None if state is None else _native(state),
+        _CT_DIRECTION: None if state is None else bytes([not is_new]),
         _CT_STATUS: bytes(4) if is_new else None,
-        _CT_MARK: bytes(4) if is_new else None,
+        _CT_MARK: evaluation.passage.marks.get(CONNECTION_MARK) if is_new else None,
     }
-    return _load(evaluation, attrs[1], known.get(_number(attrs[2])))
+    return _load(evaluation, attrs[1], known.get(key))
+
+
+def _notrack(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
+    if evaluation.early:  # later it does nothing
+        evaluation.passage.leave_untracked(sure=evaluation.sure)
+    return True
 
 
 def _compare(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
@@ -249,6 +288,7 @@ def _fib(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
 def _nat(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool:
     if _number(attrs[1]) == _DESTINATION_NAT:
         raise Outcome("translate")
+    evaluation.passage.from_other_source = True
     raise Outcome(Verdict(1))
 
 
@@ -279,7 +319,14 @@ def _match(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
 
 
 def _target(evaluation: Evaluation, attrs: Mapping[int, bytes]) -> bool | None:
-    verdict = compat_terms.target(_text(attrs[1]))
+    name = _text(attrs[1])
+    if name in _MARKING:
+        evaluation.passage.mark(_MARKING[name], None, sure=evaluation.sure)
+    if name in ("CT", "NOTRACK") and evaluation.early:  # CT does other things, too
+        evaluation.passage.leave_untracked(sure=False)
+    if name == "SNAT":
+        evaluation.passage.from_other_source = True
+    verdict = compat_terms.target(name)
     if verdict == "":
         return True
     if verdict is None:
@@ -305,7 +352,7 @@ _TERMS: dict[str, Term] = {
     "queue": _end("queue"),
     "counter": _nothing,
     "log": _nothing,
-    "notrack": _nothing,
+    "notrack": _notrack,
     "objref": _object,
     "last": _nothing,
     "exthdr": _unknown_value,

@@ -75,7 +75,7 @@ def verdict(facts: Facts, steps: list[Step]) -> Verdict:
     unseen = [step for step in steps if step.state == "unknown" and step.step in _NEEDED]
     if unseen:
         return Verdict(None, None, False, f"it cannot be said: {unseen[0].text}", unseen[0].action)
-    if facts.dial is None or facts.dial.kind not in ("connected", "answered"):
+    if not facts.answered:
         text = (
             "works as far as this gateway is concerned: nothing is in the way (the server was not"
             " asked)"

@@ -164,6 +164,8 @@ def client(facts: Facts) -> Iterator[Step]:
     asking, found = facts.question.client, facts.route_back
     family = "-4" if facts.from_v4 else "-6"
     where = f"ip {family} route get {asking}"
+    if facts.back_from:
+        where += f" from {facts.back_from}"
     if found.error:
         yield problem(
             "client",

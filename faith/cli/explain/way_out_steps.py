@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from faith.cli.explain import legacy_filter
 from faith.cli.explain.explanation import note, ok, problem, unknown
-from faith.cli.explain.filtered_packet import ESTABLISHED, LOCAL, UNICAST, Packet, protocol_number
+from faith.cli.explain.facts import NO_ANSWER
+from faith.cli.explain.filtered_packet import (
+    ESTABLISHED,
+    LOCAL,
+    UNICAST,
+    Packet,
+    Passage,
+    protocol_number,
+)
 from faith.cli.explain.packet_filter import Ends, fate
 from faith.cli.explain.rule_words import described, dropped
 from faith.cli.explain.way_in_steps import refusal, remedy
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
 
     from faith.cli.explain.explanation import Step
     from faith.cli.explain.facts import Facts, PathProbe
+    from faith.cli.explain.packet_filter import Fate
     from faith.kernel.netlink.route_query import Answer
 
 
@@ -96,7 +105,10 @@ def _no_route(facts: Facts, where: str) -> Step:
 
 
 def _replies(facts: Facts) -> Iterator[Step]:
-    if facts.route_of_answers.error == errno.EXDEV:
+    found = facts.route_of_answers
+    if found == NO_ANSWER:
+        return
+    if found.error == errno.EXDEV:
         name = facts.links[facts.server_seen_at].name
         yield problem(
             "route-out",
@@ -105,6 +117,17 @@ def _replies(facts: Facts) -> Iterator[Step]:
             " filtering drops its answers",
             f"sysctl net.ipv4.conf.{name}.rp_filter",
             f"sysctl -w net.ipv4.conf.{name}.rp_filter=2, or mend the routes",
+        )
+    elif not found.is_local:
+        source = _source(facts)
+        where = facts.interface(facts.server_seen_at or facts.route_out.interface).name
+        how = refusal(found.error) if found.error else "they are led elsewhere"
+        yield problem(
+            "route-out",
+            "answers-taken",
+            f"answers of {facts.server} to {source} do not come to the daemon: {how}",
+            f"ip -4 route get {source} from {facts.server} iif {where}",
+            "remove that route or rule: ip -4 rule; ip -4 route show table all",
         )
 
 
@@ -159,31 +182,58 @@ def way_out(facts: Facts) -> Iterator[Step]:
 
 
 def _filtered(facts: Facts) -> Iterator[Step]:
+    sent = Passage(leaving(facts))
+    for cause, what, found in _fates(facts, sent):
+        if found.end is Ends.TRANSLATED:
+            yield note("way-out", _translation(facts, found), found.command)
+        elif facts.answered and not found.certain and found.end is not Ends.QUEUED:
+            text = f"{described(facts, found)} may be in the way of {what}, but was not now"
+            yield note("way-out", text, found.command)
+        else:
+            yield dropped(facts, found, "way-out", cause, what)
+    if sent.from_other_source:
+        yield note("way-out", _OTHER_SOURCE, "nft list ruleset")
+
+
+_OTHER_SOURCE = "a rule of nftables has the server see another source address"
+
+
+def _translation(facts: Facts, found: Fate) -> str:
+    return f"{described(facts, found)} translates the destination {facts.server}"
+
+
+def _fates(facts: Facts, sent: Passage) -> Iterator[tuple[str, str, Fate]]:
+    """Yield what is in the way of the packet *sent* and of its answer: cause, packets and fate."""
     assert facts.ruleset
-    ways = (
-        (leaving(facts), ("output", "postrouting", "egress"), "output-firewall-drops", "packets"),
-        (
-            returning(facts),
-            ("ingress", "prerouting", "input"),
-            "firewall-drops-answers",
-            "answers of the server",
-        ),
-    )
-    for packet, hooks, cause, what in ways:
-        for hook in hooks:
-            found = fate(facts.ruleset, hook, packet)
-            if found.passes:
-                continue
-            if found.end is Ends.TRANSLATED:
-                yield note(
-                    "way-out",
-                    f"{described(facts, found)} translates the destination {facts.server}",
-                    found.command,
-                )
-                continue
-            target = f"{what} to {facts.server}" if cause.startswith("output") else what
-            yield dropped(facts, found, "way-out", cause, target)
-            return
+    out = "output-firewall-drops", f"packets to {facts.server}"
+    back = "firewall-drops-answers", "answers of the server"
+    for hook in ("output", "postrouting", "egress"):
+        found = fate(facts.ruleset, hook, sent)
+        if not found.passes:
+            yield *out, found
+            if found.end is not Ends.TRANSLATED:
+                break
+    answer = sent.answered_by(returning(facts))
+    for hook in ("ingress", "prerouting", "input"):
+        found = fate(facts.ruleset, hook, answer)
+        if not found.passes:
+            yield *back, found
+            if found.end is not Ends.TRANSLATED:
+                break
+
+
+def _doubts(facts: Facts, kind: str) -> Iterator[str]:
+    """Yield what on this host may be why a server is *kind*, silent or refused, and is not sure."""
+    if facts.ruleset is None:
+        return
+    sent = Passage(leaving(facts))
+    for _, what, found in _fates(facts, sent):
+        if found.end is Ends.TRANSLATED:
+            yield _translation(facts, found)
+        elif not found.certain and (kind != "refused" or found.end is Ends.REJECTED):
+            yield f"{described(facts, found)} may be in the way of {what}"
+    if sent.from_other_source and kind != "refused":
+        yield _OTHER_SOURCE
 
 
 _DIALS = {
@@ -218,7 +268,7 @@ def server(facts: Facts) -> Iterator[Step]:
             "nstat -az TcpExtIPReversePathFilter; sysctl -ar 'ipv4.*rp_filter'",
             "mend the routes, or sysctl -w net.ipv4.conf.IFACE.rp_filter=2 where answers arrive",
         )
-    elif dial.kind in ("connected", "answered"):
+    elif facts.answered:
         yield ok("server", f"{whom} answers")
     elif dial.kind in _DIALS and not (dial.kind == "silent" and facts.question.protocol == "udp"):
         cause, says, action = _DIALS[dial.kind]
@@ -228,8 +278,10 @@ def server(facts: Facts) -> Iterator[Step]:
         said = f" ({dial.text}{by})" if dial.text else ""
         if facts.strict:
             said += f"; rp_filter of {', '.join(facts.strict)} would drop answers that come there"
-        text = f"{whom} {says}{said}"
-        yield problem("server", cause, text, "", action, certain=not facts.strict)
+        doubts = [*_doubts(facts, dial.kind)]
+        text = "; ".join((f"{whom} {says}{said}", *doubts))
+        certain = not facts.strict and not doubts
+        yield problem("server", cause, text, "", action, certain=certain)
     else:
         yield unknown("server", f"{whom}: {dial.text or 'no answer, which says nothing of UDP'}")
 
@@ -256,7 +308,8 @@ def _size(facts: Facts, whom: str, route: Answer, probe: PathProbe | None) -> It
     elif probe.small:
         yield ok("mtu", f"packets of {probe.mtu} octets to {whom} get through")
     elif probe.small is None:
-        yield note("mtu", f"large packets to {whom} are not tried (it needs CAP_NET_RAW)")
+        why = probe.error or "it has stopped answering"
+        yield note("mtu", f"large packets to {whom} are not tried ({why})")
     else:
         yield note("mtu", f"{whom} answers no echo request: large packets are not tried")
 

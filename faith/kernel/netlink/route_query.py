@@ -18,9 +18,11 @@ from faith.translation.address import packed, text
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF, _RTA_GATEWAY = 1, 2, 3, 4, 5
 _RTA_PREFSRC, _RTA_METRICS, _RTA_TABLE = 7, 8, 15
+_RTA_UID, _RTA_IP_PROTO, _RTA_SPORT, _RTA_DPORT = 25, 27, 28, 29
 _RTAX_MTU = 2
 _FIB_MATCH = 0x2000
 _INT = struct.Struct("=I")
+_PORT = struct.Struct("!H")
 _IFINFOMSG = struct.Struct("=BxHiII")
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_OPERSTATE = 3, 4, 16
 _IFF_UP, _IFF_LOOPBACK = 1, 8
@@ -29,6 +31,32 @@ _RTM_GETNEIGH = 30
 _NDMSG = struct.Struct("=BxxxiHBB")
 _NDA_DST = 1
 _NUD_INCOMPLETE, _NUD_FAILED = 0x01, 0x20
+
+
+class Flow(NamedTuple):
+    """A flow as routing rules see it: `ip rule … ipproto, sport, dport, uidrange`.
+
+    *protocol* is a number, and the *user* that of the process.  0, or None, is unknown.
+    """
+
+    protocol: int = 0
+    source_port: int = 0
+    port: int = 0
+    user: int | None = None
+
+    def attributes(self) -> bytes:
+        """Return it as attributes of a request for a route."""
+        found = b""
+        if self.protocol:
+            found += attribute(_RTA_IP_PROTO, bytes([self.protocol]))
+        if self.source_port:
+            found += attribute(_RTA_SPORT, _PORT.pack(self.source_port))
+        if self.port:
+            found += attribute(_RTA_DPORT, _PORT.pack(self.port))
+        return found if self.user is None else found + attribute(_RTA_UID, _INT.pack(self.user))
+
+
+_ANY = Flow()
 
 
 class Answer(NamedTuple):
@@ -75,8 +103,8 @@ class Neighbour(NamedTuple):
     waits: bool
 
 
-def route(destination: str, source: str = "", arrives: int = 0) -> Answer:
-    """Return the kernel's route of a packet to *destination*, an address as text.
+def route(destination: str, source: str = "", arrives: int = 0, flow: Flow = _ANY) -> Answer:
+    """Return the kernel's route of a packet of *flow* to *destination*, an address as text.
 
     With *arrives*, an interface, it is that of a packet which arrives there from *source*.
     """
@@ -87,6 +115,7 @@ def route(destination: str, source: str = "", arrives: int = 0) -> Answer:
         body += attribute(_RTA_SRC, packed(source))
     if arrives:
         body += attribute(_RTA_IIF, _INT.pack(arrives))
+    body += flow.attributes()
 
     def ask(flags: int) -> bytes:
         head = _RTMSG.pack(family, width, width if source else 0, 0, 0, 0, 0, 0, flags)
