@@ -10,6 +10,7 @@ from faith.proxy.socks5 import Socks5
 Machine = Socks5 | Socks4 | HttpProxy
 
 _TLS_HANDSHAKE = 0x16
+_CR = 0x0D
 
 
 class UnknownProtocol(FaithError):
@@ -19,15 +20,16 @@ class UnknownProtocol(FaithError):
 def protocol(first: bytes) -> type[Machine]:
     """Return the class of the machine for a client whose first octets are *first*, at least one.
 
-    HTTP is known by an upper-case letter, with which every registered method begins.  Raises
-    UnknownProtocol for anything else.
+    HTTP is known by an upper-case letter, with which every registered method begins, or by the
+    empty line that may come before a request (RFC 9112 section 2.2).  Raises UnknownProtocol for
+    anything else.
     """
     match first[0]:
         case 5:
             return Socks5
         case 4:
             return Socks4
-        case octet if 0x41 <= octet <= 0x5A:
+        case octet if 0x41 <= octet <= 0x5A or octet == _CR:
             return HttpProxy
         case octet if octet == _TLS_HANDSHAKE:
             raise UnknownProtocol("TLS, where the proxy expects SOCKS or HTTP in clear")

@@ -19,13 +19,15 @@ from faith.proxy.socks5 import Socks5
         (b"A", HttpProxy),
         (b"Z", HttpProxy),
         (b"GET http://example.org/ HTTP/1.1", HttpProxy),
+        (b"\r\nGET http://example.org/ HTTP/1.1", HttpProxy),
+        (b"\r", HttpProxy),
     ],
 )
 def test_a_protocol_is_known(first: bytes, kind: type) -> None:
     assert protocol(first) is kind
 
 
-@pytest.mark.parametrize("first", [b"\x16\x03\x01", b"@", b"[", b"get /", b"\r\n", b"\0", b"\xff"])
+@pytest.mark.parametrize("first", [b"\x16\x03\x01", b"@", b"[", b"get /", b"\n", b"\0", b"\xff"])
 def test_any_other_is_refused(first: bytes) -> None:
     with pytest.raises(UnknownProtocol) as caught:
         protocol(first)
