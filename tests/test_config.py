@@ -432,6 +432,7 @@ def test_what_is_written_the_same_is_the_same() -> None:
         ),
         (f"{SERVICE}[timeouts]\nxyz = 3", 4, "there are connect, greeting, idle"),
         (f"{SERVICE}[log]\nuser = 'x'", 4, "it belongs at the top, before the first table"),
+        ("[[prefix]]\nprefix = 'x'", 2, "no such key; there are address, layout, via"),
         ("idle = 3", 1, r"it belongs in \[timeouts\]"),
         (f"{SERVICE}port = '90'", 3, "service.port: no such key; is ports meant?"),
         ("timeouts = 3", 1, r"it is a table: \[timeouts\]"),

@@ -211,7 +211,7 @@ def _unknown(key: str, table: str, keys: Keys) -> str:
     if table and (near := difflib.get_close_matches(key, own, 1, _ALL_BUT_THE_SAME)):
         return f"no such key; is {near[0]} meant?"
     home = next((name for name, others in keys.items() if key in others), None)
-    if home is not None:
+    if home is not None and key != table:  # that key is what the table is about
         where = f"in [{home}]" if home else "at the top, before the first table"
         return f"no such key here; it belongs {where}"
     if near := difflib.get_close_matches(key, own, 1):
