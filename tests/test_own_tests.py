@@ -37,6 +37,7 @@ WITHOUT = {
     "faith/daemon/observe/name_server_numbers.py": "tests/netns/test_process_metrics.py has it",
     "faith/daemon/observe/stderr_sink.py": "tests/test_sinks.py has all sinks",
     "faith/daemon/host/guard_findings.py": "tests/test_cli_status.py has all of them",
+    "faith/daemon/host/host_findings.py": "tests/test_cli_status.py has all of them",
     "faith/daemon/process/fork.py": "tests/test_worker_pool.py forks by it",
     "faith/daemon/process/heartbeat.py": "tests/test_worker_pool.py has its times pass",
     "faith/daemon/process/messages.py": "tests/test_worker_pool.py and test_child.py send them",

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from faith.cli import open_listeners
 from faith.cli.prefixes import guarded_only
-from faith.daemon.host import discovery, guard_findings
+from faith.daemon.host import discovery, guard_findings, host_findings
 from faith.daemon.observe.findings import all_well, finding
 from faith.daemon.observe.status_report import Finding, Listener, Report
 from faith.errors import SetupError
-from faith.kernel.netlink import routes, uplink
-from faith.kernel.nft import dropping_chains, guard
-from faith.kernel.sockets import tcp_sysctls
+from faith.kernel.netlink import routes
+from faith.kernel.nft import guard
 from faith.translation.ports import NO_PORTS
 from faith.version import VERSION
 
@@ -44,9 +43,7 @@ def read() -> Report:
     except SetupError as error:
         findings.append(finding("guard-unseen", str(error)))
     if prefixes:
-        findings += _about_routes(prefixes)
-        findings += _about_the_uplink(daemons)
-        findings += _about_the_firewall()
+        findings += host_findings.about_the_host(prefixes, daemons)
         if not (hidden or silent):
             findings += _abandoned(owners, daemons)
             listeners = open_listeners.serving(state.open_ports if state else NO_PORTS)
@@ -63,7 +60,7 @@ def read() -> Report:
     findings += map(_hung, silent)
     findings += _about_daemons(daemons, prefixes)
     if prefixes:
-        findings += [finding("sysctl", text) for text in tcp_sysctls.advice()]
+        findings += host_findings.advice()
     return Report(
         time.time(),
         VERSION,
@@ -79,42 +76,6 @@ def read() -> Report:
 def _hung(pid: int) -> Finding:
     text = f"the faithd with pid {pid} does not answer; its processes may go on without it"
     return finding("daemon-hung", text, f"kill -CONT {pid} if it is stopped; else restart it")
-
-
-def _about_routes(prefixes: Sequence[Prefix]) -> Iterator[Finding]:
-    if text := routes.unreachable():
-        yield finding("clients-unreachable", text)
-    for prefix, why in routes.conflicts_of(prefixes):
-        yield finding("prefix-conflict", f"{prefix}: {why}")
-
-
-_UPLINK = {"missing": "uplink-missing", "down": "uplink-down", "no default": "no-default-route"}
-
-
-def _about_the_uplink(daemons: Sequence[Daemon]) -> Iterator[Finding]:
-    """Yield the fault of the IPv4 uplink, unless probes say what is needed of it."""
-    probed = (probe.name for daemon in daemons for probe in daemon.probes)
-    trouble = uplink.trouble()
-    if trouble is None or any(name.startswith(("route ", "tcp ")) for name in probed):
-        return
-    action = "ip route add default via ROUTER, or probe_routes of faith.toml: the routes needed"
-    yield finding(
-        _UPLINK[trouble.kind], trouble.text, action if trouble.kind == "no default" else ""
-    )
-
-
-def _about_the_firewall() -> Iterator[Finding]:
-    try:
-        chains = dropping_chains.found()
-    except PermissionError:
-        return  # as the guard, which says so
-    except OSError as error:
-        yield finding("firewall-unseen", f"the host's firewall: {error.strerror}")
-        return
-    for chain in chains:
-        text = f"{chain} drops every TCP connection over IPv6, those to the prefixes too"
-        action = "have it accept those to the prefixes and ports that are served"
-        yield finding("firewall-drops", text, action)
 
 
 def _abandoned(owners: Mapping[Prefix, int], daemons: Iterable[Daemon]) -> Iterator[Finding]:

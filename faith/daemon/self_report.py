@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.json import encode
 
-from faith.daemon.host import guard_findings
+from faith.daemon.host import guard_findings, host_findings
 from faith.daemon.observe import report_numbers
 from faith.daemon.observe.findings import all_well, finding
 from faith.daemon.observe.status_report import Daemon, Repairs, Report, ServedProxy
@@ -21,7 +21,7 @@ from faith.translation.address import text_as_written
 from faith.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from faith.daemon.config.settings import Settings
     from faith.daemon.host.held_prefixes import HeldPrefixes
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from faith.daemon.shutdown import Shutdown
     from faith.daemon.upgrade.upgrades import Upgrades
     from faith.relay.proxy.proxy_settings import ProxySettings
+    from faith.translation.prefix import Prefix
 
 JUST = 60.0
 """Seconds for which it is reported that a process was replaced."""
@@ -101,7 +102,7 @@ class SelfReport:
         )
 
     def text(self) -> str:
-        """Return a `Report` with this daemon alone and the guard of its prefixes, as JSON."""
+        """Return a `Report` with this daemon alone, the guard and the host, as JSON."""
         daemon, prefixes = self.daemon(), self.policy.inputs.prefixes
         try:
             state = guard.inspect()
@@ -109,7 +110,7 @@ class SelfReport:
             state = None
         risk = "servers of this host answer under the prefixes"
         found = guard_findings.about_the_guard(state, prefixes, risk) if state else ()
-        findings = [*daemon.findings, *found]
+        findings = [*daemon.findings, *_about_the_host(prefixes, daemon), *found]
         report = Report(
             time.time(),
             VERSION,
@@ -185,6 +186,16 @@ class SelfReport:
             if path.path == "relay" and path.reason:
                 text = f"ports {path.ports} go by the relay, not by the kernel path: {path.reason}"
                 yield finding("path-fallback", text)
+
+
+def _about_the_host(prefixes: Sequence[Prefix], daemon: Daemon) -> list[Finding]:
+    """Return what is amiss around *daemon*, as `faith status` sees it, without prefixes nothing."""
+    if not prefixes:
+        return []
+    try:
+        return [*host_findings.about_the_host(prefixes, [daemon]), *host_findings.advice()]
+    except OSError:  # no netlink
+        return []
 
 
 def _served(proxy: ProxySettings) -> ServedProxy:

@@ -120,6 +120,7 @@ def test_it_says_the_same_wherever_it_is_asked(lab: ThreeHosts, start: Start) ->
 def test_the_page_knows_the_guard(
     lab: ThreeHosts, start: Start, need: Callable[[str], str]
 ) -> None:
+    lab.gateway.links.add_route("default", SERVER)
     faithd = start(BASE + '[[service]]\nports = "23"\n')
     found = at_admin(lab)
     assert [(one.prefix, one.guarded) for one in found.prefixes] == [(PREFIX, True)]
@@ -128,6 +129,18 @@ def test_the_page_knows_the_guard(
     lab.gateway.run([need("nft"), "add", "rule", "ip6", "faith", "guard", "accept"])
     wait_until(lambda: bool(of_kind(at_admin(lab).findings, "guard-altered")), 5, "its being seen")
     assert not at_admin(lab).good
+    assert faithd.stop() == 0
+
+
+def test_the_page_knows_the_host(lab: ThreeHosts, start: Start) -> None:
+    lab.gateway.links.add_route("default", SERVER)
+    faithd = start(BASE + '[[service]]\nports = "23"\n')
+    assert at_admin(lab).good
+    lab.gateway.run(["ip", "link", "set", "to-server", "down"])
+    wait_until(lambda: bool(of_kind(at_admin(lab).findings, "uplink-down")), 5, "its being seen")
+    found = at_admin(lab)
+    assert not found.good
+    assert {one.id for one in found.findings} == {one.id for one in report(lab).findings}
     assert faithd.stop() == 0
 
 
