@@ -197,7 +197,7 @@ def of_response(fields: tuple[Field, ...], minor: int, *, is_empty: bool, bare: 
 
 def _framed(fields: tuple[Field, ...], minor: int) -> KnownLength | Chunked | None:
     lengths = listed(fields, b"content-length")
-    if b"chunked" in listed(fields, b"transfer-encoding"):  # h11 lets no other coding pass
+    if b"chunked" in listed(fields, b"transfer-encoding"):  # no other coding has passed
         if lengths:
             raise BadMessage("both Content-Length and Transfer-Encoding (RFC 9112 section 6.1)")
         if minor == 0:
