@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 from faith.proxy import http_head
-from faith.proxy.hop_by_hop import listed, trailing
-from faith.proxy.http_head import BadMessage, Field, HeadReader
+from faith.proxy.hop_by_hop import trailing
+from faith.proxy.http_head import BadMessage, Field, HeadReader, values
 
 UNBOUNDED = 1 << 62
 """The octets that may be moved of a body that ends with its connection."""
@@ -196,8 +196,8 @@ def of_response(fields: tuple[Field, ...], minor: int, *, is_empty: bool, bare: 
 
 
 def _framed(fields: tuple[Field, ...], minor: int) -> KnownLength | Chunked | None:
-    lengths = listed(fields, b"content-length")
-    if b"chunked" in listed(fields, b"transfer-encoding"):  # no other coding has passed
+    lengths = values(fields, b"content-length")
+    if values(fields, b"transfer-encoding"):  # no other coding has passed
         if lengths:
             raise BadMessage("both Content-Length and Transfer-Encoding (RFC 9112 section 6.1)")
         if minor == 0:

@@ -54,14 +54,14 @@ def listed(fields: Iterable[Field], name: bytes) -> list[bytes]:
     return [member for member in members if member]
 
 
-def end_to_end(fields: tuple[Field, ...]) -> list[Field]:
-    """Return the *fields* that pass through a proxy, in their order."""
-    named = frozenset(listed(fields, b"connection")) - END_TO_END
-    return [
-        field
-        for field in fields
-        if (name := field[0].lower()) not in HOP_BY_HOP and name not in named
-    ]
+def end_to_end(fields: Iterable[Field], left_out: Iterable[bytes] = ()) -> list[Field]:
+    """Return the *fields* that pass through a proxy, in their order.
+
+    Fields called as *left_out* has it, in lower case, do not.
+    """
+    named = [name for name in listed(fields, b"connection") if name not in END_TO_END]
+    stay = HOP_BY_HOP.union(named, left_out)
+    return [field for field in fields if field[0].lower() not in stay]
 
 
 def trailing(fields: Iterable[Field]) -> list[Field]:

@@ -55,9 +55,12 @@ class Fields(tuple[Field, ...]):  # noqa: SLOT001 # a tuple has no slot for what
     def __new__(cls, fields: Iterable[Field]) -> Fields:
         """Return the *fields*, to be found by their names."""
         self = super().__new__(cls, fields)
-        self.named = {}
+        named = self.named = {}
         for name, value in self:
-            self.named.setdefault(name.lower(), []).append(value)
+            if (lower := name.lower()) in named:
+                named[lower].append(value)
+            else:
+                named[lower] = [value]
         return self
 
 
