@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CHUNKED = b"Transfer-Encoding", b"chunked"
 _WEBSOCKET = b"websocket"
-_NO_BODY = frozenset((b"content-length",))
+_LENGTH = (b"content-length",)
 
 
 def upgrades(request: Request) -> bool:
@@ -25,8 +25,8 @@ def upgrades(request: Request) -> bool:
     return (
         request.minor == 1
         and request.method == b"GET"
-        and b"upgrade" in listed(request.fields, b"connection")
         and listed(request.fields, b"upgrade") == [_WEBSOCKET]
+        and b"upgrade" in listed(request.fields, b"connection")
     )
 
 
@@ -38,13 +38,13 @@ def request_head(
     *max_forwards* is the value of Max-Forwards for the next hop, None without.
     """
     assert asked.server
-    left_out = {b"host"}
+    left_out = [b"host"]
     if request.minor == 0:
-        left_out.add(b"expect")  # RFC 9110 §10.1.1
+        left_out.append(b"expect")  # RFC 9110 §10.1.1
     if max_forwards is not None:
-        left_out.add(b"max-forwards")
+        left_out.append(b"max-forwards")
     fields: list[Field] = [(b"Host", authority(asked.server))]
-    fields += [field for field in end_to_end(request.fields) if field[0].lower() not in left_out]
+    fields += end_to_end(request.fields, left_out)
     if max_forwards is not None:
         fields.append((b"Max-Forwards", b"%d" % max_forwards))
     if chunked:
@@ -62,12 +62,22 @@ def request_head(
     return _head(b"%s %s HTTP/1.1" % (request.method, asked.path), fields)
 
 
-def response_head(response: Response, pseudonym: str, *, chunked: bool, closes: bool) -> bytes:
-    """Return the head of *response* for the client, whose connection the proxy *closes* or not."""
+def response_head(
+    response: Response,
+    pseudonym: str,
+    *,
+    chunked: bool,
+    closes: bool,
+    more: tuple[Field, ...] = (),
+) -> bytes:
+    """Return the head of *response* for the client, whose connection the proxy *closes* or not.
+
+    It has *more* fields besides the server's.
+    """
     status = response.status
-    fields = end_to_end(response.fields)
-    if status < 200 or status == 204:  # these have no length (RFC 9110 §8.6)
-        fields = [field for field in fields if field[0].lower() not in _NO_BODY]
+    has_no_length = status < 200 or status == 204  # RFC 9110 §8.6
+    fields = end_to_end(response.fields, _LENGTH if has_no_length else ())
+    fields += more
     if chunked:
         fields.append(_CHUNKED)
     if status == 101:
@@ -80,8 +90,7 @@ def response_head(response: Response, pseudonym: str, *, chunked: bool, closes: 
 
 
 def _head(first: bytes, fields: Iterable[Field]) -> bytes:
-    lines = b"".join(b"%s: %s\r\n" % field for field in fields)
-    return first + b"\r\n" + lines + b"\r\n"
+    return b"\r\n".join([first, *[b"%s: %s" % field for field in fields], b"", b""])
 
 
 def is_chunked(body: object) -> bool:

@@ -20,6 +20,10 @@ class Target:
     port: int
     is_address: bool
 
+    def state(self) -> list[str | int | bool]:
+        """Return the arguments of another one that is equal, fit for JSON."""
+        return [self.host, self.port, self.is_address]
+
 
 @dataclass(frozen=True, slots=True)
 class ToClient:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.proxy.http_proxy import INTERIM, OWN_ANSWERS, HttpProxy
+from faith.proxy.http_connection import OWN_ANSWERS
+from faith.proxy.http_exchange import INTERIM
+from faith.proxy.http_proxy import HttpProxy
 from faith.proxy.proxy_events import (
     CONNECT,
     HTTP,
