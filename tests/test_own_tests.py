@@ -78,6 +78,8 @@ WITHOUT = {
     "faith/relay/alg/control_log.py": "tests/test_control_connection.py reads what it logs",
     "faith/relay/alg/data_connections.py": "tests/netns/test_ftp.py has it between real peers",
     "faith/relay/alg/ftp_data.py": "tests/netns/test_ftp.py has it between real peers",
+    "faith/relay/proxy/client_requests.py": "tests/test_proxy_client.py asks for servers, "
+    "tests/test_awaited_peer.py for peers, tests/test_association.py sends datagrams",
     "faith/relay/proxy/client_session.py": "tests/test_proxy_client.py has such sessions",
     "faith/relay/proxy/name_search.py": "it declares what tests/test_happy_dial.py has",
     "faith/relay/proxy/proxy_means.py": "it declares what tests/proxy_bench.py has",

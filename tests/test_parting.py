@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from faith.proxy.proxy_events import HangUp
 from faith.relay.proxy import parting
 from faith.relay.proxy.parting import Parting
+from faith.relay.proxy.stream_end import StreamEnd
 from tests.proxy_bench import ProxyBench, new_bench
 from tests.test_http_forward import answer, get
 
@@ -45,7 +47,7 @@ async def parted(own: socket.socket, client: socket.socket, patience: float, cut
         over.set()
 
     own.send(bytes(LENGTH))
-    Parting(loop, own.fileno(), lambda: 0, patience, ended, cut=cut)
+    Parting(loop, StreamEnd("client", own), HangUp("", cut), lambda: 0, patience, ended)
     if not patience:
         client.setblocking(False)
         taken = 0

@@ -1,4 +1,4 @@
-"""The session of a proxy's client while it has no server, and the record of what it was refused."""
+"""The sessions of a proxy's client, and the records of what it was refused."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import _socket
 
     from faith.proxy.proxy_events import Target
+    from faith.relay.proxy.proxy_means import ProxyMeans
     from faith.relay.tcp.record import Endpoint
 
 UNTOLD = "proxy"
@@ -27,31 +28,65 @@ def new_session(client: _socket.socket, peer: Endpoint, local: Endpoint, now: fl
     return session
 
 
-def successor(session: Session, now: float) -> Session:
-    """Return another session of the same client, for the time when *session* has ended."""
-    peer = session.client_host, session.client_port
-    local = session.route.mapped, session.mapped_port
-    return new_session(session.client.sock, peer, local, now)
-
-
 def is_served(session: Session) -> bool:
     """Return whether *session* has a server."""
     return session.server.sock is not NO_SOCKET
 
 
-def refusal(session: Session, target: Target | None, why: str, method: str, now: float) -> Record:
-    """Return the record that *session*'s client was refused *target*, and have it asked nothing.
+class ClientSessions:
+    """The sessions of one client, of which it has one at a time: the *current* one, and before it
+    those of servers that were left."""
 
-    *now* is the event loop's time: the record lasts from the beginning of the session.
-    """
-    session.method, session.asked = UNTOLD, None
-    seconds = now - session.started
-    return Record(
-        (session.client_host, session.client_port),
-        (session.route.mapped, session.mapped_port),
-        why,
-        time.time() - seconds,
-        seconds=seconds,
-        method=method or UNTOLD,
-        asked=None if target is None else (target.host, target.port),
-    )
+    def __init__(self, means: ProxyMeans, session: Session) -> None:
+        self.current = session
+        self.is_recorded = False
+        """A record tells of the client since it came."""
+        self.has_dialled = False
+        """It has had the session that counted when it came: the next counts as a new one."""
+        self._means = means
+
+    def excess(self) -> str | None:
+        """Return the reason why the client may not dial, None if it may; then that counts."""
+        if not self.has_dialled:
+            self.has_dialled = True
+            return None
+        means = self._means
+        return means.accounting.excess_of_another(self.current.client_host, means.loop.time())
+
+    def refuse(self, target: Target | None, why: str, method: str) -> None:
+        """Count and report that the client was refused *target*; it has asked for nothing then."""
+        session, seconds = self.current, self._means.loop.time() - self.current.started
+        session.method, session.asked = UNTOLD, None
+        self.is_recorded = True
+        self._means.counters.refused(why)
+        self._means.report(
+            Record(
+                (session.client_host, session.client_port),
+                (session.route.mapped, session.mapped_port),
+                why,
+                time.time() - seconds,
+                seconds=seconds,
+                method=method or UNTOLD,
+                asked=None if target is None else (target.host, target.port),
+            )
+        )
+
+    def replace(self, why: str) -> Session:
+        """Have the client go on in another session; return the old one, which ended as *why*."""
+        old = self.current
+        peer = old.client_host, old.client_port
+        local = old.route.mapped, old.mapped_port
+        self.current = new_session(old.client.sock, peer, local, self._means.loop.time())
+        self.is_recorded = True
+        old.end = why
+        self._means.replaced(old, self.current)
+        return old
+
+    def end(self, how: str) -> None:
+        """End the last session as *how*: the client has gone."""
+        session = self.current
+        session.end = how
+        if is_served(session) or not self.is_recorded:
+            self._means.ended(session)
+        else:
+            self._means.left(session)
