@@ -178,12 +178,17 @@ def test_nobody_comes(bench: ProxyBench, monkeypatch: pytest.MonkeyPatch) -> Non
         socket.create_connection(at)
 
 
-@pytest.mark.parametrize("how", ["reset", "killed"])
+@pytest.mark.parametrize("how", ["reset", "killed", "FIN", "data, FIN"])
 def test_a_client_that_goes_while_it_waits(bench: ProxyBench, how: str) -> None:
     client = ask5(bench, "127.0.0.5")
     at = reply5(client)
     if how == "reset":
         client.reset()
+    elif how.endswith("FIN"):
+        client.say(b"early" * how.count("data"))
+        bench.turn()
+        client.end()
+        assert client.hear_all() == b""
     else:
         bench.relay.kill(bench.relay.sessions()[0])
     bench.until(lambda: not bench.relay.sessions())
@@ -191,16 +196,26 @@ def test_a_client_that_goes_while_it_waits(bench: ProxyBench, how: str) -> None:
         socket.create_connection(at)
 
 
-def test_a_client_that_has_nothing_to_say(bench: ProxyBench) -> None:
-    client = ask5(bench, "127.0.0.5")
-    at = reply5(client)
+def test_a_client_that_goes_is_recorded_once(bench: ProxyBench) -> None:
+    client = ask4(bench, "127.0.0.5")
+    reply4(client)
     client.end()
-    bench.turn()
-    server = peer(bench, at, "127.0.0.5")
+    assert client.hear_all() == b""
+    record = bench.record()
+    assert (record.event, record.end) == (REFUSED, reasons.CLOSED)
+    assert (record.method, record.asked) == ("socks4", ("127.0.0.5", 21))
+    assert not bench.open
+    assert not bench.records
+
+
+def test_a_client_that_says_no_more_when_the_host_has_come(bench: ProxyBench) -> None:
+    client = ask5(bench, "127.0.0.5")
+    server = peer(bench, reply5(client), "127.0.0.5")
+    assert reply5(client) == server.sock.getsockname()
+    client.end()
     assert server.hear_all() == b""
     server.say(b"data")
     server.end()
-    assert reply5(client) == server.sock.getsockname()
     assert client.hear_all() == b"data"
 
 

@@ -131,6 +131,8 @@ class ProxyClient:
             self.session.client.done = True  # for limits of time
         if self._client.error:
             self._lose_client()
+        elif mask & RDHUP and self._requests.awaits_peer:
+            self._do(self._protocol.client_ended())
         elif mask & ~OUT:
             if self._reads:
                 self._read()
@@ -347,6 +349,7 @@ class ProxyClient:
     def _part(self, leaving: HangUp, *, lingers: bool = False) -> None:
         """End the client's connection as *leaving* says, when it has taken everything."""
         if self._parting is None:
+            self._requests.leave_peer()
             patience = self._means.settings().half_closed_timeout
             calls = self._owed, patience, self._over
             loop = self._means.loop
