@@ -184,24 +184,21 @@ class Sessions:
 
 
 def test_silence_is_cut_between_one_and_an_eighth_more(clock: Any) -> None:
-    moving: list[Any] = []
     plane: Any = Sessions(2)
-    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=moving.append)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0)
     for _ in range(79):
         clock.turn(1)
         plane.all[1].client.moved += 1
     assert plane.ended == {}
     clock.turn(11)
     assert plane.ended == {0: "idle"}
-    assert moving
-    assert {*map(id, moving)} == {id(plane.all[1])}
     clock.turn(90)
     assert plane.ended == {0: "idle", 1: "idle"}
 
 
 def test_there_are_eight_looks_in_a_limit(clock: Any) -> None:
     plane: Any = Sessions(1)
-    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0)
     clock.turn(1)
     plane.all[0].client.moved += 1
     clock.turn(88.9)  # seen at 10
@@ -212,7 +209,7 @@ def test_there_are_eight_looks_in_a_limit(clock: Any) -> None:
 
 def test_a_look_that_is_a_second_late_is_no_stall_yet(clock: Any) -> None:
     plane: Any = Sessions(1)
-    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0)
     clock.now += 11
     clock.turn(70)
     assert plane.ended == {0: "idle"}
@@ -220,14 +217,14 @@ def test_a_look_that_is_a_second_late_is_no_stall_yet(clock: Any) -> None:
 
 def test_a_session_ends_once(clock: Any) -> None:
     plane: Any = Sessions(1)
-    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=80, moving=lambda _: None)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=80)
     clock.turn(80)
     assert plane.ended == {0: "lifetime"}
 
 
 def test_closed_by_both_it_has_the_limit_of_what_is_half_closed(clock: Any) -> None:
     plane: Any = Sessions(1)
-    IdleTimeouts(clock, plane, idle=0, half_closed=16, lifetime=0, moving=lambda _: None)
+    IdleTimeouts(clock, plane, idle=0, half_closed=16, lifetime=0)
     plane.all[0].server.done = plane.all[0].client.done = True
     clock.turn(20)
     assert plane.ended == {0: "idle half-closed"}
@@ -235,7 +232,7 @@ def test_closed_by_both_it_has_the_limit_of_what_is_half_closed(clock: Any) -> N
 
 def test_a_stall_is_no_silence(clock: Any) -> None:
     plane: Any = Sessions(1)
-    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=lambda _: None)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0)
     clock.turn(70)
     clock.now += 7200
     clock.turn(0)
@@ -249,7 +246,7 @@ def test_data_are_not_silent_while_their_parent_is_not(clock: Any) -> None:
     parent, data = plane.all
     data.parent, parent.data = parent, 1
     parent.moved = (0, 0)
-    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0, moving=print)
+    IdleTimeouts(clock, plane, idle=80, half_closed=0, lifetime=0)
     for _ in range(100):
         clock.turn(1)
         parent.moved = (0, parent.moved[1] + 1)
@@ -260,7 +257,7 @@ def test_data_are_not_silent_while_their_parent_is_not(clock: Any) -> None:
 
 def test_half_closing_starts_its_own_limit(clock: Any) -> None:
     plane: Any = Sessions(1)
-    IdleTimeouts(clock, plane, idle=0, half_closed=16, lifetime=0, moving=lambda session: None)
+    IdleTimeouts(clock, plane, idle=0, half_closed=16, lifetime=0)
     clock.turn(1000)
     plane.all[0].server.done = True
     clock.turn(16)
@@ -271,7 +268,7 @@ def test_half_closing_starts_its_own_limit(clock: Any) -> None:
 
 def test_a_life_has_an_end_whatever_moves(clock: Any) -> None:
     plane: Any = Sessions(2)
-    IdleTimeouts(clock, plane, idle=0, half_closed=0, lifetime=80, moving=lambda session: None)
+    IdleTimeouts(clock, plane, idle=0, half_closed=0, lifetime=80)
     plane.all[1].started = 150.0
     for _ in range(92):
         clock.turn(1)
@@ -281,7 +278,7 @@ def test_a_life_has_an_end_whatever_moves(clock: Any) -> None:
 
 def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
     plane: Any = Sessions(1)
-    IdleTimeouts(clock, plane, idle=0, half_closed=0, lifetime=0, moving=lambda session: None)
+    IdleTimeouts(clock, plane, idle=0, half_closed=0, lifetime=0)
     clock.turn(59)
     assert plane.all[0].options == []
     clock.turn(1)
@@ -293,7 +290,7 @@ def test_a_session_that_lives_gets_keep_alive_once(clock: Any) -> None:
 
 def test_closing_stops_the_clocks() -> None:
     loop = asyncio.new_event_loop()
-    silence = IdleTimeouts(loop, Sessions(0), 1, 1, 0, lambda session: None)
+    silence = IdleTimeouts(loop, Sessions(0), 1, 1, 0)
     deadlines = StageTimeouts(loop, 1, lambda session: None)
     silence.close()
     deadlines.close()

@@ -116,14 +116,14 @@ class Relay:
         failed = partial(self._dial_failed, kind=TIMEOUT)
         self._dialling = StageTimeouts(loop, settings.connect_timeout, failed)
         times = settings.idle_timeout, settings.half_closed_timeout, settings.lifetime
-        self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times, self._counters.moved)]
+        self._idle_timeouts = [IdleTimeouts(loop, self._plane, *times)]
         calls = self._begin, self._refuse, self._dscp, self._accounting.over_share
         data = DataConnections(loop, self._routing, self._source_ports, *calls)
         self._ftp: Ftp | None = None
         self._spoken_ports = settings.spoken_ports
         if supervised is not None:
             self._ftp = Ftp(loop, self._plane, self._routing, supervised, data, self._counters)
-            self._idle_timeouts.append(IdleTimeouts(loop, self._ftp, *times, self._counters.moved))
+            self._idle_timeouts.append(IdleTimeouts(loop, self._ftp, *times))
         self._rsh = Rsh(loop, self._plane, data)
         means = ProxyMeans(
             loop=loop,
@@ -158,7 +158,7 @@ class Relay:
         )
         """Takes sessions out of here, after :meth:`prepare`, or takes others' in."""
         forwarded = Forwarded(self._proxies)
-        self._idle_timeouts.append(IdleTimeouts(loop, forwarded, *times, self._counters.moved))
+        self._idle_timeouts.append(IdleTimeouts(loop, forwarded, *times))
 
     def fill_ports(self) -> tuple[int, int]:
         """Return how full the source ports are: see `SourcePorts.fill`."""

@@ -122,8 +122,7 @@ class IdleTimeouts:
     *idle*, *half_closed* and *lifetime* are seconds; 0 means no limit.  A look compares what has
     moved with what had at the last one; it costs nothing between looks.  The first look at a
     session has TCP ask a silent server whether it is still there: short sessions do without that
-    system call.  The client's leg has it from its listener.  *moving* is called with those that
-    are not silent.
+    system call.  The client's leg has it from its listener.
     """
 
     def __init__(
@@ -133,11 +132,9 @@ class IdleTimeouts:
         idle: float,
         half_closed: float,
         lifetime: float,
-        moving: Callable[[Session], None],
     ) -> None:
         self._loop = loop
         self._sessions = sessions
-        self._moving = moving
         self._timer: TimerHandle | None = None
         self.limit(idle, half_closed, lifetime)
 
@@ -176,7 +173,6 @@ class IdleTimeouts:
             if seen != session.seen or session.data:
                 session.seen = seen
                 session.quiet_since = now
-                self._moving(session)
                 continue
             limit = self._half_closed if half_closed else self._idle
             if limit and now - session.quiet_since >= limit:
