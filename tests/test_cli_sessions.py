@@ -42,11 +42,11 @@ def test_those_without_a_source_come_first() -> None:
 
 def test_as_a_table() -> None:
     shown = [line.split() for line in sessions.lines(SESSIONS[:2])]
-    assert shown[0] == list(sessions.KEYS[:-2])
+    assert shown[0] == list(sessions.KEYS[:-3])
     assert shown[2][0] == "2-1f3"
     first, second = list(sessions.lines(SESSIONS[:2]))[1:]
     assert len(first) == len(second)
-    assert list(sessions.lines([])) == ["  ".join(sessions.KEYS[:-2])]
+    assert list(sessions.lines([])) == ["  ".join(sessions.KEYS[:-3])]
 
 
 def test_a_client_that_has_no_server_yet() -> None:
@@ -60,11 +60,13 @@ def test_a_client_that_has_no_server_yet() -> None:
 
 def test_what_was_asked_of_a_proxy_has_columns() -> None:
     asked = session("1-3", "[2001:db8:6::2]:1024", 3)
-    asked.method, asked.asked = "socks5", "www.example:443"
+    asked.method, asked.asked, asked.user = "socks5", "www.example:443", "ann"
     head, first, second = list(sessions.lines([*SESSIONS[:1], asked]))
     assert head.split() == list(sessions.KEYS)
     assert first.split()[-1] == "7"
-    assert second.split()[-2:] == ["socks5", "www.example:443"]
+    assert second.split()[-3:] == ["socks5", "www.example:443", "ann"]
+    asked.user = ""
+    assert next(sessions.lines([asked])).split() == list(sessions.KEYS[:-1])
     assert names(sessions.order([asked, *SESSIONS], "asked"))[-1] == "1-3"
 
 
@@ -89,16 +91,16 @@ def read(monkeypatch: pytest.MonkeyPatch, *lines: str, **wanted: Any) -> list[Se
 
 def test_it_is_read_as_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     (found,) = read(monkeypatch, json.dumps(HONEST))
-    assert found == Session("2-1f3", *(HONEST[key] for key in sessions.KEYS[1:-2]))
+    assert found == Session("2-1f3", *(HONEST[key] for key in sessions.KEYS[1:-3]))
 
 
 def test_what_was_asked_of_a_proxy_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {"method": "connect", "asked": f"{'a' * 63}.example:443"}
+    asked = {"method": "connect", "asked": f"{'a' * 63}.example:443", "user": "ann"}
     (found,) = read(monkeypatch, json.dumps(HONEST | asked))
-    assert (found.method, found.asked) == ("connect", asked["asked"])
+    assert (found.method, found.asked, found.user) == ("connect", asked["asked"], "ann")
     assert asked.items() <= json.loads(msgspec.json.encode(found)).items()
     (other,) = read(monkeypatch, json.dumps(HONEST))
-    assert "asked" not in json.loads(msgspec.json.encode(other))
+    assert not {"asked", "user"} & json.loads(msgspec.json.encode(other)).keys()
 
 
 def test_a_daemon_of_an_older_version_lists_all_and_no_source(
@@ -122,6 +124,7 @@ def test_a_daemon_of_an_older_version_lists_all_and_no_source(
         json.dumps(HONEST | {"method": "\x1b[2J"}),
         json.dumps(HONEST | {"asked": "\x1b[2J"}),
         json.dumps(HONEST | {"asked": "x" * 2000}),
+        json.dumps(HONEST | {"user": "\x1b[2J"}),
         json.dumps(HONEST | {"sent": "\x1b[2J"}),
         json.dumps(HONEST | {"sent": 10**400}),
         json.dumps(HONEST | {"received": -1}),

@@ -427,12 +427,36 @@ def test_a_user(bench: ProxyBench, method: str) -> None:
     server = bench.server()
     bench.serve(users={"alice": HASH}, connect_ports={server.port})
     client = bench.client(log_in(method, server.port, "secret") + b"hello")
-    assert server.accept().hear(5) == b"hello"
+    at = server.accept()
+    assert at.hear(5) == b"hello"
     if method == "socks5":
         assert client.hear(4) == b"\5\2\1\0"
         assert client.hear(10)[:2] == b"\5\0"
     else:
         granted(method, client)
+    (session,) = bench.relay.sessions()
+    assert session.fields(0)["user"] == "alice"
+    assert [one.user for one in bench.begun] == ["alice"]
+    client.close()
+    at.close()
+    record = bench.record()
+    assert (record.user, record.method) == ("alice", method)
+
+
+def test_nobody_is_the_user_of_a_proxy_for_everybody(bench: ProxyBench) -> None:
+    server = bench.server()
+    bench.client(log_in("socks5", server.port, "secret"))
+    server.accept()
+    (session,) = bench.relay.sessions()
+    assert "user" not in session.fields(0)
+
+
+def test_what_a_user_is_refused_has_its_name(bench: ProxyBench) -> None:
+    bench.serve(users={"alice": HASH})
+    client = bench.client(log_in("connect", 9, "secret"))
+    assert b" 403 " in client.hear_head()
+    record = bench.record()
+    assert (record.user, record.end) == ("alice", reasons.PORT_CLOSED)
 
 
 @pytest.mark.parametrize("method", ["socks5", "connect"])
@@ -445,7 +469,8 @@ def test_a_wrong_password(bench: ProxyBench, method: str) -> None:
             assert client.hear_all() == b"\5\2\1\1"
         else:
             assert b" 407 " in client.hear_head()
-        assert bench.record().end == reasons.WRONG_PASSWORD
+        record = bench.record()
+        assert (record.end, record.user) == (reasons.WRONG_PASSWORD, "")
     client = bench.client(log_in(method, server.port, "secret"))
     if method == "socks5":
         assert client.hear_all() == b"\5\2\1\1"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
 import random
+import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from tests.association_bench import Associated, Numbers, UdpEnd, to
 from tests.proxy_bench import ProxyBench, new_bench
 from tests.test_awaited_peer import ask5, peer, reply5
 from tests.test_http_forward import answer, get, heard, post
-from tests.test_proxy_client import METHODS, ask, granted, reach
+from tests.test_proxy_client import HASH, METHODS, ask, granted, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,6 +242,53 @@ def test_a_password_that_is_looked_at_is_waited_for(bench: ProxyBench) -> None:
     move(bench)
     assert client.hear(4) == b"\5\2\1\1"
     assert bench.record().end == reasons.WRONG_PASSWORD
+
+
+def basic(user: str) -> str:
+    words = base64.b64encode(f"{user}:secret".encode()).decode()
+    return f"Proxy-Authorization: Basic {words}\r\n"
+
+
+def test_the_users_of_a_connection(bench: ProxyBench) -> None:
+    server = bench.server()
+    bench.serve(users={"alice": HASH, "bob": HASH})
+    client = bench.client(get(server, fields=basic("alice")))
+    at = server.accept()
+    for _ in range(2):
+        at.hear_head()
+        at.say(answer(b"for alice"))
+        assert heard(client) == b"for alice"
+        move(bench)
+        client.say(get(server, fields=basic("alice")))
+    at.hear_head()
+    at.say(answer(b"for alice"))
+    assert heard(client) == b"for alice"
+    client.say(get(server, fields=basic("bob")))
+    assert at.hear_all() == b""
+    assert bench.record().user == "alice"
+    other = server.accept()
+    other.hear_head()
+    move(bench)
+    client.reset()
+    assert bench.record().user == "bob"
+
+
+def test_the_user_of_datagrams(bench: ProxyBench) -> None:
+    bench.serve(users={"alice": HASH})
+    control = bench.client(b"\5\1\2\1\5alice\6secret\5\3\0\1\0\0\0\0\0\0")
+    reply = control.hear(14)
+    assert reply[:8] == b"\5\2\1\0\5\0\0\1"
+    move(bench)
+    server, client = UdpEnd(bench), UdpEnd(bench)
+    proxy = socket.inet_ntoa(reply[8:12]), int.from_bytes(reply[12:], "big")
+    client.sock.sendto(to(*server.at) + b"data", proxy)
+    server.receive()
+    client.sock.sendto(to("127.0.1.1", 9) + b"data", proxy)
+    found = bench.record(), bench.record()
+    assert [(one.event, one.user) for one in found] == [("start", "alice"), ("refused", "alice")]
+    control.close()
+    record = bench.record()
+    assert (record.event, record.user) == ("end", "alice")
 
 
 def test_what_is_not_taken_can_be_taken_back(bench: ProxyBench) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+import pytest
+
 from faith.relay.tcp.record import UDP, Record, broken
 
 
@@ -132,6 +134,27 @@ def test_a_client_of_a_proxy() -> None:
     assert fields["method"] == "connect"
     assert fields["asked"] == "www.example.org"
     assert fields["asked_port"] == 443
+
+
+@pytest.mark.parametrize(
+    ("user", "text"),
+    [
+        ("ann", "user=ann"),
+        ("Änne", "user=Änne"),
+        ("ann b", 'user="ann b"'),
+        ("end=x", 'user="end=x"'),
+        ('a"\\b', r'user="a\"\\b"'),
+    ],
+)
+def test_the_user_of_a_proxy(user: str, text: str) -> None:
+    record = of_a_proxy()
+    assert "user" not in record.text()
+    assert "user" not in record.fields()
+    record.user = user
+    assert f" method=connect {text} mapped=192.0.2.1:1080 " in record.text()
+    assert record.fields()["user"] == user
+    record.end = ""
+    assert f" {text} " in record.text()
 
 
 def test_what_it_asked_for_is_part_of_where_it_went() -> None:

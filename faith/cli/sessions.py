@@ -24,8 +24,8 @@ class Session(Struct, omit_defaults=True):
 
     *client*, *mapped*, *server* and *source*, which the server sees, are ``[address]:port``.
     *seconds* is its age, *sent* counts octets from the client, *received* those from the server.
-    The client of a proxy has *asked* for a server, a name or an address and a port, by a *method*;
-    both are "" for others.
+    The client of a proxy has *asked* for a server, a name or an address and a port, by a *method*,
+    maybe as a *user*; these are "" for others.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Session(Struct, omit_defaults=True):
     received: int
     method: str = ""
     asked: str = ""
+    user: str = ""
 
 
 _Count = Annotated[int, Meta(ge=0, lt=1 << 62)]
@@ -59,12 +60,13 @@ class _Line(Struct):
     source: str | None = None
     method: str = ""
     asked: str = ""
+    user: str = ""
 
 
 KEYS = Session.__struct_fields__
 """The fields of a session, in the order of the columns; numbers are sorted in descending order."""
 NUMBERS = ("seconds", "sent", "received")
-_OF_PROXIES = ("method", "asked")
+_OF_PROXIES = ("method", "asked", "user")
 _LONGEST = 200
 """Characters of a field."""
 _decode = checked(msgspec.json.Decoder(_Line).decode_lines)
@@ -123,8 +125,9 @@ def _session(worker: str | int, line: _Line) -> Session:
         line.received,
         line.method,
         line.asked,
+        line.user,
     )
-    of_proxy = f"{line.method}{line.asked}"
+    of_proxy = f"{line.method}{line.asked}{line.user}"
     text = f"{line.client}{line.mapped}{line.server}{line.source}{line.stage}{of_proxy}"
     if len(text) > _LONGEST * 5 or not text.isprintable():
         raise ValueError(text)

@@ -179,6 +179,7 @@ class HttpProxy:
             **self._connection.state(),
             "exchange": self._forwarding.state(),
             "connect": self._requests.state(),
+            "user": self._requests.user,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -189,3 +190,4 @@ class HttpProxy:
         self._connection.restore(state)
         self._forwarding.restore(state["exchange"])
         self._requests.restore(state["connect"])
+        self._requests.user = state.get("user", "")

@@ -44,7 +44,9 @@ class HttpRequests:
         self._connection = connection
         self._forwarding = forwarding
         self._heads = HeadReader(of_requests=True)
-        self._pending: _Read | None = None
+        self.user = ""
+        """The user of the server that there is, empty for nobody."""
+        self._pending: tuple[_Read, str] | None = None
         self._connect: _Connect | None = None
 
     @property
@@ -104,6 +106,7 @@ class HttpRequests:
         elif rules.needs_user:
             self._check_user(read)
         else:
+            self._log_in("")
             self._admit(read, asked.server)
 
     def _asked(self, request: Request) -> Asked:
@@ -122,23 +125,31 @@ class HttpRequests:
         if user is None:
             self._answer(read, own_answers.password_needed())
             return
-        self._pending = read
+        self._pending = read, user[0]
         self._connection.stage = Stage.USER
         self._connection.emit(CheckUser(*user))
 
     def user_checked(self, good: bool | None) -> None:
         """Go on with the answer to CheckUser: None is a user that was not looked at."""
-        read, self._pending = self._pending, None
-        assert read
+        pending, self._pending = self._pending, None
+        assert pending
+        read, name = pending
         assert read.asked.server
         self._connection.stage = Stage.HEAD
         self._look_at_server()
         if good:
+            self._log_in(name)
             self._admit(read, read.asked.server)
             return
         why = reasons.WRONG_PASSWORD
         self._connection.emit(Refused(read.asked.server, why, method_of(read.request)))
         self._answer(read, own_answers.wrong_password(good), why)
+
+    def _log_in(self, user: str) -> None:
+        """Have no server that another user has had: its session is recorded as that one's."""
+        if user != self.user:
+            self._connection.leave_server(reasons.CLOSED)
+            self.user = user
 
     # -- what comes of a request -----------------------------------------------------------------
 

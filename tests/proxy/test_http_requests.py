@@ -19,6 +19,7 @@ from faith.proxy.proxy_events import (
     Refused,
     Target,
     ToClient,
+    ToServer,
     Tunnel,
 )
 from faith.proxy.proxy_rules import ProxyRules
@@ -28,6 +29,7 @@ TUNNELLED = Target("example.org", 443, False)
 FORWARDED = Target("example.org", 80, False)
 CONNECTS = b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n"
 GETS = b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n%s\r\n"
+OTHER_USER = b"Proxy-Authorization: Basic Ym9iOnNlY3JldA==\r\n"
 USER = b"Proxy-Authorization: Basic YW5uOnNlY3JldA==\r\n"
 
 
@@ -94,6 +96,24 @@ def test_a_password_that_is_right() -> None:
     one.requests.step()
     one.requests.user_checked(True)
     assert one.connection.events[1:] == [Dial(FORWARDED, HTTP)]
+
+
+def test_a_server_is_not_shared_by_users() -> None:
+    one = Asking(GETS % USER, needs_user=True)
+    one.requests.step()
+    one.requests.user_checked(True)
+    one.connection.server.at, one.connection.stage = FORWARDED, Stage.HEAD
+    del one.connection.events[:]
+    one.connection.client += GETS % USER + GETS % OTHER_USER
+    one.requests.step()
+    one.requests.user_checked(True)
+    assert [type(event) for event in one.connection.events] == [CheckUser, ToServer]
+    one.connection.stage = Stage.HEAD
+    del one.connection.events[:]
+    one.requests.step()
+    one.requests.user_checked(True)
+    assert one.connection.events[1:] == [LeaveServer(reasons.CLOSED), Dial(FORWARDED, HTTP)]
+    assert one.requests.user == "bob"
 
 
 @pytest.mark.parametrize("fields", [b"", USER * 2, b"Proxy-Authorization: Basic !\r\n"])

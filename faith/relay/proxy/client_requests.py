@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from faith.proxy.proxy_events import HTTP, SOCKS5, Target
@@ -105,9 +106,11 @@ class ClientRequests:
         """Have it found out whether *password* is that of the user *name* among *users*."""
         client = self._means.accounting.shares.client(self._sessions.current.client_host)
         self._is_asking = True
-        self._means.users.check(client, users, name, password, self._checked)
+        checked = partial(self._checked, name)
+        self._means.users.check(client, users, name, password, checked)
 
-    def _checked(self, good: bool | None) -> None:
+    def _checked(self, name: str, good: bool | None) -> None:
+        self._sessions.log_in(name if good else "")
         self._go_on(lambda machine: machine.user_checked(good))
 
     # -- servers -----------------------------------------------------------------------------

@@ -43,7 +43,14 @@ class ClientSessions:
         """A record tells of the client since it came."""
         self.has_dialled = False
         """It has had the session that counted when it came: the next counts as a new one."""
+        self._user = session.user
         self._means = means
+
+    def log_in(self, user: str) -> None:
+        """Have sessions be those of *user*, empty for nobody, from the next server on."""
+        self._user = user
+        if not is_served(self.current):
+            self.current.user = user
 
     def excess(self) -> str | None:
         """Return the reason why the client may not dial, None if it may; then that counts."""
@@ -68,6 +75,7 @@ class ClientSessions:
                 seconds=seconds,
                 method=method or UNTOLD,
                 asked=None if target is None else (target.host, target.port),
+                user=self._user,
             )
         )
 
@@ -77,6 +85,7 @@ class ClientSessions:
         peer = old.client_host, old.client_port
         local = old.route.mapped, old.mapped_port
         self.current = new_session(old.client.sock, peer, local, self._means.loop.time())
+        self.current.user = self._user
         self.is_recorded = True
         old.end = why
         self._means.replaced(old, self.current)

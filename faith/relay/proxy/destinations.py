@@ -169,8 +169,18 @@ class Destinations:
         self._counters.datagram_refused(why.partition(":")[0])
         client = self._session.client_host, self.client_port
         now = time.time()
-        record = Record(client, self._mapped, why, now, protocol=UDP, method=SOCKS5, asked=asked)
-        self._means.report(record)
+        self._means.report(
+            Record(
+                client,
+                self._mapped,
+                why,
+                now,
+                protocol=UDP,
+                method=SOCKS5,
+                asked=asked,
+                user=self._session.user,
+            )
+        )
 
     # -- datagrams ---------------------------------------------------------------------------
 
@@ -334,6 +344,7 @@ class Destinations:
             protocol=UDP,
             method=SOCKS5,
             asked=destination.asked,
+            user=self._session.user,
         )
 
 

@@ -337,6 +337,8 @@ class ProxyClient:
     def apply(self, rules: ProxyRules) -> None:
         """Serve by other *rules* from the next request on; what is asked for already goes on."""
         self._protocol.apply(rules)
+        if not rules.needs_user and isinstance(self._protocol.machine, HttpProxy):
+            self._sessions.log_in("")
 
     def retire(self) -> None:
         """Serve no other request, and hang up if nothing is asked for."""

@@ -22,8 +22,9 @@ class Record:
     last two are None when there was no second leg.  *started* is Unix time, *seconds* the duration;
     *sent* counts bytes from the client that the server's socket took, *received* the other way;
     *end* says why it ended, and is empty in a record of its start.  A client of a proxy has *asked*
-    for a server, ``(host, port)`` with a name or an address, by a *method*; others have neither.  A
-    *discreet* record does not tell where it went.
+    for a server, ``(host, port)`` with a name or an address, by a *method*; others have neither.
+    The *user* is the one whose password the client has given.  A *discreet* record does not tell
+    where it went.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Record:
         "server",
         "source",
         "started",
+        "user",
     )
 
     def __init__(
@@ -56,6 +58,7 @@ class Record:
         protocol: str = TCP,
         method: str = "",
         asked: Endpoint | None = None,
+        user: str = "",
     ) -> None:
         self.client = client
         self.mapped = mapped
@@ -69,6 +72,7 @@ class Record:
         self.protocol = protocol
         self.method = method
         self.asked = asked
+        self.user = user
         self.discreet = False
 
     @property
@@ -100,6 +104,8 @@ class Record:
         fields: dict[str, str | int | float] = {"event": self.event, "protocol": self.protocol}
         if self.method:
             fields["method"] = self.method
+        if self.user:
+            fields["user"] = self.user
         for name, (host, port) in [("client", self.client), *self._legs()]:
             fields[name] = host
             fields[f"{name}_port"] = port
@@ -115,7 +121,9 @@ class Record:
     def _legs_text(self) -> str:
         if self.discreet or self.method or not self.source or not self.server:
             legs = [f" {name}={endpoint(address)}" for name, address in self._legs()]
-            return "".join([f" method={self.method}", *legs] if self.method else legs)
+            method = f" method={self.method}" if self.method else ""
+            user = f" user={_quoted(self.user)}" if self.user else ""
+            return "".join([method, user, *legs])
         # At once, the families being known: most records are of this kind, and short connections
         # notice what theirs cost.
         mapped, mapped_port = self.mapped
@@ -135,6 +143,14 @@ class Record:
         if self.source and self.server:
             legs += [("source", self.source), ("server", self.server)]
         return [leg for leg in legs if leg[0] == "source"] if self.discreet else legs
+
+
+def _quoted(name: str) -> str:
+    """Return *name*, in quotes if a reader might take it for something else."""
+    if not any(mark in name for mark in ' "=\\'):
+        return name
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def endpoint(address: Endpoint) -> str:

@@ -104,7 +104,7 @@ class Session:
 
     A client of a proxy is a session from the beginning; its server's leg has `NO_SOCKET` until it
     is connected.  It has *asked* for a server, ``(host, port)`` with a name or an address, by a
-    *method*, which is empty for any other session.
+    *method*, which is empty for any other session; *user* is empty if it gave no password.
 
     Times are the event loop's (seconds, monotonic); *started* is when the client was accepted.
     """
@@ -131,6 +131,7 @@ class Session:
         "server",
         "share",
         "started",
+        "user",
     )
     HANDED_OVER = (
         "client_host",
@@ -142,6 +143,7 @@ class Session:
         "quiet_since",
         "seen",
         "started",
+        "user",
     )
     """Fields handed over as they are: the clock of both processes is the kernel's monotonic one."""
 
@@ -164,6 +166,7 @@ class Session:
         self.port = port  # of the server's
         self.mapped_port = port  # of the mapped address: another one for FTP's data
         self.method = ""
+        self.user = ""
         self.asked: Endpoint | None = None
         self.parent: Session | None = None  # the control connection, of a data connection
         self.data = 0  # data connections that are open, of a control connection
@@ -219,6 +222,8 @@ class Session:
         }
         if self.method:
             fields["method"] = self.method
+        if self.user:
+            fields["user"] = self.user
         if self.asked:
             fields["asked"] = endpoint(self.asked)
         return fields
@@ -234,6 +239,7 @@ class Session:
             (self.route.server, self.port),
             method=self.method,
             asked=self.asked,
+            user=self.user,
         )
 
     def record(self, now: float) -> Record:
@@ -252,4 +258,5 @@ class Session:
             self.server.moved,
             method=self.method,
             asked=self.asked,
+            user=self.user,
         )
