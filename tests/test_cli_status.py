@@ -73,6 +73,7 @@ class Host:
         self.guard: GuardState | SetupError = GUARDED
         self.faithds = [faithd()]
         self.hidden = 0
+        self.unannounced: list[int] = []
         self.conflict: str | None = None
         self.owner = routes.PROTOCOL
         self.advice: list[str] = []
@@ -89,6 +90,7 @@ class Host:
         monkeypatch.setattr(tcp_sysctls, "advice", lambda: self.advice)
         monkeypatch.setattr(discovery, "running", lambda: self.faithds)
         monkeypatch.setattr(discovery, "hidden", lambda: self.hidden)
+        monkeypatch.setattr(discovery, "unannounced", lambda: self.unannounced)
         monkeypatch.setattr(open_listeners, "on_any_address", lambda: [22])
         monkeypatch.setattr(open_listeners, "holder", lambda _: "sshd (pid 7)")
 
@@ -225,6 +227,12 @@ NOBODY = "no faithd is running: connections to the reserved prefixes are refused
 def test_nobody_serves(host: Host) -> None:
     host.faithds = []
     assert host.warnings() == [NOBODY]
+
+
+def test_a_daemon_whose_socket_is_elsewhere_is_no_missing_one(host: Host) -> None:
+    host.faithds, host.unannounced = [], [4711]
+    assert host.warnings() == []
+    assert any(line.startswith("the faithd with pid 4711 cannot be asked") for line in of("unseen"))
 
 
 def test_a_unit_that_listens_serves(host: Host) -> None:

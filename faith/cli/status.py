@@ -32,6 +32,7 @@ def read() -> Report:
     owners, daemons = routes.owners(), discovery.running()
     silent = discovery.silent(daemons)
     prefixes, hidden = tuple(owners), discovery.hidden()
+    unannounced = [] if daemons or silent else discovery.unannounced()
     findings: list[Finding] = []
     listeners: list[Listener] = []
     state = None
@@ -44,7 +45,7 @@ def read() -> Report:
         findings.append(finding("guard-unseen", str(error)))
     if prefixes:
         findings += host_findings.about_the_host(prefixes, daemons)
-        if not (hidden or silent):
+        if not (hidden or silent or unannounced):
             findings += _abandoned(owners, daemons)
             listeners = open_listeners.serving(state.open_ports if state else NO_PORTS)
     if state:
@@ -54,6 +55,8 @@ def read() -> Report:
     if hidden:
         text = f"faithds: {hidden}, which only root and their own users may ask"
         findings.append(finding("daemons-unseen", text))
+    elif unannounced:
+        findings += map(_unannounced, unannounced)
     elif prefixes and not silent and not daemons and not listeners:
         text = "no faithd is running: connections to the reserved prefixes are refused"
         findings.append(finding("no-daemon", text, "faithd SERVICE"))
@@ -76,6 +79,11 @@ def read() -> Report:
 def _hung(pid: int) -> Finding:
     text = f"the faithd with pid {pid} does not answer; its processes may go on without it"
     return finding("daemon-hung", text, f"kill -CONT {pid} if it is stopped; else restart it")
+
+
+def _unannounced(pid: int) -> Finding:
+    text = f"the faithd with pid {pid} cannot be asked: its socket is not in {discovery.DIRECTORY}"
+    return finding("daemons-unseen", text, "see its log; FAITH_RUNTIME_DIRECTORY names another")
 
 
 def _abandoned(owners: Mapping[Prefix, int], daemons: Iterable[Daemon]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.lab.topology import PREFIX
+from faith.lab.topology import CLIENT, PREFIX, SERVER
 from tests.faithd import ENVIRONMENT, Faithd
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ def test_a_daemon_serves_without_its_sockets_and_says_so(lab: ThreeHosts, tmp_pa
     )
     assert "cannot find this one: /run/faith: Read-only file system" in faithd.said
     assert "FAITH_RUNTIME_DIRECTORY" in faithd.said
+    status = faith(lab, "status")
+    assert f"the faithd with pid {faithd.process.pid} cannot be asked" in status
+    assert "no faithd is running" not in status
+    assert "killed" not in status
+    explained = faith(lab, "explain", CLIENT, f"{SERVER}:2323")
+    assert "it cannot be said" in explained
+    assert "no-daemon" not in explained
     assert faithd.stop() == 0
     assert "Traceback" not in faithd.said
 

@@ -68,6 +68,13 @@ def _without(facts: Facts) -> Iterator[Step]:
         )
     elif facts.hidden:
         yield unknown("daemon", "only root and its user may ask the faithd here", "run it as root")
+    elif facts.unannounced:
+        pids = ", ".join(map(str, facts.unannounced))
+        yield unknown(
+            "daemon",
+            f"the faithd with pid {pids} cannot be asked: its socket is elsewhere",
+            "see its log; FAITH_RUNTIME_DIRECTORY names another directory",
+        )
     elif facts.guard and facts.question.port in facts.guard.open_ports and facts.listening:
         yield note(
             "daemon",

@@ -162,6 +162,7 @@ class Facts:
     daemons: tuple[DaemonFacts, ...] = ()
     silent: tuple[int, ...] = ()
     hidden: int = 0
+    unannounced: tuple[int, ...] = ()
     explained: Explained | None = None
     explain_error: str = ""
     from_file: str = ""

@@ -89,6 +89,7 @@ def _host(asked: Asked) -> Facts:
         daemons=daemons,
         silent=tuple(discovery.silent(running)),
         hidden=discovery.hidden(),
+        unannounced=() if running else tuple(discovery.unannounced()),
         listening=process_facts.listens(port),
         mtu_probing=process_facts.sysctl("net.ipv4.tcp_mtu_probing"),
         show_rule=filter_facts.show_rule,

@@ -44,6 +44,10 @@ PAUSE = 1.0
 _AT_ONCE = 16
 """Connections that are answered in one turn of the supervisor's loop."""
 
+_PROCESSES = Path("/proc")
+_SUPERVISOR = b"faithd: supervisor"
+"""How the titles of supervisors begin."""
+
 _decode = checked(Decoder(Daemon).decode)
 
 log = logging.getLogger("faith.supervisor")
@@ -190,6 +194,25 @@ def listening() -> list[int]:
             if (peer := _ask(sock, path)) and peer.pid:
                 found.append(peer.pid)
     return sorted(found)
+
+
+def unannounced() -> list[int]:
+    """Return the supervisors here that have no socket in `DIRECTORY`, as far as ps(1) shows them.
+
+    Where that is read-only for them, or another one is theirs, they serve and cannot be asked.
+    """
+    network = os.stat("/proc/thread-self/ns/net").st_ino
+    found = {int(each.name) for each in _PROCESSES.glob("[1-9]*") if _supervises(each, network)}
+    return sorted(found - {*listening(), os.getpid()})
+
+
+def _supervises(process: Path, network: int) -> bool:
+    """Return whether *process*, of proc(5), is a faithd's supervisor in that network namespace."""
+    try:
+        title = (process / "cmdline").read_bytes()
+        return title.startswith(_SUPERVISOR) and (process / "ns/net").stat().st_ino == network
+    except OSError:  # it has ended, or is not ours to look at
+        return False
 
 
 def hidden() -> int:

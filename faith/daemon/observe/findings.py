@@ -55,7 +55,9 @@ KINDS = {
     "standby": Kind("advice", "the gateway that has the address of VRRP serves maps and sources"),
     "sysctl": Kind("advice", "a setting of the kernel had better be another"),
     "guard-unseen": Kind("unseen", "the guard could not be read"),
-    "daemons-unseen": Kind("unseen", "daemons that this user may not ask"),
+    "daemons-unseen": Kind(
+        "unseen", "daemons that this user may not ask, or whose sockets are elsewhere"
+    ),
     "firewall-unseen": Kind("unseen", "the host's firewall could not be read"),
 }
 """All kinds of findings, by id."""
