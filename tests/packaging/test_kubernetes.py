@@ -9,80 +9,108 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import kubernetes_validate
 import pytest
+import yaml
 
+from faith.cli import faith
+from faith.daemon.config import config
 from faith.lab import wait_until
 from faith.lab.topology import PREFIX, SERVER
 from tests.netns.gateway import metrics
 from tests.netns.service import Echo, answers, connect
 from tests.packaging.container import IMAGE, Podman
 
-yaml = pytest.importorskip("yaml")
-kubernetes_validate = pytest.importorskip("kubernetes_validate")
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from faith.lab import ThreeHosts
 
+    Document = dict[str, Any]
+
 KUBERNETES = Path(__file__).parents[2] / "packaging" / "kubernetes"
+BASE, MONITORING = (KUBERNETES / name for name in ("base", "monitoring"))
 VERSIONS = ("1.30", "1.37")
+OF_OTHERS = {"ServiceMonitor"}
+"""Kinds of the Prometheus operator, whose schema is not Kubernetes'."""
 WELL_KNOWN = "64:ff9b::/96"
 PORT = 8000
 
 
-def built(directory: Path) -> list[dict[str, Any]]:
-    """Return what kustomize makes of a directory."""
-    text = subprocess.run(
-        ["kubectl", "kustomize", str(directory)], capture_output=True, check=True, text=True
-    )
-    return list(yaml.safe_load_all(text.stdout))
+def manifests(directory: Path) -> list[Document]:
+    """Return the resources of a kustomization as they are written."""
+    resources = loaded(directory / "kustomization.yaml")["resources"]
+    return [loaded(directory / name) for name in resources]
 
 
-@pytest.fixture
-def whole(tmp_path: Path, need: Callable[[str], str]) -> list[dict[str, Any]]:
-    """The base with the component for the Prometheus operator."""
-    need("kubectl")
-    base, monitoring = (
-        os.path.relpath(KUBERNETES / one, tmp_path) for one in ("base", "monitoring")
-    )
+def loaded(file: Path) -> Document:
+    found: Document = yaml.safe_load(file.read_text())
+    return found
+
+
+def of_kind(documents: list[Document], kind: str) -> Document:
+    (found,) = (one for one in documents if one["kind"] == kind)
+    return found
+
+
+def config_map() -> Document:
+    """Return what kustomize is to make of faith.toml."""
+    data = {"faith.toml": (BASE / "faith.toml").read_text()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "faithd"}, "data": data}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_knows_every_key(version: str) -> None:
+    policy = loaded(KUBERNETES / "examples" / "networkpolicy.yaml")
+    documents = [*manifests(BASE), *manifests(MONITORING), config_map(), policy]
+    for document in documents:
+        if document["kind"] not in OF_OTHERS:
+            kubernetes_validate.validate(document, version, strict=True)
+    seen = {document["kind"] for document in documents}
+    assert seen == {"Namespace", "ConfigMap", "DaemonSet", "Service", "NetworkPolicy", *OF_OTHERS}
+
+
+@pytest.mark.parametrize("directory", [BASE, MONITORING], ids=lambda path: path.name)
+def test_every_manifest_is_a_resource(directory: Path) -> None:
+    named = loaded(directory / "kustomization.yaml")["resources"]
+    there = {file.name for file in directory.glob("*.yaml")} - {"kustomization.yaml"}
+    assert sorted(named) == sorted(there)
+
+
+def test_kustomize_builds_the_base_with_the_component(
+    tmp_path: Path, need: Callable[[str], str]
+) -> None:
+    kubectl = need("kubectl")
+    asked = [kubectl, "version", "--client", "--output=json"]
+    known = subprocess.run(asked, capture_output=True, check=True)
+    minor = int(yaml.safe_load(known.stdout)["clientVersion"]["minor"].rstrip("+"))
+    if minor < 21:
+        pytest.skip(f"the kustomize of kubectl 1.{minor} knows no components")
+    base, monitoring = (os.path.relpath(one, tmp_path) for one in (BASE, MONITORING))
     (tmp_path / "kustomization.yaml").write_text(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
         f"resources: ['{base}']\ncomponents: ['{monitoring}']\n"
     )
-    return built(tmp_path)
+    text = subprocess.run([kubectl, "kustomize", tmp_path], capture_output=True, check=True).stdout
+    built = list(yaml.safe_load_all(text))
+    written = [*manifests(BASE), *manifests(MONITORING), config_map()]
+    assert {one["kind"] for one in built} == {one["kind"] for one in written}
+    made = of_kind(built, "ConfigMap")
+    assert made["metadata"] == {"name": "faithd", "namespace": "faithd"}
+    assert made["data"] == config_map()["data"]
+    pod, as_written = (of_kind(each, "DaemonSet")["spec"] for each in (built, written))
+    assert pod == as_written
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_kubernetes_knows_every_key(whole: list[dict[str, Any]], version: str) -> None:
-    policy = yaml.safe_load((KUBERNETES / "examples" / "networkpolicy.yaml").read_text())
-    of_others = {"ServiceMonitor"}  # of the Prometheus operator, whose schema is not Kubernetes'
-    seen = set()
-    for document in [*whole, policy]:
-        seen.add(document["kind"])
-        if document["kind"] not in of_others:
-            kubernetes_validate.validate(document, version, strict=True)
-    assert seen == {"Namespace", "ConfigMap", "DaemonSet", "Service", "NetworkPolicy", *of_others}
+def test_the_file_is_one_that_faithd_takes() -> None:
+    assert faith.main(["check", str(BASE / "faith.toml")]) == 0
 
 
-def test_the_file_is_one_that_faithd_takes(tmp_path: Path) -> None:
-    from faith.cli import faith
-
-    assert faith.main(["check", str(KUBERNETES / "base" / "faith.toml")]) == 0
-
-
-def test_the_pod_has_time_to_drain(whole: list[dict[str, Any]]) -> None:
-    from faith.daemon.config import config
-
-    settings = config.load(KUBERNETES / "base" / "faith.toml")
-    pod = of_kind(whole, "DaemonSet")["spec"]["template"]["spec"]
+def test_the_pod_has_time_to_drain() -> None:
+    settings = config.load(BASE / "faith.toml")
+    pod = of_kind(manifests(BASE), "DaemonSet")["spec"]["template"]["spec"]
     grace = pod["terminationGracePeriodSeconds"]
     assert settings.lame_duck + settings.drain_timeout < grace
-
-
-def of_kind(documents: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    (found,) = (one for one in documents if one["kind"] == kind)
-    return found
 
 
 @pytest.fixture
@@ -90,15 +118,14 @@ def podman(lab: ThreeHosts, tmp_path: Path) -> Iterator[Podman]:
     """Podman in the gateway, with the pod of the DaemonSet."""
     if not IMAGE:
         pytest.skip("no image: scripts/image builds it and runs this")
-    documents = built(KUBERNETES / "base")
-    pod = of_kind(documents, "DaemonSet")["spec"]["template"]
+    pod = of_kind(manifests(BASE), "DaemonSet")["spec"]["template"]
     pod |= {"apiVersion": "v1", "kind": "Pod"}
     pod["metadata"]["name"] = "faithd"
     for container in pod["spec"]["containers"]:
         container |= {"image": IMAGE, "imagePullPolicy": "Never"}
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             container.pop(probe, None)  # podman runs curl in the container for them
-    settings = of_kind(documents, "ConfigMap")
+    settings = config_map()
     # 64:ff9b::/96 may not stand for the lab's addresses.
     settings["data"]["faith.toml"] = settings["data"]["faith.toml"].replace(WELL_KNOWN, PREFIX)
     file = tmp_path / "pod.yaml"
