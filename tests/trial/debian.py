@@ -2,9 +2,10 @@
 
     python3 -m tests.trial.debian DIRECTORY PART
 
-In DIRECTORY are two versions of the package, ``old.deb`` and ``new.deb``; the packages that they
-depend on are in apt's cache.  The machine, a tree that scripts/try-package has booted, is started
-before each PART: ``before`` is the first, ``after`` the second.
+In DIRECTORY are two versions of the package, ``old.deb`` and ``new.deb``, and a certificate with
+its key, ``proxy.pem`` and ``proxy.key``; the packages that they depend on are in apt's cache.  The
+machine, a tree that scripts/try-package has booted, is started before each PART: ``before`` is the
+first, ``after`` the second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.trial import network
-from tests.trial.network import PREFIX, Session, echo, looks_up, refuses, relays
+from tests.trial.network import (
+    PREFIX,
+    SERVER_NAME,
+    SERVER_V4,
+    ProxiedSession,
+    SecuredSession,
+    Session,
+    echo,
+    looks_up,
+    page,
+    refuses,
+    relays,
+    serve_page,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +45,11 @@ PATIENCE = 60.0
 """Seconds for anything to happen; the machine may be loaded."""
 
 DRAIN = 30
+PROXY, TLS_PROXY, PAGE = 1080, 3129, 8080
+KEPT = Path("/etc/faith")
+"""For the files that a configuration names."""
+USERS, CERTIFICATE, KEY = KEPT / "proxy.users", KEPT / "proxy.pem", KEPT / "proxy.key"
+USER, PASSWORD = "ann", "open-sesame"
 CONFIGURATION = f"""\
 workers = 2
 control = "/run/faith/control.sock"
@@ -42,6 +61,14 @@ ports = "%s"
 [ping]
 [timeouts]
 drain = {DRAIN}
+[[proxy]]
+listen = ":{PROXY}"
+connect_ports = "{PAGE}"
+[[proxy]]
+listen = ":{TLS_PROXY}"
+users = "{USERS}"
+tls_certificate = "{CERTIFICATE}"
+tls_key = "{KEY}"
 """
 NOT_LOOKED_AT = (
     *("/dev", "/proc", "/root", "/sys", "/tmp", "/usr/lib/python3*/__pycache__"),
@@ -51,6 +78,7 @@ NOT_LOOKED_AT = (
 """Places of apt, systemd and Python, which keep what they did."""
 OURS = {
     "/etc/systemd/system/sysinit.target.wants/nftables.service",
+    *map(str, (KEPT, USERS, CERTIFICATE, KEY)),
 }
 """Files of this trial's own."""
 UNITS = (
@@ -65,9 +93,9 @@ UNITS = (
 PREFIX_UNIT = "faith-prefix@2001:db8:ffff::-96.service"
 
 
-def run(*words: str, check: bool = True) -> str:
+def run(*words: str, check: bool = True, stdin: str = "") -> str:
     """Run a program; return what it prints."""
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    done = subprocess.run(words, check=False, capture_output=True, text=True, input=stdin)
     assert not check or done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
@@ -136,6 +164,13 @@ def it_is_installed_and_changes_nothing_else() -> None:
 
 
 def a_gateway_starts_by_its_file() -> None:
+    USERS.write_text(run("faith", "proxy", "password", USER, stdin=f"{PASSWORD}\n"))
+    for file in (CERTIFICATE, KEY):
+        file.write_bytes((PACKAGES / file.name).read_bytes())
+    for file in (USERS, KEY):
+        file.chmod(0o600)
+    with Path("/etc/hosts").open("a") as hosts:
+        hosts.write(f"{SERVER_V4} {SERVER_NAME}\n")
     Path("/etc/faith.toml").write_text(CONFIGURATION % "80,8000")
     systemctl("enable", "--now", "faithd")
     assert active("faithd")
@@ -144,6 +179,32 @@ def a_gateway_starts_by_its_file() -> None:
     assert refuses(8001)
     owners = {Path(f"/proc/{pid}").owner() for pid in workers("faithd")}
     assert owners == {"root", "faith"}
+
+
+def proxied() -> list[Session]:
+    """Return new sessions by each proxy."""
+    return [
+        ProxiedSession(PROXY, SERVER_V4, 80),
+        ProxiedSession(PROXY, SERVER_NAME, 80),
+        SecuredSession(TLS_PROXY, SERVER_NAME, 80, CERTIFICATE, USER, PASSWORD),
+    ]
+
+
+def both_proxies_serve() -> None:
+    held = proxied()
+    assert all(one.answers() for one in held)
+    sessions = json.loads(run("faith", "sessions", "--json"))
+    asked = sorted((one["method"], one["asked"]) for one in sessions)
+    name = ("socks5", f"{SERVER_NAME}:80")
+    assert asked == [("socks5", f"{SERVER_V4}:80"), name, name], asked
+    assert all(one.end() for one in held)
+    status, via = page(PROXY, f"http://{SERVER_NAME}:{PAGE}/")
+    assert (status, via[:10]) == (200, "1.1 faith-"), via
+    assert page(PROXY, "http://127.0.0.1:8080/")[0] == 403
+    wait(
+        lambda: any("asked=server.example:80" in one["MESSAGE"] for one in records("faithd")),
+        "a record with the name",
+    )
 
 
 def daemons() -> list[str]:
@@ -192,7 +253,7 @@ def a_reload_keeps_sessions() -> None:
 
 def an_upgrade_of_the_package_keeps_sessions() -> None:
     systemctl("start", "faithd@9000.service")
-    held = [Session(80), Session(9000)]
+    held = [Session(80), Session(9000), *proxied()]
     assert all(one.answers() for one in held)
     pids = main_pid("faithd"), main_pid("faithd@9000")
     before = status()
@@ -334,6 +395,7 @@ def all_of_it_has_come() -> None:
     assert 0 < int(shown("nftables", came)) < int(shown("faithd", came))
     assert "faith" in ruleset(), "the flush came before"
     assert relays(80), "from links that came after the daemon"
+    assert all(one.answers() and one.end() for one in proxied())
     assert relays(9000)
 
 
@@ -341,6 +403,7 @@ def a_removal_leaves_the_configuration() -> None:
     run("faith", "-e", "-p", "2001:db8:aaaa::/96")
     apt("remove", "faithd")
     assert Path("/etc/faith.toml").exists()
+    assert USERS.exists()
     assert not Path("/usr/bin/faithd").exists()
     assert not Path("/usr/lib/faithd").exists()
     assert "faith" not in ruleset(), "what was reserved by hand, too"
@@ -353,6 +416,7 @@ def a_purge_leaves_nothing() -> None:
     before = set(json.loads(STATE.read_text()))
     left = [path for path in files() if path not in before | OURS]
     assert not left, left
+    assert USERS.exists(), "what is the administrator's own"
     assert "faithd" not in run("dpkg", "--list")
     run("getent", "passwd", "faith")  # as Debian's policy has it
     failed = systemctl("list-units", "--failed", "--plain", "--no-legend")
@@ -363,6 +427,7 @@ PARTS = {
     "before": (
         it_is_installed_and_changes_nothing_else,
         a_gateway_starts_by_its_file,
+        both_proxies_serve,
         records_have_their_fields_in_the_journal,
         a_reload_keeps_sessions,
         an_upgrade_of_the_package_keeps_sessions,
@@ -385,6 +450,7 @@ def main() -> None:
     """Do one part of the trial, and say what is good; an AssertionError ends it."""
     network.set_up()
     echo(80, 8000, 8001, 9000)
+    serve_page(PAGE)
     for step in PARTS[sys.argv[2]]:
         began = time.monotonic()
         step()

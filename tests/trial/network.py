@@ -6,19 +6,27 @@ Only the standard library and ip(8) are at hand there.
 from __future__ import annotations
 
 import ctypes
+import http.server
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import threading
+import urllib.error
+import urllib.request
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PREFIX = "2001:db8:ffff::/96"
 SERVER = "2001:db8:ffff::192.0.2.80"
+SERVER_V4 = "192.0.2.80"
+SERVER_NAME = "server.example"
+"""What the gateway's hosts(5) is to have for the server."""
 GATEWAY = "2001:db8:6::1"
 LIMIT = 10.0
 """Seconds that a peer may take to answer."""
@@ -86,14 +94,20 @@ def _echo(sock: socket.socket) -> None:
             sock.sendall(data)
 
 
+def connected(to: str, port: int) -> socket.socket:
+    """Return a connection of the client's."""
+    with inside("client"):
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    sock.settimeout(LIMIT)
+    sock.connect((to, port))
+    return sock
+
+
 class Session:
     """A connection from the client to *port* of the server, through the prefix."""
 
     def __init__(self, port: int, to: str = SERVER) -> None:
-        with inside("client"):
-            self._sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-        self._sock.settimeout(LIMIT)
-        self._sock.connect((to, port))
+        self._sock = connected(to, port)
 
     def answers(self) -> bool:
         """Return whether the server sends back what it is sent."""
@@ -108,6 +122,86 @@ class Session:
         with self._sock:
             self._sock.shutdown(socket.SHUT_WR)
             return self._sock.recv(1) == b""
+
+
+class ProxiedSession(Session):
+    """The same by a proxy at *port* of the gateway, which is asked for *to* by SOCKS5."""
+
+    def __init__(self, port: int, to: str, to_port: int) -> None:
+        self._sock = connected(GATEWAY, port)
+        self._ask(to, to_port)
+
+    def _ask(self, to: str, port: int, user: str = "", password: str = "") -> None:
+        self._sock.sendall(b"\5\1\2" if user else b"\5\1\0")
+        assert self._read(2) == (b"\5\2" if user else b"\5\0")
+        if user:
+            self._sock.sendall(b"\1" + _counted(user) + _counted(password))
+            assert self._read(2) == b"\1\0"
+        self._sock.sendall(b"\5\1\0\3" + _counted(to) + struct.pack("!H", port))
+        head = self._read(4)
+        assert head[:2] == b"\5\0", head
+        self._read({1: 6, 4: 18}[head[3]])
+
+    def _read(self, size: int) -> bytes:
+        got = b""
+        while len(got) < size and (data := self._sock.recv(size - len(got))):
+            got += data
+        return got
+
+
+class SecuredSession(ProxiedSession):
+    """The same by a proxy with TLS, whose certificate is *signed*, and for a user."""
+
+    def __init__(
+        self, port: int, to: str, to_port: int, signed: Path, user: str, password: str
+    ) -> None:
+        context = ssl.create_default_context(cafile=signed)
+        context.check_hostname = False
+        self._secured = context.wrap_socket(connected(GATEWAY, port))
+        self._sock = self._secured
+        self._ask(to, to_port, user, password)
+
+    def end(self) -> bool:
+        """Close it; return whether the server's end, and TLS' own, come after it."""
+        with self._secured.unwrap() as sock:
+            return sock.recv(1) == b""
+
+
+def _counted(text: str) -> bytes:
+    return bytes([len(text)]) + text.encode()
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        text = self.headers["Via"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", f"{len(text)}")
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def serve_page(port: int) -> None:
+    """Serve HTTP on *port* of the server: every page is the Via of whoever asks."""
+    with inside("server"):
+        server = http.server.ThreadingHTTPServer((SERVER_V4, port), _Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def page(port: int, url: str) -> tuple[int, str]:
+    """Return the status and the text of *url*, for which the proxy at *port* is asked by HTTP."""
+    through = urllib.request.ProxyHandler({"http": f"http://[{GATEWAY}]:{port}"})
+    with inside("client"):
+        try:
+            answer = urllib.request.build_opener(through).open(url, timeout=LIMIT)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return answer.status, answer.read().decode()
 
 
 def relays(port: int, to: str = SERVER) -> bool:
