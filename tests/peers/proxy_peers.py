@@ -54,14 +54,36 @@ def _serve(lab: ProxyLab, site: Site, port: int, program: str, *arguments: str) 
     site.serve(port, *lab.with_names, *words)
 
 
-def squid(lab: ProxyLab, site: Site) -> None:
-    """squid, which stores nothing."""
+_SQUID = """\
+cache deny all
+hosts_file none
+connect_timeout 2 seconds
+connect_retries 0
+request_timeout 3 seconds
+shutdown_lifetime 0 seconds
+pinger_enable off
+netdb_filename none
+cache_effective_user proxy
+pid_filename none
+cache_log none
+access_log none
+"""
+
+
+def start_squid(site: Site, port: int, text: str, *by: str) -> None:
+    """Start squid, which stores nothing, with *text* in its file and by the command *by*."""
     site.need_other_users()
     file = site.directory / "squid.conf"
+    file.write_text(text + _SQUID)
+    shell = ("sh", "-c", 'mount -t tmpfs none /dev/shm && exec "$@"', "squid")
+    site.serve(port, *by, *shell, site.need("squid"), "-N", "-f", str(file))
+
+
+def squid(lab: ProxyLab, site: Site) -> None:
+    """squid as a proxy."""
     known = f"{USER} {PASSWORD.replace(' ', '%20')}".replace(" ", ".")
     safe = " ".join(map(str, CONNECT_PORTS))
-    file.write_text(
-        f"""http_port {OPEN}
+    text = f"""http_port {OPEN}
 http_port {LOCKED}
 auth_param basic program {site.need("sed")} -u -e s/^{known}$/OK/;t;s/.*/ERR/
 auth_param basic children 1 startup=1
@@ -77,25 +99,11 @@ http_access deny !plain
 http_access deny locked !known
 http_access deny own
 http_access allow all
-cache deny all
 dns_nameservers 127.0.0.1
-hosts_file none
-connect_timeout 2 seconds
-connect_retries 0
-request_timeout 3 seconds
 http_upgrade_request_protocols OTHER allow all
-shutdown_lifetime 0 seconds
 visible_hostname {PSEUDONYM}
-pinger_enable off
-netdb_filename none
-cache_effective_user proxy
-pid_filename none
-cache_log none
-access_log none
 """
-    )
-    shell = ("sh", "-c", 'mount -t tmpfs none /dev/shm && exec "$@"', "squid")
-    site.serve(LOCKED, *lab.with_names, *shell, site.need("squid"), "-N", "-f", str(file))
+    start_squid(site, LOCKED, text, *lab.with_names)
 
 
 def tinyproxy(lab: ProxyLab, site: Site) -> None:
@@ -202,6 +210,7 @@ socks pass {{ from: 0/0 to: 0/0 }}
 
 FILE = """\
 workers = 2
+control = "{control}"
 [[proxy]]
 listen = "[::]:{open}"
 connect_ports = "{ports}"
@@ -223,8 +232,16 @@ def faith(lab: ProxyLab, site: Site, *ports: int) -> Faithd:
     command = [sys.executable, "-m", "faith.cli.faith", "proxy", "password", USER]
     users.write_text(site.host.run(command, stdin=f"{PASSWORD}\n", env=ENVIRONMENT).stdout)
     allowed = ",".join(map(str, (*CONNECT_PORTS, *ports)))
+    control = site.directory / "control"  # others have the default one at the same time
     file.write_text(
-        FILE.format(open=OPEN, locked=LOCKED, ports=allowed, pseudonym=PSEUDONYM, users=users)
+        FILE.format(
+            control=control,
+            open=OPEN,
+            locked=LOCKED,
+            ports=allowed,
+            pseudonym=PSEUDONYM,
+            users=users,
+        )
     )
     log, words = site.directory / "faithd.log", ("--config", str(file))
     faithd = Faithd(lab.gateway, log, *words, by=lab.with_names)
