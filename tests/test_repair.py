@@ -121,6 +121,24 @@ def test_nothing_is_put_back_that_never_was(kernel: Kernel) -> None:
     assert kernel.guard == GuardState()
 
 
+def test_without_a_prefix_no_guard_is_looked_for(
+    kernel: Kernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel.set_up.clear()
+    kernel.routes.clear()
+    kernel.guard = SetupError("guard", "needs CAP_NET_ADMIN (run it as root)")
+    kernel.repair.look()
+    assert caplog.text == ""
+    assert kernel.repairs == [0, 0]
+    kernel.guard = GUARD
+    kernel.routes.append(PREFIX)
+    kernel.repair.look()
+    kernel.guard = GuardState()
+    kernel.repair.look()
+    assert kernel.guard == GUARD
+    assert kernel.repairs == [1, 0]
+
+
 def test_what_cannot_be_done_is_said_once(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
     kernel.guard = SetupError("guard", "not permitted")
     with caplog.at_level(logging.ERROR):

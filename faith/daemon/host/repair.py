@@ -118,6 +118,8 @@ class Repair:
             self._condition.repaired(good=True)
 
     def _keep_guarded(self) -> None:
+        if not self._reserved and not self._guarded:
+            return  # a proxy alone has no prefix, and may have no rights to look
         generation = guard.PREFIXES.generation()
         if generation == self._generation:
             return
