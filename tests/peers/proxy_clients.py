@@ -17,7 +17,7 @@ from websockets.uri import parse_uri
 
 from tests.peers import ftp_servers, servers
 from tests.peers.proxy_peers import LOCKED, OPEN, PASSWORD, USER
-from tests.peers.proxy_site import DEB, PACKAGE, WHEEL
+from tests.peers.proxy_site import DEB, PACKAGE, WHEEL, npm_registry
 from tests.peers.site import digest
 
 if TYPE_CHECKING:
@@ -285,6 +285,68 @@ def node(visit: Visit, host: str) -> None:
     visit.file("ca.pem").write_bytes(visit.files.certificate.read_bytes())
     got = visit.run("node", visit.file("get.js"), visit.gateway, str(OPEN), host)
     assert got == f"200 {visit.files.payload.digest}\n" * 2
+
+
+QUIET_NPM = ("--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=0")
+
+
+def npm(scheme: str, *, https: bool = False) -> Client:
+    """A package by npm, from a registry of its own."""
+
+    def visit(visit: Visit, host: str) -> None:
+        proxy = visit.proxy(scheme)
+        words = ["install", *QUIET_NPM, f"--proxy={proxy}", f"--https-proxy={proxy}"]
+        words += [f"--cafile={visit.files.certificate}"]
+        registry = npm_registry("https" if https else "http", host)
+        visit.run("npm", *words, f"--registry={registry}", PACKAGE)
+        visit.check(visit.file("node_modules") / PACKAGE / "data")
+
+    return visit
+
+
+_AGENTS = """
+const [npm, kind, proxy, host] = process.argv.slice(2);
+const load = require("module").createRequire(npm);
+const http = require("http"), https = require("https"), crypto = require("crypto");
+const plain = `http://${host}/payload`, secure = `https://${host}/payload`;
+const ca = require("fs").readFileSync("ca.pem");
+const show = (stream) => {
+    const hash = crypto.createHash("sha256");
+    stream.on("data", (data) => hash.update(data));
+    stream.on("end", () => console.log(hash.digest("hex")));
+};
+const agent = (module, name) => {
+    const loaded = load(module);
+    return new (loaded[name] || loaded)(proxy);
+};
+if (kind == "http") {
+    http.get(plain, {agent: agent("http-proxy-agent", "HttpProxyAgent")}, show);
+    https.get(secure, {agent: agent("https-proxy-agent", "HttpsProxyAgent"), ca}, show);
+} else if (kind == "socks") {
+    http.get(plain, {agent: agent("socks-proxy-agent", "SocksProxyAgent")}, show);
+    https.get(secure, {agent: agent("socks-proxy-agent", "SocksProxyAgent"), ca}, show);
+} else {
+    const {ProxyAgent, request} = load("undici");
+    const dispatcher = new ProxyAgent({uri: proxy, requestTls: {ca}});
+    Promise.all([plain, secure].map((url) => request(url, {dispatcher}))).then((answers) => {
+        answers.forEach((answer) => show(answer.body));
+    });
+}
+"""
+
+
+def node_agent(kind: str) -> Client:
+    """The agents of *kind* (http, socks or undici) that npm has with it, for HTTP and HTTPS."""
+
+    def visit(visit: Visit, host: str) -> None:
+        visit.file("agents.js").write_text(_AGENTS)
+        visit.file("ca.pem").write_bytes(visit.files.certificate.read_bytes())
+        library = os.path.realpath(visit.client.need("npm"))
+        proxy = visit.proxy("socks5h" if kind == "socks" else "http")
+        got = visit.run("node", visit.file("agents.js"), library, kind, proxy, host)
+        assert got.split() == [visit.files.payload.digest] * 2
+
+    return visit
 
 
 # -- WebSocket -----------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import sys
+import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
     from tests.peers.site import Payload, Site
 
 PACKAGE, VERSION = "tiny", "1.0"
-"""The name and the version of what apt and pip download."""
+"""The name and the version of what apt, pip and npm download."""
 WHEEL = f"{PACKAGE}-{VERSION}-py3-none-any.whl"
 DEB = f"{PACKAGE}_{VERSION}_all.deb"
+TARBALL = f"{PACKAGE}-{VERSION}.tgz"
 NAMES = ("v4.example", "v6.example", "both.example")
 SLOW = "/slow"
 """The path of a payload that comes no faster than 2 MiB a second."""
@@ -38,12 +41,16 @@ class Files:
 
 
 def make_files(maker: Site, payload: Payload) -> Files:
-    """Write pages, an index of pip's, a repository of apt's and one of git's by *maker*."""
+    """Write pages, an index of pip's, registries of npm's, a repository of apt's and one of git's.
+
+    *maker* runs what makes them.
+    """
     root = maker.directory / "www"
     (root / "upload").mkdir(parents=True)
     (root / "payload").hardlink_to(payload.path)
     (root / "index.html").write_text("<!DOCTYPE html><title>served</title><p>It is served.\n")
     _python_index(root, payload)
+    _npm_registries(root, payload)
     _debian_repository(maker, root / "apt", payload)
     _git_repository(maker, root / "project.git", payload)
     certificate, key = maker.directory / "cert.pem", maker.directory / "key.pem"
@@ -73,6 +80,36 @@ def _python_index(root: Path, payload: Payload) -> None:
             record += f"{name},sha256={hashed.decode()},{len(content)}\n"
         wheel.writestr(f"{about}/RECORD", f"{record}{about}/RECORD,,\n")
     (files / "index.html").write_text(f'<!DOCTYPE html><a href="{WHEEL}">{WHEEL}</a>\n')
+
+
+def npm_registry(scheme: str, host: str) -> str:
+    """Return the URL of the registry of a host, which has a name."""
+    return f"{scheme}://{host}/npm/{scheme}/{host}/"
+
+
+def _npm_registries(root: Path, payload: Payload) -> None:
+    """Write one for each of the `NAMES`, by HTTP and by HTTPS: a package's page has a whole URL."""
+    about = {"name": PACKAGE, "version": f"{VERSION}.0"}
+    work = root.parent / "package"
+    work.mkdir()
+    (work / "package.json").write_text(json.dumps(about))
+    (work / "data").hardlink_to(payload.path)
+    tarball = root / "npm" / TARBALL
+    tarball.parent.mkdir()
+    with tarfile.open(tarball, "w:gz", compresslevel=1) as archive:
+        archive.add(work, "package")
+    hashed = base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
+    for scheme in ("http", "https"):
+        for name in NAMES:
+            found = {"tarball": f"{scheme}://{name}/npm/{TARBALL}", "integrity": f"sha512-{hashed}"}
+            page = {
+                "name": PACKAGE,
+                "dist-tags": {"latest": about["version"]},
+                "versions": {about["version"]: {**about, "dist": found}},
+            }
+            file = root / "npm" / scheme / name / PACKAGE
+            file.parent.mkdir(parents=True)
+            file.write_text(json.dumps(page))
 
 
 def _debian_repository(maker: Site, directory: Path, payload: Payload) -> None:

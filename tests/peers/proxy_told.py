@@ -7,8 +7,8 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from tests.faithd import ENVIRONMENT
-from tests.peers.proxy_clients import write_apt
-from tests.peers.proxy_site import DEB, PACKAGE, WHEEL
+from tests.peers.proxy_clients import QUIET_NPM, write_apt
+from tests.peers.proxy_site import DEB, PACKAGE, WHEEL, npm_registry
 from tests.peers.site import digest
 
 if TYPE_CHECKING:
@@ -95,6 +95,18 @@ def pip(visit: Visit, lines: str, host: str) -> None:
     visit.check(visit.file(f"{PACKAGE}/data"))
 
 
+def npm(visit: Visit, lines: str, host: str) -> None:
+    """npm, by its configuration."""
+    for scheme in ("http", "https"):
+        options = f"--cafile={visit.files.certificate} --registry={npm_registry(scheme, host)}"
+        directory = f"{visit.client.directory}/{scheme}"
+        _shell(
+            visit,
+            f"{lines}\nnpm install {' '.join(QUIET_NPM)} {options} --prefix {directory} {PACKAGE}",
+        )
+        visit.check(visit.file(f"{scheme}/node_modules/{PACKAGE}/data"))
+
+
 TOLD: dict[str, Told] = {
     "environment": environment,
     "curl": curl,
@@ -103,5 +115,6 @@ TOLD: dict[str, Told] = {
     "ssh": ssh,
     "apt": apt,
     "pip": pip,
+    "npm": npm,
 }
-"""How each is tried; npm is in no package that all releases have, and browsers are `Browser`'s."""
+"""How each is tried; browsers are `Browser`'s."""

@@ -141,6 +141,10 @@ VISITS: dict[str, tuple[Client, tuple[str, ...]]] = {
     "apt-socks5h": (clients.apt("socks5h"), (NAME,)),
     "pip": (clients.pip, NAMED),
     "node": (clients.node, ALL),
+    "node-http-agent": (clients.node_agent("http"), NAMED),
+    "node-undici": (clients.node_agent("undici"), (NAME,)),
+    "npm-http": (clients.npm("http"), (NAME,)),
+    "npm-https": (clients.npm("http", https=True), (NAME,)),
     "websocket-connect": (clients.websocket_in_tunnel, ALL),
     "websocket-upgrade": (clients.websocket_by_upgrade, ALL),
     "proxychains-socks5": (clients.proxychains("socks5"), ALL),
@@ -158,10 +162,13 @@ OF_ONE: dict[str, tuple[Client, str, tuple[str, ...]]] = {
     "tsocks-5": (clients.tsocks(5), V4, (SERVER,)),
     "active-ftp-curl": (clients.active_curl, V4, (SERVER,)),
     "active-ftp-tnftp": (clients.active_tnftp, V4, (SERVER,)),
+    "node-socks-agent": (clients.node_agent("socks"), V4, ("v6.example", "both.example")),
+    "npm-socks5h": (clients.npm("socks5h", https=True), V4, ("v6.example",)),
     "socksify": (clients.socksify, V4, (SERVER, "v4.example", "v6.example", "both.example")),
 }
 """What some clients cannot do: SOCKS4 has IPv4 addresses only, and tsocks as well; Dante's client
-connects to its proxy by IPv4 only, and leaves alone what is not IPv4 or a name."""
+connects to its proxy by IPv4 only, and leaves alone what is not IPv4 or a name; Node's agent for
+SOCKS looks up the IPv6 address of a proxy as if it were a name, with its brackets."""
 
 
 @pytest.mark.parametrize(
