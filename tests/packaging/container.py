@@ -92,14 +92,19 @@ class Container:
             *("--cap-drop=all", *added, *options, IMAGE, *words),
         )
 
+    @property
+    def said(self) -> str:
+        """What it has written."""
+        return self._output.read_text()
+
     def wait_said(self, text: str, seconds: float = 30) -> None:
         """Wait until *text* is in the output."""
         wait_until(
-            lambda: text in self._output.read_text() or self._process.poll() is not None,
+            lambda: text in self.said or self._process.poll() is not None,
             seconds,
             f"the container saying {text!r}",
         )
-        assert text in self._output.read_text(), self._output.read_text()
+        assert text in self.said, self.said
 
     def run(self, *words: str, check: bool = True) -> str:
         """Run a command in it; return its output."""

@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from faith.lab.topology import PREFIX, SERVER
+from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
+from tests.certificates import certify
+from tests.netns import service
 from tests.netns.service import Echo, answers, connect
+from tests.netns.test_proxy_daemon import PROXY, http, is_served
+from tests.netns.test_proxy_tls import TLS_PORT, tunnel
 from tests.packaging.container import IMAGE, Container, Podman
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from faith.lab import ThreeHosts
+    from tests.certificates import Certify
 
     Run = Callable[..., Container]
+
+__all__ = ["certify"]
 
 pytestmark = [
     pytest.mark.netns,
@@ -31,6 +38,9 @@ ROOT = ("NET_ADMIN", "SETUID", "SETGID", "KILL")
 ALL = (*ROOT, "NET_RAW", "NET_BIND_SERVICE", "BPF", "SETPCAP")
 OWN = ("NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE")
 """What everything but the kernel path takes, for a user of its own."""
+CHILDREN = ("SETUID", "SETGID", "KILL")
+"""What root takes for its processes; a user of its own takes nothing for a proxy alone."""
+NAME = "server.example"
 
 
 def text(more: str = "") -> str:
@@ -102,6 +112,52 @@ def test_udp_ping_and_names_take_two_more(lab: ThreeHosts, run: Run) -> None:
     more = '[udp]\n[ping]\n[dns]\nforward = ["192.0.2.80"]'
     run(text(more), capabilities=(*ROOT, "NET_RAW", "NET_BIND_SERVICE"))
     assert lab.client.run(["ping", "-c1", lab.mapped()]).returncode == 0
+
+
+def readable(*files: Path) -> tuple[str, ...]:
+    """Return options that show *files* at their place, to whatever user."""
+    for file in files:
+        file.chmod(0o644)
+    return tuple(f"--volume={file}:{file}:ro" for file in files)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "user"),
+    [(CHILDREN, ""), ((), "65532:65532")],
+    ids=["root", "a user of its own"],
+)
+def test_proxies_alone_take_no_rights_over_the_network(
+    lab: ThreeHosts, run: Run, certify: Certify, capabilities: tuple[str, ...], user: str
+) -> None:
+    certificate, key = certify("proxy")
+    port = service.PORT
+    file = f"""
+control = "/run/faith/control.sock"
+[[proxy]]
+listen = ":{PROXY}"
+connect_ports = "{port}"
+[[proxy]]
+listen = ":{TLS_PORT}"
+tls_certificate = "{certificate}"
+tls_key = "{key}"
+"""
+    extra = (*readable(certificate, key), f"--add-host={NAME}:{SERVER}")
+    container = run(file, *extra, capabilities=capabilities, user=user)
+    way = lab.client, GATEWAY_V6
+    with closing(Echo(lab.server, port, SERVER)):
+        assert is_served(way)
+        assert is_served(way, NAME)
+        answer, sock = http(way, f"CONNECT {NAME}:{port} HTTP/1.1\nHost: {NAME}:{port}")
+        with sock:
+            assert answer.startswith("HTTP/1.1 200 ")
+            assert answers(sock)
+            sessions = json.loads(container.run("faith", "sessions", "--json"))
+            asked = [one["asked"] for one in sessions if one["method"] == "connect"]
+            assert asked == [f"{NAME}:{port}"]
+        with tunnel(way, (certificate, key)) as secured:
+            assert answers(secured)
+    assert "cannot" not in container.said
+    assert container.stop() == 0
 
 
 def allows_bpf() -> bool:

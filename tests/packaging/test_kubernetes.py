@@ -16,9 +16,11 @@ import yaml
 from faith.cli import faith
 from faith.daemon.config import config
 from faith.lab import wait_until
-from faith.lab.topology import PREFIX, SERVER
+from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
+from tests.netns import service
 from tests.netns.gateway import metrics
 from tests.netns.service import Echo, answers, connect
+from tests.netns.test_proxy_daemon import PROXY, is_served
 from tests.packaging.container import IMAGE, Podman
 
 if TYPE_CHECKING:
@@ -127,7 +129,9 @@ def podman(lab: ThreeHosts, tmp_path: Path) -> Iterator[Podman]:
             container.pop(probe, None)  # podman runs curl in the container for them
     settings = config_map()
     # 64:ff9b::/96 may not stand for the lab's addresses.
-    settings["data"]["faith.toml"] = settings["data"]["faith.toml"].replace(WELL_KNOWN, PREFIX)
+    data = settings["data"]
+    data["faith.toml"] = data["faith.toml"].replace(WELL_KNOWN, PREFIX)
+    data["faith.toml"] += f'\n[[proxy]]\nlisten = ":{PROXY}"\n'
     file = tmp_path / "pod.yaml"
     file.write_text(yaml.safe_dump_all([settings, pod]))
     engine = Podman(lab.gateway, tmp_path)
@@ -147,6 +151,8 @@ def test_the_pod_relays_and_its_probes_say_so(lab: ThreeHosts, podman: Podman) -
             assert answers(connection)
             assert metrics(lab)["faith_sessions_open"] == 1
         assert "watching" in podman.run("logs", "faithd-reload")
+    with closing(Echo(lab.server, service.PORT, SERVER)):
+        assert is_served((lab.client, GATEWAY_V6))
 
 
 def is_ready(lab: ThreeHosts) -> bool:
