@@ -78,6 +78,18 @@ def reach(bench: ProxyBench, method: str = "socks5") -> tuple[Client, Client, Se
     return client, at, server
 
 
+def test_sessions_share_what_is_known_of_their_server(bench: ProxyBench) -> None:
+    server, other = bench.server(), bench.server("::1")
+    for host, port in [("127.0.0.1", server.port)] * 2 + [("::1", other.port)]:
+        granted("socks5", bench.client(ask("socks5", host, port)))
+    one, same, another = sorted(bench.relay.sessions(), key=lambda session: session.serial)
+    assert one.route is same.route
+    assert one.asked is same.asked
+    assert one.route.server == "127.0.0.1"
+    assert another.route.server == "::1"
+    assert another.asked == ("::1", other.port)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_name(bench: ProxyBench, method: str) -> None:
     client, at, server = reach(bench, method)

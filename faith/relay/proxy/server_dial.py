@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from faith.kernel.sockets.tcp_sockets import dscp_of
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
     from faith.proxy.proxy_events import Target
     from faith.relay.proxy.happy_dial import Connected
     from faith.relay.proxy.proxy_means import ProxyMeans
+    from faith.relay.tcp.record import Endpoint
     from faith.relay.tcp.session import Session
     from faith.translation.directions import Direction
     from faith.translation.proxied_destination import ProxiedVerdict
+
+REMEMBERED = 1024
+"""Routes, and servers as they are asked for, that sessions share: they have them to their end."""
 
 
 class ServerDial:
@@ -39,7 +44,7 @@ class ServerDial:
         method: str,
         done: Callable[[str | None], object],
     ) -> None:
-        session.method, session.asked = method, (target.host, target.port)
+        session.method, session.asked = method, _endpoint(target.host, target.port)
         means.counters.proxy_request(method)
         self.target = target
         self._means = means
@@ -64,13 +69,23 @@ class ServerDial:
             self._done(outcome)
             return
         session, means, verdict = self._session, self._means, outcome.verdict
-        route = Route(session.route.mapped, verdict.server, verdict.source, port=verdict.port)
-        session.connect(outcome.sock, route, verdict.port)
+        route = _route(session.route.mapped, verdict.server, verdict.source, verdict.port)
+        session.connect(outcome.sock, route, route.port)
         session.server.error = outcome.error
         means.counters.dialled(means.loop.time() - self._begun)
         means.begun(session)
         _greet(means, session, outcome)
         self._done(None)
+
+
+@lru_cache(REMEMBERED)
+def _endpoint(host: str, port: int) -> Endpoint:
+    return host, port
+
+
+@lru_cache(REMEMBERED)
+def _route(mapped: str, server: str, source: str | None, port: int) -> Route:
+    return Route(mapped, server, source, port=port)
 
 
 def _dialling(means: ProxyMeans, session: Session) -> Dialling:
