@@ -39,6 +39,12 @@ def test_a_rule_is_told_with_its_file_and_line() -> None:
     assert PERMIT.text in next(one.text for one in permitted.steps if one.step == "access")
 
 
+def test_the_first_rule_of_all_denies_others() -> None:
+    first = decided(GOOD, refused=reasons.SPECIAL, rules=0)
+    assert "“::/0 permit 0.0.0.0/0” after it" in walk(first).verdict.action
+    assert "::/0" not in walk(decided(first, rules=2)).verdict.action
+
+
 def test_a_file_is_not_certain_to_be_that_of_the_daemon() -> None:
     facts = replace(decided(GOOD, refused=reasons.DENIED, rule=DENY), from_file="/etc/faithd.conf")
     assert verdict(facts) == ("denied-by-rule", False)

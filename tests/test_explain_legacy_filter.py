@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from faith.cli.explain.filtered_packet import ESTABLISHED, TCP, Interface, Packet
+from faith.cli.explain.filtered_packet import ESTABLISHED, ICMPV6, TCP, Interface, Packet
 from faith.cli.explain.legacy_filter import fate
 
 SYN = Packet("2001:db8:6::2", "2001:db8:ffff::c000:250", TCP, 80, arrives=Interface(2, "eth0"))
@@ -62,3 +64,20 @@ def test_translation_is_for_first_packets() -> None:
     assert found.verb == "translates"
     later = Packet(SYN.source, SYN.destination, TCP, 80, state=ESTABLISHED)
     assert fate(saved, later, ("PREROUTING",)) is None
+
+
+def test_states_are_not_known_where_packets_are_left_untracked() -> None:
+    saved = (
+        "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j CT --notrack\nCOMMIT\n"
+        "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m conntrack ! --ctstate NEW -j DROP\nCOMMIT\n"
+    )
+    found = fate(saved, SYN, ("PREROUTING", "INPUT"))
+    assert found
+    assert not found.certain
+    assert fate(saved.replace("-j CT --notrack", "-j ACCEPT"), SYN, ("INPUT",)) is None
+
+
+def test_echo_requests_are_taken_before_the_table_filter() -> None:
+    echo = replace(SYN, protocol=ICMPV6, port=0)
+    assert ends("-j DROP", packet=echo) is None
+    assert ends("-j DROP", packet=replace(echo, answer=True)) == ("drops", True)

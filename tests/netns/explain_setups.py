@@ -27,6 +27,13 @@ HEALTHY = (
     SetUp("kernel-path", "nothing: the kernel path", "works", ask=Question(port=TRANSLATED)),
     SetUp("udp", "nothing: UDP", "works", ask=Question(port=ECHOED, kind="udp")),
     SetUp("ping", "nothing: ping", "works", ask=Question(kind="ping")),
+    SetUp(
+        "ping-rule",
+        "nothing: a rule in ``input`` drops echo requests, which the daemon has taken before it",
+        "works",
+        ask=Question(kind="ping"),
+        broken=chain("input", "icmpv6 type echo-request drop"),
+    ),
     SetUp("map", "nothing: an IPv4 client, by a static map", "works", ask=TO_HOST),
     SetUp("ftp", "nothing: FTP", "works", ask=Question(port=FTP, kind="ftp")),
     SetUp("name", "nothing: a name without an AAAA record", "works", ask=Question("www.example")),

@@ -326,6 +326,17 @@ INWARD = (
         dial=True,
     ),
     SetUp(
+        "arp-ignored",
+        "``arp_ignore`` has the kernel answer for addresses of its interfaces alone",
+        "unreachable or silence",
+        "arp-ignored",
+        ask=TO_HOST,
+        broken=together(
+            sysctl("gateway", "net.ipv4.conf.all.arp_ignore", 1),
+            commands("server", "ip neigh flush all", "ip neigh flush all"),
+        ),
+    ),
+    SetUp(
         "map-not-held",
         "another host on the link has the mapped address",
         "refused",

@@ -72,7 +72,7 @@ def _decided(facts: Facts, decision: Decision) -> Step:
         "safe-default",
         f"a safe default refuses it: {refused}",
         "faithd.conf(5)",
-        f"if it is meant, {_add_rule(facts)}"
+        f"if it is meant, {_add_rule(facts)}{_others(decision)}"
         if refused in _CHANGED_BY_RULES
         else "use another prefix or client: no rule changes this",
         certain=refused in _SAFE_DEFAULTS,
@@ -108,6 +108,13 @@ def _denied(decision: Decision) -> Step:
 
 def _where(decision: Decision) -> str:
     return f"{decision.rules_file}:{decision.rule.line}" if decision.rule else ""
+
+
+def _others(decision: Decision) -> str:
+    """Return the warning that the first rule of all ends what everybody was permitted."""
+    if decision.rules:
+        return ""
+    return "; with a rule, all that none permits is denied: “::/0 permit 0.0.0.0/0” after it"
 
 
 def _add_rule(facts: Facts) -> str:

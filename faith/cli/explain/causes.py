@@ -48,6 +48,7 @@ CAUSES = {
     "map-missing": "no static map is about the address",
     "standby": "the gateway that has the address of VRRP serves the maps",
     "map-not-held": "another host answers for the mapped address",
+    "arp-ignored": "the host answers ARP for its own addresses alone, and not for mapped ones",
     "map-target-unreachable": "there is no way to the IPv6 host of the map",
     "lease-missing": "the address of the pool is leased to nobody",
     "udp-off": "UDP is turned off",

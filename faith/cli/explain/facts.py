@@ -173,6 +173,8 @@ class Facts:
     steered: bool | None = None
     rising: frozenset[str] = frozenset()
     """Reasons of refusals that other clients, or this one, are given at this moment."""
+    arp_ignored: str = ""
+    """Why this host does not answer ARP for the mapped address, where hosts of its links ask so."""
     source_ports: tuple[int, int] = (0, 0)
     dial: Dial | None = None
     probe: PathProbe | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from faith.cli.explain import legacy_filter, live_steps
@@ -18,6 +19,7 @@ from faith.cli.explain.filtered_packet import (
 from faith.cli.explain.packet_filter import Ends, fate
 from faith.cli.explain.rule_words import described, dropped
 from faith.kernel.nft.guard import PRIORITY
+from faith.kernel.steering.echo_capture import HOOK as CAPTURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +83,7 @@ def way_in(facts: Facts) -> Iterator[Step]:
 def _filtered_in(facts: Facts, passage: Passage) -> Iterator[Step]:
     assert facts.ruleset
     for hook in ("ingress", "prerouting", "input"):
-        found = fate(facts.ruleset, hook, passage)
+        found = fate(facts.ruleset, hook, passage, _taken_at(facts, hook))
         if found.passes or (found.end is Ends.TRANSLATED and _keeps(facts, found)):
             continue
         if found.end is Ends.TRANSLATED:
@@ -96,6 +98,12 @@ def _filtered_in(facts: Facts, passage: Passage) -> Iterator[Step]:
         else:
             yield dropped(facts, found, "way-in", "firewall-drops-client", "the client's packets")
         return
+
+
+def _taken_at(facts: Facts, hook: str) -> float:
+    """Return the priority at which packets are taken from *hook*, so that later rules see none."""
+    is_echo = facts.question.protocol == "icmp"
+    return CAPTURE.priority if is_echo and hook == CAPTURE.name else math.inf
 
 
 def _keeps(facts: Facts, found: Fate) -> bool:

@@ -22,8 +22,9 @@ from faith.cli.explain.facts import Facts, PathProbe
 from faith.cli.explain.filtered_packet import protocol_number
 from faith.daemon.config.settings import KERNEL, RELAY
 from faith.daemon.host import discovery
-from faith.kernel.netlink import interfaces, route_query, routes
+from faith.kernel.netlink import interfaces, mapped_routes, route_query, routes
 from faith.kernel.netlink.route_query import Flow
+from faith.translation.address import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,9 @@ def gather(asked: Asked) -> Facts:
     if facts.mapped:
         facts = decision_facts.decide(facts, asked)
     facts = _way_out(_way_back(facts))
+    if facts.from_v4:
+        network = number(facts.mapped), 32
+        facts = replace(facts, arp_ignored="; ".join(mapped_routes.unanswered([network])))
     if asked.dial:
         facts = _dialled(facts)
     return _refusals(facts)

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from faith.cli.explain.explanation import problem, unknown
-from faith.cli.explain.filtered_packet import ESTABLISHED, NEW, plain
+from faith.cli.explain.filtered_packet import ESTABLISHED, ICMP, ICMPV6, NEW, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,10 +91,13 @@ def fate(saved: str, packet: Packet, chains: tuple[str, ...]) -> LegacyEnd | Non
     raw = tables.get("raw", _Table({}, {}))
     if any(_NOTRACK.search(rule) for rules in raw.rules.values() for rule in rules):
         packet = replace(packet, state=None)
+    is_echo = packet.protocol in (ICMP, ICMPV6) and not packet.answer
     for chain in chains:
         for name in _TABLES:
             if name not in tables or (name == "nat" and packet.state == ESTABLISHED):
                 continue
+            if chain == "INPUT" and is_echo and name in ("nat", "filter"):
+                continue  # the daemon takes it before them
             end = _Traversal(name, tables[name], packet).base(chain)
             if end:
                 return end

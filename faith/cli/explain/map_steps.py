@@ -67,3 +67,13 @@ def _held(facts: Facts) -> Iterator[Step]:
             f"arping -D {facts.mapped}",
             "take the address from that host, or map another one",
         )
+    if facts.arp_ignored and (facts.explained.decision.map or facts.explained.decision.leased):
+        sentence, _, action = facts.arp_ignored.partition(": ")
+        yield problem(
+            "map",
+            "arp-ignored",
+            sentence,
+            "sysctl -ar arp_ignore",
+            f"sysctl -w {action}",
+            certain=not facts.route_back.gateway,
+        )

@@ -6,6 +6,7 @@ ways are followed, and the result is not certain.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -61,13 +62,18 @@ class Fate:
 PASSED = Fate(Ends.PASSES)
 
 
-def fate(ruleset: Ruleset, hook: str, packet: Packet | Passage) -> Fate:
+def fate(ruleset: Ruleset, hook: str, packet: Packet | Passage, before: float = math.inf) -> Fate:
     """Return the fate of *packet* at *hook*, by the chains of other programs than FAITH.
 
-    A passage goes from hook to hook: what rules set at one is what those of the next look at.
+    Only those with a priority *before* that number count.  A passage goes from hook to hook: what
+    rules set at one is what those of the next look at.
     """
     passage = packet if isinstance(packet, Passage) else Passage(packet)
-    chains = [chain for chain in ruleset.chains if _applies(chain, hook, passage.packet)]
+    chains = [
+        chain
+        for chain in ruleset.chains
+        if chain.priority < before and _applies(chain, hook, passage.packet)
+    ]
     doubtful: Fate | None = None
     for chain in sorted(chains, key=lambda one: one.priority):
         if chain.kind == "nat" and passage.packet.state not in (NEW, None):

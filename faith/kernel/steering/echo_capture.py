@@ -35,11 +35,12 @@ if TYPE_CHECKING:
     Network = tuple[int, int]
     """An IPv4 address and a prefix length."""
 
-__all__ = ["CAPABILITIES", "EchoCapture"]
+__all__ = ["CAPABILITIES", "HOOK", "EchoCapture"]
 
 _STEP = "take over pings"
 _SUFFIX = "-ping"
-_HOOK = Hook("filter", "input", -1)
+HOOK = Hook("filter", "input", -1)
+"""Where echo requests are taken: chains after it do not see them."""
 _AT_ONCE = 1
 _NETWORKS = Set("networks", ADDRESS4)
 
@@ -55,7 +56,7 @@ def _table6(group: int) -> _Table6:
         daddr_in("prefixes") + icmpv6_type(ECHO_REQUEST) + log(group, _AT_ONCE) + drop(),
     )
     chains = (
-        Chain("ping", (rule,), _HOOK),
+        Chain("ping", (rule,), HOOK),
         WHOLE,
     )
     sets = [Set.of_prefixes("prefixes", ())]
@@ -76,7 +77,7 @@ def _table4(group: int) -> _Table4:
         f"ip daddr @networks icmp type echo-request {_hand_over_text(group)}",
         daddr4_in("networks") + icmp_type(ECHO_REQUEST4) + log(group, _AT_ONCE) + drop(),
     )
-    chain = Chain("ping", (rule,), _HOOK)
+    chain = Chain("ping", (rule,), HOOK)
     return _Table4.create(_STEP, [chain], sets=[_NETWORKS], suffix=_SUFFIX, family=IP)
 
 
