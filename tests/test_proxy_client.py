@@ -80,8 +80,10 @@ def reach(bench: ProxyBench, method: str = "socks5") -> tuple[Client, Client, Se
 
 def test_sessions_share_what_is_known_of_their_server(bench: ProxyBench) -> None:
     server, other = bench.server(), bench.server("::1")
-    for host, port in [("127.0.0.1", server.port)] * 2 + [("::1", other.port)]:
-        granted("socks5", bench.client(ask("socks5", host, port)))
+    for at in server, server, other:
+        bench.client(ask("socks5", at.host, at.port))
+        at.accept()
+    bench.until(lambda: bench.stages() == ["open"] * 3)
     one, same, another = sorted(bench.relay.sessions(), key=lambda session: session.serial)
     assert one.route is same.route
     assert one.asked is same.asked
