@@ -80,3 +80,31 @@ def test_a_misspelt_key_is_told_with_what_was_meant(table: str, key: str) -> Non
 def test_a_misspelt_table_is_told_with_what_was_meant(table: str) -> None:
     with pytest.raises(ConfigError, match=rf"^faith.toml:3: {table}s?x: no such key; is {table}"):
         config.read(f"{SERVICE}[{table}x]\n", "faith.toml")
+
+
+@pytest.mark.parametrize("table", sorted(filter(None, config.KEYS)))
+@pytest.mark.parametrize("beside", ["", SERVICE.replace("443", "8443")])
+def test_a_table_in_the_shape_of_another_is_the_only_mistake(table: str, beside: str) -> None:
+    several = table in config.SEVERAL
+    header = f"[{table}]" if several else f"[[{table}]]"
+    body, _ = NEEDED.get(table, ("", set()))
+    beside = beside if table != "service" else ""
+    with pytest.raises(ConfigError) as caught:
+        config.read(f"{header}\n{body}\n{beside}", "faith.toml")
+    (error,) = caught.value.errors
+    meant = f"there can be several: [[{table}]]" if several else f"it is a table: [{table}]"
+    assert (error.line, error.message) == (1, f"{table}: {meant}")
+
+
+@pytest.mark.parametrize("header", ["[[servise]]", "[[proxi]]", "[maap]"])
+def test_a_misspelt_table_is_not_told_to_be_missing(header: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.read(f"{header}\n", "faith.toml")
+    (error,) = caught.value.errors
+    assert "no such key; is " in error.message
+
+
+def test_a_misspelt_key_does_not_hide_that_there_is_nothing_to_relay() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.read("workrs = 2\n", "faith.toml")
+    assert sorted(error.line or 0 for error in caught.value.errors) == [0, 1]

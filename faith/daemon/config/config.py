@@ -248,7 +248,7 @@ def _via(tables: list[Table]) -> str:
 def _services(document: Document) -> tuple[Service, ...]:
     tables = document.tables("service")
     maps = "map" in document.top or "maps" in document.top or "pool" in document.table("dns")
-    if not tables and not maps and not document.tables("proxy"):
+    if not (tables or maps or document.tables("proxy") or document.lacks_tables):
         what = "nothing to relay: a [[service]], a [[map]] or a [[proxy]] is needed"
         raise document.top.fault(what, "service")
     found: list[tuple[Service, Table]] = []

@@ -41,6 +41,8 @@ class Document:
         self.is_whole = not self._mistakes
         """False if lines could not be read: keys may be missing because of that."""
         self._misspelt: set[Place] = set()
+        self.lacks_tables = False
+        """True if a table is misspelt or is written as something else: others may seem missing."""
         self._check(keys, several)
         self.top = Table(self, (), self._values)
         """The keys before the first table."""
@@ -111,12 +113,14 @@ class Document:
         for name, value in list(self._values.items()):
             if name in keys and name and (wrong := _misshapen(name, value, several)):
                 self.note(self.fault(wrong, (name,)))
+                self.lacks_tables = True
                 del self._values[name]
         for place, key in self._keys(keys, several):
             table = str(place[0]) if place else ""
             if key not in keys[table] and (place or key not in keys):
                 self.note(self.fault(_unknown(key, table, keys), (*place, key)))
                 self._misspelt.add(place)
+                self.lacks_tables |= not place and _is_table(self._values[key])
 
     def _keys(self, keys: Keys, several: Sequence[str]) -> Iterator[tuple[Place, str]]:
         for key, value in self._values.items():
@@ -136,6 +140,12 @@ def _misshapen(name: str, value: Any, several: Sequence[str]) -> str | None:
         return None if isinstance(value, dict) else f"it is a table: [{name}]"
     tables = isinstance(value, list) and all(isinstance(one, dict) for one in value)
     return None if tables else f"there can be several: [[{name}]]"
+
+
+def _is_table(value: Any) -> bool:
+    """Return whether *value* is a table or an array of tables."""
+    several = value if isinstance(value, list) and value else [value]
+    return all(isinstance(one, dict) for one in several)
 
 
 class Table:
