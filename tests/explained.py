@@ -9,8 +9,11 @@ import msgspec
 
 from faith.cli.explain.explanation import Explanation, Question
 from faith.cli.explain.facts import DaemonFacts, Facts
+from faith.cli.explain.proxied_facts import ProxiedFacts
 from faith.cli.explain.walk import walk
 from faith.daemon.config.decision import Decision, ServiceOfPort
+from faith.daemon.config.proxied_decision import ProxiedExplained, ProxyForClient
+from faith.daemon.observe.status_report import ServedProxy
 from faith.daemon.services.explain_query import Explained
 from faith.kernel.netlink.route_query import Answer, LinkState
 from faith.kernel.netlink.routes import PROTOCOL
@@ -84,6 +87,39 @@ FROM_V4 = replace(
             user="65534",
         )
     ),
+)
+
+
+FRONT = replace(
+    GOOD,
+    question=Question(CLIENT, "2001:db8:6::1", 1080, "tcp", True),
+    mapped="2001:db8:6::1",
+    server="",
+    route_in=Answer(0, LOCAL, 1),
+    route_out=Answer(),
+    guard=None,
+    daemons=(replace(DAEMON, proxies=(ServedProxy("[::]:1080"),)),),
+    explained=Explained(Decision("2001:db8:6::1", 1080, "tcp", False), workers=2),
+    steered=None,
+)
+"""The way of a client to a proxy."""
+BY_PROXY = replace(
+    GOOD,
+    question=Question(CLIENT, SERVER, 80, "tcp", True),
+    mapped=SERVER,
+    guard=None,
+    steered=None,
+)
+"""The way from a proxy to a server."""
+PROXY = ProxyForClient(
+    "::", 1080, True, ["2001:db8:6::/64"], True, ["socks5", "socks4", "connect", "http"], "443"
+)
+PROXIED = ProxiedFacts(
+    Question(CLIENT, SERVER, 80, "tcp", True),
+    FRONT,
+    ProxiedExplained([PROXY], [DECISION], workers=2, user="65534"),
+    PROXY,
+    targets=(BY_PROXY,),
 )
 
 

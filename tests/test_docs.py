@@ -20,7 +20,7 @@ from typer.models import TyperInfo
 from typer.testing import CliRunner
 
 from faith.cli import control_client, faith, prefixes, serve, status, status_lines
-from faith.cli.explain import doctor, gathering, live_trace
+from faith.cli.explain import doctor, gathering, live_trace, proxied_gathering
 from faith.cli.setup import setup_command
 from faith.cli.top import live_table
 from faith.daemon import dns_daemon
@@ -35,7 +35,7 @@ from faith.relay.tcp.record import Record
 from faith.translation.access import Access
 from faith.translation.ports import ALL_PORTS
 from faith.translation.reasons import CLOSED
-from tests.explained import GOOD
+from tests.explained import GOOD, PROXIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -281,6 +281,7 @@ def test_a_command_makes_sense(program: str, words: str, monkeypatch: pytest.Mon
     daemon = Daemon(1, "proxy", "", "route", 0.0, [], [], proxies=proxies)
     monkeypatch.setattr(discovery, "running", lambda: [daemon])
     monkeypatch.setattr(gathering, "gather", lambda asked: GOOD)
+    monkeypatch.setattr(proxied_gathering, "gather", lambda asked, at: PROXIED)
     monkeypatch.setattr(live_trace, "watch", lambda facts: facts)
     monkeypatch.setattr(doctor, "examine", list)
     assert faith.main(shlex.split(words)) == 0

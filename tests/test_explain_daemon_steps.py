@@ -10,6 +10,7 @@ from msgspec.structs import replace as replace_question
 from faith.cli.explain.facts import Facts
 from faith.cli.explain.walk import walk
 from faith.daemon.config.decision import ServiceOfPort
+from faith.daemon.observe.status_report import ServedProxy
 from faith.translation.ports import Ports
 from tests.explained import DAEMON, FROM_V4, GOOD, asked, decided, states, told, verdict
 
@@ -59,12 +60,15 @@ def test_steering_that_is_gone() -> None:
 
 
 def test_clients_of_a_proxy_go_another_way() -> None:
-    proxy = replace(DAEMON, pid=101, proxies=("[::]:1080", "192.0.2.1:3128"))
+    proxy = replace(
+        DAEMON, pid=101, proxies=(ServedProxy("[::]:1080"), ServedProxy("192.0.2.1:3128"))
+    )
     facts = replace(GOOD, daemons=(DAEMON, proxy))
     assert verdict(facts) == verdict(GOOD)
     (step,) = [step for step in walk(facts).steps if step.step == "proxy"]
     assert step.state == "note"
-    assert "clients of the proxy at [::]:1080, 192.0.2.1:3128: " in step.text
+    assert "clients of the proxy at [::]:1080, 192.0.2.1:3128" in step.text
+    assert "--proxy" in step.action
     for other in (GOOD, replace(facts, question=replace_question(facts.question, protocol="udp"))):
         assert "proxy" not in [step.step for step in walk(other).steps]
 

@@ -63,6 +63,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
         "destination": "192.0.2.80",
         "port": 80,
         "protocol": "tcp",
+        "proxied": False,
     }
     assert found["verdict"]["works"] is True
     assert {"step", "state", "text", "where", "action"} <= found["steps"][0].keys()

@@ -28,6 +28,8 @@ WITHOUT = {
     "faith/cli/explain/facts.py": "tests/explained.py makes them, for all tests of steps",
     "faith/cli/explain/filter_facts.py": "tests/netns/test_explain.py has real rules",
     "faith/cli/explain/gathering.py": "tests/netns/test_explain.py gathers in a real network",
+    "faith/cli/explain/proxied_facts.py": "tests/explained.py makes them, for all tests of steps",
+    "faith/cli/explain/proxied_gathering.py": "tests/netns/test_explain_proxied.py has a network",
     "faith/cli/name_options.py": "it declares options; tests/test_cli_names.py uses them all",
     "faith/daemon/config/probe_settings.py": "tests/test_metrics_table.py reads them",
     "faith/cli/standard_output.py": "tests/test_terminals.py closes pipes and fills disks",

@@ -409,6 +409,7 @@ class Supervisor:
         )
         return {
             "explain": explain.answer,
+            "explain-proxy": explain.answer_proxied,
             "status": lambda request: request.answer(**to_builtins(self._report.daemon())),
             "sessions": self._session_queries.tell,
             "kill": self._session_queries.kill,

@@ -19,6 +19,7 @@ from tests.netns.explain_setup import (
 )
 from tests.netns.explain_setups_in import ACCESS, DAEMON, WAY_IN
 from tests.netns.explain_setups_out import INWARD, LIMITS, NAMES, WAY_OUT
+from tests.netns.explain_setups_proxy import BY_IT, HEALTHY_BY_PROXY, TO_PROXY
 from tests.netns.explain_site import DEAD, ECHOED, FTP, RELAYED, TRANSLATED, Question
 from tests.netns.flow_lab import OTHER_CLIENT
 
@@ -92,9 +93,10 @@ HEALTHY = (
         file=SMALL.replace(f',{FTP}"', '"\npath = "auto"'),
         by=WITHOUT_BPF,
     ),
+    *HEALTHY_BY_PROXY,
 )
 
-BROKEN = (*WAY_IN, *DAEMON, *ACCESS, *LIMITS, *WAY_OUT, *INWARD, *NAMES)
+BROKEN = (*WAY_IN, *DAEMON, *ACCESS, *LIMITS, *WAY_OUT, *INWARD, *NAMES, *TO_PROXY, *BY_IT)
 ADMITTED: tuple[str, ...] = ()
 """Set-ups whose cause is not named, though never a wrong one with certainty: two at most."""
 

@@ -20,6 +20,8 @@ import os
 import re
 import signal
 import socket
+import ssl
+import subprocess
 import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
     from faith.lab import Host, Network
 
+PROXY = 1080
+"""The port of the gateway's proxies."""
 RELAYED, TRANSLATED, FTP, ECHOED, CLOSED = 2323, 8080, 21, 5555, 2324
 """Ports of the server: by the relay, by the kernel path, of FTP, of UDP, and one where nothing
 listens."""
@@ -63,7 +67,10 @@ ZONE = (
     f"{EXAMPLE}v6 60 IN AAAA {NO_HOST}\n"
     + "".join(f"host{number} 60 IN A {SERVER}\n" for number in range(10))
     + f"local 60 IN A 127.0.0.1\nwww 60 IN A {SERVER}\n"
+    + f"two 60 IN AAAA {NO_HOST}\ntwo 60 IN A {SERVER}\nsix 60 IN AAAA {CLIENT}\n"
 )
+CERTIFICATES = {"valid": "2", "ended": "-1"}
+"""Certificates of the proxies: the days that they are valid for."""
 PATIENCE = 4.0
 """Seconds until a client gives up."""
 SIZE = 20_000
@@ -75,8 +82,8 @@ _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
 class Question:
     """A connection that *client* asks for: to *destination*, as `faith explain` takes it.
 
-    *kind* is "tcp", "udp", "ping" or "ftp"; *address* is where it really goes, if *destination* is
-    not an address that the client itself can use.
+    *kind* is "tcp", "udp", "ping", "ftp", "proxy" or "tls", a proxy by TLS; *address* is where it
+    really goes, if *destination* is not an address that the client itself can use.
     """
 
     destination: str = SERVER
@@ -91,7 +98,7 @@ class Question:
         to = f"[{self.destination}]" if ":" in self.destination else self.destination
         if self.kind == "ping":
             return [self.client, self.destination, "--ping"]
-        return [self.client, f"{to}:{self.port}", *(["--udp"] if self.kind == "udp" else [])]
+        return [self.client, f"{to}:{self.port}", *_OPTIONS.get(self.kind, ())]
 
     @property
     def is_name(self) -> bool:
@@ -116,6 +123,7 @@ class Site:
         self._undo = contextlib.ExitStack()
         self._build(network)
         self._serve_hosts()
+        _certify(directory)
 
     def _build(self, network: Network) -> None:
         network.link(self.gateway, self.router, ["203.0.113.1/25"], ["203.0.113.2/25"])
@@ -253,15 +261,16 @@ class Site:
         """Return what the client of *question* sees, which gives up after *seconds*."""
         host = self._host(question.client)
         address = question.address or question.destination
-        if question.is_name and not question.address:
+        proxied = question.kind in _PROXIED
+        if not proxied and question.is_name and not question.address:
             found = self._look_up(host, question.destination, seconds)
             if ":" not in found:
                 return found
             address = found
-        if ":" in question.client and ":" not in address:
+        if ":" in question.client and ":" not in address and not proxied:
             address = self.lab.mapped(address)
         try:
-            return _ASK[question.kind](host, question.client, address, question.port, seconds)
+            return self._ask(question, host, address, seconds)
         except TimeoutError:
             return "silence"
         except ConnectionRefusedError:
@@ -274,6 +283,13 @@ class Site:
             if error.errno in _UNREACHABLE:
                 return "unreachable"
             raise
+
+    def _ask(self, question: Question, host: Host, address: str, seconds: float) -> str:
+        words = host, question.client, address, question.port, seconds
+        if question.kind == "tls":
+            known = [self.directory / f"{name}.pem" for name in CERTIFICATES]
+            return _ask_by_tls(*words, known)
+        return _ASK[question.kind](*words)
 
     def _host(self, address: str) -> Host:
         if ":" in address:
@@ -319,6 +335,17 @@ class Site:
 
 _FAITH = sys.executable, "-m", "faith.cli.faith"
 _NOTHING: tuple[str, tuple[str, ...], bool] = "", (), False
+
+
+def _certify(directory: Path) -> None:
+    """Make the certificates in *directory*.  Raises CalledProcessError."""
+    for name, days in CERTIFICATES.items():
+        for words in (
+            f"req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out request",
+            f"x509 -req -in request -signkey {name}.key -days {days} -out {name}.pem",
+        ):
+            command = ["openssl", *words.split()]
+            subprocess.run(command, check=True, capture_output=True, cwd=directory)
 
 
 def _is_worker(pid: int) -> bool:
@@ -384,4 +411,54 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
 
 
-_ASK = {"tcp": _ask_tcp, "udp": _ask_udp, "ping": _ask_ping, "ftp": _ask_ftp}
+def _ask_proxy(host: Host, client: str, address: str, port: int, seconds: float) -> str:
+    """Ask the gateway's proxy by CONNECT; return its status and reason if it refuses."""
+    with _to_proxy(host, client, seconds) as session:
+        return _asked(session, address, port)
+
+
+def _ask_by_tls(
+    host: Host, client: str, address: str, port: int, seconds: float, authorities: Sequence[Path]
+) -> str:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    for authority in authorities:
+        context.load_verify_locations(authority)
+    with _to_proxy(host, client, seconds) as session:
+        try:
+            with context.wrap_socket(session) as secured:
+                return _asked(secured, address, port)
+        except ssl.SSLCertVerificationError as error:
+            return str(error.verify_message)
+
+
+def _to_proxy(host: Host, client: str, seconds: float) -> socket.socket:
+    gateway = GATEWAY_V6 if ":" in client else GATEWAY_V4
+    return host.call(socket.create_connection, (gateway, PROXY), seconds, (client, 0))
+
+
+def _asked(session: socket.socket, address: str, port: int) -> str:
+    to = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    session.sendall(f"CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n".encode())
+    with session.makefile("rb") as answer:
+        head = [*iter(answer.readline, b"\r\n")] if answer.peek(1) else []
+        if not head:
+            return "closed"
+        status = head[0].split()[1].decode()
+        if status != "200":
+            lengths = [line.split()[1] for line in head if b"content-length:" in line.lower()]
+            said = answer.read(int(lengths[0])).decode().strip()
+            return f"{status} {said.rpartition(': ')[2]}" if ": " in said else status
+        session.sendall(b"hello")
+        return "works" if answer.read(5) == b"hello" else "other"
+
+
+_PROXIED = ("proxy", "tls")
+_OPTIONS = {"udp": ["--udp"], **{key: ["--proxy"] for key in _PROXIED}}
+_ASK = {
+    "tcp": _ask_tcp,
+    "udp": _ask_udp,
+    "ping": _ask_ping,
+    "ftp": _ask_ftp,
+    "proxy": _ask_proxy,
+}

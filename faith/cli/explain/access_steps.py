@@ -120,7 +120,8 @@ def _others(decision: Decision) -> str:
 def _add_rule(facts: Facts) -> str:
     decision = facts.explained.decision if facts.explained else None
     client = facts.question.client
-    named = f"::ffff:{client}" if facts.from_v4 else client
-    target = facts.mapped if facts.from_v4 else facts.server
+    steered = facts.from_v4 and not facts.question.proxied
+    named = f"::ffff:{client}" if steered else client
+    target = facts.mapped if steered else facts.server
     file = decision.rules_file if decision else "faithd.conf"
     return f"add “{named} permit {target}” to {file} and reload"

@@ -54,4 +54,10 @@ CAUSES = {
     "udp-off": "UDP is turned off",
     "ping-off": "ping is turned off",
     "ping-limit": "there are too many echo requests a second",
+    "no-proxy": "no faithd here has a proxy",
+    "proxy-elsewhere": "no proxy listens where the client connects to",
+    "proxy-not-client": "the client is in none of the networks that the proxy is for",
+    "proxy-certificate": "the certificate of the proxy is not valid now",
+    "proxy-port-closed": "the proxy leads to the port by none of its methods",
+    "proxy-loop": "the proxy is asked for itself",
 }

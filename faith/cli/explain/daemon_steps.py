@@ -85,7 +85,7 @@ def _without(facts: Facts) -> Iterator[Step]:
         yield problem(
             "daemon",
             "no-daemon",
-            "no faithd runs here: the guard refuses connections",
+            f"no faithd runs here{': the guard refuses connections' if facts.guard else ''}",
             "faith status",
             "start one: systemctl start faithd, or faithd --config FILE",
         )
@@ -171,13 +171,13 @@ def service(facts: Facts) -> Iterator[Step]:
 
 def proxies(facts: Facts) -> Iterator[Step]:
     """Say that clients of proxies go another way, where there are proxies."""
-    places = [place for daemon in facts.daemons for place in daemon.proxies]
+    places = [proxy.listen for daemon in facts.daemons for proxy in daemon.proxies]
     if places and facts.question.protocol == "tcp":
         yield note(
             "proxy",
-            f"this is not about clients of the proxy at {', '.join(places)}: what they ask for, and"
-            " why they do not get it, is in its answers and in the records",
+            f"this is not about clients of the proxy at {', '.join(places)}",
             "the log; faith sessions; docs/proxy.rst",
+            "--proxy follows what they ask for",
         )
 
 

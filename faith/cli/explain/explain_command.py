@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,6 +15,10 @@ from faith.cli import completion
 from faith.cli.explain.explanation import UNCERTAIN
 from faith.dns import endpoint
 from faith.errors import ConfigError, FaithError
+
+if TYPE_CHECKING:
+    from faith.cli.explain.decision_facts import Asked
+    from faith.cli.explain.explanation import Explanation
 
 _Client = Annotated[str | None, typer.Argument(metavar="CLIENT", help="The address of the client.")]
 _Destination = Annotated[
@@ -51,6 +56,13 @@ def explain(
             autocompletion=completion.controls,
         ),
     ] = None,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="What CLIENT asks a proxy here for.")
+    ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS[:PORT]", help="Where CLIENT connects to that proxy."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> int:
     """Explain what becomes of a connection of CLIENT to DEST, and what to do if it does not work.
@@ -58,18 +70,26 @@ def explain(
     Without CLIENT and DEST: check the whole set-up.
     """
     if client is None or destination is None:
-        if client or udp or ping or dial or live or config or dns or control:
+        if client or udp or ping or dial or live or config or dns or control or proxy or at:
             raise ConfigError("name both: faith explain CLIENT DEST[:PORT]")
         return _doctor(as_json=as_json)
-    from faith.cli.explain import gathering, live_trace, rendering, walk
+    if at and not proxy:
+        raise ConfigError("--at says where a proxy is: it needs --proxy")
+    if proxy and (udp or ping or dns):
+        wrong = "--udp" if udp else "--ping" if ping else "--dns"
+        raise ConfigError(
+            f"--proxy is about connections, by names of the gateway: leave out {wrong}"
+        )
+    from faith.cli.explain import rendering
     from faith.cli.explain.decision_facts import Asked
-    from faith.cli.explain.question_words import question
+    from faith.cli.explain.question_words import endpoint, question
 
     server = _server(dns) if dns else None
-    asked = Asked(question(client, destination, udp=udp, ping=ping), dial, config, server, control)
+    words = question(client, destination, udp=udp, ping=ping, proxied=proxy)
+    asked = Asked(words, dial, config, server, control)
+    place = endpoint(at) if at else None
     try:
-        facts = gathering.gather(asked)
-        found = walk.walk(live_trace.watch(facts) if live else facts)
+        found = _proxied(asked, place, live=live) if proxy else _steered(asked, live=live)
     except ConfigError:
         raise
     except (FaithError, OSError) as error:
@@ -80,6 +100,24 @@ def explain(
     else:
         print("\n".join(rendering.lines(found)))
     return found.exit_status
+
+
+def _steered(asked: Asked, *, live: bool) -> Explanation:
+    """Explain a connection that is steered to a daemon.  Raises FaithError and OSError."""
+    from faith.cli.explain import gathering, live_trace, walk
+
+    facts = gathering.gather(asked)
+    return walk.walk(live_trace.watch(facts) if live else facts)
+
+
+def _proxied(asked: Asked, at: tuple[str, int | None] | None, *, live: bool) -> Explanation:
+    """Explain what a client asks a proxy for.  Raises FaithError and OSError."""
+    from faith.cli.explain import live_trace, proxied_gathering, proxied_walk
+
+    facts = proxied_gathering.gather(asked, at)
+    if live:
+        facts = replace(facts, front=live_trace.watch(facts.front))
+    return proxied_walk.walk(facts)
 
 
 def _server(text: str) -> str:

@@ -20,7 +20,7 @@ class Step(Struct, frozen=True):
     shows it, *action* what to do about it.
 
     A problem has the *cause* that it is, of `causes.CAUSES`; it is *certain* if the evidence is
-    conclusive.
+    conclusive.  *address* is that of the server which it is about, where a proxy has several.
     """
 
     step: str
@@ -30,18 +30,20 @@ class Step(Struct, frozen=True):
     action: str = ""
     cause: str | None = None
     certain: bool = True
+    address: str = ""
 
 
 class Question(Struct, frozen=True):
     """A connection of *client* to *port* of *destination*, which is as it was asked for.
 
-    *protocol* is tcp, udp or icmp; a ping has port 0.
+    *protocol* is tcp, udp or icmp; a ping has port 0.  *proxied* says that the client asks a proxy.
     """
 
     client: str
     destination: str
     port: int
     protocol: str
+    proxied: bool = False
 
 
 class Verdict(Struct, frozen=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from faith.cli.explain.filtered_packet import NONE, Interface
+from faith.daemon.observe.status_report import ServedProxy  # noqa: TC001 - a field of a dataclass
 from faith.daemon.services.explain_query import Explained  # noqa: TC001 - a field of a dataclass
 from faith.kernel.netlink.route_query import Answer
 from faith.translation.address import number
@@ -35,8 +36,8 @@ class DaemonFacts:
     *stuck* are the roles of its processes that do not answer, or are stopped by a signal or a
     debugger; *descriptors* is how many a worker has open, and its limit, of the one that has most;
     *full* workers have no place for another session of the client.  *refusals* are counts by path
-    and reason, *flows* those open on the kernel path, and the most.  *proxies* are the places where
-    it listens for clients of proxies.
+    and reason, *flows* those open on the kernel path, and the most.  *proxies* are those that it
+    serves.
     """
 
     pid: int
@@ -52,7 +53,7 @@ class DaemonFacts:
     full: int = 0
     refusals: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     flows: tuple[int, int] = (0, 0)
-    proxies: tuple[str, ...] = ()
+    proxies: tuple[ServedProxy, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,11 @@ class Facts:
     def answered(self) -> bool:
         """True if the server has answered a test connection."""
         return self.dial is not None and self.dial.kind in ("connected", "answered")
+
+    @property
+    def to_v6(self) -> bool:
+        """True if the server has an IPv6 address."""
+        return ":" in self.server
 
     @property
     def daemon(self) -> DaemonFacts | None:

@@ -92,7 +92,9 @@ def _filtered_in(facts: Facts, passage: Passage) -> Iterator[Step]:
                 "foreign-dnat",
                 f"{described(facts, found)} translates the destination {facts.mapped}",
                 found.command,
-                "faith -e puts the guard before it; or except the prefix from that rule",
+                "except the proxy from that rule"
+                if facts.question.proxied
+                else "faith -e puts the guard before it; or except the prefix from that rule",
                 certain=found.certain,
             )
         else:

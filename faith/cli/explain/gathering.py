@@ -43,17 +43,17 @@ _MOMENT = 0.4
 def gather(asked: Asked) -> Facts:
     """Return the facts.  Raises FaithError for a file that cannot be read, and OSError where not
     even the routes can."""
-    facts = _host(asked)
+    facts = host(asked)
     facts = address_facts.find(facts, asked)
-    facts = _ways(facts)
+    facts = ways(facts)
     if facts.mapped:
         facts = decision_facts.decide(facts, asked)
-    facts = _way_out(_way_back(facts))
+    facts = way_out(way_back(facts))
     if facts.from_v4:
         network = number(facts.mapped), 32
         facts = replace(facts, arp_ignored="; ".join(mapped_routes.unanswered([network])))
     if asked.dial:
-        facts = _dialled(facts)
+        facts = client_probed(server_dialled(facts))
     return _refusals(facts)
 
 
@@ -76,7 +76,8 @@ def _refusals(facts: Facts) -> Facts:
 # -- this host -----------------------------------------------------------------------------------
 
 
-def _host(asked: Asked) -> Facts:
+def host(asked: Asked) -> Facts:
+    """Return the facts about this host and its daemons.  Raises OSError."""
     running = discovery.running()
     client = asked.question.client
     named = [one for one in running if asked.control and one.control == str(asked.control)]
@@ -125,7 +126,7 @@ def _steered(facts: Facts) -> Facts:
 # -- ways ----------------------------------------------------------------------------------------
 
 
-def _ways(facts: Facts) -> Facts:
+def ways(facts: Facts) -> Facts:
     """Ask the kernel for the routes of the client's packets, and of the answers."""
     asking = facts.question.client
     back = route_query.route(asking)
@@ -146,7 +147,7 @@ def _flow(facts: Facts, address: str) -> Flow:
     return Flow(protocol_number(facts.question.protocol, address))
 
 
-def _way_back(facts: Facts) -> Facts:
+def way_back(facts: Facts) -> Facts:
     """Ask for the route of the daemon's answers, which rules may lead elsewhere than others."""
     asking = facts.question.client
     if not facts.route_in.is_local or facts.route_back.error or facts.route_back.is_local:
@@ -175,7 +176,7 @@ def _arriving(facts: Facts, destination: str, source: str, interface: int, flow:
     return found._replace(error=errno.EXDEV) if process_facts.rp_filter(name) == 1 else found
 
 
-def _way_out(facts: Facts) -> Facts:
+def way_out(facts: Facts) -> Facts:
     """Ask the kernel for the route to the server, and look who has its ports."""
     decision = facts.explained.decision if facts.explained else None
     server = decision.server if decision and decision.server else facts.server
@@ -184,9 +185,9 @@ def _way_out(facts: Facts) -> Facts:
     # A source that stands for an IPv4 client is local by the prefix, as a reply's destination.
     source = (decision.source or "") if decision and not decision.source_absent else ""
     flow = _flow(facts, server)._replace(port=_server_port(facts), user=_sender(facts))
-    found = route_query.route(server, "" if facts.from_v4 else source, flow=flow)
+    found = route_query.route(server, "" if ":" in server else source, flow=flow)
     facts = replace(facts, server=server, route_out=found, user=_user(facts))
-    if not facts.from_v4 and not found.error and not found.is_local:
+    if not facts.to_v6 and not found.error and not found.is_local:
         facts = _towards(facts, source or found.source, server)
     return facts
 
@@ -215,7 +216,11 @@ def _server_port(facts: Facts) -> int:
 
 
 def _user(facts: Facts) -> int | None:
-    name = facts.explained.decision.user if facts.explained else ""
+    return user(facts.explained.decision.user) if facts.explained else None
+
+
+def user(name: str) -> int | None:
+    """Return the number of the user *name*, which may be a number; None if there is none."""
     try:
         return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -225,7 +230,7 @@ def _user(facts: Facts) -> int | None:
 # -- the server ----------------------------------------------------------------------------------
 
 
-def _dialled(facts: Facts) -> Facts:
+def server_dialled(facts: Facts) -> Facts:
     """Make a test connection, unless this host would not make one."""
     decision = facts.explained.decision if facts.explained else None
     refused = decision and (decision.refused or decision.source_absent)
@@ -243,9 +248,16 @@ def _dialled(facts: Facts) -> Facts:
     probe = None
     if found.kind in ("connected", "answered", "silent") and mtu and not facts.route_out.is_local:
         probe = echo.probe(facts.server, source, mtu)
-    if found.kind == "silent" and not facts.from_v4:
+    if found.kind == "silent" and not facts.to_v6:
         facts = replace(facts, strict=tuple(_strict(facts)))
-    facts = replace(facts, dial=found, probe=probe, client_probe=_client_probe(facts))
+    return replace(facts, dial=found, probe=probe)
+
+
+def client_probed(facts: Facts) -> Facts:
+    """Probe the way to the client, unless its server was not dialled."""
+    if facts.dial is None:
+        return facts
+    facts = replace(facts, client_probe=client_probe(facts))
     return replace(facts, client_answers_here=_answers_here(facts))
 
 
@@ -266,7 +278,7 @@ def _answers_here(facts: Facts) -> bool:
     return False
 
 
-def _client_probe(facts: Facts) -> PathProbe | None:
+def client_probe(facts: Facts) -> PathProbe | None:
     """Probe the way to the client, from the address that it connects to."""
     link = facts.links.get(facts.route_back.interface)
     if facts.route_back.error or facts.route_back.is_local or link is None:

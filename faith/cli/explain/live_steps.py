@@ -26,7 +26,12 @@ def steps(facts: Facts) -> Iterator[Step]:
         yield unknown(
             "way-in",
             f"no packet of {facts.question.client} to {facts.mapped} arrived while it was traced",
-            "have the client connect during the trace; if it did, the prefix is not routed here",
+            "have the client connect during the trace; if it did, "
+            + (
+                "its packets are lost before this host"
+                if facts.question.proxied
+                else "the prefix is not routed here"
+            ),
         )
         return
     link = facts.links.get(live.arrives)

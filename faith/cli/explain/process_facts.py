@@ -13,7 +13,7 @@ from faith.daemon.observe.roles import WORKER
 from faith.errors import SetupError
 from faith.kernel import text_file
 from faith.relay.tcp.session_shares import KEPT, SessionShares
-from faith.translation.address import text
+from faith.translation.address import text, unmapped
 
 if TYPE_CHECKING:
     from faith.daemon.observe.status_report import Daemon
@@ -49,7 +49,7 @@ def daemon(running: Daemon, client: str = "") -> DaemonFacts:
         full=sum(_is_full(pid, sessions, client) for pid in workers) if sessions else 0,
         refusals={one.path: one.refusals for one in running.traffic},
         flows=(running.flows.open, running.flows.slots) if running.flows else (0, 0),
-        proxies=tuple(one.listen for one in running.proxies),
+        proxies=tuple(running.proxies),
     )
 
 
@@ -69,22 +69,24 @@ def _is_full(pid: int, sessions: dict[str, str], client: str) -> bool:
 
 
 def _sessions() -> dict[str, str]:
-    """Return the peers of the IPv6 connections that arrived on this host, by inode."""
-    rows = _rows("tcp6")
-    served = {row[1].rpartition(":")[2] for row in rows if row[3] == _LISTEN}
-    return {
-        row[9]: _address6(row[2])
-        for row in rows
-        if row[3] == _ESTABLISHED and row[1].rpartition(":")[2] in served
-    }
+    """Return the peers of the connections that arrived on this host, by inode."""
+    found: dict[str, str] = {}
+    for rows in (_rows("tcp6"), _rows("tcp")):
+        served = {row[1].rpartition(":")[2] for row in rows if row[3] == _LISTEN}
+        found |= {
+            row[9]: _peer(row[2])
+            for row in rows
+            if row[3] == _ESTABLISHED and row[1].rpartition(":")[2] in served
+        }
+    return found
 
 
-def _address6(words: str) -> str:
-    """Return the address that /proc/net/tcp6 has as four words of the host's byte order."""
+def _peer(words: str) -> str:
+    """Return the address that /proc/net/tcp or tcp6 has as words of the host's byte order."""
     hexadecimal = words.partition(":")[0]
-    parts = (hexadecimal[at : at + 8] for at in range(0, 32, 8))
+    parts = (hexadecimal[at : at + 8] for at in range(0, len(hexadecimal), 8))
     octets = b"".join(int(part, 16).to_bytes(4, sys.byteorder) for part in parts)
-    return text(octets)
+    return unmapped(text(octets))
 
 
 def _sockets(pid: int) -> list[str]:

@@ -21,8 +21,12 @@ _NUMBERS = re.compile(r"[0-9.]*[0-9]\.?")
 _NO_NAME = re.compile(r"[\s/\\@,;\[\]]")
 
 
-def question(client: str, destination: str, *, udp: bool = False, ping: bool = False) -> Question:
+def question(
+    client: str, destination: str, *, udp: bool = False, ping: bool = False, proxied: bool = False
+) -> Question:
     """Return the question about *client* and *destination*, which is ``HOST[:PORT]``.
+
+    With *proxied*, the client asks a proxy for it, which may be of the other family.
 
     Raises ConfigError for words that make no question.
     """
@@ -39,12 +43,18 @@ def question(client: str, destination: str, *, udp: bool = False, ping: bool = F
     if ping and port is not None:
         raise ConfigError(f"{destination}: a ping has no port")
     number = 0 if ping else USUAL_PORT if port is None else _port(port, protocol)
-    if ":" in host and is_v4(asking):
+    if ":" in host and is_v4(asking) and not proxied:
         raise ConfigError(
             f"{client} has IPv4 only, and {destination} is of IPv6: name the IPv4 address that"
             " is mapped to it"
         )
-    return Question(asking, host, number, protocol)
+    return Question(asking, host, number, protocol, proxied)
+
+
+def endpoint(written: str) -> tuple[str, int | None]:
+    """Return address and port of ``ADDRESS[:PORT]``, None without a port.  Raises ConfigError."""
+    host, port = _split(written)
+    return _address(host, written), None if port is None else _port(port, TCP)
 
 
 def _split(destination: str) -> tuple[str, str | None]:

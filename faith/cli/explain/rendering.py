@@ -30,9 +30,14 @@ def lines(found: Explanation) -> Iterator[str]:
     """Return *found* as lines of text, a paragraph for each step and a sentence at the end."""
     question = found.question
     port = f" port {question.port}" if question.port else ""
-    yield f"{question.protocol} from {question.client} to {question.destination}{port}"
+    by = " by a proxy" if question.proxied else ""
+    yield f"{question.protocol} from {question.client} to {question.destination}{port}{by}"
     yield ""
+    address = ""
     for step in found.steps:
+        if step.address != address:
+            address = step.address
+            yield f"{address}:"
         yield from _step(step)
     yield ""
     verdict = found.verdict

@@ -66,12 +66,8 @@ def _weighed(facts: Facts, step: Step) -> Step:
 
 def verdict(facts: Facts, steps: list[Step]) -> Verdict:
     """Return the verdict: the first certain problem on the way, or else the first likely one."""
-    problems = [step for step in steps if step.state == "problem"]
-    certain = [step for step in problems if step.certain]
-    if problems:
-        step = next(iter(certain or problems))
-        sentence = "does not work" if step.certain else "probably does not work"
-        return Verdict(False, step.cause, step.certain, f"{sentence}: {step.text}", step.action)
+    if found := of_problems([step for step in steps if step.state == "problem"]):
+        return found
     unseen = [step for step in steps if step.state == "unknown" and step.step in _NEEDED]
     if unseen:
         return Verdict(None, None, False, f"it cannot be said: {unseen[0].text}", unseen[0].action)
@@ -81,12 +77,22 @@ def verdict(facts: Facts, steps: list[Step]) -> Verdict:
             " asked)"
         )
         return Verdict(True, None, False, text, "--dial asks it")
-    if not all(map(_is_wide, (facts.probe, facts.client_probe))):
+    if not all(map(is_wide, (facts.probe, facts.client_probe))):
         text = "works: nothing is in the way, and the server answers (large packets are not tried)"
         return Verdict(True, None, False, text)
     return Verdict(True, None, True, "works: nothing is in the way, and the server answers")
 
 
-def _is_wide(probe: PathProbe | None) -> bool:
+def of_problems(problems: list[Step]) -> Verdict | None:
+    """Return the verdict by *problems* in the order of the way, or None without any."""
+    certain = [step for step in problems if step.certain]
+    if not problems:
+        return None
+    step = next(iter(certain or problems))
+    sentence = "does not work" if step.certain else "probably does not work"
+    return Verdict(False, step.cause, step.certain, f"{sentence}: {step.text}", step.action)
+
+
+def is_wide(probe: PathProbe | None) -> bool:
     """Return whether large packets are known to get through, or there is no way to try."""
     return probe is None or bool(probe.large) or bool(probe.reported)

@@ -89,7 +89,7 @@ def route_here(facts: Facts) -> Iterator[Step]:
         f" iif {facts.interface(facts.arrives).name}" if facts.arrives else ""
     )
     if found.error == errno.EXDEV:
-        yield _filtered(facts, where)
+        yield filtered(facts, where)
     elif found.is_local and found.protocol in OWNERS:
         yield ok("route-here", f"packets to {facts.mapped} are delivered on this host", where)
     elif not facts.from_v4 and facts.is_guarded and not facts.prefix_of(facts.mapped):
@@ -108,7 +108,7 @@ def route_here(facts: Facts) -> Iterator[Step]:
         yield problem(
             "route-here",
             "prefix-route-taken",
-            f"packets to {facts.mapped} are not delivered here: {_other_way(facts)}",
+            f"packets to {facts.mapped} are not delivered here: {other_way(facts)}",
             where,
             "remove that route or rule: ip -6 rule; ip -6 route show table all",
         )
@@ -137,7 +137,8 @@ def _expected(facts: Facts) -> bool:
     return facts.prefix_of(facts.mapped) is not None
 
 
-def _filtered(facts: Facts, where: str) -> Step:
+def filtered(facts: Facts, where: str) -> Step:
+    """Return the step for packets of the client that reverse path filtering drops."""
     return problem(
         "route-here",
         "rp-filter",
@@ -150,7 +151,8 @@ def _filtered(facts: Facts, where: str) -> Step:
     )
 
 
-def _other_way(facts: Facts) -> str:
+def other_way(facts: Facts) -> str:
+    """Return where packets to the address that the client connects to go instead."""
     found = facts.route_in
     if found.error:
         return refusal(found.error)

@@ -34,7 +34,7 @@ def route_out(facts: Facts) -> Iterator[Step]:
     if not facts.server:
         return
     found = facts.route_out
-    family = "-6" if facts.from_v4 else "-4"
+    family = "-6" if facts.to_v6 else "-4"
     where = f"ip {family} route get {facts.server}" + _from(facts)
     if found.error:
         yield _no_route(facts, where)
@@ -70,12 +70,20 @@ def route_out(facts: Facts) -> Iterator[Step]:
 
 def _from(facts: Facts) -> str:
     decision = facts.explained.decision if facts.explained else None
-    return f" from {decision.source}" if decision and decision.source and not facts.from_v4 else ""
+    return f" from {decision.source}" if decision and decision.source and not facts.to_v6 else ""
+
+
+def _is_mapped(facts: Facts) -> bool:
+    """Return whether a map or a lease leads to the server, and so names its address."""
+    decision = facts.explained.decision if facts.explained else None
+    if facts.question.proxied:
+        return bool(decision and (decision.map or decision.leased))
+    return facts.from_v4
 
 
 def _no_route(facts: Facts, where: str) -> Step:
     error = facts.route_out.error
-    if facts.from_v4:
+    if _is_mapped(facts):
         return problem(
             "route-out",
             "map-target-unreachable",
@@ -83,7 +91,7 @@ def _no_route(facts: Facts, where: str) -> Step:
             where,
             remedy(error, "-6", facts.server),
         )
-    if error == errno.ENETUNREACH and facts.down_with_addresses:
+    if error == errno.ENETUNREACH and facts.down_with_addresses and not facts.to_v6:
         down = facts.down_with_addresses
         working = any(one.works and not one.loopback for one in facts.links.values())
         return problem(
@@ -100,7 +108,7 @@ def _no_route(facts: Facts, where: str) -> Step:
         "no-route-out",
         f"there is no way to {facts.server}: {refusal(error)}",
         where,
-        remedy(error, "-4", "default"),
+        remedy(error, "-6" if facts.to_v6 else "-4", "default"),
     )
 
 
@@ -167,7 +175,7 @@ def returning(facts: Facts) -> Packet:
 def _source(facts: Facts) -> str:
     decision = facts.explained.decision if facts.explained else None
     chosen = (decision and decision.source) or facts.route_out.source
-    return chosen or ("::" if facts.from_v4 else "0.0.0.0")
+    return chosen or ("::" if facts.to_v6 else "0.0.0.0")
 
 
 def way_out(facts: Facts) -> Iterator[Step]:
@@ -272,7 +280,7 @@ def server(facts: Facts) -> Iterator[Step]:
         yield ok("server", f"{whom} answers")
     elif dial.kind in _DIALS and not (dial.kind == "silent" and facts.question.protocol == "udp"):
         cause, says, action = _DIALS[dial.kind]
-        if facts.from_v4 and dial.kind == "unreachable":
+        if _is_mapped(facts) and dial.kind == "unreachable":
             cause = "map-target-unreachable"
         by = f", says {dial.by}" if dial.by and dial.by != facts.server else ""
         said = f" ({dial.text}{by})" if dial.text else ""
@@ -290,12 +298,18 @@ def mtu(facts: Facts) -> Iterator[Step]:
     """Explain the MTU of both ways, and whether large packets get through."""
     if not facts.server or facts.route_out.error:
         return
-    yield from _size(facts, facts.server, facts.route_out, facts.probe)
+    yield from size(facts, facts.server, facts.route_out, facts.probe)
+    yield from client_size(facts)
+
+
+def client_size(facts: Facts) -> Iterator[Step]:
+    """Explain whether large packets get to the client, if that was tried."""
     if facts.client_probe:
-        yield from _size(facts, facts.question.client, facts.route_back, facts.client_probe)
+        yield from size(facts, facts.question.client, facts.route_back, facts.client_probe)
 
 
-def _size(facts: Facts, whom: str, route: Answer, probe: PathProbe | None) -> Iterator[Step]:
+def size(facts: Facts, whom: str, route: Answer, probe: PathProbe | None) -> Iterator[Step]:
+    """Explain the size of packets by *route* to *whom*, and what the *probe* has shown of it."""
     link = facts.links.get(route.interface)
     size = route.mtu or (link.mtu if link else 0)
     if probe is None:

@@ -154,14 +154,16 @@ def _to_v4(
         "from_v4": False,
         "refused": verdict.refused,
         "server": text4(destination),
-        **_source(policy, rule, asking, verdict.source4, protocol),
-        **_rules(inputs, policy, rule, verdict.refused, asking, destination),
+        **source_fields(policy, rule, asking, verdict.source4, protocol),
+        **rule_fields(inputs, policy, rule, verdict.refused, asking, destination),
     }
 
 
-def _source(
+def source_fields(
     policy: Policy, rule: Rule | None, client: int, source: int | None, protocol: str
 ) -> dict[str, Any]:
+    """Return the fields of a `Decision` about *source*, the IPv4 address that the policy has for
+    *client* (128 bits) by *rule*; none where the kernel chooses."""
     if source is None:
         return {}
     whose = "source"
@@ -173,15 +175,20 @@ def _source(
     return {"source": text4(source), "source_from": whose, "source_absent": absent}
 
 
-def _rules(
+def rule_fields(
     inputs: PolicyInputs,
     policy: Policy,
     rule: Rule | None,
     refused: str | None,
     client: int,
     destination: int,
+    bits: int = 32,
 ) -> dict[str, Any]:
-    """Return the rule that decides, and the permits after it that fit but are never reached."""
+    """Return the fields of a `Decision` about the rule that decides, and the permits after it that
+    fit but are never reached.
+
+    *client* has 128 bits, *destination* so many *bits*.
+    """
     lines = inputs.rules.text.split("\n")
 
     def shown(one: Rule) -> DecidingRule:
@@ -190,14 +197,14 @@ def _rules(
 
     found: dict[str, Any] = {"rule": shown(rule) if rule and rule.line else None}
     if refused in (DENIED, NO_RULE) and rule:
-        late = _shadowed(policy.access.rules, client, destination)
+        late = _shadowed(policy.access.rules, client, destination, bits)
         found["later_permits"] = [shown(one) for one in islice(late, MOST_RULES)]
     return found
 
 
-def _shadowed(rules: Sequence[Rule], client: int, destination: int) -> Iterator[Rule]:
+def _shadowed(rules: Sequence[Rule], client: int, destination: int, bits: int) -> Iterator[Rule]:
     """Yield the rules that would permit it, and never can: one before each decides all it names."""
-    fitting = [one for one in rules if one.bits == 32 and _fits(one, client, destination)]
+    fitting = [one for one in rules if one.bits == bits and _fits(one, client, destination)]
     for place, one in enumerate(fitting):
         # Of two networks that have an address in common, the shorter prefix has all of the other.
         if one.permit and any(
@@ -208,11 +215,13 @@ def _shadowed(rules: Sequence[Rule], client: int, destination: int) -> Iterator[
 
 
 def _fits(rule: Rule, client: int, destination: int) -> bool:
-    (network, length), (start, bits) = rule.clients, rule.destinations
-    return (client ^ network) >> 128 - length == 0 and (destination ^ start) >> 32 - bits == 0
+    (network, length), (start, width) = rule.clients, rule.destinations
+    wide = rule.bits - width
+    return (client ^ network) >> 128 - length == 0 and (destination ^ start) >> wide == 0
 
 
-def _place(one: Map) -> str:
+def place(one: Map) -> str:
+    """Return the file and line that the map *one* is from, "" for one that is in no file."""
     return ":".join(str(part) for part in (one.file, one.line) if part)
 
 
@@ -244,8 +253,8 @@ def _to_v6(
         "source": None if source is None else text6(source),
         "source_from": "kernel" if source is None else "client",
         "map": str(one) if one else "",
-        "map_file": _place(one) if one else "",
+        "map_file": place(one) if one else "",
         "leased": verdict.leased,
         "in_pool": in_pool,
-        **_rules(inputs, policy, rule, refused, in_rules(asking), target),
+        **rule_fields(inputs, policy, rule, refused, in_rules(asking), target),
     }

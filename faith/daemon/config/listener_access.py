@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from faith.daemon.config import tried_files
@@ -38,12 +38,14 @@ class TlsFiles:
 
     Clients may show a certificate that an authority in *client_ca* has signed.  Two values are
     equal as long as the files are the same ones, unchanged: *stamps* are of their status.
+    *expires* is as `certificate_expiry.expiry` has it.
     """
 
     certificate: Path
     key: Path
     client_ca: Path | None = None
     stamps: tuple[tuple[int, ...], ...] = ()
+    expires: float | None = field(default=None, compare=False)
 
     def context(self) -> ssl.SSLContext:
         """Return the context of a server.  Raises TlsError."""
@@ -159,10 +161,12 @@ def tls_files(table: Table) -> TlsFiles | None:
     )
     files = TlsFiles(certificate, key or certificate, client_ca, stamps)
     try:
-        files.context()
+        context = files.context()
     except TlsError as error:
         raise table.fault(error.message, error.key) from error
-    return files
+    from faith.daemon.config.certificate_expiry import expiry  # it has ssl, which most do without
+
+    return replace(files, expires=expiry(context, certificate))
 
 
 def _stamp(table: Table, name: str, file: Path) -> tuple[int, ...]:

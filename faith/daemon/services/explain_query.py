@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from faith.daemon.config.decision import PROTOCOLS, Decision, decide
+from faith.daemon.config.proxied_decision import ProxiedExplained, decide_each, proxies_for
 from faith.daemon.config.settings import KERNEL
+from faith.daemon.config.worker_settings import NameSettings
 from faith.errors import ConfigError, FaithError
 from faith.flow.judge import Judge
 from faith.flow.route_cache import RouteCache
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from faith.daemon.services.running_policy import RunningPolicy
     from faith.dns.service import Settings as DnsSettings
 
+MOST_ADDRESSES = 64
+"""Addresses that one request about a proxy's client may have."""
 _MOST_PORT = 65535
 
 
@@ -57,9 +61,10 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 class ExplainQuery:
-    """Answers the command ``explain`` of the control socket.
+    """Answers the commands ``explain`` and ``explain-proxy`` of the control socket.
 
-    Its request has a *client*, a *destination* (the mapped address), a *port* and a *protocol*.
+    The request of the first has a *client*, a *destination* (the mapped address), a *port* and a
+    *protocol*; that of the second a *client*, *addresses* of a server and a *port*.
     """
 
     def __init__(
@@ -84,6 +89,27 @@ class ExplainQuery:
             request.fail(error)
         else:
             request.answer(**msgspec.to_builtins(explained))
+
+    def answer_proxied(self, request: Request) -> None:
+        """Answer *request* about a client of the proxies, or say what is wrong with it."""
+        try:
+            explained = self._explain_proxied(*_proxied_words(request.words))
+        except (FaithError, OSError, ValueError) as error:
+            request.fail(error)
+        else:
+            request.answer(**msgspec.to_builtins(explained))
+
+    def _explain_proxied(self, client: str, addresses: list[str], port: int) -> ProxiedExplained:
+        settings, inputs = self._settings(), self._policy.in_force
+        return ProxiedExplained(
+            proxies_for(inputs, settings, client),
+            decide_each(inputs, settings, client, addresses, port, self._leases.look),
+            self._relaying.local_service.limit_of(client),
+            {name: value for name, value in asdict(settings.relay.limits).items() if value},
+            NameSettings.of(settings),
+            len(self._relaying.pool.pids),
+            settings.user,
+        )
 
     def _explain(self, client: str, mapped: str, port: int, protocol: str) -> Explained:
         settings, inputs = self._settings(), self._policy.in_force
@@ -145,6 +171,21 @@ def _answers_names(settings: DnsSettings, client: str) -> bool:
     from faith.dns.service import serves  # a daemon with [dns] has imported it, others need not
 
     return serves(settings, number6(client))
+
+
+def _proxied_words(words: Message) -> tuple[str, list[str], int]:
+    """Return client, addresses and port of a request about a proxy.  Raises ConfigError."""
+    client, addresses, port = str(words.get("client")), words.get("addresses"), words.get("port")
+    if not isinstance(addresses, list) or len(addresses) > MOST_ADDRESSES:
+        raise ConfigError(f"addresses are to be a list of at most {MOST_ADDRESSES}")
+    try:
+        for one in (client, *addresses):
+            packed(str(one))
+    except OSError:
+        raise ConfigError("client and addresses are to be addresses") from None
+    if not isinstance(port, int) or not 0 < port <= _MOST_PORT:
+        raise ConfigError("port is to be a number from 1 to 65535")
+    return client, [str(one) for one in addresses], port
 
 
 def name_servers(settings: Settings) -> list[str] | None:
