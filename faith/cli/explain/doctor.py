@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 from msgspec import Struct
 
-from faith.cli import status
-from faith.cli.explain import process_facts
+from faith.cli import control_client, status
+from faith.cli.explain import process_facts, proxied_names
+from faith.daemon.config.proxied_decision import ProxiedExplained
+from faith.daemon.config.worker_settings import NameSettings
 from faith.daemon.host import discovery
-from faith.errors import SetupError
+from faith.errors import FaithError, SetupError
 from faith.kernel.flow import flow_conditions
-from faith.kernel.netlink import route_query
+from faith.kernel.netlink import interfaces, route_query
 from faith.kernel.sockets import tcp_sysctls
+from faith.translation.address import ANY, V4, V6
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from faith.daemon.observe.status_report import Report
+    from faith.daemon.observe.status_report import Daemon, Report, ServedProxy
 
 State = Literal["ok", "note", "amiss", "unknown"]
 _STATES: dict[str, State] = {
@@ -146,6 +151,73 @@ def _without_prefix(found: Report) -> Check:
     return Check("prefix", "amiss", "no prefix is reserved", "faith -e -p PREFIX")
 
 
+def _proxies() -> Iterator[Check]:
+    """Check what proxies depend on, besides what is among the findings of ``faith status``."""
+    serving = [faithd for faithd in discovery.running() if faithd.proxies]
+    for faithd in serving:
+        for one in faithd.proxies:
+            yield from _strangers(one)
+        yield from _name_servers(faithd)
+
+
+def _strangers(proxy: ServedProxy) -> Iterator[Check]:
+    """Check that the links whose hosts may use *proxy*, where no clients are named, are the
+    site's own."""
+    if proxy.clients or proxy.users:
+        return
+    host = proxy.listen.rpartition(":")[0].strip("[]")
+    on_all = host in (ANY[V4], ANY[V6])
+    public = {
+        str(own.network): own.network
+        for own in interfaces.addresses()
+        if own.network.is_global
+        and own.network.version == 4
+        and own.network.num_addresses > 1
+        and (on_all or str(own.address) == host)
+    }
+    if public:
+        yield Check(
+            "proxy",
+            "amiss",
+            f"the proxy at {proxy.listen} names no clients, so that every host in"
+            f" {', '.join(public)} may use it: are they all yours?",
+            "name your networks in clients of its [[proxy]], then faith reload",
+        )
+    else:
+        yield Check("proxy", "ok", f"no strangers are on the links of the proxy at {proxy.listen}")
+
+
+def _name_servers(faithd: Daemon) -> Iterator[Check]:
+    """Ask each name server that the proxies of *faithd* ask."""
+    servers = proxied_names.servers(_names(faithd))
+    dead = [one for one in servers if one.error]
+    for one in dead:
+        yield Check(
+            "proxy",
+            "amiss",
+            f"the name server {one.address}, which proxies ask, gives no answer: {one.error}",
+            "check it, or name others: forward in [dns], or else /etc/resolv.conf",
+        )
+    if not servers:
+        text = "there is no name server for proxies to ask"
+        yield Check("proxy", "amiss", text, "name one in /etc/resolv.conf, or forward in [dns]")
+    elif not dead:
+        yield Check("proxy", "ok", "the name servers that proxies ask give answers")
+
+
+def _names(faithd: Daemon) -> NameSettings:
+    """Return how the proxies of *faithd* look names up; as a daemon without ``[dns]`` does, where
+    it cannot be asked."""
+    if faithd.control is None:
+        return NameSettings()
+    words = {"client": "::1", "addresses": [], "port": 1}
+    try:
+        answer = control_client.ask(Path(faithd.control), "explain-proxy", patience=5.0, **words)
+        return msgspec.convert(answer, ProxiedExplained).names
+    except (FaithError, ValueError):
+        return NameSettings()
+
+
 def _links() -> Iterator[Check]:
     links = [link for link in route_query.links().values() if not link.loopback]
     for link in links:
@@ -251,6 +323,7 @@ def _conntrack() -> Iterator[Check]:
 
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     _set_up,
+    _proxies,
     _links,
     _sysctls,
     _forwarding,

@@ -96,25 +96,42 @@ def of_options(words: list[str], service_ports: Ports) -> tuple[ProxySettings, .
     return tuple(found)
 
 
+class Hazard(NamedTuple):
+    """Something hazardous about a proxy: *kind* is the id of a finding, *text* a sentence."""
+
+    kind: str
+    text: str
+
+
 def warnings(proxies: Iterable[ProxySettings]) -> Iterator[str]:
-    """Yield a sentence for each proxy that everybody may use without a password, or whose passwords
+    """Yield a sentence for each of the `hazards` of *proxies*."""
+    return (found.text for found in hazards(proxies))
+
+
+def hazards(proxies: Iterable[ProxySettings]) -> Iterator[Hazard]:
+    """Yield one for each proxy that everybody may use without a password, or whose passwords
     everybody on the way can read, and for each file of users that everybody here may read."""
     for proxy in proxies:
         if proxy.users and not (proxy.tls or _is_loopback(proxy.host)):
             where = endpoint.Endpoint(proxy.host, proxy.port)
-            yield f"passwords travel in clear to the proxy on {where}: give it a tls_certificate"
+            yield Hazard(
+                "proxy-passwords-clear",
+                f"passwords travel in clear to the proxy on {where}: give it a tls_certificate",
+            )
         if proxy.users_file and proxy_users.is_open(Path(proxy.users_file)):
-            yield (
+            yield Hazard(
+                "proxy-users-readable",
                 f"{proxy.users_file} is open to every user of this host, who can try passwords by"
-                f" the hashes in it: chmod o= {proxy.users_file}"
+                f" the hashes in it: chmod o= {proxy.users_file}",
             )
         for network in proxy.clients or ():
             if network in _EVERYBODY and not proxy.users:
                 where = endpoint.Endpoint(proxy.host, proxy.port)
                 named = text_as_written(*network)
-                yield (
+                yield Hazard(
+                    "proxy-open",
                     f"the proxy on {where} is open to everybody: it asks clients in {named} for no"
-                    " password; name your networks in clients, or users"
+                    " password; name your networks in clients, or users",
                 )
                 break
 
