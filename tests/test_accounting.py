@@ -10,7 +10,7 @@ import pytest
 from faith.relay.tcp import accounting as accounting_module
 from faith.relay.tcp.accounting import Accounting, Movement
 from faith.relay.tcp.admission import Admission, Limits, Tables
-from faith.relay.tcp.relay_counters import Counters
+from faith.relay.tcp.relay_counters import LAYOUT, PROXY_SESSIONS, Counters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CLIENT = "2001:db8::1"
 
 
-def session(parent: Any = None) -> Any:
+def session(parent: Any = None, method: str = "") -> Any:
     return SimpleNamespace(
         client_host=CLIENT,
         started=0.0,
@@ -27,6 +27,7 @@ def session(parent: Any = None) -> Any:
         end="closed",
         counted=(0, 0),
         moved=(3, 4),
+        method=method,
     )
 
 
@@ -51,6 +52,25 @@ def test_sessions_are_counted_wherever_they_come_from_and_go(tables: Tables) -> 
     kept.handed_over(first)
     kept.ended(second)
     assert kept.open_sessions == kept.counters.open == 0
+
+
+def test_sessions_of_proxies_are_counted_besides(tables: Tables) -> None:
+    cells = [0] * LAYOUT.size
+    kept = Accounting(Counters(cells), Admission(Limits(), tables, 0))
+    is_open = LAYOUT.start(PROXY_SESSIONS)
+    first, second, third = (session(method="socks5") for _ in range(3))
+    kept.begun(first)
+    kept.adopted(second)
+    kept.begun(third)
+    kept.begun(session())
+    assert cells[is_open] == 3
+    fourth = session(method="http")
+    kept.replaced(third, fourth)
+    assert cells[is_open] == 3
+    kept.ended(first)
+    kept.handed_over(second)
+    kept.left(fourth)
+    assert cells[is_open] == 0
 
 
 def test_a_client_has_its_seats_until_its_sessions_end_or_go(tables: Tables) -> None:

@@ -16,6 +16,7 @@ from faith.daemon.observe.status_report import (
     Guard,
     Probe,
     Process,
+    Proxied,
     Report,
     ServedPath,
     ServedProxy,
@@ -323,6 +324,14 @@ def test_the_proxies_of_a_faithd(host: Host) -> None:
         "proxy    [::]:1080: socks5, http, clients on the links",
         "proxy    192.0.2.1:3128 by TLS: connect, clients 10.0.0.0/8, 2001:db8::/32, 2 users",
     ]
+    done = Proxied(1, 2, {"socks5": 1200, "http": 3}, {"bad request": 4})
+    host.faithds = [faithd(proxies=proxies, proxied=done)]
+    assert (
+        "proxied  1 session, 2 with datagrams; asked: socks5 1,200, http 3; refused: bad request 4"
+        in lines()
+    )
+    host.faithds = [faithd(proxies=proxies, proxied=Proxied())]
+    assert "proxied  0 sessions; asked: none" in lines()
     host.prefixes, host.guard = [], GuardState()
     assert of("failure"), "it has services as well"
     host.faithds = [faithd(service="proxy", ports="", prefixes=[], proxies=proxies)]

@@ -11,6 +11,7 @@ from faith.cli.top.panes import (
     findings,
     limits,
     names,
+    proxies,
     summary,
     workers,
 )
@@ -21,6 +22,8 @@ from faith.daemon.observe.status_report import (
     Names,
     NameServer,
     Process,
+    Proxied,
+    ServedProxy,
     Traffic,
     Use,
 )
@@ -81,6 +84,20 @@ def test_findings() -> None:
     assert "not ready  worker 2 does not answer" in shown
     assert "warning    3 log lines were lost     look at the disk" in shown
     assert text(findings(daemon())) == "nothing is amiss"
+
+
+def test_proxies() -> None:
+    proxy = ServedProxy("[::]:1080", ["socks5", "http"], users=2, tls=True)
+    other = ServedProxy("192.0.2.1:3128", ["connect"], ["192.0.2.0/24"])
+    done = Proxied(3, 1, {"socks5": 1200}, {"bad request": 4})
+    shown = text(proxies(daemon(proxies=[proxy, other], proxied=done))).split("\n")
+    rows = [line.split() for line in shown]
+    assert ["[::]:1080", "TLS", "socks5", "http", "on", "the", "links", "2"] in rows
+    assert ["192.0.2.1:3128", "connect", "192.0.2.0/24"] in rows
+    assert ["open", "sessions", "3"] in rows
+    assert ["asked", "by", "socks5", "1,200"] in rows
+    assert ["refused:", "bad", "request", "4"] in rows
+    assert "no proxy" in text(proxies(daemon()))
 
 
 def test_every_pane_has_something_to_say_of_a_daemon_that_says_nothing() -> None:

@@ -11,8 +11,8 @@ from faith.daemon.observe import own_numbers
 from faith.daemon.observe.metric_areas import MetricAreas
 from faith.daemon.observe.own_numbers import OwnNumbers
 from faith.daemon.observe.process_slots import ProcessState
-from faith.daemon.observe.report_numbers import name_servers, names, traffic, uses
-from faith.daemon.observe.status_report import NameServer, Traffic
+from faith.daemon.observe.report_numbers import name_servers, names, proxied, traffic, uses
+from faith.daemon.observe.status_report import NameServer, Proxied, Traffic
 from faith.dns import server_cells
 from faith.dns.server_cells import ServerCells
 
@@ -45,6 +45,25 @@ def test_relayed_sessions_are_added_up_by_their_ends(areas: MetricAreas) -> None
     assert traffic(areas.slots) == [
         Traffic("relay", 2, 6, 20, 40, {"closed": 2, "refused": 2}, {"denied by a rule": 2})
     ]
+
+
+def test_what_clients_of_proxies_do(areas: MetricAreas) -> None:
+    assert proxied(areas.slots, has_proxies=False) is None
+    assert proxied(areas.slots, has_proxies=True) == Proxied()
+    for number in range(2):
+        worker = areas.worker(number)
+        worker.proxied(2)
+        worker.proxied(-1)
+        worker.proxy_request("socks5")
+        worker.refused("no such name")
+        worker.refused("denied by a rule")
+    areas.worker(0).associations(3)
+    found = Proxied(2, 3, {"socks5": 2}, {"no such name": 2})
+    assert proxied(areas.slots, has_proxies=False) == found
+    areas.worker(1).lost()
+    assert proxied(areas.slots, has_proxies=True) == Proxied(
+        1, 3, {"socks5": 2}, {"no such name": 2}
+    )
 
 
 def test_each_path_that_is_there_or_was_used_is_reported(areas: MetricAreas) -> None:

@@ -238,7 +238,7 @@ def test_ten_thousand_rows_are_scrolled_and_only_those_seen_are_drawn() -> None:
 
 def test_the_panes() -> None:
     async def story(app: TopApp, pilot: Pilot[None], readings: Readings) -> None:
-        for key, title in enumerate(("Workers", "Names", "Limits", "Findings"), 2):
+        for key, title in enumerate(("Workers", "Names", "Limits", "Findings", "Proxies"), 2):
             await pilot.press(str(key))
             assert app.query_one(TabbedContent).active == title
         assert "worker 1" in str(app.query_one("#pane-Workers", Static).render())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Finding,
         FlowTable,
         PrefixReport,
+        Proxied,
         ServedPath,
         ServedProxy,
     )
@@ -60,6 +61,8 @@ def lines(report: Report) -> Iterator[str]:
         yield f"faithd   {_serving(daemon, report.time)}"
         yield from (f"path     {_path(path)}" for path in daemon.paths)
         yield from (f"proxy    {_proxy(proxy)}" for proxy in daemon.proxies)
+        if daemon.proxied:
+            yield f"proxied  {_proxied(daemon.proxied)}"
         if daemon.flows:
             yield f"flows    {_flows(daemon.flows)}"
     yield from map(told, report.findings)
@@ -120,6 +123,19 @@ def _proxy(proxy: ServedProxy) -> str:
     users = f", {_count(proxy.users, 'user')}" if proxy.users else ""
     tls = " by TLS" if proxy.tls else ""
     return f"{proxy.listen}{tls}: {', '.join(proxy.methods)}, {clients}{users}"
+
+
+def _proxied(found: Proxied) -> str:
+    """Return what clients of proxies do, as ``3 sessions; asked: socks5 12; refused: bad request
+    1``."""
+    sends = f", {found.associations:,} with datagrams" if found.associations else ""
+    asked, refused = (
+        ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        for counts in (found.asked, found.refusals)
+    )
+    return f"{_count(found.open, 'session')}{sends}; asked: {asked or 'none'}" + (
+        f"; refused: {refused}" if refused else ""
+    )
 
 
 def _flows(flows: FlowTable) -> str:

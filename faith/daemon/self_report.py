@@ -91,6 +91,7 @@ class SelfReport:
             processes=processes,
             paths=self.kernel_path.paths(),
             proxies=[*map(_served, settings.proxies)],
+            proxied=report_numbers.proxied(areas.slots, has_proxies=bool(settings.proxies)),
             flows=self.kernel_path.report(),
             traffic=report_numbers.traffic(areas.slots),
             dialling=areas.dials.report(),

@@ -309,6 +309,18 @@ def test_browsers_get_their_file_and_status_has_the_proxy(start: Start, ways: Wa
     words = [sys.executable, "-m", "faith.cli.faith"]
     shown = faithd.lab.gateway.run([*words, "status"], env=ENVIRONMENT, check=False).stdout
     assert f"proxy    [::]:{PROXY}: socks5, socks4, connect, http, clients on the links\n" in shown
+    assert is_served(ways.v6)
+    words_of_json = [*words, "status", "--json"]
+
+    def numbers() -> dict[str, Any]:
+        shown = faithd.lab.gateway.run(words_of_json, env=ENVIRONMENT, check=False).stdout
+        found: dict[str, Any] = json.loads(shown)["daemons"][0]["proxied"]
+        return found
+
+    wait_until(lambda: numbers()["open"] == 0, 5, "the end of the sessions")
+    assert numbers()["asked"] == {"socks5": 1}
+    with connect(ways.v6):
+        wait_until(lambda: numbers()["open"] == 1, 5, "a session")
     told = faithd.lab.gateway.run([*words, "proxy", "settings"], env=ENVIRONMENT).stdout
     assert f"# the proxy at [{GATEWAY_V6}]:{PROXY}, also at {GATEWAY_V4}:{PROXY}\n" in told
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from faith.daemon.observe.status_report import Finding, Process, Reload, Traffic
+from faith.daemon.observe.status_report import (
+    Finding,
+    Process,
+    Proxied,
+    Reload,
+    ServedProxy,
+    Traffic,
+)
 from faith.lab import wait_until
 from tests.peers.browser import Browser
 from tests.peers.page_samples import UP, report
@@ -139,8 +146,34 @@ def test_sections_without_numbers_are_not_there(browser: Browser, serve: Serve) 
     none: dict[str, Any] = {"names": None, "flows": None, "paths": [], "probes": [], "uses": []}
     browser.open(serve(story({**none, "dialling": None})).url)
     until_text(browser, "#state", "ready")
-    for section in ("names", "paths", "probes", "uses", "dialling", "seen"):
+    for section in ("names", "paths", "proxies", "probes", "uses", "dialling", "seen"):
         assert not browser.is_shown(f"#{section}"), section
+
+
+def test_proxies_and_what_their_clients_do(browser: Browser, serve: Serve) -> None:
+    served = [
+        ServedProxy("[::]:1080", ["socks5", "http"]),
+        ServedProxy("192.0.2.1:3129", ["connect"], ["192.0.2.0/24"], 1_200, tls=True),
+    ]
+    first = {"proxies": served, "proxied": Proxied(2, 0, {"socks5": 5}, {"bad request": 1})}
+    later = {"proxies": served, "proxied": Proxied(3, 1, {"socks5": 9}, {"bad request": 1})}
+    browser.open(serve(story(first, later, later)).url)
+    until_text(browser, "#state", "ready")
+    assert browser.rows("proxies") == [
+        ["[::]:1080", "no", "socks5, http", "on the gateway's links", "nobody has to log in"],
+        ["192.0.2.1:3129", "yes", "connect", "192.0.2.0/24", "1,200"],
+    ]
+    until(browser, "the later numbers", lambda: "9 in all" in browser.text("#proxies-numbers"))
+    shown = browser.text("#proxies-numbers").split("\n")
+    for words in (
+        ("open sessions", "3"),
+        ("that send datagrams", "1"),
+        ("asked by socks5", "4 in five minutes, 9 in all"),
+        ("refused: bad request", "0 in five minutes, 1 in all"),
+    ):
+        assert shown[shown.index(words[0]) + 1] == words[1]
+    assert browser.violations() == []
+    assert browser.complaints() == []
 
 
 def test_a_report_of_a_later_version_is_shown_and_another_schema_is_not(

@@ -175,9 +175,9 @@ def proxies(facts: Facts) -> Iterator[Step]:
     if places and facts.question.protocol == "tcp":
         yield note(
             "proxy",
-            f"this is not about clients of the proxy at {', '.join(places)}",
-            "the log; faith sessions; docs/proxy.rst",
-            "--proxy follows what they ask for",
+            f"this is not about clients of the proxy at {', '.join(places)}: --proxy follows what"
+            " they ask for",
+            "faith explain --proxy CLIENT DEST",
         )
 
 

@@ -80,6 +80,33 @@ def names(daemon: Daemon) -> list[Table]:
     ]
 
 
+def proxies(daemon: Daemon) -> list[Table]:
+    """Return the proxies of *daemon*, and what all their clients ask for and are refused."""
+    if not daemon.proxies:
+        return [Table((), [], "this faithd has no proxy (no [[proxy]] in its configuration)")]
+    served = [
+        (
+            one.listen,
+            "TLS" if one.tls else "",
+            " ".join(one.methods),
+            ", ".join(one.clients) or "on the links",
+            f"{one.users:,}" if one.users else "",
+        )
+        for one in daemon.proxies
+    ]
+    heading = "LISTENS AT", "", "METHODS", "CLIENTS", "USERS"
+    tables = [Table(heading, served, "", frozenset({4}))]
+    if found := daemon.proxied:
+        counts = [
+            ("open sessions", f"{found.open:,}"),
+            ("that send datagrams", f"{found.associations:,}"),
+            *((f"asked by {method}", f"{number:,}") for method, number in found.asked.items()),
+            *((f"refused: {why}", f"{number:,}") for why, number in found.refusals.items()),
+        ]
+        tables.append(Table(("CLIENTS OF ALL", ""), counts, "", frozenset({1})))
+    return tables
+
+
 def limits(daemon: Daemon) -> list[Table]:
     """Return how much of each limit is used, and what went by each path."""
     uses = [
@@ -151,6 +178,7 @@ PANES: dict[str, Callable[[Daemon], Sequence[Table]]] = {
     "Names": names,
     "Limits": limits,
     "Findings": findings,
+    "Proxies": proxies,
 }
 """The panes by their titles."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faith.daemon.observe.roles import DNS, FLOWS, PING, UDP, WORKER
-from faith.daemon.observe.status_report import Names, NameServer, Traffic, Use
+from faith.daemon.observe.status_report import Names, NameServer, Proxied, Traffic, Use
 from faith.datagram.ping import ping_counters
 from faith.datagram.udp import udp_counters
 from faith.dns import dns_counters, server_cells
 from faith.flow import flow_counters
 from faith.relay.tcp import relay_counters
+from faith.translation import reasons
 
 if TYPE_CHECKING:
     from faith.daemon.observe.process_slots import ProcessSlots
@@ -86,6 +87,21 @@ def _ping(area: Area) -> Traffic:
         sum(_numbers(area, layout, ping_counters.REQUESTS).values()),
         refusals=_counted(_numbers(area, layout, ping_counters.REFUSALS)),
     )
+
+
+def proxied(slots: ProcessSlots, *, has_proxies: bool) -> Proxied | None:
+    """Return what clients of proxies do and did; None if nobody ever asked, and there are none."""
+    area, layout = slots.area, relay_counters.LAYOUT
+    if layout not in area.layouts:
+        return None
+    refusals = _numbers(area, layout, relay_counters.REFUSALS)
+    found = Proxied(
+        _total(area, layout, relay_counters.PROXY_SESSIONS),
+        _total(area, layout, relay_counters.ASSOCIATIONS),
+        _counted(_numbers(area, layout, relay_counters.PROXY_REQUESTS)),
+        _counted({why: refusals[why] for why in reasons.PROXY}),
+    )
+    return found if has_proxies or found != Proxied() else None
 
 
 def uses(slots: ProcessSlots) -> list[Use]:

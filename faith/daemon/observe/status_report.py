@@ -97,6 +97,19 @@ class ServedProxy(Struct, frozen=True):
     tls: bool = False
 
 
+class Proxied(Struct, frozen=True):
+    """The clients of all proxies together: *open* sessions, *associations* that send datagrams.
+
+    *asked* are counts of what they asked for, by method, and *refusals* of what a proxy alone
+    refuses, by reason; counts of 0 are left out.
+    """
+
+    open: int = 0
+    associations: int = 0
+    asked: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
+
+
 class FlowTable(Struct, frozen=True):
     """The kernel path at a moment: flows translated at *interfaces*, *open* of at most *slots*.
 
@@ -220,6 +233,8 @@ class Daemon(Struct, frozen=True):
     paths: list[ServedPath] = field(default_factory=list)
     """The paths of its services; empty where all are relayed because nothing else was asked for."""
     proxies: list[ServedProxy] = field(default_factory=list)
+    proxied: Proxied | None = None
+    """The clients of the proxies; None where there are no proxies, and never were clients."""
     flows: FlowTable | None = None
     traffic: list[Traffic] = field(default_factory=list)
     dialling: Dialling | None = None

@@ -151,8 +151,12 @@ class Accounting:
         session.share = shares.client(session.client_host)
         shares.add(session.share)
         self.counters.opened()
+        if session.method:
+            self.counters.proxied(1)
 
     def _vacate(self, session: Session) -> None:
+        if session.method:
+            self.counters.proxied(-1)
         self.shares.remove(session.share)
         if session.seat is not None and self._admission is not None:
             self._admission.leave(session.seat)

@@ -67,6 +67,11 @@ PROXY_REQUESTS = Family(
     label="method",
     values=METHODS,
 )
+PROXY_SESSIONS = Family(
+    "faith_proxy_sessions_open",
+    "Open sessions of clients of proxies, greeting ones included.",
+    GAUGE,
+)
 ASSOCIATIONS = Family("faith_associations_open", "Clients of SOCKS5 that send datagrams.", GAUGE)
 DATAGRAMS = Family(
     "faith_association_datagrams",
@@ -94,7 +99,7 @@ DATAGRAM_ERRORS = Family(
 )
 LAYOUT = Layout(
     *(OPEN, SESSIONS, REFUSALS, BYTES, DIAL, FTP, PROXY_REQUESTS, ASSOCIATIONS, DATAGRAMS),
-    *(DATAGRAM_BYTES, DATAGRAM_REFUSALS, DATAGRAM_LOST, DATAGRAM_ERRORS),
+    *(DATAGRAM_BYTES, DATAGRAM_REFUSALS, DATAGRAM_LOST, DATAGRAM_ERRORS, PROXY_SESSIONS),
 )
 
 _OPEN = LAYOUT.start(OPEN)
@@ -107,6 +112,7 @@ _ASSOCIATIONS = LAYOUT.start(ASSOCIATIONS)
 _UP, _DOWN = LAYOUT.cells(DATAGRAMS).values()
 _UP_BYTES, _DOWN_BYTES = LAYOUT.cells(DATAGRAM_BYTES).values()
 _DATAGRAM_REFUSALS = LAYOUT.cells(DATAGRAM_REFUSALS)
+_PROXY_SESSIONS = LAYOUT.start(PROXY_SESSIONS)
 _DATAGRAM_LOST, _DATAGRAM_ERRORS = LAYOUT.start(DATAGRAM_LOST), LAYOUT.start(DATAGRAM_ERRORS)
 
 
@@ -163,6 +169,10 @@ class Counters:
         """A client of a proxy has asked for a server by that *method*."""
         self._cells[_PROXY_REQUESTS[method]] += 1
 
+    def proxied(self, change: int) -> None:
+        """*change* sessions of clients of proxies have begun, or gone if negative."""
+        self._cells[_PROXY_SESSIONS] += change
+
     def associations(self, count: int) -> None:
         """Set the number of associations."""
         self._cells[_ASSOCIATIONS] = count
@@ -192,7 +202,7 @@ class Counters:
     def lost(self) -> None:
         """The process whose cells these are is dead, and its sessions with it."""
         add(self._cells, _ENDS[LOST], self.open)
-        self._cells[_OPEN] = self._cells[_ASSOCIATIONS] = 0
+        self._cells[_OPEN] = self._cells[_ASSOCIATIONS] = self._cells[_PROXY_SESSIONS] = 0
 
 
 def _end(end: str) -> int:

@@ -8,8 +8,8 @@ const [MUCH, TOO_MUCH] = [0.8, 0.95];
 
 /** Fill all sections from *report* and what *history* has of its *daemon*. */
 export function fill(report, daemon, history) {
-  for (const show of [findings, traffic, processes, reasons, prefixes, paths, uses, dialling, names,
-    probes, upkeep]) {
+  for (const show of [findings, traffic, processes, reasons, prefixes, paths, proxies, uses, dialling,
+    names, probes, upkeep]) {
     show(report, daemon, history);
   }
   for (const region of document.querySelectorAll(".scroll")) letKeysScroll(region);
@@ -112,6 +112,32 @@ function paths(report, daemon) {
   put(line, `Kernel path: ${format.count(flows.open)} flows open of at most ${format.count(flows.slots)}`
     + ` at ${flows.interfaces.join(", ") || "no interface"}, ${format.count(flows.dropped)} SYNs dropped`
     + `${outlives}.`);
+}
+
+/** Show the proxies, and below them what all their clients do: *proxied* is null where nobody ever asked. */
+function proxies(report, daemon, history) {
+  const { proxies: served = [], proxied = null } = daemon;
+  rows("proxies", served.map(({ listen, tls, methods, clients, users }) => [
+    listen,
+    tls ? "yes" : "no",
+    methods.join(", "),
+    clients.join(", ") || "on the gateway's links",
+    number(users ? format.count(users) : "nobody has to log in"),
+  ]), Boolean(proxied));
+  pairs("proxies-numbers", !proxied ? [] : [
+    ["open sessions", format.count(proxied.open)],
+    ["that send datagrams", format.count(proxied.associations)],
+    ...counted("asked by", "asked", proxied.asked, history),
+    ...counted("refused:", "refusals", proxied.refusals, history),
+  ]);
+}
+
+/** Return a line for each of *counts*, the *field* of what clients of proxies did. */
+function counted(what, field, counts, history) {
+  return Object.entries(counts).map(([name, all]) => {
+    const grown = history.grown((one) => one.proxied?.[field][name]);
+    return [`${what} ${name}`, `${format.count(grown)} in five minutes, ${format.count(all)} in all`];
+  });
 }
 
 /** Show of each limit the process that is nearest to it. */
