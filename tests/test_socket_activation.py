@@ -18,6 +18,7 @@ from faith.dns.endpoint import Endpoint
 from faith.dns.options import Options
 from faith.dns.service import Settings as DnsSettings
 from faith.errors import ConfigError
+from faith.relay.proxy.proxy_settings import ProxySettings
 from faith.translation.ports import Ports
 
 if TYPE_CHECKING:
@@ -107,6 +108,10 @@ def test_no_socket_is_guessed_at(make: Make, tmp_path: Path) -> None:
     assert "'service' is not as the guard wants it (Transparent=yes" in find(
         make(to=("::", 0)), names="service"
     )
+    assert "'proxy' is AF_INET6 SOCK_DGRAM" in find(make(socket.SOCK_DGRAM), names="proxy")
+    assert find(make(to=("::1", 0)), names="proxy").startswith("{'proxy': 1}")
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as alone:
+        assert "'proxy' is for IPv6 only (BindIPv6Only=both" in find(alone, names="proxy")
     assert "'dns' is for all addresses" in find(make(socket.SOCK_DGRAM, to=("::", 0)), names="dns")
     connected = socket.create_connection(make().getsockname()[:2])
     with connected:
@@ -132,6 +137,18 @@ def test_settings_learn_of_them(make: Make, tmp_path: Path) -> None:
     assert fitted.dns
     assert fitted.dns.listen == (Endpoint(*name.getsockname()[:2]),)
     assert passed.fit(fitted) == fitted
+
+
+def test_those_of_proxies_belong_to_proxies_of_the_settings(make: Make) -> None:
+    sock = make(to=("::", 0))
+    port = sock.getsockname()[1]
+    passed = PassedSockets({"proxy": [sock]})
+    settings = replace(SETTINGS, proxies=(ProxySettings("::", port), ProxySettings("::1", 1)))
+    assert passed.fit(settings) == settings
+    with pytest.raises(ConfigError, match=rf"^proxy.listen: there is no proxy, but .*:{port}$"):
+        passed.fit(SETTINGS)
+    with pytest.raises(ConfigError, match=rf"^proxy.listen: \[::\]:1080, but .*\[::\]:{port}$"):
+        passed.fit(replace(SETTINGS, proxies=(ProxySettings("::", 1080),)))
 
 
 def test_who_contradicts_them_is_told(make: Make, tmp_path: Path) -> None:

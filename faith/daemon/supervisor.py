@@ -109,7 +109,8 @@ class Supervisor:
         known = self._metric_areas, self._passed, self._leases
         condition = self._metric_areas.condition
         self._upgrades = Upgrades(self._loop, inherited, self._left, condition)
-        listeners = ProxyListeners(settings.workers, self._share_secured)
+        given = self._passed.copies("proxy")
+        listeners = ProxyListeners(settings.workers, self._share_secured, given)
         self._secured = proxy_tls(self._loop, self._metric_areas, self._keep_only, listeners)
         self._relaying = Relaying(
             self._loop,

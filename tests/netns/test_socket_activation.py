@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ import pytest
 
 from faith.kernel.sockets.tcp_sockets import IPV6_TRANSPARENT
 from faith.lab import wait_until
-from faith.lab.topology import GATEWAY_V6, PREFIX, SERVER
+from faith.lab.topology import GATEWAY_V4, GATEWAY_V6, PREFIX, SERVER
+from tests.certificates import certify
 from tests.dns.zones import EXAMPLE, NameServer, Zones
 from tests.faithd import ENVIRONMENT, FAITHD
 from tests.netns.service import PORT, answers, connect, relays
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from faith.lab import ThreeHosts
+    from faith.lab import Host, ThreeHosts
+    from tests.certificates import Certify
+
+__all__ = ["certify"]
 
 pytestmark = pytest.mark.netns
 
@@ -58,6 +63,15 @@ class Systemd:
             if kind != socket.SOCK_DGRAM:
                 sock.listen(64)
             return sock
+
+        sock = self._undo.enter_context(self._lab.gateway.call(opened))
+        self._sockets.append((name, sock))
+
+    def listen_to_all(self, name: str, port: int) -> None:
+        """Open a listener of both families."""
+
+        def opened() -> socket.socket:
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
 
         sock = self._undo.enter_context(self._lab.gateway.call(opened))
         self._sockets.append((name, sock))
@@ -170,6 +184,64 @@ def test_all_parts_by_a_file(lab: ThreeHosts, systemd: Systemd, tmp_path: Path) 
         assert relays(lab)
     stop(program)
     assert path.exists(), "it is systemd's to take away"
+
+
+@pytest.mark.usefixtures("echo")
+def test_clients_of_a_proxy_wait_while_it_is_restarted(
+    lab: ThreeHosts, systemd: Systemd, tmp_path: Path, certify: Certify
+) -> None:
+    certificate, key = certify("proxy")
+    file, path = tmp_path / "faith.toml", tmp_path / "control"
+    secured = f'[[proxy]]\nlisten = ":1081"\ntls_certificate = "{certificate}"\ntls_key = "{key}"\n'
+    text = f'workers = 3\ncontrol = "{path}"\n[[proxy]]\nlisten = ":1080"\n'
+    file.write_text(text + secured)
+    systemd.listen_to_all("proxy", 1080)
+    systemd.listen_to_all("proxy", 1081)
+
+    def begun(host: Host, gateway: str, port: int = 1080) -> socket.socket:
+        return host.call(lambda: socket.create_connection((gateway, port), 15))
+
+    def is_served(sock: socket.socket) -> bool:
+        with sock, sock.makefile("rb") as answer:
+            sock.sendall(b"\5\1\0\5\1\0\1" + socket.inet_aton(SERVER) + PORT.to_bytes(2, "big"))
+            if answer.read(12)[:4] != b"\5\0\5\0":
+                return False
+            sock.sendall(b"hello")
+            return answer.read(5) == b"hello"
+
+    def is_served_by_tls(sock: socket.socket) -> bool:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(certificate)
+        with context.wrap_socket(sock) as secured:
+            secured.sendall(b"\5\1\0")
+            return secured.recv(2) == b"\5\0"
+
+    program = systemd.start("--config", str(file))
+    systemd.wait_said("serving")
+    assert all(is_served(begun(lab.client, GATEWAY_V6)) for _ in range(10))
+    assert is_served(begun(lab.server, GATEWAY_V4))
+    program.send_signal(signal.SIGUSR2)
+    systemd.wait_said("upgraded to program 2")
+    assert is_served(begun(lab.client, GATEWAY_V6))
+    assert is_served_by_tls(begun(lab.client, GATEWAY_V6, 1081))
+    stop(program)
+    early, secured_early = begun(lab.client, GATEWAY_V6), begun(lab.client, GATEWAY_V6, 1081)
+    program = systemd.start("--config", str(file))
+    assert is_served(early)
+    assert is_served_by_tls(secured_early)
+    command = [sys.executable, "-m", "faith.cli.faith", "reload", "--control", str(path)]
+    file.write_text(text)
+    refused = lab.gateway.run(command, env=ENVIRONMENT, check=False)
+    assert "proxy.listen: [::]:1080, but systemd has opened [::]:1080, [::]:1081" in refused.stderr
+    assert is_served(begun(lab.client, GATEWAY_V6))
+    stop(program)
+
+
+def test_a_proxy_is_not_behind_the_guards_back(systemd: Systemd) -> None:
+    systemd.listen("proxy", GATEWAY_V6, 1080, transparent=True)
+    assert systemd.start("--proxy", f"[{GATEWAY_V6}]:1080").wait(10) != 0
+    assert "'proxy' is transparent (Transparent=no is needed" in systemd.said
 
 
 def ready() -> bytes:

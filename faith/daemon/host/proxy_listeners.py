@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import logging
+import os
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,11 +44,20 @@ class ProxyListeners:
 
     Those of proxies with TLS are for the processes that terminate it, which pass clients on to all
     workers by one channel.
+
+    Listeners that were *given* are used in their places, and belong to this; all workers share one.
+    They are copies of systemd's, and are not paused: what comes there waits.
     """
 
-    def __init__(self, workers: int, changed: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        workers: int,
+        changed: Callable[[], object] = lambda: None,
+        given: Iterable[_socket.socket] = (),
+    ) -> None:
         self._workers = workers
         self._changed = changed
+        self._given = {Place(*one.getsockname()[:2]): one for one in given}
         self._secured: frozenset[Place] = frozenset()
         self._wanted_secured: frozenset[Place] = frozenset()
         self._channel: tuple[_socket.socket, _socket.socket] | None = None
@@ -83,7 +93,11 @@ class ProxyListeners:
         ports = {place.port for place in self._groups}
         try:
             for place in self._wanted:
-                if place not in self._groups:
+                if place in self._groups:
+                    continue
+                if place in self._given:
+                    self._new[place] = [_copy(self._given[place])]
+                else:
                     self._new[place] = tcp_sockets.listeners(
                         *place,
                         self._workers,
@@ -155,7 +169,10 @@ class ProxyListeners:
         """Have the kernel refuse new connections; a no-op the second time."""
         if not self._paused:
             self._paused = [
-                (listener, place) for place, group in self._groups.items() for listener in group
+                (listener, place)
+                for place, group in self._groups.items()
+                if place not in self._given
+                for listener in group
             ]
             for listener, _ in self._paused:
                 tcp_sockets.pause(listener)
@@ -188,9 +205,16 @@ class ProxyListeners:
         self.drop()
         self.close_others()
         _close(self._groups)
-        for end in self._channel or ():
+        for end in (*self._given.values(), *(self._channel or ())):
             end.close()
         self._channel = None
+
+
+def _copy(given: _socket.socket) -> _socket.socket:
+    """Return a copy of a listener that was made elsewhere, fit to be one of a proxy."""
+    copy = _socket.socket(fileno=os.dup(given.fileno()))
+    tcp_sockets.fit(copy)
+    return copy
 
 
 def _close(groups: Groups) -> None:

@@ -1,8 +1,8 @@
 """Socket activation: sockets that systemd has opened for the daemon (sd_listen_fds(3)), by name.
 
 ``FileDescriptorName=`` of the socket unit says what a socket is for: "service" for connections to
-relay, "metrics", "control" or "dns".  The sockets stay open while the daemon is restarted, so that
-clients wait meanwhile instead of being refused.
+relay, "proxy", "metrics", "control" or "dns".  The sockets stay open while the daemon is restarted,
+so that clients wait meanwhile instead of being refused.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _STREAMS = (socket.AF_INET6, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_S
 _DATAGRAMS = (socket.AF_INET6, socket.SOCK_DGRAM), (socket.AF_INET, socket.SOCK_DGRAM)
 _KINDS: dict[str, tuple[Kind, ...]] = {
     "service": ((socket.AF_INET6, socket.SOCK_STREAM),),
+    "proxy": _STREAMS,
     "metrics": _STREAMS,
     "control": ((socket.AF_UNIX, socket.SOCK_SEQPACKET),),
     "dns": (*_STREAMS, *_DATAGRAMS),
@@ -123,6 +124,8 @@ def _checked(name: str, descriptor: int) -> socket.socket:
         raise refuse("does not listen", "Accept=no is needed")
     if name == "service":
         _check_service(sock, refuse)
+    elif name == "proxy":
+        _check_proxy(sock, refuse)
     elif name == "dns" and sock.type == socket.SOCK_DGRAM and sock.getsockname()[0] in _WILDCARDS:
         raise refuse("is for all addresses", "answers come from the address of a socket: name each")
     return sock
@@ -139,6 +142,18 @@ def _check_service(sock: socket.socket, refuse: Callable[..., SetupError]) -> No
             raise refuse("is not as the guard wants it", f"{setting} is needed")
 
 
+def _check_proxy(sock: socket.socket, refuse: Callable[..., SetupError]) -> None:
+    if sock.family != socket.AF_INET6:
+        return
+    if sock.getsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT):
+        raise refuse("is transparent", "Transparent=no is needed: the guard is to refuse prefixes")
+    is_alone = sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    if sock.getsockname()[0] == "::" and is_alone:
+        raise refuse(
+            "is for IPv6 only", "BindIPv6Only=both is needed, or ListenStream=ADDRESS:PORT"
+        )
+
+
 def _contradict(key: str, asked: object, passed: object) -> ConfigError:
     return ConfigError(f"{key}: {asked}, but systemd has opened {passed}")
 
@@ -149,6 +164,15 @@ def _fit_service(settings: Settings, sockets: list[socket.socket]) -> Settings:
         raise _contradict("service.ports", settings.ports, ports)
     if settings.via not in ("auto", "route"):
         raise _contradict("prefix.via", settings.via, "the sockets, as for route")
+    return settings
+
+
+def _fit_proxy(settings: Settings, sockets: list[socket.socket]) -> Settings:
+    known = {Endpoint(one.host, one.port) for one in settings.proxies}
+    opened = {Endpoint(*sock.getsockname()[:2]) for sock in sockets}
+    if opened - known:
+        asked, passed = (", ".join(map(str, sorted(some))) for some in (known, opened))
+        raise _contradict("proxy.listen", asked or "there is no proxy", passed)
     return settings
 
 
@@ -178,6 +202,7 @@ def _fit_dns(settings: Settings, sockets: list[socket.socket]) -> Settings:
 
 _FITS: dict[str, Callable[[Settings, list[socket.socket]], Settings]] = {
     "service": _fit_service,
+    "proxy": _fit_proxy,
     "metrics": _fit_metrics,
     "control": _fit_control,
     "dns": _fit_dns,
