@@ -287,6 +287,22 @@ def test_users_log_in_with_passwords_of_a_file(start: Start, ways: Ways, tmp_pat
     assert log_in(ways.v6, "ann", "other")
 
 
+def test_each_worker_counts_wrong_passwords(start: Start, ways: Ways, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"ann:{hashed(b'ann', ln=4)}\n")
+    start(text(f'users = "{users}"'))
+    wrong = "Proxy-Authorization: Basic YW5uOmJvYg=="
+
+    def attempt() -> str:
+        answer, sock = http(ways.v6, f"CONNECT {SERVER}:443 HTTP/1.1\nHost: {SERVER}\n{wrong}")
+        sock.close()
+        return answer.split()[1]
+
+    found = [attempt() for _ in range(100)]  # to two workers, as the kernel spreads them
+    assert found.count("407") == 20
+    assert found.count("429") == 80
+
+
 def log_in(way: Way, name: str, password: str) -> bool:
     """Whether a client of SOCKS5 is let in (RFC 1929)."""
     with connect(way) as sock:
