@@ -90,6 +90,14 @@ def test_several_outside_addresses_are_a_pool() -> None:
     assert len(read(answers).sources.sources[0].addresses) == 2
 
 
+def test_addresses_of_several_interfaces_are_none() -> None:
+    """Where servers are is not known without a default route; with two, they are behind either."""
+    for outside in ((), ("lan", "wan")):
+        answers = proposals(replace(HOST, outside=outside))
+        assert answers["outside"] == "lan, wan"
+        assert answers["addresses"] == "kernel"
+
+
 @pytest.mark.parametrize(
     "host",
     [Host({}), Host({"one": addresses("2001:db8::1/64", "192.0.2.1/24")}, ("one",)), HOST],

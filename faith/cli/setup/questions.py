@@ -124,8 +124,11 @@ def _check_networks(host: Host, answer: str) -> None:
 
 
 def _pool(host: Host, answers: Answers) -> str:
-    found = [str(own.address) for own in host.own(words(answers["outside"]), 4)]
-    return ", ".join(found) if len(found) > 1 else KERNEL
+    """Propose all addresses of one interface: servers behind others could not answer to them."""
+    found, *others = [host.own([name], 4) for name in words(answers["outside"])] or [[]]
+    if any(others) or len(found) < 2:
+        return KERNEL
+    return ", ".join(str(own.address) for own in found)
 
 
 def _check_pool(host: Host, answer: str) -> None:
