@@ -52,7 +52,7 @@ class Probe:
         if isinstance(result, Answer):
             self._end(answered=True)
         else:
-            self._error = str(result)
+            self._error = getattr(result, "strerror", None) or str(result)
             if not self._left:
                 self._end()
 

@@ -77,6 +77,11 @@ def test_it_is_over_when_all_have_failed() -> None:
     assert probe(Server(OSError("refused")), GOOD, GOOD) == (["refused"], 0)
 
 
+def test_an_error_of_the_system_is_told_in_its_words() -> None:
+    refused = ConnectionRefusedError(111, "Connection refused")
+    assert probe(Server(refused), GOOD) == (["Connection refused"], 0)
+
+
 def test_an_error_beside_a_silence_is_no_end() -> None:
     assert probe(Server(OSError("refused")), DEAD, GOOD) == (["refused"], PROBE)
 
