@@ -6,7 +6,6 @@ import _socket
 import os
 import select
 import socket
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +14,7 @@ from faith.daemon.host.proxy_listeners import ProxyListeners
 from faith.errors import SetupError
 from faith.kernel.descriptor import descriptors
 from faith.relay.proxy.proxy_settings import ProxySettings
+from tests.netns.own_address import add_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def test_an_address_that_is_not_here_yet_is_served_when_it_comes(
     assert [record.getMessage() for record in caplog.records] == [
         "no proxy at 2001:db8::1 until this host has that address"
     ]
-    subprocess.run(["ip", "addr", "add", "2001:db8::1/128", "dev", "lo", "nodad"], check=True)
+    add_address("2001:db8::1")
     assert comes_to(proxies, "2001:db8::1", 1080)
 
 
