@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +120,20 @@ def test_a_file_in_place_of_a_daemon(lab: ThreeHosts, tmp_path: Path) -> None:
     found = explain(lab, CLIENT, f"{SERVER}:{PORT}", "--config", str(file))
     problems = [one["cause"] for one in found["steps"] if one["state"] == "problem"]
     assert problems == ["no-daemon", "proxy-not-client"]
+
+
+def test_a_live_trace(lab: ThreeHosts, tmp_path: Path, echo: Echo) -> None:
+    Gateway(lab, tmp_path, TEXT)
+    command = [*FAITH, CLIENT, f"{SERVER}:{PORT}", "--live", "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    program = lab.gateway.popen(command, env=ENVIRONMENT, **pipes)
+    assert program.stderr
+    assert f"from {CLIENT} to {GATEWAY_V6}" in program.stderr.readline()
+    with lab.client.call(socket.create_connection, (GATEWAY_V6, 1080), 5):
+        output, _ = program.communicate(timeout=30)
+    found = json.loads(output)
+    assert found["verdict"]["works"] is True, found
+    assert "a packet of the client arrived" in step(found, "way-in")["text"]
 
 
 def test_wrong_words(lab: ThreeHosts) -> None:
