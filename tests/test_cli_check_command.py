@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from faith.kernel.netlink import routes
 from faith.translation.prefix import Prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SERVICE = '[[service]]\nports = "80"\n'
@@ -206,3 +208,23 @@ def test_the_port_of_a_proxy_that_a_faithd_has_is_not_refused(
 def test_a_missing_file_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["check", str(tmp_path / "none")]) == 1
     assert "No such file or directory" in capsys.readouterr().err
+
+
+def test_a_certificate_that_has_ended(
+    checked: Checked, tmp_path: Path, need: Callable[[str], str]
+) -> None:
+    openssl = need("openssl")
+    for days, words in ((2, "valid"), (-1, "ended")):
+        for command in (
+            "req -newkey rsa:2048 -nodes -subj /CN=proxy -keyout key -out request",
+            f"x509 -req -in request -signkey key -days {days} -out {words}",
+        ):
+            subprocess.run(
+                [openssl, *command.split()], check=True, capture_output=True, cwd=tmp_path
+            )
+        files = f'tls_certificate = "{tmp_path}/{words}"\ntls_key = "{tmp_path}/key"\n'
+        _, lines = checked(f'[[proxy]]\nlisten = ":3129"\n{files}', "--elsewhere")
+        told = [line for line in lines if line.startswith("warning  the certificate of the proxy")]
+        assert bool(told) is (words == "ended")
+        _, lines = checked(f'{SERVICE}[metrics]\nlisten = "[::1]:9064"\n{files}', "--elsewhere")
+        assert any("the certificate of the admin listener" in line for line in lines) is bool(told)

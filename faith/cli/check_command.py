@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from faith.cli import check
@@ -40,7 +41,8 @@ def run(file: Path, *, rules: bool, maps: bool, elsewhere: bool) -> int:
     settings = config.load(file)
     print("\n".join(check.lines(settings)))
     open_to_all = proxy_table.warnings(settings.proxies)
-    for warning in (*open_to_all, *_shadowed(Rules.of(settings), file)):
+    ended = settings.ended_certificates(time.time())
+    for warning in (*open_to_all, *ended, *_shadowed(Rules.of(settings), file)):
         print(f"warning  {warning}")
     refused = [] if elsewhere else list(refusals(settings))
     for why in refused:

@@ -184,7 +184,8 @@ class SelfReport:
                 f"it connects nobody from {address} until this host has it",
                 f"ip address add {address}/32 dev lo",
             )
-        yield from _about_certificates(self.settings())
+        for text in self.settings().ended_certificates(time.time()):
+            yield finding("certificate-ended", text, "get another one, then faith reload")
         for hazard in proxy_table.hazards(self.settings().proxies):
             yield finding(hazard.kind, hazard.text)
         for path in self.kernel_path.paths():
@@ -201,20 +202,6 @@ def _about_the_host(prefixes: Sequence[Prefix], daemon: Daemon) -> list[Finding]
         return [*host_findings.about_the_host(prefixes, [daemon]), *host_findings.advice()]
     except OSError:  # no netlink
         return []
-
-
-def _about_certificates(settings: Settings) -> Iterator[Finding]:
-    """Yield the certificates of listeners that clients do not trust any more."""
-    known = [(f"the proxy on {Endpoint(*one[:2])}", one.files) for one in settings.proxy_tls]
-    if settings.admin_access.tls:
-        known.append(("the admin listener", settings.admin_access.tls))
-    for what, files in known:
-        if files.expires is not None and files.expires < time.time():
-            yield finding(
-                "certificate-ended",
-                f"the certificate of {what}, {files.certificate}, has ended or is not valid yet",
-                "get another one, then faith reload",
-            )
 
 
 def _served(proxy: ProxySettings) -> ServedProxy:

@@ -11,6 +11,7 @@ from faith.daemon.config.listener_access import EVERYBODY, AdminAccess
 from faith.daemon.config.probe_settings import NO_PROBES, ProbeSettings
 from faith.daemon.observe.log import FORMS
 from faith.daemon.observe.records import Recording
+from faith.dns.endpoint import Endpoint
 from faith.errors import ConfigError
 from faith.kernel.process.capabilities import default_user
 from faith.relay.tcp.relay_settings import Settings as RelaySettings
@@ -192,6 +193,18 @@ class Settings:
     def __post_init__(self) -> None:
         if self.kernel_ports and (why := self._why_all_are_relayed()):
             raise ConfigError(f"port {self.kernel_ports} cannot go by the kernel path: {why}")
+
+    def ended_certificates(self, now: float) -> Iterator[str]:
+        """Yield a sentence for each listener whose certificate is not valid at the Unix time
+        *now*."""
+        known = [(f"the proxy on {Endpoint(*one[:2])}", one.files) for one in self.proxy_tls]
+        if self.admin_access.tls:
+            known.append(("the admin listener", self.admin_access.tls))
+        for what, files in known:
+            if files.expires is not None and files.expires < now:
+                yield (
+                    f"the certificate of {what}, {files.certificate}, has ended or is not valid yet"
+                )
 
     @property
     def flows(self) -> FlowSettings | None:
