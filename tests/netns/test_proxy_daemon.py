@@ -355,6 +355,25 @@ def test_the_way_of_a_session_is_recorded_with_what_was_asked(start: Start, ways
     assert (bad["method"], bad["asked"], bad["asked_port"]) == ("socks5", "127.0.0.1", PORT)
 
 
+def test_the_user_of_a_session_is_recorded(start: Start, ways: Ways, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text(f"ann:{hashed(b'ann', ln=4)}\n")
+    faithd = start(text(f'connect_ports = "{PORT}"\nusers = "{users}"\n[log]\nformat = "json"'))
+    target = f"{SERVER}:{PORT}"
+    log_in = "Proxy-Authorization: Basic YW5uOmFubg=="
+    answer, sock = http(ways.v6, f"CONNECT {target} HTTP/1.1\nHost: {target}\n{log_in}")
+    with sock:
+        assert answer.split()[1] == "200"
+        words = [sys.executable, "-m", "faith.cli.faith", "sessions", "--json"]
+        shown = faithd.lab.gateway.run(words, env=ENVIRONMENT).stdout
+        assert '"user":"ann"' in shown.replace(" ", "")
+    wait_until(lambda: '"asked_port"' in faithd.said, 10, "the record")
+    wait_until(lambda: faithd.said.endswith("\n"), 10, "a whole line")
+    records = [json.loads(line) for line in faithd.said.splitlines()]
+    (record,) = [one for one in records if "asked" in one]
+    assert (record["user"], record["asked"], record["event"]) == ("ann", SERVER, "end")
+
+
 def test_where_only_proxies_are_served_no_prefix_is_missing(start: Start, ways: Ways) -> None:
     faithd = start(text())
     assert f"serving proxy, proxies: [::]:{PROXY}, prefixes: none, workers: " in faithd.said
