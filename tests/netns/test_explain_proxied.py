@@ -140,6 +140,20 @@ def test_wrong_words(lab: ThreeHosts) -> None:
     for words in (["--udp"], ["--ping"], ["--dns", "::1"], ["--at", "gw"]):
         done = lab.gateway.run([*FAITH, CLIENT, SERVER, *words], check=False, env=ENVIRONMENT)
         assert done.returncode == 2, done.stderr
+    for name, says in (("föö.example", "A-labels"), ("x-.example", "RFC 1123")):
+        done = lab.gateway.run([*FAITH, CLIENT, name], check=False, env=ENVIRONMENT)
+        assert done.returncode == 2, done.stdout
+        assert f"{name}: a proxy does not take it: " in done.stderr
+        assert says in done.stderr
+
+
+def test_a_proxy_for_this_host_alone(lab: ThreeHosts, tmp_path: Path, echo: Echo) -> None:
+    Gateway(lab, tmp_path, TEXT.replace(":1080", "127.0.0.1:1080"))
+    own = explain(lab, "127.0.0.1", f"{SERVER}:{PORT}", "--dial")
+    assert own["verdict"]["works"] is True, own
+    found = explain(lab, SERVER, f"{SERVER}:{PORT}")["verdict"]
+    assert (found["cause"], found["certain"]) == ("proxy-elsewhere", True)
+    assert "an IPv4 address that 192.0.2.80 reaches: 127.0.0.1:1080" in found["text"]
 
 
 def test_what_the_control_socket_refuses(lab: ThreeHosts, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,17 @@ from faith.daemon.config.worker_settings import NameSettings
 from faith.daemon.observe.checked_decoding import checked
 from faith.daemon.services.explain_query import Explained
 from faith.dns.endpoint import Endpoint
-from faith.errors import FaithError
+from faith.errors import ConfigError, FaithError
 from faith.kernel.netlink import interfaces, route_query
+from faith.proxy import asked_target
+from faith.proxy.asked_target import BadTarget
 from faith.translation.address import ANY, V4, V6, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from faith.cli.explain.decision_facts import Asked
+    from faith.cli.explain.explanation import Question
     from faith.cli.explain.facts import DaemonFacts, Facts
     from faith.daemon.config.proxied_decision import ProxyForClient
 
@@ -38,9 +42,10 @@ Place = tuple[str, int | None]
 def gather(asked: Asked, at: Place | None = None) -> ProxiedFacts:
     """Return the facts about *asked*, whose client connects to *at*, if that is known.
 
-    Raises FaithError for a file that cannot be read and a control socket that was named, and
-    OSError where not even the routes can.
+    Raises ConfigError for a name that a proxy does not take, FaithError for a file that cannot be
+    read and a control socket that was named, and OSError where not even the routes can.
     """
+    _check(asked.question)
     base = replace(gathering.host(asked), guard=None, steered=None)
     daemon = next((one for one in base.daemons if one.proxies), base.daemon)
     if daemon and daemon.proxies:
@@ -60,6 +65,13 @@ def gather(asked: Asked, at: Place | None = None) -> ProxiedFacts:
     if any(one.dial for one in targets):
         front = replace(front, client_probe=gathering.client_probe(front))
     return replace(found, targets=tuple(targets), front=front)
+
+
+def _check(question: Question) -> None:
+    try:
+        asked_target.target(question.destination.encode(), question.port)
+    except BadTarget as error:
+        raise ConfigError(f"{question.destination}: a proxy does not take it: {error}") from None
 
 
 # -- the daemon ----------------------------------------------------------------------------------
@@ -130,6 +142,8 @@ def _chosen(found: ProxiedFacts) -> ProxyForClient | None:
 def fits(proxy: ProxyForClient, client: str, at: Place | None) -> bool:
     """Return whether a connection of *client* to *at*, if that is known, is one to *proxy*."""
     v4 = is_v4(client)
+    if ip_address(proxy.host).is_loopback and not ip_address(client).is_loopback:
+        return False
     takes_all = proxy.host == ANY[V6] or (v4 and proxy.host == ANY[V4])
     if at is None:
         return takes_all or is_v4(proxy.host) == v4

@@ -73,7 +73,7 @@ def _elsewhere(facts: ProxiedFacts, places: list[str]) -> Step:
         text = f"no proxy listens at {asked}, but at {listed}"
     else:
         family = "IPv4" if is_v4(facts.question.client) else "IPv6"
-        text = f"no proxy listens at an {family} address, which {facts.question.client} needs:"
+        text = f"no proxy listens at an {family} address that {facts.question.client} reaches:"
         text += f" {listed}"
     return problem("proxy", "proxy-elsewhere", text, "faith status; ss -lnt", _REMEDY)
 
