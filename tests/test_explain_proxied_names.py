@@ -25,7 +25,7 @@ ZONE = (
 
 def look_up(name: str, *servers: NameServer | Endpoint, hosts: str = "/nonexistent") -> ProxiedName:
     ends = [Endpoint(server.host, server.port) for server in servers]
-    return proxied_names.look_up(name, NameSettings(tuple(ends)), hosts)
+    return proxied_names.look_up(name, NameSettings(tuple(ends)), hosts=hosts)
 
 
 def dead() -> Endpoint:

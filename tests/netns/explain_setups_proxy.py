@@ -226,6 +226,17 @@ BY_IT = (
         patience=20,
     ),
     SetUp(
+        "proxy-dns-rejected",
+        "a rule in ``output`` rejects what the user of the workers asks name servers",
+        "502 name not resolved",
+        "dns-servers-dead",
+        ask=ask("host9.example"),
+        file=BY_PROXY,
+        broken=chain("output", "meta skuid 65534 udp dport 53 reject"),
+        from_start=True,
+        patience=20,
+    ),
+    SetUp(
         "proxy-no-name",
         "the name that the proxy is asked for does not exist",
         "502 no such name",

@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import struct
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from faith.cli.explain import echo
@@ -15,6 +15,8 @@ from faith.cli.explain.facts import Dial
 from faith.translation.address import text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from faith.cli.explain.explanation import Question
 
 TIMEOUT = 3.0
@@ -68,11 +70,18 @@ def dial(
 
 
 def _socket(family: int, kind: int, user: int | None) -> socket.socket:
+    with as_user(user):
+        return socket.socket(family, kind)
+
+
+@contextmanager
+def as_user(user: int | None) -> Iterator[None]:
+    """Have sockets be those of *user*, if this process may be one, as they are made."""
     before = os.geteuid()
     with suppress(PermissionError):
         os.seteuid(before if user is None else user)
     try:
-        return socket.socket(family, kind)
+        yield
     finally:
         os.seteuid(before)
 

@@ -197,7 +197,8 @@ def _named(found: ProxiedFacts, asked: Asked) -> ProxiedFacts:
         number(destination)
     except OSError:
         assert found.explained
-        return replace(found, name=proxied_names.look_up(destination, found.explained.names))
+        names = found.explained.names
+        return replace(found, name=proxied_names.look_up(destination, names, _user(found)))
     return found
 
 

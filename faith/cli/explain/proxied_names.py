@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from faith.cli.explain import name_answers
+from faith.cli.explain import dialling, name_answers
 from faith.cli.explain.facts import NO_NAME
 from faith.cli.explain.proxied_facts import ProxiedName, ServerState
 from faith.daemon.services.hosts_file import HOSTS, HostsFile
@@ -29,8 +29,23 @@ _ANYTHING = "localhost.arpa"
 """A name to ask for where it does not matter which."""
 
 
-def look_up(name: str, settings: NameSettings, hosts: str = HOSTS) -> ProxiedName:
-    """Return the addresses of *name* by *settings* and the file *hosts*."""
+def look_up(
+    name: str, settings: NameSettings, user: int | None = None, hosts: str = HOSTS
+) -> ProxiedName:
+    """Return the addresses of *name* by *settings* and the file *hosts*.
+
+    The questions are those of *user*, if this process may be one.
+    """
+    import dns.query
+    import dns.rdata
+
+    # now, because that user may not read them
+    dns.rdata.load_all_types(disable_dynamic_load=False)  # type: ignore[no-untyped-call]
+    with dialling.as_user(user):
+        return _looked_up(name, settings, hosts)
+
+
+def _looked_up(name: str, settings: NameSettings, hosts: str) -> ProxiedName:
     asked = name.lower().removesuffix(".")
     found = asyncio.run(_found(asked, settings, hosts))
     addresses = _in_order(found)
