@@ -7,13 +7,12 @@ import signal
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import h11
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from faith.proxy import http_head
-from faith.proxy.http_head import FIELDS, LIMIT, BadMessage, HeadReader, Request, Response
+from faith.proxy.http_head import FIELDS, LIMIT, BadMessage, HeadReader, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -291,129 +290,6 @@ def test_any_head_is_read_or_refused(octets: bytes, of_requests: bool) -> None:
                 http_head.trailers(head)
 
 
-# -- the same by another reader ------------------------------------------------------------------
-
-OURS_ALONE = "Content-Length is not one", "imitates", "not the name of one", "version", "more than"
-"""What FAITH refuses of the heads that h11 accepts."""
-
-NAMES = b"Host", b"A", b"content-length", b"Transfer-Encoding", b"transfer_encoding", b"a b", b""
-VALUES = (
-    b"a",
-    b"a \t b",
-    b"4",
-    b"007",
-    b"+4",
-    b"4, 4",
-    b"Chunked",
-    b"gzip, chunked",
-    b"\xe9",
-    b"\x01",
-)
-BLANKS = b"", b" ", b"\t \t", b"\x0b"
-REQUEST_LINES = (
-    *(b"GET http://a/ HTTP/1.1", b"GET / HTTP/1.0", b"G(T / HTTP/1.1", b"GET /\xe9 HTTP/1.1"),
-    *(
-        b"GET / HTTP/1.7",
-        b"GET / HTTP/2.0",
-        b"GET / HTTP/1.1.1",
-        b"GET / HTTP/1.",
-        b"GET \x7f HTTP/1.1",
-    ),
-)
-RESPONSE_LINES = (
-    *(b"HTTP/1.1 200 OK", b"HTTP/1.0 404", b"HTTP/1.1 101 ", b"HTTP/1.1 099 ?", b"HTTP/1.1 20 OK"),
-    *(
-        b"HTTP/1.1 200 \xe9\t\x01",
-        b"HTTP/1.1  200",
-        b"HTTP/2.0 200 OK",
-        b"HTTP/1.1 200 a\x0cb",
-        b"",
-    ),
-)
-pieces = st.sampled_from([*BLANKS, *VALUES]) | st.binary(max_size=3)
-field_lines = st.tuples(
-    st.sampled_from(NAMES) | st.binary(max_size=3),
-    st.sampled_from([b":", b":", b":", b" :", b""]),
-    st.lists(pieces, max_size=3).map(b"".join),
-).map(b"".join)
-
-
-def heads(lines: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
-    of_fields = st.lists(field_lines | st.just(b"Host: a"), max_size=4)
-    return st.tuples(st.sampled_from(lines), of_fields).map(
-        lambda found: b"\r\n".join([found[0], *found[1], b"", b""])
-    )
-
-
-def by_h11(head: bytes, role: type[h11.CLIENT] | type[h11.SERVER]) -> Request | Response | None:
-    """What h11 reads, as FAITH has it; None if it refuses the head."""
-    connection = h11.Connection(role, LIMIT)
-    if role is h11.CLIENT:  # h11 expects no 101 unless it was asked for
-        asks = [("Host", "a"), ("Upgrade", "a")]
-        connection.send(h11.Request(method="GET", target="/", headers=asks))
-    connection.receive_data(head)
-    try:
-        event = connection.next_event()
-    except h11.RemoteProtocolError:
-        return None
-    if not isinstance(event, h11.Request | h11.Response | h11.InformationalResponse):
-        return None
-    fields = tuple((bytes(name), bytes(value)) for name, value in event.headers.raw_items())
-    minor = min(int(event.http_version[2:]), 1)
-    if isinstance(event, h11.Request):
-        return Request(bytes(event.method), bytes(event.target), minor, fields)
-    return Response(event.status_code, bytes(event.reason), minor, fields)
-
-
-def same(found: Request | Response) -> object:
-    """*found*, with those values that one of both writes anew in one way."""
-    fields = [
-        (name, value.lstrip(b"0").lower() if name.lower() in FRAMING else value)
-        for name, value in found.fields
-    ]
-    return found._replace(fields=tuple(fields))
-
-
-FRAMING = b"content-length", b"transfer-encoding"
-
-
-def compare(octets: bytes, of_requests: bool) -> None:
-    """Have both read *octets* if they are one head to a reader."""
-    buffer = bytearray(octets)
-    try:
-        head = HeadReader(of_requests=of_requests).take(buffer)
-    except BadMessage:
-        return
-    if head is None or buffer:
-        return
-    ours = read(head, of_requests)
-    other = by_h11(head, h11.SERVER if of_requests else h11.CLIENT)
-    if isinstance(ours, BadMessage):
-        assert other is None or any(why in str(ours) for why in OURS_ALONE), ours
-    else:
-        assert other is not None, "h11 refuses it"
-        assert same(ours) == same(other)
-
-
-def read(head: bytes, of_requests: bool) -> Request | Response | BadMessage:
-    try:
-        return (http_head.request if of_requests else http_head.response)(head)
-    except BadMessage as error:
-        return error
-
-
-@given(heads(REQUEST_LINES))
-@settings(max_examples=300)
-def test_h11_reads_requests_alike(octets: bytes) -> None:
-    compare(octets, of_requests=True)
-
-
-@given(heads(RESPONSE_LINES))
-@settings(max_examples=300)
-def test_h11_reads_responses_alike(octets: bytes) -> None:
-    compare(octets, of_requests=False)
-
-
 @pytest.fixture
 def ten_seconds() -> Iterator[None]:
     """Ten seconds of this process's CPU, and no more."""
@@ -429,11 +305,15 @@ def ten_seconds() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ten_seconds")
-@pytest.mark.parametrize("line", [b"A:%s\x0b", b"A: b%s\x0b", b"A:%s\0", b"%s:", b"A%s: b"])
+@pytest.mark.parametrize(
+    "line", [b"A:%s\x0b", b"A: b%s\x0c", b"A: b%s\x0bc", b"A:%s\0", b"A:%s\x01", b"%s:", b"A%s: b"]
+)
 def test_blanks_are_looked_at_once_or_twice(line: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\n" + line % (b" " * 60000) + b"\r\n\r\n"
-    with pytest.raises(BadMessage, match="illegal header line"):
-        http_head.response(head)
+    with contextlib.suppress(BadMessage):
+        taken = HeadReader(of_requests=False).take(bytearray(head))
+        assert taken == head
+        http_head.response(taken)
     good = b"HTTP/1.1 200 OK\r\nA:" + b" \t" * 30000 + b"\r\n\r\n"
     assert http_head.response(good).fields == ((b"A", b""),)
 
