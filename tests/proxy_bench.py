@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import socket
 import time
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from faith.kernel.sockets.tcp_sockets import listener
+from faith.lab import wait_until
 from faith.relay.proxy.name_search import Found
 from faith.relay.proxy.proxy_settings import ProxySettings
 from faith.relay.relay import Relay
@@ -24,6 +24,7 @@ from faith.translation.destination import Policy
 from faith.translation.networks import Networks
 from faith.translation.ports import Ports
 from faith.translation.prefix import Prefixes
+from tests.narrow import descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -294,13 +295,17 @@ def new_bench(loops: str, admission: Admission | None = None) -> Iterator[ProxyB
     loop = uvloop.new_event_loop() if loops == "uvloop" else asyncio.new_event_loop()
     loop.run_until_complete(asyncio.sleep(0))
     gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     bench = ProxyBench(loop, admission)
     yield bench
     bench.close()
     assert bench.open == 0, "a session is counted that there is no more"
-    for _ in range(10):  # a turn closes what asyncio has to close, and may leave more to another
-        loop.run_until_complete(asyncio.sleep(0))
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before, "a descriptor has stayed behind"
+
+    def as_before() -> bool:
+        # What an end on loopback sets off may take a moment, and asyncio some turns.
+        loop.run_until_complete(asyncio.sleep(0))
+        return descriptors() == before
+
+    wait_until(as_before, 10, "no descriptor but those of the start")
     loop.close()
