@@ -197,10 +197,10 @@ def test_what_is_not_hit_goes_on(
             end.callback(one.close)
         for some in visits:
             end.enter_context(some.listener)
+        end.callback(clients.stop)  # last: who kills waits for a client that is served again
         for actor in actors:
             actor.start()
             end.callback(actor.stop)
-        end.callback(clients.stop)
         asyncio.run(play(lab, tally, visits, actors))
     print(f"{tally.text()}; killed: {dict(killer.killed)}; steps: {dict(host.steps)}")
     wait_until(lambda: is_over(metrics(lab)), PATIENCE, "the sessions' end")
