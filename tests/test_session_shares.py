@@ -43,7 +43,13 @@ class House:
         why = self.accounting.excess(host, 1.0)
         if why is None:
             session: Any = SimpleNamespace(
-                client_host=host, seat=None, parent=None, end="closed", counted=(0, 0), moved=(0, 0)
+                client_host=host,
+                method=None,
+                seat=None,
+                parent=None,
+                end="closed",
+                counted=(0, 0),
+                moved=(0, 0),
             )
             self.accounting.begun(session)
             if dials:

@@ -108,6 +108,18 @@ class Open:
         return Counter(kind for one, kind in self._kinds.items() if one in other._kinds)
 
 
+def settled(pid: int) -> Open:
+    """What *pid* has open, without a socket that it makes for a worker at this very moment."""
+    looks = [Open(pid)]
+
+    def is_as_before() -> bool:
+        looks.append(Open(pid))
+        return not looks[-2].without(looks[-1]) and not looks[-1].without(looks[-2])
+
+    wait_until(is_as_before, 15, "nothing opened or closed between two looks")
+    return looks[-1]
+
+
 def _sockets(pid: int) -> Iterator[tuple[str, str]]:
     """The inode of every socket in the process's network namespace, and its kind."""
     tables = Path(f"/proc/{pid}/net")
@@ -179,11 +191,11 @@ def test_a_child_has_what_is_its_own_of_the_supervisors(gateway: Gateway) -> Non
 def test_the_next_program_has_all_that_it_does_not_open_anew(gateway: Gateway) -> None:
     """What a state did not mark would be closed when the next program is executed."""
     for program in (2, 3):
-        before = Open(gateway.process.pid)
+        before = settled(gateway.process.pid)
         gateway.signal(signal.SIGUSR2)
         gateway.wait_said(f"upgraded to program {program}", seconds=30)
         wait_until(lambda: len(gateway.workers) == len(SHARED), 15, "the old processes gone")
-        after = Open(gateway.process.pid)
+        after = settled(gateway.process.pid)
         numbers = Counter({"faith-numbers": 1})  # two of them: its own, and the predecessor's
         assert before.without(after) == (ANEW + numbers if program > 2 else ANEW)
         assert after.without(before) == ANEW + numbers

@@ -57,7 +57,7 @@ def test_a_host_that_answers_no_echo_requests(lab: ThreeHosts, need: Callable[[s
 
 
 def test_no_way_at_all(lab: ThreeHosts) -> None:
-    assert probe(lab, "198.51.100.1") == PathProbe(1500)
+    assert probe(lab, "198.51.100.1") == PathProbe(1500, error="Network is unreachable")
 
 
 def test_the_mtu_that_an_error_names() -> None:

@@ -268,7 +268,7 @@ def test_sessions_are_listed_and_killed(lab: ThreeHosts, start: Start) -> None:
         assert len(sessions(lab, "--client", "2001:db8:6::/64")) == 2
         assert not sessions(lab, "--client", "2001:db8:9::/48")
         header, *rows = faith(lab, "sessions").splitlines()
-        assert header.split() == [key for key in KEYS if key not in ("method", "asked")]
+        assert header.split() == [key for key in KEYS if key not in ("method", "asked", "user")]
         assert sorted(row.split()[0] for row in rows) == sorted([longer["id"], shorter["id"]])
         assert f"pid {faithd.process.pid}" in faith(lab, "status")
         assert "2 sessions" in faith(lab, "status")

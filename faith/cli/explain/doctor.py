@@ -15,6 +15,7 @@ from faith.cli.explain import process_facts, proxied_names
 from faith.daemon.config.proxied_decision import ProxiedExplained
 from faith.daemon.config.worker_settings import NameSettings
 from faith.daemon.host import discovery
+from faith.daemon.observe.checked_decoding import checked
 from faith.errors import FaithError, SetupError
 from faith.kernel.flow import flow_conditions
 from faith.kernel.netlink import interfaces, route_query
@@ -213,7 +214,7 @@ def _names(faithd: Daemon) -> NameSettings:
     words = {"client": "::1", "addresses": [], "port": 1}
     try:
         answer = control_client.ask(Path(faithd.control), "explain-proxy", patience=5.0, **words)
-        return msgspec.convert(answer, ProxiedExplained).names
+        return checked(msgspec.convert)(answer, ProxiedExplained).names
     except (FaithError, ValueError):
         return NameSettings()
 
