@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faith.daemon.observe.status_report import Finding
+from faith.daemon.observe.status_report import Finding, Proxied, ServedProxy
 from faith.lab import wait_until
 from tests.peers.browser import Browser
 from tests.peers.page_samples import report
@@ -42,6 +42,11 @@ FINDINGS = (
     ),
 )
 
+PROXIES = [
+    ServedProxy("[::]:1080", ["socks5", "socks4", "connect", "http"]),
+    ServedProxy("[::]:3129", ["connect", "http"], ["2001:db8::/32"], tls=True),
+]
+
 
 def need(program: str) -> str:
     """Return the path of *program*, or exit."""
@@ -50,13 +55,19 @@ def need(program: str) -> str:
 
 def take(browser: Browser, scheme: str) -> None:
     """Write the picture of a page that has been open for five minutes."""
-    asked = count()
+    moments = count()
     moment = 0
 
     def make() -> Report:
         nonlocal moment
-        moment = next(asked)
-        return report(2.0 * moment, *FINDINGS)
+        moment = next(moments)
+        asked = {
+            "socks5": 4_810 + moment,
+            "connect": 20_377 + 3 * moment,
+            "http": 615 + moment // 9,
+        }
+        proxied = Proxied(137, 4, asked, {"no such name": 31, "port not allowed": 12})
+        return report(2.0 * moment, *FINDINGS, proxies=PROXIES, proxied=proxied)
 
     server = PageServer(make)
     with contextlib.closing(server):

@@ -160,7 +160,7 @@ def test_proxies_and_what_their_clients_do(browser: Browser, serve: Serve) -> No
     browser.open(serve(story(first, later, later)).url)
     until_text(browser, "#state", "ready")
     assert browser.rows("proxies") == [
-        ["[::]:1080", "no", "socks5, http", "on the gateway's links", "nobody has to log in"],
+        ["[::]:1080", "no", "socks5, http", "on the gateway's links", "no login"],
         ["192.0.2.1:3129", "yes", "connect", "192.0.2.0/24", "1,200"],
     ]
     until(browser, "the later numbers", lambda: "9 in all" in browser.text("#proxies-numbers"))

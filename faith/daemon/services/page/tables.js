@@ -122,7 +122,7 @@ function proxies(report, daemon, history) {
     tls ? "yes" : "no",
     methods.join(", "),
     clients.join(", ") || "on the gateway's links",
-    number(users ? format.count(users) : "nobody has to log in"),
+    number(users ? format.count(users) : "no login"),
   ]), Boolean(proxied));
   pairs("proxies-numbers", !proxied ? [] : [
     ["open sessions", format.count(proxied.open)],
