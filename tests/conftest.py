@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import signal
@@ -84,6 +85,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Gain the right to build networks, before there are threads: see gain_rights()."""
+    gc.freeze()  # tests that have garbage collected would wait for a look at all other tests
     told = getattr(session.config, "workerinput", None)
     if told is not None:
         session.config.stash[_reason] = told[_NO_NETWORKS]
