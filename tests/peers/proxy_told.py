@@ -7,7 +7,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from tests.faithd import ENVIRONMENT
-from tests.peers.proxy_clients import QUIET_NPM, write_apt
+from tests.peers.proxy_clients import QUIET_NPM, need_npm_with_proxy, write_apt
 from tests.peers.proxy_site import DEB, PACKAGE, WHEEL, npm_registry
 from tests.peers.site import digest
 
@@ -97,6 +97,7 @@ def pip(visit: Visit, lines: str, host: str) -> None:
 
 def npm(visit: Visit, lines: str, host: str) -> None:
     """npm, by its configuration."""
+    need_npm_with_proxy(visit)
     for scheme in ("http", "https"):
         options = f"--cafile={visit.files.certificate} --registry={npm_registry(scheme, host)}"
         directory = f"{visit.client.directory}/{scheme}"
