@@ -53,6 +53,14 @@ def commands(host: str, do: str, undo: str) -> Break:
     return broken
 
 
+no_route_to_other_client = commands(
+    "gateway",
+    "ip -6 route del 2001:db8:7::/64",
+    f"ip -6 route add 2001:db8:7::/64 via {CLIENT}",
+)
+"""The gateway has no way to the network of `OTHER_CLIENT`."""
+
+
 def rule_to_blackhole(family: str, rule: str) -> Break:
     """Have a routing *rule* of *family*, ``-4`` or ``-6``, lead to a table with a blackhole."""
     ip, route = f"ip {family}", "blackhole default table 77"

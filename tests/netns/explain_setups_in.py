@@ -106,11 +106,7 @@ WAY_IN = (
         "silence",
         "client-unreachable",
         ask=Question(client=OTHER_CLIENT),
-        broken=commands(
-            "gateway",
-            "ip -6 route del 2001:db8:7::/64",
-            f"ip -6 route add 2001:db8:7::/64 via {CLIENT}",
-        ),
+        broken=breaks.no_route_to_other_client,
         patience=1,
     ),
     SetUp(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from faith.lab.topology import CLIENT, GATEWAY_V4, GATEWAY_V6, SERVER
 from tests.netns import explain_breaks as breaks
-from tests.netns.explain_breaks import chain, commands
+from tests.netns.explain_breaks import chain
 from tests.netns.explain_setup import DNS, SMALL, USUAL, SetUp
 from tests.netns.explain_site import CLOSED, DEAD, HOST_PORT, PROXY, RELAYED, Question
 from tests.netns.flow_lab import OTHER_CLIENT
@@ -149,11 +149,7 @@ TO_PROXY = (
         "client-unreachable",
         ask=ask(client=OTHER_CLIENT),
         file=BY_PROXY + EVERYBODY,
-        broken=commands(
-            "gateway",
-            "ip -6 route del 2001:db8:7::/64",
-            f"ip -6 route add 2001:db8:7::/64 via {CLIENT}",
-        ),
+        broken=breaks.no_route_to_other_client,
         patience=1,
     ),
     SetUp(

@@ -33,7 +33,7 @@ def test_names(host: bytes, name: str) -> None:
 
 
 def test_an_a_label_needs_no_module_that_is_not_loaded() -> None:
-    """As in a process whose user cannot read where Python is, /root/.local for instance."""
+    """As in a process whose user cannot read where Python is, a home of root's for instance."""
     program = (
         "import sys\n"
         "from faith.proxy.asked_target import target\n"

@@ -21,7 +21,7 @@ from faith.cli.explain.rule_words import described, dropped
 from faith.cli.explain.way_in_steps import refusal, remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from faith.cli.explain.explanation import Step
     from faith.cli.explain.facts import Facts, PathProbe
@@ -212,22 +212,25 @@ def _translation(facts: Facts, found: Fate) -> str:
 
 def _fates(facts: Facts, sent: Passage) -> Iterator[tuple[str, str, Fate]]:
     """Yield what is in the way of the packet *sent* and of its answer: cause, packets and fate."""
-    assert facts.ruleset
-    out = "output-firewall-drops", f"packets to {facts.server}"
-    back = "firewall-drops-answers", "answers of the server"
-    for hook in ("output", "postrouting", "egress"):
-        found = fate(facts.ruleset, hook, sent)
-        if not found.passes:
-            yield *out, found
-            if found.end is not Ends.TRANSLATED:
-                break
+    to_server, back = ("output", "postrouting", "egress"), ("ingress", "prerouting", "input")
+    what = f"packets to {facts.server}"
+    yield from _met(facts, sent, to_server, "output-firewall-drops", what)
+    # The answer is met by what the packet to the server has left behind: marks, and its state.
     answer = sent.answered_by(returning(facts))
-    for hook in ("ingress", "prerouting", "input"):
-        found = fate(facts.ruleset, hook, answer)
+    yield from _met(facts, answer, back, "firewall-drops-answers", "answers of the server")
+
+
+def _met(
+    facts: Facts, passage: Passage, hooks: Iterable[str], cause: str, what: str
+) -> Iterator[tuple[str, str, Fate]]:
+    """Yield what *passage* meets in *hooks*, up to its end."""
+    assert facts.ruleset
+    for hook in hooks:
+        found = fate(facts.ruleset, hook, passage)
         if not found.passes:
-            yield *back, found
+            yield cause, what, found
             if found.end is not Ends.TRANSLATED:
-                break
+                return
 
 
 def _doubts(facts: Facts, kind: str) -> Iterator[str]:
